@@ -1,0 +1,41 @@
+//! Buffers of `f64` aligned to cache lines.
+
+use bytemuck::Zeroable;
+
+#[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
+#[repr(C, align(64))]
+struct CacheLine([f64; 8]);
+
+/// A slice of `f64`s on the heap that starts at a cache line, so that vector loads of it never straddle two.
+#[derive(Clone)]
+pub struct AlignedBuffer {
+    lines: Vec<CacheLine>,
+    len: usize,
+}
+
+impl AlignedBuffer {
+    /// `len` zeros.
+    pub fn zeros(len: usize) -> Self {
+        Self { lines: vec![CacheLine::zeroed(); len.div_ceil(8)], len }
+    }
+}
+
+impl std::ops::Deref for AlignedBuffer {
+    type Target = [f64];
+
+    fn deref(&self) -> &[f64] {
+        &bytemuck::cast_slice(&self.lines)[..self.len]
+    }
+}
+
+impl std::ops::DerefMut for AlignedBuffer {
+    fn deref_mut(&mut self) -> &mut [f64] {
+        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
+    }
+}
+
+impl std::fmt::Debug for AlignedBuffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AlignedBuffer({} f64)", self.len)
+    }
+}

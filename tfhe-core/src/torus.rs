@@ -1,0 +1,91 @@
+//! The discretized torus T_q, q = 2^64.
+//!
+//! An element is a `u64` x standing for the real number x/2^64 modulo 1. Addition and multiplication by integers wrap
+//! around, which is exactly arithmetic modulo 1; there is no multiplication of two torus elements.
+
+/// log2 of the ciphertext modulus q.
+pub const MODULUS_LOG: u32 = 64;
+
+/// The torus element nearest to the real number `x`, taken modulo 1.
+///
+/// # Examples
+/// ```
+/// use tfhe_core::torus;
+/// assert_eq!(torus::from_f64(0.25), 1 << 62);
+/// assert_eq!(torus::from_f64(-0.25), 3 << 62);
+/// assert_eq!(torus::from_f64(7.5), 1 << 63);
+/// ```
+#[inline]
+pub fn from_f64(x: f64) -> u64 {
+    // The fractional part lies in [-1/2, 1/2]; +1/2 scales to 2^63, which `as i64` would clip by one unit.
+    let fraction = x - x.round_ties_even();
+    ((fraction * 2f64.powi(64)).round_ties_even() as i128) as u64
+}
+
+/// The representative of `x` in [-1/2, 1/2).
+///
+/// # Examples
+/// ```
+/// assert_eq!(tfhe_core::torus::to_f64(3 << 62), -0.25);
+/// ```
+#[inline]
+pub fn to_f64(x: u64) -> f64 {
+    x as i64 as f64 * 2f64.powi(-64)
+}
+
+/// `x / 2^bits` rounded to the nearest integer, ties to even: an exact division of the *representative* in
+/// [-1/2, 1/2), whose rounding errors have mean zero.
+///
+/// On a phase this divides the message and leaves a multiple of 2^(64-bits) that is unknown (the wrap-around of the
+/// phase divided by 2^bits); it is meant for what is multiplied by 2^bits again, as in the trace.
+#[inline]
+pub fn divide_by_power_of_two(x: u64, bits: u32) -> u64 {
+    if bits == 0 {
+        return x;
+    }
+    let signed = x as i64;
+    let quotient = signed >> bits;
+    let remainder = signed & ((1 << bits) - 1);
+    let half = 1_i64 << (bits - 1);
+    let round_up = remainder > half || (remainder == half && quotient & 1 == 1);
+    (quotient + round_up as i64) as u64
+}
+
+/// `round(x · 2^bits / 2^64)` modulo 2^bits: the nearest multiple of 2^(64-bits), as an integer, for `bits` 1 to 63.
+#[inline]
+pub fn switch_modulus(x: u64, bits: u32) -> u64 {
+    debug_assert!((1..64).contains(&bits));
+    let shift = MODULUS_LOG - bits;
+    (x.wrapping_add(1 << (shift - 1))) >> shift
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn real_numbers_round_trip() {
+        for x in [0.0, 0.125, -0.5, 0.499, -0.001, 2f64.powi(-40)] {
+            assert_eq!(to_f64(from_f64(x)), x, "{x}");
+        }
+        assert_eq!(from_f64(0.5), 1 << 63);
+    }
+
+    #[test]
+    fn division_rounds_ties_to_even() {
+        assert_eq!(divide_by_power_of_two(6, 2), 2);
+        assert_eq!(divide_by_power_of_two(2, 2), 0);
+        assert_eq!(divide_by_power_of_two(7, 2), 2);
+        assert_eq!(divide_by_power_of_two((-6_i64) as u64, 2) as i64, -2);
+        assert_eq!(divide_by_power_of_two((-7_i64) as u64, 2) as i64, -2);
+        // The mean rounding error over a period is zero.
+        let sum: i64 = (0..4096_i64).map(|x| 64 * divide_by_power_of_two(x as u64, 6) as i64 - x).sum();
+        assert_eq!(sum, 0);
+    }
+
+    #[test]
+    fn modulus_switch_wraps() {
+        assert_eq!(switch_modulus(u64::MAX, 12) % (1 << 12), 0);
+        assert_eq!(switch_modulus(1 << 63, 12), 1 << 11);
+    }
+}
