@@ -11,18 +11,46 @@
 //! this; an input outside it gets a defined, wrong answer, the same from every engine.
 //! [`LookupTable::evaluate`] is that definition.
 
+use crate::error::Error;
 use crate::matrix::Matrix;
+use serde::{Deserialize, Serialize};
 
 /// A function of an integer, by its values on `first .. first + 2^bits`.
 ///
 /// When `rounded_bits > 0` the input is first rounded to a multiple of `2^rounded_bits` (counted from `first`,
 /// halves upward), exactly, and `values` has one entry per multiple.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Parts")]
 pub struct LookupTable {
     first: i64,
     bits: u32,
     rounded_bits: u32,
     values: Vec<i64>,
+}
+
+/// What a table is read from; it is checked before it becomes one.
+#[derive(Deserialize)]
+struct Parts {
+    first: i64,
+    bits: u32,
+    rounded_bits: u32,
+    values: Vec<i64>,
+}
+
+impl TryFrom<Parts> for LookupTable {
+    type Error = Error;
+
+    fn try_from(Parts { first, bits, rounded_bits, values }: Parts) -> Result<Self, Error> {
+        if !Self::size_is_valid(bits, rounded_bits) || first.unsigned_abs() > 1 << 40 {
+            let found = format!("[{first}, {first} + 2^{bits}) with {rounded_bits} bits rounded away");
+            return Err(Error::out_of_range("the range of a lookup table", found, "of at most 24 bits"));
+        }
+        if values.len() != 1 << (bits - rounded_bits) {
+            let expected = format!("2^{} values", bits - rounded_bits);
+            return Err(Error::shape("a lookup table", expected, &[values.len()]));
+        }
+        Ok(Self { first, bits, rounded_bits, values })
+    }
 }
 
 impl LookupTable {
@@ -37,9 +65,13 @@ impl LookupTable {
     /// # Panics
     /// If `bits > MAX_BITS`, `rounded_bits >= bits` or `bits - rounded_bits > MAX_INDEX_BITS`.
     pub fn tabulate(first: i64, bits: u32, rounded_bits: u32, function: impl Fn(i64) -> i64) -> Self {
-        assert!(bits <= Self::MAX_BITS && rounded_bits < bits && bits - rounded_bits <= Self::MAX_INDEX_BITS);
+        assert!(Self::size_is_valid(bits, rounded_bits), "a table of {bits} bits, {rounded_bits} of them rounded away");
         let values = (0..1_i64 << (bits - rounded_bits)).map(|i| function(first + (i << rounded_bits))).collect();
         Self { first, bits, rounded_bits, values }
+    }
+
+    fn size_is_valid(bits: u32, rounded_bits: u32) -> bool {
+        bits <= Self::MAX_BITS && rounded_bits < bits && bits - rounded_bits <= Self::MAX_INDEX_BITS
     }
 
     /// The smallest input of the table.
@@ -93,7 +125,7 @@ impl LookupTable {
 }
 
 /// What a lookup's result is needed for, which fixes the modulus it must be represented with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Use {
     /// The largest `bits` of the tables that the result, or a sum it is part of, is the input of.
     pub lookup_bits: Option<u32>,
@@ -102,7 +134,7 @@ pub struct Use {
 }
 
 /// A factor of a product of encrypted values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FactorUse {
     /// The entries of the product (sums of products, and every partial sum's final value) fit, with their sign,
     /// in the modulus 2^(product_bits+1).

@@ -1,0 +1,182 @@
+//! Causal self-attention in f32: the weights of a layer, and one head as the reference of its integer form.
+//!
+//! A. Vaswani et al., "Attention Is All You Need" (arXiv:1706.03762), section 3.2.
+
+use crate::error::{Error, check_finite};
+use crate::matrix::Matrix;
+
+/// `x·weight + bias`, with the weight `[in, out]` as GPT-2 stores it ("Conv1D").
+#[derive(Clone, Debug, PartialEq)]
+pub struct Linear {
+    weight: Matrix<f32>,
+    bias: Vec<f32>,
+}
+
+impl Linear {
+    /// A layer of `weight: [in, out]` and `bias: [out]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the bias does not have one value per output, [`Error::NotFinite`].
+    pub fn new(weight: Matrix<f32>, bias: Vec<f32>) -> Result<Self, Error> {
+        if bias.len() != weight.cols() {
+            return Err(Error::shape("the bias of a linear layer", format!("[{}]", weight.cols()), &[bias.len()]));
+        }
+        check_finite("the weight of a linear layer", weight.data())?;
+        check_finite("the bias of a linear layer", &bias)?;
+        Ok(Self { weight, bias })
+    }
+
+    /// `[in, out]`.
+    pub fn weight(&self) -> &Matrix<f32> {
+        &self.weight
+    }
+
+    /// `[out]`.
+    pub fn bias(&self) -> &[f32] {
+        &self.bias
+    }
+
+    /// `input·weight + bias`: `[T, in] -> [T, out]`. O(T·in·out).
+    ///
+    /// # Panics
+    /// If the input does not have `in` columns.
+    pub fn apply(&self, input: &Matrix<f32>) -> Matrix<f32> {
+        let mut output = input.multiply(&self.weight);
+        output.add_to_rows(&self.bias);
+        output
+    }
+
+    /// The layer of some of the outputs.
+    fn outputs(&self, range: std::ops::Range<usize>) -> Self {
+        Self { weight: self.weight.columns(range.clone()), bias: self.bias[range].to_vec() }
+    }
+}
+
+/// The projection to queries, keys and values of one layer, all heads (`c_attn`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttentionWeights {
+    projection: Linear,
+    heads: usize,
+}
+
+impl AttentionWeights {
+    /// The heads of `projection: [E, 3E]`, whose outputs are the queries of every head, then the keys, then the values.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the projection is not `[E, 3E]`, or `heads` does not divide E.
+    pub fn new(projection: Linear, heads: usize) -> Result<Self, Error> {
+        let (rows, cols) = (projection.weight.rows(), projection.weight.cols());
+        if rows == 0 || rows.checked_mul(3) != Some(cols) || heads == 0 || rows % heads != 0 {
+            let expected = format!("[E, 3E] with E a multiple of {heads} heads");
+            return Err(Error::shape("the weight of the attention", expected, &[rows, cols]));
+        }
+        Ok(Self { projection, heads })
+    }
+
+    /// The number of heads.
+    pub fn heads(&self) -> usize {
+        self.heads
+    }
+
+    /// E, the size of an embedding.
+    pub fn embedding_size(&self) -> usize {
+        self.projection.weight.rows()
+    }
+
+    /// d, the size of a head: E / heads.
+    pub fn head_size(&self) -> usize {
+        self.embedding_size() / self.heads
+    }
+
+    /// `[E, 3E]`: queries of all heads, keys of all heads, values of all heads.
+    pub fn projection(&self) -> &Linear {
+        &self.projection
+    }
+
+    /// The weights of one head.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if there is no such head.
+    pub fn head(&self, head: usize) -> Result<HeadWeights, Error> {
+        if head >= self.heads {
+            let allowed = format!("less than the number of heads, {}", self.heads);
+            return Err(Error::out_of_range("the index of the head", head, allowed));
+        }
+        let part = |index| self.projection.outputs(self.head_columns(head, index));
+        Ok(HeadWeights { query: part(0), key: part(1), value: part(2) })
+    }
+
+    /// The head's queries, keys and values, each `[T, d]`, out of the projection's output `[T, 3E]`.
+    pub(crate) fn split(&self, projected: &Matrix<f32>, head: usize) -> [Matrix<f32>; 3] {
+        [0, 1, 2].map(|index| projected.columns(self.head_columns(head, index)))
+    }
+
+    fn head_columns(&self, head: usize, part: usize) -> std::ops::Range<usize> {
+        let first = part * self.embedding_size() + head * self.head_size();
+        first..first + self.head_size()
+    }
+}
+
+/// The projections of one head, each `[E, d]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeadWeights {
+    /// To queries.
+    pub query: Linear,
+    /// To keys.
+    pub key: Linear,
+    /// To values.
+    pub value: Linear,
+}
+
+impl HeadWeights {
+    /// The head on `hidden: [T, E]`, the input of the attention after LayerNorm 1.
+    ///
+    /// # Panics
+    /// If `hidden` does not have E columns.
+    pub fn attend(&self, hidden: &Matrix<f32>) -> HeadTrace {
+        HeadTrace::attend(self.query.apply(hidden), self.key.apply(hidden), self.value.apply(hidden))
+    }
+}
+
+/// Every intermediate of one head.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeadTrace {
+    /// `[T, d]`.
+    pub query: Matrix<f32>,
+    /// `[T, d]`.
+    pub key: Matrix<f32>,
+    /// `[T, d]`.
+    pub value: Matrix<f32>,
+    /// QKᵀ/√d, `[T, T]`, without a mask.
+    pub scores: Matrix<f32>,
+    /// The softmax of each row over columns up to the diagonal, `[T, T]`; zero above it.
+    pub probabilities: Matrix<f32>,
+    /// probabilities·value, `[T, d]`.
+    pub output: Matrix<f32>,
+}
+
+impl HeadTrace {
+    /// Causal attention of queries, keys and values, each `[T, d]`. O(T²·d).
+    pub(crate) fn attend(query: Matrix<f32>, key: Matrix<f32>, value: Matrix<f32>) -> Self {
+        let mut scores = query.multiply_transposed(&key);
+        let scale = 1.0 / (query.cols() as f32).sqrt();
+        scores.data_mut().iter_mut().for_each(|score| *score *= scale);
+        let probabilities = causal_softmax(&scores);
+        let output = probabilities.multiply(&value);
+        Self { query, key, value, scores, probabilities, output }
+    }
+}
+
+/// exp(s_ij − max) / Σ exp(s_ij − max), over j <= i in row i; zero for j > i. `[T, T] -> [T, T]`.
+fn causal_softmax(scores: &Matrix<f32>) -> Matrix<f32> {
+    let mut probabilities = Matrix::from_fn(scores.rows(), scores.cols(), |_, _| 0.0);
+    for row in 0..scores.rows() {
+        let visible = &scores.row(row)[..=row];
+        let maximum = visible.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let exponentials: Vec<f32> = visible.iter().map(|score| (score - maximum).exp()).collect();
+        let sum: f32 = exponentials.iter().sum();
+        let entries = probabilities.row_mut(row).iter_mut();
+        entries.zip(&exponentials).for_each(|(probability, exponential)| *probability = exponential / sum);
+    }
+    probabilities
+}

@@ -1,0 +1,47 @@
+//! Matrix products in f32, by the kernels of the crate `matrixmultiply` (the only unsafe code of this crate).
+#![allow(unsafe_code)]
+
+use crate::matrix::Matrix;
+
+/// `left · right`: `[n, m] × [m, p] -> [n, p]`. The inner dimensions agree (the caller checks them).
+pub(crate) fn multiply(left: &Matrix<f32>, right: &Matrix<f32>) -> Matrix<f32> {
+    multiply_strided(left, right.data(), right.cols(), (right.cols(), 1))
+}
+
+/// `left · rightᵀ`: `[n, m] × [p, m]ᵀ -> [n, p]`. The numbers of columns agree (the caller checks them).
+pub(crate) fn multiply_transposed(left: &Matrix<f32>, right: &Matrix<f32>) -> Matrix<f32> {
+    multiply_strided(left, right.data(), right.rows(), (1, right.cols()))
+}
+
+/// `left · right`, where entry (i, j) of `right: [m, cols]` is `right[i·strides.0 + j·strides.1]`.
+fn multiply_strided(left: &Matrix<f32>, right: &[f32], cols: usize, strides: (usize, usize)) -> Matrix<f32> {
+    let (rows, inner) = (left.rows(), left.cols());
+    let mut product = Matrix::from_fn(rows, cols, |_, _| 0.0);
+    if rows == 0 || cols == 0 || inner == 0 {
+        return product;
+    }
+    // The largest index that each pointer below is read or written at.
+    assert!(left.data().len() == rows * inner && (inner - 1) * strides.0 + (cols - 1) * strides.1 < right.len());
+    // SAFETY: `left` is read at i·inner + j with i < rows and j < inner, `right` at i·strides.0 + j·strides.1 with
+    // i < inner and j < cols, `product` is written at i·cols + j with i < rows and j < cols: all within bounds by
+    // the assertion and by the shape of `product`, which nothing else refers to.
+    unsafe {
+        matrixmultiply::sgemm(
+            rows,
+            inner,
+            cols,
+            1.0,
+            left.data().as_ptr(),
+            inner as isize,
+            1,
+            right.as_ptr(),
+            strides.0 as isize,
+            strides.1 as isize,
+            0.0,
+            product.data_mut().as_mut_ptr(),
+            cols as isize,
+            1,
+        );
+    }
+    product
+}

@@ -1,0 +1,12 @@
+//! Integer tensors, quantization, GPT-2 in f32 and its attention head in integers.
+#![deny(unsafe_code)]
+pub mod attention;
+pub mod clear;
+pub mod engine;
+mod error;
+mod gemm;
+pub mod head;
+pub mod matrix;
+pub mod quantize;
+pub mod range;
+pub use error::Error;

@@ -1,0 +1,276 @@
+//! Symmetric quantizers: a real number x is represented by the integer nearest to x/scale.
+//!
+//! With n bits the integers are −L ..= L for L = 2^(n−1) − 1 (the *levels*), so that −x is represented by the
+//! negative of what represents x, and zero by zero. The scale is the largest |x| that was seen, divided by L.
+//! Larger values saturate. Halves round to the even neighbour, as in NumPy's `rint`.
+//!
+//! This is the scheme of Jacob et al., "Quantization and Training of Neural Networks for Efficient
+//! Integer-Arithmetic-Only Inference" (arXiv:1712.05877), section 2.1, with zero point 0.
+
+use crate::error::{Error, check_finite};
+use crate::matrix::Matrix;
+use serde::{Deserialize, Serialize};
+
+/// The numbers of bits that a quantizer can have.
+pub const QUANTIZER_BITS: std::ops::RangeInclusive<u32> = 2..=16;
+
+/// One scale for all values (of a tensor, or of one channel).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Parts")]
+pub struct Quantizer {
+    levels: i32,
+    scale: f64,
+}
+
+/// What a quantizer is read from.
+#[derive(Deserialize)]
+struct Parts {
+    levels: i32,
+    scale: f64,
+}
+
+impl TryFrom<Parts> for Quantizer {
+    type Error = Error;
+
+    fn try_from(parts: Parts) -> Result<Self, Error> {
+        Self::with_levels(parts.levels, parts.scale)
+    }
+}
+
+impl Quantizer {
+    /// The quantizer of `bits` bits and the given scale.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if `bits` is not in [`QUANTIZER_BITS`], or `scale` is not positive and finite.
+    pub fn new(bits: u32, scale: f64) -> Result<Self, Error> {
+        Self::with_levels(levels(bits)?, scale)
+    }
+
+    /// The quantizer of `bits` bits that represents all of `values` without saturating, as finely as possible.
+    ///
+    /// The scale is 1 if all values are zero (or there are none). O(number of values).
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if `bits` is not in [`QUANTIZER_BITS`], [`Error::NotFinite`] if a value is not finite.
+    pub fn calibrate(bits: u32, values: impl IntoIterator<Item = f64>) -> Result<Self, Error> {
+        Self::calibrate_with_headroom(bits, 0, values)
+    }
+
+    /// As [`Self::calibrate`], with the `headroom` largest levels on either side left unused.
+    ///
+    /// # Errors
+    /// As [`Self::calibrate`], and [`Error::OutOfRange`] if `headroom` leaves no level besides zero.
+    pub fn calibrate_with_headroom(
+        bits: u32,
+        headroom: i32,
+        values: impl IntoIterator<Item = f64>,
+    ) -> Result<Self, Error> {
+        let levels = levels(bits)?.saturating_sub(headroom);
+        let mut largest = 0.0_f64;
+        for (position, value) in values.into_iter().enumerate() {
+            if !value.is_finite() {
+                return Err(Error::NotFinite { what: "the calibration data".into(), value, position });
+            }
+            largest = largest.max(value.abs());
+        }
+        let scale = largest / levels.max(1) as f64;
+        Self::with_levels(levels, if scale > 0.0 { scale } else { 1.0 })
+    }
+
+    fn with_levels(levels: i32, scale: f64) -> Result<Self, Error> {
+        if !(1..1 << 15).contains(&levels) {
+            return Err(Error::out_of_range("the largest level of a quantizer", levels, "in 1 ..= 32767"));
+        }
+        if !(scale.is_finite() && scale > 0.0) {
+            return Err(Error::out_of_range("the scale of a quantizer", scale, "positive and finite"));
+        }
+        Ok(Self { levels, scale })
+    }
+
+    /// What one level stands for.
+    pub fn scale(&self) -> f64 {
+        self.scale
+    }
+
+    /// The largest integer, L; the smallest is −L.
+    pub fn levels(&self) -> i32 {
+        self.levels
+    }
+
+    /// The integer that represents `value`: the nearest multiple of the scale, saturated. NaN is represented by 0.
+    pub fn quantize(&self, value: f64) -> i32 {
+        let levels = self.levels as f64;
+        (value / self.scale).round_ties_even().clamp(-levels, levels) as i32
+    }
+
+    /// The value that `level` represents.
+    pub fn dequantize(&self, level: i64) -> f64 {
+        level as f64 * self.scale
+    }
+
+    /// The integers that represent the entries of a matrix.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] if an entry is not finite.
+    pub fn quantize_matrix(&self, values: &Matrix<f32>) -> Result<Matrix<i32>, Error> {
+        check_finite("the matrix to quantize", values.data())?;
+        Ok(values.map(|&value| self.quantize(value as f64)))
+    }
+
+    /// The entries that the integers of a matrix represent.
+    pub fn dequantize_matrix<T: Copy + Into<i64>>(&self, levels: &Matrix<T>) -> Matrix<f32> {
+        levels.map(|&level| self.dequantize(level.into()) as f32)
+    }
+}
+
+/// One scale for each column of a matrix.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChannelQuantizer {
+    channels: Vec<Quantizer>,
+}
+
+impl ChannelQuantizer {
+    /// The quantizers of `bits` bits that represent the matrices, each `[_, channels]`, without saturating.
+    ///
+    /// # Errors
+    /// As [`Quantizer::calibrate`], and [`Error::Shape`] if the numbers of columns differ.
+    pub fn calibrate(bits: u32, matrices: &[&Matrix<f32>]) -> Result<Self, Error> {
+        let count = matrices.first().map_or(0, |matrix| matrix.cols());
+        if let Some(odd) = matrices.iter().find(|matrix| matrix.cols() != count) {
+            return Err(Error::shape("a calibration matrix", format!("[_, {count}]"), &[odd.rows(), odd.cols()]));
+        }
+        let column = |channel: usize| {
+            let rows = matrices.iter().flat_map(move |matrix| (0..matrix.rows()).map(move |row| (matrix, row)));
+            rows.map(move |(matrix, row)| matrix[(row, channel)] as f64)
+        };
+        let channels = (0..count).map(|channel| Quantizer::calibrate(bits, column(channel)));
+        Ok(Self { channels: channels.collect::<Result<_, _>>()? })
+    }
+
+    /// The quantizer of each channel.
+    pub fn channels(&self) -> &[Quantizer] {
+        &self.channels
+    }
+
+    /// The integers that represent the entries of a matrix `[_, channels]`.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] if an entry is not finite, [`Error::Shape`] if it has another number of columns.
+    pub fn quantize_matrix(&self, values: &Matrix<f32>) -> Result<Matrix<i32>, Error> {
+        self.check_columns(values)?;
+        check_finite("the matrix to quantize", values.data())?;
+        Ok(Matrix::from_fn(values.rows(), values.cols(), |row, channel| {
+            self.channels[channel].quantize(values[(row, channel)] as f64)
+        }))
+    }
+
+    /// The entries that the integers of a matrix `[_, channels]` represent.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if it has another number of columns.
+    pub fn dequantize_matrix<T: Copy + Into<i64>>(&self, levels: &Matrix<T>) -> Result<Matrix<f32>, Error> {
+        self.check_columns(levels)?;
+        Ok(Matrix::from_fn(levels.rows(), levels.cols(), |row, channel| {
+            self.channels[channel].dequantize(levels[(row, channel)].into()) as f32
+        }))
+    }
+
+    fn check_columns<T>(&self, matrix: &Matrix<T>) -> Result<(), Error> {
+        if matrix.cols() == self.channels.len() {
+            return Ok(());
+        }
+        let expected = format!("[_, {}]", self.channels.len());
+        Err(Error::shape("the matrix to quantize", expected, &[matrix.rows(), matrix.cols()]))
+    }
+}
+
+/// The largest integer of `bits` bits: `2^(bits−1) − 1`.
+fn levels(bits: u32) -> Result<i32, Error> {
+    if QUANTIZER_BITS.contains(&bits) {
+        Ok((1 << (bits - 1)) - 1)
+    } else {
+        Err(Error::out_of_range("the number of bits of a quantizer", bits, "in 2 ..= 16"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn halves_round_to_even() {
+        let quantizer = Quantizer::new(4, 1.0).unwrap();
+        let rounded = [-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.4].map(|value| quantizer.quantize(value));
+        assert_eq!(rounded, [-2, -2, 0, 0, 2, 2, 3]);
+    }
+
+    #[test]
+    fn zeros_have_scale_one() {
+        assert_eq!(Quantizer::calibrate(8, [0.0, -0.0]).unwrap().scale(), 1.0);
+        assert_eq!(Quantizer::calibrate(8, []).unwrap().scale(), 1.0);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        assert!(matches!(Quantizer::calibrate(1, [1.0]), Err(Error::OutOfRange { .. })));
+        assert!(matches!(Quantizer::calibrate(17, [1.0]), Err(Error::OutOfRange { .. })));
+        assert!(matches!(Quantizer::new(8, 0.0), Err(Error::OutOfRange { .. })));
+        assert!(matches!(Quantizer::new(8, f64::NAN), Err(Error::OutOfRange { .. })));
+        assert!(matches!(Quantizer::calibrate_with_headroom(3, 3, [1.0]), Err(Error::OutOfRange { .. })));
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let matrix = Matrix::new(1, 3, vec![1.0, bad, 2.0]).unwrap();
+            let position = |result| match result {
+                Err(Error::NotFinite { position, .. }) => position,
+                _ => panic!("{bad} was accepted"),
+            };
+            assert_eq!(position(Quantizer::calibrate(8, matrix.iter().map(|&x| x as f64)).map(|_| ())), 1);
+            assert_eq!(position(Quantizer::new(8, 1.0).unwrap().quantize_matrix(&matrix).map(|_| ())), 1);
+        }
+        assert!(serde_json::from_str::<Quantizer>(r#"{"levels":7,"scale":-1.0}"#).is_err());
+    }
+
+    #[test]
+    fn channels_have_their_own_scales() {
+        let matrix = Matrix::new(2, 3, vec![1.0, 100.0, 0.0, -7.0, 50.0, 0.0]).unwrap();
+        let quantizer = ChannelQuantizer::calibrate(4, &[&matrix]).unwrap();
+        let levels = quantizer.quantize_matrix(&matrix).unwrap();
+        assert_eq!(levels.data(), [1, 7, 0, -7, 4, 0]); // 50 is 3.5 levels of 100/7
+        assert_eq!(quantizer.dequantize_matrix(&levels).unwrap()[(0, 1)], 100.0);
+        let narrow = Matrix::new(1, 2, vec![0.0, 0.0]).unwrap();
+        assert!(matches!(quantizer.quantize_matrix(&narrow), Err(Error::Shape { .. })));
+        assert!(matches!(ChannelQuantizer::calibrate(4, &[&matrix, &narrow]), Err(Error::Shape { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip_is_within_half_a_level(
+            bits in QUANTIZER_BITS,
+            values in prop::collection::vec(-1e30_f64..1e30, 1..50),
+        ) {
+            let quantizer = Quantizer::calibrate(bits, values.iter().copied()).unwrap();
+            for &value in &values {
+                let level = quantizer.quantize(value);
+                prop_assert!(level.abs() <= quantizer.levels());
+                let error = (quantizer.dequantize(level as i64) - value).abs();
+                // The division and the product each round by at most 2^-53 of a value of at most L·scale.
+                let rounding = quantizer.scale() * quantizer.levels() as f64 * f64::EPSILON;
+                prop_assert!(error <= quantizer.scale() / 2.0 + rounding);
+            }
+        }
+
+        #[test]
+        fn negation_commutes(bits in QUANTIZER_BITS, scale in 1e-20_f64..1e20, value in -1e25_f64..1e25) {
+            let quantizer = Quantizer::new(bits, scale).unwrap();
+            prop_assert_eq!(quantizer.quantize(-value), -quantizer.quantize(value));
+        }
+
+        #[test]
+        fn large_values_saturate(bits in QUANTIZER_BITS, scale in 1e-20_f64..1e20, excess in 1.0_f64..1e9) {
+            let quantizer = Quantizer::new(bits, scale).unwrap();
+            let levels = quantizer.levels();
+            prop_assert_eq!(quantizer.quantize(quantizer.dequantize(levels as i64) * excess), levels);
+            prop_assert_eq!(quantizer.quantize(f64::NEG_INFINITY), -levels);
+        }
+    }
+}
