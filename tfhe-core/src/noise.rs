@@ -1,14 +1,240 @@
-//! Noise
-/// Variance
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+//! Variances and failure probabilities, from parameters alone.
+//!
+//! Variances are fractions of the torus squared. Formulas for binary secrets, after Chillotti, Ligier, Orfila, Tap
+//! (ePrint 2021/729, appendices), re-derived for digits of mean zero in [−β/2, β/2]: such a digit has variance
+//! (β² + 2)/12, since both ±β/2 occur half as often as the others.
+
+use crate::params::{Gadget, GlweShape, LweDimension, PolynomialSize, Precision};
+
+/// A variance, as a fraction of the torus squared.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Default)]
 pub struct Variance(f64);
+
 impl Variance {
-    /// new
-    pub fn new(v: f64) -> Self {
-        Self(v)
+    /// No noise.
+    pub const ZERO: Self = Self(0.0);
+
+    /// From a fraction of the torus squared.
+    pub fn new(variance: f64) -> Self {
+        Self(variance)
     }
-    /// from std
-    pub fn from_log2_std(l: f64) -> Self {
-        Self(2f64.powf(2.0 * l))
+
+    /// From log2 of a standard deviation.
+    pub fn from_log2_std(log2_std: f64) -> Self {
+        Self(2f64.powf(2.0 * log2_std))
+    }
+
+    /// As a fraction of the torus squared.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+
+    /// log2 of the standard deviation.
+    pub fn log2_std(self) -> f64 {
+        0.5 * self.0.log2()
+    }
+
+    /// The standard deviation, as a fraction of the torus.
+    pub fn std(self) -> f64 {
+        self.0.sqrt()
+    }
+
+    /// Of the noise times `factor`.
+    pub fn scaled(self, factor: f64) -> Self {
+        Self(self.0 * factor * factor)
+    }
+
+    /// Of the sum of `count` independent noises.
+    pub fn repeated(self, count: f64) -> Self {
+        Self(self.0 * count)
+    }
+}
+
+impl std::ops::Add for Variance {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+}
+
+impl std::iter::Sum for Variance {
+    fn sum<I: Iterator<Item = Self>>(iter: I) -> Self {
+        iter.fold(Self::ZERO, std::ops::Add::add)
+    }
+}
+
+/// Variance of the rounding to the gadget, as a fraction of the torus: β^(−2ℓ)/12.
+fn rounding(gadget: Gadget) -> f64 {
+    2f64.powi(-2 * (gadget.base_log() as i32) * gadget.levels() as i32) / 12.0
+}
+
+/// Variance of a digit: (β² + 2)/12.
+fn digit(gadget: Gadget) -> f64 {
+    (4f64.powi(gadget.base_log() as i32) + 2.0) / 12.0
+}
+
+/// Noise of the gadget product of `rows` rows (inputs·ℓ) with noise of variance `key`: rows·N·(β²+2)/12·σ².
+fn gadget_noise(gadget: Gadget, rows: usize, n: usize, key: Variance) -> Variance {
+    key.repeated(rows as f64 * n as f64 * digit(gadget))
+}
+
+/// Variance added by an LWE key switch from dimension `input`: n'·(ℓ·(β²+2)/12·σ² + β^(−2ℓ)/24).
+///
+/// A rounding error meets a key bit that is 1 half of the time: β^(−2ℓ)/12 · 1/2.
+pub fn lwe_keyswitch(gadget: Gadget, input: LweDimension, key: Variance) -> Variance {
+    let n = input.get() as f64;
+    key.repeated(n * gadget.levels() as f64 * digit(gadget)) + Variance(n * rounding(gadget) / 2.0)
+}
+
+/// Variance added by a GLWE key switch (an automorphism): k·ℓ·N·(β²+2)/12·σ² + kN·β^(−2ℓ)/24, and the transform's error.
+pub fn glwe_keyswitch(gadget: Gadget, shape: GlweShape, key: Variance) -> Variance {
+    let (k, n) = (shape.dimension.get(), shape.polynomial_size.get());
+    gadget_noise(gadget, k * gadget.levels(), n, key)
+        + Variance((k * n) as f64 * rounding(gadget) / 2.0)
+        + fft_error(gadget, shape, k)
+}
+
+/// Variance added by an external product with a GGSW encryption of 1:
+/// ℓ(k+1)N(β²+2)/12·σ² + (1 + kN/2)·β^(−2ℓ)/12, and the transform's error.
+pub fn external_product(gadget: Gadget, shape: GlweShape, key: Variance) -> Variance {
+    let (k, n) = (shape.dimension.get(), shape.polynomial_size.get());
+    gadget_noise(gadget, (k + 1) * gadget.levels(), n, key)
+        + Variance((1.0 + (k * n) as f64 / 2.0) * rounding(gadget))
+        + fft_error(gadget, shape, k + 1)
+}
+
+/// Variance of the result of a blind rotation of a noiseless polynomial over n key bits.
+///
+/// The rounding to the gadget only counts for key bits that are 1; as in ePrint 2021/729 with the digits' second moment, the
+/// difference that a CMUX decomposes is rounded whatever the bit, and contributes through GGSW(s) only if s = 1.
+pub fn blind_rotation(gadget: Gadget, shape: GlweShape, lwe: LweDimension, key: Variance) -> Variance {
+    let (k, n) = (shape.dimension.get(), shape.polynomial_size.get());
+    let one = gadget_noise(gadget, (k + 1) * gadget.levels(), n, key)
+        + Variance((1.0 + (k * n) as f64 / 2.0) * rounding(gadget) / 2.0)
+        + fft_error(gadget, shape, k + 1);
+    one.repeated(lwe.get() as f64)
+}
+
+/// Variance, on the phase, of the f64 rounding error of one gadget product of `inputs` polynomials.
+///
+/// The product's coefficients have variance inputs·ℓ·N·(β²+2)/12·(q²/12); a transform of M = N/2 points has relative
+/// root-mean-square error 2^-53·0.6·sqrt(log2 M) (Schatzman 1996), of which there are three in the path (digits, key,
+/// inverse); the error of each of the k mask polynomials meets N/2 key bits. Zero for [`Precision::Split`] where that is exact.
+pub fn fft_error(gadget: Gadget, shape: GlweShape, inputs: usize) -> Variance {
+    if gadget.precision() == Precision::Split {
+        return Variance::ZERO;
+    }
+    let (k, n) = (shape.dimension.get() as f64, shape.polynomial_size.get() as f64);
+    let product = inputs as f64 * gadget.levels() as f64 * n * digit(gadget) / 12.0;
+    let relative = 3.0 * (2f64.powi(-53) * 0.6).powi(2) * (n / 2.0).log2();
+    Variance(product * relative * (1.0 + k * n / 2.0))
+}
+
+/// log2 of the ratio of the rounding threshold 1/2 to the f64 error's standard deviation in a split gadget product of
+/// `inputs` polynomials: above 3 (eight standard deviations) no coefficient is ever off.
+pub fn split_margin_log2(gadget: Gadget, polynomial_size: PolynomialSize, inputs: usize) -> f64 {
+    let n = polynomial_size.get() as f64;
+    let product = inputs as f64 * gadget.levels() as f64 * n * digit(gadget) * 2f64.powi(64) / 12.0;
+    let relative = 3.0 * (2f64.powi(-53) * 0.6).powi(2) * (n / 2.0).log2();
+    -1.0 - Variance(product * relative).log2_std()
+}
+
+/// Whether split gadget products of `inputs` polynomials are exact: eight standard deviations to the threshold.
+pub fn split_is_exact(gadget: Gadget, polynomial_size: PolynomialSize, inputs: usize) -> bool {
+    split_margin_log2(gadget, polynomial_size, inputs) >= 3.0
+}
+
+/// Variance of the modulus switch to 2N with mean compensation, in the phase: (n/48 + 1/6)/(2N)², where the body's own
+/// rounding and that of the compensation count 1/12 each at most.
+pub fn modulus_switch(lwe: LweDimension, polynomial_size: PolynomialSize) -> Variance {
+    let unit = 2.0 * polynomial_size.get() as f64;
+    // δ_i·(s_i − 1/2) has variance 1/12·1/4.
+    Variance((lwe.get() as f64 / 48.0 + 1.0 / 12.0) / (unit * unit))
+}
+
+/// Variance at the kept coefficients after a trace of `steps` automorphisms, each adding `one`: (4^steps − 1)/3.
+pub fn trace(one: Variance, steps: u32) -> Variance {
+    one.repeated((4f64.powi(steps as i32) - 1.0) / 3.0)
+}
+
+/// Variance of the wrap-around of a phase: the integer part of (B − A·S)/q, for a uniform mask and kN/2 key bits on average.
+fn wrap_around(shape: GlweShape) -> f64 {
+    (1.0 + shape.extracted_lwe_dimension().get() as f64 / 2.0) / 12.0
+}
+
+/// Variance of a tensor product at scale q/2^log_t (before relinearization): t·K_1·E_2 + t·K_2·E_1, where K is the
+/// wrap-around of a factor's phase and each factor's noise has the given variance on the given number of coefficients.
+pub fn tensor_product(shape: GlweShape, log_t: u32, factors: [(Variance, usize); 2]) -> Variance {
+    let noisy: Variance = factors.iter().map(|&(variance, count)| variance.repeated(count as f64)).sum();
+    noisy.scaled(2f64.powi(log_t as i32)).repeated(wrap_around(shape))
+}
+
+/// log2 of the probability that a centred Gaussian of this variance is at least `threshold` away from zero.
+///
+/// Uses the continued fraction of erfc for large arguments, so it does not underflow.
+pub fn log2_tail_probability(variance: Variance, threshold: f64) -> f64 {
+    if variance.0 <= 0.0 {
+        return f64::NEG_INFINITY;
+    }
+    let x = threshold / (variance.std() * std::f64::consts::SQRT_2);
+    log2_erfc(x).min(0.0)
+}
+
+/// log2 erfc(x), x ≥ 0.
+fn log2_erfc(x: f64) -> f64 {
+    if x < 1.0 {
+        // Series of erf: 2/sqrt(pi)·Σ (−1)^k x^(2k+1)/(k!(2k+1)).
+        let (mut term, mut sum) = (x, x);
+        for k in 1..60 {
+            term *= -x * x / k as f64;
+            sum += term / (2 * k + 1) as f64;
+        }
+        return (1.0 - 2.0 / std::f64::consts::PI.sqrt() * sum).log2();
+    }
+    // erfc(x) = exp(−x²)/sqrt(pi) · 1/(x + (1/2)/(x + 1/(x + (3/2)/(x + …)))).
+    let fraction = (1..=200).rev().fold(x, |tail, k| x + 0.5 * k as f64 / tail);
+    -x * x * std::f64::consts::LOG2_E - (std::f64::consts::PI.sqrt() * fraction).log2()
+}
+
+/// log2 of 2^a + 2^b, for adding up failure probabilities.
+pub fn log2_sum(a: f64, b: f64) -> f64 {
+    let (large, small) = if a > b { (a, b) } else { (b, a) };
+    if small == f64::NEG_INFINITY { large } else { large + (1.0 + (small - large).exp2()).log2() }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Asserts that the errors' mean square is the predicted variance within a relative tolerance, from both sides.
+    pub(crate) fn assert_variance(what: &str, errors: &[f64], predicted: Variance, tolerance: f64) {
+        let measured = Variance(errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64);
+        let ratio = measured.0 / predicted.0;
+        println!(
+            "{what}: log2 σ measured {:.3}, predicted {:.3} ({} samples)",
+            measured.log2_std(),
+            predicted.log2_std(),
+            errors.len()
+        );
+        assert!((ratio - 1.0).abs() <= tolerance, "{what}: measured/predicted variance {ratio:.4}");
+    }
+
+    #[test]
+    fn tail_probabilities_are_those_of_the_normal_distribution() {
+        // P(|x| ≥ 1σ) = 0.31731, 2σ: 0.0455003, 8σ: 1.2442e-15 (Abramowitz and Stegun, table 26.1).
+        let unit = Variance::new(1.0);
+        for (threshold, probability) in [(1.0, 0.317_310_5), (2.0, 0.045_500_26), (5.0, 5.733_031e-7), (8.0, 1.244_192e-15)]
+        {
+            let log2 = log2_tail_probability(unit, threshold);
+            assert!((log2 - f64::log2(probability)).abs() < 1e-4, "{threshold}: {log2}");
+        }
+        assert!(log2_tail_probability(unit, 40.0) < -1150.0);
+    }
+
+    #[test]
+    fn probabilities_add() {
+        assert!((log2_sum(-40.0, -40.0) + 39.0).abs() < 1e-12);
+        assert_eq!(log2_sum(f64::NEG_INFINITY, -3.0), -3.0);
     }
 }

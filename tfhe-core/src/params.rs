@@ -335,7 +335,7 @@ impl Parameters {
         self.glwe_keyswitch
     }
 
-    /// The variance of a PBS with bootstrapping gadget `index`, under an output of one lookup table.
+    /// Whether this is one of the insecure sets that exist to be read.
     pub fn is_toy(&self) -> bool {
         self.name.starts_with("toy")
     }

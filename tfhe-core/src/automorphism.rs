@@ -1,0 +1,216 @@
+//! Automorphisms X -> X^g of GLWE ciphertexts, the trace, and packing by them.
+//!
+//! σ_g maps a ciphertext under S to one under S(X^g); a key switch brings it back to S. With g_l = 2^l + 1 for
+//! 1 ≤ l ≤ log2 N, the product of all (1 + σ_{g_l}) is the trace: it multiplies the constant coefficient by N and
+//! clears all others. Merging two ciphertexts before each such step packs many constant coefficients into one ciphertext
+//! for one key switch each (Chen, Dai, Kim, Song, ACNS 2021, ePrint 2020/015, Algorithms 1–3).
+
+use rayon::prelude::*;
+
+use crate::fft::NegacyclicFft;
+use crate::gadget::{FourierRows, GadgetScratch};
+use crate::ggsw::{RowGenerator, SeededRows};
+use crate::glwe::{GlweCiphertext, GlweSecretKey};
+use crate::params::{Gadget, NoiseDistribution};
+use crate::polynomial;
+use crate::random::{PublicSeed, SecretSeed};
+
+/// Key-switching keys of the automorphisms g_l = 2^l + 1, 1 ≤ l ≤ log2 N, as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeededAutomorphismKeys {
+    keys: Vec<SeededRows>,
+}
+
+impl SeededAutomorphismKeys {
+    /// Makes the log2 N keys; key l uses stream l of both seeds.
+    pub fn generate(
+        fft: &NegacyclicFft,
+        key: &GlweSecretKey,
+        gadget: Gadget,
+        noise: NoiseDistribution,
+        mask_seed: PublicSeed,
+        noise_seed: &SecretSeed,
+    ) -> Self {
+        let generator = RowGenerator { fft, key, gadget, noise, mask_seed, noise_seed };
+        let shape = key.shape();
+        let n = shape.polynomial_size.get();
+        let keys = (1..=shape.polynomial_size.log2())
+            .into_par_iter()
+            .map(|l| {
+                let messages: Vec<Vec<u64>> = (0..shape.dimension.get())
+                    .map(|i| {
+                        let mut image = vec![0; n];
+                        polynomial::automorphism(key.polynomial(i), galois_element(l), &mut image);
+                        image.iter_mut().for_each(|x| *x = x.wrapping_neg());
+                        image
+                    })
+                    .collect();
+                generator.rows(&messages, u64::from(l))
+            })
+            .collect();
+        Self { keys }
+    }
+
+    /// Bytes as stored.
+    pub fn bytes(&self) -> usize {
+        self.keys.iter().map(SeededRows::bytes).sum()
+    }
+
+    /// Transforms the keys for use with plan `fft`.
+    pub fn prepare(&self, fft: &NegacyclicFft) -> AutomorphismKeys {
+        AutomorphismKeys { fft: fft.clone(), keys: self.keys.iter().map(|key| key.prepare(fft)).collect() }
+    }
+}
+
+/// g_l = 2^l + 1.
+fn galois_element(l: u32) -> usize {
+    (1 << l) + 1
+}
+
+/// Key-switching keys of the automorphisms g_l, ready for use.
+#[derive(Clone, Debug)]
+pub struct AutomorphismKeys {
+    fft: NegacyclicFft,
+    /// Key l−1 is that of g_l.
+    keys: Vec<FourierRows>,
+}
+
+impl AutomorphismKeys {
+    /// Bytes of memory.
+    pub fn bytes(&self) -> usize {
+        self.keys.iter().map(FourierRows::bytes).sum()
+    }
+
+    /// Working memory for one thread, for ciphertexts of k+1 polynomials.
+    fn scratch(&self, ciphertext: &GlweCiphertext) -> GadgetScratch {
+        GadgetScratch::new(&self.fft, self.keys[0].gadget(), ciphertext.shape().dimension.get() + 1)
+    }
+
+    /// The ciphertext of M(X^(2^l + 1)). One key switch.
+    ///
+    /// # Panics
+    /// If l is not in 1 ..= log2 N.
+    pub fn apply(&self, ciphertext: &GlweCiphertext, l: u32, scratch: &mut GadgetScratch) -> GlweCiphertext {
+        let image = ciphertext.map_polynomials(|x, y| polynomial::automorphism(x, galois_element(l), y));
+        let mut out = GlweCiphertext::zero(ciphertext.shape());
+        out.body_mut().copy_from_slice(image.body());
+        self.keys[l as usize - 1].add_product(&self.fft, image.mask(), out.data_mut(), scratch);
+        out
+    }
+
+    /// The steps (1 + σ_{g_l}) for l from `first` to log2 N: keeps the coefficients whose index is a multiple of
+    /// N/2^(first−1), multiplied by 2^(log2 N − first + 1), and clears the others. `first` = 1 is the full trace.
+    pub fn trace(&self, ciphertext: &GlweCiphertext, first: u32) -> GlweCiphertext {
+        let scratch = &mut self.scratch(ciphertext);
+        let mut sum = ciphertext.clone();
+        for l in first..=self.keys.len() as u32 {
+            let image = self.apply(&sum, l, scratch);
+            sum.add_scaled(&image, 1);
+        }
+        sum
+    }
+
+    /// Packs constant coefficients: input i's goes to coefficient i·N/H, H being the number of inputs; all other
+    /// coefficients become zero. `None` is a zero. About H + log2 N key switches, a level's in parallel.
+    ///
+    /// Inputs are divided by N first, since the steps multiply by it.
+    ///
+    /// # Panics
+    /// If H is not a power of two up to N, or every input is `None`.
+    pub fn pack(&self, inputs: Vec<Option<GlweCiphertext>>) -> GlweCiphertext {
+        let log_n = self.keys.len() as u32;
+        let count = inputs.len();
+        assert!(count.is_power_of_two() && count.ilog2() <= log_n, "a power of two of inputs, at most N");
+        let mut nodes = inputs;
+        nodes.par_iter_mut().flatten().for_each(|input| input.divide_by_power_of_two(log_n));
+        // Level l merges nodes j and j + H/2^l, the latter moved by X^(N/2^l).
+        for l in 1..=count.ilog2() {
+            let half = nodes.len() / 2;
+            let odd = nodes.split_off(half);
+            nodes = nodes.into_par_iter().zip(odd).map(|(even, odd)| self.merge(even, odd, l)).collect();
+        }
+        let packed = nodes.pop().flatten().expect("at least one input");
+        self.trace(&packed, count.ilog2() + 1)
+    }
+
+    /// (even + X^(N/2^l)·odd) + σ_{g_l}(even − X^(N/2^l)·odd): the odd part changes sign under σ_{g_l}, so both survive doubled.
+    fn merge(&self, even: Option<GlweCiphertext>, odd: Option<GlweCiphertext>, l: u32) -> Option<GlweCiphertext> {
+        let shape = even.as_ref().or(odd.as_ref())?.shape();
+        let even = even.unwrap_or_else(|| GlweCiphertext::zero(shape));
+        let (mut sum, mut difference) = (even.clone(), even);
+        if let Some(odd) = odd {
+            let shift = shape.polynomial_size.get() >> l;
+            let moved = odd.map_polynomials(|x, y| polynomial::rotate(x, shift, y));
+            sum.add_scaled(&moved, 1);
+            difference.add_scaled(&moved, -1);
+        }
+        let image = self.apply(&difference, l, &mut self.scratch(&difference));
+        sum.add_scaled(&image, 1);
+        Some(sum)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise;
+    use crate::noise::tests::assert_variance;
+    use crate::params::Precision;
+    use crate::testing::Setup;
+    use crate::torus;
+
+    fn keys(setup: &Setup, gadget: Gadget) -> AutomorphismKeys {
+        let seed = setup.seed.derive(9);
+        let keys = SeededAutomorphismKeys::generate(
+            &setup.fft,
+            &setup.key,
+            gadget,
+            setup.noise,
+            setup.seed.derive_public(9),
+            &seed,
+        );
+        keys.prepare(&setup.fft)
+    }
+
+    #[test]
+    fn trace_keeps_the_constant_coefficient_with_the_predicted_noise() {
+        let setup = Setup::new(1, 512);
+        let gadget = Gadget::new(8, 6, Precision::Split).unwrap();
+        let keys = keys(&setup, gadget);
+        let plaintext: Vec<u64> = (0..512_u64).map(|j| (j + 1) << 50).collect();
+        let errors: Vec<f64> = (0..200)
+            .map(|index| {
+                let input = setup.encrypt(&plaintext, index);
+                let kept = setup.key.phase(&setup.fft, &input)[0];
+                let phase = setup.key.phase(&setup.fft, &keys.trace(&input, 1));
+                assert!(phase[1..].iter().all(|&x| torus::to_f64(x).abs() < 2f64.powi(-20)));
+                torus::to_f64(phase[0].wrapping_sub(kept << 9))
+            })
+            .collect();
+        let one = noise::glwe_keyswitch(gadget, setup.key.shape(), setup.noise.variance());
+        // 200 samples: one standard error of the variance is 10 %.
+        assert_variance("trace", &errors, noise::trace(one, 9), 0.4);
+    }
+
+    #[test]
+    fn packing_places_constant_coefficients() {
+        let setup = Setup::new(1, 256);
+        let keys = keys(&setup, Gadget::new(8, 6, Precision::Split).unwrap());
+        for count in [1_usize, 2, 8, 256] {
+            let inputs: Vec<_> = (0..count as u64)
+                .map(|i| {
+                    let plaintext: Vec<u64> = (0..256_u64).map(|j| (i + 3 * j + 1) << 54).collect();
+                    (count == 1 || i % 5 != 1).then(|| setup.encrypt(&plaintext, i))
+                })
+                .collect();
+            let phase = setup.key.phase(&setup.fft, &keys.pack(inputs));
+            for (j, &x) in phase.iter().enumerate() {
+                let i = j * count / 256;
+                let present = j * count % 256 == 0 && (count == 1 || i % 5 != 1);
+                let expected = if present { (i as u64 + 1) << 54 } else { 0 };
+                let error = torus::to_f64(x.wrapping_sub(expected));
+                assert!(error.abs() < 2f64.powi(-14), "{count} inputs, coefficient {j}: error {error}");
+            }
+        }
+    }
+}

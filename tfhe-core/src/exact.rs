@@ -1,0 +1,95 @@
+//! Exact products of torus polynomials with polynomials of small integers, by f64 transforms.
+//!
+//! A torus polynomial is taken as two polynomials of signed 32-bit halves; its product with integers of absolute value
+//! at most b has coefficients below 2^31·b·N, far enough below 2^53 for the transform's error to stay under 1/2 when
+//! b·N ≤ 2^17 or so (the error is about 2^-53·0.6·sqrt(3·log2 N) of the root mean square, see [`crate::fft`]). Used where the
+//! f64 rounding error of 2^-53 relative would be far above the ciphertexts' noise of 2^-62: key generation, encryption,
+//! decryption, products with plaintext weights.
+
+use crate::buffer::AlignedBuffer;
+use crate::fft::{FftScratch, NegacyclicFft};
+use crate::gadget::split_halves;
+
+/// A torus polynomial in the Fourier domain, as two halves.
+#[derive(Clone, Debug)]
+pub struct FourierTorus {
+    halves: [AlignedBuffer; 2],
+}
+
+/// A polynomial of small integers in the Fourier domain.
+#[derive(Clone, Debug)]
+pub struct FourierIntegers(AlignedBuffer);
+
+impl FourierTorus {
+    /// The zero polynomial, to accumulate products in.
+    pub fn zero(fft: &NegacyclicFft) -> Self {
+        let n = fft.polynomial_size().get();
+        Self { halves: [AlignedBuffer::zeros(n), AlignedBuffer::zeros(n)] }
+    }
+
+    /// Transforms `polynomial` [N].
+    pub fn new(fft: &NegacyclicFft, polynomial: &[u64], scratch: &mut FftScratch) -> Self {
+        let (high, low): (Vec<i32>, Vec<i32>) = polynomial.iter().map(|&x| split_halves(x)).unzip();
+        let mut out = Self::zero(fft);
+        fft.forward_integers(&high, &mut out.halves[0], scratch);
+        fft.forward_integers(&low, &mut out.halves[1], scratch);
+        out
+    }
+
+    /// `self += torus · integers`.
+    pub fn add_product(&mut self, fft: &NegacyclicFft, torus: &Self, integers: &FourierIntegers) {
+        for (sum, half) in self.halves.iter_mut().zip(&torus.halves) {
+            fft.multiply_accumulate(sum, half, &integers.0);
+        }
+    }
+
+    /// Transforms back and adds to `output` [N]. Overwrites `self`.
+    pub fn inverse_add(&mut self, fft: &NegacyclicFft, output: &mut [u64], scratch: &mut FftScratch) {
+        fft.inverse_add_integers(&mut self.halves[0], 32, output, scratch);
+        fft.inverse_add_integers(&mut self.halves[1], 0, output, scratch);
+    }
+}
+
+impl FourierIntegers {
+    /// Transforms `polynomial` [N].
+    pub fn new(fft: &NegacyclicFft, polynomial: &[i32], scratch: &mut FftScratch) -> Self {
+        let mut out = AlignedBuffer::zeros(fft.polynomial_size().get());
+        fft.forward_integers(polynomial, &mut out, scratch);
+        Self(out)
+    }
+
+    /// Overwrites the values with zeros (for those of secret keys).
+    pub(crate) fn wipe(&mut self) {
+        zeroize::Zeroize::zeroize(&mut *self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::PolynomialSize;
+    use crate::polynomial::schoolbook_add;
+    use crate::random::{Domain, SecretSeed};
+
+    #[test]
+    fn products_are_exact() {
+        for (n, bits) in [(64, 12), (1024, 8), (4096, 7)] {
+            let fft = NegacyclicFft::new(PolynomialSize::new(n).unwrap());
+            let mut generator = SecretSeed::from_number(n as u64).generator(Domain::Sample, 0);
+            let mut torus = vec![0; n];
+            generator.fill_uniform(&mut torus);
+            torus[0] = u64::MAX;
+            torus[1] = 1 << 63;
+            let integers: Vec<i32> = (0..n).map(|_| (generator.uniform() as i32) >> (31 - bits)).collect();
+            let mut expected = vec![0; n];
+            schoolbook_add(&integers.iter().map(|&x| x as i64).collect::<Vec<_>>(), &torus, &mut expected);
+            let scratch = &mut fft.scratch();
+            let mut sum = FourierTorus::zero(&fft);
+            let factor = FourierIntegers::new(&fft, &integers, scratch);
+            sum.add_product(&fft, &FourierTorus::new(&fft, &torus, scratch), &factor);
+            let mut out = vec![0; n];
+            sum.inverse_add(&fft, &mut out, scratch);
+            assert_eq!(out, expected, "N = {n}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Keys under a GLWE key: the rows that gadget products are made with.
+//!
+//! A row (i, level) is a GLWE encryption of M_i·q/β^level for an integer polynomial M_i that depends on what the key is for:
+//!
+//! | key | M_i, 0 ≤ i < inputs |
+//! |---|---|
+//! | GGSW of m (Gentry, Sahai, Waters, Crypto 2013; Chillotti et al., J. Cryptology 2020, section 3.2) | −m·S_i for i < k, then m |
+//! | key switch from Z to S | −Z_i for i < k |
+//! | relinearization, k = 1 | S² |
+//!
+//! Stored, a key is its bodies and the seed of its masks ([`SeededRows`]); prepared, it is in the Fourier domain
+//! ([`FourierRows`]).
+
+use crate::fft::NegacyclicFft;
+use crate::gadget::FourierRows;
+use crate::glwe::GlweSecretKey;
+use crate::params::{Gadget, GlweShape, NoiseDistribution};
+use crate::random::{Domain, PublicSeed, SecretSeed};
+
+/// The rows of one key: seeded masks, and bodies [inputs][ℓ][N].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeededRows {
+    shape: GlweShape,
+    gadget: Gadget,
+    seed: PublicSeed,
+    stream: u64,
+    bodies: Vec<u64>,
+}
+
+/// What every key of a kind is made with.
+#[derive(Clone, Copy)]
+pub(crate) struct RowGenerator<'a> {
+    pub(crate) fft: &'a NegacyclicFft,
+    pub(crate) key: &'a GlweSecretKey,
+    pub(crate) gadget: Gadget,
+    pub(crate) noise: NoiseDistribution,
+    pub(crate) mask_seed: PublicSeed,
+    pub(crate) noise_seed: &'a SecretSeed,
+}
+
+impl RowGenerator<'_> {
+    /// Encrypts the rows of the integer polynomials `messages` [inputs][N], with stream `stream` of both seeds.
+    pub(crate) fn rows(&self, messages: &[Vec<u64>], stream: u64) -> SeededRows {
+        let shape = self.key.shape();
+        let n = shape.polynomial_size.get();
+        let levels = self.gadget.levels();
+        let masks = &mut self.mask_seed.mask_generator(stream);
+        let noises = &mut self.noise_seed.generator(Domain::Noise, stream);
+        let scratch = &mut self.fft.scratch();
+        let mut mask = vec![0; shape.extracted_lwe_dimension().get()];
+        let mut bodies = vec![0; messages.len() * levels * n];
+        for (row, body) in bodies.chunks_exact_mut(n).enumerate() {
+            let (message, level) = (&messages[row / levels], row % levels + 1);
+            let shift = 64 - self.gadget.base_log() * level as u32;
+            body.iter_mut().zip(message).for_each(|(out, &m)| *out = m << shift);
+            masks.fill_uniform(&mut mask);
+            self.key.encrypt_body(self.fft, &mask, body, self.noise, noises, scratch);
+        }
+        SeededRows { shape, gadget: self.gadget, seed: self.mask_seed, stream, bodies }
+    }
+
+    /// A GGSW encryption of the integer `m`.
+    pub(crate) fn ggsw(&self, m: u64, stream: u64) -> SeededRows {
+        let shape = self.key.shape();
+        let mut messages: Vec<Vec<u64>> = (0..shape.dimension.get())
+            .map(|i| self.key.polynomial(i).iter().map(|&s| s.wrapping_mul(m.wrapping_neg())).collect())
+            .collect();
+        let mut constant = vec![0; shape.polynomial_size.get()];
+        constant[0] = m;
+        messages.push(constant);
+        self.rows(&messages, stream)
+    }
+}
+
+impl SeededRows {
+    /// Bytes as stored.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.bodies)
+    }
+
+    /// Expands the masks and transforms to the Fourier domain.
+    pub fn prepare(&self, fft: &NegacyclicFft) -> FourierRows {
+        let n = self.shape.polynomial_size.get();
+        let row_len = self.shape.ciphertext_len();
+        let rows = self.bodies.len() / n;
+        let masks = &mut self.seed.mask_generator(self.stream);
+        let mut data = vec![0; rows * row_len];
+        for (row, body) in data.chunks_exact_mut(row_len).zip(self.bodies.chunks_exact(n)) {
+            let (mask, out) = row.split_at_mut(row_len - n);
+            masks.fill_uniform(mask);
+            out.copy_from_slice(body);
+        }
+        let inputs = rows / self.gadget.levels();
+        FourierRows::prepare(fft, self.gadget, inputs, self.shape.dimension.get() + 1, &data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::gadget::GadgetScratch;
+    use crate::glwe::GlweCiphertext;
+    use crate::noise::tests::assert_variance;
+    use crate::noise;
+    use crate::params::{Precision, Gadget};
+    use crate::testing::Setup;
+    use crate::torus;
+
+    /// External product with GGSW(1): every coefficient's error against the prediction, single and split precision.
+    #[test]
+    fn external_product_multiplies_and_has_the_predicted_noise() {
+        let setup = Setup::new(1, 1024);
+        for (base_log, levels, precision) in
+            [(15, 1, Precision::Single), (10, 3, Precision::Single), (8, 5, Precision::Split)]
+        {
+            let gadget = Gadget::new(base_log, levels, precision).unwrap();
+            let mut errors = Vec::new();
+            for index in 0..20 {
+                let ggsw = setup.row_generator(gadget).ggsw(1, index).prepare(&setup.fft);
+                let plaintext: Vec<u64> = (0..1024_u64).map(|j| j << 50).collect();
+                let input = setup.encrypt(&plaintext, 1000 + index);
+                let phase = setup.key.phase(&setup.fft, &input);
+                let mut output = GlweCiphertext::zero(input.shape());
+                let scratch = &mut GadgetScratch::new(&setup.fft, gadget, 2);
+                ggsw.add_product(&setup.fft, input.data(), output.data_mut(), scratch);
+                let out_phase = setup.key.phase(&setup.fft, &output);
+                errors.extend(out_phase.iter().zip(&phase).map(|(&x, &y)| torus::to_f64(x.wrapping_sub(y))));
+            }
+            let predicted = noise::external_product(gadget, setup.key.shape(), setup.noise.variance());
+            assert_variance(&format!("external product {gadget:?}"), &errors, predicted, 0.1);
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! GLWE: secret keys, ciphertexts, encryption, sample extraction.
+//!
+//! A ciphertext of M ∈ T_q[X]/(X^N+1) under S ∈ B[X]^k is (A_1 … A_k, B) with uniform A_i and B = Σ A_i·S_i + M + E
+//! (Brakerski, Gentry, Vaikuntanathan, ITCS 2012; Chillotti et al., J. Cryptology 2020, section 3).
+//! A [`SeededGlweCiphertext`] holds the seed of its masks instead of the masks: half the bytes for k = 1.
+
+use zeroize::Zeroize;
+
+use crate::exact::{FourierIntegers, FourierTorus};
+use crate::fft::{FftScratch, NegacyclicFft};
+use crate::lwe::{LweCiphertext, LweSecretKey};
+use crate::params::{GlweShape, NoiseDistribution};
+use crate::polynomial;
+use crate::random::{Domain, Generator, PublicSeed, SecretSeed};
+
+/// A binary secret key of k polynomials. Wiped on drop, never printed.
+pub struct GlweSecretKey {
+    shape: GlweShape,
+    bits: Vec<u64>,
+    fourier: Vec<FourierIntegers>,
+}
+
+impl GlweSecretKey {
+    /// k·N uniform bits from the stream (`GlweSecret`, 0) of `seed`. `fft` must be a plan of size N.
+    pub fn generate(seed: &SecretSeed, shape: GlweShape, fft: &NegacyclicFft) -> Self {
+        let mut bits = vec![0; shape.extracted_lwe_dimension().get()];
+        seed.generator(Domain::GlweSecret, 0).fill_binary(&mut bits);
+        let scratch = &mut fft.scratch();
+        let fourier = bits
+            .chunks_exact(shape.polynomial_size.get())
+            .map(|polynomial| {
+                let mut small: Vec<i32> = polynomial.iter().map(|&bit| bit as i32).collect();
+                let transformed = FourierIntegers::new(fft, &small, scratch);
+                small.zeroize();
+                transformed
+            })
+            .collect();
+        Self { shape, bits, fourier }
+    }
+
+    /// k and N.
+    pub fn shape(&self) -> GlweShape {
+        self.shape
+    }
+
+    /// S_i, for 0 ≤ i < k.
+    pub(crate) fn polynomial(&self, i: usize) -> &[u64] {
+        let n = self.shape.polynomial_size.get();
+        &self.bits[i * n..(i + 1) * n]
+    }
+
+    /// The LWE key of dimension kN under which extracted samples are encrypted.
+    pub fn extracted_lwe_key(&self) -> LweSecretKey {
+        LweSecretKey::from_bits(self.bits.clone())
+    }
+
+    /// `output += Σ A_i·S_i`, exactly: `mask` [k·N], `output` [N].
+    fn add_inner_product(&self, fft: &NegacyclicFft, mask: &[u64], output: &mut [u64], scratch: &mut FftScratch) {
+        let mut sum = FourierTorus::zero(fft);
+        for (a, s) in mask.chunks_exact(self.shape.polynomial_size.get()).zip(&self.fourier) {
+            sum.add_product(fft, &FourierTorus::new(fft, a, scratch), s);
+        }
+        sum.inverse_add(fft, output, scratch);
+    }
+
+    /// Turns `body`, holding a plaintext [N], into the body of its encryption under the given mask [k·N].
+    pub(crate) fn encrypt_body(
+        &self,
+        fft: &NegacyclicFft,
+        mask: &[u64],
+        body: &mut [u64],
+        noise: NoiseDistribution,
+        noises: &mut Generator,
+        scratch: &mut FftScratch,
+    ) {
+        body.iter_mut().for_each(|x| *x = x.wrapping_add(noises.noise(noise)));
+        self.add_inner_product(fft, mask, body, scratch);
+    }
+
+    /// Encrypts `plaintext` [N], with masks from stream `index` of `mask_seed` and noise from stream `index` of `noise_seed`.
+    /// An index must not be used twice with the same seeds. O(N log N).
+    pub fn encrypt(
+        &self,
+        fft: &NegacyclicFft,
+        plaintext: &[u64],
+        noise: NoiseDistribution,
+        mask_seed: PublicSeed,
+        noise_seed: &SecretSeed,
+        index: u64,
+    ) -> SeededGlweCiphertext {
+        assert_eq!(plaintext.len(), self.shape.polynomial_size.get(), "the plaintext has N coefficients");
+        let mut mask = vec![0; self.bits.len()];
+        mask_seed.mask_generator(index).fill_uniform(&mut mask);
+        let mut body = plaintext.to_vec();
+        let noises = &mut noise_seed.generator(Domain::Noise, index);
+        self.encrypt_body(fft, &mask, &mut body, noise, noises, &mut fft.scratch());
+        SeededGlweCiphertext { shape: self.shape, seed: mask_seed, index, body }
+    }
+
+    /// The phase B − Σ A_i·S_i = M + E.
+    pub fn phase(&self, fft: &NegacyclicFft, ciphertext: &GlweCiphertext) -> Vec<u64> {
+        assert_eq!(ciphertext.shape, self.shape, "key and ciphertext have the same shape");
+        let mut product = vec![0; self.shape.polynomial_size.get()];
+        self.add_inner_product(fft, ciphertext.mask(), &mut product, &mut fft.scratch());
+        ciphertext.body().iter().zip(&product).map(|(&b, &p)| b.wrapping_sub(p)).collect()
+    }
+}
+
+impl Drop for GlweSecretKey {
+    fn drop(&mut self) {
+        self.bits.zeroize();
+        self.fourier.iter_mut().for_each(FourierIntegers::wipe);
+    }
+}
+
+impl std::fmt::Debug for GlweSecretKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "GlweSecretKey({:?}, redacted)", self.shape)
+    }
+}
+
+/// A GLWE ciphertext whose masks are given by a seed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeededGlweCiphertext {
+    shape: GlweShape,
+    seed: PublicSeed,
+    index: u64,
+    body: Vec<u64>,
+}
+
+impl SeededGlweCiphertext {
+    /// Bytes on the wire: the body, and the stream's number; the seed is shared by all ciphertexts of a message.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.body) + size_of_val(&self.index)
+    }
+
+    /// Expands the masks.
+    pub fn expand(&self) -> GlweCiphertext {
+        let mut out = GlweCiphertext::zero(self.shape);
+        let (mask, body) = out.split_mut();
+        self.seed.mask_generator(self.index).fill_uniform(mask);
+        body.copy_from_slice(&self.body);
+        out
+    }
+}
+
+/// A GLWE ciphertext: k mask polynomials, then the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GlweCiphertext {
+    shape: GlweShape,
+    data: Vec<u64>,
+}
+
+impl GlweCiphertext {
+    /// The noiseless ciphertext of zero.
+    pub fn zero(shape: GlweShape) -> Self {
+        Self { shape, data: vec![0; shape.ciphertext_len()] }
+    }
+
+    /// The noiseless, unencrypted ciphertext of `plaintext` [N].
+    pub fn trivial(shape: GlweShape, plaintext: &[u64]) -> Self {
+        let mut out = Self::zero(shape);
+        out.body_mut().copy_from_slice(plaintext);
+        out
+    }
+
+    /// A ciphertext whose constant coefficient's phase is that of `sample`, an LWE ciphertext of dimension kN (under the
+    /// extracted key); the other coefficients hold what they may. The inverse of [`Self::extract`] at 0.
+    pub fn embed(shape: GlweShape, sample: &LweCiphertext) -> Self {
+        assert_eq!(sample.dimension(), shape.extracted_lwe_dimension().get(), "an LWE ciphertext of dimension kN");
+        let n = shape.polynomial_size.get();
+        let mut out = Self::zero(shape);
+        for (polynomial, mask) in out.data.chunks_exact_mut(n).zip(sample.mask().chunks_exact(n)) {
+            polynomial[0] = mask[0];
+            polynomial[1..].iter_mut().zip(mask[1..].iter().rev()).for_each(|(out, &a)| *out = a.wrapping_neg());
+        }
+        out.body_mut()[0] = sample.body();
+        out
+    }
+
+    /// k and N.
+    pub fn shape(&self) -> GlweShape {
+        self.shape
+    }
+
+    /// All k+1 polynomials, [(k+1)·N].
+    pub fn data(&self) -> &[u64] {
+        &self.data
+    }
+
+    /// All k+1 polynomials.
+    pub fn data_mut(&mut self) -> &mut [u64] {
+        &mut self.data
+    }
+
+    /// The mask polynomials, [k·N].
+    pub fn mask(&self) -> &[u64] {
+        &self.data[..self.data.len() - self.shape.polynomial_size.get()]
+    }
+
+    /// The body, [N].
+    pub fn body(&self) -> &[u64] {
+        &self.data[self.data.len() - self.shape.polynomial_size.get()..]
+    }
+
+    /// The body.
+    pub fn body_mut(&mut self) -> &mut [u64] {
+        self.split_mut().1
+    }
+
+    /// Mask and body.
+    pub fn split_mut(&mut self) -> (&mut [u64], &mut [u64]) {
+        let middle = self.data.len() - self.shape.polynomial_size.get();
+        self.data.split_at_mut(middle)
+    }
+
+    /// `self += factor·other`, for an integer factor.
+    pub fn add_scaled(&mut self, other: &Self, factor: i64) {
+        assert_eq!(self.shape, other.shape, "GLWE shapes differ");
+        polynomial::add_scaled(&other.data, factor, &mut self.data);
+    }
+
+    /// Applies `f(input, output)` to every polynomial.
+    pub fn map_polynomials(&self, f: impl Fn(&[u64], &mut [u64])) -> Self {
+        let n = self.shape.polynomial_size.get();
+        let mut out = Self::zero(self.shape);
+        self.data.chunks_exact(n).zip(out.data.chunks_exact_mut(n)).for_each(|(input, output)| f(input, output));
+        out
+    }
+
+    /// Sample extraction: the LWE ciphertext, of dimension kN, of coefficient `position` of the plaintext
+    /// (Chillotti et al., J. Cryptology 2020, section 4.2). No noise is added.
+    pub fn extract(&self, position: usize) -> LweCiphertext {
+        let n = self.shape.polynomial_size.get();
+        assert!(position < n, "a coefficient below N");
+        let mut data = Vec::with_capacity(self.mask().len() + 1);
+        for polynomial in self.mask().chunks_exact(n) {
+            data.extend(polynomial[..=position].iter().rev());
+            data.extend(polynomial[position + 1..].iter().rev().map(|x| x.wrapping_neg()));
+        }
+        data.push(self.body()[position]);
+        LweCiphertext::from_data(data)
+    }
+
+    /// Multiplies every coefficient's representative by 2^-bits: see [`crate::torus::divide_by_power_of_two`].
+    pub fn divide_by_power_of_two(&mut self, bits: u32) {
+        self.data.iter_mut().for_each(|x| *x = crate::torus::divide_by_power_of_two(*x, bits));
+    }
+}
+
+/// A GLWE ciphertext in the Fourier domain, exactly, for products with plaintext polynomials.
+#[derive(Clone, Debug)]
+pub struct FourierGlwe {
+    shape: GlweShape,
+    polynomials: Vec<FourierTorus>,
+}
+
+impl FourierGlwe {
+    /// Zero, to accumulate products in.
+    pub fn zero(fft: &NegacyclicFft, shape: GlweShape) -> Self {
+        Self { shape, polynomials: vec![FourierTorus::zero(fft); shape.dimension.get() + 1] }
+    }
+
+    /// Transforms a ciphertext.
+    pub fn new(fft: &NegacyclicFft, ciphertext: &GlweCiphertext, scratch: &mut FftScratch) -> Self {
+        let n = ciphertext.shape.polynomial_size.get();
+        let polynomials = ciphertext.data.chunks_exact(n).map(|p| FourierTorus::new(fft, p, scratch)).collect();
+        Self { shape: ciphertext.shape, polynomials }
+    }
+
+    /// `self += ciphertext · plaintext`, for a polynomial of small integers: noise variance times the sum of the squares of its
+    /// coefficients.
+    pub fn add_product(&mut self, fft: &NegacyclicFft, ciphertext: &Self, plaintext: &FourierIntegers) {
+        for (sum, polynomial) in self.polynomials.iter_mut().zip(&ciphertext.polynomials) {
+            sum.add_product(fft, polynomial, plaintext);
+        }
+    }
+
+    /// Transforms back.
+    pub fn inverse(mut self, fft: &NegacyclicFft, scratch: &mut FftScratch) -> GlweCiphertext {
+        let mut out = GlweCiphertext::zero(self.shape);
+        let n = self.shape.polynomial_size.get();
+        for (polynomial, output) in self.polynomials.iter_mut().zip(out.data.chunks_exact_mut(n)) {
+            polynomial.inverse_add(fft, output, scratch);
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::tests::assert_variance;
+    use crate::params::{GlweDimension, PolynomialSize};
+    use crate::torus;
+
+    const NOISE: NoiseDistribution = NoiseDistribution::TUniform { bound_log: 17 };
+
+    fn setup(k: usize, n: usize) -> (NegacyclicFft, GlweSecretKey, SecretSeed) {
+        let shape = GlweShape {
+            dimension: GlweDimension::new(k).unwrap(),
+            polynomial_size: PolynomialSize::new(n).unwrap(),
+        };
+        let fft = NegacyclicFft::new(shape.polynomial_size);
+        let seed = SecretSeed::from_number(5);
+        let key = GlweSecretKey::generate(&seed, shape, &fft);
+        (fft, key, seed)
+    }
+
+    #[test]
+    fn fresh_noise_has_the_predicted_variance() {
+        let (fft, key, seed) = setup(1, 2048);
+        let plaintext: Vec<u64> = (0..2048_u64).map(|j| j << 50).collect();
+        let mut errors = Vec::new();
+        for index in 0..10 {
+            let ciphertext = key.encrypt(&fft, &plaintext, NOISE, seed.derive_public(0), &seed, index).expand();
+            let phase = key.phase(&fft, &ciphertext);
+            errors.extend(phase.iter().zip(&plaintext).map(|(&p, &m)| torus::to_f64(p.wrapping_sub(m))));
+        }
+        assert_variance("fresh GLWE", &errors, NOISE.variance(), 0.05);
+    }
+
+    #[test]
+    fn extraction_and_embedding_agree_with_the_phase() {
+        let (fft, key, seed) = setup(2, 64);
+        let plaintext: Vec<u64> = (0..64_u64).map(|j| j << 50).collect();
+        let ciphertext = key.encrypt(&fft, &plaintext, NOISE, seed.derive_public(0), &seed, 0).expand();
+        let phase = key.phase(&fft, &ciphertext);
+        let lwe_key = key.extracted_lwe_key();
+        for position in [0, 1, 31, 63] {
+            let sample = ciphertext.extract(position);
+            assert_eq!(lwe_key.phase(&sample), phase[position]);
+            let embedded = GlweCiphertext::embed(key.shape(), &sample);
+            assert_eq!(key.phase(&fft, &embedded)[0], phase[position]);
+            assert_eq!(embedded.extract(0), sample);
+        }
+    }
+
+    #[test]
+    fn plaintext_products_are_exact() {
+        let (fft, key, seed) = setup(1, 256);
+        let plaintext: Vec<u64> = (0..256_u64).map(|j| j << 50).collect();
+        let ciphertext = key.encrypt(&fft, &plaintext, NOISE, seed.derive_public(0), &seed, 0).expand();
+        let weights: Vec<i32> = (0..256).map(|j| j % 15 - 7).collect();
+        let scratch = &mut fft.scratch();
+        let mut product = FourierGlwe::zero(&fft, key.shape());
+        let fourier = FourierGlwe::new(&fft, &ciphertext, scratch);
+        product.add_product(&fft, &fourier, &FourierIntegers::new(&fft, &weights, scratch));
+        let product = product.inverse(&fft, scratch);
+        let mut expected = vec![0; 256];
+        let wide: Vec<i64> = weights.iter().map(|&w| w as i64).collect();
+        polynomial::schoolbook_add(&wide, &key.phase(&fft, &ciphertext), &mut expected);
+        assert_eq!(key.phase(&fft, &product), expected);
+    }
+}

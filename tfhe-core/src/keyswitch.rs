@@ -1,0 +1,194 @@
+//! LWE key switching, and packing LWE ciphertexts into a GLWE ciphertext by a key switch.
+//!
+//! A key-switching key from s' (n' bits) to s holds, for each bit s'_i and each gadget level j, an encryption of
+//! s'_i·q/β^j under s. The switch subtracts Σ digits(a_i)·key_i from the trivial ciphertext of b
+//! (Chillotti et al., J. Cryptology 2020, Algorithm 2; the variances in [`crate::noise`]).
+
+use rayon::prelude::*;
+
+use crate::decomposition::decompose;
+use crate::fft::NegacyclicFft;
+use crate::glwe::{GlweCiphertext, GlweSecretKey};
+use crate::lwe::{LweCiphertext, LweSecretKey};
+use crate::params::{Gadget, GlweShape, LweDimension, NoiseDistribution};
+use crate::random::{Domain, PublicSeed, SecretSeed};
+
+/// How many ciphertexts are switched together: the key is read once per block, and a block's digits and results stay in
+/// the second-level cache.
+pub const KEYSWITCH_BLOCK: usize = 32;
+
+/// A key-switching key as it is stored and sent: the seed of its masks, and its bodies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeededLweKeyswitchKey {
+    input: LweDimension,
+    output: LweDimension,
+    gadget: Gadget,
+    seed: PublicSeed,
+    /// [n'][ℓ]
+    bodies: Vec<u64>,
+}
+
+impl SeededLweKeyswitchKey {
+    /// Encrypts the bits of `from` under `to`. Rows of input bit i use stream i of both seeds. O(n'·ℓ·n).
+    pub fn generate(
+        from: &LweSecretKey,
+        to: &LweSecretKey,
+        gadget: Gadget,
+        noise: NoiseDistribution,
+        mask_seed: PublicSeed,
+        noise_seed: &SecretSeed,
+    ) -> Self {
+        let levels = gadget.levels();
+        let mut bodies = vec![0; from.dimension().get() * levels];
+        bodies.par_chunks_exact_mut(levels).zip(from.bits()).enumerate().for_each_init(
+            || vec![0; to.dimension().get()],
+            |mask, (i, (bodies, &bit))| {
+                let masks = &mut mask_seed.mask_generator(i as u64);
+                let noises = &mut noise_seed.generator(Domain::Noise, i as u64);
+                for (level, body) in bodies.iter_mut().enumerate() {
+                    masks.fill_uniform(mask);
+                    let plaintext = bit << (64 - gadget.base_log() * (level as u32 + 1));
+                    *body = to.body(mask, plaintext, noise, noises);
+                }
+            },
+        );
+        Self { input: from.dimension(), output: to.dimension(), gadget, seed: mask_seed, bodies }
+    }
+
+    /// Bytes as stored.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.bodies) + size_of::<PublicSeed>()
+    }
+
+    /// Expands the masks.
+    pub fn expand(&self) -> LweKeyswitchKey {
+        let (levels, row) = (self.gadget.levels(), self.output.get() + 1);
+        let mut rows = vec![0; self.bodies.len() * row];
+        rows.par_chunks_exact_mut(levels * row).zip(self.bodies.par_chunks_exact(levels)).enumerate().for_each(
+            |(i, (rows, bodies))| {
+                let masks = &mut self.seed.mask_generator(i as u64);
+                for (row, &body) in rows.chunks_exact_mut(row).zip(bodies) {
+                    let (last, mask) = row.split_last_mut().expect("a row has a body");
+                    masks.fill_uniform(mask);
+                    *last = body;
+                }
+            },
+        );
+        LweKeyswitchKey { input: self.input, output: self.output, gadget: self.gadget, rows }
+    }
+}
+
+/// A key-switching key, ready for use.
+#[derive(Clone)]
+pub struct LweKeyswitchKey {
+    input: LweDimension,
+    output: LweDimension,
+    gadget: Gadget,
+    /// [n'][ℓ][n+1]
+    rows: Vec<u64>,
+}
+
+impl LweKeyswitchKey {
+    /// Bytes of memory.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.rows)
+    }
+
+    /// Switches every ciphertext from dimension n' to n, in blocks that read the key once, blocks in parallel.
+    /// O(n'·ℓ·n) each.
+    ///
+    /// # Panics
+    /// If a ciphertext's dimension is not n'.
+    pub fn switch(&self, inputs: &[LweCiphertext]) -> Vec<LweCiphertext> {
+        // Small batches are spread over the threads rather than put into one block.
+        let block = inputs.len().div_ceil(rayon::current_num_threads()).clamp(1, KEYSWITCH_BLOCK);
+        inputs.par_chunks(block).flat_map_iter(|block| self.switch_block(block)).collect()
+    }
+
+    fn switch_block(&self, inputs: &[LweCiphertext]) -> Vec<LweCiphertext> {
+        let (levels, columns) = (self.gadget.levels(), self.output.get() + 1);
+        let depth = self.input.get() * levels;
+        let mut digits = vec![0_i32; inputs.len() * depth];
+        let mut by_level = vec![0_i32; depth];
+        let mut out = vec![0_u64; inputs.len() * columns];
+        for ((input, digits), out) in
+            inputs.iter().zip(digits.chunks_exact_mut(depth)).zip(out.chunks_exact_mut(columns))
+        {
+            assert_eq!(input.dimension(), self.input.get(), "an LWE ciphertext of the key's input dimension");
+            decompose(input.mask(), self.gadget, &mut by_level);
+            // From [ℓ][n'] to the key's order [n'][ℓ].
+            for (i, row) in digits.chunks_exact_mut(levels).enumerate() {
+                row.iter_mut().enumerate().for_each(|(level, d)| *d = by_level[level * self.input.get() + i]);
+            }
+            out[columns - 1] = input.body();
+        }
+        crate::simd::matrix::multiply_subtract(&digits, &self.rows, &mut out, columns);
+        out.chunks_exact(columns).map(|data| LweCiphertext::from_data(data.to_vec())).collect()
+    }
+}
+
+impl std::fmt::Debug for LweKeyswitchKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "LweKeyswitchKey({} -> {}, {:?})", self.input.get(), self.output.get(), self.gadget)
+    }
+}
+
+/// A key that packs LWE ciphertexts of dimension n into one GLWE ciphertext, by a key switch.
+///
+/// Each input costs n·ℓ·(k+1)·N multiplications: for few inputs of small dimension. Many ciphertexts of dimension kN are packed
+/// better by [`crate::automorphism::AutomorphismKeys::pack`].
+pub struct PackingKeyswitchKey {
+    shape: GlweShape,
+    gadget: Gadget,
+    /// [n][ℓ][(k+1)·N]
+    rows: Vec<GlweCiphertext>,
+}
+
+impl PackingKeyswitchKey {
+    /// Encrypts the bits of `from` as constant polynomials under `to`. Row r uses stream r of both seeds.
+    pub fn generate(
+        fft: &NegacyclicFft,
+        from: &LweSecretKey,
+        to: &GlweSecretKey,
+        gadget: Gadget,
+        noise: NoiseDistribution,
+        mask_seed: PublicSeed,
+        noise_seed: &SecretSeed,
+    ) -> Self {
+        let levels = gadget.levels();
+        let rows = (0..from.bits().len() * levels)
+            .into_par_iter()
+            .map(|r| {
+                let mut plaintext = vec![0; to.shape().polynomial_size.get()];
+                plaintext[0] = from.bits()[r / levels] << (64 - gadget.base_log() * (r % levels + 1) as u32);
+                to.encrypt(fft, &plaintext, noise, mask_seed, noise_seed, r as u64).expand()
+            })
+            .collect();
+        Self { shape: to.shape(), gadget, rows }
+    }
+
+    /// The GLWE ciphertext of Σ_i m_i·X^(positions_i).
+    ///
+    /// # Panics
+    /// If an input's dimension is not the key's, or a position is not below N.
+    pub fn pack(&self, inputs: &[(LweCiphertext, usize)]) -> GlweCiphertext {
+        let levels = self.gadget.levels();
+        let mut out = GlweCiphertext::zero(self.shape);
+        for (input, position) in inputs {
+            assert_eq!(input.dimension() * levels, self.rows.len(), "an LWE ciphertext of the key's input dimension");
+            let mut digits = vec![0; self.rows.len()];
+            decompose(input.mask(), self.gadget, &mut digits);
+            let mut switched = GlweCiphertext::zero(self.shape);
+            switched.body_mut()[0] = input.body();
+            for i in 0..input.dimension() {
+                for level in 0..levels {
+                    let digit = digits[level * input.dimension() + i];
+                    switched.add_scaled(&self.rows[i * levels + level], -i64::from(digit));
+                }
+            }
+            let moved = switched.map_polynomials(|x, y| crate::polynomial::rotate(x, *position, y));
+            out.add_scaled(&moved, 1);
+        }
+        out
+    }
+}

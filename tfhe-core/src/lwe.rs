@@ -1,0 +1,179 @@
+//! LWE: secret keys, ciphertexts, linear operations.
+//!
+//! A ciphertext of μ ∈ T_q under s ∈ {0,1}^n is (a, b) with a uniform and b = Σ a_i·s_i + μ + e
+//! (Regev, STOC 2005; on the torus: Chillotti et al., J. Cryptology 2020, section 3).
+
+use zeroize::Zeroize;
+
+use crate::params::{LweDimension, NoiseDistribution};
+use crate::random::{Domain, Generator, SecretSeed};
+
+/// A binary secret key of n bits. Wiped on drop, never printed.
+pub struct LweSecretKey {
+    bits: Vec<u64>,
+}
+
+impl LweSecretKey {
+    /// n uniform bits from the stream (`LweSecret`, 0) of `seed`.
+    pub fn generate(seed: &SecretSeed, dimension: LweDimension) -> Self {
+        let mut bits = vec![0; dimension.get()];
+        seed.generator(Domain::LweSecret, 0).fill_binary(&mut bits);
+        Self { bits }
+    }
+
+    pub(crate) fn from_bits(bits: Vec<u64>) -> Self {
+        Self { bits }
+    }
+
+    /// n.
+    pub fn dimension(&self) -> LweDimension {
+        LweDimension::new(self.bits.len()).expect("a key has the dimension it was made with")
+    }
+
+    pub(crate) fn bits(&self) -> &[u64] {
+        &self.bits
+    }
+
+    /// Encrypts the torus element `plaintext`, drawing the mask from `masks` and the noise from `noises`.
+    pub fn encrypt(
+        &self,
+        plaintext: u64,
+        noise: NoiseDistribution,
+        masks: &mut Generator,
+        noises: &mut Generator,
+    ) -> LweCiphertext {
+        let mut data = vec![0; self.bits.len() + 1];
+        let (body, mask) = data.split_last_mut().expect("a ciphertext has a body");
+        masks.fill_uniform(mask);
+        *body = self.body(mask, plaintext, noise, noises);
+        LweCiphertext { data }
+    }
+
+    /// The body for a given mask: Σ a_i·s_i + plaintext + e.
+    pub(crate) fn body(&self, mask: &[u64], plaintext: u64, noise: NoiseDistribution, noises: &mut Generator) -> u64 {
+        self.inner_product(mask).wrapping_add(plaintext).wrapping_add(noises.noise(noise))
+    }
+
+    fn inner_product(&self, mask: &[u64]) -> u64 {
+        debug_assert_eq!(mask.len(), self.bits.len());
+        mask.iter().zip(&self.bits).fold(0_u64, |sum, (&a, &s)| sum.wrapping_add(a & s.wrapping_neg()))
+    }
+
+    /// The phase b − Σ a_i·s_i = μ + e.
+    pub fn phase(&self, ciphertext: &LweCiphertext) -> u64 {
+        ciphertext.body().wrapping_sub(self.inner_product(ciphertext.mask()))
+    }
+}
+
+impl Drop for LweSecretKey {
+    fn drop(&mut self) {
+        self.bits.zeroize();
+    }
+}
+
+impl std::fmt::Debug for LweSecretKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "LweSecretKey({} bits, redacted)", self.bits.len())
+    }
+}
+
+/// An LWE ciphertext: n mask elements, then the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LweCiphertext {
+    data: Vec<u64>,
+}
+
+impl LweCiphertext {
+    /// The noiseless, unencrypted ciphertext of `plaintext`.
+    pub fn trivial(dimension: LweDimension, plaintext: u64) -> Self {
+        let mut data = vec![0; dimension.get() + 1];
+        data[dimension.get()] = plaintext;
+        Self { data }
+    }
+
+    /// From n mask elements and a body.
+    ///
+    /// # Panics
+    /// If there are fewer than two elements.
+    pub fn from_data(data: Vec<u64>) -> Self {
+        assert!(data.len() >= 2, "an LWE ciphertext has at least one mask element and a body");
+        Self { data }
+    }
+
+    /// The mask a and the body b, in one slice of n+1.
+    pub fn data(&self) -> &[u64] {
+        &self.data
+    }
+
+    /// n.
+    pub fn dimension(&self) -> usize {
+        self.data.len() - 1
+    }
+
+    /// a.
+    pub fn mask(&self) -> &[u64] {
+        &self.data[..self.data.len() - 1]
+    }
+
+    /// b.
+    pub fn body(&self) -> u64 {
+        self.data[self.data.len() - 1]
+    }
+
+    /// Adds a public torus element.
+    pub fn add_plaintext(&mut self, plaintext: u64) {
+        let last = self.data.len() - 1;
+        self.data[last] = self.data[last].wrapping_add(plaintext);
+    }
+
+    /// `self += factor · other`, for an integer factor. Variances add as σ² += factor²·σ_other².
+    ///
+    /// # Panics
+    /// If the dimensions differ.
+    pub fn add_scaled(&mut self, other: &Self, factor: i64) {
+        assert_eq!(self.data.len(), other.data.len(), "LWE dimensions differ");
+        crate::polynomial::add_scaled(&other.data, factor, &mut self.data);
+    }
+
+    /// `self *= factor`, for an integer factor.
+    pub fn scale(&mut self, factor: i64) {
+        self.data.iter_mut().for_each(|x| *x = x.wrapping_mul(factor as u64));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::tests::assert_variance;
+    use crate::torus;
+
+    #[test]
+    fn fresh_noise_has_the_predicted_variance() {
+        let noise = NoiseDistribution::TUniform { bound_log: 45 };
+        let seed = SecretSeed::from_number(1);
+        let key = LweSecretKey::generate(&seed, LweDimension::new(64).unwrap());
+        let (mut masks, mut noises) = (seed.generator(Domain::Mask, 0), seed.generator(Domain::Noise, 0));
+        let errors: Vec<f64> = (0..20_000_u64)
+            .map(|i| {
+                let plaintext = i << 50;
+                torus::to_f64(key.phase(&key.encrypt(plaintext, noise, &mut masks, &mut noises)).wrapping_sub(plaintext))
+            })
+            .collect();
+        assert_variance("fresh LWE", &errors, noise.variance(), 0.05);
+    }
+
+    #[test]
+    fn linear_operations_act_on_the_plaintext() {
+        let noise = NoiseDistribution::TUniform { bound_log: 10 };
+        let seed = SecretSeed::from_number(2);
+        let key = LweSecretKey::generate(&seed, LweDimension::new(30).unwrap());
+        let (mut masks, mut noises) = (seed.generator(Domain::Mask, 0), seed.generator(Domain::Noise, 0));
+        let mut a = key.encrypt(3 << 59, noise, &mut masks, &mut noises);
+        let b = key.encrypt(1 << 59, noise, &mut masks, &mut noises);
+        a.add_scaled(&b, -5);
+        a.scale(2);
+        a.add_plaintext(1 << 59);
+        assert_eq!(torus::switch_modulus(key.phase(&a), 5) % 32, (2 * (3 - 5) + 1_i64).rem_euclid(32) as u64);
+        assert!(!format!("{key:?}").contains('['));
+    }
+}

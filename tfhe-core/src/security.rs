@@ -1,0 +1,108 @@
+//! Security levels of parameter sets, from tabulated estimates.
+//!
+//! The figures are outputs of the lattice estimator (Albrecht, Player, Scott, J. Math. Cryptol. 2015;
+//! malb/lattice-estimator at commit 27a581bb8e9d49f5e9e2db315bd48ac769d5f5f5) for binary secrets, q = 2^64, discrete
+//! Gaussian noise and m = 16n samples (4n from n = 2000): the smallest of primal uSVP, BDD and the dual hybrid attack,
+//! under the MATZOV (2022) cost model, the stricter of the two that were run (the other: BDGL16).
+//!
+//! More noise or a larger dimension only makes an instance harder, so a set has at least the level of any tabulated point with
+//! no larger a dimension and no larger a noise ("dominated" by it).
+
+use crate::params::{NoiseDistribution, Parameters};
+
+/// (n or kN, log2 σ, bits): the smallest figure under MATZOV.
+const ESTIMATES: [(usize, f64, f64); 17] = [
+    (600, -12.28, 132.6),
+    (700, -14.77, 132.5),
+    (750, -16.01, 132.0),
+    (800, -17.26, 132.0),
+    (850, -18.50, 132.3),
+    (900, -19.74, 132.5),
+    (918, -18.80, 140.9),
+    (950, -20.99, 132.0),
+    (1000, -22.23, 132.1),
+    (1024, -22.83, 132.5),
+    (1100, -24.72, 132.5),
+    (2048, -48.32, 133.1),
+    (2048, -49.95, 128.9),
+    (2048, -51.60, 125.0),
+    (2560, -62.0, 131.5),
+    (3072, -62.0, 159.4),
+    (4096, -62.0, 218.4),
+];
+
+/// The line of the points from n = 600 to 1100: slope, intercept, bits.
+const LINE: (f64, f64, f64) = (-0.024_891_456_582_633_045, 2.657_345_938_375_34, 132.0);
+
+/// The security level of one key, and the estimate that it rests on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Level {
+    /// log2 of the attack's cost.
+    pub bits: f64,
+    /// n of the estimate.
+    pub dimension: usize,
+    /// log2 σ of the estimate.
+    pub log2_std: f64,
+}
+
+/// The level of an LWE key of `dimension` bits (kN for a GLWE key) with `noise`, or `None` where no estimate covers it.
+///
+/// # Examples
+/// ```
+/// use tfhe_core::{params::NoiseDistribution, security};
+/// let level = security::level(2048, NoiseDistribution::TUniform { bound_log: 17 }).unwrap();
+/// assert!(level.bits >= 128.0);
+/// assert_eq!(security::level(64, NoiseDistribution::TUniform { bound_log: 17 }), None);
+/// ```
+pub fn level(dimension: usize, noise: NoiseDistribution) -> Option<Level> {
+    let log2_std = noise.variance().log2_std();
+    let (slope, intercept, bits) = LINE;
+    let on_line = slope * dimension as f64 + intercept;
+    let line = ((600..=1100).contains(&dimension) && log2_std >= on_line)
+        .then_some(Level { bits, dimension, log2_std: on_line });
+    let dominated = ESTIMATES
+        .iter()
+        .filter(|&&(n, std, _)| n <= dimension && std <= log2_std)
+        .map(|&(dimension, log2_std, bits)| Level { bits, dimension, log2_std });
+    dominated.chain(line).max_by(|a, b| a.bits.total_cmp(&b.bits))
+}
+
+/// The level of a parameter set: that of the weaker of its two keys. `None` where no estimate covers one of them.
+pub fn parameters_level(parameters: &Parameters) -> Option<Level> {
+    let lwe = level(parameters.lwe_dimension().get(), parameters.lwe_noise())?;
+    let glwe = level(parameters.glwe_shape().extracted_lwe_dimension().get(), parameters.glwe_noise())?;
+    Some(if lwe.bits <= glwe.bits { lwe } else { glwe })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sets;
+
+    #[test]
+    fn every_named_set_but_the_toy_has_128_bits() {
+        for literal in sets::ALL {
+            let parameters = literal.compile().unwrap();
+            match parameters_level(&parameters) {
+                Some(level) => assert!(level.bits >= 128.0, "{}: {level:?}", parameters.name()),
+                None => assert!(parameters.is_toy(), "{} is not covered by an estimate", parameters.name()),
+            }
+        }
+    }
+
+    #[test]
+    fn too_little_noise_is_noticed() {
+        // Tabulated as 125.0 bits.
+        let level = level(2048, NoiseDistribution::Gaussian { log2_std: -51.6 }).unwrap();
+        assert!(level.bits < 128.0);
+        assert_eq!(super::level(902, NoiseDistribution::TUniform { bound_log: 44 }), None);
+    }
+
+    /// The line agrees with the table that it summarizes, to the table's two decimals.
+    #[test]
+    fn the_line_goes_through_its_points() {
+        for (n, log2_std, _) in ESTIMATES.into_iter().filter(|&(n, ..)| n <= 1100 && n != 918) {
+            assert!((LINE.0 * n as f64 + LINE.1 - log2_std).abs() < 0.02, "n = {n}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What the unit tests of this crate share: a key, and encryption under it.
+
+use crate::fft::NegacyclicFft;
+use crate::ggsw::RowGenerator;
+use crate::glwe::{GlweCiphertext, GlweSecretKey};
+use crate::params::{Gadget, GlweDimension, GlweShape, NoiseDistribution, PolynomialSize};
+use crate::random::SecretSeed;
+
+pub(crate) struct Setup {
+    pub(crate) fft: NegacyclicFft,
+    pub(crate) key: GlweSecretKey,
+    pub(crate) seed: SecretSeed,
+    pub(crate) noise: NoiseDistribution,
+}
+
+impl Setup {
+    pub(crate) fn new(k: usize, n: usize) -> Self {
+        Self::with_noise(k, n, NoiseDistribution::TUniform { bound_log: 17 })
+    }
+
+    pub(crate) fn with_noise(k: usize, n: usize, noise: NoiseDistribution) -> Self {
+        let shape =
+            GlweShape { dimension: GlweDimension::new(k).unwrap(), polynomial_size: PolynomialSize::new(n).unwrap() };
+        let fft = NegacyclicFft::new(shape.polynomial_size);
+        let seed = SecretSeed::from_number(11);
+        let key = GlweSecretKey::generate(&seed, shape, &fft);
+        Self { fft, key, seed, noise }
+    }
+
+    pub(crate) fn encrypt(&self, plaintext: &[u64], index: u64) -> GlweCiphertext {
+        let noise_seed = self.seed.derive(1);
+        self.key.encrypt(&self.fft, plaintext, self.noise, self.seed.derive_public(1), &noise_seed, index).expand()
+    }
+
+    pub(crate) fn row_generator(&self, gadget: Gadget) -> RowGenerator<'_> {
+        RowGenerator {
+            fft: &self.fft,
+            key: &self.key,
+            gadget,
+            noise: self.noise,
+            mask_seed: self.seed.derive_public(2),
+            noise_seed: &self.seed,
+        }
+    }
+}

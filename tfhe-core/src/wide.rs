@@ -1,0 +1,245 @@
+//! Lookups of 6 to 10 bits, exactly, in two bootstrappings.
+//!
+//! One programmable bootstrapping reads a table of 2^p values reliably while half a slot, 1/2^(p+2) of the torus, is several
+//! times the noise of the phase after key switch and modulus switch; for N = 4096 that ends at p = 5. Here a table of w
+//! bits is read by two, neither of which needs more precision than that:
+//!
+//! 1. **Low bits.** The input, scaled so that m mod 64 fills the whole torus in 64 slots, rotates the polynomial of ones. The result is
+//!    multiplied, for every *box* h of W consecutive inputs, by a sparse integer polynomial, which gives the value of any
+//!    chosen negacyclic function F_h at m mod 64: many functions for one bootstrapping (Carpov, Izabachène, Mollimard, CT-RSA
+//!    2019, section 4).
+//! 2. **High bits.** These values, packed into one ciphertext with box h filled by F_h's, are the (encrypted) table of a
+//!    second bootstrapping (Guimarães, Borin, Aranha, CHES 2021, the tree method), by the *unreduced* input.
+//!
+//! The second phase may be off by several inputs: box h's function is right not for the W inputs of the box only, but for
+//! all 32 inputs of a window around it, F_h(m mod 64) = f(m) for W·h − a ≤ m < W·h + W + a with a = (32 − W)/2. Reading from a
+//! neighbouring box is harmless as long as m lies in that box's window, that is, while the second phase's error is below
+//! a + 1/2 inputs. No low digit has to be subtracted first, and no sign bit extracted: F_h(u + 32) = −F_h(u), which the first
+//! bootstrapping imposes, is no restriction, since a window contains only one of u and u + 32.
+//!
+//! A function is f(m) for 0 ≤ m < 2^w, extended negacyclically: f(m + 2^w) = −f(m).
+
+use crate::automorphism::AutomorphismKeys;
+use crate::glwe::GlweCiphertext;
+use crate::noise::{self, Variance};
+use crate::params::{GlweShape, PolynomialSize};
+use crate::polynomial;
+
+/// log2 of the number of slots of the first bootstrapping on the whole torus.
+pub const LOW_BITS: u32 = 6;
+/// The inputs of a window: half of the slots.
+const WINDOW: i64 = 1 << (LOW_BITS - 1);
+/// The widest table.
+pub const MAX_BITS: u32 = 10;
+/// The narrowest table.
+pub const MIN_BITS: u32 = LOW_BITS;
+
+/// F_h of one box: c_h plus the function with the given differences.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct BoxFunction {
+    /// Added in the clear, so that the function's jump from the end of its window to the negated beginning is small.
+    constant: i64,
+    /// (slot u, F(u) − F(u−1)), the non-zero ones in the window.
+    differences: Vec<(usize, i64)>,
+}
+
+/// A table of 2^w integers, prepared for lookup in two bootstrappings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WideTable {
+    bits: u32,
+    box_log: u32,
+    boxes: Vec<BoxFunction>,
+}
+
+impl WideTable {
+    /// Prepares `values`, 2^w of them with w from [`MIN_BITS`] to [`MAX_BITS`].
+    ///
+    /// # Panics
+    /// On another number of values.
+    pub fn new(values: &[i64]) -> Self {
+        let bits = values.len().ilog2();
+        assert!(values.len().is_power_of_two() && (MIN_BITS..=MAX_BITS).contains(&bits), "2^6 to 2^10 values");
+        let box_log = box_log(bits);
+        let count = values.len() as i64;
+        let function = |m: i64| {
+            let index = m.rem_euclid(2 * count);
+            if index < count { values[index as usize] } else { -values[(index - count) as usize] }
+        };
+        let margin = (WINDOW - (1 << box_log)) / 2;
+        let boxes =
+            (0..count >> box_log).map(|h| BoxFunction::new(&function, (h << box_log) - margin)).collect();
+        Self { bits, box_log, boxes }
+    }
+
+    /// w.
+    pub fn bits(&self) -> u32 {
+        self.bits
+    }
+
+    /// The number of boxes: ciphertexts packed between the two bootstrappings.
+    pub fn boxes(&self) -> usize {
+        self.boxes.len()
+    }
+
+    /// By what the input, at scale 1/2^(w+1), is multiplied for the first bootstrapping.
+    pub fn low_factor(&self) -> i64 {
+        1 << (self.bits + 1 - LOW_BITS)
+    }
+
+    /// What is added to the scaled input for the first bootstrapping: half a slot.
+    pub fn low_offset() -> u64 {
+        1 << (63 - LOW_BITS)
+    }
+
+    /// What is added to the input for the second: half an input, 1/2^(w+2).
+    pub fn high_offset(&self) -> u64 {
+        1 << (62 - self.bits)
+    }
+
+    /// The polynomial that the first bootstrapping rotates: Δ/2 everywhere, for results at scale `delta` = Δ.
+    ///
+    /// It is Δ/(1 − X), since (1 − X)·Σ X^j = 2: multiplied by a function's differences it gives the function.
+    pub fn low_accumulator(shape: GlweShape, delta: u64) -> GlweCiphertext {
+        GlweCiphertext::trivial(shape, &vec![delta / 2; shape.polynomial_size.get()])
+    }
+
+    /// The encrypted table of the second bootstrapping, from the result of the first.
+    pub fn high_accumulator(&self, low: &GlweCiphertext, delta: u64, keys: &AutomorphismKeys) -> GlweCiphertext {
+        let n = low.shape().polynomial_size.get();
+        let slot = n / WINDOW as usize;
+        let width = n / self.boxes.len();
+        let inputs = self
+            .boxes
+            .iter()
+            .map(|function| {
+                if function.differences.is_empty() {
+                    return None;
+                }
+                let mut product = GlweCiphertext::zero(low.shape());
+                for &(u, difference) in &function.differences {
+                    let moved = low.map_polynomials(|x, y| polynomial::rotate(x, u * slot, y));
+                    product.add_scaled(&moved, difference);
+                }
+                Some(product)
+            })
+            .collect::<Vec<_>>();
+        let mut table = if inputs.iter().all(Option::is_none) {
+            GlweCiphertext::zero(low.shape())
+        } else {
+            keys.pack(inputs).map_polynomials(|x, y| polynomial::spread(x, width, y))
+        };
+        for (function, body) in self.boxes.iter().zip(table.body_mut().chunks_exact_mut(width)) {
+            let constant = delta.wrapping_mul(function.constant as u64);
+            body.iter_mut().for_each(|x| *x = x.wrapping_add(constant));
+        }
+        table
+    }
+
+    /// The largest sum of the squares of a box's differences: what the first bootstrapping's noise variance is multiplied by.
+    pub fn amplification(&self) -> f64 {
+        let norm = |function: &BoxFunction| function.differences.iter().map(|&(_, d)| (d * d) as f64).sum();
+        self.boxes.iter().map(norm).fold(0.0, f64::max)
+    }
+
+    /// How far off the second phase may be: a + 1/2 inputs, as a fraction of the torus.
+    pub fn high_tolerance(&self) -> f64 {
+        let margin = (WINDOW - (1 << self.box_log)) / 2;
+        (margin as f64 + 0.5) / 2f64.powi(self.bits as i32 + 1)
+    }
+
+    /// How far off the first phase may be: half a slot.
+    pub fn low_tolerance() -> f64 {
+        2f64.powi(-(LOW_BITS as i32) - 1)
+    }
+
+    /// Variance of the encrypted table's entries, given those of the first bootstrapping's result and of one automorphism's
+    /// key switch.
+    ///
+    /// The trace leaves (4^d−1)/3 times the latter at the kept coefficients, and about 2^d times it, on average, over all
+    /// coefficients, of which a box sums up `width`; the division by N before it adds rounding errors that the trace
+    /// multiplies by N: (1 + kN/2)/12 units of 2^-128, times N².
+    pub fn table_variance(&self, low: Variance, automorphism: Variance, shape: GlweShape) -> Variance {
+        let steps = shape.polynomial_size.log2();
+        let n = shape.polynomial_size.get() as f64;
+        let width = n / self.boxes.len() as f64;
+        let division = (1.0 + shape.extracted_lwe_dimension().get() as f64 / 2.0) / 12.0 * 2f64.powi(-128) * n * n;
+        low.repeated(self.amplification())
+            + noise::trace(automorphism, steps)
+            + automorphism.repeated(n * width)
+            + Variance::new(division)
+    }
+}
+
+/// log2 W: wide boxes mean few ciphertexts to pack, narrow ones more tolerance where inputs are finely spaced.
+fn box_log(bits: u32) -> u32 {
+    if bits <= 9 { 4 } else { 2 }
+}
+
+impl BoxFunction {
+    /// The function that agrees with `function` on the window that begins at `first`.
+    fn new(function: &impl Fn(i64) -> i64, first: i64) -> Self {
+        let last = first + WINDOW - 1;
+        let constant = (function(first) + function(last)).div_euclid(2);
+        let slot = |m: i64| m.rem_euclid(2 * WINDOW) as usize;
+        // Before the window's first slot stands the negated value of its last.
+        let seam = function(first) + function(last) - 2 * constant;
+        let differences = std::iter::once((slot(first), seam))
+            .chain((first + 1..=last).map(|m| (slot(m), function(m) - function(m - 1))))
+            .filter(|&(_, difference)| difference != 0)
+            .collect();
+        Self { constant, differences }
+    }
+}
+
+/// Whether tables of `bits` bits fit a ring: at least one coefficient to a box and a slot.
+pub fn fits(bits: u32, polynomial_size: PolynomialSize) -> bool {
+    (MIN_BITS..=MAX_BITS).contains(&bits)
+        && polynomial_size.get() >= (1 << bits) >> box_log(bits)
+        && polynomial_size.get() >= WINDOW as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// F_h by its definition: sum of the differences up to slot u, starting from minus the value half a circle earlier.
+    fn evaluate(function: &BoxFunction, u: i64) -> i64 {
+        // (1 − X)^(−1) = ½·Σ X^j: each difference d at slot v contributes +d/2 at v … v+31 and −d/2 elsewhere.
+        let twice: i64 = function
+            .differences
+            .iter()
+            .map(|&(v, d)| if (u - v as i64).rem_euclid(64) < WINDOW { d } else { -d })
+            .sum();
+        assert_eq!(twice % 2, 0);
+        twice / 2 + function.constant
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20))]
+        #[test]
+        fn every_window_reads_the_table(bits in MIN_BITS..=MAX_BITS, seed: u64) {
+            let values: Vec<i64> =
+                (0..1_u64 << bits).map(|m| (m.wrapping_mul(seed | 1) >> 7) as i64 % 16 - 8).collect();
+            let table = WideTable::new(&values);
+            let half = 1_i64 << bits;
+            let margin = (WINDOW - (1 << table.box_log)) / 2;
+            for (h, function) in table.boxes.iter().enumerate() {
+                let start = (h as i64) << table.box_log;
+                for m in start - margin..start + (1 << table.box_log) + margin {
+                    let index = m.rem_euclid(2 * half);
+                    let expected =
+                        if index < half { values[index as usize] } else { -values[(index - half) as usize] };
+                    prop_assert_eq!(evaluate(function, m.rem_euclid(64)), expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn staircases_amplify_little() {
+        // A requantization from 8 to 4 bits: at most three steps of 1 in a window of 32, and the seam.
+        let values: Vec<i64> = (0..256_i64).map(|m| ((m - 128) as f64 / 17.0).round() as i64).collect();
+        assert!(WideTable::new(&values).amplification() <= 4.0);
+    }
+}
