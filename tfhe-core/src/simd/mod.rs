@@ -1,0 +1,208 @@
+//! Vector instructions, chosen when the program runs.
+//!
+//! One binary serves every CPU: each kernel is written once over the trait [`Simd`] and compiled once for each
+//! instruction set, and the one to run is chosen from what the CPU has ([`Backend::selected`]), never by timing, so that
+//! the same program on the same kind of CPU computes the same bits.
+//!
+//! The types [`Avx2`] and [`Avx512`] are proofs: their constructors return a value only on a CPU that has the
+//! instructions, and the operations of [`Simd`] take one. This is what makes those operations safe to call.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub(crate) mod matrix;
+
+use std::sync::OnceLock;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
+
+/// The environment variable that forces a backend: `portable`, `avx2` or `avx512`.
+pub const BACKEND_VARIABLE: &str = "TFHE_BACKEND";
+
+/// A family of implementations of the transforms and of the other kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Backend {
+    /// rustfft and plain loops, on every CPU.
+    Portable,
+    /// 256-bit vectors: AVX2 and FMA.
+    Avx2,
+    /// 512-bit vectors: AVX-512 F, DQ, VL and BW.
+    Avx512,
+}
+
+/// Why a backend cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BackendError {
+    /// The name is none of the backends'.
+    #[error("unknown backend {0:?} in {BACKEND_VARIABLE}: use portable, avx2 or avx512, or unset the variable")]
+    Unknown(String),
+    /// This CPU lacks the instructions.
+    #[error("this CPU does not support the backend {backend}; it has: {available}", backend = .0, available = Backend::list_available())]
+    Unsupported(Backend),
+}
+
+impl Backend {
+    const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+
+    /// The backends that this CPU can run, from the slowest to the fastest.
+    pub fn available() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|backend| Capability::new(*backend).is_some())
+    }
+
+    /// The backend that everything uses unless told otherwise: the one named by the environment variable
+    /// [`BACKEND_VARIABLE`], or the fastest that this CPU can run. Read once.
+    ///
+    /// # Errors
+    /// If the variable names no backend, or one that this CPU cannot run.
+    pub fn selected() -> Result<Self, BackendError> {
+        Capability::selected().map(Capability::backend)
+    }
+
+    /// The name used in [`BACKEND_VARIABLE`].
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+
+    fn list_available() -> String {
+        Self::available().map(Self::name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl std::fmt::Display for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::str::FromStr for Backend {
+    type Err = BackendError;
+
+    fn from_str(name: &str) -> Result<Self, BackendError> {
+        Self::ALL.into_iter().find(|b| b.name() == name).ok_or_else(|| BackendError::Unknown(name.to_owned()))
+    }
+}
+
+/// A backend that this CPU is known to support.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Capability {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
+}
+
+impl Capability {
+    /// `None` if this CPU cannot run `backend`.
+    pub(crate) fn new(backend: Backend) -> Option<Self> {
+        match backend {
+            Backend::Portable => Some(Self::Portable),
+            #[cfg(target_arch = "x86_64")]
+            Backend::Avx2 => Avx2::new().map(Self::Avx2),
+            #[cfg(target_arch = "x86_64")]
+            Backend::Avx512 => Avx512::new().map(Self::Avx512),
+            #[cfg(not(target_arch = "x86_64"))]
+            Backend::Avx2 | Backend::Avx512 => None,
+        }
+    }
+
+    /// [`Backend::selected`], with the proof.
+    pub(crate) fn selected() -> Result<Self, BackendError> {
+        static SELECTED: OnceLock<Result<Capability, BackendError>> = OnceLock::new();
+        SELECTED.get_or_init(|| Self::select(std::env::var_os(BACKEND_VARIABLE))).clone()
+    }
+
+    fn select(variable: Option<std::ffi::OsString>) -> Result<Self, BackendError> {
+        let backend = match variable {
+            Some(name) => name.to_string_lossy().parse()?,
+            None => Backend::available().last().unwrap_or(Backend::Portable),
+        };
+        Self::new(backend).ok_or(BackendError::Unsupported(backend))
+    }
+
+    pub(crate) fn backend(self) -> Backend {
+        match self {
+            Self::Portable => Backend::Portable,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => Backend::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => Backend::Avx512,
+        }
+    }
+}
+
+/// A computation written once for every instruction set.
+///
+/// `run` and everything it calls must be `#[inline(always)]`: it is compiled inside a function that enables the
+/// instruction set, and only what is inlined there may use it.
+pub(crate) trait Kernel {
+    type Output;
+
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// Operations on vectors of [`Simd::LANES`] lanes of 64 bits.
+///
+/// A value of an implementing type proves that the CPU has the instructions.
+pub(crate) trait Simd: Copy + Send + Sync + 'static {
+    const LANES: usize;
+    /// f64 lanes.
+    type Reals: Copy;
+    /// u64 lanes.
+    type Words: Copy;
+
+    /// Runs a kernel compiled for this instruction set.
+    fn run<K: Kernel>(self, kernel: K) -> K::Output;
+
+    fn splat_words(self, x: u64) -> Self::Words;
+    /// # Safety
+    /// `from` must be valid for reading `LANES` words; it need not be aligned.
+    unsafe fn load_words(self, from: *const u64) -> Self::Words;
+    /// # Safety
+    /// `to` must be valid for writing `LANES` words; it need not be aligned.
+    unsafe fn store_words(self, x: Self::Words, to: *mut u64);
+    fn add_words(self, a: Self::Words, b: Self::Words) -> Self::Words;
+    fn subtract_words(self, a: Self::Words, b: Self::Words) -> Self::Words;
+
+    /// A factor of sums of products, prepared.
+    type Factor: Copy;
+    /// A sum of products modulo 2^64.
+    type Sum: Copy;
+
+    fn factor(self, x: Self::Words) -> Self::Factor;
+    fn zero_sum(self) -> Self::Sum;
+    /// `sum + factor·digit` in each lane; the digits must be sign-extended 32-bit integers.
+    fn multiply_add_digit(self, sum: Self::Sum, factor: Self::Factor, digit: Self::Words) -> Self::Sum;
+    fn sum_value(self, sum: Self::Sum) -> Self::Words;
+
+    /// Fetches the cache line at `address` into the second-level cache; any address will do.
+    fn prefetch(self, address: *const u64);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variable_selects_or_explains() {
+        assert_eq!(Capability::select(Some("portable".into())).unwrap().backend(), Backend::Portable);
+        assert_eq!(Capability::select(None).unwrap().backend(), Backend::available().last().unwrap());
+        let message = Capability::select(Some("sse9".into())).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "unknown backend \"sse9\" in TFHE_BACKEND: use portable, avx2 or avx512, or unset the variable"
+        );
+        for backend in Backend::ALL {
+            let selected = Capability::select(Some(backend.name().into()));
+            assert_eq!(selected.is_ok(), Backend::available().any(|b| b == backend));
+        }
+    }
+}
