@@ -2,6 +2,7 @@
 //!
 //! A. Vaswani et al., "Attention Is All You Need" (arXiv:1706.03762), section 3.2.
 
+use crate::checkpoint::Checkpoint;
 use crate::error::{Error, check_finite};
 use crate::matrix::Matrix;
 
@@ -24,6 +25,15 @@ impl Linear {
         check_finite("the weight of a linear layer", weight.data())?;
         check_finite("the bias of a linear layer", &bias)?;
         Ok(Self { weight, bias })
+    }
+
+    /// Reads `name.weight: [inputs, outputs]` and `name.bias: [outputs]`.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::tensor_of_shape`].
+    pub fn load(checkpoint: &Checkpoint, name: &str, inputs: usize, outputs: usize) -> Result<Self, Error> {
+        let weight = checkpoint.matrix(&format!("{name}.weight"), inputs, outputs)?;
+        Self::new(weight, checkpoint.vector(&format!("{name}.bias"), outputs)?)
     }
 
     /// `[in, out]`.
@@ -71,6 +81,23 @@ impl AttentionWeights {
             return Err(Error::shape("the weight of the attention", expected, &[rows, cols]));
         }
         Ok(Self { projection, heads })
+    }
+
+    /// Reads `h.LAYER.attn.c_attn.{weight,bias}`, of a whole model or alone.
+    ///
+    /// Without `heads`, their number is the file's metadata entry `n_head`, or as many as give a head the size 64,
+    /// which it has in every published GPT-2.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::tensor_of_shape`] and [`Self::new`].
+    pub fn load(checkpoint: &Checkpoint, layer: usize, heads: Option<usize>) -> Result<Self, Error> {
+        const HEAD_SIZE: usize = 64;
+        let name = format!("h.{layer}.attn.c_attn");
+        let weight = checkpoint.any_matrix(&format!("{name}.weight"))?;
+        let bias = checkpoint.vector(&format!("{name}.bias"), weight.cols())?;
+        let stored = || checkpoint.metadata("n_head").and_then(|count| count.parse().ok());
+        let heads = heads.or_else(stored).unwrap_or(weight.rows() / HEAD_SIZE);
+        Self::new(Linear::new(weight, bias)?, heads)
     }
 
     /// The number of heads.

@@ -1,0 +1,154 @@
+//! GPT-2 in f32.
+//!
+//! A. Radford et al., "Language Models are Unsupervised Multitask Learners" (2019), with the names, shapes and variants of
+//! Hugging Face's files: pre-LayerNorm blocks, learned positions, weights `[in, out]`, an output matrix that is the token
+//! embedding or its own. T is the number of tokens, E the size of an embedding, V that of the vocabulary.
+//!
+//! Everything that is computed on the way can be observed, and the output of any head can be replaced by one that was
+//! computed elsewhere: see [`ForwardHooks`].
+
+mod config;
+mod forward;
+mod hooks;
+
+pub use config::{Activation, Config};
+pub use forward::most_likely;
+pub use hooks::{ForwardHooks, HookError, Intermediate, NoHooks, Site, Trace};
+
+use crate::attention::{AttentionWeights, Linear};
+use crate::checkpoint::Checkpoint;
+use crate::error::Error;
+use crate::matrix::Matrix;
+use std::path::Path;
+
+/// A GPT-2 with its weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gpt2 {
+    config: Config,
+    /// `wte`, `[V, E]`.
+    token_embedding: Matrix<f32>,
+    /// `wpe`, `[positions, E]`.
+    position_embedding: Matrix<f32>,
+    blocks: Vec<Block>,
+    /// `ln_f`.
+    final_norm: LayerNorm,
+    /// `lm_head`, `[V, E]`, unless it is the token embedding.
+    output: Option<Matrix<f32>>,
+}
+
+/// One layer.
+#[derive(Clone, Debug, PartialEq)]
+struct Block {
+    /// `ln_1`.
+    attention_norm: LayerNorm,
+    /// `attn.c_attn`.
+    attention: AttentionWeights,
+    /// `attn.c_proj`, `[E, E]`.
+    attention_projection: Linear,
+    /// `ln_2`.
+    feed_forward_norm: LayerNorm,
+    /// `mlp.c_fc`, `[E, inner]`.
+    feed_forward: Linear,
+    /// `mlp.c_proj`, `[inner, E]`.
+    feed_forward_projection: Linear,
+}
+
+/// (x − mean) / √(variance + ε) · weight + bias, of each row.
+#[derive(Clone, Debug, PartialEq)]
+struct LayerNorm {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    epsilon: f32,
+}
+
+impl Gpt2 {
+    /// Reads `config.json` and `model.safetensors` of a folder.
+    ///
+    /// # Errors
+    /// As [`Config::load`] and [`Self::from_checkpoint`].
+    pub fn load(folder: &Path) -> Result<Self, Error> {
+        let config = Config::load(&folder.join("config.json"))?;
+        Self::from_checkpoint(config, &Checkpoint::open(folder.join("model.safetensors"))?)
+    }
+
+    /// Reads the weights of a model with the given configuration.
+    ///
+    /// A file with an `lm_head.weight` has its own output matrix, whatever the configuration says of it. Tensors that are
+    /// not weights (the masks `attn.bias` and `attn.masked_bias` of old files) are not read.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::tensor_of_shape`]; [`Error::MissingTensor`] for an `lm_head.weight` that is not tied and not there.
+    pub fn from_checkpoint(config: Config, checkpoint: &Checkpoint) -> Result<Self, Error> {
+        const OUTPUT: &str = "lm_head.weight";
+        let (size, vocabulary) = (config.n_embd, config.vocab_size);
+        let has_output = checkpoint.contains(OUTPUT) || !config.tie_word_embeddings;
+        Ok(Self {
+            token_embedding: checkpoint.matrix("wte.weight", vocabulary, size)?,
+            position_embedding: checkpoint.matrix("wpe.weight", config.n_positions, size)?,
+            blocks: (0..config.n_layer)
+                .map(|layer| Block::load(checkpoint, layer, &config))
+                .collect::<Result<_, _>>()?,
+            final_norm: LayerNorm::load(checkpoint, "ln_f", &config)?,
+            output: if has_output { Some(checkpoint.matrix(OUTPUT, vocabulary, size)?) } else { None },
+            config,
+        })
+    }
+
+    /// The sizes of the model.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The attention weights of a layer.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if there is no such layer.
+    pub fn attention(&self, layer: usize) -> Result<&AttentionWeights, Error> {
+        Ok(&self.block(layer)?.attention)
+    }
+
+    fn block(&self, layer: usize) -> Result<&Block, Error> {
+        let allowed = || format!("less than the number of layers, {}", self.blocks.len());
+        self.blocks.get(layer).ok_or_else(|| Error::out_of_range("the index of the layer", layer, allowed()))
+    }
+}
+
+impl Block {
+    fn load(checkpoint: &Checkpoint, layer: usize, config: &Config) -> Result<Self, Error> {
+        let (size, inner) = (config.n_embd, config.inner_size());
+        let name = |part: &str| format!("h.{layer}.{part}");
+        let attention = Linear::load(checkpoint, &name("attn.c_attn"), size, 3 * size)?;
+        Ok(Self {
+            attention_norm: LayerNorm::load(checkpoint, &name("ln_1"), config)?,
+            attention: AttentionWeights::new(attention, config.n_head)?,
+            attention_projection: Linear::load(checkpoint, &name("attn.c_proj"), size, size)?,
+            feed_forward_norm: LayerNorm::load(checkpoint, &name("ln_2"), config)?,
+            feed_forward: Linear::load(checkpoint, &name("mlp.c_fc"), size, inner)?,
+            feed_forward_projection: Linear::load(checkpoint, &name("mlp.c_proj"), inner, size)?,
+        })
+    }
+}
+
+impl LayerNorm {
+    fn load(checkpoint: &Checkpoint, name: &str, config: &Config) -> Result<Self, Error> {
+        let weight = checkpoint.vector(&format!("{name}.weight"), config.n_embd)?;
+        let bias = checkpoint.vector(&format!("{name}.bias"), config.n_embd)?;
+        Ok(Self { weight, bias, epsilon: config.layer_norm_epsilon })
+    }
+
+    /// `[T, E] -> [T, E]`.
+    fn apply(&self, input: &Matrix<f32>) -> Matrix<f32> {
+        let mut output = input.clone();
+        for row in 0..output.rows() {
+            let values = output.row_mut(row);
+            let count = values.len() as f32;
+            let mean = values.iter().sum::<f32>() / count;
+            let variance = values.iter().map(|value| (value - mean) * (value - mean)).sum::<f32>() / count;
+            let inverse = 1.0 / (variance + self.epsilon).sqrt();
+            for (value, (weight, bias)) in values.iter_mut().zip(self.weight.iter().zip(&self.bias)) {
+                *value = (*value - mean) * inverse * weight + bias;
+            }
+        }
+        output
+    }
+}

@@ -1,0 +1,222 @@
+//! The f32 model against reference intermediates, made by other implementations.
+
+mod common;
+
+use common::{shared, shared_checkpoint};
+use nn::Error;
+use nn::attention::AttentionWeights;
+use nn::checkpoint::{Checkpoint, write_tensors};
+use nn::gpt2::{Config, Gpt2, Intermediate, NoHooks, Site, Trace, most_likely};
+use nn::matrix::Matrix;
+use nn::tensor::Tensor;
+
+const NANO_CONFIG: &str = r#"{"n_layer":3,"n_head":3,"n_embd":48,"n_positions":11,"vocab_size":3,
+    "activation_function":"gelu_new","tie_word_embeddings":false}"#;
+
+fn nano() -> Option<Gpt2> {
+    let checkpoint = shared_checkpoint("nano/gpt-nano-sort.safetensors")?;
+    Some(Gpt2::from_checkpoint(Config::from_json(NANO_CONFIG.as_bytes()).unwrap(), &checkpoint).unwrap())
+}
+
+fn max_abs_difference(a: &Matrix<f32>, b: &Matrix<f32>) -> f32 {
+    assert_eq!((a.rows(), a.cols()), (b.rows(), b.cols()));
+    a.iter().zip(b.iter()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// The largest difference of columns up to the diagonal.
+fn max_causal_difference(a: &Matrix<f32>, b: &Matrix<f32>) -> f32 {
+    let lower = |m: &Matrix<f32>| Matrix::from_fn(m.rows(), m.cols(), |r, c| if c <= r { m[(r, c)] } else { 0.0 });
+    max_abs_difference(&lower(a), &lower(b))
+}
+
+/// `att` of the reference intermediates, which is −∞ above the diagonal and so is no tensor for [`Checkpoint::tensor`].
+fn masked_scores(partials: &Checkpoint, example: usize, head: usize) -> Matrix<f32> {
+    let bytes = std::fs::read(partials.path()).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let (entries, _) = file.tensor("att").unwrap().data().as_chunks::<4>();
+    let first = (3 * example + head) * 11 * 11;
+    Matrix::from_fn(11, 11, |row, col| f32::from_le_bytes(entries[first + 11 * row + col]))
+}
+
+fn softmax(logits: &Matrix<f32>) -> Matrix<f32> {
+    let sums: Vec<f32> = (0..logits.rows()).map(|row| logits.row(row).iter().map(|x| x.exp()).sum()).collect();
+    Matrix::from_fn(logits.rows(), logits.cols(), |row, col| logits[(row, col)].exp() / sums[row])
+}
+
+#[test]
+fn nano_matches_every_reference_intermediate() {
+    use Intermediate::*;
+    const TOLERANCE: f32 = 1e-5;
+    let (Some(model), Some(partials)) = (nano(), shared_checkpoint("nano/gpt-nano-sort-partials.safetensors")) else {
+        return;
+    };
+    let expected = |name: &str, example: usize| partials.tensor(name).unwrap().part(example).unwrap();
+    for example in 0..3 {
+        let tokens: Vec<u32> = expected("idx", example).data().iter().map(|&token| token as u32).collect();
+        let mut trace = Trace::default();
+        let logits = model.logits(&tokens, &mut trace).unwrap();
+        let check = |name: &str, site: Site| {
+            let expected = expected(name, example).into_matrix().unwrap();
+            let difference = max_abs_difference(trace.get(site).unwrap(), &expected);
+            assert!(difference <= TOLERANCE, "{name} of example {example}: {difference}");
+        };
+        check("tok_emb", Site::model(TokenEmbedding));
+        check("x", Site::model(Embedding));
+        let first_layer = [
+            ("ln1", AttentionNorm),
+            ("qkv", QueryKeyValue),
+            ("y", AttentionOutput),
+            ("yProj", AttentionProjection),
+            ("attnResid", AttentionResidual),
+            ("ln2", FeedForwardNorm),
+            ("fc", FeedForward),
+            ("gelu", Activation),
+            ("mlp", FeedForwardProjection),
+            ("mlpResid", Block),
+        ];
+        first_layer.into_iter().for_each(|(name, what)| check(name, Site::layer(what, 0)));
+        (0..3).for_each(|layer| check(&format!("block{layer}"), Site::layer(Block, layer)));
+        check("ln_f", Site::model(FinalNorm));
+        check("lm_head", Site::model(Logits));
+        let probabilities = expected("probs", example).into_matrix().unwrap();
+        assert!(max_abs_difference(&softmax(&logits), &probabilities) <= TOLERANCE);
+        let position = partials.tensor("pos_emb").unwrap().part(0).unwrap().into_matrix().unwrap();
+        assert_eq!(trace.get(Site::model(PositionEmbedding)), Some(&position));
+        for head in 0..3 {
+            let expected = |name: &str| expected(name, example).part(head).unwrap().into_matrix().unwrap(); // [11, 16]
+            let found = |what| trace.get(Site::head(what, 0, head)).unwrap();
+            for (name, what) in [("q", Query), ("k", Key), ("v", Value), ("attSm", Probabilities)] {
+                assert!(max_abs_difference(found(what), &expected(name)) <= TOLERANCE, "{name}");
+            }
+            assert!(max_causal_difference(found(Scores), &masked_scores(&partials, example, head)) <= TOLERANCE);
+        }
+    }
+}
+
+/// The model was trained to continue six letters by the same letters, sorted.
+#[test]
+fn nano_sorts_every_input() {
+    let Some(model) = nano() else { return };
+    for input in 0..3_u32.pow(6) {
+        let mut tokens: Vec<u32> = (0..6).map(|digit| input / 3_u32.pow(digit) % 3).collect();
+        let mut sorted = tokens.clone();
+        sorted.sort_unstable();
+        for _ in 0..6 {
+            let next = model.next_token(&tokens, &mut NoHooks).unwrap();
+            tokens.push(next);
+        }
+        assert_eq!(tokens[6..], sorted, "input {input}");
+    }
+}
+
+#[test]
+fn layer_0_of_gpt2_gives_the_published_scores() {
+    let (Some(weights), Some(reference)) = (
+        shared_checkpoint("gpt2/layer0_attention.safetensors"),
+        shared_checkpoint("gpt2/layer0_reference.safetensors"),
+    ) else {
+        return;
+    };
+    let weights = AttentionWeights::load(&weights, 0, None).unwrap();
+    assert_eq!((weights.heads(), weights.head_size()), (12, 64));
+    for example in ["ex0", "ex1", "ex2"] {
+        let hidden = reference.any_matrix(&format!("{example}.hidden")).unwrap();
+        for head in 0..weights.heads() {
+            let trace = weights.head(head).unwrap().attend(&hidden);
+            let expected = |name: &str| {
+                reference.tensor(&format!("{example}.{name}")).unwrap().part(head).unwrap().into_matrix().unwrap()
+            };
+            // The inputs were fitted to the scores: to 3e-4 of a head's largest score (up to 18), and 2e-4 in the softmax.
+            // The outputs are those of the same inputs and weights, so only the rounding of f32 is left.
+            let scores = expected("scores");
+            let largest = scores.iter().fold(1.0_f32, |largest, score| largest.max(score.abs()));
+            let difference = max_abs_difference(&trace.scores, &scores) / largest;
+            assert!(difference < 1e-3, "{example}, head {head}: {difference}");
+            assert!(max_abs_difference(&trace.probabilities, &expected("softmax")) < 3e-4, "{example}, head {head}");
+            assert!(max_abs_difference(&trace.output, &expected("head_out")) < 1e-5, "{example}, head {head}");
+        }
+    }
+}
+
+#[test]
+fn a_replaced_head_takes_the_place_of_the_models_own() {
+    let Some(model) = nano() else { return };
+    let tokens = [2, 0, 1, 1, 0, 2];
+    let expected = model.logits(&tokens, &mut NoHooks).unwrap();
+
+    let mut same = |layer: usize, normalized: &Matrix<f32>| {
+        assert!(layer > 0 || *normalized == model.attention_input(&tokens, 0).unwrap());
+        Ok(vec![(1, model.attention(layer).unwrap().head(1).unwrap().attend(normalized).output)])
+    };
+    // The projection of one head alone may sum in another order: rounding only.
+    assert!(max_abs_difference(&model.logits(&tokens, &mut same).unwrap(), &expected) < 1e-4);
+
+    let mut zero = |layer: usize, normalized: &Matrix<f32>| {
+        Ok(if layer == 0 { vec![(1, Matrix::from_fn(normalized.rows(), 16, |_, _| 0.0))] } else { vec![] })
+    };
+    assert!(max_abs_difference(&model.logits(&tokens, &mut zero).unwrap(), &expected) > 1e-2);
+
+    let mut unfit = |_: usize, _: &Matrix<f32>| Ok(vec![(1, Matrix::from_fn(1, 16, |_, _| 0.0))]);
+    assert!(matches!(model.logits(&tokens, &mut unfit), Err(Error::Shape { .. })));
+    let mut failing = |_: usize, _: &Matrix<f32>| Err("no connection".into());
+    let message = model.logits(&tokens, &mut failing).unwrap_err().to_string();
+    assert!(message.contains("no connection"), "{message}");
+}
+
+#[test]
+fn attention_input_is_what_the_layers_see() {
+    let Some(model) = nano() else { return };
+    let tokens = [0, 2, 1];
+    let mut trace = Trace::default();
+    let logits = model.logits(&tokens, &mut trace).unwrap();
+    for layer in 0..3 {
+        let seen = trace.get(Site::layer(Intermediate::AttentionNorm, layer)).unwrap();
+        assert_eq!(&model.attention_input(&tokens, layer).unwrap(), seen);
+    }
+    assert_eq!(model.next_token(&tokens, &mut NoHooks).unwrap(), most_likely(logits.row(2)));
+    assert!(matches!(model.attention_input(&tokens, 3), Err(Error::OutOfRange { .. })));
+}
+
+#[test]
+fn bad_tokens_are_refused() {
+    let Some(model) = nano() else { return };
+    assert!(matches!(model.logits(&[], &mut NoHooks), Err(Error::OutOfRange { .. })));
+    assert!(matches!(model.logits(&[0; 12], &mut NoHooks), Err(Error::OutOfRange { .. })));
+    assert!(matches!(model.logits(&[0, 3], &mut NoHooks), Err(Error::UnknownToken { token: 3, .. })));
+}
+
+/// A folder as Hugging Face writes it: prefixed names, old mask buffers, the output tied to the embedding.
+#[test]
+fn a_folder_is_read_with_and_without_prefix() {
+    let Some(path) = shared("nano/gpt-nano-sort.safetensors") else { return };
+    let source = Checkpoint::open(&path).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let names: Vec<String> = source.names().into_iter().filter(|name| name != "lm_head.weight").collect();
+    let tensors: Vec<Tensor> = names.iter().map(|name| source.tensor(name).unwrap()).collect();
+    let prefixed: Vec<String> = names.iter().map(|name| format!("transformer.{name}")).collect();
+    let mask = Tensor::new(vec![1, 1, 11, 11], vec![1.0; 121]).unwrap();
+    let mut entries: Vec<(&str, &Tensor)> = prefixed.iter().map(String::as_str).zip(&tensors).collect();
+    entries.push(("transformer.h.0.attn.bias", &mask));
+    entries.push(("transformer.h.0.attn.masked_bias", &mask));
+    write_tensors(&folder.path().join("model.safetensors"), &entries, &[("format", "pt")]).unwrap();
+    let config = NANO_CONFIG.replace(r#""tie_word_embeddings":false"#, r#""n_ctx":11,"n_inner":null"#);
+    std::fs::write(folder.path().join("config.json"), config).unwrap();
+
+    let tied = Gpt2::load(folder.path()).unwrap();
+    let separate = nano().unwrap();
+    let hidden = |model: &Gpt2| {
+        let mut trace = Trace::default();
+        let logits = model.logits(&[1, 2, 0], &mut trace).unwrap();
+        (trace.get(Site::model(Intermediate::FinalNorm)).unwrap().clone(), logits)
+    };
+    let ((tied_hidden, tied_logits), (separate_hidden, separate_logits)) = (hidden(&tied), hidden(&separate));
+    assert_eq!(tied_hidden, separate_hidden);
+    let embedding = source.any_matrix("wte.weight").unwrap();
+    assert_eq!(tied_logits, tied_hidden.multiply_transposed(&embedding));
+    assert_ne!(tied_logits, separate_logits);
+
+    std::fs::write(folder.path().join("config.json"), NANO_CONFIG).unwrap();
+    assert!(matches!(Gpt2::load(folder.path()), Err(Error::MissingTensor { name, .. }) if name == "lm_head.weight"));
+    std::fs::write(folder.path().join("config.json"), NANO_CONFIG.replace("48", "24")).unwrap();
+    assert!(matches!(Gpt2::load(folder.path()), Err(Error::Shape { .. })));
+}

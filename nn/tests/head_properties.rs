@@ -1,0 +1,269 @@
+//! The integer head on made-up weights: what holds for all of them.
+
+use nn::Error;
+use nn::attention::{AttentionWeights, Linear};
+use nn::clear::ClearEngine;
+use nn::engine::{Engine, FactorUse, LookupTable, Product, Use};
+use nn::head::{HeadClient, HeadOptions, HeadProgram, QuantizedHead, steps};
+use nn::matrix::{Matrix, relative_error};
+use proptest::prelude::*;
+use std::convert::Infallible;
+
+/// E, the number of heads, and d.
+const SIZES: (usize, usize, usize) = (8, 2, 4);
+
+/// Numbers in −1 ..= 1 that depend on a seed alone (splitmix64).
+fn numbers(seed: u64) -> impl FnMut() -> f32 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_add(0x9e3779b97f4a7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58476d1ce4e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d049bb133111eb);
+        ((z ^ (z >> 31)) >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+}
+
+fn weights(seed: u64) -> AttentionWeights {
+    let mut next = numbers(seed);
+    let weight = Matrix::from_fn(SIZES.0, 3 * SIZES.0, |_, _| next());
+    let bias = (0..3 * SIZES.0).map(|_| next()).collect();
+    AttentionWeights::new(Linear::new(weight, bias).unwrap(), SIZES.1).unwrap()
+}
+
+fn hidden(seed: u64, tokens: usize, scale: f32) -> Matrix<f32> {
+    let mut next = numbers(!seed);
+    Matrix::from_fn(tokens, SIZES.0, |_, _| scale * next())
+}
+
+fn options() -> impl Strategy<Value = HeadOptions> {
+    (HeadOptions::BITS, HeadOptions::MSBS).prop_map(|(bits, msbs)| HeadOptions { bits, msbs, max_tokens: None })
+}
+
+/// Plain integers that remember what they were declared to be used for.
+#[derive(Default)]
+struct DeclaredUses {
+    clear: ClearEngine,
+}
+
+/// The bits that the declared uses allow a value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Declared {
+    value: i64,
+    use_: Use,
+}
+
+impl Declared {
+    /// A sum or difference: what both sides allow.
+    fn combine(self, other: Self, value: i64) -> Self {
+        assert_eq!(self.use_.lookup_bits, other.use_.lookup_bits, "a sum of values with different moduli");
+        Self { value, use_: Use { lookup_bits: self.use_.lookup_bits, factor: None } }
+    }
+}
+
+impl Engine for DeclaredUses {
+    type Value = Declared;
+    type Input = Matrix<i32>;
+    type Error = Infallible;
+
+    fn project(
+        &mut self,
+        step: &'static str,
+        input: &Matrix<i32>,
+        weight: &Matrix<i32>,
+        bits: u32,
+    ) -> Result<Matrix<Declared>, Infallible> {
+        let result = self.clear.project(step, input, weight, bits)?;
+        Ok(result.map(|&value| Declared { value, use_: Use::lookup(bits) }))
+    }
+
+    fn lookup(
+        &mut self,
+        step: &'static str,
+        values: &[Declared],
+        tables: &[&LookupTable],
+        result: Use,
+    ) -> Result<Vec<Declared>, Infallible> {
+        for (value, table) in values.iter().zip(tables) {
+            assert!(value.use_.lookup_bits.is_some_and(|bits| table.bits() <= bits), "{step}: {value:?}");
+        }
+        let integers: Vec<i64> = values.iter().map(|value| value.value).collect();
+        let results = self.clear.lookup(step, &integers, tables, result)?;
+        Ok(results.into_iter().map(|value| Declared { value, use_: result }).collect())
+    }
+
+    fn matrix_products(
+        &mut self,
+        step: &'static str,
+        products: &[Product<'_, Declared>],
+        factor: FactorUse,
+    ) -> Result<Vec<Matrix<Option<Declared>>>, Infallible> {
+        let mut results = Vec::new();
+        for Product { left, right, needed } in products {
+            assert!(left.iter().flatten().chain(right.iter()).all(|value| value.use_.factor == Some(factor)), "{step}");
+            let left = left.map(|value| value.map(|value| value.value));
+            let right = right.map(|value| value.value);
+            let product = Product { left: &left, right: &right, needed };
+            results.extend(self.clear.matrix_products(step, &[product], factor)?);
+        }
+        let use_ = Use::lookup(factor.product_bits);
+        Ok(results.iter().map(|matrix| matrix.map(|value| value.map(|value| Declared { value, use_ }))).collect())
+    }
+
+    fn add(&mut self, a: &Declared, b: &Declared) -> Declared {
+        a.combine(*b, self.clear.add(&a.value, &b.value))
+    }
+
+    fn subtract(&mut self, a: &Declared, b: &Declared) -> Declared {
+        a.combine(*b, self.clear.subtract(&a.value, &b.value))
+    }
+}
+
+proptest! {
+    /// On the calibration set nothing is out of range, and every value is used as it was declared.
+    #[test]
+    fn calibration_inputs_stay_in_range(
+        seed in any::<u64>(), options in options(), tokens in 1_usize..10, scale in 0.01_f32..100.0,
+    ) {
+        let (weights, hidden) = (weights(seed), hidden(seed, tokens, scale));
+        let head = QuantizedHead::calibrate(&weights, 1, std::slice::from_ref(&hidden), &options).unwrap();
+        let input = head.client().quantize_input(&hidden).unwrap();
+        let mut engine = DeclaredUses::default();
+        let output = head.program().evaluate(&mut engine, &input, tokens).unwrap();
+        prop_assert_eq!((engine.clear.out_of_range(), engine.clear.overflows()), (0, 0));
+        let clear = head.program().evaluate_clear(&mut ClearEngine::new(), &input);
+        prop_assert_eq!(output.map(|value| value.value), clear);
+        for range in head.ranges() {
+            prop_assert!(range.covered.contains(range.observed.min) && range.covered.contains(range.observed.max));
+        }
+    }
+
+    /// The softmax is made for the worst case: whatever the scores, none of its lookups leaves its table.
+    #[test]
+    fn other_inputs_never_leave_the_softmax(
+        seed in any::<u64>(), options in options(), tokens in 1_usize..10, scale in 1.0_f32..100.0,
+    ) {
+        let calibration = hidden(seed, tokens, 1.0);
+        let head = QuantizedHead::calibrate(&weights(seed), 0, &[calibration], &options).unwrap();
+        let input = head.client().quantize_input(&hidden(seed ^ 1, tokens, scale)).unwrap();
+        let mut engine = ClearEngine::new();
+        head.program().evaluate_clear(&mut engine, &input);
+        for record in engine.steps() {
+            let worst_case = [steps::MAXIMUM, steps::EXPONENTIAL, steps::INVERSE, steps::NORMALIZE];
+            if worst_case.contains(&record.name) || [steps::PROBABILITIES, steps::OUTPUT].contains(&record.name) {
+                prop_assert_eq!((record.out_of_range, record.overflows), (0, 0), "{}", record.name);
+            }
+        }
+    }
+
+    /// A token does not see those after it.
+    #[test]
+    fn the_head_is_causal(seed in any::<u64>(), options in options(), tokens in 2_usize..8) {
+        let whole = hidden(seed, tokens, 1.0);
+        let head = QuantizedHead::calibrate(&weights(seed), 0, std::slice::from_ref(&whole), &options).unwrap();
+        let input = head.client().quantize_input(&whole).unwrap();
+        let prefix = Matrix::from_fn(tokens - 1, input.cols(), |row, col| input[(row, col)]);
+        let evaluate = |input| head.program().evaluate_clear(&mut ClearEngine::new(), input);
+        let (whole, prefix) = (evaluate(&input), evaluate(&prefix));
+        prop_assert_eq!(&whole.data()[..prefix.data().len()], prefix.data());
+    }
+
+    /// With 11 bits and hardly any rounding the head is that of the floating-point model, to a few percent.
+    #[test]
+    fn many_bits_give_the_f32_head(seed in any::<u64>(), tokens in 1_usize..10) {
+        let (weights, hidden) = (weights(seed), hidden(seed, tokens, 1.0));
+        let options = HeadOptions { msbs: 10, ..HeadOptions::new(11) };
+        let head = QuantizedHead::calibrate(&weights, 1, std::slice::from_ref(&hidden), &options).unwrap();
+        let expected = weights.head(1).unwrap().attend(&hidden).output;
+        let error = relative_error(&head.evaluate_clear(&hidden).unwrap(), &expected);
+        prop_assert!(error < 0.03, "{error}");
+    }
+
+    /// Both halves survive serialization, each alone.
+    #[test]
+    fn halves_survive_serialization(seed in any::<u64>(), options in options()) {
+        let head = QuantizedHead::calibrate(&weights(seed), 0, &[hidden(seed, 3, 1.0)], &options).unwrap();
+        let program = serde_json::to_string(head.program()).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<HeadProgram>(&program).unwrap(), head.program());
+        let client = serde_json::to_string(head.client()).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<HeadClient>(&client).unwrap(), head.client());
+    }
+}
+
+#[test]
+fn damaged_programs_are_not_read() {
+    let head = QuantizedHead::calibrate(&weights(1), 0, &[hidden(1, 3, 1.0)], &HeadOptions::new(4)).unwrap();
+    let program = serde_json::to_value(head.program()).unwrap();
+    let damages: [(&str, serde_json::Value); 8] = [
+        ("/max_tokens", 0.into()),
+        ("/max_tokens", 5000.into()),
+        ("/projection/accumulator_bits", 1.into()),
+        ("/projection/input_bits", 40.into()),
+        ("/projection/table_of_channel/0", 1000.into()),
+        ("/projection/table_of_channel", serde_json::json!([0])),
+        ("/projection/weight/data/0", 100.into()),
+        ("/output/product_bits", 64.into()),
+    ];
+    for (place, damage) in damages {
+        let mut damaged = program.clone();
+        *damaged.pointer_mut(place).expect(place) = damage;
+        assert!(serde_json::from_value::<HeadProgram>(damaged).is_err(), "{place}");
+    }
+}
+
+#[test]
+fn operations_follow_the_number_of_tokens() {
+    let options = HeadOptions { max_tokens: Some(9), ..HeadOptions::new(4) };
+    let head = QuantizedHead::calibrate(&weights(2), 0, &[hidden(2, 4, 1.0)], &options).unwrap();
+    for tokens in 1..=9 {
+        let pairs = tokens * (tokens + 1) / 2;
+        let lookups = tokens * 3 * SIZES.2 + 3 * pairs + (pairs - tokens) + tokens;
+        let records = head.program().operations(tokens);
+        assert_eq!(records.iter().map(|record| record.lookup_count()).sum::<usize>(), lookups);
+        let multiplications: usize = records.iter().map(|record| record.multiplications).sum();
+        assert_eq!(multiplications, (2 * SIZES.2 + 1) * pairs);
+        let names: Vec<&str> = records.iter().map(|record| record.name).collect();
+        let expected: Vec<&str> = steps::ALL.into_iter().filter(|&step| tokens > 1 || step != steps::MAXIMUM).collect();
+        assert_eq!(names, expected);
+    }
+}
+
+#[test]
+fn bad_calls_are_refused() {
+    let weights = weights(3);
+    let calibrate = |head, set: &[Matrix<f32>], options| QuantizedHead::calibrate(&weights, head, set, &options);
+    let inputs = [hidden(3, 4, 1.0)];
+    let good = HeadOptions::new(4);
+    let out_of_range = [
+        calibrate(2, &inputs, good),
+        calibrate(0, &inputs, HeadOptions { bits: 1, ..good }),
+        calibrate(0, &inputs, HeadOptions { bits: 12, ..good }),
+        calibrate(0, &inputs, HeadOptions { msbs: 5, ..good }),
+        calibrate(0, &inputs, HeadOptions { max_tokens: Some(0), ..good }),
+        calibrate(0, &inputs, HeadOptions { max_tokens: Some(usize::MAX), ..good }),
+    ];
+    assert!(out_of_range.iter().all(|result| matches!(result, Err(Error::OutOfRange { .. }))));
+    let empty = Matrix::new(0, SIZES.0, vec![]).unwrap();
+    let narrow = Matrix::new(1, 1, vec![0.0]).unwrap();
+    let unfit = [calibrate(0, &[], good), calibrate(0, &[empty.clone()], good), calibrate(0, &[narrow.clone()], good)];
+    assert!(unfit.iter().all(|result| matches!(result, Err(Error::Shape { .. }))));
+    let nan = Matrix::from_fn(1, SIZES.0, |_, _| f32::NAN);
+    assert!(matches!(calibrate(0, &[nan.clone()], good), Err(Error::NotFinite { .. })));
+
+    let head = calibrate(0, &inputs, good).unwrap();
+    for bad in [empty, narrow, hidden(3, 5, 1.0)] {
+        assert!(matches!(head.client().quantize_input(&bad), Err(Error::Shape { .. })));
+    }
+    assert!(matches!(head.client().quantize_input(&nan), Err(Error::NotFinite { .. })));
+}
+
+#[test]
+fn zeros_stay_zeros() {
+    let zero = |rows, cols| Matrix::from_fn(rows, cols, |_, _| 0.0);
+    let linear = Linear::new(zero(SIZES.0, 3 * SIZES.0), vec![0.0; 3 * SIZES.0]).unwrap();
+    let weights = AttentionWeights::new(linear, SIZES.1).unwrap();
+    for bits in HeadOptions::BITS {
+        let head = QuantizedHead::calibrate(&weights, 0, &[zero(3, SIZES.0)], &HeadOptions::new(bits)).unwrap();
+        assert_eq!(head.evaluate_clear(&zero(3, SIZES.0)).unwrap(), zero(3, SIZES.2), "{bits} bits");
+    }
+}
