@@ -1,0 +1,103 @@
+"""The text: its split, its byte-level BPE, and how well a model predicts the part held out."""
+
+import hashlib
+import json
+import math
+from collections import Counter
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+from gpt2 import Gpt2
+
+HELD_OUT_FRACTION = 0.1
+
+
+class Corpus:
+    """A text cut once: the last tenth is held out from the tokenizer, the model and the n-gram baseline alike."""
+
+    def __init__(self, path: Path):
+        data = path.read_bytes()
+        text = data.decode("utf-8")
+        cut = len(text) - int(len(text) * HELD_OUT_FRACTION)
+        self.sha256 = hashlib.sha256(data).hexdigest()
+        self.training, self.held_out = text[:cut], text[cut:]
+
+
+def train_tokenizer(text: str, vocab_size: int) -> Tokenizer:
+    """Byte-level BPE as GPT-2 has it: 256 bytes, then the merges, then <|endoftext|> (section 2.2 of its report)."""
+    learner = Tokenizer(models.BPE())
+    learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size - 1, initial_alphabet=alphabet, show_progress=False)
+    learner.train_from_iterator([text], trainer)
+
+    bpe = json.loads(learner.to_str())["model"]
+    vocabulary = bpe["vocab"] | {"<|endoftext|>": len(bpe["vocab"])}
+    merges = [tuple(pair) for pair in bpe["merges"]]
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    tokenizer.pre_tokenizer = learner.pre_tokenizer
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    tokenizer.add_special_tokens([AddedToken("<|endoftext|>", special=True, normalized=True)])
+    return tokenizer
+
+
+@torch.no_grad()
+def model_loss(model: Gpt2, tokens: list[int]) -> float:
+    """Mean negative log-likelihood, nats per token, of every token but the first.
+
+    Windows of n_positions advance by half their length and only what the previous one did not reach is counted, so each
+    token is predicted once, from at least n_positions / 2 tokens wherever there are as many before it.
+    """
+    window, total, counted_to = model.config.n_positions, 0.0, 1
+    for start in range(0, len(tokens) - 1, window // 2):
+        piece = torch.tensor(tokens[start : start + window + 1])
+        losses = F.cross_entropy(model(piece[None, :-1])[0], piece[1:], reduction="none")
+        total += losses[counted_to - start - 1 :].sum().item()
+        counted_to = start + len(piece)
+    return total / (len(tokens) - 1)
+
+
+def bigram_loss(training: list[int], held_out: list[int], vocab_size: int) -> float:
+    """The same mean for an interpolated Kneser-Ney bigram model fitted on `training`.
+
+    Chen and Goodman, "An Empirical Study of Smoothing Techniques for Language Modeling" (1999), section 2.7, with the
+    discount n1 / (n1 + 2 n2) estimated there. Its lowest order is itself smoothed by one: no token has probability 0.
+    """
+    pairs = Counter(zip(training, training[1:]))
+    frequencies = Counter(pairs.values())
+    discount = frequencies[1] / (frequencies[1] + 2 * frequencies[2])
+    context_total, followers, predecessors = Counter(), Counter(), Counter()
+    for (left, right), count in pairs.items():
+        context_total[left] += count
+        followers[left] += 1
+        predecessors[right] += 1
+
+    def probability(left: int, right: int) -> float:
+        continuation = (predecessors[right] + 1) / (len(pairs) + vocab_size)
+        if not context_total[left]:
+            return continuation
+        seen = max(pairs[left, right] - discount, 0)
+        return (seen + discount * followers[left] * continuation) / context_total[left]
+
+    return -sum(math.log(probability(*pair)) for pair in zip(held_out, held_out[1:])) / (len(held_out) - 1)
+
+
+def evaluate(model: Gpt2, tokenizer: Tokenizer, corpus: Corpus) -> dict:
+    """The figures of the held-out part: losses in nats per token, and the same in bits per character."""
+    training, held_out = (tokenizer.encode(text).ids for text in (corpus.training, corpus.held_out))
+    bits_per_nat_of_token = len(held_out) / len(corpus.held_out) / math.log(2)
+    loss = model_loss(model, held_out)
+    bigram = bigram_loss(training, held_out, model.config.vocab_size)
+    return {
+        "training_tokens": len(training),
+        "held_out_tokens": len(held_out),
+        "held_out_characters": len(corpus.held_out),
+        "loss_nats_per_token": round(loss, 4),
+        "loss_bits_per_character": round(loss * bits_per_nat_of_token, 4),
+        "bigram_nats_per_token": round(bigram, 4),
+        "bigram_bits_per_character": round(bigram * bits_per_nat_of_token, 4),
+    }
