@@ -109,7 +109,7 @@ class Gpt2(nn.Module):
 
 
 def save(model: Gpt2, tokenizer: Tokenizer, folder: Path) -> None:
-    """Writes a Hugging Face checkpoint: weights as f16, configuration, and the tokenizer in its new and its old form."""
+    """Writes a Hugging Face checkpoint: f16 weights, configuration, and the tokenizer in its new and its old form."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().half().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
