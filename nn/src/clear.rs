@@ -1,6 +1,6 @@
 //! The engine on plain integers: what every other engine must agree with.
 
-use crate::engine::{Engine, FactorUse, LookupTable, Product, Use};
+use crate::engine::{Engine, FactorUse, LookupTable, NeededProducts, Product, Use};
 use crate::matrix::Matrix;
 use crate::range::IntegerRange;
 use std::collections::BTreeMap;
@@ -131,7 +131,7 @@ impl Engine for ClearEngine {
         step: &'static str,
         products: &[Product<'_, i64>],
         factor: FactorUse,
-    ) -> Result<Vec<Matrix<Option<i64>>>, Infallible> {
+    ) -> Result<NeededProducts<i64>, Infallible> {
         let results = products.iter().map(multiply_needed).collect::<Vec<_>>();
         let record = self.step(step);
         for (product, result) in products.iter().zip(&results) {

@@ -129,7 +129,7 @@ impl LookupTable {
 pub struct Use {
     /// The largest `bits` of the tables that the result, or a sum it is part of, is the input of.
     pub lookup_bits: Option<u32>,
-    /// When the result is a factor of a [`Engine::matrix_product`].
+    /// When the result is a factor of a [`Engine::matrix_products`].
     pub factor: Option<FactorUse>,
 }
 
@@ -165,6 +165,9 @@ pub struct Product<'a, V> {
     /// `[n, p]`: which entries of the product are needed. The others are `None` in the result.
     pub needed: &'a Matrix<bool>,
 }
+
+/// The results of some [`Product`]s: the entries that are needed, and `None` for the others.
+pub type NeededProducts<V> = Vec<Matrix<Option<V>>>;
 
 /// Computes the head's data flow.
 ///
@@ -204,7 +207,7 @@ pub trait Engine {
         step: &'static str,
         products: &[Product<'_, Self::Value>],
         factor: FactorUse,
-    ) -> Result<Vec<Matrix<Option<Self::Value>>>, Self::Error>;
+    ) -> Result<NeededProducts<Self::Value>, Self::Error>;
 
     /// a + b.
     fn add(&mut self, a: &Self::Value, b: &Self::Value) -> Self::Value;

@@ -1,5 +1,51 @@
-//! Integer tensors, quantization, GPT-2 in f32 and its attention head in integers.
+//! GPT-2 in f32, and its attention head in integers.
+//!
+//! A computation on encrypted data knows integers of a few bits, sums, products, and functions by lookup. This crate brings
+//! the attention head of GPT-2 into that form, and holds everything around it that stays with the client. It knows nothing
+//! of ciphertexts.
+//!
+//! # The model
+//! [`gpt2`] is the plain model: read from a Hugging Face folder ([`checkpoint`], [`tokenizer`]), every intermediate open to
+//! observation, and the output of any head replaceable by one that was computed elsewhere. [`attention`] is one head of it,
+//! the reference of everything else.
+//!
+//! # From real numbers to integers
+//! [`quantize`] represents x by the integer nearest to x/scale; the scale is calibrated on inputs. A product of quantized
+//! matrices is exact in integers, and its result, wider than what went in, is brought back to n bits by a table that maps
+//! every integer of its range to the nearest level of the next quantizer. [`range`] is the accounting: which integers
+//! an intermediate takes, and how many bits that is. A table costs the encrypted computation time that doubles with each
+//! bit or so, and thus the bits decide what is feasible.
+//!
+//! # One data flow, many engines
+//! [`head`] writes the integer head once, over the trait [`engine::Engine`]: project, look up, multiply, add.
+//! [`clear::ClearEngine`] runs it on plain integers, counts its operations and reports what leaves its range. An encrypted
+//! engine runs the same program on ciphertexts, so that both give the same integers is a test, not a hope.
+//! The program is all that a server needs; the scales stay with the client.
+//!
+//! ```
+//! use nn::attention::{AttentionWeights, Linear};
+//! use nn::clear::ClearEngine;
+//! use nn::head::{HeadOptions, QuantizedHead};
+//! use nn::matrix::{Matrix, relative_error};
+//!
+//! // A layer of two heads of size 4 on embeddings of size 8, and an input of three tokens.
+//! let weight = Matrix::from_fn(8, 24, |row, col| ((7 * row + 5 * col) as f32).sin());
+//! let weights = AttentionWeights::new(Linear::new(weight, vec![0.1; 24])?, 2)?;
+//! let hidden = Matrix::from_fn(3, 8, |row, col| ((3 * row + 2 * col) as f32).cos());
+//!
+//! let head = QuantizedHead::calibrate(&weights, 1, std::slice::from_ref(&hidden), &HeadOptions::new(8))?;
+//! let input = head.client().quantize_input(&hidden)?; // the client's integers
+//! let mut engine = ClearEngine::new();
+//! let output = head.program().evaluate_clear(&mut engine, &input); // the server's
+//! let output = head.client().dequantize_output(&output);
+//!
+//! let expected = weights.head(1)?.attend(&hidden).output;
+//! assert!(relative_error(&output, &expected) < 0.05);
+//! assert_eq!((engine.lookups(), engine.out_of_range()), (60, 0));
+//! # Ok::<(), nn::Error>(())
+//! ```
 #![deny(unsafe_code)]
+
 pub mod attention;
 pub mod checkpoint;
 pub mod clear;
@@ -13,4 +59,5 @@ pub mod quantize;
 pub mod range;
 pub mod tensor;
 pub mod tokenizer;
+
 pub use error::Error;

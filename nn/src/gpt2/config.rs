@@ -98,7 +98,7 @@ impl Config {
         if let Some((name, size)) = sizes.into_iter().find(|(_, size)| !(1..=MAX_SIZE).contains(size)) {
             return Err(format!("{name} is {size}; it must be in 1 ..= {MAX_SIZE}"));
         }
-        if config.n_embd % config.n_head != 0 {
+        if !config.n_embd.is_multiple_of(config.n_head) {
             return Err(format!("n_embd is {}, not a multiple of n_head, {}", config.n_embd, config.n_head));
         }
         if !(config.layer_norm_epsilon.is_finite() && config.layer_norm_epsilon >= 0.0) {

@@ -31,14 +31,15 @@ impl QuantizedHead {
         let input = Quantizer::calibrate(bits, calibration.iter().flat_map(|hidden| hidden.iter().map(|&x| x as f64)))?;
         let inputs = calibration.iter().map(|hidden| input.quantize_matrix(hidden)).collect::<Result<Vec<_>, _>>()?;
 
-        let [query, key, value] = Part::calibrate(weights, head, &input, &inputs, bits)?;
-        let (scores, score_quantizer) = calibrate_scores(&query, &key, max_tokens, options)?;
+        let parts = Part::calibrate(weights, head, &input, &inputs, bits)?;
+        let projection = Projection::new(&parts, options)?;
+        let (scores, score_quantizer) = calibrate_scores(&parts, &projection, max_tokens, options)?;
+        let value = parts[2].quantizer;
         let levels = Quantizer::new(bits, 1.0 / input.levels() as f64)?; // exponentials, inverses, probabilities: 0 ..= 1
         let softmax = IntegerSoftmax::new(bits, options.msbs, max_tokens, &score_quantizer, &levels)?;
-        let bound = softmax.sum_bound(max_tokens, &levels) * value.quantizer.levels() as i64;
-        let output = factor_use(IntegerRange::symmetric(bound), None, levels.levels(), value.quantizer.levels());
-        let output_scale = levels.scale() * value.quantizer.scale();
-        let projection = Projection::new([query, key, value], options)?;
+        let bound = softmax.sum_bound(max_tokens, &levels) * value.levels() as i64;
+        let output = factor_use(IntegerRange::symmetric(bound), None, levels.levels(), value.levels());
+        let output_scale = levels.scale() * value.scale();
 
         let program = HeadProgram { projection, scores, softmax, output, max_tokens };
         let client = HeadClient { input, output_scale, embedding_size: weights.embedding_size(), max_tokens };
@@ -134,13 +135,6 @@ impl Part {
     fn quantize(&self, accumulator: i64, bias: i32) -> i32 {
         self.quantizer.quantize(self.requantize.dequantize(self.requantize.apply(accumulator, bias)))
     }
-
-    /// The integers q, k or v of each input, `[T, d]`.
-    fn quantized(&self) -> impl Iterator<Item = Matrix<i32>> {
-        self.accumulators.iter().map(|sums| {
-            Matrix::from_fn(sums.rows(), sums.cols(), |row, col| self.quantize(sums[(row, col)], self.bias[col]))
-        })
-    }
 }
 
 /// The integer weights `[E, d]` of a layer, and the accumulators `[T, d]` of each input.
@@ -152,7 +146,7 @@ fn project(layer: &Linear, quantizer: &Quantizer, inputs: &[Matrix<i32>]) -> (Ma
 
 impl Projection {
     /// The weights and the tables of queries, keys and values.
-    fn new(parts: [Part; 3], options: &HeadOptions) -> Result<Self, Error> {
+    fn new(parts: &[Part; 3], options: &HeadOptions) -> Result<Self, Error> {
         let size = parts[0].bias.len();
         let levels = parts[0].quantizer.levels() as i64;
         let mut weight = Matrix::from_fn(parts[0].weight.rows(), 3 * size, |_, _| 0);
@@ -163,7 +157,7 @@ impl Projection {
         let range = guarded(accumulators, limit);
         let mut tables = Vec::new();
         let mut table_of_channel = Vec::new();
-        for part in &parts {
+        for part in parts {
             let first = tables.len();
             let mut biases: Vec<i32> = Vec::new();
             for &bias in &part.bias {
@@ -178,27 +172,37 @@ impl Projection {
         }
         Ok(Self { input_bits: options.bits, weight, accumulator_bits: range.bits(), tables, table_of_channel })
     }
+
+    /// What the tables make of accumulators `[T, d]`; `first` is the channel of the first column.
+    fn look_up(&self, accumulators: &Matrix<i64>, first: usize) -> Matrix<i32> {
+        Matrix::from_fn(accumulators.rows(), accumulators.cols(), |row, col| {
+            let table = &self.tables[self.table_of_channel[first + col]];
+            table.evaluate(accumulators[(row, col)]) as i32 // a level of at most 11 bits
+        })
+    }
 }
 
 /// The product and the table of the scores, and the quantizer that the table applies.
 fn calibrate_scores(
-    query: &Part,
-    key: &Part,
+    [query, key, _]: &[Part; 3],
+    projection: &Projection,
     max_tokens: usize,
     options: &HeadOptions,
 ) -> Result<(Scores, Quantizer), Error> {
     let size = query.bias.len();
-    let products: Vec<i64> =
-        query.quantized().zip(key.quantized()).flat_map(|(query, key)| causal_products(&query, &key)).collect();
-    let unit = query.quantizer.scale() * key.quantizer.scale() / (size as f64).sqrt();
+    let inputs = query.accumulators.iter().zip(&key.accumulators);
+    let products: Vec<i64> = inputs
+        .flat_map(|(query, key)| causal_products(&projection.look_up(query, 0), &projection.look_up(key, size)))
+        .collect();
+    let (query, key) = (query.quantizer, key.quantizer);
+    let unit = query.scale() * key.scale() / (size as f64).sqrt();
     let headroom = headroom(options.bits, options.msbs, max_tokens);
     let real = products.iter().map(|&product| product as f64 * unit);
     let quantizer = Quantizer::calibrate_with_headroom(options.bits, headroom, real)?;
-    let (query_levels, key_levels) = (query.quantizer.levels(), key.quantizer.levels());
-    let range = guarded(products, size as i64 * query_levels as i64 * key_levels as i64);
+    let range = guarded(products, size as i64 * query.levels() as i64 * key.levels() as i64);
     let function = |product| quantizer.quantize(product as f64 * unit) as i64;
     let table = table_over(steps::QUANTIZE_SCORES, range, options.msbs, function)?;
-    let factor = factor_use(range, Some(&table), query_levels, key_levels);
+    let factor = factor_use(range, Some(&table), query.levels(), key.levels());
     Ok((Scores { factor, table }, quantizer))
 }
 
