@@ -89,14 +89,18 @@ impl AttentionWeights {
     /// which it has in every published GPT-2.
     ///
     /// # Errors
-    /// As [`Checkpoint::tensor_of_shape`] and [`Self::new`].
+    /// As [`Checkpoint::tensor_of_shape`] and [`Self::new`]; [`Error::OutOfRange`] if the number of heads is unknown.
     pub fn load(checkpoint: &Checkpoint, layer: usize, heads: Option<usize>) -> Result<Self, Error> {
         const HEAD_SIZE: usize = 64;
         let name = format!("h.{layer}.attn.c_attn");
         let weight = checkpoint.any_matrix(&format!("{name}.weight"))?;
         let bias = checkpoint.vector(&format!("{name}.bias"), weight.cols())?;
         let stored = || checkpoint.metadata("n_head").and_then(|count| count.parse().ok());
-        let heads = heads.or_else(stored).unwrap_or(weight.rows() / HEAD_SIZE);
+        let usual = || Some(weight.rows() / HEAD_SIZE).filter(|heads| heads * HEAD_SIZE == weight.rows());
+        let Some(heads) = heads.or_else(stored).or_else(usual) else {
+            let allowed = "given, or the metadata entry \"n_head\" of the file";
+            return Err(Error::out_of_range("the number of heads", "unknown", allowed));
+        };
         Self::new(Linear::new(weight, bias)?, heads)
     }
 

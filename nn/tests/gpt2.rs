@@ -185,6 +185,24 @@ fn bad_tokens_are_refused() {
     assert!(matches!(model.logits(&[0, 3], &mut NoHooks), Err(Error::UnknownToken { token: 3, .. })));
 }
 
+#[test]
+fn the_number_of_heads_is_found_or_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("attention.safetensors");
+    let heads = |size: usize, metadata: &[(&str, &str)], given: Option<usize>| {
+        let weight = Tensor::new(vec![size, 3 * size], vec![0.0; 3 * size * size]).unwrap();
+        let bias = Tensor::new(vec![3 * size], vec![0.0; 3 * size]).unwrap();
+        let tensors = [("h.2.attn.c_attn.weight", &weight), ("h.2.attn.c_attn.bias", &bias)];
+        write_tensors(&path, &tensors, metadata).unwrap();
+        AttentionWeights::load(&Checkpoint::open(&path).unwrap(), 2, given).map(|weights| weights.heads())
+    };
+    assert_eq!(heads(128, &[], None).unwrap(), 2);
+    assert_eq!(heads(48, &[("n_head", "3")], None).unwrap(), 3);
+    assert_eq!(heads(48, &[("n_head", "3")], Some(6)).unwrap(), 6);
+    assert!(matches!(heads(48, &[], None), Err(Error::OutOfRange { .. })));
+    assert!(matches!(heads(48, &[], Some(5)), Err(Error::Shape { .. })));
+}
+
 /// A folder as Hugging Face writes it: prefixed names, old mask buffers, the output tied to the embedding.
 #[test]
 fn a_folder_is_read_with_and_without_prefix() {
