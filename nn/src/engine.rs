@@ -200,8 +200,8 @@ pub trait Engine {
 
     /// The products of independent pairs of matrices; see [`Product`].
     ///
-    /// Both factors come from lookups made with `Use { factor: Some(factor), .. }` (the same `factor`), and each entry of
-    /// the result can be the input of tables of at most `factor.product_bits` bits.
+    /// Both factors come from lookups made with `Use { factor: Some(factor), .. }` (the same `factor`), and each entry
+    /// of the result can be the input of tables of at most `factor.product_bits` bits.
     fn matrix_products(
         &mut self,
         step: &'static str,

@@ -1,25 +1,25 @@
 //! GPT-2 in f32, and its attention head in integers.
 //!
-//! A computation on encrypted data knows integers of a few bits, sums, products, and functions by lookup. This crate brings
-//! the attention head of GPT-2 into that form, and holds everything around it that stays with the client. It knows nothing
-//! of ciphertexts.
+//! A computation on encrypted data knows integers of a few bits, sums, products, and functions by lookup. This crate
+//! brings the attention head of GPT-2 into that form, and holds everything around it that stays with the client. It
+//! knows nothing of ciphertexts.
 //!
 //! # The model
-//! [`gpt2`] is the plain model: read from a Hugging Face folder ([`checkpoint`], [`tokenizer`]), every intermediate open to
-//! observation, and the output of any head replaceable by one that was computed elsewhere. [`attention`] is one head of it,
-//! the reference of everything else.
+//! [`gpt2`] is the plain model: read from a Hugging Face folder ([`checkpoint`], [`tokenizer`]), every intermediate
+//! open to observation, and the output of any head replaceable by one that was computed elsewhere. [`attention`] is one
+//! head of it, the reference of everything else.
 //!
 //! # From real numbers to integers
-//! [`quantize`] represents x by the integer nearest to x/scale; the scale is calibrated on inputs. A product of quantized
-//! matrices is exact in integers, and its result, wider than what went in, is brought back to n bits by a table that maps
-//! every integer of its range to the nearest level of the next quantizer. [`range`] is the accounting: which integers
-//! an intermediate takes, and how many bits that is. A table costs the encrypted computation time that doubles with each
-//! bit or so, and thus the bits decide what is feasible.
+//! [`quantize`] represents x by the integer nearest to x/scale; the scale is calibrated on inputs. A product of
+//! quantized matrices is exact in integers, and its result, wider than what went in, is brought back to n bits by a
+//! table that maps every integer of its range to the nearest level of the next quantizer. [`range`] is the accounting:
+//! which integers an intermediate takes, and how many bits that is. A table costs the encrypted computation time that
+//! doubles with each bit or so, and thus the bits decide what is feasible.
 //!
 //! # One data flow, many engines
 //! [`head`] writes the integer head once, over the trait [`engine::Engine`]: project, look up, multiply, add.
-//! [`clear::ClearEngine`] runs it on plain integers, counts its operations and reports what leaves its range. An encrypted
-//! engine runs the same program on ciphertexts, so that both give the same integers is a test, not a hope.
+//! [`clear::ClearEngine`] runs it on plain integers, counts its operations and reports what leaves its range. An
+//! encrypted engine runs the same program on ciphertexts, and a test compares the integers of both.
 //! The program is all that a server needs; the scales stay with the client.
 //!
 //! ```

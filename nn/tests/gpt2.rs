@@ -126,8 +126,8 @@ fn layer_0_of_gpt2_gives_the_published_scores() {
             let expected = |name: &str| {
                 reference.tensor(&format!("{example}.{name}")).unwrap().part(head).unwrap().into_matrix().unwrap()
             };
-            // The inputs were fitted to the scores: to 3e-4 of a head's largest score (up to 18), and 2e-4 in the softmax.
-            // The outputs are those of the same inputs and weights, so only the rounding of f32 is left.
+            // The inputs were fitted to the scores: to 3e-4 of a head's largest score (up to 18), and 2e-4 in the
+            // softmax. The outputs are those of the same inputs and weights, so only the rounding of f32 is left.
             let scores = expected("scores");
             let largest = scores.iter().fold(1.0_f32, |largest, score| largest.max(score.abs()));
             let difference = max_abs_difference(&trace.scores, &scores) / largest;

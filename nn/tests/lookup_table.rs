@@ -18,7 +18,8 @@ proptest! {
         prop_assert_eq!(table.evaluate(input + 2 * period), table.evaluate(input));
     }
 
-    /// Inside its range a table is its function of the nearest multiple of 2^rounded_bits, counted from `first`, halves upward.
+    /// Inside its range a table is its function of the nearest multiple of 2^rounded_bits, counted from `first`, halves
+    /// upward.
     #[test]
     fn tables_round_their_input(table in table(), input in -100_000_i64..100_000) {
         let period = 1 << table.bits();

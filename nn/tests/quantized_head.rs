@@ -74,7 +74,8 @@ fn error_of_head_0_is_near_the_articles() {
     }
 }
 
-/// Up to 8 bits of activations, lookups rounded to 8 bits are hardly worse than those of 10; beyond, they set the error.
+/// Up to 8 bits of activations, lookups rounded to 8 bits are hardly worse than those of 10; beyond, they set the
+/// error.
 #[test]
 fn rounding_to_8_bits_costs_little_up_to_8_bits() {
     let Some((weights, reference)) = layer_0() else { return };

@@ -1,8 +1,8 @@
 //! GPT-2 in f32.
 //!
-//! A. Radford et al., "Language Models are Unsupervised Multitask Learners" (2019), with the names, shapes and variants of
-//! Hugging Face's files: pre-LayerNorm blocks, learned positions, weights `[in, out]`, an output matrix that is the token
-//! embedding or its own. T is the number of tokens, E the size of an embedding, V that of the vocabulary.
+//! A. Radford et al., "Language Models are Unsupervised Multitask Learners" (2019), with the names, shapes and variants
+//! of Hugging Face's files: pre-LayerNorm blocks, learned positions, weights `[in, out]`, an output matrix that is the
+//! token embedding or its own. T is the number of tokens, E the size of an embedding, V that of the vocabulary.
 //!
 //! Everything that is computed on the way can be observed, and the output of any head can be replaced by one that was
 //! computed elsewhere: see [`ForwardHooks`].
@@ -73,11 +73,12 @@ impl Gpt2 {
 
     /// Reads the weights of a model with the given configuration.
     ///
-    /// A file with an `lm_head.weight` has its own output matrix, whatever the configuration says of it. Tensors that are
-    /// not weights (the masks `attn.bias` and `attn.masked_bias` of old files) are not read.
+    /// A file with an `lm_head.weight` has its own output matrix, whatever the configuration says of it. Tensors that
+    /// are not weights (the masks `attn.bias` and `attn.masked_bias` of old files) are not read.
     ///
     /// # Errors
-    /// As [`Checkpoint::tensor_of_shape`]; [`Error::MissingTensor`] for an `lm_head.weight` that is not tied and not there.
+    /// As [`Checkpoint::tensor_of_shape`]; [`Error::MissingTensor`] for an `lm_head.weight` that is not tied and not
+    /// there.
     pub fn from_checkpoint(config: Config, checkpoint: &Checkpoint) -> Result<Self, Error> {
         const OUTPUT: &str = "lm_head.weight";
         let (size, vocabulary) = (config.n_embd, config.vocab_size);

@@ -35,7 +35,8 @@ impl QuantizedHead {
         let projection = Projection::new(&parts, options)?;
         let (scores, score_quantizer) = calibrate_scores(&parts, &projection, max_tokens, options)?;
         let value = parts[2].quantizer;
-        let levels = Quantizer::new(bits, 1.0 / input.levels() as f64)?; // exponentials, inverses, probabilities: 0 ..= 1
+        // Exponentials, inverses of their sums and probabilities all go up to 1, and reach it in the first row.
+        let levels = Quantizer::calibrate(bits, [1.0])?;
         let softmax = IntegerSoftmax::new(bits, options.msbs, max_tokens, &score_quantizer, &levels)?;
         let bound = softmax.sum_bound(max_tokens, &levels) * value.levels() as i64;
         let output = factor_use(IntegerRange::symmetric(bound), None, levels.levels(), value.levels());

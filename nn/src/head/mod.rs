@@ -30,8 +30,8 @@
 //! in it. Above [`HeadOptions::msbs`] bits the low bits are rounded away, as the article does for speed.
 //!
 //! # Parties
-//! [`QuantizedHead::calibrate`] makes both halves: [`HeadProgram`] is all that a server needs (weights, tables, bits), and
-//! [`HeadClient`] all that a client needs (scales). Both can be serialized.
+//! [`QuantizedHead::calibrate`] makes both halves: [`HeadProgram`] is all that a server needs (weights, tables, bits),
+//! and [`HeadClient`] all that a client needs (scales). Both can be serialized.
 
 mod calibrate;
 mod program;

@@ -158,8 +158,8 @@ impl HeadProgram {
     ) -> Result<Matrix<E::Value>, E::Error> {
         assert!((1..=self.max_tokens).contains(&tokens), "{tokens} tokens, at most {}", self.max_tokens);
         let size = self.head_size();
-        let accumulators =
-            engine.project(steps::PROJECT, input, &self.projection.weight, self.projection.accumulator_bits)?; // [T, 3d]
+        let Projection { weight, accumulator_bits, .. } = &self.projection;
+        let accumulators = engine.project(steps::PROJECT, input, weight, *accumulator_bits)?; // [T, 3d]
         assert_eq!((accumulators.rows(), accumulators.cols()), (tokens, 3 * size), "shape of the projection");
         let query_key = self.projection.requantize(engine, &accumulators, 0..2 * size, self.scores.factor)?; // [T, 2d]
         let value = self.projection.requantize(engine, &accumulators, 2 * size..3 * size, self.output)?; // [T, d]
