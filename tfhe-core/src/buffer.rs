@@ -18,6 +18,13 @@ impl AlignedBuffer {
     pub fn zeros(len: usize) -> Self {
         Self { lines: vec![CacheLine::zeroed(); len.div_ceil(8)], len }
     }
+
+    /// A copy of `data`.
+    pub fn copy_of(data: &[f64]) -> Self {
+        let mut buffer = Self::zeros(data.len());
+        buffer.copy_from_slice(data);
+        buffer
+    }
 }
 
 impl std::ops::Deref for AlignedBuffer {

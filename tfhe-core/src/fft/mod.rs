@@ -1,12 +1,13 @@
 //! Negacyclic Fourier transform of real polynomials modulo X^N + 1.
 //!
 //! # Definition
-//! A real polynomial p of N coefficients is determined by its values at the N/2 roots of X^N = −1 with positive
-//! imaginary part (the others are their conjugates). Fold the upper half onto the imaginary axis,
-//! z_j = (p_j + i·p_{j+N/2})·ω^j with ω = exp(iπ/N) for 0 ≤ j < N/2, and a complex Fourier transform of size N/2 gives
-//! those values. Products of polynomials modulo X^N + 1 are products value by value.
-//! (Bernstein, "Multidigit multiplication for mathematicians", 2001, section 4 has the twist; Klemsa, ePrint 2021/480,
-//! the error analysis of this transform for TFHE.)
+//! A real polynomial p of N coefficients is determined by its values at the N/2 roots of X^N = −1 that are roots of
+//! X^(N/2) = i (the others are their conjugates): fold the upper half onto the imaginary axis,
+//! z_j = p_j + i·p_{j+N/2} for 0 ≤ j < N/2, and evaluate Σ z_j·x^j at the roots of x^(N/2) = i. Products of polynomials
+//! modulo X^N + 1 are products value by value. With ω = exp(iπ/N) that is a complex Fourier transform of z_j·ω^j (the
+//! *twist*); the backends of our own need none ([`vector`]).
+//! (Bernstein, "Multidigit multiplication for mathematicians", 2001, section 4; Klemsa, ePrint 2021/480, has the error
+//! analysis of this transform for TFHE.)
 //!
 //! # Conventions
 //! A polynomial in the Fourier domain is N `f64`s (N/2 complex numbers) whose order and layout belong to the backend of
@@ -18,29 +19,65 @@
 //! (Schatzman, SIAM J. Sci. Comput. 17 (1996)); [`NegacyclicFft::inverse_add_integers`] is exact as long as that
 //! error stays well below 1/2 on every coefficient.
 
+mod butterfly;
+mod coefficients;
 mod portable;
+#[cfg(test)]
+mod tests;
+mod vector;
+
+use std::sync::Arc;
+
+use coefficients::{AddIntegers, AddTorus};
+pub use portable::PortableScratch as FftScratch;
+use vector::{Finish, MergeTails, MultiplyAccumulate, SplitTails, Start};
 
 use crate::params::PolynomialSize;
-pub use portable::PortableScratch as FftScratch;
-
-/// A kind of implementation of the transform.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Backend {
-    /// rustfft, on every CPU.
-    Portable,
-}
+use crate::simd::{Backend, BackendError, Capability, VectorInstructions};
 
 /// A plan: the transform for one polynomial size on one backend. Plan once, use from any thread.
 #[derive(Clone)]
 pub struct NegacyclicFft {
     polynomial_size: PolynomialSize,
-    plan: portable::Plan,
+    plan: Plan,
+}
+
+#[derive(Clone)]
+enum Plan {
+    Portable(portable::Plan),
+    Vector(VectorInstructions, Arc<vector::Plan>),
 }
 
 impl NegacyclicFft {
-    /// Plans the transform of polynomials of `polynomial_size` coefficients on the best backend of this CPU.
+    /// Plans the transform of polynomials of `polynomial_size` coefficients on the selected backend
+    /// ([`Backend::selected`]).
+    ///
+    /// # Panics
+    /// If the environment selects a backend that does not exist or that this CPU cannot run; a program should call
+    /// [`Backend::selected`] once to report that.
     pub fn new(polynomial_size: PolynomialSize) -> Self {
-        Self { polynomial_size, plan: portable::Plan::new(polynomial_size.get()) }
+        let capability = Capability::selected().unwrap_or_else(|error| panic!("{error}"));
+        Self::with_capability(polynomial_size, capability)
+    }
+
+    /// The same on a given backend. Polynomials too small for its vectors (see [`Self::backend`]) use the portable one.
+    ///
+    /// # Errors
+    /// If this CPU cannot run it.
+    pub fn with_backend(polynomial_size: PolynomialSize, backend: Backend) -> Result<Self, BackendError> {
+        let capability = Capability::new(backend).ok_or(BackendError::Unsupported(backend))?;
+        Ok(Self::with_capability(polynomial_size, capability))
+    }
+
+    fn with_capability(polynomial_size: PolynomialSize, capability: Capability) -> Self {
+        let n = polynomial_size.get();
+        let vector = match capability {
+            Capability::Portable => None,
+            Capability::Vector(instructions) => {
+                vector::Plan::new(n, instructions.lanes()).map(|plan| Plan::Vector(instructions, Arc::new(plan)))
+            }
+        };
+        Self { polynomial_size, plan: vector.unwrap_or_else(|| Plan::Portable(portable::Plan::new(n))) }
     }
 
     /// N.
@@ -48,47 +85,92 @@ impl NegacyclicFft {
         self.polynomial_size
     }
 
+    /// The backend that this plan uses: the one asked for from N = 64 (AVX2) or N = 256 (AVX-512) on.
+    pub fn backend(&self) -> Backend {
+        match &self.plan {
+            Plan::Portable(_) => Backend::Portable,
+            Plan::Vector(instructions, _) => Capability::Vector(*instructions).backend(),
+        }
+    }
+
     /// Working memory for one thread.
     pub fn scratch(&self) -> FftScratch {
-        self.plan.scratch()
+        match &self.plan {
+            Plan::Portable(plan) => plan.scratch(),
+            Plan::Vector(..) => FftScratch::default(),
+        }
     }
 
     /// Transforms a polynomial of small integers: `input` [N] to `output` [N]. O(N log N).
+    ///
+    /// # Panics
+    /// This and the functions below panic if a length is not N.
     pub fn forward_integers(&self, input: &[i32], output: &mut [f64], scratch: &mut FftScratch) {
-        self.plan.forward(|i| input[i] as f64, output, scratch);
+        match &self.plan {
+            Plan::Portable(plan) => plan.forward(|i| input[i] as f64, output, scratch),
+            Plan::Vector(instructions, plan) => {
+                instructions.run(Start { plan, input, output });
+                instructions.run(SplitTails { plan, data: output });
+            }
+        }
     }
 
     /// Transforms a torus polynomial, as its signed representatives in units of 2^-64 (rounded to f64's 53 bits).
     pub fn forward_torus(&self, input: &[u64], output: &mut [f64], scratch: &mut FftScratch) {
-        self.plan.forward(|i| input[i] as i64 as f64, output, scratch);
+        match &self.plan {
+            Plan::Portable(plan) => plan.forward(|i| input[i] as i64 as f64, output, scratch),
+            Plan::Vector(instructions, plan) => {
+                instructions.run(Start { plan, input, output });
+                instructions.run(SplitTails { plan, data: output });
+            }
+        }
     }
 
     /// `accumulator += a·b`, all in the Fourier domain.
     pub fn multiply_accumulate(&self, accumulator: &mut [f64], a: &[f64], b: &[f64]) {
-        self.plan.multiply_accumulate(accumulator, a, b);
+        match &self.plan {
+            Plan::Portable(plan) => plan.multiply_accumulate(accumulator, a, b),
+            Plan::Vector(instructions, _) => instructions.run(MultiplyAccumulate { sum: accumulator, a, b }),
+        }
     }
 
     /// Transforms back, rounds to the nearest integer modulo 2^64 and adds to `output`, a torus polynomial.
     /// Overwrites `input`.
     pub fn inverse_add_torus(&self, input: &mut [f64], output: &mut [u64], scratch: &mut FftScratch) {
-        self.plan.inverse(input, scratch, |i, x| {
-            output[i] = output[i].wrapping_add(crate::torus::from_f64(x * 2f64.powi(-64)));
-        });
+        match &self.plan {
+            Plan::Portable(plan) => plan.inverse(input, scratch, |i, x| {
+                output[i] = output[i].wrapping_add(crate::torus::from_f64(x * 2f64.powi(-64)));
+            }),
+            Plan::Vector(instructions, plan) => {
+                instructions.run(MergeTails { plan, data: input });
+                instructions.run(Finish { plan, input, output: AddTorus(output) });
+            }
+        }
     }
 
     /// Transforms back, rounds to the nearest integer x and adds `x·2^shift` modulo 2^64 to `output`. Overwrites `input`.
     ///
-    /// The coefficients must be below 2^52 in absolute value.
+    /// The coefficients must be below 2^52 in absolute value, and `shift` below 64.
     pub fn inverse_add_integers(&self, input: &mut [f64], shift: u32, output: &mut [u64], scratch: &mut FftScratch) {
-        self.plan.inverse(input, scratch, |i, x| {
-            debug_assert!(x.abs() < 2f64.powi(52));
-            output[i] = output[i].wrapping_add((x.round_ties_even() as i64 as u64) << shift);
-        });
+        debug_assert!(shift < 64);
+        match &self.plan {
+            Plan::Portable(plan) => plan.inverse(input, scratch, |i, x| {
+                debug_assert!(x.abs() < 2f64.powi(52));
+                output[i] = output[i].wrapping_add((x.round_ties_even() as i64 as u64) << shift);
+            }),
+            Plan::Vector(instructions, plan) => {
+                instructions.run(MergeTails { plan, data: input });
+                instructions.run(Finish { plan, input, output: AddIntegers { output, shift } });
+            }
+        }
     }
 }
 
 impl std::fmt::Debug for NegacyclicFft {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NegacyclicFft").field("polynomial_size", &self.polynomial_size).finish_non_exhaustive()
+        f.debug_struct("NegacyclicFft")
+            .field("polynomial_size", &self.polynomial_size)
+            .field("backend", &self.backend())
+            .finish_non_exhaustive()
     }
 }

@@ -14,8 +14,8 @@ pub(super) struct Plan {
     inverse: Arc<dyn Fft<f64>>,
 }
 
-/// Working memory of the transform, for one thread.
-#[derive(Clone, Debug)]
+/// Working memory of the transform, for one thread. Backends of our own need none.
+#[derive(Clone, Debug, Default)]
 pub struct PortableScratch {
     buffer: Vec<Complex<f64>>,
     fft: Vec<Complex<f64>>,

@@ -4,6 +4,11 @@ use std::arch::x86_64::*;
 
 use super::{Kernel, Simd};
 
+/// The bit pattern of 2^52 + i is that of 2^52 plus i, for 0 ≤ i < 2^52.
+const TWO_TO_52: f64 = (1_u64 << 52) as f64;
+/// The bit pattern of 2^84 + i·2^32 is that of 2^84 plus i, for 0 ≤ i < 2^52.
+const TWO_TO_84: f64 = (1_u128 << 84) as f64;
+
 /// Proof that the CPU has AVX2 and FMA.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx2(());
@@ -39,6 +44,77 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn splat_reals(self, x: f64) -> __m256d {
+        avx2!(_mm256_set1_pd(x))
+    }
+
+    #[inline(always)]
+    unsafe fn load_reals(self, from: *const f64) -> __m256d {
+        // SAFETY: the caller's; the load is unaligned.
+        unsafe { _mm256_loadu_pd(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_reals(self, x: __m256d, to: *mut f64) {
+        // SAFETY: the caller's; the store is unaligned.
+        unsafe { _mm256_storeu_pd(to, x) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m256d, b: __m256d) -> __m256d {
+        avx2!(_mm256_add_pd(a, b))
+    }
+
+    #[inline(always)]
+    fn subtract(self, a: __m256d, b: __m256d) -> __m256d {
+        avx2!(_mm256_sub_pd(a, b))
+    }
+
+    #[inline(always)]
+    fn multiply(self, a: __m256d, b: __m256d) -> __m256d {
+        avx2!(_mm256_mul_pd(a, b))
+    }
+
+    #[inline(always)]
+    fn multiply_add(self, a: __m256d, b: __m256d, c: __m256d) -> __m256d {
+        avx2!(_mm256_fmadd_pd(a, b, c))
+    }
+
+    #[inline(always)]
+    fn multiply_subtract(self, a: __m256d, b: __m256d, c: __m256d) -> __m256d {
+        avx2!(_mm256_fmsub_pd(a, b, c))
+    }
+
+    #[inline(always)]
+    fn negate_multiply_add(self, a: __m256d, b: __m256d, c: __m256d) -> __m256d {
+        avx2!(_mm256_fnmadd_pd(a, b, c))
+    }
+
+    #[inline(always)]
+    fn round(self, x: __m256d) -> __m256d {
+        avx2!(_mm256_round_pd::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x))
+    }
+
+    /// Two rounds of exchanges: neighbouring lanes, then halves.
+    #[inline(always)]
+    fn transpose<const R: usize>(self, a: [__m256d; R]) -> [__m256d; R] {
+        assert!(R == 4);
+        avx2!({
+            let mut b = a;
+            for i in (0..R).step_by(2) {
+                b[i] = _mm256_unpacklo_pd(a[i], a[i + 1]);
+                b[i + 1] = _mm256_unpackhi_pd(a[i], a[i + 1]);
+            }
+            let mut c = b;
+            for p in 0..R / 2 {
+                c[p] = _mm256_permute2f128_pd::<0x20>(b[p], b[p + 2]);
+                c[p + 2] = _mm256_permute2f128_pd::<0x31>(b[p], b[p + 2]);
+            }
+            c
+        })
+    }
+
+    #[inline(always)]
     fn splat_words(self, x: u64) -> __m256i {
         avx2!(_mm256_set1_epi64x(x as i64))
     }
@@ -63,6 +139,59 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn subtract_words(self, a: __m256i, b: __m256i) -> __m256i {
         avx2!(_mm256_sub_epi64(a, b))
+    }
+
+    #[inline(always)]
+    fn shift_left(self, x: __m256i, shift: u32) -> __m256i {
+        avx2!(_mm256_sllv_epi64(x, _mm256_set1_epi64x(shift as i64)))
+    }
+
+    #[inline(always)]
+    unsafe fn load_integers(self, from: *const i32) -> __m256d {
+        // SAFETY: the caller's; the load is unaligned.
+        avx2!(_mm256_cvtepi32_pd(_mm_loadu_si128(from.cast())))
+    }
+
+    /// The halves become the mantissas of numbers of 2^52 and 2^84 (the high half with its sign bit flipped, that is
+    /// plus 2^31); what was added is taken off the exact high number, and one addition rounds.
+    #[inline(always)]
+    fn signed_reals(self, x: __m256i) -> __m256d {
+        avx2!({
+            let two_to_52 = _mm256_set1_epi64x(TWO_TO_52.to_bits() as i64);
+            let low = _mm256_blend_epi32::<0b1010_1010>(x, two_to_52);
+            let high_bits = TWO_TO_84.to_bits() ^ (1 << 31);
+            let high = _mm256_xor_si256(_mm256_srli_epi64::<32>(x), _mm256_set1_epi64x(high_bits as i64));
+            let added = _mm256_set1_pd(TWO_TO_84 + 2f64.powi(63) + TWO_TO_52);
+            _mm256_add_pd(_mm256_sub_pd(_mm256_castsi256_pd(high), added), _mm256_castsi256_pd(low))
+        })
+    }
+
+    /// AVX2 has no arithmetic shift of 64-bit lanes: x + 2^63 is shifted instead, and the quotient, too large by
+    /// 2^(63−dropped) ≤ 2^50, becomes the mantissa of a number of 2^52.
+    #[inline(always)]
+    fn rounded_quotients(self, x: __m256i, dropped: u32) -> __m256d {
+        avx2!({
+            let biased = _mm256_xor_si256(x, _mm256_set1_epi64x(i64::MIN));
+            let twice = _mm256_srlv_epi64(biased, _mm256_set1_epi64x(dropped as i64 - 1));
+            let add = 1 + (TWO_TO_52.to_bits() << 1);
+            let bits = _mm256_srli_epi64::<1>(_mm256_add_epi64(twice, _mm256_set1_epi64x(add as i64)));
+            let bias = 2f64.powi(63 - dropped as i32);
+            _mm256_sub_pd(_mm256_castsi256_pd(bits), _mm256_set1_pd(TWO_TO_52 + bias))
+        })
+    }
+
+    /// x = high·2^32 + low, where high is the nearest integer to x/2^32. Adding 3·2^51 to a number of less than 2^51
+    /// rounds it to an integer, which is then in the low bits of the mantissa.
+    #[inline(always)]
+    fn integers(self, x: __m256d) -> __m256i {
+        avx2!({
+            let rounder = _mm256_set1_pd(3.0 * 2f64.powi(51));
+            let high = _mm256_fmadd_pd(x, _mm256_set1_pd(2f64.powi(-32)), rounder);
+            let low = _mm256_fnmadd_pd(_mm256_sub_pd(high, rounder), _mm256_set1_pd(2f64.powi(32)), x);
+            let low = _mm256_castpd_si256(_mm256_add_pd(low, rounder));
+            let low = _mm256_sub_epi64(low, _mm256_castpd_si256(rounder));
+            _mm256_add_epi64(_mm256_slli_epi64::<32>(_mm256_castpd_si256(high)), low)
+        })
     }
 
     /// x = high·2^32 + low modulo 2^64 with signed halves, each in the lower half of its lane: the only products here

@@ -44,6 +44,88 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn splat_reals(self, x: f64) -> __m512d {
+        avx512!(_mm512_set1_pd(x))
+    }
+
+    #[inline(always)]
+    unsafe fn load_reals(self, from: *const f64) -> __m512d {
+        // SAFETY: the caller's; the load is unaligned.
+        unsafe { _mm512_loadu_pd(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_reals(self, x: __m512d, to: *mut f64) {
+        // SAFETY: the caller's; the store is unaligned.
+        unsafe { _mm512_storeu_pd(to, x) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512d, b: __m512d) -> __m512d {
+        avx512!(_mm512_add_pd(a, b))
+    }
+
+    #[inline(always)]
+    fn subtract(self, a: __m512d, b: __m512d) -> __m512d {
+        avx512!(_mm512_sub_pd(a, b))
+    }
+
+    #[inline(always)]
+    fn multiply(self, a: __m512d, b: __m512d) -> __m512d {
+        avx512!(_mm512_mul_pd(a, b))
+    }
+
+    #[inline(always)]
+    fn multiply_add(self, a: __m512d, b: __m512d, c: __m512d) -> __m512d {
+        avx512!(_mm512_fmadd_pd(a, b, c))
+    }
+
+    #[inline(always)]
+    fn multiply_subtract(self, a: __m512d, b: __m512d, c: __m512d) -> __m512d {
+        avx512!(_mm512_fmsub_pd(a, b, c))
+    }
+
+    #[inline(always)]
+    fn negate_multiply_add(self, a: __m512d, b: __m512d, c: __m512d) -> __m512d {
+        avx512!(_mm512_fnmadd_pd(a, b, c))
+    }
+
+    #[inline(always)]
+    fn round(self, x: __m512d) -> __m512d {
+        avx512!(_mm512_roundscale_pd::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x))
+    }
+
+    /// Three rounds of exchanges: neighbouring lanes, then pairs of lanes, then halves.
+    #[inline(always)]
+    fn transpose<const R: usize>(self, a: [__m512d; R]) -> [__m512d; R] {
+        assert!(R == 8);
+        avx512!({
+            // b[2i], b[2i+1]: lanes of equal parity of rows 2i and 2i+1.
+            let mut b = a;
+            for i in (0..R).step_by(2) {
+                b[i] = _mm512_unpacklo_pd(a[i], a[i + 1]);
+                b[i + 1] = _mm512_unpackhi_pd(a[i], a[i + 1]);
+            }
+            // c[4h + 2e + p]: of rows 4h … 4h+3, columns p + 2e and p + 2e + 4.
+            let mut c = b;
+            for h in (0..R).step_by(4) {
+                for p in 0..2 {
+                    c[h + p] =
+                        _mm512_permutex2var_pd(b[h + p], _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13), b[h + p + 2]);
+                    c[h + p + 2] =
+                        _mm512_permutex2var_pd(b[h + p], _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15), b[h + p + 2]);
+                }
+            }
+            let mut d = c;
+            for q in 0..R / 2 {
+                d[q] = _mm512_shuffle_f64x2::<0b01_00_01_00>(c[q], c[q + 4]);
+                d[q + 4] = _mm512_shuffle_f64x2::<0b11_10_11_10>(c[q], c[q + 4]);
+            }
+            d
+        })
+    }
+
+    #[inline(always)]
     fn splat_words(self, x: u64) -> __m512i {
         avx512!(_mm512_set1_epi64(x as i64))
     }
@@ -68,6 +150,37 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn subtract_words(self, a: __m512i, b: __m512i) -> __m512i {
         avx512!(_mm512_sub_epi64(a, b))
+    }
+
+    #[inline(always)]
+    fn shift_left(self, x: __m512i, shift: u32) -> __m512i {
+        avx512!(_mm512_sllv_epi64(x, _mm512_set1_epi64(shift as i64)))
+    }
+
+    #[inline(always)]
+    unsafe fn load_integers(self, from: *const i32) -> __m512d {
+        // SAFETY: the caller's; the load is unaligned.
+        avx512!(_mm512_cvtepi32_pd(_mm256_loadu_si256(from.cast())))
+    }
+
+    #[inline(always)]
+    fn signed_reals(self, x: __m512i) -> __m512d {
+        avx512!(_mm512_cvtepi64_pd(x))
+    }
+
+    #[inline(always)]
+    fn rounded_quotients(self, x: __m512i, dropped: u32) -> __m512d {
+        avx512!({
+            // One bit more than the quotient, plus one: no carry is lost, as there would be by adding before shifting.
+            let twice = _mm512_srav_epi64(x, _mm512_set1_epi64(dropped as i64 - 1));
+            _mm512_cvtepi64_pd(_mm512_srai_epi64::<1>(_mm512_add_epi64(twice, _mm512_set1_epi64(1))))
+        })
+    }
+
+    /// The instruction gives −2^63 for 2^63, which is the same modulo 2^64.
+    #[inline(always)]
+    fn integers(self, x: __m512d) -> __m512i {
+        avx512!(_mm512_cvtpd_epi64(x))
     }
 
     type Factor = __m512i;

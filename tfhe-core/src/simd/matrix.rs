@@ -36,10 +36,7 @@ fn multiply_subtract_on(capability: Capability, digits: &[i32], key: &[u64], out
     let product = Product { digits, key, out, columns };
     match capability {
         Capability::Portable => product.portable(),
-        #[cfg(target_arch = "x86_64")]
-        Capability::Avx2(simd) => simd.run(product),
-        #[cfg(target_arch = "x86_64")]
-        Capability::Avx512(simd) => simd.run(product),
+        Capability::Vector(instructions) => instructions.run(product),
     }
 }
 
@@ -187,10 +184,11 @@ fn subtract_tile<S: Simd, const B: usize>(
     assert!((B - 1) * out_stride + width <= out.len());
     let mut sums = [[simd.zero_sum(); TILE_VECTORS]; B];
     for (row, digits) in digits.iter().enumerate() {
-        let factors: [S::Factor; TILE_VECTORS] = std::array::from_fn(|v| {
+        let mut factors = [simd.factor(simd.splat_words(0)); TILE_VECTORS];
+        for (v, factor) in factors.iter_mut().enumerate() {
             // SAFETY: row < digits.len(), so this vector ends at or before (digits.len() − 1)·key_stride + width.
-            simd.factor(unsafe { simd.load_words(key.as_ptr().add(row * key_stride + v * S::LANES)) })
-        });
+            *factor = simd.factor(unsafe { simd.load_words(key.as_ptr().add(row * key_stride + v * S::LANES)) });
+        }
         for b in 0..B {
             let digit = simd.splat_words(digits[b]);
             for v in 0..TILE_VECTORS {

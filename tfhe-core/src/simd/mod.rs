@@ -94,6 +94,12 @@ impl std::str::FromStr for Backend {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Capability {
     Portable,
+    Vector(VectorInstructions),
+}
+
+/// Vector instructions that this CPU is known to have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum VectorInstructions {
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
@@ -106,9 +112,9 @@ impl Capability {
         match backend {
             Backend::Portable => Some(Self::Portable),
             #[cfg(target_arch = "x86_64")]
-            Backend::Avx2 => Avx2::new().map(Self::Avx2),
+            Backend::Avx2 => Avx2::new().map(|proof| Self::Vector(VectorInstructions::Avx2(proof))),
             #[cfg(target_arch = "x86_64")]
-            Backend::Avx512 => Avx512::new().map(Self::Avx512),
+            Backend::Avx512 => Avx512::new().map(|proof| Self::Vector(VectorInstructions::Avx512(proof))),
             #[cfg(not(target_arch = "x86_64"))]
             Backend::Avx2 | Backend::Avx512 => None,
         }
@@ -132,9 +138,32 @@ impl Capability {
         match self {
             Self::Portable => Backend::Portable,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2(_) => Backend::Avx2,
+            Self::Vector(VectorInstructions::Avx2(_)) => Backend::Avx2,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512(_) => Backend::Avx512,
+            Self::Vector(VectorInstructions::Avx512(_)) => Backend::Avx512,
+        }
+    }
+}
+
+impl VectorInstructions {
+    /// Runs the version of `kernel` for these instructions.
+    #[inline]
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(simd) => simd.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(simd) => simd.run(kernel),
+        }
+    }
+
+    /// The number of 64-bit lanes.
+    pub(crate) fn lanes(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => Avx2::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => Avx512::LANES,
         }
     }
 }
@@ -162,6 +191,27 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Runs a kernel compiled for this instruction set.
     fn run<K: Kernel>(self, kernel: K) -> K::Output;
 
+    fn splat_reals(self, x: f64) -> Self::Reals;
+    /// # Safety
+    /// `from` must be valid for reading `LANES` numbers; it need not be aligned.
+    unsafe fn load_reals(self, from: *const f64) -> Self::Reals;
+    /// # Safety
+    /// `to` must be valid for writing `LANES` numbers; it need not be aligned.
+    unsafe fn store_reals(self, x: Self::Reals, to: *mut f64);
+    fn add(self, a: Self::Reals, b: Self::Reals) -> Self::Reals;
+    fn subtract(self, a: Self::Reals, b: Self::Reals) -> Self::Reals;
+    fn multiply(self, a: Self::Reals, b: Self::Reals) -> Self::Reals;
+    /// a·b + c, rounded once, as the next two.
+    fn multiply_add(self, a: Self::Reals, b: Self::Reals, c: Self::Reals) -> Self::Reals;
+    /// a·b − c.
+    fn multiply_subtract(self, a: Self::Reals, b: Self::Reals, c: Self::Reals) -> Self::Reals;
+    /// c − a·b.
+    fn negate_multiply_add(self, a: Self::Reals, b: Self::Reals, c: Self::Reals) -> Self::Reals;
+    /// The nearest integer, ties to even.
+    fn round(self, x: Self::Reals) -> Self::Reals;
+    /// Transposes `LANES` vectors of `LANES` lanes; R must be `LANES`.
+    fn transpose<const R: usize>(self, rows: [Self::Reals; R]) -> [Self::Reals; R];
+
     fn splat_words(self, x: u64) -> Self::Words;
     /// # Safety
     /// `from` must be valid for reading `LANES` words; it need not be aligned.
@@ -171,6 +221,18 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn store_words(self, x: Self::Words, to: *mut u64);
     fn add_words(self, a: Self::Words, b: Self::Words) -> Self::Words;
     fn subtract_words(self, a: Self::Words, b: Self::Words) -> Self::Words;
+    /// x·2^shift, for `shift` below 64.
+    fn shift_left(self, x: Self::Words, shift: u32) -> Self::Words;
+
+    /// # Safety
+    /// `from` must be valid for reading `LANES` integers; it need not be aligned.
+    unsafe fn load_integers(self, from: *const i32) -> Self::Reals;
+    /// The signed representatives, rounded to 53 bits.
+    fn signed_reals(self, x: Self::Words) -> Self::Reals;
+    /// The signed representatives divided by 2^`dropped` and rounded, ties up; `dropped` is 13 to 63.
+    fn rounded_quotients(self, x: Self::Words, dropped: u32) -> Self::Reals;
+    /// The nearest integers, ties to even, modulo 2^64; for |x| ≤ 2^63.
+    fn integers(self, x: Self::Reals) -> Self::Words;
 
     /// A factor of sums of products, prepared.
     type Factor: Copy;

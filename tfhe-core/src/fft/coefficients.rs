@@ -1,0 +1,115 @@
+//! What the first pass of a transform reads and what the last pass of an inverse transform writes.
+
+use crate::simd::Simd;
+
+/// N coefficients, read as numbers while the first pass goes over them.
+pub(super) trait Coefficients {
+    /// Their number.
+    fn len(&self) -> usize;
+
+    /// Coefficients `index` and following, one to a lane.
+    ///
+    /// # Safety
+    /// `index + S::LANES` must not exceed `self.len()`.
+    unsafe fn load<S: Simd>(&self, simd: S, index: usize) -> S::Reals;
+}
+
+/// Small integers.
+impl Coefficients for &[i32] {
+    fn len(&self) -> usize {
+        <[i32]>::len(self)
+    }
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(&self, simd: S, index: usize) -> S::Reals {
+        // SAFETY: the caller's: LANES integers from `index` are inside the slice.
+        unsafe { simd.load_integers(self.as_ptr().add(index)) }
+    }
+}
+
+/// Torus elements, as their signed representatives.
+impl Coefficients for &[u64] {
+    fn len(&self) -> usize {
+        <[u64]>::len(self)
+    }
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(&self, simd: S, index: usize) -> S::Reals {
+        // SAFETY: the caller's: LANES words from `index` are inside the slice.
+        simd.signed_reals(unsafe { simd.load_words(self.as_ptr().add(index)) })
+    }
+}
+
+/// Torus elements, as their digits in a gadget of one level ([`crate::decomposition`]).
+pub(super) struct SingleDigits<'a> {
+    pub(super) polynomial: &'a [u64],
+    /// 64 − log2 β.
+    pub(super) dropped: u32,
+}
+
+impl Coefficients for SingleDigits<'_> {
+    fn len(&self) -> usize {
+        self.polynomial.len()
+    }
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(&self, simd: S, index: usize) -> S::Reals {
+        // SAFETY: the caller's: LANES words from `index` are inside the slice.
+        simd.rounded_quotients(unsafe { simd.load_words(self.polynomial.as_ptr().add(index)) }, self.dropped)
+    }
+}
+
+/// N torus elements to which the last pass of an inverse transform adds what it computes.
+pub(super) trait Accumulator {
+    /// Their number.
+    fn len(&self) -> usize;
+
+    /// Adds the lanes of `scale·x` to elements `index` and following.
+    ///
+    /// # Safety
+    /// `index + S::LANES` must not exceed `self.len()`.
+    unsafe fn add<S: Simd>(&mut self, simd: S, index: usize, x: S::Reals, scale: f64);
+}
+
+/// Adds the nearest integers modulo 2^64 of numbers of any magnitude.
+pub(super) struct AddTorus<'a>(pub(super) &'a mut [u64]);
+
+impl Accumulator for AddTorus<'_> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline(always)]
+    unsafe fn add<S: Simd>(&mut self, simd: S, index: usize, x: S::Reals, scale: f64) {
+        let turns = simd.multiply(x, simd.splat_reals(scale * 2f64.powi(-64)));
+        let fraction = simd.subtract(turns, simd.round(turns));
+        let integers = simd.integers(simd.multiply(fraction, simd.splat_reals(2f64.powi(64))));
+        // SAFETY: the caller's: LANES words from `index` are inside the slice.
+        unsafe {
+            let at = self.0.as_mut_ptr().add(index);
+            simd.store_words(simd.add_words(simd.load_words(at), integers), at);
+        }
+    }
+}
+
+/// Adds the nearest integers times 2^shift; for integers of less than 2^63.
+pub(super) struct AddIntegers<'a> {
+    pub(super) output: &'a mut [u64],
+    pub(super) shift: u32,
+}
+
+impl Accumulator for AddIntegers<'_> {
+    fn len(&self) -> usize {
+        self.output.len()
+    }
+
+    #[inline(always)]
+    unsafe fn add<S: Simd>(&mut self, simd: S, index: usize, x: S::Reals, scale: f64) {
+        let integers = simd.integers(simd.multiply(x, simd.splat_reals(scale)));
+        // SAFETY: the caller's: LANES words from `index` are inside the slice.
+        unsafe {
+            let at = self.output.as_mut_ptr().add(index);
+            simd.store_words(simd.add_words(simd.load_words(at), simd.shift_left(integers, self.shift)), at);
+        }
+    }
+}
