@@ -7,53 +7,69 @@
 //! # Digits have mean zero
 //! Digits in [−β/2, β/2) have mean −1/2, which with secrets of mean 1/2 becomes a low-frequency error that products of
 //! ciphertexts amplify. Here a tie (a remainder of exactly β/2) goes up or down by the parity of the digit above it, so
-//! both happen equally often; the top digit, which has none above it and where ±β/2 are the same modulo q, goes by a bit
-//! of x that the rounding dropped.
+//! both happen equally often. The top digit needs no such rule: x is read as a signed number in [−q/2, q/2), and what is
+//! left of it for the top digit lies in [−β/2, β/2] with either sign equally often.
 
 use crate::params::Gadget;
+use crate::simd::digits::Decompose;
+use crate::simd::{Capability, selected_capability};
 
-/// The nearest multiple of q/β^ℓ, divided by q/β^ℓ: an integer of ℓ·log2 β bits.
+/// The signed representative of x divided by 2^dropped and rounded to the nearest integer, ties up: for a gadget with
+/// β^ℓ = 2^(64−dropped), from −β^ℓ/2 to β^ℓ/2.
 #[inline]
-pub fn round_to_gadget(x: u64, gadget: Gadget) -> u64 {
-    let dropped = 64 - gadget.base_log() * gadget.levels() as u32;
-    x.wrapping_add(1 << (dropped - 1)) >> dropped
-}
-
-/// A bit of `x` on which no digit depends: the one below the bit that decides the rounding.
-#[inline]
-fn independent_bit(x: u64, gadget: Gadget) -> u64 {
-    let dropped = 64 - gadget.base_log() * gadget.levels() as u32;
-    (x << 2 >> dropped) & 1
+pub(crate) fn nearest_quotient(x: u64, dropped: u32) -> i64 {
+    // Halving after adding the rounding bit keeps the carry that adding first would lose at the top.
+    (x as i64 >> (dropped - 1)).wrapping_add(1) >> 1
 }
 
 /// Decomposes each of `polynomial`'s coefficients: level i (1 ≤ i ≤ ℓ) goes to `digits[(i−1)·len .. i·len]`.
 ///
 /// # Panics
-/// If `digits.len() != levels · polynomial.len()`.
+/// If `digits.len() != levels · polynomial.len()`, or the selected backend is unusable
+/// ([`crate::simd::Backend::selected`]).
 pub fn decompose(polynomial: &[u64], gadget: Gadget, digits: &mut [i32]) {
+    decompose_on(selected_capability(), polynomial, gadget, digits);
+}
+
+pub(crate) fn decompose_on(capability: Capability, polynomial: &[u64], gadget: Gadget, digits: &mut [i32]) {
     let len = polynomial.len();
-    let levels = gadget.levels();
-    assert_eq!(digits.len(), levels * len);
-    let base_log = gadget.base_log();
-    let mask = (1_u64 << base_log) - 1;
-    let half = 1_u64 << (base_log - 1);
-    for (j, &x) in polynomial.iter().enumerate() {
-        let mut state = round_to_gadget(x, gadget);
-        for level in (0..levels).rev() {
-            let digit = state & mask;
-            let above = state >> base_log;
-            let tie_breaker = if level == 0 { independent_bit(x, gadget) } else { above & 1 };
-            let carry = (digit + tie_breaker > half) as u64;
-            state = above + carry;
-            digits[level * len + j] = digit as i32 - ((carry as i32) << base_log);
-        }
+    assert_eq!(digits.len(), gadget.levels() * len);
+    let done = match capability {
+        Capability::Portable => 0,
+        Capability::Vector(instructions) => instructions.run(Decompose {
+            coefficients: polynomial,
+            base_log: gadget.base_log(),
+            levels: gadget.levels(),
+            digits,
+            stride: len,
+        }),
+    };
+    for (j, &x) in polynomial.iter().enumerate().skip(done) {
+        decompose_one(x, gadget, |level, digit| digits[level * len + j] = digit);
     }
+}
+
+/// Hands each digit of `x`, with its level counted from 0, to `digit`.
+#[inline]
+fn decompose_one(x: u64, gadget: Gadget, mut digit: impl FnMut(usize, i32)) {
+    let base_log = gadget.base_log();
+    let below_half = (1 << (base_log - 1)) - 1;
+    let mut state = nearest_quotient(x, 64 - base_log * gadget.levels() as u32);
+    for level in (1..gadget.levels()).rev() {
+        // A remainder above β/2, or of β/2 under an odd digit, carries.
+        let tie = (state >> base_log) & 1;
+        let above = (state + tie + below_half) >> base_log;
+        digit(level, (state - (above << base_log)) as i32);
+        state = above;
+    }
+    digit(0, state as i32);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::params::Precision;
+    use crate::simd::Backend;
     use proptest::prelude::*;
 
     fn recompose(digits: &[i32], gadget: Gadget) -> u64 {
@@ -73,6 +89,37 @@ mod tests {
             prop_assert!(digits.iter().all(|&d| (-half..=half).contains(&d)));
             let error = x.wrapping_sub(recompose(&digits, gadget)) as i64;
             prop_assert!(error.unsigned_abs() <= 1 << (63 - base_log * levels));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn backends_agree(x in prop::collection::vec(any::<u64>(), 0..40), base_log in 1_u32..=30, levels in 1_u32..=20) {
+            prop_assume!(base_log * levels <= 63);
+            check_backends(&x, Gadget::new(base_log, levels, Precision::Single).unwrap());
+        }
+    }
+
+    fn check_backends(x: &[u64], gadget: Gadget) {
+        let mut expected = vec![0; gadget.levels() * x.len()];
+        decompose_on(Capability::Portable, x, gadget, &mut expected);
+        for backend in Backend::available() {
+            let mut digits = vec![0; expected.len()];
+            decompose_on(Capability::new(backend).unwrap(), x, gadget, &mut digits);
+            assert_eq!(digits, expected, "{backend}, {gadget:?}");
+        }
+    }
+
+    #[test]
+    fn backends_agree_on_ties_and_extremes() {
+        for (base_log, levels) in [(23, 1), (15, 2), (11, 4), (1, 32), (3, 21), (2, 31), (30, 2), (21, 3), (4, 4)] {
+            let unit = 1_u64 << (64 - base_log * levels);
+            let mut x: Vec<u64> = (0..64).map(|bit| 1 << bit).collect();
+            x.extend((0..64).map(|bit| (1_u64 << bit).wrapping_neg()));
+            x.extend((0..64).map(|k| (unit / 2).wrapping_mul(2 * k + 1)));
+            x.extend((0..64).map(|k| (1_u64 << 63).wrapping_add((unit / 2).wrapping_mul(k)).wrapping_sub(16 * unit)));
+            x.extend([0, u64::MAX, (1 << 63) - 1]);
+            check_backends(&x, Gadget::new(base_log, levels, Precision::Single).unwrap());
         }
     }
 

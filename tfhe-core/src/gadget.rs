@@ -11,7 +11,7 @@ use crate::decomposition::decompose;
 use crate::fft::{FftScratch, NegacyclicFft};
 use crate::params::{Gadget, Precision};
 
-/// The rows of a key in the Fourier domain: `[input polynomial][level][column][limb][N]`.
+/// The rows of a key in the Fourier domain, in an order that belongs to the plan that prepared them.
 #[derive(Clone, Debug)]
 pub struct FourierRows {
     gadget: Gadget,
@@ -24,26 +24,29 @@ pub struct FourierRows {
 #[derive(Clone, Debug)]
 pub struct GadgetScratch {
     pub(crate) fft: FftScratch,
+    /// [level][N]
     digits: Vec<i32>,
-    transformed: AlignedBuffer,
+    /// [input polynomial][level][N]
+    rows: AlignedBuffer,
+    /// [column][limb][N]
     sums: AlignedBuffer,
 }
 
 impl GadgetScratch {
-    /// Enough for products of `gadget` with `columns` columns on the plan `fft`.
+    /// Enough for products of `gadget` with `columns` columns and at most as many input polynomials on the plan `fft`.
     pub fn new(fft: &NegacyclicFft, gadget: Gadget, columns: usize) -> Self {
         let n = fft.polynomial_size().get();
         Self {
             fft: fft.scratch(),
             digits: vec![0; gadget.levels() * n],
-            transformed: AlignedBuffer::zeros(n),
+            rows: AlignedBuffer::zeros(columns * gadget.levels() * n),
             sums: AlignedBuffer::zeros(columns * gadget.precision().limbs() * n),
         }
     }
 }
 
 /// Splits x into signed halves: x = high·2^32 + low modulo 2^64, −2^31 ≤ low < 2^31.
-fn split_halves(x: u64) -> (i32, i32) {
+pub(crate) fn split_halves(x: u64) -> (i32, i32) {
     let low = x as u32 as i32;
     let high = (x.wrapping_sub(low as i64 as u64) >> 32) as u32 as i32;
     (high, low)
@@ -75,7 +78,7 @@ impl FourierRows {
                 }
             }
         }
-        Self { gadget, inputs, columns, data }
+        Self { gadget, inputs, columns, data: fft.order_rows(data, columns * limbs) }
     }
 
     /// (β, ℓ).
@@ -90,32 +93,36 @@ impl FourierRows {
 
     /// `output += Σ digits(input)·rows`: `input` [inputs·N], `output` [columns·N], torus polynomials.
     /// O(inputs·ℓ·(N log N + columns·N)).
+    ///
+    /// # Panics
+    /// If a length is wrong, or the scratch was made for a smaller product.
     pub fn add_product(&self, fft: &NegacyclicFft, input: &[u64], output: &mut [u64], scratch: &mut GadgetScratch) {
         let n = fft.polynomial_size().get();
-        debug_assert_eq!(input.len(), self.inputs * n);
-        debug_assert_eq!(output.len(), self.columns * n);
-        let limbs = self.gadget.precision().limbs();
-        let GadgetScratch { fft: fft_scratch, digits, transformed, sums } = scratch;
-        let digits = &mut digits[..self.gadget.levels() * n];
+        assert_eq!(input.len(), self.inputs * n);
+        assert_eq!(output.len(), self.columns * n);
+        let (levels, limbs) = (self.gadget.levels(), self.gadget.precision().limbs());
+        let GadgetScratch { fft: fft_scratch, digits, rows, sums } = scratch;
+        let rows = &mut rows[..self.inputs * levels * n];
         let sums = &mut sums[..self.columns * limbs * n];
-        sums.fill(0.0);
-        let mut rows = self.data.chunks_exact(self.columns * limbs * n);
-        for polynomial in input.chunks_exact(n) {
+        for (polynomial, rows) in input.chunks_exact(n).zip(rows.chunks_exact_mut(levels * n)) {
+            if levels == 1 {
+                fft.start_single_digits(polynomial, self.gadget.base_log(), rows, fft_scratch);
+                continue;
+            }
+            let digits = &mut digits[..levels * n];
             decompose(polynomial, self.gadget, digits);
-            for (digit, row) in digits.chunks_exact(n).zip(&mut rows) {
-                fft.forward_integers(digit, transformed, fft_scratch);
-                for (sum, key) in sums.chunks_exact_mut(n).zip(row.chunks_exact(n)) {
-                    fft.multiply_accumulate(sum, transformed, key);
-                }
+            for (digit, row) in digits.chunks_exact(n).zip(rows.chunks_exact_mut(n)) {
+                fft.start_integers(digit, row, fft_scratch);
             }
         }
+        fft.multiply_rows(rows, &self.data, sums);
         for (column, sum) in output.chunks_exact_mut(n).zip(sums.chunks_exact_mut(limbs * n)) {
             match self.gadget.precision() {
-                Precision::Single => fft.inverse_add_torus(sum, column, fft_scratch),
+                Precision::Single => fft.finish_add_torus(sum, column, fft_scratch),
                 Precision::Split => {
                     let (high, low) = sum.split_at_mut(n);
-                    fft.inverse_add_integers(high, 32, column, fft_scratch);
-                    fft.inverse_add_integers(low, 0, column, fft_scratch);
+                    fft.finish_add_integers(high, 32, column, fft_scratch);
+                    fft.finish_add_integers(low, 0, column, fft_scratch);
                 }
             }
         }

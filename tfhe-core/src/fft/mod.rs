@@ -28,12 +28,14 @@ mod vector;
 
 use std::sync::Arc;
 
-use coefficients::{AddIntegers, AddTorus};
+use coefficients::{AddIntegers, AddTorus, SingleDigits};
 pub use portable::PortableScratch as FftScratch;
-use vector::{Finish, MergeTails, MultiplyAccumulate, SplitTails, Start};
+use vector::{Finish, MergeTails, MultiplyAccumulate, MultiplyRows, SplitTails, Start};
 
+use crate::buffer::AlignedBuffer;
+use crate::decomposition::nearest_quotient;
 use crate::params::PolynomialSize;
-use crate::simd::{Backend, BackendError, Capability, VectorInstructions};
+use crate::simd::{Backend, BackendError, Capability, VectorInstructions, selected_capability};
 
 /// A plan: the transform for one polynomial size on one backend. Plan once, use from any thread.
 #[derive(Clone)]
@@ -56,8 +58,7 @@ impl NegacyclicFft {
     /// If the environment selects a backend that does not exist or that this CPU cannot run; a program should call
     /// [`Backend::selected`] once to report that.
     pub fn new(polynomial_size: PolynomialSize) -> Self {
-        let capability = Capability::selected().unwrap_or_else(|error| panic!("{error}"));
-        Self::with_capability(polynomial_size, capability)
+        Self::with_capability(polynomial_size, selected_capability())
     }
 
     /// The same on a given backend. Polynomials too small for its vectors (see [`Self::backend`]) use the portable one.
@@ -161,6 +162,89 @@ impl NegacyclicFft {
             Plan::Vector(instructions, plan) => {
                 instructions.run(MergeTails { plan, data: input });
                 instructions.run(Finish { plan, input, output: AddIntegers { output, shift } });
+            }
+        }
+    }
+}
+
+/// The steps of a gadget product ([`crate::gadget`]): started transforms of digits (*rows*), their products with a key
+/// summed up, and finished inverse transforms. What is between the steps is meant for the next step only.
+impl NegacyclicFft {
+    /// Starts to transform small integers: `input` [N] to `row` [N].
+    pub(crate) fn start_integers(&self, input: &[i32], row: &mut [f64], scratch: &mut FftScratch) {
+        match &self.plan {
+            Plan::Portable(_) => self.forward_integers(input, row, scratch),
+            Plan::Vector(instructions, plan) => instructions.run(Start { plan, input, output: row }),
+        }
+    }
+
+    /// Starts to transform the digits of a torus polynomial in a gadget of one level and base 2^base_log.
+    pub(crate) fn start_single_digits(
+        &self,
+        polynomial: &[u64],
+        base_log: u32,
+        row: &mut [f64],
+        scratch: &mut FftScratch,
+    ) {
+        match &self.plan {
+            Plan::Portable(plan) => {
+                plan.forward(|i| nearest_quotient(polynomial[i], 64 - base_log) as f64, row, scratch);
+            }
+            Plan::Vector(instructions, plan) => {
+                let input = SingleDigits { polynomial, dropped: 64 - base_log };
+                instructions.run(Start { plan, input, output: row });
+            }
+        }
+    }
+
+    /// Brings transformed polynomials `[rows][outputs][N]` into the order of the key of [`Self::multiply_rows`].
+    pub(crate) fn order_rows(&self, polynomials: AlignedBuffer, outputs: usize) -> AlignedBuffer {
+        match &self.plan {
+            Plan::Portable(_) => polynomials,
+            Plan::Vector(instructions, _) => {
+                vector::order_rows(&polynomials, outputs, self.polynomial_size.get(), instructions.lanes())
+            }
+        }
+    }
+
+    /// `sums[o] = Σ rows[r]·key[r, o]`: `rows` [rows][N], overwritten, and `sums` [outputs][N]. O(rows·outputs·N).
+    pub(crate) fn multiply_rows(&self, rows: &mut [f64], key: &[f64], sums: &mut [f64]) {
+        let n = self.polynomial_size.get();
+        match &self.plan {
+            Plan::Portable(plan) => {
+                sums.fill(0.0);
+                for (row, key) in rows.chunks_exact(n).zip(key.chunks_exact(sums.len())) {
+                    for (sum, key) in sums.chunks_exact_mut(n).zip(key.chunks_exact(n)) {
+                        plan.multiply_accumulate(sum, row, key);
+                    }
+                }
+            }
+            Plan::Vector(instructions, plan) => instructions.run(MultiplyRows { plan, rows, key, sums }),
+        }
+    }
+
+    /// The rest of [`Self::inverse_add_torus`].
+    pub(crate) fn finish_add_torus(&self, sum: &mut [f64], output: &mut [u64], scratch: &mut FftScratch) {
+        match &self.plan {
+            Plan::Portable(_) => self.inverse_add_torus(sum, output, scratch),
+            Plan::Vector(instructions, plan) => {
+                instructions.run(Finish { plan, input: sum, output: AddTorus(output) });
+            }
+        }
+    }
+
+    /// The rest of [`Self::inverse_add_integers`].
+    pub(crate) fn finish_add_integers(
+        &self,
+        sum: &mut [f64],
+        shift: u32,
+        output: &mut [u64],
+        scratch: &mut FftScratch,
+    ) {
+        match &self.plan {
+            Plan::Portable(_) => self.inverse_add_integers(sum, shift, output, scratch),
+            Plan::Vector(instructions, plan) => {
+                instructions.run(Finish { plan, input: sum, output: AddIntegers { output, shift } });
             }
         }
     }

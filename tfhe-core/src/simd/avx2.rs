@@ -147,6 +147,28 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn shift_right(self, x: __m256i, shift: u32) -> __m256i {
+        avx2!(_mm256_srlv_epi64(x, _mm256_set1_epi64x(shift as i64)))
+    }
+
+    #[inline(always)]
+    fn and(self, a: __m256i, b: __m256i) -> __m256i {
+        avx2!(_mm256_and_si256(a, b))
+    }
+
+    #[inline(always)]
+    fn xor(self, a: __m256i, b: __m256i) -> __m256i {
+        avx2!(_mm256_xor_si256(a, b))
+    }
+
+    #[inline(always)]
+    unsafe fn store_integers(self, x: __m256i, to: *mut i32) {
+        let lower = avx2!(_mm256_permutevar8x32_epi32(x, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6)));
+        // SAFETY: the caller's; the store is unaligned.
+        unsafe { _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(lower)) }
+    }
+
+    #[inline(always)]
     unsafe fn load_integers(self, from: *const i32) -> __m256d {
         // SAFETY: the caller's; the load is unaligned.
         avx2!(_mm256_cvtepi32_pd(_mm_loadu_si128(from.cast())))

@@ -158,6 +158,27 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn shift_right(self, x: __m512i, shift: u32) -> __m512i {
+        avx512!(_mm512_srlv_epi64(x, _mm512_set1_epi64(shift as i64)))
+    }
+
+    #[inline(always)]
+    fn and(self, a: __m512i, b: __m512i) -> __m512i {
+        avx512!(_mm512_and_si512(a, b))
+    }
+
+    #[inline(always)]
+    fn xor(self, a: __m512i, b: __m512i) -> __m512i {
+        avx512!(_mm512_xor_si512(a, b))
+    }
+
+    #[inline(always)]
+    unsafe fn store_integers(self, x: __m512i, to: *mut i32) {
+        // SAFETY: the caller's; the store is unaligned.
+        unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtepi64_epi32(x)) }
+    }
+
+    #[inline(always)]
     unsafe fn load_integers(self, from: *const i32) -> __m512d {
         // SAFETY: the caller's; the load is unaligned.
         avx512!(_mm512_cvtepi32_pd(_mm256_loadu_si256(from.cast())))

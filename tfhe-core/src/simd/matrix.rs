@@ -5,7 +5,7 @@
 //! meanwhile. Inside a panel, tiles of up to [`TILE_CIPHERTEXTS`] ciphertexts × [`TILE_VECTORS`] vectors of columns stay
 //! in registers.
 
-use super::{Capability, Kernel, Simd};
+use super::{Capability, Kernel, Simd, selected_capability};
 
 /// Rows of the key per panel: 16 rows of 920 columns are 115 KiB.
 const PANEL_ROWS: usize = 16;
@@ -23,8 +23,7 @@ const MAXIMUM_TILE_COLUMNS: usize = 16;
 /// If `columns` is 0, the lengths do not fit each other, or the selected backend is unusable
 /// ([`super::Backend::selected`]).
 pub(crate) fn multiply_subtract(digits: &[i32], key: &[u64], out: &mut [u64], columns: usize) {
-    let capability = Capability::selected().unwrap_or_else(|error| panic!("{error}"));
-    multiply_subtract_on(capability, digits, key, out, columns);
+    multiply_subtract_on(selected_capability(), digits, key, out, columns);
 }
 
 fn multiply_subtract_on(capability: Capability, digits: &[i32], key: &[u64], out: &mut [u64], columns: usize) {

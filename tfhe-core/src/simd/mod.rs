@@ -11,6 +11,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub(crate) mod digits;
 pub(crate) mod matrix;
 
 use std::sync::OnceLock;
@@ -95,6 +96,14 @@ impl std::str::FromStr for Backend {
 pub(crate) enum Capability {
     Portable,
     Vector(VectorInstructions),
+}
+
+/// [`Capability::selected`], for computations that cannot fail.
+///
+/// # Panics
+/// If the environment selects an unusable backend; a program should call [`Backend::selected`] once to report that.
+pub(crate) fn selected_capability() -> Capability {
+    Capability::selected().unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Vector instructions that this CPU is known to have.
@@ -223,6 +232,16 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn subtract_words(self, a: Self::Words, b: Self::Words) -> Self::Words;
     /// x·2^shift, for `shift` below 64.
     fn shift_left(self, x: Self::Words, shift: u32) -> Self::Words;
+
+    /// ⌊x/2^shift⌋, for `shift` below 64.
+    fn shift_right(self, x: Self::Words, shift: u32) -> Self::Words;
+    fn and(self, a: Self::Words, b: Self::Words) -> Self::Words;
+    fn xor(self, a: Self::Words, b: Self::Words) -> Self::Words;
+    /// Stores the lower halves of the lanes.
+    ///
+    /// # Safety
+    /// `to` must be valid for writing `LANES` integers; it need not be aligned.
+    unsafe fn store_integers(self, x: Self::Words, to: *mut i32);
 
     /// # Safety
     /// `from` must be valid for reading `LANES` integers; it need not be aligned.
