@@ -1,1 +1,7 @@
-//! placeholder
+//! GPT-2's attention on encrypted data.
+#![deny(unsafe_code)]
+
+pub mod client;
+pub mod engine;
+pub mod run;
+pub mod server;

@@ -81,6 +81,17 @@ impl WideTable {
         self.boxes.len()
     }
 
+    /// F_h(u): what box h holds after a first bootstrapping that read slot u.
+    ///
+    /// # Panics
+    /// If there is no box h.
+    pub fn evaluate(&self, h: usize, u: usize) -> i64 {
+        // (1 − X)^(−1) = ½·Σ X^j: a difference d at slot v adds d/2 to the half circle from v on and −d/2 to the other.
+        let function = &self.boxes[h];
+        let sign = |v: usize| if (u + 2 * WINDOW as usize - v) % (2 * WINDOW as usize) < WINDOW as usize { 1 } else { -1 };
+        function.differences.iter().map(|&(v, d)| sign(v) * d).sum::<i64>() / 2 + function.constant
+    }
+
     /// By what the input, at scale 1/2^(w+1), is multiplied for the first bootstrapping.
     pub fn low_factor(&self) -> i64 {
         1 << (self.bits + 1 - LOW_BITS)
@@ -203,18 +214,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// F_h by its definition: sum of the differences up to slot u, starting from minus the value half a circle earlier.
-    fn evaluate(function: &BoxFunction, u: i64) -> i64 {
-        // (1 − X)^(−1) = ½·Σ X^j: each difference d at slot v contributes +d/2 at v … v+31 and −d/2 elsewhere.
-        let twice: i64 = function
-            .differences
-            .iter()
-            .map(|&(v, d)| if (u - v as i64).rem_euclid(64) < WINDOW { d } else { -d })
-            .sum();
-        assert_eq!(twice % 2, 0);
-        twice / 2 + function.constant
-    }
-
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20))]
         #[test]
@@ -224,13 +223,13 @@ mod tests {
             let table = WideTable::new(&values);
             let half = 1_i64 << bits;
             let margin = (WINDOW - (1 << table.box_log)) / 2;
-            for (h, function) in table.boxes.iter().enumerate() {
+            for h in 0..table.boxes() {
                 let start = (h as i64) << table.box_log;
                 for m in start - margin..start + (1 << table.box_log) + margin {
                     let index = m.rem_euclid(2 * half);
                     let expected =
                         if index < half { values[index as usize] } else { -values[(index - half) as usize] };
-                    prop_assert_eq!(evaluate(function, m.rem_euclid(64)), expected);
+                    prop_assert_eq!(table.evaluate(h, m.rem_euclid(64) as usize), expected);
                 }
             }
         }

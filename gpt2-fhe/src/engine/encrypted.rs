@@ -1,0 +1,205 @@
+//! The backend on ciphertexts: the server's side.
+//!
+//! It has evaluation keys and ciphertexts, nothing else.
+
+use nn::matrix::Matrix;
+use rayon::prelude::*;
+use tfhe_core::exact::FourierIntegers;
+use tfhe_core::glwe::{FourierGlwe, GlweCiphertext, SeededGlweCiphertext};
+use tfhe_core::keys::EvaluationKeys;
+use tfhe_core::lwe::LweCiphertext;
+use tfhe_core::wide::WideTable;
+
+use super::backend::{Backend, BackendProduct, NarrowTable, WideLookup};
+
+/// The head's input as the client sends it: per token ⌈E/N⌉ ciphertexts, of which number c holds x_{cN+j} at X^j.
+#[derive(Clone, Debug)]
+pub struct EncryptedInput {
+    /// `[T][⌈E/N⌉]`
+    pub tokens: Vec<Vec<SeededGlweCiphertext>>,
+}
+
+impl EncryptedInput {
+    /// Bytes on the wire.
+    pub fn bytes(&self) -> usize {
+        self.tokens.iter().flatten().map(SeededGlweCiphertext::bytes).sum()
+    }
+}
+
+/// Computes on LWE ciphertexts of dimension kN.
+pub struct Encrypted<'a> {
+    keys: &'a EvaluationKeys,
+}
+
+impl<'a> Encrypted<'a> {
+    /// With the client's evaluation keys.
+    pub fn new(keys: &'a EvaluationKeys) -> Self {
+        Self { keys }
+    }
+
+    /// The weights of output `column` as a polynomial per chunk of the input: Σ_j w_{cN+j}·X^(−j), so that the product's
+    /// constant coefficient is Σ_j x_{cN+j}·w_{cN+j}.
+    fn weight_polynomials(&self, weight: &Matrix<i32>, column: usize) -> Vec<FourierIntegers> {
+        let n = self.keys.parameters().polynomial_size().get();
+        let scratch = &mut self.keys.fft().scratch();
+        (0..weight.rows())
+            .step_by(n)
+            .map(|first| {
+                let mut polynomial = vec![0; n];
+                for row in first..weight.rows().min(first + n) {
+                    match row - first {
+                        0 => polynomial[0] = weight[(row, column)],
+                        // X^(−j) = −X^(N−j).
+                        j => polynomial[n - j] = -weight[(row, column)],
+                    }
+                }
+                FourierIntegers::new(self.keys.fft(), &polynomial, scratch)
+            })
+            .collect()
+    }
+
+    /// Constant coefficients at multiples of the spacing N/H, H the number of places.
+    fn pack(&self, places: Vec<Option<&LweCiphertext>>) -> GlweCiphertext {
+        let shape = self.keys.parameters().glwe_shape();
+        let embed = |sample: &LweCiphertext| GlweCiphertext::embed(shape, sample);
+        self.keys.automorphisms().pack(places.into_iter().map(|place| place.map(embed)).collect())
+    }
+}
+
+impl Backend for Encrypted<'_> {
+    type Ciphertext = LweCiphertext;
+    type Input = EncryptedInput;
+
+    fn project(&mut self, input: &EncryptedInput, weight: &Matrix<i32>, _bits: u32) -> Matrix<LweCiphertext> {
+        let (fft, shape) = (self.keys.fft(), self.keys.parameters().glwe_shape());
+        let tokens: Vec<Vec<FourierGlwe>> = input
+            .tokens
+            .par_iter()
+            .map(|chunks| {
+                let scratch = &mut fft.scratch();
+                chunks.iter().map(|chunk| FourierGlwe::new(fft, &chunk.expand(), scratch)).collect()
+            })
+            .collect();
+        let columns: Vec<Vec<LweCiphertext>> = (0..weight.cols())
+            .into_par_iter()
+            .map(|column| {
+                let polynomials = self.weight_polynomials(weight, column);
+                let scratch = &mut fft.scratch();
+                tokens
+                    .iter()
+                    .map(|chunks| {
+                        let mut sum = FourierGlwe::zero(fft, shape);
+                        for (chunk, polynomial) in chunks.iter().zip(&polynomials) {
+                            sum.add_product(fft, chunk, polynomial);
+                        }
+                        sum.inverse(fft, scratch).extract(0)
+                    })
+                    .collect()
+            })
+            .collect();
+        Matrix::from_fn(tokens.len(), weight.cols(), |token, column| columns[column][token].clone())
+    }
+
+    fn combine(&self, terms: &[(&LweCiphertext, i64)], plaintext: u64) -> LweCiphertext {
+        let dimension = self.keys.parameters().glwe_shape().extracted_lwe_dimension();
+        let mut sum = LweCiphertext::trivial(dimension, plaintext);
+        for &(ciphertext, factor) in terms {
+            sum.add_scaled(ciphertext, factor);
+        }
+        sum
+    }
+
+    fn bootstrap(&mut self, gadget: usize, inputs: &[LweCiphertext], tables: &[&NarrowTable]) -> Vec<LweCiphertext> {
+        let switched = self.keys.keyswitch().switch(inputs);
+        let accumulators: Vec<&GlweCiphertext> = tables.iter().map(|table| &table.accumulator).collect();
+        self.keys.bootstrapping_key(gadget).bootstrap(&switched, &accumulators)
+    }
+
+    fn wide_lookup(
+        &mut self,
+        low: usize,
+        high: usize,
+        inputs: &[LweCiphertext],
+        lookups: &[WideLookup<'_>],
+    ) -> Vec<Vec<LweCiphertext>> {
+        let shape = self.keys.parameters().glwe_shape();
+        let low_inputs: Vec<_> = inputs
+            .iter()
+            .zip(lookups)
+            .map(|(input, lookup)| self.combine(&[(input, lookup.first().low_factor())], WideTable::low_offset()))
+            .collect();
+        let high_inputs: Vec<_> = inputs
+            .iter()
+            .zip(lookups)
+            .map(|(input, lookup)| self.combine(&[(input, 1)], lookup.first().high_offset()))
+            .collect();
+        let (low_inputs, high_inputs) =
+            (self.keys.keyswitch().switch(&low_inputs), self.keys.keyswitch().switch(&high_inputs));
+        let ones: Vec<_> =
+            lookups.iter().map(|lookup| WideTable::low_accumulator(shape, lookup.delta)).collect();
+        let rotated = self.keys.bootstrapping_key(low).blind_rotate(&low_inputs, &ones.iter().collect::<Vec<_>>());
+        // One blind rotation for each table of each input.
+        let jobs: Vec<(usize, &WideTable)> = lookups
+            .iter()
+            .enumerate()
+            .flat_map(|(i, lookup)| lookup.tables.iter().map(move |table| (i, table)))
+            .collect();
+        let tables: Vec<GlweCiphertext> = jobs
+            .par_iter()
+            .map(|&(i, table)| table.high_accumulator(&rotated[i], lookups[i].delta, self.keys.automorphisms()))
+            .collect();
+        let job_inputs: Vec<_> = jobs.iter().map(|&(i, _)| high_inputs[i].clone()).collect();
+        let outputs = self.keys.bootstrapping_key(high).bootstrap(&job_inputs, &tables.iter().collect::<Vec<_>>());
+        let mut outputs = outputs.into_iter();
+        lookups.iter().map(|lookup| outputs.by_ref().take(lookup.tables.len()).collect()).collect()
+    }
+
+    /// Row i of the left matrix as Σ_m l_{im}·X^(−mp'S), the right one as Σ r_{mj}·X^((mp'+j)S), with p' the columns rounded up to
+    /// a power of two and S the spacing: entry (i, j) is the coefficient of X^(jS) of their product, and no other pair of terms
+    /// meets there.
+    fn matrix_product(&mut self, product: BackendProduct<'_, LweCiphertext>) -> Matrix<Option<LweCiphertext>> {
+        let BackendProduct { left, right, needed, log_t } = product;
+        let shape = self.keys.parameters().glwe_shape();
+        let n = shape.polynomial_size.get();
+        let (depth, columns) = (right.rows().next_power_of_two(), right.cols().next_power_of_two());
+        assert!(depth * columns <= n, "a right factor of at most N entries");
+        let mut places = vec![None; depth * columns];
+        for m in 0..right.rows() {
+            for j in 0..right.cols() {
+                places[m * columns + j] = Some(&right[(m, j)]);
+            }
+        }
+        let relinearization = self.keys.relinearization();
+        let right = relinearization.factor(&self.pack(places));
+        let negated = left.map(|entry| entry.as_ref().map(|entry| self.combine(&[(entry, -1)], 0)));
+        let spacing = n / (depth * columns);
+        let rows: Vec<Vec<Option<LweCiphertext>>> = (0..left.rows())
+            .into_par_iter()
+            .map(|i| {
+                let mut places = vec![None; depth];
+                for m in 0..left.cols() {
+                    // X^(−m) = −X^(depth−m) in units of the spacing.
+                    places[(depth - m) % depth] = if m == 0 { left[(i, m)].as_ref() } else { negated[(i, m)].as_ref() };
+                }
+                let left = relinearization.factor(&self.pack(places));
+                let product = relinearization.multiply(&left, &right, shape, log_t);
+                (0..needed.cols()).map(|j| needed[(i, j)].then(|| product.extract(j * spacing))).collect()
+            })
+            .collect();
+        Matrix::from_fn(left.rows(), needed.cols(), |i, j| rows[i][j].clone())
+    }
+}
+
+/// Packs the entries of a matrix, row by row, into as few ciphertexts as hold them: entry i of a ciphertext with H places (H the
+/// number of its entries rounded up to a power of two) is coefficient i·N/H.
+pub fn pack_entries(keys: &EvaluationKeys, entries: &[LweCiphertext]) -> Vec<GlweCiphertext> {
+    let backend = Encrypted::new(keys);
+    entries
+        .chunks(keys.parameters().polynomial_size().get())
+        .map(|entries| {
+            let mut places: Vec<_> = entries.iter().map(Some).collect();
+            places.resize(entries.len().next_power_of_two(), None);
+            backend.pack(places)
+        })
+        .collect()
+}

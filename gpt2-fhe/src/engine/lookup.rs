@@ -1,0 +1,409 @@
+//! How tables are read.
+//!
+//! A lookup of a table of w bits, of which l low bits are rounded away, is made of
+//! 1. **rounding**: up to five low bits at a time are taken off. The digit, scaled to fill the whole torus together with the bit
+//!    above it, is read in two bootstrappings: the bit above (the sign), then, that bit subtracted, the digit;
+//! 2. **reading** the w − l bits that remain: in one bootstrapping up to [`NARROW_BITS`], in two
+//!    ([`tfhe_core::wide`]) above;
+//! 3. **re-encoding**, where the result is a factor of a ciphertext product and was read in two: digits of at most five bits are
+//!    read once more with the precise key.
+
+use std::collections::HashMap;
+
+use nn::engine::{LookupTable, Use};
+use tfhe_core::bootstrap::half_slot;
+use tfhe_core::noise::Variance;
+use tfhe_core::sets::{COARSE, FINE, PRECISE};
+use tfhe_core::wide::WideTable;
+
+use super::backend::{Backend, NarrowTable, WideLookup};
+use super::plan::{Multiply, NARROW_BITS};
+use super::{EngineError, HomomorphicEngine, Integer};
+
+/// How many lookups go to the backend at once: enough to fill blocks on every thread, few enough to show progress.
+const BATCH: usize = 64;
+
+/// What a lookup's result must be like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Output {
+    /// The scale is 2^−(bits+1).
+    pub(super) bits: u32,
+    /// The bootstrapping gadget of the last reading.
+    pub(super) gadget: usize,
+}
+
+impl Output {
+    /// The result's scale and precision for its uses.
+    pub(super) fn of(result: Use, multiply: Multiply) -> Self {
+        let factor_bits = result.factor.map(|factor| match multiply {
+            Multiply::Product => factor.product_bits,
+            Multiply::Lut => factor.operand_bits,
+        });
+        let bits = result.lookup_bits.max(factor_bits).expect("a lookup's result is used by something");
+        let precise = result.factor.is_some() && multiply == Multiply::Product;
+        Self { bits, gadget: if precise { PRECISE } else { COARSE } }
+    }
+
+    /// Results of which many are summed before the next lookup.
+    pub(super) fn summand(bits: u32) -> Self {
+        Self { bits, gadget: FINE }
+    }
+
+    fn delta(self) -> u64 {
+        1 << (63 - self.bits)
+    }
+}
+
+/// A value in the form of digits that five bits hold, each to be read by one bootstrapping.
+#[derive(Clone, Copy, Debug)]
+struct Digits {
+    /// Bits of the table that reads a digit; digits lie in −2^(bits−1) .. 2^(bits−1).
+    bits: u32,
+    /// 16 if there are two digits.
+    base: Option<i64>,
+}
+
+impl Digits {
+    /// For values up to `max_abs`.
+    ///
+    /// # Panics
+    /// Above 248: 15·16 + 8.
+    fn of(max_abs: i64) -> Self {
+        assert!(max_abs <= 248, "factors of at most 8 bits");
+        match max_abs {
+            0..=7 => Self { bits: 4, base: None },
+            8..=15 => Self { bits: 5, base: None },
+            _ => Self { bits: 5, base: Some(16) },
+        }
+    }
+
+    fn count(self) -> usize {
+        if self.base.is_some() { 2 } else { 1 }
+    }
+
+    /// What digit `index` counts.
+    fn weight(self, index: usize) -> i64 {
+        self.base.map_or(1, |base| base.pow(index as u32))
+    }
+
+    /// Digit `index` of `value`: an odd function, so that a negacyclic table may negate it.
+    fn digit(self, value: i64, index: usize) -> i64 {
+        let Some(base) = self.base else { return value };
+        let high = value.signum() * ((value.abs() + base / 2) / base);
+        if index == 0 { value - base * high } else { high }
+    }
+}
+
+impl<B: Backend> HomomorphicEngine<'_, B> {
+    /// Table i on value i.
+    pub(super) fn read_tables(
+        &mut self,
+        step: &'static str,
+        values: &[Integer<B::Ciphertext>],
+        tables: &[&LookupTable],
+        output: Output,
+    ) -> Result<Vec<Integer<B::Ciphertext>>, EngineError> {
+        assert_eq!(values.len(), tables.len(), "one table to a value");
+        let Some(first) = tables.first() else { return Ok(Vec::new()) };
+        let (bits, rounded) = (first.bits(), first.rounded_bits());
+        let uniform = tables.iter().all(|table| (table.bits(), table.rounded_bits()) == (bits, rounded));
+        assert!(uniform, "tables of one width in a lookup");
+        let reader = Reader::new(self, tables, output);
+        let mut results = Vec::with_capacity(values.len());
+        for (values, tables) in values.chunks(BATCH).zip(tables.chunks(BATCH)) {
+            let mut inputs: Vec<_> = values.iter().map(|value| self.rescale(value, bits)).collect();
+            for (input, table) in inputs.iter_mut().zip(tables) {
+                let offset = (table.rounding_offset() - table.first()) as u64;
+                input.ciphertext = self.backend.combine(&[(&input.ciphertext, 1)], offset << (63 - bits));
+            }
+            self.round(step, &mut inputs, rounded);
+            inputs.iter_mut().for_each(|input| input.bits = bits - rounded);
+            results.extend(reader.read(self, step, &inputs, tables));
+            self.step(step).lookups += values.len();
+            self.advance(values.len())?;
+        }
+        Ok(results)
+    }
+
+    /// Takes the `rounded` low bits off inputs whose rounding offset has been added.
+    fn round(&mut self, step: &'static str, inputs: &mut [Integer<B::Ciphertext>], rounded: u32) {
+        let mut done = 0;
+        while done < rounded {
+            let bits = inputs[0].bits;
+            // Room for half a slot and the bit above the digit in a narrow table.
+            let digit = (rounded - done).min(NARROW_BITS);
+            let unit = 1_u64 << (63 - bits + done);
+            let gadget = self.rounding_gadget(bits - rounded);
+            let low = if rounded - done == 1 {
+                // The bit itself is the sign of the whole torus.
+                self.read_sign(step, inputs, bits - done, unit, gadget)
+            } else {
+                let shift = bits - done - digit;
+                let sign = self.read_sign(step, inputs, shift, 1 << 63, COARSE);
+                let mut digits = Vec::with_capacity(inputs.len());
+                for (input, sign) in inputs.iter().zip(&sign) {
+                    let terms = [(&input.ciphertext, 1_i64 << shift), (&sign.ciphertext, -1)];
+                    let variance = input.variance.scaled(f64::from(1 << shift)) + sign.variance;
+                    let ciphertext = self.backend.combine(&terms, half_slot(digit));
+                    digits.push(Integer { ciphertext, bits: digit, variance });
+                }
+                let values = (0..1_u64 << digit).map(|d| d * unit).collect();
+                self.read_narrow(step, &digits, &[NarrowTable::new(self.shape(), values)], &vec![0; digits.len()], gadget)
+            };
+            for (input, low) in inputs.iter_mut().zip(low) {
+                input.ciphertext = self.backend.combine(&[(&input.ciphertext, 1), (&low.ciphertext, -1)], 0);
+                input.variance = input.variance + low.variance;
+            }
+            done += digit;
+        }
+    }
+
+    /// 0 or `value`, as the top bit of input·2^shift is 0 or 1.
+    fn read_sign(
+        &mut self,
+        step: &'static str,
+        inputs: &[Integer<B::Ciphertext>],
+        shift: u32,
+        value: u64,
+        gadget: usize,
+    ) -> Vec<Integer<B::Ciphertext>> {
+        // Inputs are multiples of 2^-(bits+1), so scaled they are this far from where the top bit changes.
+        let scaled: Vec<_> = inputs
+            .iter()
+            .map(|input| {
+                let half = 1_u64 << (62 - input.bits + shift);
+                Integer {
+                    ciphertext: self.backend.combine(&[(&input.ciphertext, 1 << shift)], half),
+                    bits: input.bits - shift,
+                    variance: input.variance.scaled(2f64.powi(shift as i32)),
+                }
+            })
+            .collect();
+        let table = NarrowTable::new(self.shape(), vec![(value / 2).wrapping_neg()]);
+        let mut results = self.read_narrow(step, &scaled, &[table], &vec![0; inputs.len()], gadget);
+        for result in &mut results {
+            result.ciphertext = self.backend.combine(&[(&result.ciphertext, 1)], value / 2);
+        }
+        results
+    }
+
+    /// Table `which[i]` at input i, in one bootstrapping each; inputs are in the middle of their slots, 2^-(bits+1) wide.
+    fn read_narrow(
+        &mut self,
+        step: &'static str,
+        inputs: &[Integer<B::Ciphertext>],
+        tables: &[NarrowTable],
+        which: &[usize],
+        gadget: usize,
+    ) -> Vec<Integer<B::Ciphertext>> {
+        let ciphertexts: Vec<_> = inputs.iter().map(|input| input.ciphertext.clone()).collect();
+        let chosen: Vec<_> = which.iter().map(|&table| &tables[table]).collect();
+        let outputs = self.backend.bootstrap(gadget, &ciphertexts, &chosen);
+        let variance = self.predictor.bootstrap(gadget);
+        for input in inputs {
+            let tolerance = 2f64.powi(-(input.bits as i32) - 2);
+            self.count_read(step, input.variance, tolerance);
+            self.step(step).key_switches += 1;
+        }
+        self.step(step).result(variance);
+        outputs.into_iter().map(|ciphertext| Integer { ciphertext, bits: 0, variance }).collect()
+    }
+
+    fn count_read(&mut self, step: &'static str, input: Variance, tolerance: f64) {
+        let failure = self.predictor.failure(input, tolerance);
+        let read = input + self.predictor.switches();
+        self.step(step).read(read, failure);
+    }
+
+    /// The coarsest gadget with which what rounding takes off leaves no more noise than the switches of the reading that follows,
+    /// of `index_bits` bits.
+    fn rounding_gadget(&self, index_bits: u32) -> usize {
+        let factor = 2f64.powi(index_bits.saturating_sub(NARROW_BITS) as i32);
+        let fits = |&&gadget: &&usize| {
+            self.predictor.bootstrap(gadget).scaled(factor).get() <= self.predictor.switches().get()
+        };
+        *self.gadgets.iter().find(fits).or(self.gadgets.last()).expect("a head needs a bootstrapping key")
+    }
+
+    fn shape(&self) -> tfhe_core::params::GlweShape {
+        self.predictor.parameters().glwe_shape()
+    }
+}
+
+/// The tables of a lookup, prepared.
+struct Reader {
+    output: Output,
+    /// Which prepared table each distinct table is.
+    index: HashMap<*const LookupTable, usize>,
+    kind: Kind,
+}
+
+enum Kind {
+    /// One bootstrapping.
+    Narrow(Vec<NarrowTable>),
+    /// Two, and with digits a third for each digit.
+    Wide {
+        low: usize,
+        high: usize,
+        /// [table][digit]
+        tables: Vec<Vec<WideTable>>,
+        delta: u64,
+        reencode: Option<(Digits, Vec<NarrowTable>)>,
+    },
+}
+
+impl Reader {
+    fn new<B: Backend>(engine: &HomomorphicEngine<'_, B>, tables: &[&LookupTable], output: Output) -> Self {
+        let mut index = HashMap::new();
+        let mut distinct: Vec<&LookupTable> = Vec::new();
+        for &table in tables {
+            index.entry(std::ptr::from_ref(table)).or_insert_with(|| {
+                distinct.push(table);
+                distinct.len() - 1
+            });
+        }
+        let encode = |value: i64| output.delta().wrapping_mul(value as u64);
+        if distinct[0].index_bits() <= NARROW_BITS {
+            let prepare = |table: &&LookupTable| {
+                NarrowTable::new(engine.shape(), table.values().iter().map(|&value| encode(value)).collect())
+            };
+            return Self { output, index, kind: Kind::Narrow(distinct.iter().map(prepare).collect()) };
+        }
+        let max_abs = distinct.iter().map(|table| table.max_abs_value()).max().unwrap_or(0);
+        let digits = (output.gadget == PRECISE).then(|| Digits::of(max_abs));
+        let tables: Vec<Vec<WideTable>> = distinct
+            .iter()
+            .map(|table| match digits {
+                None => vec![WideTable::new(table.values())],
+                Some(digits) => (0..digits.count())
+                    .map(|i| WideTable::new(&table.values().iter().map(|&v| digits.digit(v, i)).collect::<Vec<_>>()))
+                    .collect(),
+            })
+            .collect();
+        let high = if digits.is_some() { COARSE } else { output.gadget };
+        let all: Vec<WideTable> = tables.iter().flatten().cloned().collect();
+        let reencode = digits.map(|digits| {
+            let prepare = |i: usize| {
+                let half = 1_i64 << (digits.bits - 1);
+                let values = (-half..half).map(|digit| encode(digit * digits.weight(i))).collect();
+                NarrowTable::new(engine.shape(), values)
+            };
+            (digits, (0..digits.count()).map(prepare).collect())
+        });
+        let delta = digits.map_or(output.delta(), |digits| 1 << (63 - digits.bits));
+        let low = engine.predictor.low_gadget(&all, high, &engine.gadgets);
+        Self { output, index, kind: Kind::Wide { low, high, tables, delta, reencode } }
+    }
+
+    /// Reads; the inputs are at the scale of the tables' index bits.
+    fn read<B: Backend>(
+        &self,
+        engine: &mut HomomorphicEngine<'_, B>,
+        step: &'static str,
+        inputs: &[Integer<B::Ciphertext>],
+        tables: &[&LookupTable],
+    ) -> Vec<Integer<B::Ciphertext>> {
+        let which: Vec<usize> = tables.iter().map(|&table| self.index[&std::ptr::from_ref(table)]).collect();
+        let mut results = match &self.kind {
+            Kind::Narrow(narrow) => {
+                let centred: Vec<_> = inputs.iter().map(|input| centre(engine, input, half_slot(input.bits))).collect();
+                engine.read_narrow(step, &centred, narrow, &which, self.output.gadget)
+            }
+            Kind::Wide { low, high, tables, delta, reencode } => {
+                let chosen: Vec<&[WideTable]> = which.iter().map(|&table| &tables[table][..]).collect();
+                let digits = read_wide(engine, step, inputs, &chosen, (*low, *high), *delta);
+                match reencode {
+                    None => digits.into_iter().map(|mut digits| digits.remove(0)).collect(),
+                    Some((form, narrow)) => self.reencode(engine, step, &digits, *form, narrow),
+                }
+            }
+        };
+        results.iter_mut().for_each(|result| result.bits = self.output.bits);
+        results
+    }
+
+    /// Reads each digit once more with the output's gadget, and adds them up.
+    fn reencode<B: Backend>(
+        &self,
+        engine: &mut HomomorphicEngine<'_, B>,
+        step: &'static str,
+        digits: &[Vec<Integer<B::Ciphertext>>],
+        form: Digits,
+        narrow: &[NarrowTable],
+    ) -> Vec<Integer<B::Ciphertext>> {
+        // Digits are signed: half the table's length makes them indices.
+        let offset = (1 << 62) + half_slot(form.bits);
+        let inputs: Vec<_> = digits.iter().flatten().map(|digit| centre(engine, digit, offset)).collect();
+        let which: Vec<usize> = digits.iter().flat_map(|digits| 0..digits.len()).collect();
+        let outputs = engine.read_narrow(step, &inputs, narrow, &which, self.output.gadget);
+        let sum = |digits: &[Integer<B::Ciphertext>]| match digits {
+            [low, high] => engine.sum([(low, 1), (high, 1)]),
+            digits => digits[0].clone(),
+        };
+        outputs.chunks(form.count()).map(sum).collect()
+    }
+}
+
+/// The input with a public offset.
+fn centre<B: Backend>(
+    engine: &HomomorphicEngine<'_, B>,
+    input: &Integer<B::Ciphertext>,
+    offset: u64,
+) -> Integer<B::Ciphertext> {
+    let ciphertext = engine.backend.combine(&[(&input.ciphertext, 1)], offset);
+    Integer { ciphertext, ..input.clone() }
+}
+
+/// The tables of each input, in two bootstrappings. Results are at scale `delta`.
+fn read_wide<B: Backend>(
+    engine: &mut HomomorphicEngine<'_, B>,
+    step: &'static str,
+    inputs: &[Integer<B::Ciphertext>],
+    tables: &[&[WideTable]],
+    (low, high): (usize, usize),
+    delta: u64,
+) -> Vec<Vec<Integer<B::Ciphertext>>> {
+    let ciphertexts: Vec<_> = inputs.iter().map(|input| input.ciphertext.clone()).collect();
+    let lookups: Vec<_> = tables.iter().map(|&tables| WideLookup { tables, delta }).collect();
+    let outputs = engine.backend.wide_lookup(low, high, &ciphertexts, &lookups);
+    for (input, tables) in inputs.iter().zip(tables) {
+        let scaled = input.variance.scaled(tables[0].low_factor() as f64);
+        engine.count_read(step, scaled, WideTable::low_tolerance());
+        engine.step(step).key_switches += 2;
+        for table in *tables {
+            engine.count_read(step, input.variance, table.high_tolerance());
+        }
+    }
+    let bits = 62 - delta.trailing_zeros() + 1;
+    outputs
+        .into_iter()
+        .zip(tables)
+        .map(|(outputs, tables)| {
+            let results = outputs.into_iter().zip(*tables).map(|(ciphertext, table)| {
+                let variance = engine.predictor.wide_table(low, table) + engine.predictor.bootstrap(high);
+                engine.step(step).result(variance);
+                Integer { ciphertext, bits, variance }
+            });
+            results.collect()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_recompose_and_are_odd() {
+        for max_abs in [7, 15, 31, 63, 127, 248] {
+            let digits = Digits::of(max_abs);
+            let half = 1 << (digits.bits - 1);
+            for value in -max_abs..=max_abs {
+                let parts: Vec<i64> = (0..digits.count()).map(|i| digits.digit(value, i)).collect();
+                assert_eq!(parts.iter().enumerate().map(|(i, d)| d * digits.weight(i)).sum::<i64>(), value);
+                assert!(parts.iter().all(|d| (-half + 1..half).contains(d)), "{value}: {parts:?}");
+                assert!((0..digits.count()).all(|i| digits.digit(-value, i) == -digits.digit(value, i)));
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Predictions: what noise each operation leaves, and how often a lookup fails.
+
+use tfhe_core::noise::{self, Variance};
+use tfhe_core::params::{Gadget, Parameters, Precision};
+use tfhe_core::sets::{COARSE, FINE, PRECISE};
+use tfhe_core::wide::WideTable;
+
+/// How two encrypted integers are multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Multiply {
+    /// By products of GLWE ciphertexts, without lookups.
+    Product,
+    /// By x·y = ⌊(x+y)²/4⌋ − ⌊(x−y)²/4⌋: two lookups a product, as in the article.
+    Lut,
+}
+
+/// The widest table that one bootstrapping reads (N = 4096).
+pub const NARROW_BITS: u32 = 5;
+
+/// Variances of one parameter set.
+#[derive(Clone, Debug)]
+pub struct Predictor {
+    parameters: Parameters,
+    bootstraps: Vec<Variance>,
+    switches: Variance,
+    automorphism: Variance,
+}
+
+impl Predictor {
+    /// For the set `parameters`.
+    pub fn new(parameters: &Parameters) -> Self {
+        let shape = parameters.glwe_shape();
+        let lwe = parameters.lwe_dimension();
+        let key = parameters.glwe_noise().variance();
+        let bootstraps =
+            parameters.bootstraps().iter().map(|&gadget| noise::blind_rotation(gadget, shape, lwe, key)).collect();
+        let keyswitch = noise::lwe_keyswitch(
+            parameters.keyswitch(),
+            shape.extracted_lwe_dimension(),
+            parameters.lwe_noise().variance(),
+        );
+        Self {
+            bootstraps,
+            switches: keyswitch + noise::modulus_switch(lwe, shape.polynomial_size),
+            automorphism: noise::glwe_keyswitch(parameters.glwe_keyswitch(), shape, key),
+            parameters: parameters.clone(),
+        }
+    }
+
+    /// The parameter set.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// What key switch and modulus switch add to a phase before it is looked up.
+    pub fn switches(&self) -> Variance {
+        self.switches
+    }
+
+    /// The noise of a value looked up with bootstrapping gadget `gadget`.
+    pub fn bootstrap(&self, gadget: usize) -> Variance {
+        self.bootstraps[gadget]
+    }
+
+    /// The noise of a fresh encryption times the weights of one output: Σ w²·σ².
+    pub fn project(&self, squared_weights: f64) -> Variance {
+        self.parameters.glwe_noise().variance().repeated(squared_weights)
+    }
+
+    /// log2 of the probability that a phase with noise `input` is read wrongly from a table whose values are `tolerance`
+    /// (half a slot) away from their neighbours.
+    pub fn failure(&self, input: Variance, tolerance: f64) -> f64 {
+        noise::log2_tail_probability(input + self.switches, tolerance)
+    }
+
+    /// The gadget of a wide lookup's first bootstrapping: the coarsest of the `available` ones whose noise, amplified by the table's differences, does not
+    /// dominate the second's.
+    pub fn low_gadget(&self, tables: &[WideTable], high: usize, available: &[usize]) -> usize {
+        let budget = self.bootstraps[high].get() * 4.0;
+        let amplification = tables.iter().map(WideTable::amplification).fold(0.0, f64::max);
+        let fits = |&gadget: &usize| self.bootstraps[gadget].get() * amplification <= budget;
+        *available.iter().find(|gadget| fits(gadget)).or(available.last()).expect("a head needs a bootstrapping key")
+    }
+
+    /// The noise of the encrypted table between a wide lookup's two bootstrappings.
+    pub fn wide_table(&self, low: usize, table: &WideTable) -> Variance {
+        table.table_variance(self.bootstraps[low], self.automorphism, self.parameters.glwe_shape())
+    }
+
+    /// The noise that packing by automorphisms leaves at the coefficients that it fills.
+    pub fn packing(&self) -> Variance {
+        noise::trace(self.automorphism, self.parameters.polynomial_size().log2())
+    }
+
+    /// The noise of an entry of a matrix product: the factors' noise at the packed places, packing's everywhere at most, and
+    /// the relinearization's.
+    pub fn matrix_product(&self, left: (Variance, usize), right: (Variance, usize), log_t: u32) -> Variance {
+        let shape = self.parameters.glwe_shape();
+        let n = shape.polynomial_size.get();
+        let packed = (self.automorphism.repeated(n as f64), n);
+        noise::tensor_product(shape, log_t, [left, right])
+            + noise::tensor_product(shape, log_t, [(self.packing(), left.1), (self.packing(), right.1)])
+            + noise::tensor_product(shape, log_t, [packed, packed])
+            + self.automorphism
+    }
+
+    /// The gadgets whose keys a head needs.
+    pub fn gadgets(multiply: Multiply, bits: u32) -> Vec<usize> {
+        match multiply {
+            Multiply::Product => vec![COARSE, PRECISE],
+            Multiply::Lut if bits <= 4 => vec![COARSE, FINE],
+            Multiply::Lut => vec![COARSE, FINE, PRECISE],
+        }
+    }
+
+    /// Whether every split gadget of the set is computed without rounding errors.
+    pub fn split_gadgets_are_exact(&self) -> bool {
+        let shape = self.parameters.glwe_shape();
+        let exact = |gadget: &Gadget| {
+            gadget.precision() == Precision::Single
+                || noise::split_is_exact(*gadget, shape.polynomial_size, shape.dimension.get() + 1)
+        };
+        self.parameters.bootstraps().iter().chain([&self.parameters.glwe_keyswitch()]).all(exact)
+    }
+}

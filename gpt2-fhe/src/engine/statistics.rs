@@ -1,0 +1,97 @@
+//! What a run did, step by step.
+
+use serde::Serialize;
+use tfhe_core::noise::{self, Variance};
+
+/// What one step did.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepStatistics {
+    /// The step.
+    pub name: &'static str,
+    /// Table lookups.
+    pub lookups: usize,
+    /// Programmable bootstrappings.
+    pub pbs: usize,
+    /// LWE key switches.
+    pub key_switches: usize,
+    /// Products of GLWE ciphertexts.
+    pub tensor_products: usize,
+    /// log2 of the probability that one of the step's lookups fails.
+    pub log2_failure_probability: f64,
+    /// log2 of the largest predicted standard deviation of a phase that a table read, key switch and modulus switch included.
+    pub log2_read_noise: f64,
+    /// log2 of the largest predicted standard deviation of a result.
+    pub log2_result_noise: f64,
+    /// Wall time.
+    pub seconds: f64,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Statistics {
+    /// Its steps, in the order in which they began.
+    pub steps: Vec<StepStatistics>,
+}
+
+impl StepStatistics {
+    fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            lookups: 0,
+            pbs: 0,
+            key_switches: 0,
+            tensor_products: 0,
+            log2_failure_probability: f64::NEG_INFINITY,
+            log2_read_noise: f64::NEG_INFINITY,
+            log2_result_noise: f64::NEG_INFINITY,
+            seconds: 0.0,
+        }
+    }
+
+    /// Counts one bootstrapping that reads a phase of noise `read` and fails with probability 2^log2_failure.
+    pub(super) fn read(&mut self, read: Variance, log2_failure: f64) {
+        self.pbs += 1;
+        self.log2_failure_probability = noise::log2_sum(self.log2_failure_probability, log2_failure);
+        self.log2_read_noise = self.log2_read_noise.max(read.log2_std());
+    }
+
+    /// Notes the noise of a result.
+    pub(super) fn result(&mut self, variance: Variance) {
+        self.log2_result_noise = self.log2_result_noise.max(variance.log2_std());
+    }
+}
+
+impl Statistics {
+    pub(super) fn step(&mut self, name: &'static str) -> &mut StepStatistics {
+        let index = self.steps.iter().position(|step| step.name == name).unwrap_or_else(|| {
+            self.steps.push(StepStatistics::new(name));
+            self.steps.len() - 1
+        });
+        &mut self.steps[index]
+    }
+
+    /// Table lookups.
+    pub fn lookups(&self) -> usize {
+        self.steps.iter().map(|step| step.lookups).sum()
+    }
+
+    /// Programmable bootstrappings.
+    pub fn pbs(&self) -> usize {
+        self.steps.iter().map(|step| step.pbs).sum()
+    }
+
+    /// LWE key switches.
+    pub fn key_switches(&self) -> usize {
+        self.steps.iter().map(|step| step.key_switches).sum()
+    }
+
+    /// Products of GLWE ciphertexts.
+    pub fn tensor_products(&self) -> usize {
+        self.steps.iter().map(|step| step.tensor_products).sum()
+    }
+
+    /// log2 of the probability that any lookup of the run fails, by the union bound.
+    pub fn log2_failure_probability(&self) -> f64 {
+        self.steps.iter().map(|step| step.log2_failure_probability).fold(f64::NEG_INFINITY, noise::log2_sum)
+    }
+}
