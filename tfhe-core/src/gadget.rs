@@ -97,6 +97,18 @@ impl FourierRows {
     /// # Panics
     /// If a length is wrong, or the scratch was made for a smaller product.
     pub fn add_product(&self, fft: &NegacyclicFft, input: &[u64], output: &mut [u64], scratch: &mut GadgetScratch) {
+        self.add_product_before(None, fft, input, output, scratch);
+    }
+
+    /// [`Self::add_product`], fetching the rows of the `next` product into the cache meanwhile.
+    pub fn add_product_before(
+        &self,
+        next: Option<&Self>,
+        fft: &NegacyclicFft,
+        input: &[u64],
+        output: &mut [u64],
+        scratch: &mut GadgetScratch,
+    ) {
         let n = fft.polynomial_size().get();
         assert_eq!(input.len(), self.inputs * n);
         assert_eq!(output.len(), self.columns * n);
@@ -115,7 +127,7 @@ impl FourierRows {
                 fft.start_integers(digit, row, fft_scratch);
             }
         }
-        fft.multiply_rows(rows, &self.data, sums);
+        fft.multiply_rows(rows, &self.data, next.map_or(&[], |next| &*next.data), sums);
         for (column, sum) in output.chunks_exact_mut(n).zip(sums.chunks_exact_mut(limbs * n)) {
             match self.gadget.precision() {
                 Precision::Single => fft.finish_add_torus(sum, column, fft_scratch),

@@ -207,8 +207,9 @@ impl NegacyclicFft {
         }
     }
 
-    /// `sums[o] = Σ rows[r]·key[r, o]`: `rows` [rows][N], overwritten, and `sums` [outputs][N]. O(rows·outputs·N).
-    pub(crate) fn multiply_rows(&self, rows: &mut [f64], key: &[f64], sums: &mut [f64]) {
+    /// `sums[o] = Σ rows[r]·key[r, o]`: `rows` [rows][N], overwritten, and `sums` [outputs][N]. Fetches `next`, the next key
+    /// or nothing, into the cache. O(rows·outputs·N).
+    pub(crate) fn multiply_rows(&self, rows: &mut [f64], key: &[f64], next: &[f64], sums: &mut [f64]) {
         let n = self.polynomial_size.get();
         match &self.plan {
             Plan::Portable(plan) => {
@@ -219,7 +220,7 @@ impl NegacyclicFft {
                     }
                 }
             }
-            Plan::Vector(instructions, plan) => instructions.run(MultiplyRows { plan, rows, key, sums }),
+            Plan::Vector(instructions, plan) => instructions.run(MultiplyRows { plan, rows, key, next, sums }),
         }
     }
 

@@ -340,11 +340,13 @@ impl Kernel for MultiplyAccumulate<'_> {
 /// The products of started transforms with a key, summed up, between the two halves of a transform ([`Start`], [`Finish`]):
 /// node by node, finishes the `rows` [rows][N] in place, multiplies them with `key` (ordered by [`order_rows`]) and starts
 /// to transform back the `sums` [outputs][N], which are overwritten. A node of all rows stays in the first-level cache, its
-/// sums in registers, and the key is read once, in order.
+/// sums in registers, and the key is read once, in order, while the `next` key, of the same length or empty, is fetched
+/// piece by piece: the products are where a long latency hides behind arithmetic.
 pub(super) struct MultiplyRows<'a> {
     pub(super) plan: &'a Plan,
     pub(super) rows: &'a mut [f64],
     pub(super) key: &'a [f64],
+    pub(super) next: &'a [f64],
     pub(super) sums: &'a mut [f64],
 }
 
@@ -361,12 +363,13 @@ impl MultiplyRows<'_> {
     /// R = L.
     #[inline(always)]
     fn run_radix<S: Simd, const R: usize>(self, simd: S) {
-        let Self { plan, rows, key, sums } = self;
+        let Self { plan, rows, key, next, sums } = self;
         let n = 2 * plan.size;
         let (row_count, outputs) = (rows.len() / n, sums.len() / n);
         assert!(rows.len() == row_count * n && sums.len() == outputs * n && key.len() == row_count * outputs * n);
         let node_len = 2 * R * R;
-        let mut key = key.as_ptr();
+        let fetch = next.len() == key.len();
+        let (mut key, mut next) = (key.as_ptr(), next.as_ptr());
         for node in 0..plan.tail_nodes::<S>() {
             for row in 0..row_count {
                 // SAFETY: row `row` lies at N·row.
@@ -381,8 +384,13 @@ impl MultiplyRows<'_> {
                         for k in 0..R {
                             let (a, b) = (load(simd, values, k * R), load(simd, key, k * R));
                             sum[k] = multiply_add(simd, sum[k], a, b);
+                            if fetch {
+                                simd.prefetch(next.wrapping_add(2 * R * k).cast());
+                                simd.prefetch(next.wrapping_add(2 * R * k + R).cast());
+                            }
                         }
                         key = key.add(node_len);
+                        next = next.wrapping_add(node_len);
                     }
                 }
                 // SAFETY: the node's constants, and this node of output `output`.

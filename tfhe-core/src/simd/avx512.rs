@@ -95,33 +95,36 @@ impl Simd for Avx512 {
         avx512!(_mm512_roundscale_pd::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x))
     }
 
-    /// Three rounds of exchanges: neighbouring lanes, then pairs of lanes, then halves.
+    /// Exchanges neighbouring lanes, then transposes the 4 × 4 pairs of lanes of the even columns and of the odd ones in two
+    /// rounds. (These shuffles with constant patterns are faster than permutations by a register.)
     #[inline(always)]
     fn transpose<const R: usize>(self, a: [__m512d; R]) -> [__m512d; R] {
         assert!(R == 8);
+        /// Pairs 0 and 2 of both operands.
+        const EVEN: i32 = 0b10_00_10_00;
+        /// Pairs 1 and 3 of both operands.
+        const ODD: i32 = 0b11_01_11_01;
         avx512!({
-            // b[2i], b[2i+1]: lanes of equal parity of rows 2i and 2i+1.
-            let mut b = a;
-            for i in (0..R).step_by(2) {
-                b[i] = _mm512_unpacklo_pd(a[i], a[i + 1]);
-                b[i + 1] = _mm512_unpackhi_pd(a[i], a[i + 1]);
-            }
-            // c[4h + 2e + p]: of rows 4h … 4h+3, columns p + 2e and p + 2e + 4.
-            let mut c = b;
-            for h in (0..R).step_by(4) {
-                for p in 0..2 {
-                    c[h + p] =
-                        _mm512_permutex2var_pd(b[h + p], _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13), b[h + p + 2]);
-                    c[h + p + 2] =
-                        _mm512_permutex2var_pd(b[h + p], _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15), b[h + p + 2]);
+            let mut transposed = a;
+            for column in 0..2 {
+                // pairs[i]: of rows 2i and 2i+1, columns `column` + 0, 2, 4, 6.
+                let mut pairs = [a[0]; 4];
+                for i in 0..4 {
+                    let (upper, lower) = (a[2 * i], a[2 * i + 1]);
+                    pairs[i] =
+                        if column == 0 { _mm512_unpacklo_pd(upper, lower) } else { _mm512_unpackhi_pd(upper, lower) };
                 }
+                // Columns 0 and 4, columns 2 and 6: of the upper four rows, of the lower four.
+                let upper_04 = _mm512_shuffle_f64x2::<EVEN>(pairs[0], pairs[1]);
+                let upper_26 = _mm512_shuffle_f64x2::<ODD>(pairs[0], pairs[1]);
+                let lower_04 = _mm512_shuffle_f64x2::<EVEN>(pairs[2], pairs[3]);
+                let lower_26 = _mm512_shuffle_f64x2::<ODD>(pairs[2], pairs[3]);
+                transposed[column] = _mm512_shuffle_f64x2::<EVEN>(upper_04, lower_04);
+                transposed[column + 4] = _mm512_shuffle_f64x2::<ODD>(upper_04, lower_04);
+                transposed[column + 2] = _mm512_shuffle_f64x2::<EVEN>(upper_26, lower_26);
+                transposed[column + 6] = _mm512_shuffle_f64x2::<ODD>(upper_26, lower_26);
             }
-            let mut d = c;
-            for q in 0..R / 2 {
-                d[q] = _mm512_shuffle_f64x2::<0b01_00_01_00>(c[q], c[q + 4]);
-                d[q + 4] = _mm512_shuffle_f64x2::<0b11_10_11_10>(c[q], c[q + 4]);
-            }
-            d
+            transposed
         })
     }
 

@@ -2,18 +2,15 @@
 //!
 //! The key is far larger than the caches, so it must be read once for the whole block: a *panel* of [`PANEL_ROWS`] rows
 //! of the key at a time stays in the second-level cache while every ciphertext uses it, and the next panel is fetched
-//! meanwhile. Inside a panel, tiles of up to [`TILE_CIPHERTEXTS`] ciphertexts × [`TILE_VECTORS`] vectors of columns stay
-//! in registers.
+//! meanwhile. Inside a panel, tiles of a few ciphertexts × one or two vectors of columns stay in registers.
 
 use super::{Capability, Kernel, Simd, selected_capability};
 
-/// Rows of the key per panel: 16 rows of 920 columns are 115 KiB.
+/// Rows of the key per panel: 32 rows of 920 columns are 230 KiB.
 const PANEL_ROWS: usize = 16;
-/// Ciphertexts per register tile.
+/// Ciphertexts whose digits are gathered at a time, the most in a register tile.
 const TILE_CIPHERTEXTS: usize = 8;
-/// Vectors of columns per register tile.
-const TILE_VECTORS: usize = 2;
-/// Columns of the widest tile: two vectors of eight lanes.
+/// Columns of the widest register tile: two vectors of eight lanes.
 const MAXIMUM_TILE_COLUMNS: usize = 16;
 
 /// `out −= digits·key` modulo 2^64, on the selected backend: `digits` [B][rows], `key` [rows][columns],
@@ -84,20 +81,31 @@ impl Kernel for Product<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
+        // As many sums as registers hold beside the operands: 8 × 2 of 32 registers; 4 × 1 of 16, a sum taking two.
+        if S::LANES == 8 { self.run_tiled::<S, 8, 2>(simd) } else { self.run_tiled::<S, 4, 1>(simd) }
+    }
+}
+
+impl Product<'_> {
+    /// With register tiles of up to B ciphertexts × V vectors.
+    #[inline(always)]
+    fn run_tiled<S: Simd, const B: usize, const V: usize>(self, simd: S) {
         let Self { digits, key, out, columns } = self;
         let rows = key.len() / columns;
+        let blocks = (out.len() / columns).div_ceil(TILE_CIPHERTEXTS);
         for first_row in (0..rows).step_by(PANEL_ROWS) {
-            let panel = Panel::new(&key[first_row * columns..], columns, TILE_VECTORS * S::LANES);
+            let panel = Panel::new(&key[first_row * columns..], columns, V * S::LANES);
+            // Each block of ciphertexts fetches its share of the next panel.
+            let mut shares = panel.next.chunks(panel.next.len().div_ceil(blocks).max(1));
             let blocks = out.chunks_mut(TILE_CIPHERTEXTS * columns);
-            for (i, (block, digits)) in blocks.zip(digits.chunks(TILE_CIPHERTEXTS * rows)).enumerate() {
+            for (block, digits) in blocks.zip(digits.chunks(TILE_CIPHERTEXTS * rows)) {
                 let mut tile = [[0; TILE_CIPHERTEXTS]; PANEL_ROWS];
                 for (b, digits) in digits.chunks_exact(rows).enumerate() {
                     for (row, &digit) in tile.iter_mut().zip(&digits[first_row..]) {
                         row[b] = digit as i64 as u64;
                     }
                 }
-                let next = if i == 0 { panel.next } else { &[] };
-                panel.subtract_block(simd, &tile, block, next);
+                panel.subtract_block::<S, B, V>(simd, &tile, block, shares.next().unwrap_or_default());
             }
         }
     }
@@ -108,6 +116,7 @@ impl<'a> Panel<'a> {
     #[inline(always)]
     fn new(key: &'a [u64], columns: usize, tile_columns: usize) -> Self {
         let (key, next) = key.split_at(key.len().min(columns * PANEL_ROWS));
+        let next = &next[..next.len().min(columns * PANEL_ROWS)];
         let whole = columns - columns % tile_columns;
         let mut edge = [0; PANEL_ROWS * MAXIMUM_TILE_COLUMNS];
         for (row, edge) in key.chunks_exact(columns).zip(edge.chunks_exact_mut(MAXIMUM_TILE_COLUMNS)) {
@@ -116,61 +125,72 @@ impl<'a> Panel<'a> {
         Self { key, edge, next, rows: key.len() / columns, columns, whole }
     }
 
-    /// `out −= digits·panel`: `out` [up to TILE_CIPHERTEXTS][columns]. Fetches `next`, the next panel or nothing.
+    /// `out −= digits·panel`: `out` [up to TILE_CIPHERTEXTS][columns]. Fetches `share`, a part of the next panel.
     #[inline(always)]
-    fn subtract_block<S: Simd>(&self, simd: S, digits: &DigitTile, out: &mut [u64], next: &[u64]) {
+    fn subtract_block<S: Simd, const B: usize, const V: usize>(
+        &self,
+        simd: S,
+        digits: &DigitTile,
+        out: &mut [u64],
+        share: &[u64],
+    ) {
+        let ciphertexts = out.len() / self.columns;
         let mut first = 0;
-        while first * self.columns < out.len() {
+        while first < ciphertexts {
             let rest = &mut out[first * self.columns..];
-            let next = if first == 0 { next } else { &[] };
-            first += match rest.len() / self.columns {
-                TILE_CIPHERTEXTS.. => self.subtract::<S, TILE_CIPHERTEXTS>(simd, digits, first, rest, next),
-                4.. => self.subtract::<S, 4>(simd, digits, first, rest, next),
-                2.. => self.subtract::<S, 2>(simd, digits, first, rest, next),
-                _ => self.subtract::<S, 1>(simd, digits, first, rest, next),
+            let share = if first == 0 { share } else { &[] };
+            first += match ciphertexts - first {
+                left if left >= B => self.subtract::<S, B, V>(simd, digits, first, rest, share),
+                4.. => self.subtract::<S, 4, V>(simd, digits, first, rest, share),
+                2.. => self.subtract::<S, 2, V>(simd, digits, first, rest, share),
+                _ => self.subtract::<S, 1, V>(simd, digits, first, rest, share),
             };
         }
     }
 
     /// The same for the B ciphertexts whose digits start at `first`. Returns B.
     #[inline(always)]
-    fn subtract<S: Simd, const B: usize>(
+    fn subtract<S: Simd, const B: usize, const V: usize>(
         &self,
         simd: S,
         digits: &DigitTile,
         first: usize,
         out: &mut [u64],
-        next: &[u64],
+        share: &[u64],
     ) -> usize {
         let columns = self.columns;
-        let digits: [[u64; B]; PANEL_ROWS] = std::array::from_fn(|row| std::array::from_fn(|b| digits[row][first + b]));
-        let digits = &digits[..self.rows];
-        for column in (0..self.whole).step_by(TILE_VECTORS * S::LANES) {
-            for row in 0..PANEL_ROWS * (!next.is_empty()) as usize {
-                simd.prefetch(next.as_ptr().wrapping_add(row * columns + column));
-                simd.prefetch(next.as_ptr().wrapping_add(row * columns + column + TILE_VECTORS * S::LANES - 1));
+        let mut tile = [[0; B]; PANEL_ROWS];
+        for (to, from) in tile.iter_mut().zip(digits) {
+            to.copy_from_slice(&from[first..first + B]);
+        }
+        let digits = &tile[..self.rows];
+        let mut fetch = share.chunks(share.len().div_ceil(self.whole / (V * S::LANES) + 1).max(1));
+        for column in (0..self.whole).step_by(V * S::LANES) {
+            for line in fetch.next().unwrap_or_default().chunks(8) {
+                simd.prefetch(line.as_ptr());
             }
-            subtract_tile(simd, digits, &self.key[column..], columns, &mut out[column..], columns);
+            subtract_tile::<S, B, V>(simd, digits, &self.key[column..], columns, &mut out[column..], columns);
         }
         let edge = columns - self.whole;
-        let mut padded = [0; TILE_CIPHERTEXTS * MAXIMUM_TILE_COLUMNS];
-        for (out, padded) in out.chunks_exact(columns).zip(padded.chunks_exact_mut(MAXIMUM_TILE_COLUMNS)).take(B) {
-            padded[..edge].copy_from_slice(&out[self.whole..]);
-        }
         if edge > 0 {
-            subtract_tile(simd, digits, &self.edge, MAXIMUM_TILE_COLUMNS, &mut padded, MAXIMUM_TILE_COLUMNS);
-        }
-        for (out, padded) in out.chunks_exact_mut(columns).zip(padded.chunks_exact(MAXIMUM_TILE_COLUMNS)).take(B) {
-            out[self.whole..].copy_from_slice(&padded[..edge]);
+            let mut padded = [0; TILE_CIPHERTEXTS * MAXIMUM_TILE_COLUMNS];
+            for (out, padded) in out.chunks_exact(columns).zip(padded.chunks_exact_mut(MAXIMUM_TILE_COLUMNS)).take(B) {
+                padded[..edge].copy_from_slice(&out[self.whole..]);
+            }
+            let stride = MAXIMUM_TILE_COLUMNS;
+            subtract_tile::<S, B, V>(simd, digits, &self.edge, stride, &mut padded, stride);
+            for (out, padded) in out.chunks_exact_mut(columns).zip(padded.chunks_exact(stride)).take(B) {
+                out[self.whole..].copy_from_slice(&padded[..edge]);
+            }
         }
         B
     }
 }
 
-/// One register tile: B ciphertexts × TILE_VECTORS vectors, where the rows of `key` and of `out` start `key_stride` and
+/// One register tile: B ciphertexts × V vectors, where the rows of `key` and of `out` start `key_stride` and
 /// `out_stride` apart.
 #[inline(always)]
-fn subtract_tile<S: Simd, const B: usize>(
+fn subtract_tile<S: Simd, const B: usize, const V: usize>(
     simd: S,
     digits: &[[u64; B]],
     key: &[u64],
@@ -178,19 +198,19 @@ fn subtract_tile<S: Simd, const B: usize>(
     out: &mut [u64],
     out_stride: usize,
 ) {
-    let width = TILE_VECTORS * S::LANES;
+    let width = V * S::LANES;
     assert!((digits.len() - 1) * key_stride + width <= key.len());
     assert!((B - 1) * out_stride + width <= out.len());
-    let mut sums = [[simd.zero_sum(); TILE_VECTORS]; B];
+    let mut sums = [[simd.zero_sum(); V]; B];
     for (row, digits) in digits.iter().enumerate() {
-        let mut factors = [simd.factor(simd.splat_words(0)); TILE_VECTORS];
+        let mut factors = [simd.factor(simd.splat_words(0)); V];
         for (v, factor) in factors.iter_mut().enumerate() {
             // SAFETY: row < digits.len(), so this vector ends at or before (digits.len() − 1)·key_stride + width.
             *factor = simd.factor(unsafe { simd.load_words(key.as_ptr().add(row * key_stride + v * S::LANES)) });
         }
         for b in 0..B {
             let digit = simd.splat_words(digits[b]);
-            for v in 0..TILE_VECTORS {
+            for v in 0..V {
                 sums[b][v] = simd.multiply_add_digit(sums[b][v], factors[v], digit);
             }
         }
