@@ -46,13 +46,11 @@ pub enum RunError {
         /// log2 of the best set's failure probability.
         best: f64,
     },
-    /// The product of two matrices does not fit one ciphertext.
-    #[error("{tokens} tokens with a head of size {head_size} do not fit one ciphertext of {size} coefficients: use fewer tokens")]
-    TooManyTokens {
-        /// T.
-        tokens: usize,
-        /// d.
-        head_size: usize,
+    /// A row of a matrix does not fit one ciphertext.
+    #[error("a row of {length} entries does not fit a ciphertext of {size} coefficients: use fewer tokens")]
+    TooLong {
+        /// Tokens, or the size of a head.
+        length: usize,
         /// N.
         size: usize,
     },
@@ -79,7 +77,7 @@ impl CircuitPlan {
     /// Plans the head for `tokens` tokens, with the first named set that is reliable enough.
     ///
     /// # Errors
-    /// [`RunError::Unreliable`], [`RunError::TooManyTokens`].
+    /// [`RunError::Unreliable`], [`RunError::TooLong`].
     pub fn new(head: &QuantizedHead, tokens: usize, multiply: Multiply) -> Result<Self, RunError> {
         let mut best = f64::INFINITY;
         for literal in [sets::HEAD_EXACT, sets::HEAD_EXACT_WIDE] {
@@ -101,21 +99,19 @@ impl CircuitPlan {
     ) -> Result<Self, RunError> {
         let program = head.program();
         let size = parameters.polynomial_size().get();
-        let head_size = program.head_size();
-        if tokens.next_power_of_two() * head_size.next_power_of_two() > size {
-            return Err(RunError::TooManyTokens { tokens, head_size, size });
+        let length = tokens.max(program.head_size());
+        if length > size {
+            return Err(RunError::TooLong { length, size });
         }
         let predictor = Predictor::new(&parameters);
         let observer = &mut Unobserved;
-        let mut engine =
-            HomomorphicEngine::new(Counted, predictor.clone(), multiply, program.input_bits(), observer);
+        let mut engine = HomomorphicEngine::new(Counted, predictor.clone(), multiply, program.input_bits(), observer);
         let output = program.evaluate(&mut engine, &tokens, tokens)?;
         let entry = &output.data()[0];
         // The answer is packed, and its integers read by rounding: half a step away from their neighbours.
-        let decryption = noise::log2_tail_probability(
-            entry.variance + predictor.packing(),
-            2f64.powi(-(entry.bits as i32) - 2),
-        ) + f64::log2(output.data().len() as f64);
+        let decryption =
+            noise::log2_tail_probability(entry.variance + predictor.packing(), 2f64.powi(-(entry.bits as i32) - 2))
+                + f64::log2(output.data().len() as f64);
         let statistics = engine.statistics().clone();
         let log2_failure_probability = noise::log2_sum(statistics.log2_failure_probability(), decryption);
         Ok(Self { parameters, statistics, log2_failure_probability })
@@ -236,11 +232,8 @@ impl Session {
         let decrypt = start.elapsed().as_secs_f64();
         let mut outcome = finish(head, &input, integers, statistics);
         outcome.seconds = Seconds { keygen: self.keygen_seconds, encrypt, evaluate, decrypt, ..outcome.seconds };
-        outcome.bytes = Bytes {
-            evaluation_key: self.evaluation_key_bytes,
-            request: request.bytes(),
-            response: response.bytes(),
-        };
+        outcome.bytes =
+            Bytes { evaluation_key: self.evaluation_key_bytes, request: request.bytes(), response: response.bytes() };
         outcome.plan = Some(self.plan.clone());
         Ok(outcome)
     }

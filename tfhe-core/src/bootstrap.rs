@@ -232,17 +232,20 @@ impl BootstrappingKey {
             .collect();
         let polynomials = vec![polynomial; inputs.len()];
         let count = 1 << log_tables;
-        self.blind_rotate(&scaled, &polynomials).iter().map(|out| (0..count).map(|i| out.extract(i)).collect()).collect()
+        self.blind_rotate(&scaled, &polynomials)
+            .iter()
+            .map(|out| (0..count).map(|i| out.extract(i)).collect())
+            .collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::noise::tests::assert_variance;
     use crate::params::Precision;
     use crate::random::{Domain, SecretSeed};
     use crate::{noise, sets, torus};
-    use crate::noise::tests::assert_variance;
 
     /// The variance at small dimensions, for which a hundred thousand CMUX take a second; the named sets are measured by the
     /// integration tests.
@@ -278,8 +281,7 @@ mod tests {
                 .enumerate()
                 .map(|(i, output)| torus::to_f64(big.phase(output).wrapping_sub(values[i % 4])))
                 .collect();
-            let predicted =
-                noise::blind_rotation(gadget, setup.key.shape(), lwe, setup.noise.variance());
+            let predicted = noise::blind_rotation(gadget, setup.key.shape(), lwe, setup.noise.variance());
             // 600 samples: one standard error of the variance is 5.8 %.
             assert_variance(&format!("blind rotation {gadget:?}"), &errors, predicted, 0.25);
         }
@@ -296,8 +298,7 @@ mod tests {
         let big = keys.glwe_key().extracted_lwe_key();
         let (mut masks, mut noises) = (keys.seed().generator(Domain::Mask, 7), keys.seed().generator(Domain::Noise, 7));
         for message in 0..4_u64 {
-            let input =
-                big.encrypt((message << 61) + half_slot(2), parameters.glwe_noise(), &mut masks, &mut noises);
+            let input = big.encrypt((message << 61) + half_slot(2), parameters.glwe_noise(), &mut masks, &mut noises);
             let switched = server.keyswitch().switch(&[input]);
             let output = &server.bootstrapping_key(0).bootstrap(&switched, &[&accumulator])[0];
             assert_eq!(torus::switch_modulus(big.phase(output), 3) % 8, table[message as usize]);

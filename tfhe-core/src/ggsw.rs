@@ -99,9 +99,9 @@ impl SeededRows {
 mod tests {
     use crate::gadget::GadgetScratch;
     use crate::glwe::GlweCiphertext;
-    use crate::noise::tests::assert_variance;
     use crate::noise;
-    use crate::params::{Precision, Gadget};
+    use crate::noise::tests::assert_variance;
+    use crate::params::{Gadget, Precision};
     use crate::testing::Setup;
     use crate::torus;
 

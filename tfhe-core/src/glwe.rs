@@ -297,10 +297,8 @@ mod tests {
     const NOISE: NoiseDistribution = NoiseDistribution::TUniform { bound_log: 17 };
 
     fn setup(k: usize, n: usize) -> (NegacyclicFft, GlweSecretKey, SecretSeed) {
-        let shape = GlweShape {
-            dimension: GlweDimension::new(k).unwrap(),
-            polynomial_size: PolynomialSize::new(n).unwrap(),
-        };
+        let shape =
+            GlweShape { dimension: GlweDimension::new(k).unwrap(), polynomial_size: PolynomialSize::new(n).unwrap() };
         let fft = NegacyclicFft::new(shape.polynomial_size);
         let seed = SecretSeed::from_number(5);
         let key = GlweSecretKey::generate(&seed, shape, &fft);

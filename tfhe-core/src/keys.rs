@@ -94,8 +94,7 @@ impl ClientKeys {
             &seed.derive(purpose::AUTOMORPHISMS),
         );
         let relinearization = products.then(|| {
-            let (masks, noises) =
-                (seed.derive_public(purpose::RELINEARIZATION), seed.derive(purpose::RELINEARIZATION));
+            let (masks, noises) = (seed.derive_public(purpose::RELINEARIZATION), seed.derive(purpose::RELINEARIZATION));
             SeededRelinearizationKey::generate(fft, glwe, gadget, noise, masks, &noises)
         });
         let mut bootstrapping: Vec<_> = self.parameters.bootstraps().iter().map(|_| None).collect();

@@ -156,7 +156,9 @@ mod tests {
         let errors: Vec<f64> = (0..20_000_u64)
             .map(|i| {
                 let plaintext = i << 50;
-                torus::to_f64(key.phase(&key.encrypt(plaintext, noise, &mut masks, &mut noises)).wrapping_sub(plaintext))
+                torus::to_f64(
+                    key.phase(&key.encrypt(plaintext, noise, &mut masks, &mut noises)).wrapping_sub(plaintext),
+                )
             })
             .collect();
         assert_variance("fresh LWE", &errors, noise.variance(), 0.05);

@@ -224,7 +224,8 @@ pub(crate) mod tests {
     fn tail_probabilities_are_those_of_the_normal_distribution() {
         // P(|x| ≥ 1σ) = 0.31731, 2σ: 0.0455003, 8σ: 1.2442e-15 (Abramowitz and Stegun, table 26.1).
         let unit = Variance::new(1.0);
-        for (threshold, probability) in [(1.0, 0.317_310_5), (2.0, 0.045_500_26), (5.0, 5.733_031e-7), (8.0, 1.244_192e-15)]
+        for (threshold, probability) in
+            [(1.0, 0.317_310_5), (2.0, 0.045_500_26), (5.0, 5.733_031e-7), (8.0, 1.244_192e-15)]
         {
             let log2 = log2_tail_probability(unit, threshold);
             assert!((log2 - f64::log2(probability)).abs() < 1e-4, "{threshold}: {log2}");

@@ -111,7 +111,13 @@ impl RelinearizationKey {
     ///
     /// # Panics
     /// If log_t is not from 1 to 39.
-    pub fn multiply(&self, left: &Factor, right: &Factor, shape: crate::params::GlweShape, log_t: u32) -> GlweCiphertext {
+    pub fn multiply(
+        &self,
+        left: &Factor,
+        right: &Factor,
+        shape: crate::params::GlweShape,
+        log_t: u32,
+    ) -> GlweCiphertext {
         assert!((1..40).contains(&log_t), "a scale from q/2 to q/2^39");
         let n = shape.polynomial_size.get();
         let scratch = &mut GadgetScratch::new(&self.fft, self.rows.gadget(), 2);

@@ -148,9 +148,7 @@ impl Generator {
                 let r = self.uniform() >> (62 - bound_log);
                 ((r + 1) >> 1).wrapping_sub(1 << bound_log)
             }
-            NoiseDistribution::Gaussian { log2_std } => {
-                crate::torus::from_f64(self.normal() * 2f64.powf(log2_std))
-            }
+            NoiseDistribution::Gaussian { log2_std } => crate::torus::from_f64(self.normal() * 2f64.powf(log2_std)),
         }
     }
 

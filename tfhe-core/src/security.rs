@@ -58,8 +58,11 @@ pub fn level(dimension: usize, noise: NoiseDistribution) -> Option<Level> {
     let log2_std = noise.variance().log2_std();
     let (slope, intercept, bits) = LINE;
     let on_line = slope * dimension as f64 + intercept;
-    let line = ((600..=1100).contains(&dimension) && log2_std >= on_line)
-        .then_some(Level { bits, dimension, log2_std: on_line });
+    let line = ((600..=1100).contains(&dimension) && log2_std >= on_line).then_some(Level {
+        bits,
+        dimension,
+        log2_std: on_line,
+    });
     let dominated = ESTIMATES
         .iter()
         .filter(|&&(n, std, _)| n <= dimension && std <= log2_std)

@@ -54,10 +54,11 @@ pub const HEAD_EXACT: ParametersLiteral = ParametersLiteral {
     glwe_keyswitch: (8, 7, Precision::Split),
 };
 
-/// As [`HEAD_EXACT`], with a finer precise gadget: for wider factors.
+/// As [`HEAD_EXACT`], with finer precise and automorphism gadgets: for wider factors.
 pub const HEAD_EXACT_WIDE: ParametersLiteral = ParametersLiteral {
     name: "head_exact_wide",
     bootstraps: &[(23, 1, Precision::Single), (15, 2, Precision::Single), (10, 5, Precision::Split)],
+    glwe_keyswitch: (4, 15, Precision::Split),
     ..HEAD_EXACT
 };
 

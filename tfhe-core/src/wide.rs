@@ -66,8 +66,7 @@ impl WideTable {
             if index < count { values[index as usize] } else { -values[(index - count) as usize] }
         };
         let margin = (WINDOW - (1 << box_log)) / 2;
-        let boxes =
-            (0..count >> box_log).map(|h| BoxFunction::new(&function, (h << box_log) - margin)).collect();
+        let boxes = (0..count >> box_log).map(|h| BoxFunction::new(&function, (h << box_log) - margin)).collect();
         Self { bits, box_log, boxes }
     }
 
@@ -88,7 +87,8 @@ impl WideTable {
     pub fn evaluate(&self, h: usize, u: usize) -> i64 {
         // (1 − X)^(−1) = ½·Σ X^j: a difference d at slot v adds d/2 to the half circle from v on and −d/2 to the other.
         let function = &self.boxes[h];
-        let sign = |v: usize| if (u + 2 * WINDOW as usize - v) % (2 * WINDOW as usize) < WINDOW as usize { 1 } else { -1 };
+        let sign =
+            |v: usize| if (u + 2 * WINDOW as usize - v) % (2 * WINDOW as usize) < WINDOW as usize { 1 } else { -1 };
         function.differences.iter().map(|&(v, d)| sign(v) * d).sum::<i64>() / 2 + function.constant
     }
 

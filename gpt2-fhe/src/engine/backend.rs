@@ -70,7 +70,12 @@ pub trait Backend {
     fn combine(&self, terms: &[(&Self::Ciphertext, i64)], plaintext: u64) -> Self::Ciphertext;
 
     /// Table i at input i.
-    fn bootstrap(&mut self, gadget: usize, inputs: &[Self::Ciphertext], tables: &[&NarrowTable]) -> Vec<Self::Ciphertext>;
+    fn bootstrap(
+        &mut self,
+        gadget: usize,
+        inputs: &[Self::Ciphertext],
+        tables: &[&NarrowTable],
+    ) -> Vec<Self::Ciphertext>;
 
     /// Lookup i at input i, which is at the scale of the tables' width; `[input][table]`. The first bootstrapping uses gadget
     /// `low`, the second, one for each table, gadget `high`.

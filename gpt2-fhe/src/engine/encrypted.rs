@@ -8,9 +8,11 @@ use tfhe_core::exact::FourierIntegers;
 use tfhe_core::glwe::{FourierGlwe, GlweCiphertext, SeededGlweCiphertext};
 use tfhe_core::keys::EvaluationKeys;
 use tfhe_core::lwe::LweCiphertext;
+use tfhe_core::product::Factor;
 use tfhe_core::wide::WideTable;
 
 use super::backend::{Backend, BackendProduct, NarrowTable, WideLookup};
+use super::plan::columns_per_ciphertext;
 
 /// The head's input as the client sends it: per token ⌈E/N⌉ ciphertexts, of which number c holds x_{cN+j} at X^j.
 #[derive(Clone, Debug)]
@@ -63,6 +65,17 @@ impl<'a> Encrypted<'a> {
         let shape = self.keys.parameters().glwe_shape();
         let embed = |sample: &LweCiphertext| GlweCiphertext::embed(shape, sample);
         self.keys.automorphisms().pack(places.into_iter().map(|place| place.map(embed)).collect())
+    }
+
+    /// Entry m at X^(−m) = −X^(depth−m), in units of the spacing N/depth.
+    fn pack_reversed(&self, row: &[Option<LweCiphertext>], depth: usize) -> GlweCiphertext {
+        let negated: Vec<Option<LweCiphertext>> =
+            row.iter().map(|entry| entry.as_ref().map(|entry| self.combine(&[(entry, -1)], 0))).collect();
+        let mut places = vec![None; depth];
+        for (m, entry) in row.iter().enumerate() {
+            places[(depth - m) % depth] = if m == 0 { entry.as_ref() } else { negated[m].as_ref() };
+        }
+        self.pack(places)
     }
 }
 
@@ -135,8 +148,7 @@ impl Backend for Encrypted<'_> {
             .collect();
         let (low_inputs, high_inputs) =
             (self.keys.keyswitch().switch(&low_inputs), self.keys.keyswitch().switch(&high_inputs));
-        let ones: Vec<_> =
-            lookups.iter().map(|lookup| WideTable::low_accumulator(shape, lookup.delta)).collect();
+        let ones: Vec<_> = lookups.iter().map(|lookup| WideTable::low_accumulator(shape, lookup.delta)).collect();
         let rotated = self.keys.bootstrapping_key(low).blind_rotate(&low_inputs, &ones.iter().collect::<Vec<_>>());
         // One blind rotation for each table of each input.
         let jobs: Vec<(usize, &WideTable)> = lookups
@@ -154,40 +166,52 @@ impl Backend for Encrypted<'_> {
         lookups.iter().map(|lookup| outputs.by_ref().take(lookup.tables.len()).collect()).collect()
     }
 
-    /// Row i of the left matrix as Σ_m l_{im}·X^(−mp'S), the right one as Σ r_{mj}·X^((mp'+j)S), with p' the columns rounded up to
-    /// a power of two and S the spacing: entry (i, j) is the coefficient of X^(jS) of their product, and no other pair of terms
-    /// meets there.
+    /// Row i of the left matrix as Σ_m l_{im}·X^(−mp'S), a group of p' columns (a power of two) of the right one as
+    /// Σ r_{mj}·X^((mp'+j)S), with S the spacing: entry (i, j) is the coefficient of X^(jS) of their product, and no other pair of
+    /// terms meets there.
     fn matrix_product(&mut self, product: BackendProduct<'_, LweCiphertext>) -> Matrix<Option<LweCiphertext>> {
         let BackendProduct { left, right, needed, log_t } = product;
         let shape = self.keys.parameters().glwe_shape();
-        let n = shape.polynomial_size.get();
-        let (depth, columns) = (right.rows().next_power_of_two(), right.cols().next_power_of_two());
-        assert!(depth * columns <= n, "a right factor of at most N entries");
-        let mut places = vec![None; depth * columns];
-        for m in 0..right.rows() {
-            for j in 0..right.cols() {
-                places[m * columns + j] = Some(&right[(m, j)]);
-            }
-        }
         let relinearization = self.keys.relinearization();
-        let right = relinearization.factor(&self.pack(places));
-        let negated = left.map(|entry| entry.as_ref().map(|entry| self.combine(&[(entry, -1)], 0)));
-        let spacing = n / (depth * columns);
-        let rows: Vec<Vec<Option<LweCiphertext>>> = (0..left.rows())
+        let depth = right.rows().next_power_of_two();
+        let columns = columns_per_ciphertext(right.rows()).min(right.cols().next_power_of_two());
+        let spacing = shape.polynomial_size.get() / (depth * columns);
+        let groups: Vec<Factor> = (0..right.cols().div_ceil(columns))
             .into_par_iter()
-            .map(|i| {
-                let mut places = vec![None; depth];
-                for m in 0..left.cols() {
-                    // X^(−m) = −X^(depth−m) in units of the spacing.
-                    places[(depth - m) % depth] = if m == 0 { left[(i, m)].as_ref() } else { negated[(i, m)].as_ref() };
+            .map(|group| {
+                let first = group * columns;
+                let held = columns.min(right.cols() - first);
+                let mut places = vec![None; depth * columns];
+                for m in 0..right.rows() {
+                    (0..held).for_each(|j| places[m * columns + j] = Some(&right[(m, first + j)]));
                 }
-                let left = relinearization.factor(&self.pack(places));
-                let product = relinearization.multiply(&left, &right, shape, log_t);
-                (0..needed.cols()).map(|j| needed[(i, j)].then(|| product.extract(j * spacing))).collect()
+                relinearization.factor(&self.pack(places))
             })
             .collect();
-        Matrix::from_fn(left.rows(), needed.cols(), |i, j| rows[i][j].clone())
+        let rows: Vec<Factor> = (0..left.rows())
+            .into_par_iter()
+            .map(|i| relinearization.factor(&self.pack_reversed(left.row(i), depth)))
+            .collect();
+        let products: Vec<Vec<LweCiphertext>> = (0..rows.len() * groups.len())
+            .into_par_iter()
+            .map(|index| {
+                let (i, group) = (index / groups.len(), index % groups.len());
+                if (0..columns).all(|j| !is_needed(needed, i, group * columns + j)) {
+                    return Vec::new();
+                }
+                let product = relinearization.multiply(&rows[i], &groups[group], shape, log_t);
+                (0..columns).map(|j| product.extract(j * spacing)).collect()
+            })
+            .collect();
+        Matrix::from_fn(left.rows(), needed.cols(), |i, j| {
+            let entries = &products[i * groups.len() + j / columns];
+            needed[(i, j)].then(|| entries[j % columns].clone())
+        })
     }
+}
+
+fn is_needed(needed: &Matrix<bool>, row: usize, column: usize) -> bool {
+    column < needed.cols() && needed[(row, column)]
 }
 
 /// Packs the entries of a matrix, row by row, into as few ciphertexts as hold them: entry i of a ciphertext with H places (H the

@@ -1,7 +1,7 @@
 //! How tables are read.
 //!
 //! A lookup of a table of w bits, of which l low bits are rounded away, is made of
-//! 1. **rounding**: up to five low bits at a time are taken off. The digit, scaled to fill the whole torus together with the bit
+//! 1. **rounding**: up to four low bits at a time are taken off. The digit, scaled to fill the whole torus together with the bit
 //!    above it, is read in two bootstrappings: the bit above (the sign), then, that bit subtracted, the digit;
 //! 2. **reading** the w − l bits that remain: in one bootstrapping up to [`NARROW_BITS`], in two
 //!    ([`tfhe_core::wide`]) above;
@@ -17,11 +17,15 @@ use tfhe_core::sets::{COARSE, FINE, PRECISE};
 use tfhe_core::wide::WideTable;
 
 use super::backend::{Backend, NarrowTable, WideLookup};
-use super::plan::{Multiply, NARROW_BITS};
+use super::plan::{Multiply, NARROW_BITS, Predictor};
 use super::{EngineError, HomomorphicEngine, Integer};
 
 /// How many lookups go to the backend at once: enough to fill blocks on every thread, few enough to show progress.
 const BATCH: usize = 64;
+
+/// How many low bits rounding takes off at a time: with the bit above them, as many as a narrow table reads, so that the input's own
+/// noise, which the scaling multiplies, has as much room as there.
+const ROUNDING_DIGIT: u32 = NARROW_BITS - 1;
 
 /// What a lookup's result must be like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +38,17 @@ pub(super) struct Output {
 
 impl Output {
     /// The result's scale and precision for its uses.
-    pub(super) fn of(result: Use, multiply: Multiply) -> Self {
+    pub(super) fn of(result: Use, multiply: Multiply, predictor: &Predictor, gadgets: &[usize]) -> Self {
         let factor_bits = result.factor.map(|factor| match multiply {
             Multiply::Product => factor.product_bits,
             Multiply::Lut => factor.operand_bits,
         });
         let bits = result.lookup_bits.max(factor_bits).expect("a lookup's result is used by something");
-        let precise = result.factor.is_some() && multiply == Multiply::Product;
-        Self { bits, gadget: if precise { PRECISE } else { COARSE } }
+        let gadget = match multiply {
+            Multiply::Product if result.factor.is_some() => PRECISE,
+            _ => predictor.summand_gadget(bits, gadgets),
+        };
+        Self { bits, gadget }
     }
 
     /// Results of which many are summed before the next lookup.
@@ -127,29 +134,18 @@ impl<B: Backend> HomomorphicEngine<'_, B> {
 
     /// Takes the `rounded` low bits off inputs whose rounding offset has been added.
     fn round(&mut self, step: &'static str, inputs: &mut [Integer<B::Ciphertext>], rounded: u32) {
+        let Some(bits) = inputs.first().map(|input| input.bits) else { return };
         let mut done = 0;
         while done < rounded {
-            let bits = inputs[0].bits;
-            // Room for half a slot and the bit above the digit in a narrow table.
-            let digit = (rounded - done).min(NARROW_BITS);
+            let digit = (rounded - done).min(ROUNDING_DIGIT);
             let unit = 1_u64 << (63 - bits + done);
-            let gadget = self.rounding_gadget(bits - rounded);
-            let low = if rounded - done == 1 {
-                // The bit itself is the sign of the whole torus.
-                self.read_sign(step, inputs, bits - done, unit, gadget)
-            } else {
-                let shift = bits - done - digit;
-                let sign = self.read_sign(step, inputs, shift, 1 << 63, COARSE);
-                let mut digits = Vec::with_capacity(inputs.len());
-                for (input, sign) in inputs.iter().zip(&sign) {
-                    let terms = [(&input.ciphertext, 1_i64 << shift), (&sign.ciphertext, -1)];
-                    let variance = input.variance.scaled(f64::from(1 << shift)) + sign.variance;
-                    let ciphertext = self.backend.combine(&terms, half_slot(digit));
-                    digits.push(Integer { ciphertext, bits: digit, variance });
-                }
-                let values = (0..1_u64 << digit).map(|d| d * unit).collect();
-                self.read_narrow(step, &digits, &[NarrowTable::new(self.shape(), values)], &vec![0; digits.len()], gadget)
+            // What is left is scaled for the next reading, of another digit or of the rounded input, with this digit's noise.
+            let next = match rounded - done - digit {
+                0 => (bits - rounded).saturating_sub(NARROW_BITS),
+                left => bits - done - digit - left.min(ROUNDING_DIGIT),
             };
+            let gadget = self.predictor.scaled_gadget(next, &self.gadgets);
+            let low = self.read_digit(step, inputs, bits - done - digit, digit, unit, gadget);
             for (input, low) in inputs.iter_mut().zip(low) {
                 input.ciphertext = self.backend.combine(&[(&input.ciphertext, 1), (&low.ciphertext, -1)], 0);
                 input.variance = input.variance + low.variance;
@@ -158,33 +154,42 @@ impl<B: Backend> HomomorphicEngine<'_, B> {
         }
     }
 
-    /// 0 or `value`, as the top bit of input·2^shift is 0 or 1.
-    fn read_sign(
+    /// The low digit, times `unit`, of inputs that input·2^shift fills the torus with: the sign first, which the digit's table
+    /// must not see, then the digit.
+    fn read_digit(
         &mut self,
         step: &'static str,
         inputs: &[Integer<B::Ciphertext>],
         shift: u32,
-        value: u64,
+        digit: u32,
+        unit: u64,
         gadget: usize,
     ) -> Vec<Integer<B::Ciphertext>> {
-        // Inputs are multiples of 2^-(bits+1), so scaled they are this far from where the top bit changes.
         let scaled: Vec<_> = inputs
             .iter()
-            .map(|input| {
-                let half = 1_u64 << (62 - input.bits + shift);
-                Integer {
-                    ciphertext: self.backend.combine(&[(&input.ciphertext, 1 << shift)], half),
-                    bits: input.bits - shift,
-                    variance: input.variance.scaled(2f64.powi(shift as i32)),
-                }
+            .map(|input| Integer {
+                ciphertext: self.backend.combine(&[(&input.ciphertext, 1 << shift)], half_slot(digit)),
+                bits: digit,
+                variance: input.variance.scaled(2f64.powi(shift as i32)),
             })
             .collect();
-        let table = NarrowTable::new(self.shape(), vec![(value / 2).wrapping_neg()]);
-        let mut results = self.read_narrow(step, &scaled, &[table], &vec![0; inputs.len()], gadget);
-        for result in &mut results {
-            result.ciphertext = self.backend.combine(&[(&result.ciphertext, 1)], value / 2);
-        }
-        results
+        // ±1/4, and 1/4 added: 0 or 1/2.
+        let quarter = 1_u64 << 62;
+        let sign = NarrowTable::new(self.shape(), vec![quarter.wrapping_neg()]);
+        let signs = self.read_narrow(step, &scaled, &[sign], &vec![0; scaled.len()], COARSE);
+        let digits: Vec<_> = scaled
+            .iter()
+            .zip(&signs)
+            .map(|(scaled, sign)| Integer {
+                ciphertext: self
+                    .backend
+                    .combine(&[(&scaled.ciphertext, 1), (&sign.ciphertext, -1)], quarter.wrapping_neg()),
+                bits: digit,
+                variance: scaled.variance + sign.variance,
+            })
+            .collect();
+        let values = NarrowTable::new(self.shape(), (0..1_u64 << digit).map(|d| d * unit).collect());
+        self.read_narrow(step, &digits, &[values], &vec![0; digits.len()], gadget)
     }
 
     /// Table `which[i]` at input i, in one bootstrapping each; inputs are in the middle of their slots, 2^-(bits+1) wide.
@@ -213,16 +218,6 @@ impl<B: Backend> HomomorphicEngine<'_, B> {
         let failure = self.predictor.failure(input, tolerance);
         let read = input + self.predictor.switches();
         self.step(step).read(read, failure);
-    }
-
-    /// The coarsest gadget with which what rounding takes off leaves no more noise than the switches of the reading that follows,
-    /// of `index_bits` bits.
-    fn rounding_gadget(&self, index_bits: u32) -> usize {
-        let factor = 2f64.powi(index_bits.saturating_sub(NARROW_BITS) as i32);
-        let fits = |&&gadget: &&usize| {
-            self.predictor.bootstrap(gadget).scaled(factor).get() <= self.predictor.switches().get()
-        };
-        *self.gadgets.iter().find(fits).or(self.gadgets.last()).expect("a head needs a bootstrapping key")
     }
 
     fn shape(&self) -> tfhe_core::params::GlweShape {

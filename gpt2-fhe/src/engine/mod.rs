@@ -25,7 +25,7 @@ use tfhe_core::noise::Variance;
 
 use backend::Backend;
 use plan::{Multiply, Predictor};
-use statistics::{StepStatistics, Statistics};
+use statistics::{Statistics, StepStatistics};
 
 /// An integer on the torus: m/2^(bits+1) plus noise.
 #[derive(Clone, Debug)]
@@ -80,7 +80,13 @@ pub struct HomomorphicEngine<'a, B> {
 impl<'a, B: Backend> HomomorphicEngine<'a, B> {
     /// With factors of at most `bits` bits, multiplied as `multiply` says. The backend must have the keys of
     /// [`Predictor::gadgets`].
-    pub fn new(backend: B, predictor: Predictor, multiply: Multiply, bits: u32, observer: &'a mut dyn Observer) -> Self {
+    pub fn new(
+        backend: B,
+        predictor: Predictor,
+        multiply: Multiply,
+        bits: u32,
+        observer: &'a mut dyn Observer,
+    ) -> Self {
         let gadgets = Predictor::gadgets(multiply, bits);
         Self { backend, predictor, multiply, observer, statistics: Statistics::default(), gadgets }
     }
@@ -147,9 +153,8 @@ impl<B: Backend> Engine for HomomorphicEngine<'_, B> {
         bits: u32,
     ) -> Result<Matrix<Self::Value>, EngineError> {
         self.timed(step, weight.cols(), |engine| {
-            let squares = |column: usize| -> f64 {
-                (0..weight.rows()).map(|row| f64::from(weight[(row, column)]).powi(2)).sum()
-            };
+            let squares =
+                |column: usize| -> f64 { (0..weight.rows()).map(|row| f64::from(weight[(row, column)]).powi(2)).sum() };
             let variances: Vec<_> =
                 (0..weight.cols()).map(|column| engine.predictor.project(squares(column))).collect();
             let output = engine.backend.project(input, weight, bits);
@@ -169,7 +174,7 @@ impl<B: Backend> Engine for HomomorphicEngine<'_, B> {
         tables: &[&LookupTable],
         result: Use,
     ) -> Result<Vec<Self::Value>, EngineError> {
-        let output = lookup::Output::of(result, self.multiply);
+        let output = lookup::Output::of(result, self.multiply, &self.predictor, &self.gadgets);
         self.timed(step, values.len(), |engine| engine.read_tables(step, values, tables, output))
     }
 

@@ -18,6 +18,14 @@ pub enum Multiply {
 /// The widest table that one bootstrapping reads (N = 4096).
 pub const NARROW_BITS: u32 = 5;
 
+/// How many places of a right factor are filled at most: each place's noise meets every entry of the product.
+const PACKED_PLACES: usize = 128;
+
+/// How many columns of a right factor of `depth` rows go into one ciphertext.
+pub fn columns_per_ciphertext(depth: usize) -> usize {
+    (PACKED_PLACES / depth.next_power_of_two()).max(1)
+}
+
 /// Variances of one parameter set.
 #[derive(Clone, Debug)]
 pub struct Predictor {
@@ -81,6 +89,19 @@ impl Predictor {
         let amplification = tables.iter().map(WideTable::amplification).fold(0.0, f64::max);
         let fits = |&gadget: &usize| self.bootstraps[gadget].get() * amplification <= budget;
         *available.iter().find(|gadget| fits(gadget)).or(available.last()).expect("a head needs a bootstrapping key")
+    }
+
+    /// The coarsest gadget whose results, times 2^shift, have no more noise than the switches of the reading that follows.
+    pub fn scaled_gadget(&self, shift: u32, available: &[usize]) -> usize {
+        let budget = self.switches.get();
+        let fits = |gadget: usize| self.bootstraps[gadget].scaled(2f64.powi(shift as i32)).get() <= budget;
+        *available.iter().find(|&&gadget| fits(gadget)).or(available.last()).expect("a head needs a bootstrapping key")
+    }
+
+    /// The gadget of results that are read at the scale of a table of `bits` bits, a few of them summed: a wide table's first
+    /// reading scales them by 2^(bits−5), and four summands double the noise.
+    pub fn summand_gadget(&self, bits: u32, available: &[usize]) -> usize {
+        self.scaled_gadget(bits.saturating_sub(NARROW_BITS) + 1, available)
     }
 
     /// The noise of the encrypted table between a wide lookup's two bootstrappings.

@@ -6,12 +6,13 @@ use tfhe_core::noise::Variance;
 
 use super::backend::{Backend, BackendProduct};
 use super::lookup::Output;
+use super::plan::columns_per_ciphertext;
 use super::{EngineError, HomomorphicEngine, Integer};
 
 type Factor<C> = Integer<C>;
 
 impl<B: Backend> HomomorphicEngine<'_, B> {
-    /// By products of GLWE ciphertexts: one for each row of the left matrix.
+    /// By products of GLWE ciphertexts: one for each row of the left matrix and each group of columns of the right one.
     pub(super) fn multiply_ciphertexts(
         &mut self,
         step: &'static str,
@@ -27,18 +28,16 @@ impl<B: Backend> HomomorphicEngine<'_, B> {
             needed: product.needed,
             log_t: bits + 1,
         });
-        self.step(step).tensor_products += left.rows();
+        let columns = columns_per_ciphertext(right.rows()).min(right.cols());
+        self.step(step).tensor_products += left.rows() * right.cols().div_ceil(columns);
         self.advance(product.needed.iter().filter(|&&needed| needed).count())?;
         let largest = |variances: &mut dyn Iterator<Item = Variance>| {
             variances.fold(Variance::ZERO, |a, b| if a > b { a } else { b })
         };
         let left_noise = largest(&mut left.iter().flatten().map(|entry| entry.variance));
         let right_noise = largest(&mut right.iter().map(|entry| entry.variance));
-        let variance = self.predictor.matrix_product(
-            (left_noise, left.cols()),
-            (right_noise, right.rows() * right.cols()),
-            bits + 1,
-        );
+        let variance =
+            self.predictor.matrix_product((left_noise, left.cols()), (right_noise, right.rows() * columns), bits + 1);
         self.step(step).result(variance);
         Ok(output.map(|entry| entry.as_ref().map(|c| Integer { ciphertext: c.clone(), bits, variance })))
     }

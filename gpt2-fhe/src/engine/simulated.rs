@@ -71,13 +71,7 @@ impl Backend for Simulated {
         inputs.iter().zip(tables).map(read).collect()
     }
 
-    fn wide_lookup(
-        &mut self,
-        low: usize,
-        high: usize,
-        inputs: &[u64],
-        lookups: &[WideLookup<'_>],
-    ) -> Vec<Vec<u64>> {
+    fn wide_lookup(&mut self, low: usize, high: usize, inputs: &[u64], lookups: &[WideLookup<'_>]) -> Vec<Vec<u64>> {
         let mut read = |(&input, lookup): (&u64, &WideLookup<'_>)| {
             let first = lookup.first();
             let low_phase = self.combine(&[(&input, first.low_factor())], WideTable::low_offset());
