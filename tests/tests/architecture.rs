@@ -1,0 +1,283 @@
+//! Holds the invariants of `docs/ARCHITECTURE.md` against the sources.
+//!
+//! The document's lists are read from the document itself: a list is the fenced block after `<!-- checked: NAME -->`, one
+//! entry to a line, two spaces and a remark after it. A change of either side alone fails here.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace")
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The list `name` of the document: the names on each line.
+fn listing(name: &str) -> Vec<Vec<String>> {
+    let document = read(&root().join("docs/ARCHITECTURE.md"));
+    let marker = format!("<!-- checked: {name} -->");
+    let (_, rest) = document.split_once(&marker).unwrap_or_else(|| panic!("docs/ARCHITECTURE.md has no list {marker}"));
+    let block = rest.split("```").nth(1).unwrap_or_else(|| panic!("no fenced block after {marker}"));
+    let lines = block.lines().skip(1).filter(|line| !line.trim().is_empty());
+    lines
+        .map(|line| {
+            let entry = line.trim().split("  ").next().expect("a line has a first part");
+            entry.split(',').map(|name| name.trim().to_owned()).collect()
+        })
+        .collect()
+}
+
+/// All entries of a list whose lines may hold several.
+fn entries(name: &str) -> Vec<String> {
+    listing(name).into_iter().flatten().collect()
+}
+
+/// The files below `directory` (relative to the root) with this extension, `target` and virtual environments aside.
+fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut pending = vec![root().join(directory)];
+    while let Some(path) = pending.pop() {
+        if path.is_dir() {
+            let skipped = path.file_name().is_some_and(|name| {
+                let name = name.to_string_lossy();
+                name == "target" || (name.starts_with('.') && name.len() > 1)
+            });
+            if !skipped {
+                let children = fs::read_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                pending.extend(children.map(|child| child.expect("a directory can be listed").path()));
+            }
+        } else if path.extension().is_some_and(|found| found == extension) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Where a file lies in the repository, with slashes.
+fn relative(path: &Path) -> String {
+    let path = path.strip_prefix(root()).expect("files are listed below the root");
+    path.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+}
+
+/// Rust source without comments and the contents of string and character literals; lines stay lines.
+fn without_comments_and_literals(source: &str) -> String {
+    let mut out = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(next) = rest.chars().next() {
+        let skipped = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if let Some(hashes) = raw_string_hashes(rest, &out) {
+            let start = hashes + 2;
+            let end = format!("\"{}", "#".repeat(hashes));
+            rest[start..].find(&end).map_or(rest.len(), |at| start + at + end.len())
+        } else if next == '"' {
+            literal_length(rest, '"')
+        } else if next == '\'' && is_character_literal(rest) {
+            literal_length(rest, '\'')
+        } else {
+            out.push(next);
+            rest = &rest[next.len_utf8()..];
+            continue;
+        };
+        out.extend(rest[..skipped].chars().filter(|&c| c == '\n'));
+        rest = &rest[skipped..];
+    }
+    out
+}
+
+/// The number of `#` of a raw string that begins here.
+fn raw_string_hashes(rest: &str, before: &str) -> Option<usize> {
+    let inside_name = before.ends_with(|c: char| c.is_alphanumeric() || c == '_') && !before.ends_with('b');
+    let tail = rest.strip_prefix('r').filter(|_| !inside_name)?;
+    let hashes = tail.len() - tail.trim_start_matches('#').len();
+    tail[hashes..].starts_with('"').then_some(hashes)
+}
+
+/// `'x'` or `'\…'`, not a lifetime.
+fn is_character_literal(rest: &str) -> bool {
+    let mut following = rest.chars().skip(1);
+    following.next() == Some('\\') || following.next() == Some('\'')
+}
+
+/// Bytes of the literal that begins here, both quotes included.
+fn literal_length(rest: &str, quote: char) -> usize {
+    let mut escaped = false;
+    for (at, c) in rest.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            c if c == quote => return at + c.len_utf8(),
+            _ => {}
+        }
+    }
+    rest.len()
+}
+
+/// The code that a build without tests compiles: items under `#[cfg(test)]` are left out (as rustfmt lays them out).
+fn code(source: &str) -> String {
+    let source = without_comments_and_literals(source);
+    let mut out = String::with_capacity(source.len());
+    let mut lines = source.lines();
+    while let Some(line) = lines.next() {
+        if line.trim() != "#[cfg(test)]" {
+            out.push_str(line);
+            out.push('\n');
+            continue;
+        }
+        let indentation = &line[..line.len() - line.trim_start().len()];
+        let end = format!("{indentation}}}");
+        for line in lines.by_ref() {
+            let line = line.trim_end();
+            if line == end || (line.ends_with(';') && !line[indentation.len()..].starts_with(' ')) {
+                break;
+            }
+        }
+    }
+    out
+}
+
+/// The identifiers of some code.
+fn identifiers(code: &str) -> impl Iterator<Item = &str> {
+    code.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|name| !name.is_empty())
+}
+
+/// The top-level modules that code names by a path from the crate's root.
+fn modules_named(code: &str) -> BTreeSet<&str> {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let mut names = BTreeSet::new();
+    for (at, prefix) in code.match_indices("crate::") {
+        if code[..at].ends_with(is_name) {
+            continue;
+        }
+        let path = &code[at + prefix.len()..];
+        if !path.starts_with('{') {
+            names.extend(identifiers(path).next());
+            continue;
+        }
+        // A group: its entries at depth one begin after the brace and after each comma.
+        let (mut depth, mut start) = (0, 0);
+        for (at, c) in path.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+            let entry_ends = depth == 0 || (depth == 1 && c == ',');
+            if entry_ends {
+                names.extend(identifiers(&path[start..at]).next());
+                start = at + 1;
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+    names
+}
+
+/// The modules that a crate's root declares.
+fn declared_modules(package: &str) -> BTreeSet<String> {
+    let code = code(&read(&root().join(package).join("src/lib.rs")));
+    let statements = code.split(';').filter_map(|statement| statement.rsplit_once("mod "));
+    statements.map(|(_, name)| name.trim().to_owned()).filter(|name| !name.contains(char::is_whitespace)).collect()
+}
+
+/// The top-level module that a source file belongs to, and its code with paths from the crate's root.
+fn module_code(package: &str, path: &Path) -> (String, String) {
+    let inside = relative(path);
+    let inside = inside.strip_prefix(&format!("{package}/src/")).expect("a file of the package");
+    let inside = inside.trim_end_matches(".rs").trim_end_matches("/mod");
+    let module = inside.split('/').next().expect("a path has a first part").to_owned();
+    let depth = inside.split('/').count();
+    (module, code(&read(path)).replace(&"super::".repeat(depth), "crate::"))
+}
+
+/// Every module is listed, and imports only from the lines above its own or from its own.
+fn assert_module_order(package: &str) {
+    let order = listing(&format!("modules of {package}"));
+    let line_of = |name: &str| order.iter().position(|line| line.iter().any(|listed| listed == name));
+    let declared = declared_modules(package);
+    let listed: BTreeSet<String> = order.iter().flatten().cloned().collect();
+    assert_eq!(declared, listed, "the modules of {package} (left) and those in docs/ARCHITECTURE.md (right) differ");
+    let mut offences = Vec::new();
+    for path in files(&format!("{package}/src"), "rs") {
+        let (module, code) = module_code(package, &path);
+        let Some(line) = line_of(&module) else { continue };
+        let below = modules_named(&code).into_iter().filter(|name| line_of(name).is_some_and(|other| other > line));
+        offences.extend(below.map(|name| format!("{} names {name}, which is below {module}", relative(&path))));
+    }
+    assert!(offences.is_empty(), "against the order in docs/ARCHITECTURE.md:\n{}", offences.join("\n"));
+}
+
+#[test]
+fn modules_import_only_from_above() {
+    ["tfhe-core", "nn", "gpt2-fhe"].into_iter().for_each(assert_module_order);
+}
+
+#[test]
+fn nn_and_tfhe_core_never_name_each_other() {
+    for (package, other) in [("nn", "tfhe_core"), ("tfhe-core", "nn")] {
+        for path in files(package, "rs").into_iter().chain([root().join(package).join("Cargo.toml")]) {
+            let text = read(&path).replace("tfhe-core", "tfhe_core");
+            assert!(!identifiers(&text).any(|name| name == other), "{} names {other}", relative(&path));
+        }
+    }
+}
+
+#[test]
+fn the_server_names_no_secret() {
+    let secrets = entries("secrets");
+    for file in entries("server side") {
+        let code = code(&read(&root().join(&file)));
+        for name in identifiers(&code) {
+            assert!(!secrets.iter().any(|secret| secret == name), "{file} names {name}");
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_is_where_it_may_be() {
+    let allowed = entries("unsafe");
+    for path in files("", "rs") {
+        let file = relative(&path);
+        let has_unsafe = identifiers(&without_comments_and_literals(&read(&path))).any(|name| name == "unsafe");
+        let may = allowed.iter().any(|place| file == *place || file.starts_with(&format!("{place}/")));
+        assert!(may || !has_unsafe, "{file} has unsafe code");
+    }
+}
+
+#[test]
+fn nothing_uses_the_network() {
+    let (names, python_names) = (entries("network"), entries("network of Python"));
+    let assert_none = |names: &[String], path: &Path, text: &str| {
+        for name in identifiers(text) {
+            assert!(!names.iter().any(|forbidden| forbidden == name), "{} names {name}", relative(path));
+        }
+    };
+    for path in files("", "rs") {
+        assert_none(&names, &path, &without_comments_and_literals(&read(&path)));
+    }
+    for path in files("models", "py") {
+        let source = read(&path);
+        let imports = source.lines().filter(|line| line.starts_with("import ") || line.starts_with("from "));
+        imports.for_each(|line| assert_none(&python_names, &path, line));
+    }
+    for path in files("", "toml") {
+        let source = read(&path);
+        let keys = source.lines().filter_map(|line| line.split(['=', '.']).next());
+        keys.for_each(|key| assert_none(&names, &path, &key.replace('-', "_")));
+    }
+}
+
+#[test]
+fn the_reader_of_sources_reads_what_it_should() {
+    let source = "use crate::{a::b, c::{d, e}}; // crate::no\nfn f<'a>(x: &'a str) { g('\"', \"crate::no\", r#\"\"crate::no\"#) }\n\
+        #[cfg(test)]\nmod tests;\nuse crate::g;\n#[cfg(test)]\nmod tests {\n    use crate::h;\n}\nuse crate::i::j;\n";
+    assert_eq!(modules_named(&code(source)), BTreeSet::from(["a", "c", "g", "i"]));
+}
