@@ -3,9 +3,11 @@
 use std::time::Instant;
 
 use nn::clear::ClearEngine;
-use nn::head::QuantizedHead;
+use nn::head::{HeadProgram, QuantizedHead};
 use nn::matrix::{Matrix, relative_error};
 use serde::Serialize;
+use tfhe_core::glwe::SeededGlweCiphertext;
+use tfhe_core::keys::SeededEvaluationKeys;
 use tfhe_core::noise;
 use tfhe_core::params::Parameters;
 use tfhe_core::random::SecretSeed;
@@ -46,6 +48,18 @@ pub enum RunError {
         /// log2 of the best set's failure probability.
         best: f64,
     },
+    /// Factors of so many bits cannot be multiplied.
+    #[error(
+        "with --multiply {name} a head has at most {limit} bits, and this one has {bits}: use fewer bits, or --mode clear",
+        name = .multiply.name(),
+        limit = .multiply.max_bits()
+    )]
+    TooWide {
+        /// The head's bits.
+        bits: u32,
+        /// How its factors are multiplied.
+        multiply: Multiply,
+    },
     /// A row of a matrix does not fit one ciphertext.
     #[error("a row of {length} entries does not fit a ciphertext of {size} coefficients: use fewer tokens")]
     TooLong {
@@ -71,14 +85,20 @@ pub struct CircuitPlan {
     pub statistics: Statistics,
     /// log2 of the probability that the run decrypts to anything but the clear engine's integers.
     pub log2_failure_probability: f64,
+    /// What will be sent.
+    pub bytes: Bytes,
 }
 
 impl CircuitPlan {
     /// Plans the head for `tokens` tokens, with the first named set that is reliable enough.
     ///
     /// # Errors
-    /// [`RunError::Unreliable`], [`RunError::TooLong`].
+    /// [`RunError::TooWide`], [`RunError::TooLong`], [`RunError::Unreliable`].
     pub fn new(head: &QuantizedHead, tokens: usize, multiply: Multiply) -> Result<Self, RunError> {
+        let bits = head.program().input_bits();
+        if bits > multiply.max_bits() {
+            return Err(RunError::TooWide { bits, multiply });
+        }
         let mut best = f64::INFINITY;
         for literal in [sets::HEAD_EXACT, sets::HEAD_EXACT_WIDE] {
             let parameters = literal.compile().expect("named sets are valid");
@@ -114,7 +134,8 @@ impl CircuitPlan {
                 + f64::log2(output.data().len() as f64);
         let statistics = engine.statistics().clone();
         let log2_failure_probability = noise::log2_sum(statistics.log2_failure_probability(), decryption);
-        Ok(Self { parameters, statistics, log2_failure_probability })
+        let bytes = Bytes::predict(&parameters, program, tokens, multiply);
+        Ok(Self { parameters, statistics, log2_failure_probability, bytes })
     }
 
     /// The security level of the set, in bits.
@@ -149,6 +170,21 @@ pub struct Bytes {
     pub response: usize,
 }
 
+impl Bytes {
+    /// Of a head on `tokens` tokens: seeded keys; ⌈E/N⌉ seeded ciphertexts per token; ⌈T·d/N⌉ ciphertexts of the answer.
+    fn predict(parameters: &Parameters, program: &HeadProgram, tokens: usize, multiply: Multiply) -> Self {
+        let (shape, n) = (parameters.glwe_shape(), parameters.polynomial_size().get());
+        let gadgets = Predictor::gadgets(multiply, program.input_bits());
+        let request = tokens * program.embedding_size().div_ceil(n);
+        let response = (tokens * program.head_size()).div_ceil(n);
+        Self {
+            evaluation_key: SeededEvaluationKeys::predicted_bytes(parameters, &gadgets, multiply == Multiply::Product),
+            request: request * SeededGlweCiphertext::bytes_of_shape(shape),
+            response: response * shape.ciphertext_len() * size_of::<u64>(),
+        }
+    }
+}
+
 /// The outcome of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -160,7 +196,7 @@ pub struct Outcome {
     pub clear: Matrix<i64>,
     /// Inputs of tables outside of their range, in the clear engine.
     pub out_of_range: usize,
-    /// What was done (nothing in clear mode but lookups).
+    /// What was done; in clear mode, only lookups are counted.
     pub statistics: Statistics,
     /// Times.
     pub seconds: Seconds,
@@ -246,9 +282,9 @@ impl Session {
 pub fn run_clear(head: &QuantizedHead, hidden: &Matrix<f32>) -> Result<Outcome, RunError> {
     let input = head.client().quantize_input(hidden)?;
     let start = Instant::now();
-    let integers = clear_integers(head, &input).0;
+    let (integers, engine) = clear_integers(head, &input);
     let evaluate = start.elapsed().as_secs_f64();
-    let mut outcome = finish(head, &input, integers, Statistics::default());
+    let mut outcome = finish(head, &input, integers, Statistics::of_clear(&engine));
     outcome.seconds.evaluate = evaluate;
     Ok(outcome)
 }
@@ -279,20 +315,20 @@ pub fn run_simulated(
     Ok(outcome)
 }
 
-fn clear_integers(head: &QuantizedHead, input: &Matrix<i32>) -> (Matrix<i64>, usize) {
+fn clear_integers(head: &QuantizedHead, input: &Matrix<i32>) -> (Matrix<i64>, ClearEngine) {
     let mut engine = ClearEngine::new();
-    let Ok(integers) = head.program().evaluate(&mut engine, input, input.rows());
-    (integers, engine.out_of_range())
+    let integers = head.program().evaluate_clear(&mut engine, input);
+    (integers, engine)
 }
 
 fn finish(head: &QuantizedHead, input: &Matrix<i32>, integers: Matrix<i64>, statistics: Statistics) -> Outcome {
-    let (clear, out_of_range) = clear_integers(head, input);
+    let (clear, engine) = clear_integers(head, input);
     let steps = statistics.steps.iter().map(|step| (step.name, step.seconds)).collect();
     Outcome {
         output: head.client().dequantize_output(&integers),
         integers,
         clear,
-        out_of_range,
+        out_of_range: engine.out_of_range(),
         statistics,
         seconds: Seconds { steps, ..Seconds::default() },
         bytes: Bytes::default(),

@@ -108,6 +108,11 @@ impl Checkpoint {
         self.info(name).is_some()
     }
 
+    /// The shape of the tensor of this name, if there is one.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.info(name).map(|info| &info.shape[..])
+    }
+
     /// An entry of the file's metadata.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.metadata.metadata().as_ref()?.get(key).map(String::as_str)

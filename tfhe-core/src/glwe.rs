@@ -131,7 +131,12 @@ pub struct SeededGlweCiphertext {
 impl SeededGlweCiphertext {
     /// Bytes on the wire: the body, and the stream's number; the seed is shared by all ciphertexts of a message.
     pub fn bytes(&self) -> usize {
-        size_of_val(&*self.body) + size_of_val(&self.index)
+        Self::bytes_of_shape(self.shape)
+    }
+
+    /// [`Self::bytes`] of any ciphertext of this shape.
+    pub fn bytes_of_shape(shape: GlweShape) -> usize {
+        shape.polynomial_size.get() * size_of::<u64>() + size_of::<u64>()
     }
 
     /// Expands the masks.

@@ -9,9 +9,9 @@ use crate::fft::NegacyclicFft;
 use crate::glwe::GlweSecretKey;
 use crate::keyswitch::{LweKeyswitchKey, SeededLweKeyswitchKey};
 use crate::lwe::LweSecretKey;
-use crate::params::Parameters;
+use crate::params::{Gadget, Parameters};
 use crate::product::{RelinearizationKey, SeededRelinearizationKey};
-use crate::random::SecretSeed;
+use crate::random::{PublicSeed, SecretSeed};
 
 /// Numbers of the seeds derived from the master seed.
 mod purpose {
@@ -139,6 +139,23 @@ impl SeededEvaluationKeys {
             + self.bootstrapping.iter().flatten().map(SeededBootstrappingKey::bytes).sum::<usize>()
     }
 
+    /// What [`Self::bytes`] is of the keys that [`ClientKeys::evaluation_keys`] makes with the same arguments, without
+    /// making them: a body of 8 bytes for each row (of each coefficient, for polynomials), and the seeds of the masks.
+    ///
+    /// # Panics
+    /// If an index is out of range.
+    pub fn predicted_bytes(parameters: &Parameters, bootstraps: &[usize], products: bool) -> usize {
+        let (k, n) = (parameters.glwe_shape().dimension.get(), parameters.polynomial_size().get());
+        let body = size_of::<u64>();
+        let rows = |gadget: Gadget, inputs: usize| inputs * gadget.levels() * n * body;
+        let keyswitch = k * n * parameters.keyswitch().levels() * body + size_of::<PublicSeed>();
+        let automorphisms = parameters.polynomial_size().log2() as usize * rows(parameters.glwe_keyswitch(), k);
+        let relinearization = if products { rows(parameters.glwe_keyswitch(), 1) } else { 0 };
+        let bootstrap = |&index: &usize| parameters.lwe_dimension().get() * rows(parameters.bootstraps()[index], k + 1);
+        let bootstrapping: usize = bootstraps.iter().map(|index| bootstrap(index) + size_of::<PublicSeed>()).sum();
+        keyswitch + automorphisms + relinearization + bootstrapping
+    }
+
     /// Expands the masks and transforms to the Fourier domain, releasing the stored keys as it goes.
     pub fn prepare(self) -> EvaluationKeys {
         let fft = NegacyclicFft::new(self.parameters.polynomial_size());
@@ -208,5 +225,23 @@ impl EvaluationKeys {
             + self.automorphisms.bytes()
             + self.relinearization.as_ref().map_or(0, RelinearizationKey::bytes)
             + self.bootstrapping.iter().flatten().map(BootstrappingKey::bytes).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::{ParametersLiteral, Precision};
+    use crate::sets;
+
+    #[test]
+    fn sizes_of_keys_are_predicted() {
+        let bootstraps = &[(8, 3, Precision::Single), (7, 4, Precision::Split)];
+        let parameters = ParametersLiteral { bootstraps, ..sets::TOY }.compile().unwrap();
+        let keys = ClientKeys::generate(&parameters, &SecretSeed::from_number(1));
+        for (bootstraps, products) in [(&[0, 1][..], true), (&[1], false), (&[], false)] {
+            let predicted = SeededEvaluationKeys::predicted_bytes(&parameters, bootstraps, products);
+            assert_eq!(predicted, keys.evaluation_keys(bootstraps, products).bytes(), "{bootstraps:?}, {products}");
+        }
     }
 }

@@ -15,6 +15,25 @@ pub enum Multiply {
     Lut,
 }
 
+impl Multiply {
+    /// The most bits of factors: two digits of five bits hold those of a product of ciphertexts, and a table of ten bits
+    /// reads the sum of two factors.
+    pub fn max_bits(self) -> u32 {
+        match self {
+            Self::Product => 8,
+            Self::Lut => 9,
+        }
+    }
+
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Product => "product",
+            Self::Lut => "lut",
+        }
+    }
+}
+
 /// The widest table that one bootstrapping reads (N = 4096).
 pub const NARROW_BITS: u32 = 5;
 
@@ -33,6 +52,7 @@ pub struct Predictor {
     bootstraps: Vec<Variance>,
     switches: Variance,
     automorphism: Variance,
+    relinearization: Variance,
 }
 
 impl Predictor {
@@ -52,6 +72,7 @@ impl Predictor {
             bootstraps,
             switches: keyswitch + noise::modulus_switch(lwe, shape.polynomial_size),
             automorphism: noise::glwe_keyswitch(parameters.glwe_keyswitch(), shape, key),
+            relinearization: noise::relinearization(parameters.glwe_keyswitch(), shape, key),
             parameters: parameters.clone(),
         }
     }
@@ -123,7 +144,7 @@ impl Predictor {
         noise::tensor_product(shape, log_t, [left, right])
             + noise::tensor_product(shape, log_t, [(self.packing(), left.1), (self.packing(), right.1)])
             + noise::tensor_product(shape, log_t, [packed, packed])
-            + self.automorphism
+            + self.relinearization
     }
 
     /// The gadgets whose keys a head needs.

@@ -1,5 +1,6 @@
 //! What a run did, step by step.
 
+use nn::clear::{ClearEngine, StepRecord};
 use serde::Serialize;
 use tfhe_core::noise::{self, Variance};
 
@@ -62,6 +63,13 @@ impl StepStatistics {
 }
 
 impl Statistics {
+    /// The lookups of a run on plain integers, which has nothing else to count.
+    pub fn of_clear(engine: &ClearEngine) -> Self {
+        let step =
+            |record: &StepRecord| StepStatistics { lookups: record.lookup_count(), ..StepStatistics::new(record.name) };
+        Self { steps: engine.steps().iter().map(step).collect() }
+    }
+
     pub(super) fn step(&mut self, name: &'static str) -> &mut StepStatistics {
         let index = self.steps.iter().position(|step| step.name == name).unwrap_or_else(|| {
             self.steps.push(StepStatistics::new(name));
