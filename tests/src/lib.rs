@@ -1,1 +1,72 @@
-//! placeholder
+//! What the integration tests share.
+
+use tfhe_core::bootstrap::half_slot;
+use tfhe_core::keys::{ClientKeys, EvaluationKeys};
+use tfhe_core::lwe::LweCiphertext;
+use tfhe_core::noise::Variance;
+use tfhe_core::params::ParametersLiteral;
+use tfhe_core::random::{Domain, SecretSeed};
+use tfhe_core::torus;
+
+/// A client and a server of one parameter set.
+pub struct Parties {
+    /// Secret keys.
+    pub client: ClientKeys,
+    /// Evaluation keys.
+    pub server: EvaluationKeys,
+    /// How many ciphertexts were encrypted so far.
+    encrypted: u64,
+}
+
+impl Parties {
+    /// With the bootstrapping keys of the gadgets `bootstraps`, from a fixed seed.
+    pub fn new(literal: ParametersLiteral, bootstraps: &[usize], products: bool) -> Self {
+        let parameters = literal.compile().expect("named sets are valid");
+        let client = ClientKeys::generate(&parameters, &SecretSeed::from_number(2026));
+        let server = client.evaluation_keys(bootstraps, products).prepare();
+        Self { client, server, encrypted: 0 }
+    }
+
+    /// Fresh encryptions, under the extracted GLWE key, of the given torus elements.
+    pub fn encrypt(&mut self, plaintexts: impl IntoIterator<Item = u64>) -> Vec<LweCiphertext> {
+        let key = self.client.glwe_key().extracted_lwe_key();
+        let noise = self.client.parameters().glwe_noise();
+        plaintexts
+            .into_iter()
+            .map(|plaintext| {
+                let index = (1 << 40) + self.encrypted;
+                self.encrypted += 1;
+                let masks = &mut self.client.seed().generator(Domain::Mask, index);
+                let noises = &mut self.client.seed().generator(Domain::Noise, index);
+                key.encrypt(plaintext, noise, masks, noises)
+            })
+            .collect()
+    }
+
+    /// Fresh encryptions of the indices of tables of 2^p values, in the middle of their slots.
+    pub fn encrypt_indices(&mut self, p: u32, indices: impl IntoIterator<Item = u64>) -> Vec<LweCiphertext> {
+        self.encrypt(indices.into_iter().map(|m| (m << (63 - p)) + half_slot(p)))
+    }
+
+    /// The phases of ciphertexts under the extracted GLWE key.
+    pub fn phases(&self, ciphertexts: &[LweCiphertext]) -> Vec<u64> {
+        let key = self.client.glwe_key().extracted_lwe_key();
+        ciphertexts.iter().map(|ciphertext| key.phase(ciphertext)).collect()
+    }
+}
+
+/// Differences of torus elements, as real numbers in [−1/2, 1/2).
+pub fn errors(phases: &[u64], expected: impl IntoIterator<Item = u64>) -> Vec<f64> {
+    phases.iter().zip(expected).map(|(&phase, x)| torus::to_f64(phase.wrapping_sub(x))).collect()
+}
+
+/// Asserts, from both sides, that the mean square of the errors is the predicted variance: within `tolerance`, relative.
+///
+/// The mean square of S independent Gaussian errors has a relative standard error of sqrt(2/S); the tests use about four of
+/// those.
+pub fn assert_variance(what: &str, errors: &[f64], predicted: Variance, tolerance: f64) {
+    let measured = Variance::new(errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64);
+    println!("| {what} | {:.2} | {:.2} | {} |", predicted.log2_std(), measured.log2_std(), errors.len());
+    let ratio = measured.get() / predicted.get();
+    assert!((ratio - 1.0).abs() <= tolerance, "{what}: measured/predicted variance {ratio:.3}, tolerance {tolerance}");
+}

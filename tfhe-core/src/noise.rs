@@ -170,6 +170,15 @@ pub fn tensor_product(shape: GlweShape, log_t: u32, factors: [(Variance, usize);
     noisy.scaled(2f64.powi(log_t as i32)).repeated(wrap_around(shape))
 }
 
+/// Variance added by relinearization, k = 1: that of a key switch, but what is rounded meets S², whose coefficients go from −N/4 to
+/// N/4 (S has mean 1/2): a sum of squares of N³/48.
+pub fn relinearization(gadget: Gadget, shape: GlweShape, key: Variance) -> Variance {
+    let n = shape.polynomial_size.get();
+    gadget_noise(gadget, gadget.levels(), n, key)
+        + Variance((n as f64).powi(3) / 48.0 * rounding(gadget))
+        + fft_error(gadget, shape, 1)
+}
+
 /// log2 of the probability that a centred Gaussian of this variance is at least `threshold` away from zero.
 ///
 /// Uses the continued fraction of erfc for large arguments, so it does not underflow.

@@ -10,7 +10,9 @@
 //! Coefficients are cut into signed limbs x = x_0 + 2^22·x_1 + 2^44·x_2 of 22, 22 and 20 bits. A sum of N products of
 //! limbs, at most three such sums added twice, stays below 6·N·2^42 ≤ 2^57 in the worst case and around
 //! sqrt(6·N)·2^41 in fact, 2^48 for N = 4096, so f64 transforms give it exactly (error about 2^-53·2^48·2 ≪ 1/2). The
-//! products x_0·y_1, x_1·y_0 and x_0·y_0 are left out: below t·2^(22+48−128), which is 2^-31 for t = 2^27.
+//! products x_0·y_0 are left out. That matters most in the quadratic part, whose error meets S², of norm about
+//! sqrt(N³/48): t·2^(44+5−128)·2^15 for N = 4096, which is 2^-36 for t = 2^28. (Leaving out x_0·y_1 and x_1·y_0 too would cost
+//! 22 bits more.)
 
 use crate::buffer::AlignedBuffer;
 use crate::fft::{FftScratch, NegacyclicFft};
@@ -107,7 +109,7 @@ impl RelinearizationKey {
         Factor { limbs: out }
     }
 
-    /// The ciphertext of m_1·m_2 at scale q/2^log_t, for factors at that scale. 9 inverse transforms and a gadget product.
+    /// The ciphertext of m_1·m_2 at scale q/2^log_t, for factors at that scale. 12 inverse transforms and a gadget product.
     ///
     /// # Panics
     /// If log_t is not from 1 to 39.
@@ -142,13 +144,11 @@ impl RelinearizationKey {
     ) {
         let n = output.len();
         let mut sum = AlignedBuffer::zeros(n);
-        for weight in 2..=4 {
+        for weight in 1..=2 * (LIMBS - 1) {
             sum.fill(0.0);
             for (x, y) in pairs {
-                for i in 0..LIMBS {
-                    if let Some(limb) = y.get(weight - i.min(weight)).filter(|_| i <= weight) {
-                        self.fft.multiply_accumulate(&mut sum, &x[i], limb);
-                    }
+                for i in weight.saturating_sub(LIMBS - 1)..=weight.min(LIMBS - 1) {
+                    self.fft.multiply_accumulate(&mut sum, &x[i], &y[weight - i]);
                 }
             }
             // The sum counts 2^(22·weight)·2^log_t/2^64.

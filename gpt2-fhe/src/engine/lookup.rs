@@ -51,9 +51,11 @@ impl Output {
         Self { bits, gadget }
     }
 
-    /// Results of which many are summed before the next lookup.
-    pub(super) fn summand(bits: u32) -> Self {
-        Self { bits, gadget: FINE }
+    /// Results of which `terms` are summed before the next lookup, of up to `bits` bits, which scales their digits to the whole
+    /// torus.
+    pub(super) fn summand(bits: u32, terms: usize, predictor: &Predictor, gadgets: &[usize]) -> Self {
+        let shift = bits.saturating_sub(ROUNDING_DIGIT) + terms.ilog2().div_ceil(2);
+        Self { bits, gadget: predictor.scaled_gadget(shift, gadgets).max(FINE) }
     }
 
     fn delta(self) -> u64 {

@@ -51,7 +51,8 @@ impl<B: Backend> HomomorphicEngine<'_, B> {
     ) -> Result<Matrix<Option<Factor<B::Ciphertext>>>, EngineError> {
         let first = -(1_i64 << (factor.operand_bits - 1));
         let square = LookupTable::tabulate(first, factor.operand_bits, 0, |u| (u * u).div_euclid(4));
-        let output = Output::summand(factor.product_bits);
+        let terms = 2 * product.right.rows();
+        let output = Output::summand(factor.product_bits, terms, &self.predictor, &self.gadgets);
         let mut entries = Vec::with_capacity(product.needed.data().len());
         for i in 0..product.left.rows() {
             for j in 0..product.right.cols() {

@@ -1,0 +1,74 @@
+//! Failure probabilities of the named sets, computed.
+
+use gpt2_fhe::engine::plan::{NARROW_BITS, Predictor};
+use tfhe_core::noise::{self, Variance};
+use tfhe_core::params::{ParametersLiteral, Precision};
+use tfhe_core::sets::{ALL, COARSE, FINE, HEAD_EXACT, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, TOY};
+use tfhe_core::wide::WideTable;
+
+/// log2 of the failure probability of one lookup of p bits of an input with the noise of one bootstrapping, times `norm`.
+fn narrow(literal: ParametersLiteral, gadget: usize, norm: f64, p: u32) -> f64 {
+    let predictor = Predictor::new(&literal.compile().unwrap());
+    let input = predictor.bootstrap(gadget).scaled(norm);
+    predictor.failure(input, 2f64.powi(-(p as i32) - 2))
+}
+
+#[test]
+fn message_2_carry_2_fails_with_at_most_2_to_the_minus_128() {
+    // As tfhe-rs counts: linear combinations of norm 5 between bootstrappings; it publishes 2^-129.6 for this set.
+    let failure = narrow(MESSAGE_2_CARRY_2, 0, 5.0, 4);
+    println!("message_2_carry_2: 2^{failure:.1}");
+    assert!((-140.0..=-128.0).contains(&failure), "{failure}");
+}
+
+#[test]
+fn head_tables_fail_with_at_most_2_to_the_minus_60() {
+    // 60 bits leave the 10,000 to 20,000 bootstrappings of a head below 2^-40.
+    for literal in [HEAD_EXACT, HEAD_EXACT_WIDE] {
+        let failure = narrow(literal, COARSE, 2.0, NARROW_BITS);
+        println!("{}: {NARROW_BITS}-bit table 2^{failure:.1}", literal.name);
+        assert!(failure <= -60.0, "{}: {failure}", literal.name);
+    }
+}
+
+#[test]
+fn wide_tables_fail_with_at_most_2_to_the_minus_60() {
+    let predictor = Predictor::new(&HEAD_EXACT.compile().unwrap());
+    for w in 6..=10 {
+        let table = WideTable::new(&(0..1_i64 << w).map(|m| (m * 14) >> w).collect::<Vec<_>>());
+        let low = predictor.failure(Variance::ZERO, WideTable::low_tolerance());
+        let high = predictor.failure(Variance::ZERO, table.high_tolerance());
+        let failure = noise::log2_sum(low, high);
+        println!("head_exact: {w}-bit table 2^{failure:.1} (first reading 2^{low:.1}, second 2^{high:.1})");
+        assert!(failure <= -60.0, "{w} bits: {failure}");
+    }
+}
+
+#[test]
+fn the_toy_set_reads_two_bits() {
+    let failure = narrow(TOY, 0, 1.0, 2);
+    println!("toy: 2^{failure:.1}");
+    assert!(failure <= -40.0);
+}
+
+/// The split gadgets have no rounding error to predict: eight standard deviations from a wrong integer.
+#[test]
+fn split_gadgets_are_exact() {
+    for literal in ALL {
+        let predictor = Predictor::new(&literal.compile().unwrap());
+        assert!(predictor.split_gadgets_are_exact(), "{}", literal.name);
+    }
+    // And a gadget for which it would not hold is noticed.
+    let coarse = tfhe_core::params::Gadget::new(20, 2, Precision::Split).unwrap();
+    assert!(!noise::split_is_exact(coarse, HEAD_EXACT.compile().unwrap().polynomial_size(), 2));
+}
+
+/// Coarse noise is above fine noise: the order that choosing by index relies on.
+#[test]
+fn gadgets_go_from_coarse_to_precise() {
+    for literal in [HEAD_EXACT, HEAD_EXACT_WIDE] {
+        let predictor = Predictor::new(&literal.compile().unwrap());
+        assert!(predictor.bootstrap(COARSE) > predictor.bootstrap(FINE));
+        assert!(predictor.bootstrap(FINE) > predictor.bootstrap(tfhe_core::sets::PRECISE));
+    }
+}

@@ -1,0 +1,99 @@
+//! Every input of every width of table that the named sets are made for, and many bootstrappings of one.
+
+use gpt2_fhe::engine::backend::{Backend, WideLookup};
+use gpt2_fhe::engine::encrypted::Encrypted;
+use integration_tests::Parties;
+use tfhe_core::bootstrap::table_accumulator;
+use tfhe_core::params::ParametersLiteral;
+use tfhe_core::sets::{COARSE, FINE, HEAD_EXACT, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, PRECISE, TOY};
+use tfhe_core::torus;
+use tfhe_core::wide::WideTable;
+
+/// A permutation of the indices, so that every value occurs and neighbours differ.
+fn scrambled(m: u64, p: u32) -> u64 {
+    (m * 5 + 3) % (1 << p)
+}
+
+fn narrow_tables(literal: ParametersLiteral, gadgets: &[usize], widths: std::ops::RangeInclusive<u32>) {
+    let mut parties = Parties::new(literal, gadgets, false);
+    let shape = parties.client.parameters().glwe_shape();
+    for p in widths {
+        let inputs = parties.encrypt_indices(p, 0..1 << p);
+        let switched = parties.server.keyswitch().switch(&inputs);
+        let values: Vec<u64> = (0..1 << p).map(|m| scrambled(m, p) << (63 - p)).collect();
+        let accumulator = table_accumulator(shape, &values);
+        for &gadget in gadgets {
+            let outputs =
+                parties.server.bootstrapping_key(gadget).bootstrap(&switched, &vec![&accumulator; inputs.len()]);
+            for (m, phase) in parties.phases(&outputs).into_iter().enumerate() {
+                let read = torus::switch_modulus(phase, p + 1) % (2 << p);
+                assert_eq!(read, scrambled(m as u64, p), "{}: input {m} of {p} bits, gadget {gadget}", literal.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn toy_tables() {
+    narrow_tables(TOY, &[0], 1..=2);
+}
+
+#[test]
+fn message_2_carry_2_tables() {
+    narrow_tables(MESSAGE_2_CARRY_2, &[0], 1..=4);
+}
+
+#[test]
+fn head_tables() {
+    narrow_tables(HEAD_EXACT, &[COARSE, FINE, PRECISE], 1..=5);
+    narrow_tables(HEAD_EXACT_WIDE, &[PRECISE], 1..=5);
+}
+
+/// 10,000 bootstrappings of the 2_2 set, inputs fresh from a previous bootstrapping's noise level or better.
+#[test]
+fn ten_thousand_bootstrappings_of_2_2_without_an_error() {
+    let mut parties = Parties::new(MESSAGE_2_CARRY_2, &[0], false);
+    let values: Vec<u64> = (0..16).map(|m| scrambled(m, 4) << 59).collect();
+    let accumulator = table_accumulator(parties.client.parameters().glwe_shape(), &values);
+    let mut done = 0_u64;
+    while done < 10_000 {
+        let batch = 500;
+        let inputs = parties.encrypt_indices(4, (0..batch).map(|i| (done + i) % 16));
+        let switched = parties.server.keyswitch().switch(&inputs);
+        let outputs = parties.server.bootstrapping_key(0).bootstrap(&switched, &vec![&accumulator; inputs.len()]);
+        for (i, phase) in parties.phases(&outputs).into_iter().enumerate() {
+            assert_eq!(torus::switch_modulus(phase, 5) % 32, scrambled((done + i as u64) % 16, 4));
+        }
+        done += batch;
+    }
+}
+
+/// Tables of 6 to 10 bits in two bootstrappings, every input, on a requantization-like staircase and on a scrambled table.
+#[test]
+fn wide_tables() {
+    let mut parties = Parties::new(HEAD_EXACT, &[COARSE, FINE], false);
+    for w in 6..=10_u32 {
+        let count = 1_i64 << w;
+        let staircase: Vec<i64> = (0..count).map(|m| ((m - count / 2) * 14) / count).collect();
+        let scrambled: Vec<i64> = (0..count).map(|m| (m * 5 + 3) % 15 - 7).collect();
+        // Steps of up to 14 need the finer key for the first bootstrapping.
+        for (what, values, low) in [("staircase", staircase, COARSE), ("scrambled", scrambled, FINE)] {
+            if w == 10 && what == "scrambled" {
+                continue; // 256 boxes of 32 differences each: covered by the staircase and by the unit tests.
+            }
+            let table = [WideTable::new(&values)];
+            let delta = 1_u64 << 59;
+            let inputs = parties.encrypt((0..1_u64 << w).map(|m| m << (63 - w)));
+            let lookups = vec![WideLookup { tables: &table, delta }; inputs.len()];
+            let mut outputs = Vec::new();
+            for (inputs, lookups) in inputs.chunks(64).zip(lookups.chunks(64)) {
+                outputs.extend(Encrypted::new(&parties.server).wide_lookup(low, COARSE, inputs, lookups));
+            }
+            let outputs: Vec<_> = outputs.into_iter().map(|mut output| output.remove(0)).collect();
+            for (m, phase) in parties.phases(&outputs).into_iter().enumerate() {
+                let read = (torus::switch_modulus(phase, 5) << 59) as i64 >> 59;
+                assert_eq!(read, values[m], "{what}: input {m} of {w} bits");
+            }
+        }
+    }
+}
