@@ -1,0 +1,31 @@
+//! The active backend of the transforms, from bootstrapping to a product of ciphertexts. `TFHE_BACKEND` chooses it.
+
+use integration_tests::{Parties, assert_variance, errors};
+use tfhe_core::bootstrap::table_accumulator;
+use tfhe_core::noise;
+use tfhe_core::sets::MESSAGE_2_CARRY_2;
+use tfhe_core::torus;
+
+/// 64 bootstrappings read the right values with the predicted noise: four standard errors of 64 samples are 4·sqrt(2/64).
+#[test]
+fn bootstrapping_reads_and_has_the_predicted_noise() {
+    let mut parties = Parties::new(MESSAGE_2_CARRY_2, &[0], false);
+    let parameters = parties.client.parameters().clone();
+    let values: Vec<u64> = (0..16_u64).map(|m| (m * 5 + 3) % 16 << 59).collect();
+    let accumulator = table_accumulator(parameters.glwe_shape(), &values);
+    let inputs = parties.encrypt_indices(4, (0..64).map(|i| i % 16));
+    let switched = parties.server.keyswitch().switch(&inputs);
+    let outputs = parties.server.bootstrapping_key(0).bootstrap(&switched, &vec![&accumulator; inputs.len()]);
+    let phases = parties.phases(&outputs);
+    for (i, &phase) in phases.iter().enumerate() {
+        assert_eq!(torus::switch_modulus(phase, 5) % 32, values[i % 16] >> 59);
+    }
+    let predicted = noise::blind_rotation(
+        parameters.bootstraps()[0],
+        parameters.glwe_shape(),
+        parameters.lwe_dimension(),
+        parameters.glwe_noise().variance(),
+    );
+    let backend = format!("PBS on {:?}", parties.server.fft());
+    assert_variance(&backend, &errors(&phases, (0..64).map(|i| values[i % 16])), predicted, 0.71);
+}
