@@ -1,0 +1,184 @@
+//! The command `circuit`: what a head will run.
+
+use gpt2_fhe::engine::plan::Multiply;
+use gpt2_fhe::engine::statistics::StepStatistics;
+use gpt2_fhe::run::{Bytes, CircuitPlan};
+use nn::head::{QuantizedHead, RangeReport};
+use serde::Serialize;
+
+use super::Verdict;
+use super::arguments::{CircuitArguments, Selection};
+use super::describe;
+use super::input::HeadInput;
+use super::output::print;
+use super::report::ParametersReport;
+use super::text::{count, table};
+
+/// Plans the head that the arguments select, and prints the plan.
+///
+/// # Errors
+/// What is wrong with the arguments or the files; that the head cannot be run reliably.
+pub(super) fn run(arguments: &CircuitArguments) -> anyhow::Result<Verdict> {
+    let selection = &arguments.selection;
+    let input = HeadInput::load(selection)?;
+    let plan = CircuitPlan::new(&input.head, input.hidden.rows(), selection.multiply)?;
+    let report = Report::new(selection, &input, &plan);
+    print(&if arguments.json { serde_json::to_string(&report)? } else { report.text(selection, &input, &plan) })?;
+    Ok(Verdict::Right)
+}
+
+/// The JSON object.
+#[derive(Serialize)]
+struct Report<'a> {
+    version: &'static str,
+    circuit: &'static str,
+    multiply: &'static str,
+    bits: u32,
+    msbs: u32,
+    tensor: &'a str,
+    layer: usize,
+    head: usize,
+    tokens: usize,
+    /// The number of heads computed.
+    heads: usize,
+    lookups: usize,
+    pbs: usize,
+    key_switches: usize,
+    tensor_products: usize,
+    external_products: usize,
+    steps: Vec<StepReport>,
+    /// The bit-width analysis of calibration.
+    ranges: &'a [RangeReport],
+    bytes: &'a Bytes,
+    security_bits: Option<f64>,
+    log2_failure_probability: f64,
+    parameters: ParametersReport,
+}
+
+/// One step. Noise as log2 of σ, a fraction of the torus; null where there is none.
+#[derive(Serialize)]
+struct StepReport {
+    name: &'static str,
+    /// Bits of the tables.
+    table_bits: Option<u32>,
+    /// Bits of them that are rounded away.
+    rounded_bits: Option<u32>,
+    lookups: usize,
+    pbs: usize,
+    key_switches: usize,
+    tensor_products: usize,
+    /// Of a phase when a table reads it, at most.
+    log2_read_noise: f64,
+    /// Of a result, at most.
+    log2_result_noise: f64,
+    log2_failure_probability: f64,
+}
+
+impl StepReport {
+    fn new(step: &StepStatistics, head: &QuantizedHead, multiply: Multiply) -> Self {
+        let tables = tables(head, multiply, step.name);
+        Self {
+            name: step.name,
+            table_bits: tables.map(|(bits, _)| bits),
+            rounded_bits: tables.map(|(_, rounded)| rounded),
+            lookups: step.lookups,
+            pbs: step.pbs,
+            key_switches: step.key_switches,
+            tensor_products: step.tensor_products,
+            log2_read_noise: step.log2_read_noise,
+            log2_result_noise: step.log2_result_noise,
+            log2_failure_probability: step.log2_failure_probability,
+        }
+    }
+
+    fn row(&self) -> Vec<String> {
+        let noise = |log2: f64| if log2.is_finite() { format!("{log2:.1}") } else { "-".into() };
+        let bits = |bits: Option<u32>| bits.map_or("-".into(), |bits| bits.to_string());
+        vec![
+            self.name.replace('_', " "),
+            bits(self.table_bits),
+            bits(self.rounded_bits),
+            count(self.lookups),
+            count(self.pbs),
+            count(self.key_switches),
+            count(self.tensor_products),
+            noise(self.log2_read_noise),
+            noise(self.log2_result_noise),
+            noise(self.log2_failure_probability),
+        ]
+    }
+}
+
+/// (bits, rounded bits) of the tables of a step: those of the data flow, or of squares.
+fn tables(head: &QuantizedHead, multiply: Multiply, step: &str) -> Option<(u32, u32)> {
+    let program = head.program();
+    let table = program.tables().find(|&(name, _)| name == step);
+    let factor = program.factors().into_iter().find(|&(name, _)| name == step && multiply == Multiply::Lut);
+    table.map(|(_, table)| (table.bits(), table.rounded_bits())).or(factor.map(|(_, factor)| (factor.operand_bits, 0)))
+}
+
+impl<'a> Report<'a> {
+    fn new(selection: &'a Selection, input: &'a HeadInput, plan: &'a CircuitPlan) -> Self {
+        let statistics = &plan.statistics;
+        let step = |step: &StepStatistics| StepReport::new(step, &input.head, selection.multiply);
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            circuit: selection.circuit.name(),
+            multiply: selection.multiply.name(),
+            bits: selection.bits,
+            msbs: selection.msbs,
+            tensor: &selection.tensor,
+            layer: selection.layer,
+            head: selection.head,
+            tokens: input.hidden.rows(),
+            heads: 1,
+            lookups: statistics.lookups(),
+            pbs: statistics.pbs(),
+            key_switches: statistics.key_switches(),
+            tensor_products: statistics.tensor_products(),
+            external_products: statistics.pbs() * plan.parameters.lwe_dimension().get(),
+            steps: statistics.steps.iter().map(step).collect(),
+            ranges: input.head.ranges(),
+            bytes: &plan.bytes,
+            security_bits: plan.security_bits(),
+            log2_failure_probability: plan.log2_failure_probability,
+            parameters: ParametersReport::new(&plan.parameters),
+        }
+    }
+
+    fn text(&self, selection: &Selection, input: &HeadInput, plan: &CircuitPlan) -> String {
+        let mut lines = vec![describe::head(selection, input)];
+        lines.extend(describe::parameters(&plan.parameters));
+        lines.extend(describe::work(plan));
+        lines.push(format!("\n{}", self.step_table()));
+        lines.push(String::new());
+        lines.push(
+            "  bits: the inputs of a table; rounded: low bits of them that are cut off before the table is read."
+                .into(),
+        );
+        lines.push("  read, result: noise of an encrypted value when a table reads it, and of what the step gives (at most), as log2".into());
+        lines.push("  of its standard deviation in units of the torus. failure: log2 of the chance that a lookup of the step fails.".into());
+        lines.join("\n")
+    }
+
+    fn step_table(&self) -> String {
+        let header =
+            ["step", "bits", "rounded", "lookups", "PBS", "key switches", "products", "read", "result", "failure"];
+        let mut rows = vec![header.map(String::from).to_vec()];
+        rows.extend(self.steps.iter().map(StepReport::row));
+        let blank = String::new;
+        rows.push(vec![
+            "total".into(),
+            blank(),
+            blank(),
+            count(self.lookups),
+            count(self.pbs),
+            count(self.key_switches),
+            count(self.tensor_products),
+            blank(),
+            blank(),
+            format!("{:.1}", self.log2_failure_probability),
+        ]);
+        table(&rows)
+    }
+}

@@ -1,0 +1,242 @@
+//! The command `demo`: a prompt, one head of the model encrypted, the next tokens; told step by step.
+
+use anyhow::bail;
+use gpt2_fhe::run::{CircuitPlan, Mode, Outcome};
+use nn::gpt2::{NoHooks, most_likely};
+use nn::head::QuantizedHead;
+use nn::matrix::Matrix;
+
+use super::Verdict;
+use super::arguments::DemoArguments;
+use super::describe;
+use super::model::{HEAD, LAYER, LanguageModel};
+use super::output::print;
+use super::runner::Runner;
+use super::text::{bytes, line, plural, seconds, table};
+
+/// How many candidates for the next token are shown.
+const CANDIDATES: usize = 5;
+/// How many decrypted integers are shown.
+const SHOWN: usize = 12;
+
+/// Continues the prompt.
+///
+/// # Errors
+/// What is wrong with the arguments or the model; that the head cannot be run reliably; that Ctrl-C was pressed.
+pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<Verdict> {
+    arguments.execution.set_threads()?;
+    let model = LanguageModel::load(arguments.model.as_deref())?;
+    let tokens = encode_prompt(arguments, &model)?;
+    let longest = tokens.len() + arguments.tokens - 1;
+    let head = model.quantize_head(arguments.bits, longest)?;
+    let mode = arguments.execution.mode;
+    let plan = match mode {
+        Mode::Clear => None,
+        _ => Some(CircuitPlan::new(&head, longest, arguments.multiply)?),
+    };
+    print(&introduction(arguments, &model, &tokens, plan.as_ref())?)?;
+    let seed = arguments.execution.secret_seed()?;
+    let runner = Runner::new(mode, &head, plan.as_ref(), arguments.multiply, seed)?;
+    Demo { mode, model: &model, head: &head, runner, prompt: tokens.len(), tokens, wrong: 0 }.tell(arguments.tokens)
+}
+
+/// The prompt's tokens, few enough for all that are to follow.
+fn encode_prompt(arguments: &DemoArguments, model: &LanguageModel) -> anyhow::Result<Vec<u32>> {
+    let tokens = model.encode(&arguments.prompt)?;
+    let (length, more, positions) = (tokens.len(), arguments.tokens, model.gpt2.config().n_positions);
+    if tokens.is_empty() {
+        bail!("the prompt is empty; give --prompt some text to continue");
+    }
+    if more == 0 {
+        bail!("--tokens is 0; ask for at least 1");
+    }
+    // The last token that is predicted is not an input any more.
+    if length.saturating_add(more - 1) > positions {
+        bail!(
+            "the prompt has {}, to be continued by {more}, and the model has {positions} positions; shorten --prompt or ask \
+             for fewer --tokens",
+            plural(length, "token")
+        );
+    }
+    Ok(tokens)
+}
+
+fn introduction(
+    arguments: &DemoArguments,
+    model: &LanguageModel,
+    tokens: &[u32],
+    plan: Option<&CircuitPlan>,
+) -> anyhow::Result<String> {
+    let config = model.gpt2.config();
+    let pieces = tokens.iter().map(|&token| model.quote(&[token])).collect::<Result<Vec<_>, _>>()?;
+    let mut lines = vec![
+        "GPT-2 with an attention head on encrypted data".into(),
+        line("model", &model.name),
+        line(
+            "",
+            format!(
+                "{}, {} of size {}, {} tokens of vocabulary",
+                plural(config.n_layer, "layer"),
+                plural(config.n_head, "head"),
+                config.n_embd / config.n_head,
+                config.vocab_size
+            ),
+        ),
+        line("prompt", format!("{:?}: {}", arguments.prompt, plural(tokens.len(), "token"))),
+        line("", pieces.join(" ")),
+        line(
+            "circuit",
+            format!(
+                "head {HEAD} of layer {LAYER}, {}, {} bits, multiplication by {}",
+                arguments.circuit.name(),
+                arguments.bits,
+                arguments.multiply.name()
+            ),
+        ),
+    ];
+    if let Some(plan) = plan {
+        lines.extend(describe::parameters(&plan.parameters));
+        lines.extend(describe::work(plan));
+    }
+    Ok(lines.join("\n"))
+}
+
+/// The story, and how far it has come.
+struct Demo<'a> {
+    mode: Mode,
+    model: &'a LanguageModel,
+    head: &'a QuantizedHead,
+    runner: Runner,
+    /// The number of tokens of the prompt.
+    prompt: usize,
+    /// The prompt and what follows it.
+    tokens: Vec<u32>,
+    /// Decrypted integers that are not the clear engine's.
+    wrong: usize,
+}
+
+impl Demo<'_> {
+    fn tell(mut self, count: usize) -> anyhow::Result<Verdict> {
+        for number in 0..count {
+            let hidden = self.model.gpt2.attention_input(&self.tokens, LAYER)?;
+            let outcome = self.runner.run(self.head, &hidden)?;
+            self.wrong += outcome.mismatches();
+            let told = if number == 0 { self.steps(&hidden, &outcome)? } else { self.summary(&outcome) };
+            print(&format!("\n{told}"))?;
+            self.continue_with(&outcome.output)?;
+        }
+        let (prompt, rest) = self.tokens.split_at(self.prompt);
+        let text = format!("{} continues with {}", self.model.quote(prompt)?, self.model.quote(rest)?);
+        print(&format!("\n{text}"))?;
+        Ok(match self.wrong {
+            count if self.mode == Mode::Execute && count > 0 => Verdict::Mismatch(count),
+            _ => Verdict::Right,
+        })
+    }
+
+    /// Runs the rest of the model with and without the head's output, prints what comes next, and appends it.
+    fn continue_with(&mut self, output: &Matrix<f32>) -> anyhow::Result<()> {
+        let gpt2 = &self.model.gpt2;
+        let mut replaced =
+            |layer: usize, _: &Matrix<f32>| Ok(if layer == LAYER { vec![(HEAD, output.clone())] } else { Vec::new() });
+        let logits = gpt2.next_logits(&self.tokens, &mut replaced)?;
+        let plain = gpt2.next_logits(&self.tokens, &mut NoHooks)?;
+        let how = match self.mode {
+            Mode::Clear => "with the integer head",
+            Mode::Simulate => "with the simulated head",
+            Mode::Execute => "with the encrypted head",
+        };
+        let mut rows = vec![["next token", how, "", "all in f32", ""].map(String::from).to_vec()];
+        let candidates = self.model.likeliest(&logits, CANDIDATES)?;
+        for (rank, (ours, theirs)) in candidates.iter().zip(self.model.likeliest(&plain, CANDIDATES)?).enumerate() {
+            let percent = |probability: f64| format!("{:.1} %", 100.0 * probability);
+            rows.push(vec![
+                (rank + 1).to_string(),
+                ours.text.clone(),
+                percent(ours.probability),
+                theirs.text,
+                percent(theirs.probability),
+            ]);
+        }
+        print(&table(&rows))?;
+        self.tokens.push(most_likely(&logits));
+        Ok(())
+    }
+
+    /// What client and server do, one after the other.
+    fn steps(&self, hidden: &Matrix<f32>, outcome: &Outcome) -> anyhow::Result<String> {
+        let (tokens, size, head_size) = (hidden.rows(), hidden.cols(), self.head.program().head_size());
+        let (times, sent) = (&outcome.seconds, &outcome.bytes);
+        let prepare =
+            format!("client  looks up embeddings and applies LayerNorm 1 in the clear: {tokens} × {size} values");
+        let mut steps = vec![prepare];
+        match self.mode {
+            Mode::Execute => {
+                steps.insert(0, format!(
+                    "client  makes its keys ({}); the secret ones stay here, the evaluation keys ({}) go to the server",
+                    seconds(times.keygen),
+                    bytes(sent.evaluation_key)
+                ));
+                steps.push(format!(
+                    "client  quantizes and encrypts them ({}) and sends {}",
+                    seconds(times.encrypt),
+                    bytes(sent.request)
+                ));
+                steps.push(format!(
+                    "server  has the weights, the evaluation keys and ciphertexts, no secret key; it computes queries, keys, \
+                     values, scores, softmax and output ({}) and answers with {}",
+                    seconds(times.evaluate),
+                    bytes(sent.response)
+                ));
+                steps.push(format!("client  decrypts {tokens} × {head_size} integers ({})", seconds(times.decrypt)));
+            }
+            Mode::Simulate => {
+                steps.push("nobody  encrypts: the same steps run on integers with the ciphertexts' noise".into())
+            }
+            Mode::Clear => steps.push("nobody  encrypts: the head runs on plain integers".into()),
+        }
+        steps.push("client  runs the rest of the model in the clear, with this head's output in its place".into());
+        let mut lines: Vec<String> =
+            steps.iter().enumerate().map(|(index, step)| format!("  {}. {step}", index + 1)).collect();
+        lines.push(String::new());
+        lines.extend(self.comparison(outcome));
+        lines.push(String::new());
+        Ok(lines.join("\n"))
+    }
+
+    /// The decrypted integers beside those of the clear engine.
+    fn comparison(&self, outcome: &Outcome) -> Vec<String> {
+        if self.mode == Mode::Clear {
+            return Vec::new();
+        }
+        let last = outcome.clear.rows() - 1;
+        let shown = |integers: &Matrix<i64>| {
+            let row = integers.row(last);
+            let text: Vec<String> = row.iter().take(SHOWN).map(|integer| format!("{integer:>5}")).collect();
+            text.concat() + if row.len() > SHOWN { "  …" } else { "" }
+        };
+        let what = if self.mode == Mode::Execute { "decrypted" } else { "simulated" };
+        vec![
+            line(&format!("last token, {what}"), shown(&outcome.integers)),
+            line("clear engine", shown(&outcome.clear)),
+            line("of all integers", agreement(outcome)),
+        ]
+    }
+
+    fn summary(&self, outcome: &Outcome) -> String {
+        let time = seconds(outcome.seconds.evaluate);
+        let tokens = plural(self.tokens.len(), "token");
+        match self.mode {
+            Mode::Clear => format!("  again, on {tokens}: {time}"),
+            _ => format!("  again, on {tokens}: {time}; {}", agreement(outcome)),
+        }
+    }
+}
+
+fn agreement(outcome: &Outcome) -> String {
+    let total = outcome.clear.data().len();
+    match outcome.mismatches() {
+        0 => format!("all {total} equal the clear engine's"),
+        wrong => format!("{wrong} of {total} DIFFER from the clear engine's"),
+    }
+}

@@ -1,0 +1,241 @@
+//! The command `head`: one attention head on one tensor.
+
+use std::collections::BTreeMap;
+
+use gpt2_fhe::run::{CircuitPlan, Mode, Outcome};
+use nn::matrix::relative_error;
+use serde::Serialize;
+use tfhe_core::simd::Backend;
+
+use super::Verdict;
+use super::arguments::{HeadArguments, Selection};
+use super::input::HeadInput;
+use super::output::{PendingFile, print};
+use super::report::ParametersReport;
+use super::runner::Runner;
+use super::text::{bytes, count, line, seconds, table};
+use super::{describe, text};
+
+/// Runs the head that the arguments select.
+///
+/// # Errors
+/// What is wrong with the arguments or the files; that the head cannot be run reliably; that Ctrl-C was pressed.
+pub(super) fn run(arguments: &HeadArguments) -> anyhow::Result<Verdict> {
+    let HeadArguments { selection, execution, out, json } = arguments;
+    execution.set_threads()?;
+    let input = HeadInput::load(selection)?;
+    let mode = execution.mode;
+    let plan = match mode {
+        Mode::Clear => None,
+        _ => Some(CircuitPlan::new(&input.head, input.hidden.rows(), selection.multiply)?),
+    };
+    let file = out.as_deref().map(PendingFile::create).transpose()?;
+    let seed = execution.secret_seed()?;
+    let mut runner = Runner::new(mode, &input.head, plan.as_ref(), selection.multiply, seed)?;
+    let outcome = runner.run(&input.head, &input.hidden)?;
+    if let Some(file) = file {
+        file.write_head_output(&outcome.output)?;
+    }
+    let report = Report::new(selection, mode, &input, &outcome)?;
+    print(&if *json { serde_json::to_string(&report)? } else { report.text(selection, &input, &outcome) })?;
+    Ok(match outcome.mismatches() {
+        count if mode == Mode::Execute && count > 0 => Verdict::Mismatch(count),
+        _ => Verdict::Right,
+    })
+}
+
+/// The JSON object. What a mode does not have is null.
+#[derive(Serialize)]
+struct Report<'a> {
+    version: &'static str,
+    circuit: &'static str,
+    mode: Mode,
+    multiply: &'static str,
+    bits: u32,
+    msbs: u32,
+    tensor: &'a str,
+    layer: usize,
+    head: usize,
+    tokens: usize,
+    /// The number of heads computed.
+    heads: usize,
+    threads: usize,
+    backend: &'static str,
+    /// Of tables, as the data flow has them.
+    lookups: usize,
+    pbs: Option<usize>,
+    key_switches: Option<usize>,
+    tensor_products: Option<usize>,
+    /// n for each bootstrapping.
+    external_products: Option<usize>,
+    seconds: SecondsReport<'a>,
+    bytes: BytesReport,
+    peak_memory_bytes: Option<u64>,
+    /// Of the head's output, to that in f32.
+    relative_error: f64,
+    /// The same of the clear engine's output: what quantization alone costs.
+    clear_relative_error: f64,
+    matches_clear: bool,
+    mismatches: usize,
+    max_abs_difference: i64,
+    /// Inputs of tables outside the range that calibration gave them.
+    out_of_range: usize,
+    security_bits: Option<f64>,
+    log2_failure_probability: Option<f64>,
+    parameters: Option<ParametersReport>,
+}
+
+#[derive(Serialize)]
+struct SecondsReport<'a> {
+    keygen: Option<f64>,
+    encrypt: Option<f64>,
+    evaluate: f64,
+    decrypt: Option<f64>,
+    steps: Option<&'a BTreeMap<&'static str, f64>>,
+}
+
+#[derive(Serialize)]
+struct BytesReport {
+    evaluation_key: Option<usize>,
+    request: Option<usize>,
+    response: Option<usize>,
+}
+
+impl<'a> Report<'a> {
+    fn new(selection: &'a Selection, mode: Mode, input: &HeadInput, outcome: &'a Outcome) -> anyhow::Result<Self> {
+        let plan = outcome.plan.as_ref();
+        let statistics = plan.map(|_| &outcome.statistics);
+        let executed = (mode == Mode::Execute).then_some(outcome);
+        let dimension = plan.map_or(0, |plan| plan.parameters.lwe_dimension().get());
+        let clear = input.head.client().dequantize_output(&outcome.clear);
+        Ok(Self {
+            version: env!("CARGO_PKG_VERSION"),
+            circuit: selection.circuit.name(),
+            mode,
+            multiply: selection.multiply.name(),
+            bits: selection.bits,
+            msbs: selection.msbs,
+            tensor: &selection.tensor,
+            layer: selection.layer,
+            head: selection.head,
+            tokens: input.hidden.rows(),
+            heads: 1,
+            threads: rayon::current_num_threads(),
+            backend: Backend::selected()?.name(),
+            lookups: outcome.statistics.lookups(),
+            pbs: statistics.map(|statistics| statistics.pbs()),
+            key_switches: statistics.map(|statistics| statistics.key_switches()),
+            tensor_products: statistics.map(|statistics| statistics.tensor_products()),
+            external_products: statistics.map(|statistics| statistics.pbs() * dimension),
+            seconds: SecondsReport {
+                keygen: executed.map(|outcome| outcome.seconds.keygen),
+                encrypt: executed.map(|outcome| outcome.seconds.encrypt),
+                evaluate: outcome.seconds.evaluate,
+                decrypt: executed.map(|outcome| outcome.seconds.decrypt),
+                steps: plan.map(|_| &outcome.seconds.steps),
+            },
+            bytes: BytesReport {
+                evaluation_key: executed.map(|outcome| outcome.bytes.evaluation_key),
+                request: executed.map(|outcome| outcome.bytes.request),
+                response: executed.map(|outcome| outcome.bytes.response),
+            },
+            peak_memory_bytes: peak_memory_bytes(),
+            relative_error: outcome.relative_error(&input.reference),
+            clear_relative_error: relative_error(&clear, &input.reference),
+            matches_clear: outcome.mismatches() == 0,
+            mismatches: outcome.mismatches(),
+            max_abs_difference: outcome.max_abs_difference(),
+            out_of_range: outcome.out_of_range,
+            security_bits: plan.and_then(CircuitPlan::security_bits),
+            log2_failure_probability: plan.map(|plan| plan.log2_failure_probability),
+            parameters: plan.map(|plan| ParametersReport::new(&plan.parameters)),
+        })
+    }
+
+    fn text(&self, selection: &Selection, input: &HeadInput, outcome: &Outcome) -> String {
+        let mut lines = vec![describe::head(selection, input)];
+        lines.push(line(
+            "mode",
+            match self.mode {
+                Mode::Clear => "clear: on plain integers".into(),
+                Mode::Simulate => "simulate: on plain integers with the noise that the ciphertexts would have".into(),
+                Mode::Execute => {
+                    format!("execute: encrypted, {}, {}", text::plural(self.threads, "thread"), self.backend)
+                }
+            },
+        ));
+        match &outcome.plan {
+            Some(plan) => {
+                lines.extend(describe::parameters(&plan.parameters));
+                lines.extend(describe::work(plan));
+            }
+            None => lines.push(line("work", text::plural(self.lookups, "lookup"))),
+        }
+        lines.push(String::new());
+        lines.extend(self.result_lines(outcome));
+        lines.push(String::new());
+        lines.extend(self.cost_lines(outcome));
+        lines.join("\n")
+    }
+
+    fn result_lines(&self, outcome: &Outcome) -> Vec<String> {
+        let total = outcome.clear.data().len();
+        let integers = match (self.mode, self.mismatches) {
+            (Mode::Clear, _) => format!("{total} computed in the clear"),
+            (_, 0) => format!("all {total} equal those of the clear engine"),
+            (_, wrong) => {
+                let largest = self.max_abs_difference;
+                format!("{wrong} of {total} DIFFER from those of the clear engine, by up to {largest}")
+            }
+        };
+        let mut lines = vec![
+            line("integers", integers),
+            line("error against f32", format!("{:.4} (‖output − f32‖ / ‖f32‖)", self.relative_error)),
+        ];
+        if self.mode != Mode::Clear {
+            let error = format!("{:.4}: what quantization alone costs", self.clear_relative_error);
+            lines.push(line("of the clear engine", error));
+        }
+        if self.out_of_range > 0 {
+            let count = text::plural(self.out_of_range, "table input");
+            lines.push(line("out of range", format!("{count}: calibrate on inputs like this one")));
+        }
+        lines
+    }
+
+    fn cost_lines(&self, outcome: &Outcome) -> Vec<String> {
+        let times = &outcome.seconds;
+        let mut lines = Vec::new();
+        if self.mode == Mode::Execute {
+            let (keygen, encrypt, decrypt) = (seconds(times.keygen), seconds(times.encrypt), seconds(times.decrypt));
+            lines.push(line("client", format!("keys {keygen}, encryption {encrypt}, decryption {decrypt}")));
+        }
+        lines.push(line(if self.mode == Mode::Execute { "server" } else { "time" }, seconds(times.evaluate)));
+        if let Some(peak) = self.peak_memory_bytes {
+            lines.push(line("memory at most", bytes(peak as usize)));
+        }
+        if self.mode == Mode::Execute {
+            let header = ["step", "lookups", "PBS", "products", "time", "share"].map(String::from).to_vec();
+            let rows = outcome.statistics.steps.iter().map(|step| {
+                vec![
+                    step.name.replace('_', " "),
+                    count(step.lookups),
+                    count(step.pbs),
+                    count(step.tensor_products),
+                    seconds(step.seconds),
+                    format!("{:.0} %", 100.0 * step.seconds / times.evaluate),
+                ]
+            });
+            lines.push(format!("\n{}", table(&std::iter::once(header).chain(rows).collect::<Vec<_>>())));
+        }
+        lines
+    }
+}
+
+/// The most memory that this process has had, where the system says so (Linux).
+fn peak_memory_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = peak.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}

@@ -1,0 +1,82 @@
+//! A head and its input, from files.
+
+use anyhow::bail;
+use nn::attention::AttentionWeights;
+use nn::checkpoint::Checkpoint;
+use nn::head::{HeadOptions, QuantizedHead};
+use nn::matrix::Matrix;
+
+use super::arguments::Selection;
+
+/// What a [`Selection`] selects.
+pub(super) struct HeadInput {
+    /// The head in integers.
+    pub(super) head: QuantizedHead,
+    /// `[T, E]`.
+    pub(super) hidden: Matrix<f32>,
+    /// The head's output in f32, `[T, d]`.
+    pub(super) reference: Matrix<f32>,
+    /// The number of heads of the layer.
+    pub(super) heads: usize,
+}
+
+impl HeadInput {
+    /// Reads the files and calibrates the head for as many tokens as the input has.
+    pub(super) fn load(selection: &Selection) -> anyhow::Result<Self> {
+        let attention = Checkpoint::open(&selection.attention)?;
+        let weights = AttentionWeights::load(&attention, selection.layer, selection.n_head)?;
+        let hidden = load_hidden(selection, &weights, &attention)?;
+        let calibration = match &selection.calibration {
+            None => vec![hidden.clone()],
+            Some(_) => load_calibration(selection, &weights)?,
+        };
+        let options = HeadOptions { bits: selection.bits, msbs: selection.msbs, max_tokens: Some(hidden.rows()) };
+        Ok(Self {
+            head: QuantizedHead::calibrate(&weights, selection.head, &calibration, &options)?,
+            reference: weights.head(selection.head)?.attend(&hidden).output,
+            heads: weights.heads(),
+            hidden,
+        })
+    }
+}
+
+/// The tensor of `--hidden`, with a number of tokens that the model can have.
+fn load_hidden(
+    selection: &Selection,
+    weights: &AttentionWeights,
+    attention: &Checkpoint,
+) -> anyhow::Result<Matrix<f32>> {
+    let (name, path) = (&selection.tensor, selection.hidden.display());
+    let hidden = Checkpoint::open(&selection.hidden)?.any_matrix(name)?;
+    let size = weights.embedding_size();
+    // A whole model, or a part with its position embedding, says how many positions there are.
+    let positions = match attention.shape("wpe.weight") {
+        Some(&[positions, _]) => positions.min(HeadOptions::MAX_TOKENS),
+        _ => HeadOptions::MAX_TOKENS,
+    };
+    if hidden.cols() != size {
+        let shape = [hidden.rows(), hidden.cols()];
+        bail!("tensor \"{name}\" of {path} has shape {shape:?}; [tokens, {size}] is needed, as in --attention");
+    }
+    if !(1..=positions).contains(&hidden.rows()) {
+        let tokens = hidden.rows();
+        bail!("tensor \"{name}\" of {path} has {tokens} tokens; 1 to {positions} are possible, the model's positions");
+    }
+    Ok(hidden)
+}
+
+/// The tensors of `--calibration`.
+fn load_calibration(selection: &Selection, weights: &AttentionWeights) -> anyhow::Result<Vec<Matrix<f32>>> {
+    let Some(path) = &selection.calibration else { return Ok(Vec::new()) };
+    let checkpoint = Checkpoint::open(path)?;
+    let size = weights.embedding_size();
+    let fits = |name: &String| matches!(checkpoint.shape(name), Some(&[_, columns]) if columns == size);
+    let names = match &selection.calibration_tensors[..] {
+        [] => checkpoint.names().into_iter().filter(fits).collect(),
+        names => names.to_vec(),
+    };
+    if names.is_empty() {
+        bail!("{} has no tensor of shape [tokens, {size}] to calibrate on", path.display());
+    }
+    Ok(names.iter().map(|name| checkpoint.any_matrix(name)).collect::<Result<_, _>>()?)
+}

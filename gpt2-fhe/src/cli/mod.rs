@@ -1,0 +1,121 @@
+//! The command line.
+//!
+//! Results go to standard output, progress and errors to standard error. The program ends with code 0; with 1 and one
+//! line that begins with `error:` if it could not do what was asked; with [`MISMATCH`] if an encrypted run decrypted to
+//! integers that are not the clear engine's; with [`STOPPED`] after Ctrl-C. Usage errors are clap's own, with code 2.
+
+mod arguments;
+mod circuit;
+mod demo;
+mod describe;
+mod head;
+mod input;
+mod model;
+mod output;
+mod progress;
+mod report;
+mod runner;
+
+mod text;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use gpt2_fhe::engine::EngineError;
+use gpt2_fhe::run::RunError;
+use tfhe_core::simd::Backend;
+
+use arguments::{CircuitArguments, DemoArguments, HeadArguments};
+
+/// The exit code of an encrypted run that decrypted to other integers than the clear engine's.
+const MISMATCH: u8 = 2;
+/// The exit code after Ctrl-C: 128 + SIGINT, as shells have it.
+const STOPPED: u8 = 130;
+
+/// GPT-2's attention on encrypted data.
+///
+/// A client encrypts the input of an attention head with TFHE, a server computes the head without being able to read it, and
+/// the client decrypts exactly the integers of the clear computation. Without a command, this is the demo.
+#[derive(Debug, Parser)]
+#[command(name = "gpt2-fhe", version, args_conflicts_with_subcommands = true, max_term_width = 100)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    demo: DemoArguments,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// From a prompt to the next token, with one head of the model encrypted.
+    Demo(DemoArguments),
+    /// One attention head on a tensor of a file: clear, simulated or encrypted.
+    Head(HeadArguments),
+    /// What a head will run, without running it: operations, widths, noise, failure probability, parameters, bytes.
+    Circuit(CircuitArguments),
+}
+
+/// How a command that ran to its end went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// As it should.
+    Right,
+    /// So many of the decrypted integers are not the clear engine's.
+    Mismatch(usize),
+}
+
+/// Runs the command of the process's arguments, and says with which code the process should end.
+pub(crate) fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    match run(line) {
+        Ok(Verdict::Right) => ExitCode::SUCCESS,
+        Ok(Verdict::Mismatch(count)) => {
+            output::print_error(&format!("error: {count} decrypted integers are not those of the clear engine"));
+            ExitCode::from(MISMATCH)
+        }
+        Err(error) if is_cancelled(&error) => {
+            output::print_error(&error.to_string());
+            ExitCode::from(STOPPED)
+        }
+        Err(error) => {
+            // One line, whatever the libraries below put into their messages.
+            let message = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+            output::print_error(&format!("error: {message}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(line: CommandLine) -> anyhow::Result<Verdict> {
+    progress::handle_interrupts()?;
+    Backend::selected()?;
+    match line.command {
+        None => demo::run(&line.demo),
+        Some(Command::Demo(arguments)) => demo::run(&arguments),
+        Some(Command::Head(arguments)) => head::run(&arguments),
+        Some(Command::Circuit(arguments)) => circuit::run(&arguments),
+    }
+}
+
+fn is_cancelled(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(EngineError::Cancelled))
+        || matches!(error.downcast_ref(), Some(RunError::Engine(EngineError::Cancelled)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_the_arguments_are_those_of_the_demo() {
+        let line = CommandLine::parse_from(["gpt2-fhe", "--prompt", "To be", "--tokens", "2"]);
+        assert!(line.command.is_none());
+        assert_eq!((line.demo.prompt.as_str(), line.demo.tokens), ("To be", 2));
+    }
+}

@@ -1,0 +1,86 @@
+//! The language model of the demo: the one inside the program, or a folder's.
+
+use std::path::Path;
+
+use nn::checkpoint::Checkpoint;
+use nn::gpt2::{Config, Gpt2};
+use nn::head::{HeadOptions, QuantizedHead};
+use nn::matrix::Matrix;
+use nn::tokenizer::Tokenizer;
+
+/// The layer and the head that the demo encrypts.
+pub(super) const LAYER: usize = 0;
+/// See [`LAYER`].
+pub(super) const HEAD: usize = 0;
+
+const CONFIG: &[u8] = include_bytes!("../../../models/embedded/config.json");
+const WEIGHTS: &[u8] = include_bytes!("../../../models/embedded/model.safetensors");
+const TOKENIZER: &[u8] = include_bytes!("../../../models/embedded/tokenizer.json");
+/// Prompts that scales and ranges are calibrated on, one a line: what the server's tables are made of must not be the client's
+/// secret input.
+const CALIBRATION: &str = include_str!("../../../models/calibration.txt");
+
+/// A GPT-2 with its tokenizer.
+pub(super) struct LanguageModel {
+    pub(super) gpt2: Gpt2,
+    pub(super) name: String,
+    tokenizer: Tokenizer,
+}
+
+/// A token as text, and its probability.
+pub(super) struct Candidate {
+    pub(super) text: String,
+    pub(super) probability: f64,
+}
+
+impl LanguageModel {
+    /// The model of `folder`, or the embedded one.
+    pub(super) fn load(folder: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(folder) = folder else {
+            let config = Config::from_json(CONFIG)?;
+            let weights = Checkpoint::from_bytes("the embedded model", WEIGHTS)?;
+            let gpt2 = Gpt2::from_checkpoint(config, &weights)?;
+            let name = "the one inside this program, trained on Shakespeare".into();
+            return Ok(Self { gpt2, name, tokenizer: Tokenizer::from_json(TOKENIZER)? });
+        };
+        let (gpt2, name) = (Gpt2::load(folder)?, folder.display().to_string());
+        Ok(Self { gpt2, name, tokenizer: Tokenizer::load(folder)? })
+    }
+
+    /// The tokens of a text.
+    pub(super) fn encode(&self, text: &str) -> Result<Vec<u32>, nn::Error> {
+        self.tokenizer.encode(text)
+    }
+
+    /// Tokens as quoted text.
+    pub(super) fn quote(&self, tokens: &[u32]) -> Result<String, nn::Error> {
+        Ok(format!("{:?}", self.tokenizer.decode(tokens)?))
+    }
+
+    /// The head that the demo encrypts, in integers of `bits` bits, for at most `max_tokens` tokens.
+    pub(super) fn quantize_head(&self, bits: u32, max_tokens: usize) -> anyhow::Result<QuantizedHead> {
+        let positions = self.gpt2.config().n_positions;
+        let mut inputs: Vec<Matrix<f32>> = Vec::new();
+        for prompt in CALIBRATION.lines() {
+            let mut tokens = self.encode(prompt)?;
+            tokens.truncate(positions);
+            inputs.push(self.gpt2.attention_input(&tokens, LAYER)?);
+        }
+        let options = HeadOptions { max_tokens: Some(max_tokens), ..HeadOptions::new(bits) };
+        Ok(QuantizedHead::calibrate(self.gpt2.attention(LAYER)?, HEAD, &inputs, &options)?)
+    }
+
+    /// The `count` likeliest tokens, the likeliest first.
+    pub(super) fn likeliest(&self, logits: &[f32], count: usize) -> Result<Vec<Candidate>, nn::Error> {
+        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let weight = |logit: f32| f64::from(logit - largest).exp();
+        let sum: f64 = logits.iter().map(|&logit| weight(logit)).sum();
+        let mut tokens: Vec<usize> = (0..logits.len()).collect();
+        tokens.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+        tokens.truncate(count);
+        let candidate = |token: usize| {
+            Ok(Candidate { text: self.quote(&[token as u32])?, probability: weight(logits[token]) / sum })
+        };
+        tokens.into_iter().map(candidate).collect()
+    }
+}

@@ -1,0 +1,117 @@
+//! The parts of the JSON objects that several commands print.
+
+use serde::Serialize;
+use tfhe_core::params::{Gadget, NoiseDistribution, Parameters, Precision};
+use tfhe_core::security;
+
+/// A parameter set. Noise as log2 of σ, a fraction of the torus.
+#[derive(Serialize)]
+pub(super) struct ParametersReport {
+    name: &'static str,
+    /// The dimension of the small LWE key.
+    n: usize,
+    /// The number of polynomials of the GLWE key.
+    k: usize,
+    /// The size of a polynomial.
+    #[serde(rename = "N")]
+    polynomial_size: usize,
+    noises: PerKey<NoiseReport>,
+    gadgets: Gadgets,
+    security: PerKey<Option<SecurityReport>>,
+}
+
+/// One value for each of the two secret keys.
+#[derive(Serialize)]
+struct PerKey<T> {
+    lwe: T,
+    glwe: T,
+}
+
+#[derive(Serialize)]
+struct NoiseReport {
+    distribution: String,
+    log2_std: f64,
+}
+
+#[derive(Serialize)]
+struct Gadgets {
+    keyswitch: GadgetReport,
+    bootstraps: Vec<GadgetReport>,
+    glwe_keyswitch: GadgetReport,
+}
+
+#[derive(Serialize)]
+struct GadgetReport {
+    base_log: u32,
+    levels: usize,
+    precision: &'static str,
+}
+
+/// The security level of one key, and the tabulated estimate that it rests on.
+#[derive(Clone, Serialize)]
+pub(super) struct SecurityReport {
+    pub(super) bits: f64,
+    pub(super) dimension: usize,
+    pub(super) log2_std: f64,
+}
+
+impl ParametersReport {
+    pub(super) fn new(parameters: &Parameters) -> Self {
+        let shape = parameters.glwe_shape();
+        Self {
+            name: parameters.name(),
+            n: parameters.lwe_dimension().get(),
+            k: shape.dimension.get(),
+            polynomial_size: shape.polynomial_size.get(),
+            noises: PerKey {
+                lwe: NoiseReport::new(parameters.lwe_noise()),
+                glwe: NoiseReport::new(parameters.glwe_noise()),
+            },
+            gadgets: Gadgets {
+                keyswitch: GadgetReport::new(parameters.keyswitch()),
+                bootstraps: parameters.bootstraps().iter().map(|&gadget| GadgetReport::new(gadget)).collect(),
+                glwe_keyswitch: GadgetReport::new(parameters.glwe_keyswitch()),
+            },
+            security: PerKey { lwe: lwe_security(parameters), glwe: glwe_security(parameters) },
+        }
+    }
+}
+
+impl NoiseReport {
+    fn new(noise: NoiseDistribution) -> Self {
+        Self { distribution: distribution(noise), log2_std: noise.variance().log2_std() }
+    }
+}
+
+impl GadgetReport {
+    fn new(gadget: Gadget) -> Self {
+        let precision = match gadget.precision() {
+            Precision::Single => "single",
+            Precision::Split => "split",
+        };
+        Self { base_log: gadget.base_log(), levels: gadget.levels(), precision }
+    }
+}
+
+/// A distribution by its name, in units of 2^-64.
+pub(super) fn distribution(noise: NoiseDistribution) -> String {
+    match noise {
+        NoiseDistribution::Gaussian { .. } => "Gaussian".into(),
+        NoiseDistribution::TUniform { bound_log } => format!("TUniform(2^{bound_log})"),
+    }
+}
+
+fn security(dimension: usize, noise: NoiseDistribution) -> Option<SecurityReport> {
+    let security::Level { bits, dimension, log2_std } = security::level(dimension, noise)?;
+    Some(SecurityReport { bits, dimension, log2_std })
+}
+
+/// Of the small key.
+pub(super) fn lwe_security(parameters: &Parameters) -> Option<SecurityReport> {
+    security(parameters.lwe_dimension().get(), parameters.lwe_noise())
+}
+
+/// Of the GLWE key.
+pub(super) fn glwe_security(parameters: &Parameters) -> Option<SecurityReport> {
+    security(parameters.glwe_shape().extracted_lwe_dimension().get(), parameters.glwe_noise())
+}
