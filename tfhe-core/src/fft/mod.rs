@@ -5,7 +5,7 @@
 //! X^(N/2) = i (the others are their conjugates): fold the upper half onto the imaginary axis,
 //! z_j = p_j + i·p_{j+N/2} for 0 ≤ j < N/2, and evaluate Σ z_j·x^j at the roots of x^(N/2) = i. Products of polynomials
 //! modulo X^N + 1 are products value by value. With ω = exp(iπ/N) that is a complex Fourier transform of z_j·ω^j (the
-//! *twist*); the backends of our own need none ([`vector`]).
+//! *twist*); the backends of our own need none (`vector.rs`).
 //! (Bernstein, "Multidigit multiplication for mathematicians", 2001, section 4; Klemsa, ePrint 2021/480, has the error
 //! analysis of this transform for TFHE.)
 //!
@@ -22,6 +22,7 @@
 mod butterfly;
 mod coefficients;
 mod portable;
+mod product;
 #[cfg(test)]
 mod tests;
 mod vector;
@@ -30,7 +31,8 @@ use std::sync::Arc;
 
 use coefficients::{AddIntegers, AddTorus, SingleDigits};
 pub use portable::PortableScratch as FftScratch;
-use vector::{Finish, MergeTails, MultiplyAccumulate, MultiplyRows, SplitTails, Start};
+use product::MultiplyRows;
+use vector::{Finish, MergeTails, MultiplyAccumulate, SplitTails, Start};
 
 use crate::buffer::AlignedBuffer;
 use crate::decomposition::nearest_quotient;
@@ -202,7 +204,7 @@ impl NegacyclicFft {
         match &self.plan {
             Plan::Portable(_) => polynomials,
             Plan::Vector(instructions, _) => {
-                vector::order_rows(&polynomials, outputs, self.polynomial_size.get(), instructions.lanes())
+                product::order_rows(&polynomials, outputs, self.polynomial_size.get(), instructions.lanes())
             }
         }
     }

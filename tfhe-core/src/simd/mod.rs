@@ -1,11 +1,11 @@
 //! Vector instructions, chosen when the program runs.
 //!
-//! One binary serves every CPU: each kernel is written once over the trait [`Simd`] and compiled once for each
+//! One binary serves every CPU: each kernel is written once over the trait `Simd` and compiled once for each
 //! instruction set, and the one to run is chosen from what the CPU has ([`Backend::selected`]), never by timing, so that
 //! the same program on the same kind of CPU computes the same bits.
 //!
-//! The types [`Avx2`] and [`Avx512`] are proofs: their constructors return a value only on a CPU that has the
-//! instructions, and the operations of [`Simd`] take one. This is what makes those operations safe to call.
+//! The types `Avx2` and `Avx512` are proofs: their constructors return a value only on a CPU that has the
+//! instructions, and the operations of `Simd` take one. This is what makes those operations safe to call.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
