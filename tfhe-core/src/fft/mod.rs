@@ -104,7 +104,7 @@ impl NegacyclicFft {
         }
     }
 
-    /// Transforms a polynomial of small integers: `input` [N] to `output` [N]. O(N log N).
+    /// Transforms a polynomial of small integers: `input` to `output`, both of N. O(N log N).
     ///
     /// # Panics
     /// This and the functions below panic if a length is not N.
