@@ -7,7 +7,7 @@
 //!
 //! # Modulus switch with mean compensation
 //! Rounding the mask leaves errors δ_i; they add Σ δ_i·s_i to the phase, whose mean over the secret, Σ δ_i/2, is known
-//! and is taken off the body. What remains has half the variance (Bernard, Joye, Smart, Walter, ePrint 2025/809).
+//! and is taken off the body. What remains has half the variance (de Ruijter, D'Anvers, Verbauwhede, ePrint 2025/809).
 
 use rayon::prelude::*;
 
@@ -138,18 +138,20 @@ impl BootstrappingKey {
         let scratch = &mut GadgetScratch::new(&self.fft, self.gadget(), self.shape.dimension.get() + 1);
         let mut difference = GlweCiphertext::zero(self.shape);
         for (i, bit) in self.bits.iter().enumerate() {
-            for (accumulator, rotation) in accumulators.iter_mut().zip(&rotations) {
-                self.cmux(bit, rotation.mask[i], accumulator, &mut difference, scratch);
+            for (c, (accumulator, rotation)) in accumulators.iter_mut().zip(&rotations).enumerate() {
+                // The first product of a block fetches the next bit's key, which the whole block will use.
+                let next = self.bits.get(i + 1).filter(|_| c == 0);
+                self.cmux((bit, next), rotation.mask[i], accumulator, &mut difference, scratch);
             }
         }
         accumulators
     }
 
-    /// accumulator += GGSW(s) ⊡ (X^exponent·accumulator − accumulator): a rotation by `exponent` if s = 1
+    /// `accumulator += GGSW(s) ⊡ (X^exponent·accumulator − accumulator)`: a rotation by `exponent` if s = 1
     /// (Chillotti et al., J. Cryptology 2020, section 3.4).
     fn cmux(
         &self,
-        bit: &FourierRows,
+        (bit, next): (&FourierRows, Option<&FourierRows>),
         exponent: usize,
         accumulator: &mut GlweCiphertext,
         difference: &mut GlweCiphertext,
@@ -162,7 +164,7 @@ impl BootstrappingKey {
         for (input, output) in accumulator.data().chunks_exact(n).zip(difference.data_mut().chunks_exact_mut(n)) {
             polynomial::rotate_subtract(input, exponent, output);
         }
-        bit.add_product(&self.fft, difference.data(), accumulator.data_mut(), scratch);
+        bit.add_product_before(next, &self.fft, difference.data(), accumulator.data_mut(), scratch);
     }
 
     /// Programmable bootstrapping: blind rotation, then extraction of the constant coefficient as an LWE ciphertext of

@@ -1,8 +1,9 @@
 //! Exact products of torus polynomials with polynomials of small integers, by f64 transforms.
 //!
 //! A torus polynomial is taken as two polynomials of signed 32-bit halves; its product with integers of absolute value
-//! at most b has coefficients below 2^31·b·N, far enough below 2^53 for the transform's error to stay under 1/2 when
-//! b·N ≤ 2^17 or so (the error is about 2^-53·0.6·sqrt(3·log2 N) of the root mean square, see [`crate::fft`]). Used where the
+//! at most b has coefficients whose root mean square is at most 2^31/√3·b·√N. The transforms' error is about
+//! 2^-53·0.6·sqrt(3·log2 N) times that (see [`crate::fft`]), eight standard deviations below 1/2 as long as b·√N ≤ 2^16: weights
+//! of 10 bits with N = 4096. Used where the
 //! f64 rounding error of 2^-53 relative would be far above the ciphertexts' noise of 2^-62: key generation, encryption,
 //! decryption, products with plaintext weights.
 

@@ -1,4 +1,37 @@
 //! TFHE from scratch: LWE, GLWE and GGSW over the 64-bit torus, and programmable bootstrapping.
+//!
+//! A message m is put on the torus T = R/Z as the angle m/2^(p+1) and encrypted with a little noise. Additions add angles and noise; a
+//! *programmable bootstrapping* reads a table at the angle, under encryption, and leaves fresh noise. With these two any function of
+//! small integers is computed without ever decrypting. What the noise is after each operation, and with what probability a table is
+//! read wrongly, is computed in [`noise`]; how hard it is to break a parameter set, in [`security`].
+//!
+//! Modules, from the ground up: [`torus`], [`params`], [`noise`], [`sets`] and [`random`]; [`polynomial`], [`decomposition`], [`fft`] and
+//! [`gadget`] (the arithmetic); [`lwe`], [`glwe`], [`ggsw`] (keys and ciphertexts); [`keyswitch`], [`automorphism`], [`product`],
+//! [`bootstrap`] and [`wide`] (operations); [`keys`] (who has what).
+//!
+//! # Example
+//! The toy set, insecure and instant: a client encrypts 2, a server looks it up in a table.
+//! ```
+//! use tfhe_core::{bootstrap, keys::ClientKeys, random::{Domain, SecretSeed}, sets, torus};
+//!
+//! let parameters = sets::TOY.compile()?;
+//! let client = ClientKeys::generate(&parameters, &SecretSeed::from_number(1));
+//! let server = client.evaluation_keys(&[0], false).prepare();
+//!
+//! // Four values on half the torus: m is the angle m/8, plus half a slot.
+//! let key = client.glwe_key().extracted_lwe_key();
+//! let masks = &mut client.seed().generator(Domain::Mask, 1000);
+//! let noises = &mut client.seed().generator(Domain::Noise, 1000);
+//! let two = key.encrypt((2 << 61) + bootstrap::half_slot(2), parameters.glwe_noise(), masks, noises);
+//!
+//! let squares_modulo_4: Vec<u64> = [0, 1, 0, 1].map(|square: u64| square << 61).to_vec();
+//! let table = bootstrap::table_accumulator(parameters.glwe_shape(), &squares_modulo_4);
+//! let small = server.keyswitch().switch(&[two]);
+//! let result = &server.bootstrapping_key(0).bootstrap(&small, &[&table])[0];
+//!
+//! assert_eq!(torus::switch_modulus(key.phase(result), 3) % 8, 0);
+//! # Ok::<(), tfhe_core::params::ParameterError>(())
+//! ```
 #![deny(unsafe_code)]
 
 pub mod automorphism;
@@ -20,11 +53,12 @@ pub mod polynomial;
 pub mod product;
 pub mod random;
 // Vector instructions are the one place for unsafe code.
+pub mod security;
+pub mod sets;
 #[allow(unsafe_code)]
 pub mod simd;
 #[cfg(test)]
 pub(crate) mod testing;
-pub mod sets;
-pub mod security;
 pub mod torus;
+pub mod variance;
 pub mod wide;

@@ -4,65 +4,9 @@
 //! (ePrint 2021/729, appendices), re-derived for digits of mean zero in [−β/2, β/2]: such a digit has variance
 //! (β² + 2)/12, since both ±β/2 occur half as often as the others.
 
+pub use crate::variance::Variance;
+
 use crate::params::{Gadget, GlweShape, LweDimension, PolynomialSize, Precision};
-
-/// A variance, as a fraction of the torus squared.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Default)]
-pub struct Variance(f64);
-
-impl Variance {
-    /// No noise.
-    pub const ZERO: Self = Self(0.0);
-
-    /// From a fraction of the torus squared.
-    pub fn new(variance: f64) -> Self {
-        Self(variance)
-    }
-
-    /// From log2 of a standard deviation.
-    pub fn from_log2_std(log2_std: f64) -> Self {
-        Self(2f64.powf(2.0 * log2_std))
-    }
-
-    /// As a fraction of the torus squared.
-    pub fn get(self) -> f64 {
-        self.0
-    }
-
-    /// log2 of the standard deviation.
-    pub fn log2_std(self) -> f64 {
-        0.5 * self.0.log2()
-    }
-
-    /// The standard deviation, as a fraction of the torus.
-    pub fn std(self) -> f64 {
-        self.0.sqrt()
-    }
-
-    /// Of the noise times `factor`.
-    pub fn scaled(self, factor: f64) -> Self {
-        Self(self.0 * factor * factor)
-    }
-
-    /// Of the sum of `count` independent noises.
-    pub fn repeated(self, count: f64) -> Self {
-        Self(self.0 * count)
-    }
-}
-
-impl std::ops::Add for Variance {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self(self.0 + other.0)
-    }
-}
-
-impl std::iter::Sum for Variance {
-    fn sum<I: Iterator<Item = Self>>(iter: I) -> Self {
-        iter.fold(Self::ZERO, std::ops::Add::add)
-    }
-}
 
 /// Variance of the rounding to the gadget, as a fraction of the torus: β^(−2ℓ)/12.
 fn rounding(gadget: Gadget) -> f64 {
@@ -84,14 +28,14 @@ fn gadget_noise(gadget: Gadget, rows: usize, n: usize, key: Variance) -> Varianc
 /// A rounding error meets a key bit that is 1 half of the time: β^(−2ℓ)/12 · 1/2.
 pub fn lwe_keyswitch(gadget: Gadget, input: LweDimension, key: Variance) -> Variance {
     let n = input.get() as f64;
-    key.repeated(n * gadget.levels() as f64 * digit(gadget)) + Variance(n * rounding(gadget) / 2.0)
+    key.repeated(n * gadget.levels() as f64 * digit(gadget)) + Variance::new(n * rounding(gadget) / 2.0)
 }
 
 /// Variance added by a GLWE key switch (an automorphism): k·ℓ·N·(β²+2)/12·σ² + kN·β^(−2ℓ)/24, and the transform's error.
 pub fn glwe_keyswitch(gadget: Gadget, shape: GlweShape, key: Variance) -> Variance {
     let (k, n) = (shape.dimension.get(), shape.polynomial_size.get());
     gadget_noise(gadget, k * gadget.levels(), n, key)
-        + Variance((k * n) as f64 * rounding(gadget) / 2.0)
+        + Variance::new((k * n) as f64 * rounding(gadget) / 2.0)
         + fft_error(gadget, shape, k)
 }
 
@@ -100,7 +44,7 @@ pub fn glwe_keyswitch(gadget: Gadget, shape: GlweShape, key: Variance) -> Varian
 pub fn external_product(gadget: Gadget, shape: GlweShape, key: Variance) -> Variance {
     let (k, n) = (shape.dimension.get(), shape.polynomial_size.get());
     gadget_noise(gadget, (k + 1) * gadget.levels(), n, key)
-        + Variance((1.0 + (k * n) as f64 / 2.0) * rounding(gadget))
+        + Variance::new((1.0 + (k * n) as f64 / 2.0) * rounding(gadget))
         + fft_error(gadget, shape, k + 1)
 }
 
@@ -111,7 +55,7 @@ pub fn external_product(gadget: Gadget, shape: GlweShape, key: Variance) -> Vari
 pub fn blind_rotation(gadget: Gadget, shape: GlweShape, lwe: LweDimension, key: Variance) -> Variance {
     let (k, n) = (shape.dimension.get(), shape.polynomial_size.get());
     let one = gadget_noise(gadget, (k + 1) * gadget.levels(), n, key)
-        + Variance((1.0 + (k * n) as f64 / 2.0) * rounding(gadget) / 2.0)
+        + Variance::new((1.0 + (k * n) as f64 / 2.0) * rounding(gadget) / 2.0)
         + fft_error(gadget, shape, k + 1);
     one.repeated(lwe.get() as f64)
 }
@@ -128,7 +72,7 @@ pub fn fft_error(gadget: Gadget, shape: GlweShape, inputs: usize) -> Variance {
     let (k, n) = (shape.dimension.get() as f64, shape.polynomial_size.get() as f64);
     let product = inputs as f64 * gadget.levels() as f64 * n * digit(gadget) / 12.0;
     let relative = 3.0 * (2f64.powi(-53) * 0.6).powi(2) * (n / 2.0).log2();
-    Variance(product * relative * (1.0 + k * n / 2.0))
+    Variance::new(product * relative * (1.0 + k * n / 2.0))
 }
 
 /// log2 of the ratio of the rounding threshold 1/2 to the f64 error's standard deviation in a split gadget product of
@@ -137,7 +81,7 @@ pub fn split_margin_log2(gadget: Gadget, polynomial_size: PolynomialSize, inputs
     let n = polynomial_size.get() as f64;
     let product = inputs as f64 * gadget.levels() as f64 * n * digit(gadget) * 2f64.powi(64) / 12.0;
     let relative = 3.0 * (2f64.powi(-53) * 0.6).powi(2) * (n / 2.0).log2();
-    -1.0 - Variance(product * relative).log2_std()
+    -1.0 - Variance::new(product * relative).log2_std()
 }
 
 /// Whether split gadget products of `inputs` polynomials are exact: eight standard deviations to the threshold.
@@ -145,12 +89,12 @@ pub fn split_is_exact(gadget: Gadget, polynomial_size: PolynomialSize, inputs: u
     split_margin_log2(gadget, polynomial_size, inputs) >= 3.0
 }
 
-/// Variance of the modulus switch to 2N with mean compensation, in the phase: (n/48 + 1/6)/(2N)², where the body's own
-/// rounding and that of the compensation count 1/12 each at most.
+/// Variance of the modulus switch to 2N with mean compensation, in the phase: (n/48 + 1/12)/(2N)²; the body's own
+/// rounding counts 1/12.
 pub fn modulus_switch(lwe: LweDimension, polynomial_size: PolynomialSize) -> Variance {
     let unit = 2.0 * polynomial_size.get() as f64;
     // δ_i·(s_i − 1/2) has variance 1/12·1/4.
-    Variance((lwe.get() as f64 / 48.0 + 1.0 / 12.0) / (unit * unit))
+    Variance::new((lwe.get() as f64 / 48.0 + 1.0 / 12.0) / (unit * unit))
 }
 
 /// Variance at the kept coefficients after a trace of `steps` automorphisms, each adding `one`: (4^steps − 1)/3.
@@ -175,7 +119,7 @@ pub fn tensor_product(shape: GlweShape, log_t: u32, factors: [(Variance, usize);
 pub fn relinearization(gadget: Gadget, shape: GlweShape, key: Variance) -> Variance {
     let n = shape.polynomial_size.get();
     gadget_noise(gadget, gadget.levels(), n, key)
-        + Variance((n as f64).powi(3) / 48.0 * rounding(gadget))
+        + Variance::new((n as f64).powi(3) / 48.0 * rounding(gadget))
         + fft_error(gadget, shape, 1)
 }
 
@@ -183,7 +127,7 @@ pub fn relinearization(gadget: Gadget, shape: GlweShape, key: Variance) -> Varia
 ///
 /// Uses the continued fraction of erfc for large arguments, so it does not underflow.
 pub fn log2_tail_probability(variance: Variance, threshold: f64) -> f64 {
-    if variance.0 <= 0.0 {
+    if variance.get() <= 0.0 {
         return f64::NEG_INFINITY;
     }
     let x = threshold / (variance.std() * std::f64::consts::SQRT_2);
@@ -218,8 +162,8 @@ pub(crate) mod tests {
 
     /// Asserts that the errors' mean square is the predicted variance within a relative tolerance, from both sides.
     pub(crate) fn assert_variance(what: &str, errors: &[f64], predicted: Variance, tolerance: f64) {
-        let measured = Variance(errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64);
-        let ratio = measured.0 / predicted.0;
+        let measured = Variance::new(errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64);
+        let ratio = measured.get() / predicted.get();
         println!(
             "{what}: log2 σ measured {:.3}, predicted {:.3} ({} samples)",
             measured.log2_std(),

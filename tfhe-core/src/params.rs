@@ -3,7 +3,7 @@
 //! A set is written down as a [`ParametersLiteral`] and becomes usable as [`Parameters`], whose fields are read-only
 //! and known to be consistent. Letters are those of the literature: n, k, N, (β, ℓ), σ.
 
-use crate::noise::Variance;
+use crate::variance::Variance;
 
 /// Why a parameter was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -141,7 +141,7 @@ pub enum Precision {
     /// ([`crate::noise::fft_error`]).
     Single,
     /// The key as two signed 32-bit halves: every sum is an integer that f64 holds exactly, at the cost of twice the
-    /// key and twice the inverse transforms. Needs β ≤ 2^12 or so: see [`crate::noise::split_is_exact`].
+    /// key and twice the inverse transforms. Needs β ≤ 2^11 for N = 4096: see [`crate::noise::split_is_exact`].
     Split,
 }
 

@@ -52,6 +52,11 @@ pub struct BackendProduct<'a, C> {
     pub log_t: u32,
 }
 
+/// Whether row `row` needs any of the `count` columns from `first` on.
+pub fn needs(needed: &Matrix<bool>, row: usize, first: usize, count: usize) -> bool {
+    needed.row(row)[first..needed.cols().min(first + count)].contains(&true)
+}
+
 /// The primitive operations on torus elements, encrypted, simulated, or merely counted.
 ///
 /// A ciphertext stands for a torus element with noise (a *phase*), of LWE dimension kN. Bootstrappings of gadget `gadget`

@@ -11,7 +11,7 @@ use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::product::Factor;
 use tfhe_core::wide::WideTable;
 
-use super::backend::{Backend, BackendProduct, NarrowTable, WideLookup};
+use super::backend::{Backend, BackendProduct, NarrowTable, WideLookup, needs};
 use super::plan::columns_per_ciphertext;
 
 /// The head's input as the client sends it: per token ⌈E/N⌉ ciphertexts, of which number c holds x_{cN+j} at X^j.
@@ -196,7 +196,7 @@ impl Backend for Encrypted<'_> {
             .into_par_iter()
             .map(|index| {
                 let (i, group) = (index / groups.len(), index % groups.len());
-                if (0..columns).all(|j| !is_needed(needed, i, group * columns + j)) {
+                if !needs(needed, i, group * columns, columns) {
                     return Vec::new();
                 }
                 let product = relinearization.multiply(&rows[i], &groups[group], shape, log_t);
@@ -208,10 +208,6 @@ impl Backend for Encrypted<'_> {
             needed[(i, j)].then(|| entries[j % columns].clone())
         })
     }
-}
-
-fn is_needed(needed: &Matrix<bool>, row: usize, column: usize) -> bool {
-    column < needed.cols() && needed[(row, column)]
 }
 
 /// Packs the entries of a matrix, row by row, into as few ciphertexts as hold them: entry i of a ciphertext with H places (H the

@@ -4,7 +4,7 @@ use nn::engine::{FactorUse, LookupTable, Product};
 use nn::matrix::Matrix;
 use tfhe_core::noise::Variance;
 
-use super::backend::{Backend, BackendProduct};
+use super::backend::{Backend, BackendProduct, needs};
 use super::lookup::Output;
 use super::plan::columns_per_ciphertext;
 use super::{EngineError, HomomorphicEngine, Integer};
@@ -29,7 +29,10 @@ impl<B: Backend> HomomorphicEngine<'_, B> {
             log_t: bits + 1,
         });
         let columns = columns_per_ciphertext(right.rows()).min(right.cols());
-        self.step(step).tensor_products += left.rows() * right.cols().div_ceil(columns);
+        let multiplied = |i: usize| {
+            (0..right.cols()).step_by(columns).filter(move |&j| needs(product.needed, i, j, columns)).count()
+        };
+        self.step(step).tensor_products += (0..left.rows()).map(multiplied).sum::<usize>();
         self.advance(product.needed.iter().filter(|&&needed| needed).count())?;
         let largest = |variances: &mut dyn Iterator<Item = Variance>| {
             variances.fold(Variance::ZERO, |a, b| if a > b { a } else { b })

@@ -10,7 +10,7 @@ use tfhe_core::torus;
 use tfhe_core::wide::{self, WideTable};
 
 use super::backend::{Backend, BackendProduct, NarrowTable, WideLookup};
-use super::plan::Predictor;
+use super::plan::{Predictor, columns_per_ciphertext};
 
 /// Computes on phases.
 pub struct Simulated {
@@ -97,7 +97,8 @@ impl Backend for Simulated {
             let (sum, count) = phases.fold((0.0, 0), |(sum, count), phase| (sum + noise(phase).powi(2), count + 1));
             (Variance::new(sum / count.max(1) as f64), count)
         };
-        let right_noise = mean_square(&mut right.iter());
+        let columns = columns_per_ciphertext(right.rows()).min(right.cols());
+        let right_noise = (mean_square(&mut right.iter()).0, right.rows() * columns);
         Matrix::from_fn(left.rows(), right.cols(), |i, j| {
             needed[(i, j)].then(|| {
                 let left_noise = mean_square(&mut left.row(i).iter().flatten());

@@ -1,0 +1,59 @@
+//! Variances of noise.
+
+/// A variance, as a fraction of the torus squared.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Default)]
+pub struct Variance(f64);
+
+impl Variance {
+    /// No noise.
+    pub const ZERO: Self = Self(0.0);
+
+    /// From a fraction of the torus squared.
+    pub fn new(variance: f64) -> Self {
+        Self(variance)
+    }
+
+    /// From log2 of a standard deviation.
+    pub fn from_log2_std(log2_std: f64) -> Self {
+        Self(2f64.powf(2.0 * log2_std))
+    }
+
+    /// As a fraction of the torus squared.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+
+    /// log2 of the standard deviation.
+    pub fn log2_std(self) -> f64 {
+        0.5 * self.0.log2()
+    }
+
+    /// The standard deviation, as a fraction of the torus.
+    pub fn std(self) -> f64 {
+        self.0.sqrt()
+    }
+
+    /// Of the noise times `factor`.
+    pub fn scaled(self, factor: f64) -> Self {
+        Self(self.0 * factor * factor)
+    }
+
+    /// Of the sum of `count` independent noises.
+    pub fn repeated(self, count: f64) -> Self {
+        Self(self.0 * count)
+    }
+}
+
+impl std::ops::Add for Variance {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+}
+
+impl std::iter::Sum for Variance {
+    fn sum<I: Iterator<Item = Self>>(iter: I) -> Self {
+        iter.fold(Self::ZERO, std::ops::Add::add)
+    }
+}
