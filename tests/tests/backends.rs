@@ -11,7 +11,7 @@ use tfhe_core::torus;
 fn bootstrapping_reads_and_has_the_predicted_noise() {
     let mut parties = Parties::new(MESSAGE_2_CARRY_2, &[0], false);
     let parameters = parties.client.parameters().clone();
-    let values: Vec<u64> = (0..16_u64).map(|m| (m * 5 + 3) % 16 << 59).collect();
+    let values: Vec<u64> = (0..16_u64).map(|m| ((m * 5 + 3) % 16) << 59).collect();
     let accumulator = table_accumulator(parameters.glwe_shape(), &values);
     let inputs = parties.encrypt_indices(4, (0..64).map(|i| i % 16));
     let switched = parties.server.keyswitch().switch(&inputs);

@@ -28,7 +28,7 @@ impl FourierTorus {
         Self { halves: [AlignedBuffer::zeros(n), AlignedBuffer::zeros(n)] }
     }
 
-    /// Transforms `polynomial` [N].
+    /// Transforms `polynomial` `[N]`.
     pub fn new(fft: &NegacyclicFft, polynomial: &[u64], scratch: &mut FftScratch) -> Self {
         let (high, low): (Vec<i32>, Vec<i32>) = polynomial.iter().map(|&x| split_halves(x)).unzip();
         let mut out = Self::zero(fft);
@@ -44,7 +44,7 @@ impl FourierTorus {
         }
     }
 
-    /// Transforms back and adds to `output` [N]. Overwrites `self`.
+    /// Transforms back and adds to `output` `[N]`. Overwrites `self`.
     pub fn inverse_add(&mut self, fft: &NegacyclicFft, output: &mut [u64], scratch: &mut FftScratch) {
         fft.inverse_add_integers(&mut self.halves[0], 32, output, scratch);
         fft.inverse_add_integers(&mut self.halves[1], 0, output, scratch);
@@ -52,7 +52,7 @@ impl FourierTorus {
 }
 
 impl FourierIntegers {
-    /// Transforms `polynomial` [N].
+    /// Transforms `polynomial` `[N]`.
     pub fn new(fft: &NegacyclicFft, polynomial: &[i32], scratch: &mut FftScratch) -> Self {
         let mut out = AlignedBuffer::zeros(fft.polynomial_size().get());
         fft.forward_integers(polynomial, &mut out, scratch);

@@ -24,11 +24,11 @@ pub struct FourierRows {
 #[derive(Clone, Debug)]
 pub struct GadgetScratch {
     pub(crate) fft: FftScratch,
-    /// [level][N]
+    /// `[level][N]`
     digits: Vec<i32>,
-    /// [input polynomial][level][N]
+    /// `[input polynomial][level][N]`
     rows: AlignedBuffer,
-    /// [column][limb][N]
+    /// `[column][limb][N]`
     sums: AlignedBuffer,
 }
 
@@ -91,7 +91,7 @@ impl FourierRows {
         self.data.len() * size_of::<f64>()
     }
 
-    /// `output += Σ digits(input)·rows`: `input` [inputs·N], `output` [columns·N], torus polynomials.
+    /// `output += Σ digits(input)·rows`: `input` `[inputs·N]`, `output` `[columns·N]`, torus polynomials.
     /// O(inputs·ℓ·(N log N + columns·N)).
     ///
     /// # Panics

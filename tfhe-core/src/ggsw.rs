@@ -17,7 +17,7 @@ use crate::glwe::GlweSecretKey;
 use crate::params::{Gadget, GlweShape, NoiseDistribution};
 use crate::random::{Domain, PublicSeed, SecretSeed};
 
-/// The rows of one key: seeded masks, and bodies [inputs][ℓ][N].
+/// The rows of one key: seeded masks, and bodies `[inputs][ℓ][N]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeededRows {
     shape: GlweShape,
@@ -39,7 +39,7 @@ pub(crate) struct RowGenerator<'a> {
 }
 
 impl RowGenerator<'_> {
-    /// Encrypts the rows of the integer polynomials `messages` [inputs][N], with stream `stream` of both seeds.
+    /// Encrypts the rows of the integer polynomials `messages` `[inputs][N]`, with stream `stream` of both seeds.
     pub(crate) fn rows(&self, messages: &[Vec<u64>], stream: u64) -> SeededRows {
         let shape = self.key.shape();
         let n = shape.polynomial_size.get();

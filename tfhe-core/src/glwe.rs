@@ -1,6 +1,6 @@
 //! GLWE: secret keys, ciphertexts, encryption, sample extraction.
 //!
-//! A ciphertext of M ∈ T_q[X]/(X^N+1) under S ∈ B[X]^k is (A_1 … A_k, B) with uniform A_i and B = Σ A_i·S_i + M + E
+//! A ciphertext of M ∈ `T_q[X]/(X^N+1)` under S ∈ `B[X]^k` is (A_1 … A_k, B) with uniform A_i and B = Σ A_i·S_i + M + E
 //! (Brakerski, Gentry, Vaikuntanathan, ITCS 2012; Chillotti et al., J. Cryptology 2020, section 3).
 //! A [`SeededGlweCiphertext`] holds the seed of its masks instead of the masks: half the bytes for k = 1.
 
@@ -54,7 +54,7 @@ impl GlweSecretKey {
         LweSecretKey::from_bits(self.bits.clone())
     }
 
-    /// `output += Σ A_i·S_i`, exactly: `mask` [k·N], `output` [N].
+    /// `output += Σ A_i·S_i`, exactly: `mask` `[k·N]`, `output` `[N]`.
     fn add_inner_product(&self, fft: &NegacyclicFft, mask: &[u64], output: &mut [u64], scratch: &mut FftScratch) {
         let mut sum = FourierTorus::zero(fft);
         for (a, s) in mask.chunks_exact(self.shape.polynomial_size.get()).zip(&self.fourier) {
@@ -63,7 +63,7 @@ impl GlweSecretKey {
         sum.inverse_add(fft, output, scratch);
     }
 
-    /// Turns `body`, holding a plaintext [N], into the body of its encryption under the given mask [k·N].
+    /// Turns `body`, holding a plaintext `[N]`, into the body of its encryption under the given mask `[k·N]`.
     pub(crate) fn encrypt_body(
         &self,
         fft: &NegacyclicFft,
@@ -77,7 +77,7 @@ impl GlweSecretKey {
         self.add_inner_product(fft, mask, body, scratch);
     }
 
-    /// Encrypts `plaintext` [N], with masks from stream `index` of `mask_seed` and noise from stream `index` of `noise_seed`.
+    /// Encrypts `plaintext` `[N]`, with masks from stream `index` of `mask_seed` and noise from stream `index` of `noise_seed`.
     /// An index must not be used twice with the same seeds. O(N log N).
     pub fn encrypt(
         &self,
@@ -162,7 +162,7 @@ impl GlweCiphertext {
         Self { shape, data: vec![0; shape.ciphertext_len()] }
     }
 
-    /// The noiseless, unencrypted ciphertext of `plaintext` [N].
+    /// The noiseless, unencrypted ciphertext of `plaintext` `[N]`.
     pub fn trivial(shape: GlweShape, plaintext: &[u64]) -> Self {
         let mut out = Self::zero(shape);
         out.body_mut().copy_from_slice(plaintext);
@@ -188,7 +188,7 @@ impl GlweCiphertext {
         self.shape
     }
 
-    /// All k+1 polynomials, [(k+1)·N].
+    /// All k+1 polynomials, `[(k+1)·N]`.
     pub fn data(&self) -> &[u64] {
         &self.data
     }
@@ -198,12 +198,12 @@ impl GlweCiphertext {
         &mut self.data
     }
 
-    /// The mask polynomials, [k·N].
+    /// The mask polynomials, `[k·N]`.
     pub fn mask(&self) -> &[u64] {
         &self.data[..self.data.len() - self.shape.polynomial_size.get()]
     }
 
-    /// The body, [N].
+    /// The body, `[N]`.
     pub fn body(&self) -> &[u64] {
         &self.data[self.data.len() - self.shape.polynomial_size.get()..]
     }

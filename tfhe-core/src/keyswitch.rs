@@ -24,7 +24,7 @@ pub struct SeededLweKeyswitchKey {
     output: LweDimension,
     gadget: Gadget,
     seed: PublicSeed,
-    /// [n'][ℓ]
+    /// `[n'][ℓ]`
     bodies: Vec<u64>,
 }
 
@@ -84,7 +84,7 @@ pub struct LweKeyswitchKey {
     input: LweDimension,
     output: LweDimension,
     gadget: Gadget,
-    /// [n'][ℓ][n+1]
+    /// `[n'][ℓ][n+1]`
     rows: Vec<u64>,
 }
 
@@ -140,7 +140,7 @@ impl std::fmt::Debug for LweKeyswitchKey {
 pub struct PackingKeyswitchKey {
     shape: GlweShape,
     gadget: Gadget,
-    /// [n][ℓ][(k+1)·N]
+    /// `[n][ℓ][(k+1)·N]`
     rows: Vec<GlweCiphertext>,
 }
 

@@ -1,4 +1,4 @@
-//! Polynomials of Z_q[X]/(X^N + 1): slices of N coefficients, lowest degree first.
+//! Polynomials of `Z_q[X]/(X^N + 1)`: slices of N coefficients, lowest degree first.
 
 /// `output = X^exponent · input`, the exponent taken modulo 2N. O(N).
 pub fn rotate(input: &[u64], exponent: usize, output: &mut [u64]) {

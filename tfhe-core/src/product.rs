@@ -69,7 +69,7 @@ pub struct RelinearizationKey {
     rows: FourierRows,
 }
 
-/// A GLWE ciphertext prepared to be a factor: [polynomial A, B][limb][N] in the Fourier domain.
+/// A GLWE ciphertext prepared to be a factor: `[polynomial A, B][limb][N]` in the Fourier domain.
 #[derive(Clone, Debug)]
 pub struct Factor {
     limbs: Vec<AlignedBuffer>,
