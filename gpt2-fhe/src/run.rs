@@ -11,7 +11,7 @@ use tfhe_core::keys::SeededEvaluationKeys;
 use tfhe_core::noise;
 use tfhe_core::params::Parameters;
 use tfhe_core::random::SecretSeed;
-use tfhe_core::{security, sets};
+use tfhe_core::{security, sets, wide};
 
 use crate::client::{Client, nearest_integer};
 use crate::engine::counted::Counted;
@@ -48,17 +48,15 @@ pub enum RunError {
         /// log2 of the best set's failure probability.
         best: f64,
     },
-    /// Factors of so many bits cannot be multiplied.
+    /// The squares of [`Multiply::Lut`] have too wide a table.
     #[error(
-        "with --multiply {name} a head has at most {limit} bits, and this one has {bits}: use fewer bits, or --mode clear",
-        name = .multiply.name(),
-        limit = .multiply.max_bits()
+        "--multiply lut needs tables of {bits} bits here, and {limit} are possible: use --multiply product, or fewer bits"
     )]
     TooWide {
-        /// The head's bits.
+        /// Bits of the table.
         bits: u32,
-        /// How its factors are multiplied.
-        multiply: Multiply,
+        /// Bits that a table can have.
+        limit: u32,
     },
     /// A row of a matrix does not fit one ciphertext.
     #[error("a row of {length} entries does not fit a ciphertext of {size} coefficients: use fewer tokens")]
@@ -95,9 +93,9 @@ impl CircuitPlan {
     /// # Errors
     /// [`RunError::TooWide`], [`RunError::TooLong`], [`RunError::Unreliable`].
     pub fn new(head: &QuantizedHead, tokens: usize, multiply: Multiply) -> Result<Self, RunError> {
-        let bits = head.program().input_bits();
-        if bits > multiply.max_bits() {
-            return Err(RunError::TooWide { bits, multiply });
+        let widest = head.program().factors().iter().map(|(_, factor)| factor.operand_bits).max();
+        if let Some(bits) = widest.filter(|&bits| multiply == Multiply::Lut && bits > wide::MAX_BITS) {
+            return Err(RunError::TooWide { bits, limit: wide::MAX_BITS });
         }
         let mut best = f64::INFINITY;
         for literal in [sets::HEAD_EXACT, sets::HEAD_EXACT_WIDE] {
@@ -108,7 +106,8 @@ impl CircuitPlan {
             }
             best = best.min(plan.log2_failure_probability);
         }
-        Err(RunError::Unreliable { best })
+        // The union bound of a hopeless plan is above 1.
+        Err(RunError::Unreliable { best: best.min(0.0) })
     }
 
     fn with_parameters(

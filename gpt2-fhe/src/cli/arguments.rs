@@ -52,7 +52,7 @@ pub(super) struct Selection {
     /// How the head becomes operations on ciphertexts
     #[arg(long, value_enum, default_value_t = Circuit::Exact)]
     pub(super) circuit: Circuit,
-    /// Bits of inputs, weights and activations, from 2 to 11; encrypted, up to 8 or so
+    /// Bits of inputs, weights and activations, from 2 to 11; encrypted, about 6 at most
     #[arg(long, default_value_t = 4)]
     pub(super) bits: u32,
     /// Bits that lookup tables are indexed with, from 6 to 10; lower bits are rounded away
@@ -75,8 +75,8 @@ pub(super) struct Execution {
     /// Where the head is computed
     #[arg(long, value_enum, default_value_t = Mode::Execute)]
     pub(super) mode: Mode,
-    /// Number that all keys and all randomness come from, to reproduce a run; who knows it can decrypt everything [default:
-    /// fresh randomness of the operating system]
+    /// Number that all keys and all randomness come from, only to reproduce a run: who knows it can decrypt everything
+    /// [default: fresh randomness of the operating system]
     #[arg(long)]
     seed: Option<u64>,
     /// Number of threads, from 1 to 256 [default: one for each CPU]
@@ -112,8 +112,8 @@ pub(super) struct DemoArguments {
     /// Text to continue
     #[arg(long, default_value = "Good night, good")]
     pub(super) prompt: String,
-    /// Hugging Face folder of a GPT-2: config.json, model.safetensors, tokenizer.json or vocab.json and merges.txt [default:
-    /// the model inside the program, trained on Shakespeare]
+    /// Hugging Face folder of a GPT-2: config.json, model.safetensors, tokenizer.json or vocab.json and merges.txt
+    /// [default: the model inside this program, trained on Shakespeare]
     #[arg(long, value_name = "DIR")]
     pub(super) model: Option<PathBuf>,
     /// Number of tokens to continue by; each runs the encrypted head once more
@@ -122,8 +122,8 @@ pub(super) struct DemoArguments {
     /// How the head becomes operations on ciphertexts
     #[arg(long, value_enum, default_value_t = Circuit::Exact)]
     pub(super) circuit: Circuit,
-    /// Bits of inputs, weights and activations, from 2 to 11; encrypted, up to 8 or so
-    #[arg(long, default_value_t = 6)]
+    /// Bits of inputs, weights and activations, from 2 to 11; encrypted, about 6 at most
+    #[arg(long, default_value_t = 4)]
     pub(super) bits: u32,
     /// How encrypted integers are multiplied with each other
     #[arg(long, value_enum, default_value_t = Multiply::Product)]

@@ -14,6 +14,13 @@ use super::output::print;
 use super::report::ParametersReport;
 use super::text::{count, table};
 
+/// What the columns of the table mean.
+const LEGEND: &str = "  \
+  bits: of a table's inputs; rounded: low bits of them that are cut off before the table is read
+  read, result: the largest noise of a value when a table reads it, and of what the step gives,
+                as log2 of its standard deviation in units of the torus
+  failure: log2 of the chance that a lookup of the step fails; the total includes decryption";
+
 /// Plans the head that the arguments select, and prints the plan.
 ///
 /// # Errors
@@ -151,13 +158,7 @@ impl<'a> Report<'a> {
         lines.extend(describe::parameters(&plan.parameters));
         lines.extend(describe::work(plan));
         lines.push(format!("\n{}", self.step_table()));
-        lines.push(String::new());
-        lines.push(
-            "  bits: the inputs of a table; rounded: low bits of them that are cut off before the table is read."
-                .into(),
-        );
-        lines.push("  read, result: noise of an encrypted value when a table reads it, and of what the step gives (at most), as log2".into());
-        lines.push("  of its standard deviation in units of the torus. failure: log2 of the chance that a lookup of the step fails.".into());
+        lines.push(format!("\n{LEGEND}"));
         lines.join("\n")
     }
 

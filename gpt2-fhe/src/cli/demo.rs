@@ -53,8 +53,8 @@ fn encode_prompt(arguments: &DemoArguments, model: &LanguageModel) -> anyhow::Re
     // The last token that is predicted is not an input any more.
     if length.saturating_add(more - 1) > positions {
         bail!(
-            "the prompt has {}, to be continued by {more}, and the model has {positions} positions; shorten --prompt or ask \
-             for fewer --tokens",
+            "the prompt has {}, to be continued by {more}, and the model has {positions} positions; shorten --prompt or \
+             ask for fewer --tokens",
             plural(length, "token")
         );
     }
@@ -121,7 +121,7 @@ impl Demo<'_> {
             let hidden = self.model.gpt2.attention_input(&self.tokens, LAYER)?;
             let outcome = self.runner.run(self.head, &hidden)?;
             self.wrong += outcome.mismatches();
-            let told = if number == 0 { self.steps(&hidden, &outcome)? } else { self.summary(&outcome) };
+            let told = if number == 0 { self.steps(&hidden, &outcome) } else { self.summary(&outcome) };
             print(&format!("\n{told}"))?;
             self.continue_with(&outcome.output)?;
         }
@@ -164,51 +164,45 @@ impl Demo<'_> {
     }
 
     /// What client and server do, one after the other.
-    fn steps(&self, hidden: &Matrix<f32>, outcome: &Outcome) -> anyhow::Result<String> {
+    fn steps(&self, hidden: &Matrix<f32>, outcome: &Outcome) -> String {
         let (tokens, size, head_size) = (hidden.rows(), hidden.cols(), self.head.program().head_size());
         let (times, sent) = (&outcome.seconds, &outcome.bytes);
-        let prepare =
-            format!("client  looks up embeddings and applies LayerNorm 1 in the clear: {tokens} × {size} values");
-        let mut steps = vec![prepare];
+        let embedded = format!("looks up embeddings and applies LayerNorm 1 in the clear: {tokens} × {size} values");
+        let mut steps = vec![("client", embedded)];
         match self.mode {
             Mode::Execute => {
-                steps.insert(0, format!(
-                    "client  makes its keys ({}); the secret ones stay here, the evaluation keys ({}) go to the server",
-                    seconds(times.keygen),
-                    bytes(sent.evaluation_key)
-                ));
-                steps.push(format!(
-                    "client  quantizes and encrypts them ({}) and sends {}",
-                    seconds(times.encrypt),
-                    bytes(sent.request)
-                ));
-                steps.push(format!(
-                    "server  has the weights, the evaluation keys and ciphertexts, no secret key; it computes queries, keys, \
-                     values, scores, softmax and output ({}) and answers with {}",
-                    seconds(times.evaluate),
-                    bytes(sent.response)
-                ));
-                steps.push(format!("client  decrypts {tokens} × {head_size} integers ({})", seconds(times.decrypt)));
+                let (time, keys) = (seconds(times.keygen), bytes(sent.evaluation_key));
+                let keygen =
+                    format!("makes its keys ({time}), keeps the secret ones and sends evaluation keys ({keys})");
+                steps.insert(0, ("client", keygen));
+                let (time, request) = (seconds(times.encrypt), bytes(sent.request));
+                steps
+                    .push(("client", format!("quantizes and encrypts the values ({time}) and sends them ({request})")));
+                steps.push(("server", "has weights, evaluation keys and ciphertexts, but no secret key".into()));
+                let (time, answer) = (seconds(times.evaluate), bytes(sent.response));
+                let computed = "computes queries, keys, values, scores, softmax and output";
+                steps.push(("server", format!("{computed} ({time}), and answers ({answer})")));
+                let time = seconds(times.decrypt);
+                steps.push(("client", format!("decrypts {tokens} × {head_size} integers ({time})")));
             }
             Mode::Simulate => {
-                steps.push("nobody  encrypts: the same steps run on integers with the ciphertexts' noise".into())
+                let noise = "quantizes the values; computes the head with the noise that ciphertexts would have";
+                steps.push(("client", noise.into()));
             }
-            Mode::Clear => steps.push("nobody  encrypts: the head runs on plain integers".into()),
+            Mode::Clear => steps.push(("client", "quantizes the values; computes the head on plain integers".into())),
         }
-        steps.push("client  runs the rest of the model in the clear, with this head's output in its place".into());
-        let mut lines: Vec<String> =
-            steps.iter().enumerate().map(|(index, step)| format!("  {}. {step}", index + 1)).collect();
+        steps.push(("client", "runs the rest of the model in the clear, with this head's output in its place".into()));
+        let mut lines: Vec<String> = steps.iter().map(|(who, what)| line(who, what)).collect();
         lines.push(String::new());
-        lines.extend(self.comparison(outcome));
-        lines.push(String::new());
-        Ok(lines.join("\n"))
+        if self.mode != Mode::Clear {
+            lines.extend(self.comparison(outcome));
+            lines.push(String::new());
+        }
+        lines.join("\n")
     }
 
     /// The decrypted integers beside those of the clear engine.
     fn comparison(&self, outcome: &Outcome) -> Vec<String> {
-        if self.mode == Mode::Clear {
-            return Vec::new();
-        }
         let last = outcome.clear.rows() - 1;
         let shown = |integers: &Matrix<i64>| {
             let row = integers.row(last);
@@ -219,7 +213,7 @@ impl Demo<'_> {
         vec![
             line(&format!("last token, {what}"), shown(&outcome.integers)),
             line("clear engine", shown(&outcome.clear)),
-            line("of all integers", agreement(outcome)),
+            line("integers", agreement(outcome)),
         ]
     }
 

@@ -18,15 +18,15 @@ pub(super) fn parameters(parameters: &Parameters) -> Vec<String> {
         line(
             "noise of a key",
             format!(
-                "small (LWE) {}, σ = 2^{:.2} of the torus; large (GLWE) {}, σ = 2^{:.2}",
+                "small {}, σ = 2^{:.2} of the torus; large {}, σ = 2^{:.2}",
                 distribution(lwe_noise),
                 lwe_noise.variance().log2_std(),
                 distribution(glwe_noise),
                 glwe_noise.variance().log2_std(),
             ),
         ),
-        line("security", format!("small key {}", security(lwe_security(parameters)))),
-        line("", format!("large key {}", security(glwe_security(parameters)))),
+        line("security", format!("small key (LWE) {}", security(lwe_security(parameters)))),
+        line("", format!("large key (GLWE) {}", security(glwe_security(parameters)))),
     ]
 }
 
@@ -42,17 +42,12 @@ fn security(level: Option<SecurityReport>) -> String {
 /// What will be done, how reliably, and what will be sent.
 pub(super) fn work(plan: &CircuitPlan) -> Vec<String> {
     let statistics = &plan.statistics;
-    let (pbs, dimension) = (statistics.pbs(), plan.parameters.lwe_dimension().get());
+    let (lookups, products) = (statistics.lookups(), statistics.tensor_products());
+    let (pbs, key_switches) = (statistics.pbs(), statistics.key_switches());
+    let dimension = plan.parameters.lwe_dimension().get();
     vec![
-        line(
-            "work",
-            format!(
-                "{}, {pbs} bootstrappings (PBS) of {dimension} external products, {}, {}",
-                plural(statistics.lookups(), "lookup"),
-                format_args!("{} key switches", statistics.key_switches()),
-                plural(statistics.tensor_products(), "ciphertext product"),
-            ),
-        ),
+        line("work", format!("{lookups} table lookups, {products} products of ciphertexts")),
+        line("", format!("{pbs} bootstrappings (PBS) of {dimension} external products, {key_switches} key switches")),
         line(
             "failure",
             format!(

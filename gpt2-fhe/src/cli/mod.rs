@@ -34,8 +34,8 @@ const STOPPED: u8 = 130;
 
 /// GPT-2's attention on encrypted data.
 ///
-/// A client encrypts the input of an attention head with TFHE, a server computes the head without being able to read it, and
-/// the client decrypts exactly the integers of the clear computation. Without a command, this is the demo.
+/// A client encrypts the input of an attention head with TFHE, a server computes the head without being able to read
+/// it, and the client decrypts exactly the integers of the clear computation. Without a command, this is the demo.
 #[derive(Debug, Parser)]
 #[command(name = "gpt2-fhe", version, args_conflicts_with_subcommands = true, max_term_width = 100)]
 struct CommandLine {

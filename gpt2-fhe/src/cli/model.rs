@@ -16,8 +16,8 @@ pub(super) const HEAD: usize = 0;
 const CONFIG: &[u8] = include_bytes!("../../../models/embedded/config.json");
 const WEIGHTS: &[u8] = include_bytes!("../../../models/embedded/model.safetensors");
 const TOKENIZER: &[u8] = include_bytes!("../../../models/embedded/tokenizer.json");
-/// Prompts that scales and ranges are calibrated on, one a line: what the server's tables are made of must not be the client's
-/// secret input.
+/// Prompts that scales and ranges are calibrated on, one a line: the server's tables are made of them, so they must not
+/// be the client's secret input.
 const CALIBRATION: &str = include_str!("../../../models/calibration.txt");
 
 /// A GPT-2 with its tokenizer.

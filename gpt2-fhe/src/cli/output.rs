@@ -25,7 +25,8 @@ pub(super) fn print_error(line: &str) {
 
 /// A file to be written at the end of a long computation, known to be writable before it.
 ///
-/// The tensors go to a new file beside it, which then takes its place; if that does not come about, the new file is removed.
+/// The tensors go to a new file beside it, which then takes its place; if that does not come about, the new file is
+/// removed.
 pub(super) struct PendingFile {
     path: PathBuf,
     temporary: TempPath,

@@ -13,7 +13,7 @@ pub(super) enum Runner {
     /// On plain integers.
     Clear,
     /// On phases with noise; run i draws from seed i of the seed's.
-    Simulate { plan: CircuitPlan, multiply: Multiply, seed: SecretSeed, runs: u64 },
+    Simulate { plan: Box<CircuitPlan>, multiply: Multiply, seed: SecretSeed, runs: u64 },
     /// Encrypted, with keys made once.
     Execute(Box<Session>),
 }
@@ -32,7 +32,7 @@ impl Runner {
     ) -> Result<Self, RunError> {
         let runner = match (mode, plan) {
             (Mode::Clear, _) | (_, None) => Self::Clear,
-            (Mode::Simulate, Some(plan)) => Self::Simulate { plan: plan.clone(), multiply, seed, runs: 0 },
+            (Mode::Simulate, Some(plan)) => Self::Simulate { plan: Box::new(plan.clone()), multiply, seed, runs: 0 },
             (Mode::Execute, Some(plan)) => {
                 let make = || Session::new(head, plan.clone(), multiply, &seed);
                 Self::Execute(Box::new(while_showing("making the keys", make)))
@@ -52,7 +52,7 @@ impl Runner {
             Self::Simulate { plan, multiply, seed, runs } => {
                 let seed = seed.derive(*runs);
                 *runs += 1;
-                run_simulated(head, hidden, plan.clone(), *multiply, &seed, &mut Progress::new())
+                run_simulated(head, hidden, (**plan).clone(), *multiply, &seed, &mut Progress::new())
             }
             Self::Execute(session) => session.execute(head, hidden, &mut Progress::new()),
         }

@@ -5,8 +5,8 @@
 //!    above it, is read in two bootstrappings: the bit above (the sign), then, that bit subtracted, the digit;
 //! 2. **reading** the w − l bits that remain: in one bootstrapping up to [`NARROW_BITS`], in two
 //!    ([`tfhe_core::wide`]) above;
-//! 3. **re-encoding**, where the result is a factor of a ciphertext product and was read in two: digits of at most five bits are
-//!    read once more with the precise key.
+//! 3. **re-encoding**, where the result must be precise (a factor of a ciphertext product, or one of many summands) and was
+//!    read in two: digits of at most five bits are read once more with the precise key.
 
 use std::collections::HashMap;
 
@@ -68,38 +68,37 @@ impl Output {
 struct Digits {
     /// Bits of the table that reads a digit; digits lie in −2^(bits−1) .. 2^(bits−1).
     bits: u32,
-    /// 16 if there are two digits.
-    base: Option<i64>,
+    /// How many there are, the lowest first; all but the highest in −8 ..= 8.
+    count: usize,
 }
 
 impl Digits {
-    /// For values up to `max_abs`.
-    ///
-    /// # Panics
-    /// Above 248: 15·16 + 8.
-    fn of(max_abs: i64) -> Self {
-        assert!(max_abs <= 248, "factors of at most 8 bits");
-        match max_abs {
-            0..=7 => Self { bits: 4, base: None },
-            8..=15 => Self { bits: 5, base: None },
-            _ => Self { bits: 5, base: Some(16) },
-        }
-    }
+    /// What a digit counts in units of the one below.
+    const BASE: i64 = 16;
 
-    fn count(self) -> usize {
-        if self.base.is_some() { 2 } else { 1 }
+    /// For values up to `max_abs`.
+    fn of(max_abs: i64) -> Self {
+        if max_abs <= 7 {
+            return Self { bits: 4, count: 1 };
+        }
+        // Rounded to the nearest multiple of the base, 16·m + 7 and less leave m.
+        let (mut count, mut largest) = (1, 15);
+        while largest < max_abs {
+            (count, largest) = (count + 1, Self::BASE * largest + Self::BASE / 2 - 1);
+        }
+        Self { bits: 5, count }
     }
 
     /// What digit `index` counts.
     fn weight(self, index: usize) -> i64 {
-        self.base.map_or(1, |base| base.pow(index as u32))
+        Self::BASE.pow(index as u32)
     }
 
     /// Digit `index` of `value`: an odd function, so that a negacyclic table may negate it.
     fn digit(self, value: i64, index: usize) -> i64 {
-        let Some(base) = self.base else { return value };
-        let high = value.signum() * ((value.abs() + base / 2) / base);
-        if index == 0 { value - base * high } else { high }
+        let higher = |value: i64| value.signum() * ((value.abs() + Self::BASE / 2) / Self::BASE);
+        let rest = (0..index).fold(value, |rest, _| higher(rest));
+        if index + 1 == self.count { rest } else { rest - Self::BASE * higher(rest) }
     }
 }
 
@@ -272,7 +271,7 @@ impl Reader {
             .iter()
             .map(|table| match digits {
                 None => vec![WideTable::new(table.values())],
-                Some(digits) => (0..digits.count())
+                Some(digits) => (0..digits.count)
                     .map(|i| WideTable::new(&table.values().iter().map(|&v| digits.digit(v, i)).collect::<Vec<_>>()))
                     .collect(),
             })
@@ -285,7 +284,7 @@ impl Reader {
                 let values = (-half..half).map(|digit| encode(digit * digits.weight(i))).collect();
                 NarrowTable::new(engine.shape(), values)
             };
-            (digits, (0..digits.count()).map(prepare).collect())
+            (digits, (0..digits.count).map(prepare).collect())
         });
         let delta = digits.map_or(output.delta(), |digits| 1 << (63 - digits.bits));
         let low = engine.predictor.low_gadget(&all, high, &engine.gadgets);
@@ -333,11 +332,10 @@ impl Reader {
         let inputs: Vec<_> = digits.iter().flatten().map(|digit| centre(engine, digit, offset)).collect();
         let which: Vec<usize> = digits.iter().flat_map(|digits| 0..digits.len()).collect();
         let outputs = engine.read_narrow(step, &inputs, narrow, &which, self.output.gadget);
-        let sum = |digits: &[Integer<B::Ciphertext>]| match digits {
-            [low, high] => engine.sum([(low, 1), (high, 1)]),
-            digits => digits[0].clone(),
+        let sum = |digits: &[Integer<B::Ciphertext>]| {
+            digits[1..].iter().fold(digits[0].clone(), |sum, digit| engine.sum([(&sum, 1), (digit, 1)]))
         };
-        outputs.chunks(form.count()).map(sum).collect()
+        outputs.chunks(form.count).map(sum).collect()
     }
 }
 
@@ -392,14 +390,14 @@ mod tests {
 
     #[test]
     fn digits_recompose_and_are_odd() {
-        for max_abs in [7, 15, 31, 63, 127, 248] {
+        for max_abs in [7, 15, 16, 127, 247, 248, 3959, 3960] {
             let digits = Digits::of(max_abs);
             let half = 1 << (digits.bits - 1);
             for value in -max_abs..=max_abs {
-                let parts: Vec<i64> = (0..digits.count()).map(|i| digits.digit(value, i)).collect();
+                let parts: Vec<i64> = (0..digits.count).map(|i| digits.digit(value, i)).collect();
                 assert_eq!(parts.iter().enumerate().map(|(i, d)| d * digits.weight(i)).sum::<i64>(), value);
                 assert!(parts.iter().all(|d| (-half + 1..half).contains(d)), "{value}: {parts:?}");
-                assert!((0..digits.count()).all(|i| digits.digit(-value, i) == -digits.digit(value, i)));
+                assert!((0..digits.count).all(|i| digits.digit(-value, i) == -digits.digit(value, i)));
             }
         }
     }

@@ -16,15 +16,6 @@ pub enum Multiply {
 }
 
 impl Multiply {
-    /// The most bits of factors: two digits of five bits hold those of a product of ciphertexts, and a table of ten bits
-    /// reads the sum of two factors.
-    pub fn max_bits(self) -> u32 {
-        match self {
-            Self::Product => 8,
-            Self::Lut => 9,
-        }
-    }
-
     /// As on the command line.
     pub fn name(self) -> &'static str {
         match self {
