@@ -52,7 +52,7 @@ pub(super) struct Selection {
     /// How the head becomes operations on ciphertexts
     #[arg(long, value_enum, default_value_t = Circuit::Exact)]
     pub(super) circuit: Circuit,
-    /// Bits of inputs, weights and activations, from 2 to 11; encrypted, about 6 at most
+    /// Bits of inputs, weights and activations, from 2 to 11; encrypted up to about 6 with products, 9 with lut
     #[arg(long, default_value_t = 4)]
     pub(super) bits: u32,
     /// Bits that lookup tables are indexed with, from 6 to 10; lower bits are rounded away
@@ -122,7 +122,7 @@ pub(super) struct DemoArguments {
     /// How the head becomes operations on ciphertexts
     #[arg(long, value_enum, default_value_t = Circuit::Exact)]
     pub(super) circuit: Circuit,
-    /// Bits of inputs, weights and activations, from 2 to 11; encrypted, about 6 at most
+    /// Bits of inputs, weights and activations, from 2 to 11; encrypted up to about 6 with products, 9 with lut
     #[arg(long, default_value_t = 4)]
     pub(super) bits: u32,
     /// How encrypted integers are multiplied with each other

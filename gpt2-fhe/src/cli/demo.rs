@@ -53,8 +53,8 @@ fn encode_prompt(arguments: &DemoArguments, model: &LanguageModel) -> anyhow::Re
     // The last token that is predicted is not an input any more.
     if length.saturating_add(more - 1) > positions {
         bail!(
-            "the prompt has {}, to be continued by {more}, and the model has {positions} positions; shorten --prompt or \
-             ask for fewer --tokens",
+            "the prompt has {}, to be continued by {more}, and the model has {positions} positions; shorten \
+             --prompt or ask for fewer --tokens",
             plural(length, "token")
         );
     }
