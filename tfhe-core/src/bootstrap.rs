@@ -307,6 +307,42 @@ mod tests {
         }
     }
 
+    /// Four functions of a 2-bit input for one blind rotation, every input.
+    #[test]
+    fn many_tables_are_read_by_one_rotation() {
+        let setup = crate::testing::Setup::new(1, 1024);
+        let lwe = crate::params::LweDimension::new(60).unwrap();
+        let small = LweSecretKey::generate(&setup.seed, lwe);
+        let gadget = Gadget::new(10, 3, Precision::Single).unwrap();
+        let (mask_seed, noise_seed) = (setup.seed.derive_public(4), setup.seed.derive(4));
+        let key = SeededBootstrappingKey::generate(
+            &setup.fft,
+            &small,
+            &setup.key,
+            gadget,
+            setup.noise,
+            mask_seed,
+            &noise_seed,
+        )
+        .prepare(&setup.fft, setup.key.shape());
+        let value = |table: u64, m: u64| (table * 7 + m * 3) % 16;
+        let tables: Vec<Vec<u64>> = (0..4).map(|t| (0..4).map(|m| value(t, m) << 60).collect()).collect();
+        let polynomial = many_tables_polynomial(setup.key.shape().polynomial_size, &tables);
+        let accumulator = GlweCiphertext::trivial(setup.key.shape(), &polynomial);
+        let (mut masks, mut noises) = (setup.seed.generator(Domain::Mask, 8), setup.seed.generator(Domain::Noise, 8));
+        let quiet = NoiseDistribution::TUniform { bound_log: 20 };
+        let inputs: Vec<LweCiphertext> =
+            (0..4_u64).map(|m| small.encrypt((m << 61) + half_slot(2), quiet, &mut masks, &mut noises)).collect();
+        let outputs = key.blind_rotate_many_tables(&inputs, &accumulator, 2);
+        let big = setup.key.extracted_lwe_key();
+        for (m, outputs) in outputs.iter().enumerate() {
+            for (table, output) in outputs.iter().enumerate() {
+                let read = torus::switch_modulus(big.phase(output), 4) % 16;
+                assert_eq!(read, value(table as u64, m as u64), "table {table} at {m}");
+            }
+        }
+    }
+
     #[test]
     fn mean_compensation_halves_the_variance_of_the_modulus_switch() {
         let n = crate::params::PolynomialSize::new(1024).unwrap();

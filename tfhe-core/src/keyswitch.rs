@@ -192,3 +192,60 @@ impl PackingKeyswitchKey {
         out
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise;
+    use crate::noise::tests::assert_variance;
+    use crate::params::Precision;
+    use crate::testing::Setup;
+    use crate::torus;
+
+    /// A small LWE key and fresh ciphertexts under it, of (i + 1)/32 of the torus.
+    fn small(setup: &Setup, count: u64) -> (LweSecretKey, Vec<LweCiphertext>) {
+        let key = LweSecretKey::generate(&setup.seed, LweDimension::new(80).unwrap());
+        let (mut masks, mut noises) = (setup.seed.generator(Domain::Mask, 5), setup.seed.generator(Domain::Noise, 5));
+        let inputs = (0..count).map(|i| key.encrypt((i + 1) << 59, setup.noise, &mut masks, &mut noises)).collect();
+        (key, inputs)
+    }
+
+    fn packing_key(setup: &Setup, from: &LweSecretKey, gadget: Gadget) -> PackingKeyswitchKey {
+        let (masks, noises) = (setup.seed.derive_public(6), setup.seed.derive(6));
+        PackingKeyswitchKey::generate(&setup.fft, from, &setup.key, gadget, setup.noise, masks, &noises)
+    }
+
+    #[test]
+    fn packing_places_every_input_with_the_predicted_noise() {
+        let setup = Setup::new(1, 256);
+        let gadget = Gadget::new(4, 4, Precision::Single).unwrap();
+        let (key, inputs) = small(&setup, 400);
+        let packing = packing_key(&setup, &key, gadget);
+        let errors: Vec<f64> = inputs
+            .iter()
+            .enumerate()
+            .map(|(i, input)| {
+                let position = i * 37 % 256;
+                let packed = packing.pack(&[(input.clone(), position)]);
+                let phase = setup.key.phase(&setup.fft, &packed);
+                torus::to_f64(phase[position].wrapping_sub(key.phase(input)))
+            })
+            .collect();
+        let predicted = noise::lwe_keyswitch(gadget, key.dimension(), setup.noise.variance());
+        // 400 samples: one standard error of the variance is 7 %.
+        assert_variance("packing key switch", &errors, predicted, 0.28);
+    }
+
+    #[test]
+    fn packing_keeps_inputs_apart() {
+        let setup = Setup::new(1, 256);
+        let (key, inputs) = small(&setup, 8);
+        let packing = packing_key(&setup, &key, Gadget::new(6, 5, Precision::Single).unwrap());
+        let placed: Vec<_> = inputs.iter().cloned().zip((0..8).map(|i| 31 * i)).collect();
+        let phase = setup.key.phase(&setup.fft, &packing.pack(&placed));
+        for (j, &x) in phase.iter().enumerate() {
+            let expected = if j % 31 == 0 && j / 31 < 8 { j as u64 / 31 + 1 } else { 0 };
+            assert_eq!(torus::switch_modulus(x, 5) % 32, expected, "coefficient {j}");
+        }
+    }
+}
