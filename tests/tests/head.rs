@@ -59,8 +59,8 @@ fn small_heads_of_every_width_match_with_products() {
 }
 
 #[test]
-fn small_heads_of_every_width_match_with_lookups() {
-    for bits in 2..=6 {
+fn small_heads_match_with_lookups() {
+    for bits in [2, 4, 6] {
         let (head, hidden) = small_head(bits);
         execute(&head, &hidden, Multiply::Lut, &format!("{bits} bits, lut"));
     }

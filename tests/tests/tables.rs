@@ -68,7 +68,7 @@ fn ten_thousand_bootstrappings_of_2_2_without_an_error() {
     }
 }
 
-/// Tables of 6 to 10 bits in two bootstrappings, every input, on a requantization-like staircase and on a scrambled table.
+/// Tables of 6 to 10 bits in two bootstrappings, every input (of 10 bits, whose 256 boxes take long to pack, every third), on a requantization-like staircase and on a scrambled table.
 #[test]
 fn wide_tables() {
     let mut parties = Parties::new(HEAD_EXACT, &[COARSE, FINE], false);
@@ -83,16 +83,17 @@ fn wide_tables() {
             }
             let table = [WideTable::new(&values)];
             let delta = 1_u64 << 59;
-            let inputs = parties.encrypt((0..1_u64 << w).map(|m| m << (63 - w)));
+            let indices: Vec<u64> = (0..1 << w).step_by(if w == 10 { 3 } else { 1 }).collect();
+            let inputs = parties.encrypt(indices.iter().map(|m| m << (63 - w)));
             let lookups = vec![WideLookup { tables: &table, delta }; inputs.len()];
             let mut outputs = Vec::new();
             for (inputs, lookups) in inputs.chunks(64).zip(lookups.chunks(64)) {
                 outputs.extend(Encrypted::new(&parties.server).wide_lookup(low, COARSE, inputs, lookups));
             }
             let outputs: Vec<_> = outputs.into_iter().map(|mut output| output.remove(0)).collect();
-            for (m, phase) in parties.phases(&outputs).into_iter().enumerate() {
+            for (m, phase) in indices.into_iter().zip(parties.phases(&outputs)) {
                 let read = (torus::switch_modulus(phase, 5) << 59) as i64 >> 59;
-                assert_eq!(read, values[m], "{what}: input {m} of {w} bits");
+                assert_eq!(read, values[m as usize], "{what}: input {m} of {w} bits");
             }
         }
     }
