@@ -34,6 +34,8 @@ pub(super) struct Output {
     pub(super) bits: u32,
     /// The bootstrapping gadget of the last reading.
     pub(super) gadget: usize,
+    /// Whether a value read in two bootstrappings is read once more, digit by digit: for factors, whose digits are few.
+    pub(super) reencoded: bool,
 }
 
 impl Output {
@@ -44,18 +46,16 @@ impl Output {
             Multiply::Lut => factor.operand_bits,
         });
         let bits = result.lookup_bits.max(factor_bits).expect("a lookup's result is used by something");
-        let gadget = match multiply {
-            Multiply::Product if result.factor.is_some() => PRECISE,
-            _ => predictor.summand_gadget(bits, gadgets),
-        };
-        Self { bits, gadget }
+        let reencoded = multiply == Multiply::Product && result.factor.is_some();
+        let gadget = if reencoded { PRECISE } else { predictor.summand_gadget(bits, gadgets) };
+        Self { bits, gadget, reencoded }
     }
 
     /// Results of which `terms` are summed before the next lookup, of up to `bits` bits, which scales their digits to the whole
     /// torus.
     pub(super) fn summand(bits: u32, terms: usize, predictor: &Predictor, gadgets: &[usize]) -> Self {
         let shift = bits.saturating_sub(ROUNDING_DIGIT) + terms.ilog2().div_ceil(2);
-        Self { bits, gadget: predictor.scaled_gadget(shift, gadgets).max(FINE) }
+        Self { bits, gadget: predictor.scaled_gadget(shift, gadgets).max(FINE), reencoded: false }
     }
 
     fn delta(self) -> u64 {
@@ -266,7 +266,7 @@ impl Reader {
             return Self { output, index, kind: Kind::Narrow(distinct.iter().map(prepare).collect()) };
         }
         let max_abs = distinct.iter().map(|table| table.max_abs_value()).max().unwrap_or(0);
-        let digits = (output.gadget == PRECISE).then(|| Digits::of(max_abs));
+        let digits = output.reencoded.then(|| Digits::of(max_abs));
         let tables: Vec<Vec<WideTable>> = distinct
             .iter()
             .map(|table| match digits {
