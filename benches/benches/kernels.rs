@@ -67,7 +67,11 @@ fn ciphertexts(criterion: &mut Criterion) {
         let samples = inputs(&client, 16);
         let embedded: Vec<_> = samples.iter().map(|sample| Some(GlweCiphertext::embed(shape, sample))).collect();
         group.bench_function("trace", |b| {
-            b.iter(|| server.automorphisms().trace(embedded[0].as_ref().unwrap(), 1));
+            b.iter(|| {
+                server
+                    .automorphisms()
+                    .trace(embedded[0].as_ref().unwrap(), 1..=server.parameters().polynomial_size().log2())
+            });
         });
         group.bench_function("pack/16", |b| b.iter(|| server.automorphisms().pack(embedded.clone())));
         let key = server.relinearization();

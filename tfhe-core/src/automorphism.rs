@@ -4,6 +4,14 @@
 //! 1 ≤ l ≤ log2 N, the product of all (1 + σ_{g_l}) is the trace: it multiplies the constant coefficient by N and
 //! clears all others. Merging two ciphertexts before each such step packs many constant coefficients into one ciphertext
 //! for one key switch each (Chen, Dai, Kim, Song, ACNS 2021, ePrint 2020/015, Algorithms 1–3).
+//!
+//! # Subrings and cosets
+//! σ_{g_l} fixes X^s for every multiple s of N/2^(l−1), and changes the sign of X^(N/2^l). So the steps l > m alone keep the
+//! coefficients of the subring Z\[Y\], Y = X^(N/2^m), instead of the constant one, and the ring is the sum of the *cosets*
+//! X^i·Z\[Y\], 0 ≤ i < N/2^m. [`AutomorphismKeys::pack_cosets`] puts elements of Z\[Y\] into cosets of their own,
+//! [`AutomorphismKeys::split_cosets`] takes them out again.
+
+use std::ops::RangeInclusive;
 
 use rayon::prelude::*;
 
@@ -15,17 +23,23 @@ use crate::params::{Gadget, NoiseDistribution};
 use crate::polynomial;
 use crate::random::{PublicSeed, SecretSeed};
 
-/// Key-switching keys of the automorphisms g_l = 2^l + 1, 1 ≤ l ≤ log2 N, as stored.
+/// Key-switching keys of automorphisms g_l = 2^l + 1 for some range of l in 1 ..= log2 N, as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeededAutomorphismKeys {
+    /// The l of the first key.
+    first: u32,
     keys: Vec<SeededRows>,
 }
 
 impl SeededAutomorphismKeys {
-    /// Makes the log2 N keys; key l uses stream l of both seeds.
+    /// Makes the keys of the `steps` l; key l uses stream l of both seeds.
+    ///
+    /// # Panics
+    /// If a step is not in 1 ..= log2 N.
     pub fn generate(
         fft: &NegacyclicFft,
         key: &GlweSecretKey,
+        steps: RangeInclusive<u32>,
         gadget: Gadget,
         noise: NoiseDistribution,
         mask_seed: PublicSeed,
@@ -34,7 +48,9 @@ impl SeededAutomorphismKeys {
         let generator = RowGenerator { fft, key, gadget, noise, mask_seed, noise_seed };
         let shape = key.shape();
         let n = shape.polynomial_size.get();
-        let keys = (1..=shape.polynomial_size.log2())
+        assert!(*steps.start() >= 1 && *steps.end() <= shape.polynomial_size.log2(), "steps from 1 to log2 N");
+        let first = *steps.start();
+        let keys = steps
             .into_par_iter()
             .map(|l| {
                 let messages: Vec<Vec<u64>> = (0..shape.dimension.get())
@@ -48,7 +64,7 @@ impl SeededAutomorphismKeys {
                 generator.rows(&messages, u64::from(l))
             })
             .collect();
-        Self { keys }
+        Self { first, keys }
     }
 
     /// Bytes as stored.
@@ -58,7 +74,8 @@ impl SeededAutomorphismKeys {
 
     /// Transforms the keys for use with plan `fft`.
     pub fn prepare(&self, fft: &NegacyclicFft) -> AutomorphismKeys {
-        AutomorphismKeys { fft: fft.clone(), keys: self.keys.iter().map(|key| key.prepare(fft)).collect() }
+        let keys = self.keys.iter().map(|key| key.prepare(fft)).collect();
+        AutomorphismKeys { fft: fft.clone(), first: self.first, keys }
     }
 }
 
@@ -71,7 +88,8 @@ fn galois_element(l: u32) -> usize {
 #[derive(Clone, Debug)]
 pub struct AutomorphismKeys {
     fft: NegacyclicFft,
-    /// Key l−1 is that of g_l.
+    /// The l of the first key.
+    first: u32,
     keys: Vec<FourierRows>,
 }
 
@@ -89,21 +107,24 @@ impl AutomorphismKeys {
     /// The ciphertext of M(X^(2^l + 1)). One key switch.
     ///
     /// # Panics
-    /// If l is not in 1 ..= log2 N.
+    /// If there is no key for l.
     pub fn apply(&self, ciphertext: &GlweCiphertext, l: u32, scratch: &mut GadgetScratch) -> GlweCiphertext {
         let image = ciphertext.map_polynomials(|x, y| polynomial::automorphism(x, galois_element(l), y));
         let mut out = GlweCiphertext::zero(ciphertext.shape());
         out.body_mut().copy_from_slice(image.body());
-        self.keys[l as usize - 1].add_product(&self.fft, image.mask(), out.data_mut(), scratch);
+        self.keys[(l - self.first) as usize].add_product(&self.fft, image.mask(), out.data_mut(), scratch);
         out
     }
 
-    /// The steps (1 + σ_{g_l}) for l from `first` to log2 N: keeps the coefficients whose index is a multiple of
-    /// N/2^(first−1), multiplied by 2^(log2 N − first + 1), and clears the others. `first` = 1 is the full trace.
-    pub fn trace(&self, ciphertext: &GlweCiphertext, first: u32) -> GlweCiphertext {
+    /// The steps (1 + σ_{g_l}) for the given l. For l from m + 1 to log2 N: keeps the coefficients whose index is a multiple of
+    /// N/2^m, multiplied by 2^(log2 N − m), and clears the others; m = 0 is the full trace.
+    ///
+    /// # Panics
+    /// If there is no key for a step.
+    pub fn trace(&self, ciphertext: &GlweCiphertext, steps: RangeInclusive<u32>) -> GlweCiphertext {
         let scratch = &mut self.scratch(ciphertext);
         let mut sum = ciphertext.clone();
-        for l in first..=self.keys.len() as u32 {
+        for l in steps {
             let image = self.apply(&sum, l, scratch);
             sum.add_scaled(&image, 1);
         }
@@ -113,24 +134,66 @@ impl AutomorphismKeys {
     /// Packs constant coefficients: input i's goes to coefficient i·N/H, H being the number of inputs; all other
     /// coefficients become zero. `None` is a zero. About H + log2 N key switches, a level's in parallel.
     ///
-    /// Inputs are divided by N first, since the steps multiply by it.
+    /// # Panics
+    /// As [`Self::pack_cosets`].
+    pub fn pack(&self, inputs: Vec<Option<GlweCiphertext>>) -> GlweCiphertext {
+        self.pack_cosets(inputs, 0)
+    }
+
+    /// Packs elements of Z\[Y\], Y = X^s with s = N/2^m: the result is Σ_i X^(i·s/H)·(the part in Z\[Y\] of input i), H being
+    /// the number of inputs; what an input has outside Z\[Y\] is cleared. `None` is a zero. About H + log2 s key switches.
+    ///
+    /// Inputs are divided by s first, since the steps multiply by it.
     ///
     /// # Panics
-    /// If H is not a power of two up to N, or every input is `None`.
-    pub fn pack(&self, inputs: Vec<Option<GlweCiphertext>>) -> GlweCiphertext {
-        let log_n = self.keys.len() as u32;
+    /// If H is not a power of two up to s, every input is `None`, or a key is missing.
+    pub fn pack_cosets(&self, inputs: Vec<Option<GlweCiphertext>>, m: u32) -> GlweCiphertext {
+        let log_n = self.fft.polynomial_size().log2();
         let count = inputs.len();
-        assert!(count.is_power_of_two() && count.ilog2() <= log_n, "a power of two of inputs, at most N");
+        assert!(count.is_power_of_two() && count.ilog2() + m <= log_n, "a power of two of inputs, at most N/2^m");
         let mut nodes = inputs;
-        nodes.par_iter_mut().flatten().for_each(|input| input.divide_by_power_of_two(log_n));
-        // Level l merges nodes j and j + H/2^l, the latter moved by X^(N/2^l).
-        for l in 1..=count.ilog2() {
+        nodes.par_iter_mut().flatten().for_each(|input| input.divide_by_power_of_two(log_n - m));
+        // Level l merges nodes j and j + H/2^(l−m), the latter moved by X^(N/2^l).
+        let merged = m + count.ilog2();
+        for l in m + 1..=merged {
             let half = nodes.len() / 2;
             let odd = nodes.split_off(half);
             nodes = nodes.into_par_iter().zip(odd).map(|(even, odd)| self.merge(even, odd, l)).collect();
         }
         let packed = nodes.pop().flatten().expect("at least one input");
-        self.trace(&packed, count.ilog2() + 1)
+        self.trace(&packed, merged + 1..=log_n)
+    }
+
+    /// The parts C_i of Σ_{i < H} X^(i·s/H)·C_i(X^s), s = N/2^m, each in Z\[X^s\]; what the ciphertext has beside them is cleared.
+    /// The inverse of [`Self::pack_cosets`]. About H + log2 s key switches.
+    ///
+    /// # Panics
+    /// If H is not a power of two up to s, or a key is missing.
+    pub fn split_cosets(&self, ciphertext: &GlweCiphertext, m: u32, count: usize) -> Vec<GlweCiphertext> {
+        let log_n = self.fft.polynomial_size().log2();
+        assert!(count.is_power_of_two() && count.ilog2() + m <= log_n, "a power of two of parts, at most N/2^m");
+        let mut whole = ciphertext.clone();
+        whole.divide_by_power_of_two(log_n - m);
+        let split = m + count.ilog2();
+        let mut parts = vec![self.trace(&whole, split + 1..=log_n)];
+        // The lowest bit of i first: the even parts, then the odd ones.
+        for l in (m + 1..=split).rev() {
+            let (even, odd): (Vec<_>, Vec<_>) = parts.par_iter().map(|part| self.split(part, l)).unzip();
+            parts = even;
+            parts.extend(odd);
+        }
+        parts
+    }
+
+    /// (E, O)·2 of E + X^(N/2^l)·O, where σ_{g_l} fixes E and O: C + σ_{g_l}(C), and (C − σ_{g_l}(C)) moved back.
+    fn split(&self, whole: &GlweCiphertext, l: u32) -> (GlweCiphertext, GlweCiphertext) {
+        let image = self.apply(whole, l, &mut self.scratch(whole));
+        let (mut even, mut difference) = (whole.clone(), whole.clone());
+        even.add_scaled(&image, 1);
+        difference.add_scaled(&image, -1);
+        let n = whole.shape().polynomial_size.get();
+        let odd = difference.map_polynomials(|x, y| polynomial::rotate(x, 2 * n - (n >> l), y));
+        (even, odd)
     }
 
     /// (even + X^(N/2^l)·odd) + σ_{g_l}(even − X^(N/2^l)·odd): the odd part changes sign under σ_{g_l}, so both survive doubled.
@@ -164,6 +227,7 @@ mod tests {
         let keys = SeededAutomorphismKeys::generate(
             &setup.fft,
             &setup.key,
+            1..=setup.key.shape().polynomial_size.log2(),
             gadget,
             setup.noise,
             setup.seed.derive_public(9),
@@ -182,7 +246,7 @@ mod tests {
             .map(|index| {
                 let input = setup.encrypt(&plaintext, index);
                 let kept = setup.key.phase(&setup.fft, &input)[0];
-                let phase = setup.key.phase(&setup.fft, &keys.trace(&input, 1));
+                let phase = setup.key.phase(&setup.fft, &keys.trace(&input, 1..=9));
                 assert!(phase[1..].iter().all(|&x| torus::to_f64(x).abs() < 2f64.powi(-20)));
                 torus::to_f64(phase[0].wrapping_sub(kept << 9))
             })
@@ -210,6 +274,32 @@ mod tests {
                 let expected = if present { (i as u64 + 1) << 54 } else { 0 };
                 let error = torus::to_f64(x.wrapping_sub(expected));
                 assert!(error.abs() < 2f64.powi(-14), "{count} inputs, coefficient {j}: error {error}");
+            }
+        }
+    }
+
+    /// Cosets of Z[X^32] in N = 256 are taken apart, and put together again, whatever else the ciphertexts contain.
+    #[test]
+    fn cosets_are_packed_and_split() {
+        let setup = Setup::new(1, 256);
+        let keys = keys(&setup, Gadget::new(8, 6, Precision::Split).unwrap());
+        let (m, s) = (3, 32);
+        for count in [1_usize, 4, 32] {
+            let plaintext: Vec<u64> = (0..256_u64).map(|j| (5 * j + 1) << 55).collect();
+            let parts = keys.split_cosets(&setup.encrypt(&plaintext, count as u64), m, count);
+            assert_eq!(parts.len(), count);
+            let near = |x: u64, expected: u64| torus::to_f64(x.wrapping_sub(expected)).abs() < 2f64.powi(-14);
+            for (i, part) in parts.iter().enumerate() {
+                let phase = setup.key.phase(&setup.fft, part);
+                for (j, &x) in phase.iter().enumerate() {
+                    let expected = if j % s == 0 { plaintext[j + i * s / count] } else { 0 };
+                    assert!(near(x, expected), "part {i} of {count}, coefficient {j}");
+                }
+            }
+            let packed = keys.pack_cosets(parts.into_iter().map(Some).collect(), m);
+            for (j, &x) in setup.key.phase(&setup.fft, &packed).iter().enumerate() {
+                let expected = if j % (s / count) == 0 { plaintext[j] } else { 0 };
+                assert!(near(x, expected), "packed {count}, coefficient {j}");
             }
         }
     }

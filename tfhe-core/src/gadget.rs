@@ -35,11 +35,16 @@ pub struct GadgetScratch {
 impl GadgetScratch {
     /// Enough for products of `gadget` with `columns` columns and at most as many input polynomials on the plan `fft`.
     pub fn new(fft: &NegacyclicFft, gadget: Gadget, columns: usize) -> Self {
+        Self::for_inputs(fft, gadget, columns, columns)
+    }
+
+    /// Enough for products of `gadget` with at most `inputs` input polynomials and `columns` columns on the plan `fft`.
+    pub fn for_inputs(fft: &NegacyclicFft, gadget: Gadget, inputs: usize, columns: usize) -> Self {
         let n = fft.polynomial_size().get();
         Self {
             fft: fft.scratch(),
             digits: vec![0; gadget.levels() * n],
-            rows: AlignedBuffer::zeros(columns * gadget.levels() * n),
+            rows: AlignedBuffer::zeros(inputs * gadget.levels() * n),
             sums: AlignedBuffer::zeros(columns * gadget.precision().limbs() * n),
         }
     }

@@ -9,7 +9,7 @@ use zeroize::Zeroize;
 use crate::exact::{FourierIntegers, FourierTorus};
 use crate::fft::{FftScratch, NegacyclicFft};
 use crate::lwe::{LweCiphertext, LweSecretKey};
-use crate::params::{GlweShape, NoiseDistribution};
+use crate::params::{GlweShape, NoiseDistribution, PolynomialSize};
 use crate::polynomial;
 use crate::random::{Domain, Generator, PublicSeed, SecretSeed};
 
@@ -25,6 +25,32 @@ impl GlweSecretKey {
     pub fn generate(seed: &SecretSeed, shape: GlweShape, fft: &NegacyclicFft) -> Self {
         let mut bits = vec![0; shape.extracted_lwe_dimension().get()];
         seed.generator(Domain::GlweSecret, 0).fill_binary(&mut bits);
+        Self::from_bits(bits, shape, fft)
+    }
+
+    /// The key of `shape` whose extracted LWE key is `key`. `fft` must be a plan of size N.
+    ///
+    /// # Panics
+    /// If the dimension of `key` is not kN.
+    pub fn from_lwe_key(key: &LweSecretKey, shape: GlweShape, fft: &NegacyclicFft) -> Self {
+        assert_eq!(key.dimension(), shape.extracted_lwe_dimension(), "an LWE key of dimension kN");
+        Self::from_bits(key.bits().to_vec(), shape, fft)
+    }
+
+    /// The key of polynomials S_i(X^r) in the ring of `fft`, r times as large: that of ciphertexts after
+    /// [`GlweCiphertext::into_larger_ring`].
+    ///
+    /// # Panics
+    /// If the ring of `fft` is smaller.
+    pub fn in_larger_ring(&self, fft: &NegacyclicFft) -> Self {
+        let (old, size) = (self.shape.polynomial_size.get(), fft.polynomial_size());
+        assert!(size.get() >= old, "a ring at least as large");
+        let mut bits = vec![0; self.shape.dimension.get() * size.get()];
+        bits.iter_mut().step_by(size.get() / old).zip(&self.bits).for_each(|(out, &bit)| *out = bit);
+        Self::from_bits(bits, GlweShape { polynomial_size: size, ..self.shape }, fft)
+    }
+
+    fn from_bits(bits: Vec<u64>, shape: GlweShape, fft: &NegacyclicFft) -> Self {
         let scratch = &mut fft.scratch();
         let fourier = bits
             .chunks_exact(shape.polynomial_size.get())
@@ -180,6 +206,19 @@ impl GlweCiphertext {
             polynomial[1..].iter_mut().zip(mask[1..].iter().rev()).for_each(|(out, &a)| *out = a.wrapping_neg());
         }
         out.body_mut()[0] = sample.body();
+        out
+    }
+
+    /// The same ciphertext with X^r in place of X, in the ring of `size` = r·N coefficients: under the key
+    /// [`GlweSecretKey::in_larger_ring`].
+    ///
+    /// # Panics
+    /// If that ring is smaller.
+    pub fn into_larger_ring(&self, size: PolynomialSize) -> Self {
+        let old = self.shape.polynomial_size.get();
+        assert!(size.get() >= old, "a ring at least as large");
+        let mut out = Self::zero(GlweShape { polynomial_size: size, ..self.shape });
+        out.data.iter_mut().step_by(size.get() / old).zip(&self.data).for_each(|(out, &x)| *out = x);
         out
     }
 

@@ -88,6 +88,7 @@ impl ClientKeys {
         let automorphisms = SeededAutomorphismKeys::generate(
             fft,
             glwe,
+            1..=self.parameters.polynomial_size().log2(),
             gadget,
             noise,
             seed.derive_public(purpose::AUTOMORPHISMS),

@@ -6,7 +6,8 @@
 //! read wrongly, is computed in [`noise`]; how hard it is to break a parameter set, in [`security`].
 //!
 //! Modules, from the ground up: [`torus`], [`params`], [`noise`], [`sets`] and [`random`]; [`polynomial`], [`decomposition`], [`fft`] and
-//! [`gadget`] (the arithmetic); [`lwe`], [`glwe`], [`ggsw`] (keys and ciphertexts); [`keyswitch`], [`automorphism`], [`product`],
+//! [`gadget`] (the arithmetic); [`lwe`], [`glwe`], [`ggsw`] (keys and ciphertexts); [`keyswitch`], [`glwe_keyswitch`],
+//! [`automorphism`], [`product`],
 //! [`bootstrap`] and [`wide`] (operations); [`keys`] (who has what).
 //!
 //! # Example
@@ -44,6 +45,7 @@ pub mod fft;
 pub mod gadget;
 pub mod ggsw;
 pub mod glwe;
+pub mod glwe_keyswitch;
 pub mod keys;
 pub mod keyswitch;
 pub mod lwe;

@@ -31,12 +31,17 @@ pub fn lwe_keyswitch(gadget: Gadget, input: LweDimension, key: Variance) -> Vari
     key.repeated(n * gadget.levels() as f64 * digit(gadget)) + Variance::new(n * rounding(gadget) / 2.0)
 }
 
-/// Variance added by a GLWE key switch (an automorphism): k·ℓ·N·(β²+2)/12·σ² + kN·β^(−2ℓ)/24, and the transform's error.
+/// Variance added by a GLWE key switch between keys of one shape (an automorphism): see [`glwe_keyswitch_from`].
 pub fn glwe_keyswitch(gadget: Gadget, shape: GlweShape, key: Variance) -> Variance {
-    let (k, n) = (shape.dimension.get(), shape.polynomial_size.get());
-    gadget_noise(gadget, k * gadget.levels(), n, key)
-        + Variance::new((k * n) as f64 * rounding(gadget) / 2.0)
-        + fft_error(gadget, shape, k)
+    glwe_keyswitch_from(gadget, shape, shape, key)
+}
+
+/// Variance added by a GLWE key switch from k' polynomials to k: k'·ℓ·N·(β²+2)/12·σ² + k'N·β^(−2ℓ)/24, and the transform's error.
+pub fn glwe_keyswitch_from(gadget: Gadget, from: GlweShape, to: GlweShape, key: Variance) -> Variance {
+    let (inputs, n) = (from.dimension.get(), from.polynomial_size.get());
+    gadget_noise(gadget, inputs * gadget.levels(), n, key)
+        + Variance::new((inputs * n) as f64 * rounding(gadget) / 2.0)
+        + fft_error(gadget, to, inputs)
 }
 
 /// Variance added by an external product with a GGSW encryption of 1:
@@ -46,6 +51,18 @@ pub fn external_product(gadget: Gadget, shape: GlweShape, key: Variance) -> Vari
     gadget_noise(gadget, (k + 1) * gadget.levels(), n, key)
         + Variance::new((1.0 + (k * n) as f64 / 2.0) * rounding(gadget))
         + fft_error(gadget, shape, k + 1)
+}
+
+/// Variance added by an external product with a GGSW encryption made by [`crate::product::RelinearizationKey::ggsw`] (k = 1)
+/// of a polynomial whose coefficients' squares add up to `squares`: the noise of the last rows of the mask and of the body, of variances
+/// `rows`, counts N·(β²+2)/12 times in each level, and β^(2(ℓ−level)) times more in the levels above; the rounding to the gadget,
+/// β^(−2ℓ)/12·(1 + N/2), meets the polynomial.
+pub fn product_with_ggsw(gadget: Gadget, shape: GlweShape, rows: [Variance; 2], squares: f64) -> Variance {
+    let n = shape.polynomial_size.get();
+    let powers: f64 = (0..gadget.levels()).map(|level| 4f64.powi((gadget.base_log() as usize * level) as i32)).sum();
+    rows.into_iter().map(|row| gadget_noise(gadget, 1, n, row).repeated(powers)).sum::<Variance>()
+        + Variance::new(squares * rounding(gadget) * (1.0 + n as f64 / 2.0))
+        + fft_error(gadget, shape, 2)
 }
 
 /// Variance of the result of a blind rotation of a noiseless polynomial over n key bits.

@@ -94,8 +94,8 @@ impl LweDimension {
 pub struct GlweDimension(usize);
 
 impl GlweDimension {
-    /// The largest dimension supported.
-    pub const MAXIMUM: usize = 8;
+    /// The largest dimension supported: LWE ciphertexts are key-switched as GLWE ciphertexts of many small polynomials.
+    pub const MAXIMUM: usize = 512;
 
     /// # Errors
     /// If `k` is 0 or above [`Self::MAXIMUM`].

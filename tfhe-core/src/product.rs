@@ -134,6 +134,29 @@ impl RelinearizationKey {
         out
     }
 
+    /// A GGSW encryption, with rows of gadget `gadget`, of the integer polynomial M of which `ciphertext` holds
+    /// M·q/β^ℓ, the scale of the last level: the other levels are that times powers of β, so the ciphertext's noise counts
+    /// β^(ℓ−1) times in the first. M·S = B·S − A·S² is the ciphertext (−B, 0) less a gadget product with the encryption of S².
+    /// One gadget product, and 2·2·ℓ transforms.
+    ///
+    /// The external product of p·q/t with it is M·p·q/t, for any real p: M has to be an integer, p has not.
+    pub fn ggsw(&self, ciphertext: &GlweCiphertext, gadget: Gadget) -> FourierRows {
+        let n = ciphertext.shape().polynomial_size.get();
+        // −M·S: the sign of the rows of masks.
+        let mut times_secret = GlweCiphertext::zero(ciphertext.shape());
+        times_secret.split_mut().0.copy_from_slice(ciphertext.body());
+        let scratch = &mut GadgetScratch::new(&self.fft, self.rows.gadget(), 2);
+        self.rows.add_product(&self.fft, ciphertext.mask(), times_secret.data_mut(), scratch);
+        let mut rows = Vec::with_capacity(2 * gadget.levels() * 2 * n);
+        for last in [&times_secret, ciphertext] {
+            for level in 1..=gadget.levels() {
+                let shift = gadget.base_log() * (gadget.levels() - level) as u32;
+                rows.extend(last.data().iter().map(|&x| x << shift));
+            }
+        }
+        FourierRows::prepare(&self.fft, gadget, 2, 2, &rows)
+    }
+
     /// `output += Σ x·y·2^log_t/2^64` over the pairs, rounded.
     fn add_scaled_product(
         &self,
@@ -223,5 +246,42 @@ mod tests {
         // The wrap-arounds' energy is concentrated in the lowest frequencies, where a binary secret's is (its mean is 1/2): it
         // varies by about 40 % from factor to factor, and so the mean over 800 factors by 1.4 %.
         assert_variance("tensor product", &errors, predicted, 0.07);
+    }
+
+    /// A real number times an encrypted polynomial of integers: the errors against the noise of [`noise::product_with_ggsw`].
+    #[test]
+    fn encrypted_integers_multiply_real_numbers() {
+        let setup = Setup::with_noise(1, 1024, NoiseDistribution::TUniform { bound_log: 4 });
+        let (fft, shape, noise) = (&setup.fft, setup.key.shape(), setup.noise);
+        let (masks, noises) = (setup.seed.derive_public(3), setup.seed.derive(3));
+        let relinearization = Gadget::new(5, 12, Precision::Split).unwrap();
+        let key = SeededRelinearizationKey::generate(fft, &setup.key, relinearization, noise, masks, &noises);
+        let key = key.prepare(fft);
+        let gadget = Gadget::new(8, 3, Precision::Single).unwrap();
+        let mut errors = Vec::new();
+        let mut generator = setup.seed.generator(crate::random::Domain::Sample, 0);
+        let mut squares = 0.0;
+        let count = 60;
+        for index in 0..count {
+            let mut draw = |j: usize| if j.is_multiple_of(16) { (generator.uniform() % 201) as i64 - 100 } else { 0 };
+            let integers: Vec<i64> = (0..1024).map(&mut draw).collect();
+            squares += integers.iter().map(|&m| (m * m) as f64).sum::<f64>() / count as f64;
+            let scaled: Vec<u64> = integers.iter().map(|&m| (m as u64) << (64 - 24)).collect();
+            let ggsw = key.ggsw(&setup.encrypt(&scaled, 2 * index), gadget);
+            let mut plaintext = vec![0; 1024];
+            plaintext[0] = 0x0012_3456_789a_bcde;
+            let factor = setup.encrypt(&plaintext, 2 * index + 1);
+            let mut product = GlweCiphertext::zero(shape);
+            let scratch = &mut GadgetScratch::new(fft, gadget, 2);
+            ggsw.add_product(fft, factor.data(), product.data_mut(), scratch);
+            let mut expected = vec![0; 1024];
+            schoolbook_add(&integers, &plaintext, &mut expected);
+            let phase = setup.key.phase(fft, &product);
+            errors.extend(phase.iter().zip(&expected).map(|(&x, &y)| torus::to_f64(x.wrapping_sub(y))));
+        }
+        let secret = noise::relinearization(relinearization, shape, noise.variance());
+        let predicted = noise::product_with_ggsw(gadget, shape, [noise.variance() + secret, noise.variance()], squares);
+        // What is rounded meets S·M, and S has half of its energy in the lowest frequencies: it varies from M to M.
+        assert_variance("product with an encrypted polynomial", &errors, predicted, 0.2);
     }
 }

@@ -1,0 +1,169 @@
+//! Key switches between GLWE keys over one ring, and through them between LWE keys.
+//!
+//! A key from Z ∈ B[X]^k' to S ∈ B[X]^k encrypts −Z_i·q/β^level under S for each polynomial of Z; the switch of (A, B) is
+//! (0, B) + Σ digits(A_i)·rows (Chillotti, Ligier, Orfila, Tap, ePrint 2021/729, appendix). Both dimensions are free, which serves
+//! three purposes:
+//!
+//! - between two rings of different size, after [`GlweCiphertext::into_larger_ring`];
+//! - **between LWE keys** ([`GlweKeyswitchKey::switch_lwe`]): an LWE ciphertext of dimension k'·N is a coefficient of a GLWE
+//!   ciphertext of k' small polynomials. Computed with transforms, a key switch from 4096 to 896 bits takes 32·ℓ transforms of
+//!   128 coefficients and 32·ℓ·8 products of them, instead of 4096·ℓ·897 multiplications, and its key, a megabyte or two,
+//!   stays in the second-level cache (Bergerat, Chillotti, Ligier, Orfila, Roux-Langlois, Tap, ePrint 2023/979, section 5). The LWE
+//!   keys it leads to are those of a GLWE key of dimension k: their security is that of module LWE.
+
+use rayon::prelude::*;
+
+use crate::fft::NegacyclicFft;
+use crate::gadget::{FourierRows, GadgetScratch};
+use crate::ggsw::{RowGenerator, SeededRows};
+use crate::glwe::{GlweCiphertext, GlweSecretKey};
+use crate::lwe::LweCiphertext;
+use crate::params::{Gadget, GlweShape, NoiseDistribution};
+use crate::random::{PublicSeed, SecretSeed};
+
+/// A key-switching key as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeededGlweKeyswitchKey {
+    input: GlweShape,
+    output: GlweShape,
+    rows: SeededRows,
+}
+
+impl SeededGlweKeyswitchKey {
+    /// Encrypts the polynomials of `from` under `to`, with stream 0 of both seeds.
+    ///
+    /// # Panics
+    /// If the keys are over different rings, or `fft` is of another size.
+    pub fn generate(
+        fft: &NegacyclicFft,
+        from: &GlweSecretKey,
+        to: &GlweSecretKey,
+        gadget: Gadget,
+        noise: NoiseDistribution,
+        mask_seed: PublicSeed,
+        noise_seed: &SecretSeed,
+    ) -> Self {
+        let (input, output) = (from.shape(), to.shape());
+        assert_eq!(input.polynomial_size, output.polynomial_size, "keys over one ring");
+        let messages: Vec<Vec<u64>> = (0..input.dimension.get())
+            .map(|i| from.polynomial(i).iter().map(|&bit| bit.wrapping_neg()).collect())
+            .collect();
+        let rows = RowGenerator { fft, key: to, gadget, noise, mask_seed, noise_seed }.rows(&messages, 0);
+        Self { input, output, rows }
+    }
+
+    /// Bytes as stored.
+    pub fn bytes(&self) -> usize {
+        self.rows.bytes()
+    }
+
+    /// Transforms the key for use with plan `fft`.
+    pub fn prepare(&self, fft: &NegacyclicFft) -> GlweKeyswitchKey {
+        GlweKeyswitchKey { fft: fft.clone(), input: self.input, output: self.output, rows: self.rows.prepare(fft) }
+    }
+}
+
+/// A key-switching key, ready for use.
+#[derive(Clone, Debug)]
+pub struct GlweKeyswitchKey {
+    fft: NegacyclicFft,
+    input: GlweShape,
+    output: GlweShape,
+    rows: FourierRows,
+}
+
+impl GlweKeyswitchKey {
+    /// Bytes of memory.
+    pub fn bytes(&self) -> usize {
+        self.rows.bytes()
+    }
+
+    /// Working memory for one thread.
+    pub fn scratch(&self) -> GadgetScratch {
+        let (inputs, columns) = (self.input.dimension.get(), self.output.dimension.get() + 1);
+        GadgetScratch::for_inputs(&self.fft, self.rows.gadget(), inputs, columns)
+    }
+
+    /// The ciphertext of the same plaintext under the other key: k'·ℓ forward transforms, k+1 back.
+    ///
+    /// # Panics
+    /// If the ciphertext's shape is not that of the key's input.
+    pub fn switch(&self, ciphertext: &GlweCiphertext, scratch: &mut GadgetScratch) -> GlweCiphertext {
+        assert_eq!(ciphertext.shape(), self.input, "a ciphertext of the key's input shape");
+        let mut out = GlweCiphertext::zero(self.output);
+        out.body_mut().copy_from_slice(ciphertext.body());
+        self.rows.add_product(&self.fft, ciphertext.mask(), out.data_mut(), scratch);
+        out
+    }
+
+    /// Switches LWE ciphertexts of dimension k'·N to dimension k·N, in parallel.
+    ///
+    /// # Panics
+    /// If a ciphertext's dimension is not k'·N.
+    pub fn switch_lwe(&self, ciphertexts: &[LweCiphertext]) -> Vec<LweCiphertext> {
+        let switch = |scratch: &mut GadgetScratch, ciphertext: &LweCiphertext| {
+            self.switch(&GlweCiphertext::embed(self.input, ciphertext), scratch).extract(0)
+        };
+        ciphertexts.par_iter().map_init(|| self.scratch(), switch).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lwe::LweSecretKey;
+    use crate::noise;
+    use crate::noise::tests::assert_variance;
+    use crate::params::{GlweDimension, LweDimension, PolynomialSize, Precision};
+    use crate::random::Domain;
+    use crate::testing::Setup;
+    use crate::torus;
+
+    fn shape(k: usize, n: usize) -> GlweShape {
+        GlweShape { dimension: GlweDimension::new(k).unwrap(), polynomial_size: PolynomialSize::new(n).unwrap() }
+    }
+
+    #[test]
+    fn lwe_ciphertexts_switch_with_the_predicted_noise() {
+        let to = Setup::new(3, 128);
+        let seed = SecretSeed::from_number(5);
+        let lwe = LweSecretKey::generate(&seed, LweDimension::new(8 * 128).unwrap());
+        let from = GlweSecretKey::from_lwe_key(&lwe, shape(8, 128), &to.fft);
+        let gadget = Gadget::new(3, 8, Precision::Single).unwrap();
+        let (masks, noises) = (seed.derive_public(1), seed.derive(1));
+        let key = SeededGlweKeyswitchKey::generate(&to.fft, &from, &to.key, gadget, to.noise, masks, &noises);
+        let key = key.prepare(&to.fft);
+        let (mut masks, mut noises) = (seed.generator(Domain::Mask, 5), seed.generator(Domain::Noise, 5));
+        let quiet = NoiseDistribution::TUniform { bound_log: 1 };
+        let inputs: Vec<LweCiphertext> =
+            (0..1500_u64).map(|i| lwe.encrypt(i << 53, quiet, &mut masks, &mut noises)).collect();
+        let out_key = to.key.extracted_lwe_key();
+        let errors: Vec<f64> = key
+            .switch_lwe(&inputs)
+            .iter()
+            .enumerate()
+            .map(|(i, output)| torus::to_f64(out_key.phase(output).wrapping_sub((i as u64) << 53)))
+            .collect();
+        let predicted = noise::glwe_keyswitch_from(gadget, from.shape(), to.key.shape(), to.noise.variance());
+        // 1500 samples: one standard error of the variance is 3.7 %.
+        assert_variance("LWE key switch in a small ring", &errors, predicted, 0.15);
+    }
+
+    #[test]
+    fn ciphertexts_move_to_a_larger_ring() {
+        let small = Setup::new(1, 256);
+        let large = Setup::with_noise(1, 1024, NoiseDistribution::TUniform { bound_log: 4 });
+        let plaintext: Vec<u64> = (0..256_u64).map(|j| j << 55).collect();
+        let ciphertext = small.encrypt(&plaintext, 0).into_larger_ring(large.key.shape().polynomial_size);
+        let from = small.key.in_larger_ring(&large.fft);
+        let gadget = Gadget::new(8, 5, Precision::Single).unwrap();
+        let (masks, noises) = (large.seed.derive_public(1), large.seed.derive(1));
+        let key = SeededGlweKeyswitchKey::generate(&large.fft, &from, &large.key, gadget, large.noise, masks, &noises);
+        let key = key.prepare(&large.fft);
+        let phase = large.key.phase(&large.fft, &key.switch(&ciphertext, &mut key.scratch()));
+        for (j, &x) in phase.iter().enumerate() {
+            let expected = if j % 4 == 0 { plaintext[j / 4] } else { 0 };
+            assert!(torus::to_f64(x.wrapping_sub(expected)).abs() < 2f64.powi(-25), "coefficient {j}");
+        }
+    }
+}
