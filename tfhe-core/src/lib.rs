@@ -8,7 +8,8 @@
 //! Modules, from the ground up: [`torus`], [`params`], [`noise`], [`sets`] and [`random`]; [`polynomial`], [`decomposition`], [`fft`] and
 //! [`gadget`] (the arithmetic); [`lwe`], [`glwe`], [`ggsw`] (keys and ciphertexts); [`keyswitch`], [`glwe_keyswitch`],
 //! [`automorphism`], [`product`],
-//! [`bootstrap`] and [`wide`] (operations); [`keys`] (who has what).
+//! [`bootstrap`] and [`wide`] (operations); [`keys`] (who has what); [`ring_pair`] and [`ring_pair_keys`] (sets with a ring for
+//! arithmetic and one for lookups).
 //!
 //! # Example
 //! The toy set, insecure and instant: a client encrypts 2, a server looks it up in a table.
@@ -54,6 +55,8 @@ pub mod params;
 pub mod polynomial;
 pub mod product;
 pub mod random;
+pub mod ring_pair;
+pub mod ring_pair_keys;
 // Vector instructions are the one place for unsafe code.
 pub mod security;
 pub mod sets;

@@ -34,6 +34,9 @@ pub enum ParameterError {
     /// The noise is outside what can be sampled.
     #[error("TUniform bound 2^{0} is above 2^62")]
     Noise(u32),
+    /// The rings of a set are not ordered by size.
+    #[error("the small ring must be at most as large as the lookup ring, and that as the arithmetic ring")]
+    RingOrder,
     /// The set lists no bootstrapping gadget.
     #[error("a parameter set needs at least one bootstrapping gadget")]
     NoBootstrap,
@@ -209,6 +212,15 @@ pub enum NoiseDistribution {
 }
 
 impl NoiseDistribution {
+    /// # Errors
+    /// [`ParameterError::Noise`] if it cannot be sampled.
+    pub(crate) fn validated(self) -> Result<Self, ParameterError> {
+        match self {
+            Self::TUniform { bound_log } if bound_log > 62 => Err(ParameterError::Noise(bound_log)),
+            _ => Ok(self),
+        }
+    }
+
     /// The variance as a fraction of the torus squared.
     pub fn variance(self) -> Variance {
         match self {
@@ -260,13 +272,6 @@ impl ParametersLiteral {
     /// # Errors
     /// The first inconsistency found.
     pub fn compile(self) -> Result<Parameters, ParameterError> {
-        for noise in [self.lwe_noise, self.glwe_noise] {
-            if let NoiseDistribution::TUniform { bound_log } = noise
-                && bound_log > 62
-            {
-                return Err(ParameterError::Noise(bound_log));
-            }
-        }
         let bootstraps =
             self.bootstraps.iter().map(|&(b, l, p)| Gadget::new(b, l, p)).collect::<Result<Vec<_>, _>>()?;
         if bootstraps.is_empty() {
@@ -276,12 +281,12 @@ impl ParametersLiteral {
         Ok(Parameters {
             name: self.name,
             lwe_dimension: LweDimension::new(self.lwe_dimension)?,
-            lwe_noise: self.lwe_noise,
+            lwe_noise: self.lwe_noise.validated()?,
             glwe_shape: GlweShape {
                 dimension: GlweDimension::new(self.glwe_dimension)?,
                 polynomial_size: PolynomialSize::new(self.polynomial_size)?,
             },
-            glwe_noise: self.glwe_noise,
+            glwe_noise: self.glwe_noise.validated()?,
             keyswitch: Gadget::new(self.keyswitch.0, self.keyswitch.1, Precision::Single)?,
             bootstraps,
             glwe_keyswitch: Gadget::new(base_log, levels, precision)?,

@@ -9,6 +9,7 @@
 //! no larger a dimension and no larger a noise ("dominated" by it).
 
 use crate::params::{NoiseDistribution, Parameters};
+use crate::ring_pair::RingPairParameters;
 
 /// (n or kN, log2 σ, bits): the smallest figure under MATZOV.
 const ESTIMATES: [(usize, f64, f64); 17] = [
@@ -77,6 +78,12 @@ pub fn parameters_level(parameters: &Parameters) -> Option<Level> {
     Some(if lwe.bits <= glwe.bits { lwe } else { glwe })
 }
 
+/// The level of a set with two rings: that of the weakest of its three keys. `None` where no estimate covers one of them.
+pub fn ring_pair_level(parameters: &RingPairParameters) -> Option<Level> {
+    let levels = parameters.rings().map(|(_, ring)| level(ring.lwe_dimension().get(), ring.noise));
+    levels.into_iter().collect::<Option<Vec<_>>>()?.into_iter().min_by(|a, b| a.bits.total_cmp(&b.bits))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +97,15 @@ mod tests {
                 Some(level) => assert!(level.bits >= 128.0, "{}: {level:?}", parameters.name()),
                 None => assert!(parameters.is_toy(), "{} is not covered by an estimate", parameters.name()),
             }
+        }
+    }
+
+    #[test]
+    fn every_named_set_with_two_rings_has_128_bits() {
+        for literal in sets::RING_PAIRS {
+            let parameters = literal.compile().unwrap();
+            let level = ring_pair_level(&parameters).expect("all keys are covered by estimates");
+            assert!(level.bits >= 128.0 && !parameters.is_toy(), "{}: {level:?}", parameters.name());
         }
     }
 

@@ -4,6 +4,7 @@
 //! in tests.
 
 use crate::params::{NoiseDistribution, Parameters, ParametersLiteral, Precision};
+use crate::ring_pair::RingPairLiteral;
 
 /// Small enough to print every ciphertext. **Insecure**: for reading and for test vectors only.
 ///
@@ -62,7 +63,29 @@ pub const HEAD_EXACT_WIDE: ParametersLiteral = ParametersLiteral {
     ..HEAD_EXACT
 };
 
-/// All named sets.
+/// The packed attention head: everything linear and bilinear in a ring of 4096, lookups of smooth functions in one of 2048. Of the
+/// bootstrapping gadgets, [`COARSE`] is for results that are only read by tables, [`FINE`] for factors of products with
+/// encrypted integers.
+pub const PACKED_HEAD: RingPairLiteral = RingPairLiteral {
+    name: "packed_head",
+    small: (7, 128),
+    small_noise: NoiseDistribution::Gaussian { log2_std: -19.64 },
+    lookup_size: 2048,
+    lookup_noise: NoiseDistribution::TUniform { bound_log: 15 },
+    arithmetic_size: 4096,
+    arithmetic_noise: NoiseDistribution::TUniform { bound_log: 3 },
+    keyswitch: (2, 8, Precision::Single),
+    bootstraps: &[(23, 1, Precision::Single), (15, 2, Precision::Single)],
+    lookup_automorphism: (9, 4, Precision::Single),
+    lift: (9, 4, Precision::Single),
+    arithmetic_keyswitch: (3, 19, Precision::Split),
+    ggsw: (9, 3, Precision::Single),
+};
+
+/// All named sets with two rings.
+pub const RING_PAIRS: [RingPairLiteral; 1] = [PACKED_HEAD];
+
+/// All named sets with one ring.
 pub const ALL: [ParametersLiteral; 4] = [TOY, MESSAGE_2_CARRY_2, HEAD_EXACT, HEAD_EXACT_WIDE];
 
 /// The named set `name`.
