@@ -55,6 +55,7 @@ mod gemm;
 pub mod gpt2;
 pub mod head;
 pub mod matrix;
+pub mod packed;
 pub mod quantize;
 pub mod range;
 pub mod tensor;

@@ -1,0 +1,234 @@
+//! From weights in f32 and a calibration set to a packed head.
+
+use super::program::{HEADROOM, PackedProjection};
+use super::{ClearPackedEngine, PackedClient, PackedHead, PackedOptions, PackedProgram};
+use crate::attention::{AttentionWeights, HeadWeights, Linear};
+use crate::error::{Error, check_finite};
+use crate::matrix::Matrix;
+
+impl PackedHead {
+    /// Quantizes one head of a layer, with scales and ranges of the calibration inputs, each `[T, E]`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if an option is out of its range or there is no such head, [`Error::Shape`] if there is no
+    /// calibration input or one does not fit, [`Error::NotFinite`].
+    pub fn calibrate(
+        weights: &AttentionWeights,
+        head: usize,
+        calibration: &[Matrix<f32>],
+        options: &PackedOptions,
+    ) -> Result<Self, Error> {
+        let max_tokens = check(weights, calibration, options)?;
+        let head = weights.head(head)?;
+        let input = InputScales::calibrate(calibration, levels(options.input_bits));
+        // Logarithms of sums of at most T exponentials differ by log T more than scores do.
+        let difference_limit = options.guard * largest_difference(&head, calibration) + (max_tokens as f64).ln();
+        // A difference reaches a quarter of a turn at most.
+        let score_turn = 4.0 * difference_limit / (1.0 - HEADROOM);
+        let (log_modulus, query, key) = input.scores(&head, options, score_turn);
+        let (value, output_scales, offset) = input.values(&head.value, levels(options.value_bits));
+        let mut program = PackedProgram {
+            query,
+            key,
+            value,
+            offset,
+            input_levels: input.levels,
+            log_modulus,
+            score_turn,
+            difference_limit,
+            output_limit: 0.0,
+            value_norm: 0.0,
+            max_tokens: max_tokens.max(calibration.iter().map(Matrix::rows).max().unwrap_or(0)),
+        };
+        let client = PackedClient {
+            levels: input.levels,
+            centers: input.centers,
+            scales: input.scales,
+            output_scales,
+            max_tokens: program.max_tokens,
+        };
+        let (largest, norm) = run_calibration(&program, &client, calibration)?;
+        // Outputs vary more than scores: twice as far beyond the calibration set.
+        program.output_limit = (2.0 * options.guard - 1.0) * largest.max(1.0);
+        program.value_norm = norm;
+        program.max_tokens = max_tokens;
+        Ok(Self { program, client: PackedClient { max_tokens, ..client } })
+    }
+}
+
+/// The largest output, and the root mean square of a value's norm.
+fn run_calibration(
+    program: &PackedProgram,
+    client: &PackedClient,
+    calibration: &[Matrix<f32>],
+) -> Result<(f64, f64), Error> {
+    let (mut largest, mut squares, mut tokens) = (0.0_f64, 0.0, 0);
+    for hidden in calibration {
+        let mut engine = ClearPackedEngine::new(program, &client.quantize_input(hidden)?);
+        largest = engine.evaluate().iter().fold(largest, |largest, x| largest.max(x.abs()));
+        squares += engine.projected()[2].iter().map(|&v| (v * v) as f64).sum::<f64>();
+        tokens += hidden.rows();
+    }
+    Ok((largest, (squares / tokens as f64).sqrt()))
+}
+
+/// The largest integer of `bits` bits.
+fn levels(bits: u32) -> i32 {
+    (1 << (bits - 1)) - 1
+}
+
+/// Checks everything but the values, and returns the most tokens of an input.
+fn check(weights: &AttentionWeights, calibration: &[Matrix<f32>], options: &PackedOptions) -> Result<usize, Error> {
+    let allowed = format!("in {} ..= {}", PackedOptions::BITS.start(), PackedOptions::BITS.end());
+    let bits = [
+        ("the number of bits of the packed head's input", options.input_bits),
+        ("the number of bits of the packed head's query and key weights", options.weight_bits),
+        ("the number of bits of the packed head's value weights", options.value_bits),
+    ];
+    if let Some((what, bits)) = bits.into_iter().find(|(_, bits)| !PackedOptions::BITS.contains(bits)) {
+        return Err(Error::out_of_range(what, bits, allowed));
+    }
+    if !(8..=32).contains(&options.log_modulus) {
+        return Err(Error::out_of_range("log2 of the modulus of scores", options.log_modulus, "in 8 ..= 32"));
+    }
+    if !(1.0..=16.0).contains(&options.guard) {
+        return Err(Error::out_of_range("the guard of ranges", options.guard, "in 1 ..= 16"));
+    }
+    let size = weights.embedding_size();
+    for hidden in calibration {
+        if hidden.rows() == 0 || hidden.cols() != size {
+            let expected = format!("[T, {size}] with T at least 1");
+            return Err(Error::shape("a calibration input", expected, &[hidden.rows(), hidden.cols()]));
+        }
+        check_finite("a calibration input", hidden.data())?;
+    }
+    let Some(longest) = calibration.iter().map(Matrix::rows).max() else {
+        return Err(Error::shape("the calibration set", "at least one input", &[0]));
+    };
+    let max_tokens = options.max_tokens.unwrap_or(longest);
+    if !(1..=PackedOptions::MAX_TOKENS).contains(&max_tokens) {
+        return Err(Error::out_of_range("the number of tokens of the packed head", max_tokens, "in 1 ..= 64"));
+    }
+    Ok(max_tokens)
+}
+
+/// The largest difference of scores in a row of the calibration set.
+fn largest_difference(head: &HeadWeights, calibration: &[Matrix<f32>]) -> f64 {
+    let mut largest = 0.0_f32;
+    for hidden in calibration {
+        let scores = head.attend(hidden).scores;
+        for row in 0..scores.rows() {
+            let visible = &scores.row(row)[..=row];
+            let (low, high) = visible.iter().fold((f32::MAX, f32::MIN), |(low, high), &s| (low.min(s), high.max(s)));
+            largest = largest.max(high - low);
+        }
+    }
+    // Without any difference in the calibration set there is still a range to be had.
+    f64::from(largest).max(1.0 / 16.0)
+}
+
+/// How inputs become integers.
+struct InputScales {
+    levels: i32,
+    /// `[E]`.
+    centers: Vec<f64>,
+    /// `[E]`.
+    scales: Vec<f64>,
+}
+
+impl InputScales {
+    /// Each channel's mean, and a scale that reaches its largest deviation and a fifth more.
+    ///
+    /// From n rows a channel's largest deviation is badly known, so it is taken to be at least twice the channel's standard deviation,
+    /// and at least 8/√(n + 4) times that of all channels.
+    fn calibrate(calibration: &[Matrix<f32>], levels: i32) -> Self {
+        let size = calibration[0].cols();
+        let rows: usize = calibration.iter().map(Matrix::rows).sum();
+        let column = |channel: usize| {
+            calibration.iter().flat_map(move |m| (0..m.rows()).map(move |row| f64::from(m[(row, channel)])))
+        };
+        let centers: Vec<f64> = (0..size).map(|channel| column(channel).sum::<f64>() / rows as f64).collect();
+        let deviations: Vec<(f64, f64)> = (0..size)
+            .map(|channel| {
+                let deviations = || column(channel).map(|x| x - centers[channel]);
+                let squares: f64 = deviations().map(|x| x * x).sum();
+                (deviations().fold(0.0, |largest: f64, x| largest.max(x.abs())), squares / rows as f64)
+            })
+            .collect();
+        let overall = (deviations.iter().map(|(_, variance)| variance).sum::<f64>() / size as f64).sqrt();
+        let floor = overall * 8.0 / (rows as f64 + 4.0).sqrt();
+        let scale = |&(largest, variance): &(f64, f64)| {
+            let reach = 1.2 * largest.max(2.0 * variance.sqrt()).max(floor);
+            if reach > 0.0 { reach / f64::from(levels) } else { 1.0 }
+        };
+        let scales = deviations.iter().map(scale).collect();
+        Self { levels, centers, scales }
+    }
+
+    /// The weight's rows times the input's scales, `[E, d]`, and the bias with the center's image, `[d]`.
+    fn fold(&self, linear: &Linear) -> (Matrix<f64>, Vec<f64>) {
+        let weight = linear.weight();
+        let folded = Matrix::from_fn(weight.rows(), weight.cols(), |row, column| {
+            f64::from(weight[(row, column)]) * self.scales[row]
+        });
+        let image = |column: usize| -> f64 {
+            (0..weight.rows()).map(|row| self.centers[row] * f64::from(weight[(row, column)])).sum()
+        };
+        let bias = linear.bias().iter().enumerate().map(|(column, &bias)| f64::from(bias) + image(column)).collect();
+        (folded, bias)
+    }
+
+    /// log2 t, and the projections to queries and keys whose scores are integers over t in turns.
+    ///
+    /// With channel scales a_d and b_d, a_d·b_d = κ, a turn is t·κ/√d units of score. Of a channel's κ, queries and keys get such
+    /// shares that the largest weights of both are the same integer.
+    fn scores(
+        &self,
+        head: &HeadWeights,
+        options: &PackedOptions,
+        score_turn: f64,
+    ) -> (u32, PackedProjection, PackedProjection) {
+        let ((query, query_bias), (key, key_bias)) = (self.fold(&head.query), self.fold(&head.key));
+        let (query_reach, key_reach) = (column_reach(&query), column_reach(&key));
+        let unscaled = score_turn * (query.cols() as f64).sqrt();
+        let largest = query_reach.iter().zip(&key_reach).map(|(q, k)| (q * k).sqrt()).fold(0.0, f64::max);
+        // The largest t for which the largest weight, √(reach·reach/κ), has the bits it may have.
+        let fits = |log: &u32| {
+            largest / (unscaled * 2f64.powi(-(*log as i32))).sqrt() <= f64::from(levels(options.weight_bits)) + 0.5
+        };
+        let log_modulus = (8..=options.log_modulus).rev().find(fits).unwrap_or(8);
+        let kappa = unscaled * 2f64.powi(-(log_modulus as i32));
+        // What a channel without weights has for a scale makes no difference.
+        let ratio = |d: usize| {
+            let ratio = (query_reach[d] / key_reach[d]).sqrt();
+            if ratio.is_finite() && ratio > 0.0 { ratio } else { 1.0 }
+        };
+        let query_scale: Vec<f64> = (0..query.cols()).map(|d| kappa.sqrt() * ratio(d)).collect();
+        let key_scale: Vec<f64> = (0..key.cols()).map(|d| kappa.sqrt() / ratio(d)).collect();
+        (log_modulus, quantize(&query, &query_bias, &query_scale), quantize(&key, &key_bias, &key_scale))
+    }
+
+    /// The weights of values, `[E, d]`, their scales, `[d]`, and the output's offset, `[d]`.
+    fn values(&self, value: &Linear, levels: i32) -> (Matrix<i32>, Vec<f64>, Vec<f64>) {
+        let (weight, bias) = self.fold(value);
+        let scale = |reach: f64| if reach > 0.0 { reach / f64::from(levels) } else { 1.0 };
+        let scales: Vec<f64> = column_reach(&weight).into_iter().map(scale).collect();
+        let offset = bias.iter().zip(&scales).map(|(bias, scale)| bias / scale).collect();
+        (quantize(&weight, &bias, &scales).weight, scales, offset)
+    }
+}
+
+/// The largest absolute value of each column.
+fn column_reach(matrix: &Matrix<f64>) -> Vec<f64> {
+    let reach = |column| (0..matrix.rows()).map(|row| matrix[(row, column)].abs()).fold(0.0, f64::max);
+    (0..matrix.cols()).map(reach).collect()
+}
+
+fn quantize(weight: &Matrix<f64>, bias: &[f64], scales: &[f64]) -> PackedProjection {
+    PackedProjection {
+        weight: Matrix::from_fn(weight.rows(), weight.cols(), |row, column| {
+            (weight[(row, column)] / scales[column]).round_ties_even() as i32
+        }),
+        bias: bias.iter().zip(scales).map(|(bias, scale)| (bias / scale).round_ties_even() as i64).collect(),
+    }
+}

@@ -1,0 +1,164 @@
+//! The attention head for packed ciphertexts: everything linear or bilinear at full width, lookups of smooth functions.
+//!
+//! Where the integer head of [`crate::head`] requantizes after every step, this one only quantizes inputs and weights:
+//!
+//! ```text
+//! x  = round((hidden − center) / s_x)   per input channel              client, [T, E]
+//! q  = x·W_q + b_q,  k = x·W_k + b_k    integers at full width         [T, d]
+//! u  = q·kᵀ / t                         in turns: differences count modulo 1
+//! P  = softmax of each row of u·r       by lookups of smooth functions, T(T − 1) of them
+//! O  = P·(x·W_v) + offset               [T, d]
+//! out = O·s_v                           per output channel             client
+//! ```
+//!
+//! The input's scales are folded into the rows of the weights, the center's image into the biases. Scales of q and k differ from
+//! channel to channel, but their product is the same for all, so that scores are sums of integers.
+//!
+//! # Softmax by log-sum-exp
+//! With L = log Σ e^s over a set of scores, L(A ∪ B) = L(B) + softplus(L(A) − L(B)), softplus(x) = log(1 + e^x): a tree of
+//! lookups on *differences*. No maximum and no division is needed, and numbers never leave the range of the scores. Then
+//! p_j = exp(s_j − L). The largest index of a row gets what is left, 1 − Σ p_j, so that each row adds up to one and a row of n
+//! scores takes 2(n − 1) lookups.
+//!
+//! # Turns
+//! Scores are kept in *turns*, of which only the fraction counts: u = 1 is [`PackedProgram::score_turn`] units of score. A
+//! difference must stay between −1/4 and 1/4, where [`Function::Softplus`] is tabulated; its limit is the largest difference of the
+//! calibration set times a guard ([`PackedOptions::guard`]).
+//!
+//! # Parties
+//! [`PackedHead::calibrate`] makes both halves: [`PackedProgram`] is all that a server needs, [`PackedClient`] all that a client
+//! needs. Both can be serialized.
+
+mod calibrate;
+mod clear;
+mod program;
+
+pub use clear::ClearPackedEngine;
+pub use program::{Function, PackedEngine, PackedProgram, PackedProjection};
+
+use crate::error::{Error, check_finite};
+use crate::matrix::Matrix;
+use serde::{Deserialize, Serialize};
+
+/// The steps of the data flow, in order.
+pub mod steps {
+    /// x·W for queries, keys and values.
+    pub const PROJECT: &str = "project";
+    /// q·kᵀ.
+    pub const SCORES: &str = "scores";
+    /// log Σ exp of pairs.
+    pub const SOFTPLUS: &str = "softplus";
+    /// Probabilities.
+    pub const EXPONENTIAL: &str = "exponential";
+    /// Probabilities times values.
+    pub const OUTPUT: &str = "output";
+    /// All of them.
+    pub const ALL: [&str; 5] = [PROJECT, SCORES, SOFTPLUS, EXPONENTIAL, OUTPUT];
+}
+
+/// How the head is quantized.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PackedOptions {
+    /// Bits of the input, from 2 to 8.
+    pub input_bits: u32,
+    /// The most bits of weights of queries and keys, from 2 to 8; there are fewer where [`Self::log_modulus`] does not allow for them.
+    pub weight_bits: u32,
+    /// Bits of weights of values, from 2 to 8.
+    pub value_bits: u32,
+    /// The largest log2 t, t the modulus of scores.
+    pub log_modulus: u32,
+    /// The ratio of what scores and outputs may reach to what they reached on the calibration set, at least 1.
+    pub guard: f64,
+    /// The most tokens of an input, at most [`Self::MAX_TOKENS`]. `None`: those of the longest calibration input.
+    pub max_tokens: Option<usize>,
+}
+
+impl PackedOptions {
+    /// What the numbers of bits may be.
+    pub const BITS: std::ops::RangeInclusive<u32> = 2..=8;
+    /// What [`Self::max_tokens`] may be at most.
+    pub const MAX_TOKENS: usize = 64;
+
+    /// The options for inputs of `input_bits` bits, the others as they are best for 5 bits.
+    pub fn new(input_bits: u32) -> Self {
+        Self { input_bits, weight_bits: 8, value_bits: 7, log_modulus: 28, guard: 1.5, max_tokens: None }
+    }
+}
+
+/// What the client needs: how to make the head's input, and what its output means.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PackedClient {
+    /// The largest integer of an input.
+    levels: i32,
+    /// `[E]`.
+    centers: Vec<f64>,
+    /// `[E]`.
+    scales: Vec<f64>,
+    /// `[d]`.
+    output_scales: Vec<f64>,
+    max_tokens: usize,
+}
+
+impl PackedClient {
+    /// The largest integer of an input.
+    pub fn levels(&self) -> i32 {
+        self.levels
+    }
+
+    /// The most tokens of an input.
+    pub fn max_tokens(&self) -> usize {
+        self.max_tokens
+    }
+
+    /// The integers of `hidden: [T, E]`, the input of the attention after LayerNorm 1; what is out of range saturates.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if T is 0 or more than [`Self::max_tokens`], or E is not the head's; [`Error::NotFinite`].
+    pub fn quantize_input(&self, hidden: &Matrix<f32>) -> Result<Matrix<i32>, Error> {
+        let size = self.centers.len();
+        if hidden.cols() != size || !(1..=self.max_tokens).contains(&hidden.rows()) {
+            let expected = format!("[T, {size}] with T in 1 ..= {}", self.max_tokens);
+            return Err(Error::shape("the input of the head", expected, &[hidden.rows(), hidden.cols()]));
+        }
+        check_finite("the input of the head", hidden.data())?;
+        let levels = self.levels as f64;
+        Ok(Matrix::from_fn(hidden.rows(), size, |row, channel| {
+            let steps = (hidden[(row, channel)] as f64 - self.centers[channel]) / self.scales[channel];
+            steps.round_ties_even().clamp(-levels, levels) as i32
+        }))
+    }
+
+    /// The values of the head's output `[T, d]`, given in units of each channel's scale.
+    pub fn dequantize_output(&self, output: &Matrix<f64>) -> Matrix<f32> {
+        let (rows, cols) = (output.rows(), output.cols());
+        Matrix::from_fn(rows, cols, |row, channel| (output[(row, channel)] * self.output_scales[channel]) as f32)
+    }
+}
+
+/// One head: both halves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PackedHead {
+    program: PackedProgram,
+    client: PackedClient,
+}
+
+impl PackedHead {
+    /// The server's half.
+    pub fn program(&self) -> &PackedProgram {
+        &self.program
+    }
+
+    /// The client's half.
+    pub fn client(&self) -> &PackedClient {
+        &self.client
+    }
+
+    /// The whole head in the clear: quantizes, evaluates without noise, and dequantizes. `[T, E] -> [T, d]`.
+    ///
+    /// # Errors
+    /// As [`PackedClient::quantize_input`].
+    pub fn evaluate_clear(&self, hidden: &Matrix<f32>) -> Result<Matrix<f32>, Error> {
+        let input = self.client.quantize_input(hidden)?;
+        Ok(self.client.dequantize_output(&ClearPackedEngine::new(&self.program, &input).evaluate()))
+    }
+}
