@@ -3,5 +3,6 @@
 
 pub mod client;
 pub mod engine;
+pub mod packed;
 pub mod run;
 pub mod server;

@@ -79,7 +79,7 @@ pub const PACKED_HEAD: RingPairLiteral = RingPairLiteral {
     lookup_automorphism: (9, 4, Precision::Single),
     lift: (9, 4, Precision::Single),
     arithmetic_keyswitch: (3, 19, Precision::Split),
-    ggsw: (9, 3, Precision::Single),
+    ggsw: (15, 2, Precision::Single),
 };
 
 /// All named sets with two rings.

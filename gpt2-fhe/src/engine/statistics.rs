@@ -13,8 +13,12 @@ pub struct StepStatistics {
     pub lookups: usize,
     /// Programmable bootstrappings.
     pub pbs: usize,
-    /// LWE key switches.
+    /// Key switches: of LWE ciphertexts, and of GLWE ciphertexts between keys.
     pub key_switches: usize,
+    /// Automorphisms of GLWE ciphertexts, each with a key switch, where the step counts them.
+    pub automorphisms: usize,
+    /// External products outside of bootstrappings.
+    pub external_products: usize,
     /// Products of GLWE ciphertexts.
     pub tensor_products: usize,
     /// log2 of the probability that one of the step's lookups fails.
@@ -41,6 +45,8 @@ impl StepStatistics {
             lookups: 0,
             pbs: 0,
             key_switches: 0,
+            automorphisms: 0,
+            external_products: 0,
             tensor_products: 0,
             log2_failure_probability: f64::NEG_INFINITY,
             log2_read_noise: f64::NEG_INFINITY,
@@ -50,14 +56,14 @@ impl StepStatistics {
     }
 
     /// Counts one bootstrapping that reads a phase of noise `read` and fails with probability 2^log2_failure.
-    pub(super) fn read(&mut self, read: Variance, log2_failure: f64) {
+    pub(crate) fn read(&mut self, read: Variance, log2_failure: f64) {
         self.pbs += 1;
         self.log2_failure_probability = noise::log2_sum(self.log2_failure_probability, log2_failure);
         self.log2_read_noise = self.log2_read_noise.max(read.log2_std());
     }
 
     /// Notes the noise of a result.
-    pub(super) fn result(&mut self, variance: Variance) {
+    pub(crate) fn result(&mut self, variance: Variance) {
         self.log2_result_noise = self.log2_result_noise.max(variance.log2_std());
     }
 }
@@ -70,7 +76,7 @@ impl Statistics {
         Self { steps: engine.steps().iter().map(step).collect() }
     }
 
-    pub(super) fn step(&mut self, name: &'static str) -> &mut StepStatistics {
+    pub(crate) fn step(&mut self, name: &'static str) -> &mut StepStatistics {
         let index = self.steps.iter().position(|step| step.name == name).unwrap_or_else(|| {
             self.steps.push(StepStatistics::new(name));
             self.steps.len() - 1
@@ -88,7 +94,17 @@ impl Statistics {
         self.steps.iter().map(|step| step.pbs).sum()
     }
 
-    /// LWE key switches.
+    /// Automorphisms, where steps count them.
+    pub fn automorphisms(&self) -> usize {
+        self.steps.iter().map(|step| step.automorphisms).sum()
+    }
+
+    /// External products outside of bootstrappings.
+    pub fn external_products(&self) -> usize {
+        self.steps.iter().map(|step| step.external_products).sum()
+    }
+
+    /// Key switches.
     pub fn key_switches(&self) -> usize {
         self.steps.iter().map(|step| step.key_switches).sum()
     }

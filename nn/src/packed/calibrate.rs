@@ -1,6 +1,6 @@
 //! From weights in f32 and a calibration set to a packed head.
 
-use super::program::{HEADROOM, PackedProjection};
+use super::program::{PackedProjection, headroom};
 use super::{ClearPackedEngine, PackedClient, PackedHead, PackedOptions, PackedProgram};
 use crate::attention::{AttentionWeights, HeadWeights, Linear};
 use crate::error::{Error, check_finite};
@@ -23,8 +23,9 @@ impl PackedHead {
         let input = InputScales::calibrate(calibration, levels(options.input_bits));
         // Logarithms of sums of at most T exponentials differ by log T more than scores do.
         let difference_limit = options.guard * largest_difference(&head, calibration) + (max_tokens as f64).ln();
+        let headroom = headroom(max_tokens);
         // A difference reaches a quarter of a turn at most.
-        let score_turn = 4.0 * difference_limit / (1.0 - HEADROOM);
+        let score_turn = 4.0 * difference_limit / (1.0 - headroom);
         let (log_modulus, query, key) = input.scores(&head, options, score_turn);
         let (value, output_scales, offset) = input.values(&head.value, levels(options.value_bits));
         let mut program = PackedProgram {
@@ -35,6 +36,7 @@ impl PackedHead {
             input_levels: input.levels,
             log_modulus,
             score_turn,
+            headroom,
             difference_limit,
             output_limit: 0.0,
             value_norm: 0.0,

@@ -4,8 +4,14 @@ use super::steps;
 use crate::matrix::Matrix;
 use serde::{Deserialize, Serialize};
 
-/// Of half a turn for exponentials, and of a quarter of a turn for differences, what is kept free for noise.
-pub(super) const HEADROOM: f64 = 1.0 / 16.0;
+/// Of a quarter of a turn for differences, and of half a turn for exponents, what is kept free for noise.
+///
+/// A logarithm of a sum carries the noise of as many lookups as its tree has levels.
+pub(super) fn headroom(max_tokens: usize) -> f64 {
+    let levels = (max_tokens as f64).log2().max(3.0);
+    5.0 / 32.0 * (levels / 3.0).sqrt()
+}
+
 /// How many times more turns an exponential's argument has than a difference of scores: it has one sign only.
 const EXPONENT_FACTOR: i64 = 2;
 
@@ -49,6 +55,7 @@ pub struct PackedProgram {
     pub(super) input_levels: i32,
     pub(super) log_modulus: u32,
     pub(super) score_turn: f64,
+    pub(super) headroom: f64,
     pub(super) difference_limit: f64,
     pub(super) output_limit: f64,
     /// The root mean square over tokens of the norm of a value, `[d]` integers.
@@ -115,6 +122,12 @@ impl PackedProgram {
     /// How far differences of scores, and of logarithms of sums of their exponentials, may be from zero: in turns, less than 1/4.
     pub fn difference_limit(&self) -> f64 {
         self.difference_limit / self.score_turn
+    }
+
+    /// The part of the range of lookups that is kept free for noise: differences reach (1 − headroom)/4 of a turn, exponents twice
+    /// that.
+    pub fn headroom(&self) -> f64 {
+        self.headroom
     }
 
     /// How far outputs may be from zero, in their integers' units.

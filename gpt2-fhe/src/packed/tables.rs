@@ -1,0 +1,86 @@
+//! The head's functions as polynomials that a bootstrapping rotates.
+//!
+//! A smooth function is tabulated at all N' angles of half the torus, and the argument is moved into the middle of that half: an
+//! argument between two angles is rounded, one with noise gives the function nearby. Only outside of the half, where the polynomial
+//! continues with the opposite sign, would the result be wrong.
+
+use nn::packed::{Function, PackedProgram};
+use tfhe_core::glwe::GlweCiphertext;
+use tfhe_core::params::GlweShape;
+use tfhe_core::sets::{COARSE, FINE};
+use tfhe_core::torus;
+
+/// How far above zero an exponential's argument may be read, in turns: half of what the program keeps free of half a turn.
+fn exponent_headroom(program: &PackedProgram) -> f64 {
+    program.headroom() / 4.0
+}
+
+/// What is added to the argument of a function before it is looked up, in turns.
+pub fn argument_offset(program: &PackedProgram, function: Function) -> f64 {
+    match function {
+        Function::Softplus => 0.25,
+        Function::Exponential => 0.5 - exponent_headroom(program),
+    }
+}
+
+/// The gadget of a function's bootstrapping.
+pub fn gadget(function: Function) -> usize {
+    match function {
+        Function::Softplus => COARSE,
+        Function::Exponential => FINE,
+    }
+}
+
+/// How far an argument within the program's limits is from being read on the wrong half, in turns.
+pub fn argument_margin(program: &PackedProgram, function: Function) -> f64 {
+    let limit = program.difference_limit();
+    match function {
+        Function::Softplus => 0.25 - limit,
+        Function::Exponential => {
+            let above = exponent_headroom(program);
+            above.min(0.5 - above - 2.0 * limit)
+        }
+    }
+}
+
+/// The turns that a probability of one takes: outputs up to the program's limit, and a sixteenth more, take half a turn.
+pub fn probability_turns(program: &PackedProgram) -> f64 {
+    0.5 * (1.0 - 1.0 / 16.0) / program.output_limit()
+}
+
+/// What a result of `function` at `argument` turns is, in turns.
+pub fn value(program: &PackedProgram, function: Function, argument: f64) -> f64 {
+    let scale = match function {
+        Function::Softplus => 1.0,
+        Function::Exponential => probability_turns(program),
+    };
+    program.apply(function, argument) * scale
+}
+
+/// The polynomials of both functions.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    softplus: GlweCiphertext,
+    exponential: GlweCiphertext,
+}
+
+impl Tables {
+    /// Tabulates the program's functions at the N' angles of half the torus.
+    pub fn new(program: &PackedProgram, shape: GlweShape) -> Self {
+        let table = |function| {
+            let size = shape.polynomial_size.get();
+            let angle = |j: usize| j as f64 / (2 * size) as f64 - argument_offset(program, function);
+            let values: Vec<u64> = (0..size).map(|j| torus::from_f64(value(program, function, angle(j)))).collect();
+            GlweCiphertext::trivial(shape, &values)
+        };
+        Self { softplus: table(Function::Softplus), exponential: table(Function::Exponential) }
+    }
+
+    /// The polynomial of `function`.
+    pub fn polynomial(&self, function: Function) -> &GlweCiphertext {
+        match function {
+            Function::Softplus => &self.softplus,
+            Function::Exponential => &self.exponential,
+        }
+    }
+}
