@@ -54,13 +54,25 @@ pub fn external_product(gadget: Gadget, shape: GlweShape, key: Variance) -> Vari
 }
 
 /// Variance added by an external product with a GGSW encryption made by [`crate::product::RelinearizationKey::ggsw`] (k = 1)
-/// of a polynomial whose coefficients' squares add up to `squares`: the noise of the last rows of the mask and of the body, of variances
-/// `rows`, counts N·(β²+2)/12 times in each level, and β^(2(ℓ−level)) times more in the levels above; the rounding to the gadget,
-/// β^(−2ℓ)/12·(1 + N/2), meets the polynomial.
-pub fn product_with_ggsw(gadget: Gadget, shape: GlweShape, rows: [Variance; 2], squares: f64) -> Variance {
+/// of a polynomial M whose coefficients' squares add up to `squares`.
+///
+/// - The noise of M's ciphertext, a factor (variance, number of noisy coefficients), is a part of M that is no integer: it meets the
+///   wrap-around of the other factor's phase, in units of the last level, β^ℓ.
+/// - The noise that relinearization adds to the last row −M·S, `relinearization`, meets the digits: N·(β²+2)/12 times in each
+///   level, β^(2(ℓ−level)) times more in the levels above the last.
+/// - What is rounded, β^(−2ℓ)/12·(1 + N/2), meets M.
+pub fn product_with_ggsw(
+    gadget: Gadget,
+    shape: GlweShape,
+    message: (Variance, usize),
+    relinearization: Variance,
+    squares: f64,
+) -> Variance {
     let n = shape.polynomial_size.get();
-    let powers: f64 = (0..gadget.levels()).map(|level| 4f64.powi((gadget.base_log() as usize * level) as i32)).sum();
-    rows.into_iter().map(|row| gadget_noise(gadget, 1, n, row).repeated(powers)).sum::<Variance>()
+    let (base_log, levels) = (gadget.base_log() as i32, gadget.levels() as i32);
+    let powers: f64 = (0..levels).map(|level| 4f64.powi(base_log * level)).sum();
+    message.0.repeated(message.1 as f64 * 4f64.powi(base_log * levels) * wrap_around(shape))
+        + gadget_noise(gadget, 1, n, relinearization).repeated(powers)
         + Variance::new(squares * rounding(gadget) * (1.0 + n as f64 / 2.0))
         + fft_error(gadget, shape, 2)
 }

@@ -78,13 +78,13 @@ fn weight_polynomials(
 #[derive(Clone, Debug, Default)]
 pub struct EncryptedValue {
     /// Under the arithmetic ring's key.
-    pub(super) score: Option<LweCiphertext>,
+    pub score: Option<LweCiphertext>,
     /// Under the lookup ring's key.
-    pub(super) lookup: Option<LweCiphertext>,
+    pub lookup: Option<LweCiphertext>,
 }
 
 /// `sum += factor·part`, where either may be absent.
-pub(super) fn add_part(sum: &mut Option<LweCiphertext>, part: Option<&LweCiphertext>, factor: i64) {
+pub fn add_part(sum: &mut Option<LweCiphertext>, part: Option<&LweCiphertext>, factor: i64) {
     match (sum.as_mut(), part) {
         (_, None) => {}
         (Some(sum), Some(part)) => sum.add_scaled(part, factor),
@@ -98,20 +98,22 @@ pub(super) fn add_part(sum: &mut Option<LweCiphertext>, part: Option<&LweCiphert
 
 /// Queries, keys and values.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Projected {
+pub struct Projected {
     /// `[groups]`
-    pub(super) queries: Vec<GlweCiphertext>,
+    pub queries: Vec<GlweCiphertext>,
     /// `[T]`
-    pub(super) keys: Vec<GlweCiphertext>,
+    pub keys: Vec<GlweCiphertext>,
     /// `[T]`
-    pub(super) values: Vec<GlweCiphertext>,
+    pub values: Vec<GlweCiphertext>,
 }
 
 /// A head and the keys to compute it with.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Evaluator<'a> {
-    pub(super) keys: &'a RingPairKeys,
-    pub(super) head: &'a PreparedHead,
+pub struct Evaluator<'a> {
+    /// Of whoever encrypted the input.
+    pub keys: &'a RingPairKeys,
+    /// The head.
+    pub head: &'a PreparedHead,
 }
 
 impl Evaluator<'_> {
@@ -144,7 +146,7 @@ impl Evaluator<'_> {
     }
 
     /// Adds a group's queries, and its tokens' keys and values: Σ_i X^(Ji)·Q_i(Y), K_j(Y^(−1)) and V_j(Y).
-    pub(super) fn project(&self, group: usize, input: &[SeededGlweCiphertext], projected: &mut Projected) {
+    pub fn project(&self, group: usize, input: &[SeededGlweCiphertext], projected: &mut Projected) {
         let layout = self.head.layout;
         let automorphisms = self.keys.arithmetic_automorphisms();
         let factors = Scales::new(self.keys.parameters(), &self.head.program).factors();
@@ -165,7 +167,7 @@ impl Evaluator<'_> {
     }
 
     /// Adds the biases of queries and keys.
-    pub(super) fn add_biases(&self, projected: &mut Projected) {
+    pub fn add_biases(&self, projected: &mut Projected) {
         let (layout, program) = (self.head.layout(), &self.head.program);
         let unit = 1_u64 << (64 - program.log_modulus());
         let add = |ciphertext: &mut GlweCiphertext, exponent: i64, bias: i64| {
@@ -198,7 +200,7 @@ impl Evaluator<'_> {
     }
 
     /// The blocks of scores, in the layout's order.
-    pub(super) fn multiply(&self, projected: &Projected) -> Vec<((usize, usize), GlweCiphertext)> {
+    pub fn multiply(&self, projected: &Projected) -> Vec<((usize, usize), GlweCiphertext)> {
         let layout = &self.head.layout;
         let relinearization = self.keys.relinearization();
         let (shape, log_modulus) = (self.shape(), self.head.program.log_modulus());
@@ -214,13 +216,13 @@ impl Evaluator<'_> {
     }
 
     /// GGSW encryptions of V_j(Y).
-    pub(super) fn encrypt_values(&self, values: &[GlweCiphertext]) -> Vec<FourierRows> {
+    pub fn encrypt_values(&self, values: &[GlweCiphertext]) -> Vec<FourierRows> {
         let (relinearization, gadget) = (self.keys.relinearization(), self.keys.parameters().ggsw());
         values.par_iter().map(|value| relinearization.ggsw(value, gadget)).collect()
     }
 
     /// Key switches to the small key, and bootstrapping.
-    pub(super) fn look_up(&self, function: Function, inputs: &[EncryptedValue]) -> Vec<LweCiphertext> {
+    pub fn look_up(&self, function: Function, inputs: &[EncryptedValue]) -> Vec<LweCiphertext> {
         let offset = torus::from_f64(tables::argument_offset(&self.head.program, function));
         let switch = |value: &EncryptedValue| {
             let mut sum = LweCiphertext::trivial(self.keys.parameters().small().lwe_dimension(), offset);
@@ -238,7 +240,7 @@ impl Evaluator<'_> {
     }
 
     /// A probability as a constant polynomial of the arithmetic ring, beside what no coefficient of Z\[Y\] has.
-    fn lift(&self, probability: &LweCiphertext, scratch: &mut GadgetScratch) -> GlweCiphertext {
+    pub fn lift(&self, probability: &LweCiphertext, scratch: &mut GadgetScratch) -> GlweCiphertext {
         let m = self.head.layout.subring_log();
         let mut embedded = GlweCiphertext::embed(self.keys.parameters().lookup().shape, probability);
         embedded.divide_by_power_of_two(m);
@@ -247,7 +249,7 @@ impl Evaluator<'_> {
     }
 
     /// Σ_j p_j·V_j(Y), and something outside of Z\[Y\].
-    pub(super) fn weigh_row(&self, probabilities: &[EncryptedValue], values: &[FourierRows]) -> GlweCiphertext {
+    pub fn weigh_row(&self, probabilities: &[EncryptedValue], values: &[FourierRows]) -> GlweCiphertext {
         let (fft, gadget) = (self.keys.arithmetic_fft(), self.keys.parameters().ggsw());
         let (lift_scratch, scratch) = (&mut self.keys.lift().scratch(), &mut GadgetScratch::new(fft, gadget, 2));
         let mut sum = GlweCiphertext::zero(self.shape());
@@ -259,21 +261,13 @@ impl Evaluator<'_> {
         sum
     }
 
-    /// Rows packed into as few ciphertexts as hold them, and the offset.
-    pub(super) fn answer(&self, rows: &[GlweCiphertext]) -> Vec<GlweCiphertext> {
-        let (layout, program) = (&self.head.layout, &self.head.program);
-        let unit = tables::probability_turns(program);
+    /// Rows packed into as few ciphertexts as hold them.
+    pub fn answer(&self, rows: &[GlweCiphertext]) -> Vec<GlweCiphertext> {
+        let layout = &self.head.layout;
         let pack = |rows: &[GlweCiphertext]| {
             let mut places: Vec<_> = rows.iter().cloned().map(Some).collect();
             places.resize(rows.len().next_power_of_two(), None);
-            let mut packed = self.keys.arithmetic_automorphisms().pack_cosets(places, layout.subring_log());
-            for token in 0..rows.len() {
-                for (channel, &offset) in program.offset().iter().enumerate() {
-                    let body = &mut packed.body_mut()[layout.answer_position(rows.len(), token, channel)];
-                    *body = body.wrapping_add(torus::from_f64(offset * unit));
-                }
-            }
-            packed
+            self.keys.arithmetic_automorphisms().pack_cosets(places, layout.subring_log())
         };
         rows.chunks(layout.tokens_per_answer()).map(pack).collect()
     }

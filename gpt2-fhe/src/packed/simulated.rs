@@ -119,8 +119,7 @@ impl PackedEngine for SimulatedPacked<'_> {
         let value = self.clear.projected()[2].clone();
         let norms: Vec<f64> =
             (0..value.rows()).map(|j| value.row(j).iter().map(|&v| (v * v) as f64).sum::<f64>()).collect();
-        let offset = self.program.offset().to_vec();
-        let mut output = Matrix::from_fn(value.rows(), value.cols(), |_, channel| offset[channel] * unit);
+        let mut output = Matrix::from_fn(value.rows(), value.cols(), |_, _| 0.0);
         for (row, probabilities) in probabilities.iter().enumerate() {
             let mut spread = self.prediction.packing;
             for (j, probability) in probabilities.iter().enumerate() {

@@ -27,12 +27,11 @@ impl PackedHead {
         // A difference reaches a quarter of a turn at most.
         let score_turn = 4.0 * difference_limit / (1.0 - headroom);
         let (log_modulus, query, key) = input.scores(&head, options, score_turn);
-        let (value, output_scales, offset) = input.values(&head.value, levels(options.value_bits));
+        let (value, output_scales, output_offsets) = input.values(&head, calibration, levels(options.value_bits));
         let mut program = PackedProgram {
             query,
             key,
             value,
-            offset,
             input_levels: input.levels,
             log_modulus,
             score_turn,
@@ -47,6 +46,7 @@ impl PackedHead {
             centers: input.centers,
             scales: input.scales,
             output_scales,
+            output_offsets,
             max_tokens: program.max_tokens,
         };
         let (largest, norm) = run_calibration(&program, &client, calibration)?;
@@ -210,13 +210,37 @@ impl InputScales {
         (log_modulus, quantize(&query, &query_bias, &query_scale), quantize(&key, &key_bias, &key_scale))
     }
 
-    /// The weights of values, `[E, d]`, their scales, `[d]`, and the output's offset, `[d]`.
-    fn values(&self, value: &Linear, levels: i32) -> (Matrix<i32>, Vec<f64>, Vec<f64>) {
-        let (weight, bias) = self.fold(value);
-        let scale = |reach: f64| if reach > 0.0 { reach / f64::from(levels) } else { 1.0 };
-        let scales: Vec<f64> = column_reach(&weight).into_iter().map(scale).collect();
-        let offset = bias.iter().zip(&scales).map(|(bias, scale)| bias / scale).collect();
-        (quantize(&weight, &bias, &scales).weight, scales, offset)
+    /// The weights of values, `[E, d]`, the output's scales, `[d]`, and its offsets, `[d]`.
+    ///
+    /// All channels of an output have one range, so the noise on a channel is proportional to its scale, and the scale of a channel
+    /// whose outputs vary most, relative to its weights, would give all others too little of that range: scales are
+    /// at least so large that a channel's outputs take no more of it than the median channel's.
+    fn values(
+        &self,
+        head: &HeadWeights,
+        calibration: &[Matrix<f32>],
+        levels: i32,
+    ) -> (Matrix<i32>, Vec<f64>, Vec<f64>) {
+        let (weight, offsets) = self.fold(&head.value);
+        let mut reach = vec![0.0_f64; weight.cols()];
+        for hidden in calibration {
+            let output = head.attend(hidden).output;
+            for row in 0..output.rows() {
+                for (d, reach) in reach.iter_mut().enumerate() {
+                    *reach = reach.max((f64::from(output[(row, d)]) - offsets[d]).abs());
+                }
+            }
+        }
+        let finest: Vec<f64> = column_reach(&weight).into_iter().map(|largest| largest / f64::from(levels)).collect();
+        let mut ratios: Vec<f64> = reach.iter().zip(&finest).map(|(r, f)| r / f).filter(|r| r.is_finite()).collect();
+        ratios.sort_by(f64::total_cmp);
+        let median = ratios.get(ratios.len() / 2).copied().unwrap_or(0.0).max(1.0);
+        let scale = |(&reach, &finest): (&f64, &f64)| {
+            let scale = finest.max(reach / median);
+            if scale > 0.0 { scale } else { 1.0 }
+        };
+        let scales: Vec<f64> = reach.iter().zip(&finest).map(scale).collect();
+        (quantize(&weight, &offsets, &scales).weight, scales, offsets)
     }
 }
 

@@ -116,8 +116,7 @@ impl PackedEngine for ClearPackedEngine<'_> {
 
     fn weigh(&mut self, probabilities: Vec<Vec<f64>>) -> Result<Matrix<f64>, Infallible> {
         let value = &self.projected[2];
-        let offset = self.program.offset();
-        let mut output = Matrix::from_fn(value.rows(), value.cols(), |_, column| offset[column]);
+        let mut output = Matrix::from_fn(value.rows(), value.cols(), |_, _| 0.0);
         for (row, probabilities) in probabilities.iter().enumerate() {
             for (j, &probability) in probabilities.iter().enumerate() {
                 let sums = output.row_mut(row).iter_mut();

@@ -7,11 +7,12 @@
 //! q  = x·W_q + b_q,  k = x·W_k + b_k    integers at full width         [T, d]
 //! u  = q·kᵀ / t                         in turns: differences count modulo 1
 //! P  = softmax of each row of u·r       by lookups of smooth functions, T(T − 1) of them
-//! O  = P·(x·W_v) + offset               [T, d]
-//! out = O·s_v                           per output channel             client
+//! O  = P·(x·W_v)                        [T, d]
+//! out = O·s_v + offset                  per output channel             client
 //! ```
 //!
-//! The input's scales are folded into the rows of the weights, the center's image into the biases. Scales of q and k differ from
+//! The input's scales are folded into the rows of the weights, the center's image into the biases: that of values is the same for
+//! all tokens, so it passes through P unchanged, and the client adds it. Scales of q and k differ from
 //! channel to channel, but their product is the same for all, so that scores are sums of integers.
 //!
 //! # Softmax by log-sum-exp
@@ -96,6 +97,8 @@ pub struct PackedClient {
     scales: Vec<f64>,
     /// `[d]`.
     output_scales: Vec<f64>,
+    /// `[d]`.
+    output_offsets: Vec<f64>,
     max_tokens: usize,
 }
 
@@ -131,7 +134,9 @@ impl PackedClient {
     /// The values of the head's output `[T, d]`, given in units of each channel's scale.
     pub fn dequantize_output(&self, output: &Matrix<f64>) -> Matrix<f32> {
         let (rows, cols) = (output.rows(), output.cols());
-        Matrix::from_fn(rows, cols, |row, channel| (output[(row, channel)] * self.output_scales[channel]) as f32)
+        Matrix::from_fn(rows, cols, |row, channel| {
+            (output[(row, channel)] * self.output_scales[channel] + self.output_offsets[channel]) as f32
+        })
     }
 }
 

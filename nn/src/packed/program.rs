@@ -48,10 +48,8 @@ pub struct PackedProjection {
 pub struct PackedProgram {
     pub(super) query: PackedProjection,
     pub(super) key: PackedProjection,
-    /// `[E, d]`; its biases are part of the offset.
+    /// `[E, d]`; its biases are added by the client.
     pub(super) value: Matrix<i32>,
-    /// `[d]`, added to the output.
-    pub(super) offset: Vec<f64>,
     pub(super) input_levels: i32,
     pub(super) log_modulus: u32,
     pub(super) score_turn: f64,
@@ -97,11 +95,6 @@ impl PackedProgram {
     /// Integer weights `[E, d]` of values.
     pub fn value(&self) -> &Matrix<i32> {
         &self.value
-    }
-
-    /// What is added to the output, `[d]`, in its integers' units.
-    pub fn offset(&self) -> &[f64] {
-        &self.offset
     }
 
     /// log2 t: an integer q·kᵀ is that over t of a turn.
@@ -206,7 +199,7 @@ pub trait PackedEngine {
     /// The engine's.
     fn look_up(&mut self, function: Function, inputs: Vec<Self::Value>) -> Result<Vec<Self::Value>, Self::Error>;
 
-    /// Row i: Σ_j probabilities_ij·v_j + offset.
+    /// Row i: Σ_j probabilities_ij·v_j.
     ///
     /// # Errors
     /// The engine's.
