@@ -21,6 +21,7 @@
 
 mod butterfly;
 mod coefficients;
+mod plan;
 mod portable;
 mod product;
 #[cfg(test)]
@@ -49,7 +50,7 @@ pub struct NegacyclicFft {
 #[derive(Clone)]
 enum Plan {
     Portable(portable::Plan),
-    Vector(VectorInstructions, Arc<vector::Plan>),
+    Vector(VectorInstructions, Arc<plan::Plan>),
 }
 
 impl NegacyclicFft {
@@ -77,7 +78,7 @@ impl NegacyclicFft {
         let vector = match capability {
             Capability::Portable => None,
             Capability::Vector(instructions) => {
-                vector::Plan::new(n, instructions.lanes()).map(|plan| Plan::Vector(instructions, Arc::new(plan)))
+                plan::Plan::new(n, instructions.lanes()).map(|plan| Plan::Vector(instructions, Arc::new(plan)))
             }
         };
         Self { polynomial_size, plan: vector.unwrap_or_else(|| Plan::Portable(portable::Plan::new(n))) }

@@ -1,7 +1,8 @@
 //! The products of a gadget product, between the two halves of the transforms on vector instructions.
 
 use super::butterfly::{multiply_add, zeros};
-use super::vector::{Plan, load, merge_tail, store_strided};
+use super::plan::Plan;
+use super::vector::{load, merge_tail, split_tail, store_strided};
 use crate::buffer::AlignedBuffer;
 use crate::simd::{Kernel, Simd};
 
@@ -41,7 +42,7 @@ impl MultiplyRows<'_> {
         for node in 0..plan.tail_nodes::<S>() {
             for row in 0..row_count {
                 // SAFETY: row `row` lies at N·row.
-                unsafe { plan.split_tail(simd, rows.as_mut_ptr().add(n * row), node) }
+                unsafe { split_tail(simd, plan, rows.as_mut_ptr().add(n * row), node) }
             }
             for output in 0..outputs {
                 let mut sum = zeros::<S, R>(simd);
@@ -63,7 +64,7 @@ impl MultiplyRows<'_> {
                 }
                 // SAFETY: the node's constants, and this node of output `output`.
                 unsafe {
-                    let merged = merge_tail(simd, sum, plan.tail_constants::<S>(node));
+                    let merged = merge_tail(simd, sum, simd.hide(plan.merge_tail::<S>()));
                     store_strided(simd, sums.as_mut_ptr().add(n * output + node_len * node), R, merged);
                 }
             }

@@ -178,8 +178,8 @@ impl coefficients::Accumulator for Unrounded<'_> {
     }
 
     #[inline(always)]
-    unsafe fn add<S: crate::simd::Simd>(&mut self, simd: S, index: usize, x: S::Reals, scale: f64) {
-        let x = simd.multiply(x, simd.splat_reals(scale));
+    unsafe fn add<S: crate::simd::Simd>(&mut self, simd: S, index: usize, x: S::Reals, scale: S::Reals) {
+        let x = simd.multiply(x, scale);
         // SAFETY: the caller's: LANES numbers from `index` are inside the slice.
         unsafe { simd.store_reals(x, self.0.as_mut_ptr().add(index)) }
     }

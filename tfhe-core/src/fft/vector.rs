@@ -3,81 +3,17 @@
 //! A polynomial of M = N/2 complex coefficients modulo x^M − i is reduced to linear factors by passes of radix 2, 4 and 8
 //! over memory ([`super::butterfly`]). A node of L² coefficients, L the number of lanes, is finished in registers
 //! ([`split_tail`]): L vectors are reduced with each other, transposed so that each lane holds one node of L coefficients,
-//! and reduced again with constants of their own in each lane. The inverse transform runs backwards, so
-//! neither permutes anything.
+//! and reduced again with constants of their own in each lane. The inverse transform goes the same way back, so neither
+//! permutes anything.
 //!
 //! # Layout
 //! Between passes and in the Fourier domain, complex number v·L + l has its real part at 2·v·L + l and its imaginary part
 //! L further: aligned vectors of either, and one stream of memory.
 
-use super::butterfly::{Complex, Constants, children, merge_node, multiply_add, node_constants, split_node, zeros};
+use super::butterfly::{Complex, Constants, Twiddle, merge_node, multiply_add, shear, split_node, zeros};
 use super::coefficients::{Accumulator, Coefficients};
-use crate::buffer::AlignedBuffer;
+use super::plan::{Pass, Plan};
 use crate::simd::{Kernel, Simd};
-
-/// The passes of a transform for vectors of L lanes, and their constants.
-#[derive(Clone)]
-pub(super) struct Plan {
-    /// M.
-    pub(super) size: usize,
-    /// The radix of each pass over memory, the first pass first; their product is M/L².
-    radices: Vec<usize>,
-    /// For each pass and node, R/2 constants: real part, imaginary part.
-    constants: AlignedBuffer,
-    /// For each node of L²: L/2 constants as above, then L/2 constants for the nodes of L below it, vectors of real parts
-    /// and of imaginary parts alternating.
-    tail_constants: AlignedBuffer,
-}
-
-/// The number of `f64`s of [`Plan::tail_constants`] per node of L².
-const fn tail_constants_len(lanes: usize) -> usize {
-    lanes + lanes * lanes
-}
-
-impl Plan {
-    /// `None` if the polynomial is too small for a pass over memory.
-    pub(super) fn new(polynomial_size: usize, lanes: usize) -> Option<Self> {
-        let size = polynomial_size / 2;
-        let levels = (size / (lanes * lanes)).checked_ilog2().filter(|&levels| levels > 0)?;
-        let radices = radices(levels as usize, lanes);
-        let mut angles = vec![0.5];
-        let mut constants = Vec::new();
-        for &radix in &radices {
-            constants
-                .extend(angles.iter().flat_map(|&angle| node_constants(angle, radix)).flat_map(|(re, im)| [re, im]));
-            angles = descend(angles, radix);
-        }
-        let mut tail_constants = Vec::with_capacity(angles.len() * tail_constants_len(lanes));
-        for angle in angles {
-            tail_constants.extend(node_constants(angle, lanes).into_iter().flat_map(|(re, im)| [re, im]));
-            let below: Vec<_> = descend(vec![angle], lanes).iter().map(|&angle| node_constants(angle, lanes)).collect();
-            for k in 0..lanes / 2 {
-                tail_constants.extend(below.iter().map(|node| node[k].0));
-                tail_constants.extend(below.iter().map(|node| node[k].1));
-            }
-        }
-        let (constants, tail_constants) = (AlignedBuffer::copy_of(&constants), AlignedBuffer::copy_of(&tail_constants));
-        Some(Self { size, radices, constants, tail_constants })
-    }
-}
-
-/// The nodes log2 `radix` levels below `angles`.
-fn descend(angles: Vec<f64>, radix: usize) -> Vec<f64> {
-    (0..radix.ilog2()).fold(angles, |angles, _| children(&angles))
-}
-
-/// Radices whose product is 2^levels: fours with 16 registers, eights and fours with 32. There, too, several passes begin
-/// with a four: the first pass also goes over the coefficients, and with radix 8 its 32 streams, a power of two apart, do
-/// not fit the ways of a first-level cache (at N = 8192 the inverse takes half as long again).
-fn radices(levels: usize, lanes: usize) -> Vec<usize> {
-    let largest = if lanes == 8 { 3 } else { 2 };
-    if levels <= largest {
-        return vec![1 << levels];
-    }
-    let rest = levels - 2;
-    let passes = rest.div_ceil(largest);
-    std::iter::once(4).chain((0..passes).map(|pass| 1 << ((rest + pass) / passes))).collect()
-}
 
 /// The complex vector at element `index`, a multiple of L.
 ///
@@ -110,24 +46,39 @@ struct Scalars(*const f64);
 
 impl<S: Simd> Constants<S> for Scalars {
     #[inline(always)]
-    fn get(self, simd: S, index: usize) -> Complex<S::Reals> {
+    fn get(self, simd: S, index: usize) -> Option<Twiddle<S::Reals>> {
         // SAFETY: the maker's: `split_node` and `merge_node` ask for R/2 constants.
         unsafe {
             let at = self.0.add(2 * index);
-            Complex { re: simd.splat_reals(*at), im: simd.splat_reals(*at.add(1)) }
+            Some(Twiddle { cos: simd.splat_reals(*at), tan: simd.splat_reals(*at.add(1)) })
         }
     }
 }
 
-/// The constants of L nodes, one to a lane. Whoever makes one vouches for R·L numbers there.
+/// The constants of L nodes or coefficients, one to a lane. Whoever makes one vouches for R·L numbers there.
 #[derive(Clone, Copy)]
 struct Vectors(*const f64);
 
 impl<S: Simd> Constants<S> for Vectors {
     #[inline(always)]
-    fn get(self, simd: S, index: usize) -> Complex<S::Reals> {
+    fn get(self, simd: S, index: usize) -> Option<Twiddle<S::Reals>> {
         // SAFETY: the maker's: `split_node` and `merge_node` ask for R/2 constants.
-        unsafe { load(simd, self.0, index * S::LANES) }
+        unsafe {
+            let at = self.0.add(2 * S::LANES * index);
+            Some(Twiddle { cos: simd.load_reals(at), tan: simd.load_reals(at.add(S::LANES)) })
+        }
+    }
+}
+
+/// The constants of [`merge_node`] for transforms of one value: 1, 1, 1 and exp(−iπ/4).
+#[derive(Clone, Copy)]
+struct Leaves;
+
+impl<S: Simd> Constants<S> for Leaves {
+    #[inline(always)]
+    fn get(self, simd: S, index: usize) -> Option<Twiddle<S::Reals>> {
+        let eighth = Twiddle { cos: simd.splat_reals(std::f64::consts::FRAC_1_SQRT_2), tan: simd.splat_reals(-1.0) };
+        (index == 3).then_some(eighth)
     }
 }
 
@@ -174,14 +125,13 @@ impl<C: Coefficients> Kernel for Start<'_, C> {
     fn run<S: Simd>(self, simd: S) {
         let Self { plan, input, output } = self;
         assert!(input.len() == 2 * plan.size && output.len() == 2 * plan.size);
-        let stride = plan.size / plan.radices[0];
-        let pass = Pass { data: output.as_mut_ptr(), constants: plan.constants.as_ptr(), nodes: 1, stride };
-        // SAFETY: `output` holds N numbers, `input` N coefficients, and the first constants are those of the first pass.
+        let (pass, data) = (&plan.passes[0], output.as_mut_ptr());
+        // SAFETY: `output` holds N numbers, `input` N coefficients.
         unsafe {
-            match plan.radices[0] {
-                2 => pass.split_first::<S, 2>(simd, &input),
-                4 => pass.split_first::<S, 4>(simd, &input),
-                _ => pass.split_first::<S, 8>(simd, &input),
+            match pass.radix {
+                2 => split_first::<S, 2>(simd, pass, &input, data),
+                4 => split_first::<S, 4>(simd, pass, &input, data),
+                _ => split_first::<S, 8>(simd, pass, &input, data),
             }
         }
         // A call, so that the other passes are compiled once for all kinds of input.
@@ -190,9 +140,9 @@ impl<C: Coefficients> Kernel for Start<'_, C> {
 }
 
 /// The passes over memory of a forward transform but the first.
-struct SplitPasses<'a> {
-    plan: &'a Plan,
-    data: &'a mut [f64],
+pub(super) struct SplitPasses<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) data: &'a mut [f64],
 }
 
 impl Kernel for SplitPasses<'_> {
@@ -202,21 +152,15 @@ impl Kernel for SplitPasses<'_> {
     fn run<S: Simd>(self, simd: S) {
         let Self { plan, data } = self;
         assert_eq!(data.len(), 2 * plan.size);
-        let mut nodes = plan.radices[0];
-        let mut first = nodes;
-        for &radix in &plan.radices[1..] {
-            let constants = plan.constants[first..][..nodes * radix].as_ptr();
-            let pass = Pass { data: data.as_mut_ptr(), constants, nodes, stride: plan.size / (nodes * radix) };
-            // SAFETY: `data` holds N numbers, which the nodes cover; each has `radix` numbers for constants.
+        for pass in &plan.passes[1..] {
+            // SAFETY: `data` holds N numbers, which the nodes cover.
             unsafe {
-                match radix {
-                    2 => pass.split::<S, 2>(simd),
-                    4 => pass.split::<S, 4>(simd),
-                    _ => pass.split::<S, 8>(simd),
+                match pass.radix {
+                    2 => split::<S, 2>(simd, pass, data.as_mut_ptr()),
+                    4 => split::<S, 4>(simd, pass, data.as_mut_ptr()),
+                    _ => split::<S, 8>(simd, pass, data.as_mut_ptr()),
                 }
             }
-            first += nodes * radix;
-            nodes *= radix;
         }
     }
 }
@@ -236,7 +180,7 @@ impl Kernel for SplitTails<'_> {
         assert_eq!(data.len(), 2 * plan.size);
         for node in 0..plan.tail_nodes::<S>() {
             // SAFETY: the node is one of the plan's, and `data` holds N numbers.
-            unsafe { plan.split_tail(simd, data.as_mut_ptr(), node) }
+            unsafe { split_tail(simd, plan, data.as_mut_ptr(), node) }
         }
     }
 }
@@ -254,9 +198,19 @@ impl Kernel for MergeTails<'_> {
     fn run<S: Simd>(self, simd: S) {
         let Self { plan, data } = self;
         assert_eq!(data.len(), 2 * plan.size);
-        for node in 0..plan.tail_nodes::<S>() {
-            // SAFETY: the node is one of the plan's, and `data` holds N numbers.
-            unsafe { plan.merge_tail(simd, data.as_mut_ptr(), node) }
+        let lanes = S::LANES;
+        for node in data.chunks_exact_mut(2 * lanes * lanes) {
+            let (data, constants) = (node.as_mut_ptr(), simd.hide(plan.merge_tail::<S>()));
+            // SAFETY: a node holds 2·L² numbers; the constants are those of `merge_tail`.
+            unsafe {
+                if lanes == 8 {
+                    let z = load_strided::<S, 8>(simd, data, 8);
+                    store_strided(simd, data, 8, merge_tail(simd, z, constants));
+                } else {
+                    let z = load_strided::<S, 4>(simd, data, 4);
+                    store_strided(simd, data, 4, merge_tail(simd, z, constants));
+                }
+            }
         }
     }
 }
@@ -274,22 +228,15 @@ impl Kernel for MergePasses<'_> {
     fn run<S: Simd>(self, simd: S) {
         let Self { plan, data } = self;
         assert_eq!(data.len(), 2 * plan.size);
-        let mut end = plan.constants.len();
-        let mut children = plan.tail_nodes::<S>();
-        for &radix in plan.radices[1..].iter().rev() {
-            let nodes = children / radix;
-            let constants = plan.constants[end - nodes * radix..end].as_ptr();
-            let pass = Pass { data: data.as_mut_ptr(), constants, nodes, stride: plan.size / children };
+        for pass in plan.passes[1..].iter().rev() {
             // SAFETY: as in `SplitPasses`.
             unsafe {
-                match radix {
-                    2 => pass.merge::<S, 2>(simd),
-                    4 => pass.merge::<S, 4>(simd),
-                    _ => pass.merge::<S, 8>(simd),
+                match pass.radix {
+                    2 => merge::<S, 2>(simd, pass, data.as_mut_ptr()),
+                    4 => merge::<S, 4>(simd, pass, data.as_mut_ptr()),
+                    _ => merge::<S, 8>(simd, pass, data.as_mut_ptr()),
                 }
             }
-            end -= nodes * radix;
-            children = nodes;
         }
     }
 }
@@ -309,14 +256,13 @@ impl<A: Accumulator> Kernel for Finish<'_, A> {
         let Self { plan, input, mut output } = self;
         simd.run(MergePasses { plan, data: input });
         assert!(input.len() == 2 * plan.size && output.len() == 2 * plan.size);
-        let (scale, stride) = (1.0 / plan.size as f64, plan.size / plan.radices[0]);
-        let pass = Pass { data: input.as_mut_ptr(), constants: plan.constants.as_ptr(), nodes: 1, stride };
-        // SAFETY: as in `Start`.
+        let data = input.as_mut_ptr();
+        // SAFETY: `input` holds N numbers, `output` N coefficients.
         unsafe {
-            match plan.radices[0] {
-                2 => pass.merge_last::<S, 2>(simd, &mut output, scale),
-                4 => pass.merge_last::<S, 4>(simd, &mut output, scale),
-                _ => pass.merge_last::<S, 8>(simd, &mut output, scale),
+            match plan.passes[0].radix {
+                2 => merge_last::<S, 2>(simd, plan, data, &mut output),
+                4 => merge_last::<S, 4>(simd, plan, data, &mut output),
+                _ => merge_last::<S, 8>(simd, plan, data, &mut output),
             }
         }
     }
@@ -347,52 +293,22 @@ impl Kernel for MultiplyAccumulate<'_> {
     }
 }
 
-impl Plan {
-    /// The number of nodes that the passes over memory leave.
-    pub(super) fn tail_nodes<S: Simd>(&self) -> usize {
-        self.size / (S::LANES * S::LANES)
-    }
-
-    /// The constants of node `node` of L².
-    #[inline(always)]
-    pub(super) fn tail_constants<S: Simd>(&self, node: usize) -> *const f64 {
-        let len = tail_constants_len(S::LANES);
-        self.tail_constants[len * node..][..len].as_ptr()
-    }
-
-    /// Reduces node `node` of L² to linear factors.
-    ///
-    /// # Safety
-    /// The node must be one of the plan's, and `data` valid for reading and writing N numbers.
-    #[inline(always)]
-    pub(super) unsafe fn split_tail<S: Simd>(&self, simd: S, data: *mut f64, node: usize) {
-        let constants = self.tail_constants::<S>(node);
-        // SAFETY: node `node` lies at 2·L²·node.
-        unsafe {
-            let data = data.add(2 * S::LANES * S::LANES * node);
-            if S::LANES == 8 {
-                store_strided(simd, data, 8, split_tail::<S, 8>(simd, load_strided(simd, data, 8), constants));
-            } else {
-                store_strided(simd, data, 4, split_tail::<S, 4>(simd, load_strided(simd, data, 4), constants));
-            }
-        }
-    }
-
-    /// The inverse of [`Self::split_tail`], times L².
-    ///
-    /// # Safety
-    /// As there.
-    #[inline(always)]
-    unsafe fn merge_tail<S: Simd>(&self, simd: S, data: *mut f64, node: usize) {
-        let constants = self.tail_constants::<S>(node);
-        // SAFETY: node `node` lies at 2·L²·node.
-        unsafe {
-            let data = data.add(2 * S::LANES * S::LANES * node);
-            if S::LANES == 8 {
-                store_strided(simd, data, 8, merge_tail::<S, 8>(simd, load_strided(simd, data, 8), constants));
-            } else {
-                store_strided(simd, data, 4, merge_tail::<S, 4>(simd, load_strided(simd, data, 4), constants));
-            }
+/// Reduces node `node` of L² to linear factors.
+///
+/// # Safety
+/// The node must be one of the plan's, and `data` valid for reading and writing N numbers.
+#[inline(always)]
+pub(super) unsafe fn split_tail<S: Simd>(simd: S, plan: &Plan, data: *mut f64, node: usize) {
+    let constants = plan.split_tail::<S>(node);
+    // SAFETY: node `node` lies at 2·L²·node, and the constants are its own.
+    unsafe {
+        let data = data.add(2 * S::LANES * S::LANES * node);
+        if S::LANES == 8 {
+            let z = load_strided::<S, 8>(simd, data, 8);
+            store_strided(simd, data, 8, split_registers(simd, z, constants));
+        } else {
+            let z = load_strided::<S, 4>(simd, data, 4);
+            store_strided(simd, data, 4, split_registers(simd, z, constants));
         }
     }
 }
@@ -400,34 +316,33 @@ impl Plan {
 /// A node of L² in registers, to linear factors; R = L.
 ///
 /// # Safety
-/// `constants` must be valid for reading `tail_constants_len(L)` numbers.
+/// `constants` must be a node's of [`Plan::split_tail`].
 #[inline(always)]
-unsafe fn split_tail<S: Simd, const R: usize>(
+unsafe fn split_registers<S: Simd, const R: usize>(
     simd: S,
     mut z: [Complex<S::Reals>; R],
     constants: *const f64,
 ) -> [Complex<S::Reals>; R] {
     split_node(simd, &mut z, Scalars(constants));
     z = transpose(simd, z);
-    // SAFETY: the first L numbers are L/2 constants, the other L² are L/2 complex vectors.
+    // SAFETY: the first L numbers are L/2 constants, the other L² are L/2 vectors of constants.
     split_node(simd, &mut z, Vectors(unsafe { constants.add(R) }));
     z
 }
 
-/// The inverse of [`split_tail`], times L².
+/// The inverse of [`split_tail`] in registers, times L²; R = L.
 ///
 /// # Safety
-/// As there.
+/// `constants` must be those of [`Plan::merge_tail`].
 #[inline(always)]
 pub(super) unsafe fn merge_tail<S: Simd, const R: usize>(
     simd: S,
     mut z: [Complex<S::Reals>; R],
     constants: *const f64,
 ) -> [Complex<S::Reals>; R] {
-    // SAFETY: as in `split_tail`.
-    merge_node(simd, &mut z, Vectors(unsafe { constants.add(R) }));
+    merge_node(simd, &mut z, Leaves);
     z = transpose(simd, z);
-    merge_node(simd, &mut z, Scalars(constants));
+    merge_node(simd, &mut z, Vectors(constants));
     z
 }
 
@@ -445,83 +360,85 @@ fn transpose<S: Simd, const R: usize>(simd: S, z: [Complex<S::Reals>; R]) -> [Co
     transposed
 }
 
-/// One pass over memory: nodes of R residues of `stride` coefficients each.
+/// One pass over memory, in place.
 ///
-/// The unsafe functions below need `data` to be valid for 2·nodes·R·stride numbers, `constants` for nodes·R numbers,
-/// and `stride` to be a multiple of L.
-struct Pass {
-    data: *mut f64,
-    constants: *const f64,
-    nodes: usize,
-    stride: usize,
+/// # Safety
+/// `data` must be valid for reading and writing N numbers, and R the pass's radix.
+#[inline(always)]
+unsafe fn split<S: Simd, const R: usize>(simd: S, pass: &Pass, data: *mut f64) {
+    for node in 0..pass.nodes {
+        // SAFETY: this node's R/2 constants and its 2·R·stride numbers.
+        unsafe {
+            let constants = pass.split.as_ptr().add(node * R);
+            let data = data.add(2 * node * R * pass.stride);
+            for index in (0..pass.stride).step_by(S::LANES) {
+                let mut z = load_strided::<S, R>(simd, data.add(2 * index), pass.stride);
+                split_node(simd, &mut z, Scalars(constants));
+                store_strided(simd, data.add(2 * index), pass.stride, z);
+            }
+        }
+    }
 }
 
-impl Pass {
-    #[inline(always)]
-    unsafe fn split<S: Simd, const R: usize>(&self, simd: S) {
-        for node in 0..self.nodes {
-            // SAFETY: this node's R/2 constants and its 2·R·stride numbers.
-            unsafe {
-                let constants = self.constants.add(node * R);
-                let data = self.data.add(2 * node * R * self.stride);
-                for index in (0..self.stride).step_by(S::LANES) {
-                    let mut z = load_strided::<S, R>(simd, data.add(2 * index), self.stride);
-                    split_node(simd, &mut z, Scalars(constants));
-                    store_strided(simd, data.add(2 * index), self.stride, z);
-                }
+/// The inverse of [`split`].
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn merge<S: Simd, const R: usize>(simd: S, pass: &Pass, data: *mut f64) {
+    for node in 0..pass.nodes {
+        // SAFETY: the R/2 vectors of constants of each vector of coefficients, and this node's 2·R·stride numbers.
+        unsafe {
+            let data = data.add(2 * node * R * pass.stride);
+            for index in (0..pass.stride).step_by(S::LANES) {
+                let mut z = load_strided::<S, R>(simd, data.add(2 * index), pass.stride);
+                merge_node(simd, &mut z, Vectors(pass.merge.as_ptr().add(R * index)));
+                store_strided(simd, data.add(2 * index), pass.stride, z);
             }
         }
     }
+}
 
-    #[inline(always)]
-    unsafe fn merge<S: Simd, const R: usize>(&self, simd: S) {
-        for node in 0..self.nodes {
-            // SAFETY: this node's R/2 constants and its 2·R·stride numbers.
-            unsafe {
-                let constants = self.constants.add(node * R);
-                let data = self.data.add(2 * node * R * self.stride);
-                for index in (0..self.stride).step_by(S::LANES) {
-                    let mut z = load_strided::<S, R>(simd, data.add(2 * index), self.stride);
-                    merge_node(simd, &mut z, Scalars(constants));
-                    store_strided(simd, data.add(2 * index), self.stride, z);
-                }
+/// The pass over the only node x^M − i, from real coefficients: the upper half are the imaginary parts.
+///
+/// # Safety
+/// As for [`split`]; `input` must have N coefficients.
+#[inline(always)]
+unsafe fn split_first<S: Simd, const R: usize>(simd: S, pass: &Pass, input: &impl Coefficients, data: *mut f64) {
+    let size = R * pass.stride;
+    for index in (0..pass.stride).step_by(S::LANES) {
+        // SAFETY: index + LANES ≤ stride, so that k·stride + index + LANES ≤ size for k < R.
+        unsafe {
+            let mut z = zeros::<S, R>(simd);
+            for k in 0..R {
+                let at = k * pass.stride + index;
+                z[k] = Complex { re: input.load(simd, at), im: input.load(simd, size + at) };
             }
+            split_node(simd, &mut z, Scalars(pass.split.as_ptr()));
+            store_strided(simd, data.add(2 * index), pass.stride, z);
         }
     }
+}
 
-    /// The pass over the only node x^M − i, from real coefficients: the upper half are the imaginary parts.
-    /// `input` must have 2·R·stride coefficients.
-    #[inline(always)]
-    unsafe fn split_first<S: Simd, const R: usize>(&self, simd: S, input: &impl Coefficients) {
-        let size = R * self.stride;
-        for index in (0..self.stride).step_by(S::LANES) {
-            // SAFETY: index + LANES ≤ stride, so that k·stride + index + LANES ≤ size for k < R.
-            unsafe {
-                let mut z = zeros::<S, R>(simd);
-                for k in 0..R {
-                    let at = k * self.stride + index;
-                    z[k] = Complex { re: input.load(simd, at), im: input.load(simd, size + at) };
-                }
-                split_node(simd, &mut z, Scalars(self.constants));
-                store_strided(simd, self.data.add(2 * index), self.stride, z);
-            }
-        }
-    }
-
-    /// The inverse of [`Self::split_first`] times R, then times `scale`, added to `output` of 2·R·stride coefficients.
-    #[inline(always)]
-    unsafe fn merge_last<S: Simd, const R: usize>(&self, simd: S, output: &mut impl Accumulator, scale: f64) {
-        let size = R * self.stride;
-        for index in (0..self.stride).step_by(S::LANES) {
-            // SAFETY: as in `split_first`.
-            unsafe {
-                let mut z = load_strided::<S, R>(simd, self.data.add(2 * index), self.stride);
-                merge_node(simd, &mut z, Scalars(self.constants));
-                for k in 0..R {
-                    let at = k * self.stride + index;
-                    output.add(simd, at, z[k].re, scale);
-                    output.add(simd, size + at, z[k].im, scale);
-                }
+/// The inverse of [`split_first`], divided by M and added to `output`.
+///
+/// # Safety
+/// As for [`split`], R being the first pass's radix; `output` must have N coefficients.
+#[inline(always)]
+unsafe fn merge_last<S: Simd, const R: usize>(simd: S, plan: &Plan, data: *mut f64, output: &mut impl Accumulator) {
+    let (pass, size) = (&plan.passes[0], plan.size);
+    for index in (0..pass.stride).step_by(S::LANES) {
+        // SAFETY: as in `split_first`; the untwisting constants are N numbers.
+        unsafe {
+            let mut z = load_strided::<S, R>(simd, data.add(2 * index), pass.stride);
+            merge_node(simd, &mut z, Vectors(pass.merge.as_ptr().add(R * index)));
+            for k in 0..R {
+                let at = k * pass.stride + index;
+                let untwist = plan.untwist.as_ptr().add(2 * at);
+                let (cos, tan) = (simd.load_reals(untwist), simd.load_reals(untwist.add(S::LANES)));
+                let x = shear(simd, z[k], tan);
+                output.add(simd, at, x.re, cos);
+                output.add(simd, size + at, x.im, cos);
             }
         }
     }

@@ -264,6 +264,15 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn multiply_add_digit(self, sum: Self::Sum, factor: Self::Factor, digit: Self::Words) -> Self::Sum;
     fn sum_value(self, sum: Self::Sum) -> Self::Words;
 
+    /// The same pointer, of which the compiler knows nothing: what is read through it is read where the code says so.
+    /// Otherwise it reads constants before a loop that has no registers left for them, and spills them.
+    #[inline(always)]
+    fn hide(self, mut pointer: *const f64) -> *const f64 {
+        // SAFETY: no instructions.
+        unsafe { std::arch::asm!("/* {} */", inout(reg) pointer, options(nomem, nostack, preserves_flags)) }
+        pointer
+    }
+
     /// Fetches the cache line at `address` into the second-level cache; any address will do.
     fn prefetch(self, address: *const u64);
 }
