@@ -40,25 +40,6 @@ impl Coefficients for &[u64] {
     }
 }
 
-/// Torus elements, as their digits in a gadget of one level ([`crate::decomposition`]).
-pub(super) struct SingleDigits<'a> {
-    pub(super) polynomial: &'a [u64],
-    /// 64 − log2 β.
-    pub(super) dropped: u32,
-}
-
-impl Coefficients for SingleDigits<'_> {
-    fn len(&self) -> usize {
-        self.polynomial.len()
-    }
-
-    #[inline(always)]
-    unsafe fn load<S: Simd>(&self, simd: S, index: usize) -> S::Reals {
-        // SAFETY: the caller's: LANES words from `index` are inside the slice.
-        simd.rounded_quotients(unsafe { simd.load_words(self.polynomial.as_ptr().add(index)) }, self.dropped)
-    }
-}
-
 /// N torus elements to which the last pass of an inverse transform adds what it computes.
 pub(super) trait Accumulator {
     /// Their number.

@@ -19,12 +19,13 @@ pub(super) struct Plan {
     pub(super) untwist: AlignedBuffer,
 }
 
-/// A pass over memory: `nodes` nodes of `radix` residues of `stride` coefficients each.
+/// A pass over memory: nodes of `radix` residues of `stride` coefficients each.
 #[derive(Clone)]
 pub(super) struct Pass {
     pub(super) radix: usize,
-    pub(super) nodes: usize,
     pub(super) stride: usize,
+    /// The number of nodes of L² below each node.
+    pub(super) tails: usize,
     /// For each node, R/2 constants.
     pub(super) split: AlignedBuffer,
     /// For each vector of coefficients below `stride`, R/2 vectors of constants.
@@ -105,7 +106,7 @@ impl Pass {
             extend_vectors(&mut merge, &constants.collect::<Vec<_>>());
         }
         let (split, merge) = (AlignedBuffer::copy_of(&split), AlignedBuffer::copy_of(&merge));
-        Self { radix, nodes: angles.len(), stride, split, merge }
+        Self { radix, stride, tails: radix * stride / (lanes * lanes), split, merge }
     }
 }
 

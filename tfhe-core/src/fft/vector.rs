@@ -42,7 +42,7 @@ unsafe fn store<S: Simd>(simd: S, data: *mut f64, index: usize, z: Complex<S::Re
 
 /// A node's constants as scalars, to be broadcast. Whoever makes one vouches for R numbers there.
 #[derive(Clone, Copy)]
-struct Scalars(*const f64);
+pub(super) struct Scalars(pub(super) *const f64);
 
 impl<S: Simd> Constants<S> for Scalars {
     #[inline(always)]
@@ -111,7 +111,7 @@ pub(super) unsafe fn store_strided<S: Simd, const R: usize>(
     }
 }
 
-/// All of a forward transform but the nodes of L²: reads `input`, writes `output`, both of N.
+/// The first pass of a forward transform: reads `input`, writes `output`, both of N.
 pub(super) struct Start<'a, C> {
     pub(super) plan: &'a Plan,
     pub(super) input: C,
@@ -134,117 +134,70 @@ impl<C: Coefficients> Kernel for Start<'_, C> {
                 _ => split_first::<S, 8>(simd, pass, &input, data),
             }
         }
-        // A call, so that the other passes are compiled once for all kinds of input.
-        simd.run(SplitPasses { plan, data: output });
     }
 }
 
-/// The passes over memory of a forward transform but the first.
-pub(super) struct SplitPasses<'a> {
+/// The rest of a forward transform, in place: `data` of N.
+///
+/// Depth first, as all that goes over several passes: a node's children follow while it is in the first-level cache.
+pub(super) struct Split<'a> {
     pub(super) plan: &'a Plan,
     pub(super) data: &'a mut [f64],
 }
 
-impl Kernel for SplitPasses<'_> {
+impl Kernel for Split<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { plan, data } = self;
         assert_eq!(data.len(), 2 * plan.size);
-        for pass in &plan.passes[1..] {
-            // SAFETY: `data` holds N numbers, which the nodes cover.
-            unsafe {
-                match pass.radix {
-                    2 => split::<S, 2>(simd, pass, data.as_mut_ptr()),
-                    4 => split::<S, 4>(simd, pass, data.as_mut_ptr()),
-                    _ => split::<S, 8>(simd, pass, data.as_mut_ptr()),
-                }
-            }
-        }
-    }
-}
-
-/// The rest of a forward transform: the nodes of L² in `data`, of N.
-pub(super) struct SplitTails<'a> {
-    pub(super) plan: &'a Plan,
-    pub(super) data: &'a mut [f64],
-}
-
-impl Kernel for SplitTails<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { plan, data } = self;
-        assert_eq!(data.len(), 2 * plan.size);
-        for node in 0..plan.tail_nodes::<S>() {
+        let data = data.as_mut_ptr();
+        for tail in 0..plan.tail_nodes::<S>() {
             // SAFETY: the node is one of the plan's, and `data` holds N numbers.
-            unsafe { split_tail(simd, plan, data.as_mut_ptr(), node) }
+            unsafe {
+                split_to_tail(simd, plan, data, tail);
+                split_tail(simd, plan, data, tail, data.add(2 * S::LANES * S::LANES * tail));
+            }
         }
     }
 }
 
-/// The inverse of [`SplitTails`], times L².
-pub(super) struct MergeTails<'a> {
+/// The inverse of [`Split`], times the number of values of a node below the first pass.
+pub(super) struct Merge<'a> {
     pub(super) plan: &'a Plan,
     pub(super) data: &'a mut [f64],
 }
 
-impl Kernel for MergeTails<'_> {
+impl Kernel for Merge<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { plan, data } = self;
         assert_eq!(data.len(), 2 * plan.size);
-        let lanes = S::LANES;
-        for node in data.chunks_exact_mut(2 * lanes * lanes) {
-            let (data, constants) = (node.as_mut_ptr(), simd.hide(plan.merge_tail::<S>()));
-            // SAFETY: a node holds 2·L² numbers; the constants are those of `merge_tail`.
+        let data = data.as_mut_ptr();
+        for tail in 0..plan.tail_nodes::<S>() {
+            // SAFETY: a node holds 2·L² numbers; the constants are those of `merge_tail`; `data` holds N numbers.
             unsafe {
-                if lanes == 8 {
-                    let z = load_strided::<S, 8>(simd, data, 8);
-                    store_strided(simd, data, 8, merge_tail(simd, z, constants));
+                let (node, constants) = (data.add(2 * S::LANES * S::LANES * tail), simd.hide(plan.merge_tail::<S>()));
+                if S::LANES == 8 {
+                    let z = load_strided::<S, 8>(simd, node, 8);
+                    store_strided(simd, node, 8, merge_tail(simd, z, constants));
                 } else {
-                    let z = load_strided::<S, 4>(simd, data, 4);
-                    store_strided(simd, data, 4, merge_tail(simd, z, constants));
+                    let z = load_strided::<S, 4>(simd, node, 4);
+                    store_strided(simd, node, 4, merge_tail(simd, z, constants));
                 }
+                merge_from_tail(simd, plan, data, tail);
             }
         }
     }
 }
 
-/// The inverse of [`SplitPasses`], times the number of nodes of L² in each of the first pass.
-struct MergePasses<'a> {
-    plan: &'a Plan,
-    data: &'a mut [f64],
-}
-
-impl Kernel for MergePasses<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { plan, data } = self;
-        assert_eq!(data.len(), 2 * plan.size);
-        for pass in plan.passes[1..].iter().rev() {
-            // SAFETY: as in `SplitPasses`.
-            unsafe {
-                match pass.radix {
-                    2 => merge::<S, 2>(simd, pass, data.as_mut_ptr()),
-                    4 => merge::<S, 4>(simd, pass, data.as_mut_ptr()),
-                    _ => merge::<S, 8>(simd, pass, data.as_mut_ptr()),
-                }
-            }
-        }
-    }
-}
-
-/// The inverse of [`Start`], divided by M: overwrites `input`, of N, and adds the coefficients to `output`.
+/// The inverse of [`Start`]: reads `input`, of N, and adds the coefficients, divided by M, to `output`.
 pub(super) struct Finish<'a, A> {
     pub(super) plan: &'a Plan,
-    pub(super) input: &'a mut [f64],
+    pub(super) input: &'a [f64],
     pub(super) output: A,
 }
 
@@ -254,9 +207,8 @@ impl<A: Accumulator> Kernel for Finish<'_, A> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { plan, input, mut output } = self;
-        simd.run(MergePasses { plan, data: input });
         assert!(input.len() == 2 * plan.size && output.len() == 2 * plan.size);
-        let data = input.as_mut_ptr();
+        let data = input.as_ptr();
         // SAFETY: `input` holds N numbers, `output` N coefficients.
         unsafe {
             match plan.passes[0].radix {
@@ -293,22 +245,62 @@ impl Kernel for MultiplyAccumulate<'_> {
     }
 }
 
-/// Reduces node `node` of L² to linear factors.
+/// Reduces node `node` of L² of `data` to linear factors, and writes them to `output`.
 ///
 /// # Safety
-/// The node must be one of the plan's, and `data` valid for reading and writing N numbers.
+/// The node must be one of the plan's, `data` valid for reading N numbers, and `output` for writing 2·L².
 #[inline(always)]
-pub(super) unsafe fn split_tail<S: Simd>(simd: S, plan: &Plan, data: *mut f64, node: usize) {
+pub(super) unsafe fn split_tail<S: Simd>(simd: S, plan: &Plan, data: *const f64, node: usize, output: *mut f64) {
     let constants = plan.split_tail::<S>(node);
     // SAFETY: node `node` lies at 2·L²·node, and the constants are its own.
     unsafe {
         let data = data.add(2 * S::LANES * S::LANES * node);
         if S::LANES == 8 {
             let z = load_strided::<S, 8>(simd, data, 8);
-            store_strided(simd, data, 8, split_registers(simd, z, constants));
+            store_strided(simd, output, 8, split_registers(simd, z, constants));
         } else {
             let z = load_strided::<S, 4>(simd, data, 4);
-            store_strided(simd, data, 4, split_registers(simd, z, constants));
+            store_strided(simd, output, 4, split_registers(simd, z, constants));
+        }
+    }
+}
+
+/// Before node `tail` of L² is reduced: the reductions, by passes other than the first, of which it is the first result.
+///
+/// # Safety
+/// The node must be one of the plan's, and `data` valid for reading and writing N numbers.
+#[inline(always)]
+pub(super) unsafe fn split_to_tail<S: Simd>(simd: S, plan: &Plan, data: *mut f64, tail: usize) {
+    for pass in &plan.passes[1..] {
+        if tail.is_multiple_of(pass.tails) {
+            // SAFETY: the caller's.
+            unsafe {
+                match pass.radix {
+                    2 => split::<S, 2>(simd, pass, tail / pass.tails, data),
+                    4 => split::<S, 4>(simd, pass, tail / pass.tails, data),
+                    _ => split::<S, 8>(simd, pass, tail / pass.tails, data),
+                }
+            }
+        }
+    }
+}
+
+/// After node `tail` of L² is merged: what it was the last part of, but for the first pass.
+///
+/// # Safety
+/// As for [`split_to_tail`].
+#[inline(always)]
+pub(super) unsafe fn merge_from_tail<S: Simd>(simd: S, plan: &Plan, data: *mut f64, tail: usize) {
+    for pass in plan.passes[1..].iter().rev() {
+        if (tail + 1).is_multiple_of(pass.tails) {
+            // SAFETY: the caller's.
+            unsafe {
+                match pass.radix {
+                    2 => merge::<S, 2>(simd, pass, tail / pass.tails, data),
+                    4 => merge::<S, 4>(simd, pass, tail / pass.tails, data),
+                    _ => merge::<S, 8>(simd, pass, tail / pass.tails, data),
+                }
+            }
         }
     }
 }
@@ -360,22 +352,20 @@ fn transpose<S: Simd, const R: usize>(simd: S, z: [Complex<S::Reals>; R]) -> [Co
     transposed
 }
 
-/// One pass over memory, in place.
+/// One node of a pass over memory, in place.
 ///
 /// # Safety
-/// `data` must be valid for reading and writing N numbers, and R the pass's radix.
+/// `data` must be valid for reading and writing N numbers, the node one of the pass's, and R the pass's radix.
 #[inline(always)]
-unsafe fn split<S: Simd, const R: usize>(simd: S, pass: &Pass, data: *mut f64) {
-    for node in 0..pass.nodes {
-        // SAFETY: this node's R/2 constants and its 2·R·stride numbers.
-        unsafe {
-            let constants = pass.split.as_ptr().add(node * R);
-            let data = data.add(2 * node * R * pass.stride);
-            for index in (0..pass.stride).step_by(S::LANES) {
-                let mut z = load_strided::<S, R>(simd, data.add(2 * index), pass.stride);
-                split_node(simd, &mut z, Scalars(constants));
-                store_strided(simd, data.add(2 * index), pass.stride, z);
-            }
+unsafe fn split<S: Simd, const R: usize>(simd: S, pass: &Pass, node: usize, data: *mut f64) {
+    // SAFETY: this node's R/2 constants and its 2·R·stride numbers.
+    unsafe {
+        let constants = pass.split.as_ptr().add(node * R);
+        let data = data.add(2 * node * R * pass.stride);
+        for index in (0..pass.stride).step_by(S::LANES) {
+            let mut z = load_strided::<S, R>(simd, data.add(2 * index), pass.stride);
+            split_node(simd, &mut z, Scalars(constants));
+            store_strided(simd, data.add(2 * index), pass.stride, z);
         }
     }
 }
@@ -385,16 +375,14 @@ unsafe fn split<S: Simd, const R: usize>(simd: S, pass: &Pass, data: *mut f64) {
 /// # Safety
 /// As there.
 #[inline(always)]
-unsafe fn merge<S: Simd, const R: usize>(simd: S, pass: &Pass, data: *mut f64) {
-    for node in 0..pass.nodes {
-        // SAFETY: the R/2 vectors of constants of each vector of coefficients, and this node's 2·R·stride numbers.
-        unsafe {
-            let data = data.add(2 * node * R * pass.stride);
-            for index in (0..pass.stride).step_by(S::LANES) {
-                let mut z = load_strided::<S, R>(simd, data.add(2 * index), pass.stride);
-                merge_node(simd, &mut z, Vectors(pass.merge.as_ptr().add(R * index)));
-                store_strided(simd, data.add(2 * index), pass.stride, z);
-            }
+unsafe fn merge<S: Simd, const R: usize>(simd: S, pass: &Pass, node: usize, data: *mut f64) {
+    // SAFETY: the R/2 vectors of constants of each vector of coefficients, and this node's 2·R·stride numbers.
+    unsafe {
+        let data = data.add(2 * node * R * pass.stride);
+        for index in (0..pass.stride).step_by(S::LANES) {
+            let mut z = load_strided::<S, R>(simd, data.add(2 * index), pass.stride);
+            merge_node(simd, &mut z, Vectors(pass.merge.as_ptr().add(R * index)));
+            store_strided(simd, data.add(2 * index), pass.stride, z);
         }
     }
 }
@@ -425,7 +413,7 @@ unsafe fn split_first<S: Simd, const R: usize>(simd: S, pass: &Pass, input: &imp
 /// # Safety
 /// As for [`split`], R being the first pass's radix; `output` must have N coefficients.
 #[inline(always)]
-unsafe fn merge_last<S: Simd, const R: usize>(simd: S, plan: &Plan, data: *mut f64, output: &mut impl Accumulator) {
+unsafe fn merge_last<S: Simd, const R: usize>(simd: S, plan: &Plan, data: *const f64, output: &mut impl Accumulator) {
     let (pass, size) = (&plan.passes[0], plan.size);
     for index in (0..pass.stride).step_by(S::LANES) {
         // SAFETY: as in `split_first`; the untwisting constants are N numbers.
