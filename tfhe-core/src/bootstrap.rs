@@ -12,12 +12,11 @@
 use rayon::prelude::*;
 
 use crate::fft::NegacyclicFft;
-use crate::gadget::{FourierRows, GadgetScratch};
+use crate::gadget::{FourierRows, GadgetScratch, RotatedPolynomials};
 use crate::ggsw::{RowGenerator, SeededRows};
 use crate::glwe::{GlweCiphertext, GlweSecretKey};
 use crate::lwe::{LweCiphertext, LweSecretKey};
 use crate::params::{Gadget, GlweShape, NoiseDistribution, PolynomialSize};
-use crate::polynomial;
 use crate::random::{PublicSeed, SecretSeed};
 
 /// How many ciphertexts go through a blind rotation together: each element of the key is read once for all of them.
@@ -130,41 +129,26 @@ impl BootstrappingKey {
                 switch_modulus(input, self.shape.polynomial_size)
             })
             .collect();
-        let mut accumulators: Vec<GlweCiphertext> = polynomials
+        let mut accumulators: Vec<RotatedPolynomials> = polynomials
             .iter()
             .zip(&rotations)
-            .map(|(p, rotation)| p.map_polynomials(|x, y| polynomial::rotate(x, two_n - rotation.body, y)))
+            .map(|(p, rotation)| RotatedPolynomials::new(p.data(), self.shape.polynomial_size, two_n - rotation.body))
             .collect();
         let scratch = &mut GadgetScratch::new(&self.fft, self.gadget(), self.shape.dimension.get() + 1);
-        let mut difference = GlweCiphertext::zero(self.shape);
         for (i, bit) in self.bits.iter().enumerate() {
-            for (c, (accumulator, rotation)) in accumulators.iter_mut().zip(&rotations).enumerate() {
-                // The first product of a block fetches the next bit's key, which the whole block will use.
-                let next = self.bits.get(i + 1).filter(|_| c == 0);
-                self.cmux((bit, next), rotation.mask[i], accumulator, &mut difference, scratch);
+            // Each product fetches its share of the next bit's key.
+            let next = self.bits.get(i + 1).map_or(&[][..], FourierRows::data);
+            let mut shares = next.chunks(next.len().div_ceil(accumulators.len()).max(1));
+            for (accumulator, rotation) in accumulators.iter_mut().zip(&rotations) {
+                let share = shares.next().unwrap_or_default();
+                if rotation.mask[i] != 0 {
+                    bit.rotate_if(share, &self.fft, rotation.mask[i], accumulator, scratch);
+                }
             }
         }
-        accumulators
-    }
-
-    /// `accumulator += GGSW(s) ⊡ (X^exponent·accumulator − accumulator)`: a rotation by `exponent` if s = 1
-    /// (Chillotti et al., J. Cryptology 2020, section 3.4).
-    fn cmux(
-        &self,
-        (bit, next): (&FourierRows, Option<&FourierRows>),
-        exponent: usize,
-        accumulator: &mut GlweCiphertext,
-        difference: &mut GlweCiphertext,
-        scratch: &mut GadgetScratch,
-    ) {
-        if exponent == 0 {
-            return;
-        }
-        let n = self.shape.polynomial_size.get();
-        for (input, output) in accumulator.data().chunks_exact(n).zip(difference.data_mut().chunks_exact_mut(n)) {
-            polynomial::rotate_subtract(input, exponent, output);
-        }
-        bit.add_product_before(next, &self.fft, difference.data(), accumulator.data_mut(), scratch);
+        let mut outputs = vec![GlweCiphertext::zero(self.shape); inputs.len()];
+        outputs.iter_mut().zip(&accumulators).for_each(|(out, accumulator)| accumulator.copy_to(out.data_mut()));
+        outputs
     }
 
     /// Programmable bootstrapping: blind rotation, then extraction of the constant coefficient as an LWE ciphertext of

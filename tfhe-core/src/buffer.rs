@@ -25,6 +25,16 @@ impl AlignedBuffer {
         buffer.copy_from_slice(data);
         buffer
     }
+
+    /// The same memory as words.
+    pub(crate) fn words(&self) -> &[u64] {
+        bytemuck::cast_slice(self)
+    }
+
+    /// The same memory as words.
+    pub(crate) fn words_mut(&mut self) -> &mut [u64] {
+        bytemuck::cast_slice_mut(self)
+    }
 }
 
 impl std::ops::Deref for AlignedBuffer {

@@ -4,7 +4,7 @@
 //! x ≈ Σ d_i·q/β^i and |d_i| ≤ β/2 (Chillotti, Gama, Georgieva, Izabachène, J. Cryptology 2020, Algorithm 1;
 //! Joye, ePrint 2021/1402, section 4).
 //!
-//! # Digits have mean zero
+//! # Digits and rounding errors have mean zero
 //! Digits in [−β/2, β/2) have mean −1/2, which with secrets of mean 1/2 becomes a low-frequency error that products of
 //! ciphertexts amplify. Here a tie (a remainder of exactly β/2) goes up or down by the parity of the digit above it, so
 //! both happen equally often. The top digit needs no such rule: x is read as a signed number in [−q/2, q/2), and what is
@@ -14,12 +14,16 @@ use crate::params::Gadget;
 use crate::simd::digits::Decompose;
 use crate::simd::{Capability, selected_capability};
 
-/// The signed representative of x divided by 2^dropped and rounded to the nearest integer, ties up: for a gadget with
-/// β^ℓ = 2^(64−dropped), from −β^ℓ/2 to β^ℓ/2.
+/// The signed representative of x divided by 2^dropped and rounded to the nearest integer: for a gadget with β^ℓ =
+/// 2^(64−dropped), from −β^ℓ/2 to β^ℓ/2. A tie goes to the integer at an even distance from −β^ℓ/2: errors of ties up would have
+/// a mean, which counts where few bits are dropped.
 #[inline]
 pub(crate) fn nearest_quotient(x: u64, dropped: u32) -> i64 {
-    // Halving after adding the rounding bit keeps the carry that adding first would lose at the top.
-    (x as i64 >> (dropped - 1)).wrapping_add(1) >> 1
+    let from_lowest = x ^ (1 << 63);
+    let (quotient, remainder) = (from_lowest >> dropped, from_lowest & ((1 << dropped) - 1));
+    let half = 1 << (dropped - 1);
+    let up = remainder > half || (remainder == half && quotient & 1 == 1);
+    (quotient + u64::from(up)) as i64 - (1 << (63 - dropped))
 }
 
 /// Decomposes each of `polynomial`'s coefficients: level i (1 ≤ i ≤ ℓ) goes to `digits[(i−1)·len .. i·len]`.
@@ -120,6 +124,20 @@ mod tests {
             x.extend((0..64).map(|k| (1_u64 << 63).wrapping_add((unit / 2).wrapping_mul(k)).wrapping_sub(16 * unit)));
             x.extend([0, u64::MAX, (1 << 63) - 1]);
             check_backends(&x, Gadget::new(base_log, levels, Precision::Single).unwrap());
+        }
+    }
+
+    #[test]
+    fn rounding_errors_have_mean_zero() {
+        // Every remainder of up to 6 dropped bits, under even and odd quotients.
+        for dropped in 1..=6 {
+            let errors: i64 = (0..1024_u64)
+                .map(|x| {
+                    let x = x.wrapping_sub(512);
+                    (nearest_quotient(x, dropped) << dropped) - x as i64
+                })
+                .sum();
+            assert_eq!(errors, 0, "{dropped} bits dropped");
         }
     }
 

@@ -7,9 +7,9 @@
 //! Definition 3.12), a GLWE key-switching key r = k.
 
 use crate::buffer::AlignedBuffer;
-use crate::decomposition::decompose;
-use crate::fft::{FftScratch, NegacyclicFft};
-use crate::params::{Gadget, Precision};
+use crate::fft::{FftScratch, NegacyclicFft, ProductScratch, ROTATION_PADDING};
+use crate::params::{Gadget, PolynomialSize, Precision};
+use crate::polynomial;
 
 /// The rows of a key in the Fourier domain, in an order that belongs to the plan that prepared them.
 #[derive(Clone, Debug)]
@@ -22,15 +22,7 @@ pub struct FourierRows {
 
 /// Working memory for gadget products of one thread.
 #[derive(Clone, Debug)]
-pub struct GadgetScratch {
-    pub(crate) fft: FftScratch,
-    /// `[level][N]`
-    digits: Vec<i32>,
-    /// `[input polynomial][level][N]`
-    rows: AlignedBuffer,
-    /// `[column][limb][N]`
-    sums: AlignedBuffer,
-}
+pub struct GadgetScratch(ProductScratch);
 
 impl GadgetScratch {
     /// Enough for products of `gadget` with `columns` columns and at most as many input polynomials on the plan `fft`.
@@ -40,13 +32,13 @@ impl GadgetScratch {
 
     /// Enough for products of `gadget` with at most `inputs` input polynomials and `columns` columns on the plan `fft`.
     pub fn for_inputs(fft: &NegacyclicFft, gadget: Gadget, inputs: usize, columns: usize) -> Self {
-        let n = fft.polynomial_size().get();
-        Self {
-            fft: fft.scratch(),
-            digits: vec![0; gadget.levels() * n],
-            rows: AlignedBuffer::zeros(inputs * gadget.levels() * n),
-            sums: AlignedBuffer::zeros(columns * gadget.precision().limbs() * n),
-        }
+        let (levels, limbs) = (gadget.levels(), gadget.precision().limbs());
+        Self(fft.product_scratch(inputs * levels, levels, columns * limbs))
+    }
+
+    /// Working memory of the plan's transforms.
+    pub(crate) fn fft(&mut self) -> &mut FftScratch {
+        &mut self.0.fft
     }
 }
 
@@ -117,32 +109,100 @@ impl FourierRows {
         let n = fft.polynomial_size().get();
         assert_eq!(input.len(), self.inputs * n);
         assert_eq!(output.len(), self.columns * n);
-        let (levels, limbs) = (self.gadget.levels(), self.gadget.precision().limbs());
-        let GadgetScratch { fft: fft_scratch, digits, rows, sums } = scratch;
-        let rows = &mut rows[..self.inputs * levels * n];
-        let sums = &mut sums[..self.columns * limbs * n];
-        for (polynomial, rows) in input.chunks_exact(n).zip(rows.chunks_exact_mut(levels * n)) {
-            if levels == 1 {
-                fft.start_single_digits(polynomial, self.gadget.base_log(), rows, fft_scratch);
-                continue;
-            }
-            let digits = &mut digits[..levels * n];
-            decompose(polynomial, self.gadget, digits);
-            for (digit, row) in digits.chunks_exact(n).zip(rows.chunks_exact_mut(n)) {
-                fft.start_integers(digit, row, fft_scratch);
-            }
+        for (i, polynomial) in input.chunks_exact(n).enumerate() {
+            fft.start_digits(polynomial, self.gadget, i * self.gadget.levels(), &mut scratch.0);
         }
-        fft.multiply_rows(rows, &self.data, next.map_or(&[], |next| &*next.data), sums);
-        for (column, sum) in output.chunks_exact_mut(n).zip(sums.chunks_exact_mut(limbs * n)) {
+        self.finish_product(next.map_or(&[], |next| &*next.data), fft, output.chunks_exact_mut(n), scratch);
+    }
+
+    /// `accumulator += GGSW(s) ⊡ (X^exponent·accumulator − accumulator)`, these rows being a GGSW ciphertext of s: a rotation
+    /// by `exponent` if s = 1 (Chillotti et al., J. Cryptology 2020, section 3.4). Fetches `next` into the cache.
+    pub(crate) fn rotate_if(
+        &self,
+        next: &[f64],
+        fft: &NegacyclicFft,
+        exponent: usize,
+        accumulator: &mut RotatedPolynomials,
+        scratch: &mut GadgetScratch,
+    ) {
+        for (i, polynomial) in accumulator.padded_polynomials().enumerate() {
+            fft.start_rotated_difference(polynomial, exponent, self.gadget, i * self.gadget.levels(), &mut scratch.0);
+        }
+        self.finish_product(next, fft, accumulator.polynomials_mut(), scratch);
+        accumulator.pad();
+    }
+
+    /// The rows' values.
+    pub(crate) fn data(&self) -> &[f64] {
+        &self.data
+    }
+
+    /// Multiplies the started rows, and adds the products to `output`.
+    fn finish_product<'a>(
+        &self,
+        next: &[f64],
+        fft: &NegacyclicFft,
+        output: impl Iterator<Item = &'a mut [u64]>,
+        scratch: &mut GadgetScratch,
+    ) {
+        let limbs = self.gadget.precision().limbs();
+        let rows = self.inputs * self.gadget.levels();
+        fft.multiply_rows(rows, self.columns * limbs, &self.data, next, &mut scratch.0);
+        for (i, column) in output.enumerate() {
             match self.gadget.precision() {
-                Precision::Single => fft.finish_add_torus(sum, column, fft_scratch),
+                Precision::Single => fft.finish_add_torus(i, column, &mut scratch.0),
                 Precision::Split => {
-                    let (high, low) = sum.split_at_mut(n);
-                    fft.finish_add_integers(high, 32, column, fft_scratch);
-                    fft.finish_add_integers(low, 0, column, fft_scratch);
+                    fft.finish_add_integers(2 * i, 32, column, &mut scratch.0);
+                    fft.finish_add_integers(2 * i + 1, 0, column, &mut scratch.0);
                 }
             }
         }
+    }
+}
+
+/// The polynomials of a GLWE ciphertext that [`FourierRows::rotate_if`] rotates: after each polynomial p, the first
+/// coefficients of −p, so that any rotation of it is read as it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct RotatedPolynomials {
+    polynomial_size: usize,
+    /// [k+1][N + ROTATION_PADDING], on cache lines.
+    words: AlignedBuffer,
+}
+
+impl RotatedPolynomials {
+    /// X^exponent·`polynomials`, each of N.
+    pub(crate) fn new(polynomials: &[u64], polynomial_size: PolynomialSize, exponent: usize) -> Self {
+        let n = polynomial_size.get();
+        let words = AlignedBuffer::zeros(polynomials.len() / n * (n + ROTATION_PADDING));
+        let mut rotated = Self { polynomial_size: n, words };
+        for (output, input) in rotated.polynomials_mut().zip(polynomials.chunks_exact(n)) {
+            polynomial::rotate(input, exponent, output);
+        }
+        rotated.pad();
+        rotated
+    }
+
+    fn padded_polynomials(&self) -> impl Iterator<Item = &[u64]> {
+        self.words.words().chunks_exact(self.polynomial_size + ROTATION_PADDING)
+    }
+
+    fn polynomials_mut(&mut self) -> impl Iterator<Item = &mut [u64]> {
+        let n = self.polynomial_size;
+        self.words.words_mut().chunks_exact_mut(n + ROTATION_PADDING).map(move |padded| &mut padded[..n])
+    }
+
+    fn pad(&mut self) {
+        let n = self.polynomial_size;
+        for padded in self.words.words_mut().chunks_exact_mut(n + ROTATION_PADDING) {
+            let (polynomial, padding) = padded.split_at_mut(n);
+            padding.iter_mut().zip(polynomial).for_each(|(out, x)| *out = x.wrapping_neg());
+        }
+    }
+
+    /// Copies the polynomials to `output`.
+    pub(crate) fn copy_to(&self, output: &mut [u64]) {
+        let polynomials = output.chunks_exact_mut(self.polynomial_size);
+        polynomials.zip(self.padded_polynomials()).for_each(|(out, p)| out.copy_from_slice(&p[..out.len()]));
     }
 }
 

@@ -63,7 +63,13 @@ impl Prediction {
             noise::blind_rotation(gadget, lookup.shape, small.lwe_dimension(), lookup.noise.variance())
         };
         let isolation = noise::glwe_keyswitch(parameters.lookup_automorphism(), lookup.shape, lookup.noise.variance());
-        let ggsw = noise::product_with_ggsw(parameters.ggsw(), arithmetic.shape, rows, program.value_norm().powi(2));
+        let ggsw = noise::product_with_ggsw(
+            parameters.ggsw(),
+            arithmetic.shape,
+            (gathered[2], layout.subring()),
+            relinearization,
+            program.value_norm().powi(2),
+        );
         Self {
             projected,
             gathered,

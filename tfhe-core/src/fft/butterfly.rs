@@ -1,14 +1,22 @@
 //! Butterflies on vectors of complex numbers, real and imaginary parts in registers of their own.
 //!
-//! The transform is a tree of reductions. A polynomial modulo x^2m − c² is determined by its residues modulo x^m − c and
-//! x^m + c: for a + b·x^m these are a + c·b and a − c·b ([`split`]), from which 2a and 2b come back as the sum and as the
-//! difference times 1/c = c̄ ([`merge`]). From x^M − i down to linear factors, c a root of unity throughout, the residues
-//! are the values of the polynomial (Bernstein, "Multidigit multiplication for mathematicians", 2001, section 3). Each
-//! reduction has one constant for all its butterflies, so most twiddle factors are broadcast scalars, and starting from
-//! x^M − i instead of x^M − 1 there is no pass for the twist.
+//! The forward transform is a tree of reductions. A polynomial modulo x^2m − c² is determined by its residues modulo
+//! x^m − c and x^m + c: for a + b·x^m these are a + c·b and a − c·b. From x^M − i down to linear factors, c a root of unity
+//! throughout, the residues are the values of the polynomial (Bernstein, "Multidigit multiplication for mathematicians",
+//! 2001, section 3). Each reduction has one constant for all its butterflies, so most twiddle factors are broadcast
+//! scalars, and starting from x^M − i instead of x^M − 1 there is no pass for the twist.
 //!
 //! The two children of a node, x^m ∓ c, are reduced with the constants √c and i·√c. So R/2 constants serve the R − 1
 //! reductions of log2 R levels: one for the first, and one for every second reduction of the levels below.
+//!
+//! Running this backwards would multiply after adding. The inverse transform is instead the usual one of decimated
+//! sequences (Cooley, Tukey 1965): the values come in bit-reversed order, which is the order it needs, the sums of two
+//! halves u and v are u ± w^k·v, and at the end the twist, exp(iπk/N), is divided out. Its constants vary with the
+//! coefficient k, not with the node.
+//!
+//! Both directions thus add multiples, a ± c·b, and with c = cos·(1 + i·tan) that is six fused multiply-adds, each
+//! rounding once ([`Twiddle`]; Linzer, Feig, "Implementation of efficient FFT algorithms on fused multiply-add
+//! architectures", IEEE Trans. Signal Processing 41 (1993)).
 
 use crate::simd::Simd;
 
@@ -28,33 +36,6 @@ pub(super) fn zeros<S: Simd, const R: usize>(simd: S) -> [Complex<S::Reals>; R] 
 
 type Pair<S> = (Complex<<S as Simd>::Reals>, Complex<<S as Simd>::Reals>);
 
-#[inline(always)]
-fn add<S: Simd>(simd: S, a: Complex<S::Reals>, b: Complex<S::Reals>) -> Complex<S::Reals> {
-    Complex { re: simd.add(a.re, b.re), im: simd.add(a.im, b.im) }
-}
-
-#[inline(always)]
-fn subtract<S: Simd>(simd: S, a: Complex<S::Reals>, b: Complex<S::Reals>) -> Complex<S::Reals> {
-    Complex { re: simd.subtract(a.re, b.re), im: simd.subtract(a.im, b.im) }
-}
-
-#[inline(always)]
-pub(super) fn multiply<S: Simd>(simd: S, a: Complex<S::Reals>, b: Complex<S::Reals>) -> Complex<S::Reals> {
-    Complex {
-        re: simd.multiply_subtract(a.re, b.re, simd.multiply(a.im, b.im)),
-        im: simd.multiply_add(a.re, b.im, simd.multiply(a.im, b.re)),
-    }
-}
-
-/// a·b̄.
-#[inline(always)]
-fn multiply_conjugate<S: Simd>(simd: S, a: Complex<S::Reals>, b: Complex<S::Reals>) -> Complex<S::Reals> {
-    Complex {
-        re: simd.multiply_add(a.re, b.re, simd.multiply(a.im, b.im)),
-        im: simd.multiply_subtract(a.im, b.re, simd.multiply(a.re, b.im)),
-    }
-}
-
 /// sum + a·b.
 #[inline(always)]
 pub(super) fn multiply_add<S: Simd>(
@@ -69,41 +50,60 @@ pub(super) fn multiply_add<S: Simd>(
     }
 }
 
-/// (a + c·b, a − c·b).
+/// A root of unity, cos·(1 + i·tan), in every lane or one for each.
+#[derive(Clone, Copy)]
+pub(super) struct Twiddle<V> {
+    pub(super) cos: V,
+    pub(super) tan: V,
+}
+
+/// (1 + i·tan)·z.
 #[inline(always)]
-fn split<S: Simd>(simd: S, a: Complex<S::Reals>, b: Complex<S::Reals>, c: Complex<S::Reals>) -> Pair<S> {
-    let product = multiply(simd, b, c);
-    (add(simd, a, product), subtract(simd, a, product))
+pub(super) fn shear<S: Simd>(simd: S, z: Complex<S::Reals>, tan: S::Reals) -> Complex<S::Reals> {
+    Complex { re: simd.negate_multiply_add(z.im, tan, z.re), im: simd.multiply_add(z.re, tan, z.im) }
+}
+
+/// (a + c·b, a − c·b); no constant is 1.
+#[inline(always)]
+fn butterfly<S: Simd>(simd: S, a: Complex<S::Reals>, b: Complex<S::Reals>, c: Option<Twiddle<S::Reals>>) -> Pair<S> {
+    let Some(c) = c else {
+        return (
+            Complex { re: simd.add(a.re, b.re), im: simd.add(a.im, b.im) },
+            Complex { re: simd.subtract(a.re, b.re), im: simd.subtract(a.im, b.im) },
+        );
+    };
+    let b = shear(simd, b, c.tan);
+    (
+        Complex { re: simd.multiply_add(b.re, c.cos, a.re), im: simd.multiply_add(b.im, c.cos, a.im) },
+        Complex { re: simd.negate_multiply_add(b.re, c.cos, a.re), im: simd.negate_multiply_add(b.im, c.cos, a.im) },
+    )
 }
 
 /// (a + i·c·b, a − i·c·b).
 #[inline(always)]
-fn split_by_i<S: Simd>(simd: S, a: Complex<S::Reals>, b: Complex<S::Reals>, c: Complex<S::Reals>) -> Pair<S> {
-    let product = multiply(simd, b, c);
+fn butterfly_by_i<S: Simd>(
+    simd: S,
+    a: Complex<S::Reals>,
+    b: Complex<S::Reals>,
+    c: Option<Twiddle<S::Reals>>,
+) -> Pair<S> {
+    let Some(c) = c else {
+        return (
+            Complex { re: simd.subtract(a.re, b.im), im: simd.add(a.im, b.re) },
+            Complex { re: simd.add(a.re, b.im), im: simd.subtract(a.im, b.re) },
+        );
+    };
+    let b = shear(simd, b, c.tan);
     (
-        Complex { re: simd.subtract(a.re, product.im), im: simd.add(a.im, product.re) },
-        Complex { re: simd.add(a.re, product.im), im: simd.subtract(a.im, product.re) },
+        Complex { re: simd.negate_multiply_add(b.im, c.cos, a.re), im: simd.multiply_add(b.re, c.cos, a.im) },
+        Complex { re: simd.multiply_add(b.im, c.cos, a.re), im: simd.negate_multiply_add(b.re, c.cos, a.im) },
     )
-}
-
-/// (u + v, c̄·(u − v)).
-#[inline(always)]
-fn merge<S: Simd>(simd: S, u: Complex<S::Reals>, v: Complex<S::Reals>, c: Complex<S::Reals>) -> Pair<S> {
-    (add(simd, u, v), multiply_conjugate(simd, subtract(simd, u, v), c))
-}
-
-/// (u + v, −i·c̄·(u − v)).
-#[inline(always)]
-fn merge_by_i<S: Simd>(simd: S, u: Complex<S::Reals>, v: Complex<S::Reals>, c: Complex<S::Reals>) -> Pair<S> {
-    // −i·(x + iy) = y − ix.
-    let difference = Complex { re: simd.subtract(u.im, v.im), im: simd.subtract(v.re, u.re) };
-    (add(simd, u, v), multiply_conjugate(simd, difference, c))
 }
 
 /// Where the constants of a node are.
 pub(super) trait Constants<S: Simd>: Copy {
-    /// Constant `index`, one of R/2, in every lane or one for each.
-    fn get(self, simd: S, index: usize) -> Complex<S::Reals>;
+    /// Constant `index`, one of R/2; none is 1.
+    fn get(self, simd: S, index: usize) -> Option<Twiddle<S::Reals>>;
 }
 
 /// log2 R levels of reductions of one node with R residues, in place. R is 2, 4 or 8.
@@ -113,51 +113,73 @@ pub(super) fn split_node<S: Simd, const R: usize>(
     z: &mut [Complex<S::Reals>; R],
     constants: impl Constants<S>,
 ) {
-    let mut half = R / 2;
-    let mut first = 0;
-    while half > 0 {
-        let nodes = R / (2 * half);
-        for node in 0..nodes {
-            let c = constants.get(simd, first + node / 2);
-            for k in 2 * half * node..2 * half * node + half {
-                let children = if node % 2 == 0 {
-                    split(simd, z[k], z[k + half], c)
-                } else {
-                    split_by_i(simd, z[k], z[k + half], c)
-                };
-                (z[k], z[k + half]) = children;
-            }
-        }
-        first += nodes.div_ceil(2);
-        half /= 2;
+    split_level::<S, R, 1>(simd, z, constants);
+    if R >= 4 {
+        split_level::<S, R, 2>(simd, z, constants);
+    }
+    if R >= 8 {
+        split_level::<S, R, 4>(simd, z, constants);
     }
 }
 
-/// The inverse of [`split_node`], times R.
+/// The level of `NODES` nodes: constant node/2 after those of the levels above, times i for every second node.
+///
+/// A function of its own for each level, so that all loop bounds are constants: otherwise the compiler keeps z in memory.
+#[inline(always)]
+fn split_level<S: Simd, const R: usize, const NODES: usize>(
+    simd: S,
+    z: &mut [Complex<S::Reals>; R],
+    constants: impl Constants<S>,
+) {
+    let half = R / (2 * NODES);
+    for node in 0..NODES {
+        let c = constants.get(simd, NODES / 2 + node / 2);
+        for j in 0..half {
+            let k = 2 * half * node + j;
+            (z[k], z[k + half]) = if node % 2 == 0 {
+                butterfly(simd, z[k], z[k + half], c)
+            } else {
+                butterfly_by_i(simd, z[k], z[k + half], c)
+            };
+        }
+    }
+}
+
+/// log2 R levels of the inverse transform: from R transforms of every R-th value, in bit-reversed order, to the transform
+/// of all, in place; constants by [`merge_constants`].
 #[inline(always)]
 pub(super) fn merge_node<S: Simd, const R: usize>(
     simd: S,
     z: &mut [Complex<S::Reals>; R],
     constants: impl Constants<S>,
 ) {
-    let mut half = 1;
-    let mut end = R / 2;
-    while half < R {
-        let nodes = R / (2 * half);
-        let first = end - nodes.div_ceil(2);
-        for node in 0..nodes {
-            let c = constants.get(simd, first + node / 2);
-            for k in 2 * half * node..2 * half * node + half {
-                let merged = if node % 2 == 0 {
-                    merge(simd, z[k], z[k + half], c)
-                } else {
-                    merge_by_i(simd, z[k], z[k + half], c)
-                };
-                (z[k], z[k + half]) = merged;
+    merge_level::<S, R, 1>(simd, z, constants);
+    if R >= 4 {
+        merge_level::<S, R, 2>(simd, z, constants);
+    }
+    if R >= 8 {
+        merge_level::<S, R, 4>(simd, z, constants);
+    }
+}
+
+/// The level that merges transforms of HALF parts each.
+#[inline(always)]
+fn merge_level<S: Simd, const R: usize, const HALF: usize>(
+    simd: S,
+    z: &mut [Complex<S::Reals>; R],
+    constants: impl Constants<S>,
+) {
+    let quarter = HALF.div_ceil(2);
+    for j in 0..HALF {
+        let c = constants.get(simd, HALF / 2 + j % quarter);
+        for node in 0..R / (2 * HALF) {
+            let k = 2 * HALF * node + j;
+            if j < quarter {
+                (z[k], z[k + HALF]) = butterfly(simd, z[k], z[k + HALF], c);
+            } else {
+                (z[k + HALF], z[k]) = butterfly_by_i(simd, z[k], z[k + HALF], c);
             }
         }
-        end = first;
-        half *= 2;
     }
 }
 
@@ -174,13 +196,34 @@ pub(super) fn root_of_unity(angle: f64) -> (f64, f64) {
     }
 }
 
+/// e^(iπ·angle) as (cos, tan). Where the cosine is 0, a power of two takes its place that is too small to change a rounded
+/// sum: (1 + i·tan)·z is then i·tan·z to the last bit.
+pub(super) fn twiddle(angle: f64) -> (f64, f64) {
+    let (cos, sin) = root_of_unity(angle);
+    let cos = if cos == 0.0 { 2f64.powi(-60) } else { cos };
+    (cos, sin / cos)
+}
+
 /// The R/2 constants of [`split_node`] for the node x^m − e^(iπ·angle).
-pub(super) fn node_constants(angle: f64, radix: usize) -> Vec<(f64, f64)> {
+pub(super) fn split_constants(angle: f64, radix: usize) -> Vec<(f64, f64)> {
     let mut constants = Vec::with_capacity(radix / 2);
     let mut angles = vec![angle];
     while angles.len() < radix {
-        constants.extend(angles.iter().step_by(2).map(|angle| root_of_unity(angle / 2.0)));
+        constants.extend(angles.iter().step_by(2).map(|angle| twiddle(angle / 2.0)));
         angles = children(&angles);
+    }
+    constants
+}
+
+/// The R/2 constants of [`merge_node`] for coefficient k of transforms of m coefficients: at the level that gives
+/// transforms of 2hm coefficients, the twiddle factors of coefficients k + jm, 0 ≤ j < h/2; those of h/2 ≤ j < h
+/// are −i times these.
+pub(super) fn merge_constants(k: usize, m: usize, radix: usize) -> Vec<(f64, f64)> {
+    let mut constants = Vec::with_capacity(radix / 2);
+    let mut half = 1;
+    while half < radix {
+        constants.extend((0..half.div_ceil(2)).map(|j| twiddle(-((k + j * m) as f64) / (half * m) as f64)));
+        half *= 2;
     }
     constants
 }

@@ -40,25 +40,6 @@ impl Coefficients for &[u64] {
     }
 }
 
-/// Torus elements, as their digits in a gadget of one level ([`crate::decomposition`]).
-pub(super) struct SingleDigits<'a> {
-    pub(super) polynomial: &'a [u64],
-    /// 64 − log2 β.
-    pub(super) dropped: u32,
-}
-
-impl Coefficients for SingleDigits<'_> {
-    fn len(&self) -> usize {
-        self.polynomial.len()
-    }
-
-    #[inline(always)]
-    unsafe fn load<S: Simd>(&self, simd: S, index: usize) -> S::Reals {
-        // SAFETY: the caller's: LANES words from `index` are inside the slice.
-        simd.rounded_quotients(unsafe { simd.load_words(self.polynomial.as_ptr().add(index)) }, self.dropped)
-    }
-}
-
 /// N torus elements to which the last pass of an inverse transform adds what it computes.
 pub(super) trait Accumulator {
     /// Their number.
@@ -68,10 +49,10 @@ pub(super) trait Accumulator {
     ///
     /// # Safety
     /// `index + S::LANES` must not exceed `self.len()`.
-    unsafe fn add<S: Simd>(&mut self, simd: S, index: usize, x: S::Reals, scale: f64);
+    unsafe fn add<S: Simd>(&mut self, simd: S, index: usize, x: S::Reals, scale: S::Reals);
 }
 
-/// Adds the nearest integers modulo 2^64 of numbers of any magnitude.
+/// Adds the nearest integers modulo 2^64 of numbers below 2^115.
 pub(super) struct AddTorus<'a>(pub(super) &'a mut [u64]);
 
 impl Accumulator for AddTorus<'_> {
@@ -80,10 +61,11 @@ impl Accumulator for AddTorus<'_> {
     }
 
     #[inline(always)]
-    unsafe fn add<S: Simd>(&mut self, simd: S, index: usize, x: S::Reals, scale: f64) {
-        let turns = simd.multiply(x, simd.splat_reals(scale * 2f64.powi(-64)));
-        let fraction = simd.subtract(turns, simd.round(turns));
-        let integers = simd.integers(simd.multiply(fraction, simd.splat_reals(2f64.powi(64))));
+    unsafe fn add<S: Simd>(&mut self, simd: S, index: usize, x: S::Reals, scale: S::Reals) {
+        // Adding 1.5·2^116, whose last bit is worth 2^64, rounds to a multiple of 2^64; what is left is exact.
+        let rounder = simd.splat_reals(1.5 * 2f64.powi(116));
+        let turns = simd.subtract(simd.multiply_add(x, scale, rounder), rounder);
+        let integers = simd.integers(simd.multiply_subtract(x, scale, turns));
         // SAFETY: the caller's: LANES words from `index` are inside the slice.
         unsafe {
             let at = self.0.as_mut_ptr().add(index);
@@ -104,8 +86,8 @@ impl Accumulator for AddIntegers<'_> {
     }
 
     #[inline(always)]
-    unsafe fn add<S: Simd>(&mut self, simd: S, index: usize, x: S::Reals, scale: f64) {
-        let integers = simd.integers(simd.multiply(x, simd.splat_reals(scale)));
+    unsafe fn add<S: Simd>(&mut self, simd: S, index: usize, x: S::Reals, scale: S::Reals) {
+        let integers = simd.integers(simd.multiply(x, scale));
         // SAFETY: the caller's: LANES words from `index` are inside the slice.
         unsafe {
             let at = self.output.as_mut_ptr().add(index);

@@ -21,6 +21,8 @@
 
 mod butterfly;
 mod coefficients;
+mod digits;
+mod plan;
 mod portable;
 mod product;
 #[cfg(test)]
@@ -29,14 +31,14 @@ mod vector;
 
 use std::sync::Arc;
 
-use coefficients::{AddIntegers, AddTorus, SingleDigits};
-pub use portable::PortableScratch as FftScratch;
+use coefficients::{AddIntegers, AddTorus};
+use digits::{RotatedDifference, StartDigits};
 use product::MultiplyRows;
-use vector::{Finish, MergeTails, MultiplyAccumulate, SplitTails, Start};
+use vector::{Finish, Merge, MultiplyAccumulate, Split, Start};
 
 use crate::buffer::AlignedBuffer;
-use crate::decomposition::nearest_quotient;
-use crate::params::PolynomialSize;
+use crate::decomposition::decompose;
+use crate::params::{Gadget, PolynomialSize};
 use crate::simd::{Backend, BackendError, Capability, VectorInstructions, selected_capability};
 
 /// A plan: the transform for one polynomial size on one backend. Plan once, use from any thread.
@@ -46,10 +48,17 @@ pub struct NegacyclicFft {
     plan: Plan,
 }
 
+/// Working memory of the transform, for one thread.
+#[derive(Clone, Debug, Default)]
+pub struct FftScratch {
+    /// Backends of our own need none.
+    portable: portable::Scratch,
+}
+
 #[derive(Clone)]
 enum Plan {
     Portable(portable::Plan),
-    Vector(VectorInstructions, Arc<vector::Plan>),
+    Vector(VectorInstructions, Arc<plan::Plan>),
 }
 
 impl NegacyclicFft {
@@ -77,7 +86,7 @@ impl NegacyclicFft {
         let vector = match capability {
             Capability::Portable => None,
             Capability::Vector(instructions) => {
-                vector::Plan::new(n, instructions.lanes()).map(|plan| Plan::Vector(instructions, Arc::new(plan)))
+                plan::Plan::new(n, instructions.lanes()).map(|plan| Plan::Vector(instructions, Arc::new(plan)))
             }
         };
         Self { polynomial_size, plan: vector.unwrap_or_else(|| Plan::Portable(portable::Plan::new(n))) }
@@ -99,7 +108,7 @@ impl NegacyclicFft {
     /// Working memory for one thread.
     pub fn scratch(&self) -> FftScratch {
         match &self.plan {
-            Plan::Portable(plan) => plan.scratch(),
+            Plan::Portable(plan) => FftScratch { portable: plan.scratch() },
             Plan::Vector(..) => FftScratch::default(),
         }
     }
@@ -110,10 +119,10 @@ impl NegacyclicFft {
     /// This and the functions below panic if a length is not N.
     pub fn forward_integers(&self, input: &[i32], output: &mut [f64], scratch: &mut FftScratch) {
         match &self.plan {
-            Plan::Portable(plan) => plan.forward(|i| input[i] as f64, output, scratch),
+            Plan::Portable(plan) => plan.forward(|i| input[i] as f64, output, &mut scratch.portable),
             Plan::Vector(instructions, plan) => {
                 instructions.run(Start { plan, input, output });
-                instructions.run(SplitTails { plan, data: output });
+                instructions.run(Split { plan, data: output });
             }
         }
     }
@@ -121,10 +130,10 @@ impl NegacyclicFft {
     /// Transforms a torus polynomial, as its signed representatives in units of 2^-64 (rounded to f64's 53 bits).
     pub fn forward_torus(&self, input: &[u64], output: &mut [f64], scratch: &mut FftScratch) {
         match &self.plan {
-            Plan::Portable(plan) => plan.forward(|i| input[i] as i64 as f64, output, scratch),
+            Plan::Portable(plan) => plan.forward(|i| input[i] as i64 as f64, output, &mut scratch.portable),
             Plan::Vector(instructions, plan) => {
                 instructions.run(Start { plan, input, output });
-                instructions.run(SplitTails { plan, data: output });
+                instructions.run(Split { plan, data: output });
             }
         }
     }
@@ -141,11 +150,11 @@ impl NegacyclicFft {
     /// Overwrites `input`.
     pub fn inverse_add_torus(&self, input: &mut [f64], output: &mut [u64], scratch: &mut FftScratch) {
         match &self.plan {
-            Plan::Portable(plan) => plan.inverse(input, scratch, |i, x| {
+            Plan::Portable(plan) => plan.inverse(input, &mut scratch.portable, |i, x| {
                 output[i] = output[i].wrapping_add(crate::torus::from_f64(x * 2f64.powi(-64)));
             }),
             Plan::Vector(instructions, plan) => {
-                instructions.run(MergeTails { plan, data: input });
+                instructions.run(Merge { plan, data: input });
                 instructions.run(Finish { plan, input, output: AddTorus(output) });
             }
         }
@@ -157,44 +166,100 @@ impl NegacyclicFft {
     pub fn inverse_add_integers(&self, input: &mut [f64], shift: u32, output: &mut [u64], scratch: &mut FftScratch) {
         debug_assert!(shift < 64);
         match &self.plan {
-            Plan::Portable(plan) => plan.inverse(input, scratch, |i, x| {
+            Plan::Portable(plan) => plan.inverse(input, &mut scratch.portable, |i, x| {
                 debug_assert!(x.abs() < 2f64.powi(52));
                 output[i] = output[i].wrapping_add((x.round_ties_even() as i64 as u64) << shift);
             }),
             Plan::Vector(instructions, plan) => {
-                instructions.run(MergeTails { plan, data: input });
+                instructions.run(Merge { plan, data: input });
                 instructions.run(Finish { plan, input, output: AddIntegers { output, shift } });
             }
         }
     }
 }
 
+/// How many coefficients of −p follow a polynomial p that [`NegacyclicFft::start_rotated_difference`] reads: those of the
+/// longest vector.
+pub(crate) const ROTATION_PADDING: usize = 8;
+
+/// Working memory of the steps of a gadget product, for one thread.
+#[derive(Clone, Debug)]
+pub(crate) struct ProductScratch {
+    pub(crate) fft: FftScratch,
+    /// [rows or outputs, whichever are more][N]
+    polynomials: AlignedBuffer,
+    /// One node of each row (vector instructions); the sums (portable).
+    products: AlignedBuffer,
+    /// A difference and its digits (portable).
+    difference: Vec<u64>,
+    digits: Vec<i32>,
+}
+
 /// The steps of a gadget product ([`crate::gadget`]): started transforms of digits (*rows*), their products with a key
 /// summed up, and finished inverse transforms. What is between the steps is meant for the next step only.
 impl NegacyclicFft {
-    /// Starts to transform small integers: `input` [N] to `row` [N].
-    pub(crate) fn start_integers(&self, input: &[i32], row: &mut [f64], scratch: &mut FftScratch) {
-        match &self.plan {
-            Plan::Portable(_) => self.forward_integers(input, row, scratch),
-            Plan::Vector(instructions, plan) => instructions.run(Start { plan, input, output: row }),
+    /// Room for products of `rows` rows, `levels` of them started together, with `outputs` sums.
+    pub(crate) fn product_scratch(&self, rows: usize, levels: usize, outputs: usize) -> ProductScratch {
+        let n = self.polynomial_size.get();
+        let (products, portable) = match &self.plan {
+            Plan::Portable(_) => (outputs * n, n),
+            Plan::Vector(instructions, _) => (2 * instructions.lanes() * instructions.lanes() * rows, 0),
+        };
+        ProductScratch {
+            fft: self.scratch(),
+            polynomials: AlignedBuffer::zeros(rows.max(outputs) * n),
+            products: AlignedBuffer::zeros(products),
+            difference: vec![0; portable],
+            digits: vec![0; portable * levels],
         }
     }
 
-    /// Starts to transform the digits of a torus polynomial in a gadget of one level and base 2^base_log.
-    pub(crate) fn start_single_digits(
+    /// Starts to transform the digits of `polynomial` [N]: rows `first_row` and following.
+    pub(crate) fn start_digits(
         &self,
         polynomial: &[u64],
-        base_log: u32,
-        row: &mut [f64],
-        scratch: &mut FftScratch,
+        gadget: Gadget,
+        first_row: usize,
+        scratch: &mut ProductScratch,
     ) {
+        let (n, levels, base_log) = (self.polynomial_size.get(), gadget.levels(), gadget.base_log());
+        let rows = &mut scratch.polynomials[first_row * n..][..levels * n];
         match &self.plan {
-            Plan::Portable(plan) => {
-                plan.forward(|i| nearest_quotient(polynomial[i], 64 - base_log) as f64, row, scratch);
+            Plan::Portable(_) => {
+                let digits = &mut scratch.digits[..levels * n];
+                decompose(polynomial, gadget, digits);
+                for (digits, row) in digits.chunks_exact(n).zip(rows.chunks_exact_mut(n)) {
+                    self.forward_integers(digits, row, &mut scratch.fft);
+                }
             }
             Plan::Vector(instructions, plan) => {
-                let input = SingleDigits { polynomial, dropped: 64 - base_log };
-                instructions.run(Start { plan, input, output: row });
+                instructions.run(StartDigits { plan, input: polynomial, base_log, rows });
+            }
+        }
+    }
+
+    /// Starts to transform the digits of X^exponent·p − p; `polynomial` holds p and the first [`ROTATION_PADDING`]
+    /// coefficients of −p.
+    pub(crate) fn start_rotated_difference(
+        &self,
+        polynomial: &[u64],
+        exponent: usize,
+        gadget: Gadget,
+        first_row: usize,
+        scratch: &mut ProductScratch,
+    ) {
+        let n = self.polynomial_size.get();
+        match &self.plan {
+            Plan::Portable(_) => {
+                let mut difference = std::mem::take(&mut scratch.difference);
+                crate::polynomial::rotate_subtract(&polynomial[..n], exponent, &mut difference);
+                self.start_digits(&difference, gadget, first_row, scratch);
+                scratch.difference = difference;
+            }
+            Plan::Vector(instructions, plan) => {
+                let rows = &mut scratch.polynomials[first_row * n..][..gadget.levels() * n];
+                let input = RotatedDifference::new(polynomial, exponent);
+                instructions.run(StartDigits { plan, input, base_log: gadget.base_log(), rows });
             }
         }
     }
@@ -209,45 +274,60 @@ impl NegacyclicFft {
         }
     }
 
-    /// `sums[o] = Σ rows[r]·key[r, o]`: `rows` [rows][N], overwritten, and `sums` [outputs][N]. Fetches `next`, the next key
-    /// or nothing, into the cache. O(rows·outputs·N).
-    pub(crate) fn multiply_rows(&self, rows: &mut [f64], key: &[f64], next: &[f64], sums: &mut [f64]) {
+    /// Σ rows[r]·key[r, o] for each output o, in place of the rows. Fetches `next`, what is needed next or nothing, into
+    /// the cache. O(rows·outputs·N).
+    pub(crate) fn multiply_rows(
+        &self,
+        rows: usize,
+        outputs: usize,
+        key: &[f64],
+        next: &[f64],
+        scratch: &mut ProductScratch,
+    ) {
         let n = self.polynomial_size.get();
+        let ProductScratch { polynomials, products, .. } = scratch;
+        let polynomials = &mut polynomials[..rows.max(outputs) * n];
         match &self.plan {
             Plan::Portable(plan) => {
+                let sums = &mut products[..outputs * n];
                 sums.fill(0.0);
-                for (row, key) in rows.chunks_exact(n).zip(key.chunks_exact(sums.len())) {
+                for (row, key) in polynomials[..rows * n].chunks_exact(n).zip(key.chunks_exact(outputs * n)) {
                     for (sum, key) in sums.chunks_exact_mut(n).zip(key.chunks_exact(n)) {
                         plan.multiply_accumulate(sum, row, key);
                     }
                 }
+                polynomials[..outputs * n].copy_from_slice(sums);
             }
-            Plan::Vector(instructions, plan) => instructions.run(MultiplyRows { plan, rows, key, next, sums }),
-        }
-    }
-
-    /// The rest of [`Self::inverse_add_torus`].
-    pub(crate) fn finish_add_torus(&self, sum: &mut [f64], output: &mut [u64], scratch: &mut FftScratch) {
-        match &self.plan {
-            Plan::Portable(_) => self.inverse_add_torus(sum, output, scratch),
             Plan::Vector(instructions, plan) => {
-                instructions.run(Finish { plan, input: sum, output: AddTorus(output) });
+                instructions.run(MultiplyRows { plan, polynomials, rows, outputs, node: products, key, next });
             }
         }
     }
 
-    /// The rest of [`Self::inverse_add_integers`].
+    /// The rest of [`Self::inverse_add_torus`], from sum `index`.
+    pub(crate) fn finish_add_torus(&self, index: usize, output: &mut [u64], scratch: &mut ProductScratch) {
+        let n = self.polynomial_size.get();
+        let input = &mut scratch.polynomials[index * n..][..n];
+        match &self.plan {
+            Plan::Portable(_) => self.inverse_add_torus(input, output, &mut scratch.fft),
+            Plan::Vector(instructions, plan) => instructions.run(Finish { plan, input, output: AddTorus(output) }),
+        }
+    }
+
+    /// The rest of [`Self::inverse_add_integers`], from sum `index`.
     pub(crate) fn finish_add_integers(
         &self,
-        sum: &mut [f64],
+        index: usize,
         shift: u32,
         output: &mut [u64],
-        scratch: &mut FftScratch,
+        scratch: &mut ProductScratch,
     ) {
+        let n = self.polynomial_size.get();
+        let input = &mut scratch.polynomials[index * n..][..n];
         match &self.plan {
-            Plan::Portable(_) => self.inverse_add_integers(sum, shift, output, scratch),
+            Plan::Portable(_) => self.inverse_add_integers(input, shift, output, &mut scratch.fft),
             Plan::Vector(instructions, plan) => {
-                instructions.run(Finish { plan, input: sum, output: AddIntegers { output, shift } });
+                instructions.run(Finish { plan, input, output: AddIntegers { output, shift } });
             }
         }
     }

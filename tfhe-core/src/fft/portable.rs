@@ -14,9 +14,9 @@ pub(super) struct Plan {
     inverse: Arc<dyn Fft<f64>>,
 }
 
-/// Working memory of the transform, for one thread. Backends of our own need none.
+/// Working memory of the transform, for one thread.
 #[derive(Clone, Debug, Default)]
-pub struct PortableScratch {
+pub(super) struct Scratch {
     buffer: Vec<Complex<f64>>,
     fft: Vec<Complex<f64>>,
 }
@@ -29,14 +29,14 @@ impl Plan {
         Self { twist, forward: planner.plan_fft_forward(half), inverse: planner.plan_fft_inverse(half) }
     }
 
-    pub(super) fn scratch(&self) -> PortableScratch {
+    pub(super) fn scratch(&self) -> Scratch {
         let length = self.forward.get_inplace_scratch_len().max(self.inverse.get_inplace_scratch_len());
         let zero = Complex::new(0.0, 0.0);
-        PortableScratch { buffer: vec![zero; self.twist.len()], fft: vec![zero; length] }
+        Scratch { buffer: vec![zero; self.twist.len()], fft: vec![zero; length] }
     }
 
     /// `output`: N/2 real parts, then N/2 imaginary parts.
-    pub(super) fn forward(&self, input: impl Fn(usize) -> f64, output: &mut [f64], scratch: &mut PortableScratch) {
+    pub(super) fn forward(&self, input: impl Fn(usize) -> f64, output: &mut [f64], scratch: &mut Scratch) {
         let half = self.twist.len();
         for ((j, z), twist) in scratch.buffer.iter_mut().enumerate().zip(self.twist.iter()) {
             *z = Complex::new(input(j), input(j + half)) * twist;
@@ -48,7 +48,7 @@ impl Plan {
         }
     }
 
-    pub(super) fn inverse(&self, input: &[f64], scratch: &mut PortableScratch, mut store: impl FnMut(usize, f64)) {
+    pub(super) fn inverse(&self, input: &[f64], scratch: &mut Scratch, mut store: impl FnMut(usize, f64)) {
         let half = self.twist.len();
         let (real, imaginary) = input.split_at(half);
         for ((z, re), im) in scratch.buffer.iter_mut().zip(real).zip(imaginary) {

@@ -1,21 +1,29 @@
-//! The products of a gadget product, between the two halves of the transforms on vector instructions.
+//! The products of a gadget product, between the first and the last pass of the transforms on vector instructions.
 
 use super::butterfly::{multiply_add, zeros};
-use super::vector::{Plan, load, merge_tail, store_strided};
+use super::plan::Plan;
+use super::vector::{load, merge_from_tail, merge_tail, split_tail, split_to_tail, store_strided};
 use crate::buffer::AlignedBuffer;
 use crate::simd::{Kernel, Simd};
 
-/// The products of started transforms with a key, summed up, between the two halves of a transform ([`super::vector::Start`], [`super::vector::Finish`]):
-/// node by node, finishes the `rows` [rows][N] in place, multiplies them with `key` (ordered by [`order_rows`]) and starts
-/// to transform back the `sums` [outputs][N], which are overwritten. A node of all rows stays in the first-level cache, its
-/// sums in registers, and the key is read once, in order, while the `next` key, of the same length or empty, is fetched
-/// piece by piece: the products are where a long latency hides behind arithmetic.
+/// The sums of products of polynomials with a key, between the first pass of the forward transforms ([`super::vector::Start`]) and the
+/// last of the inverse ones ([`super::vector::Finish`]).
+///
+/// Depth first, node by node: what is read of the rows and written of the sums stays in the first-level cache between the
+/// passes, a node's sums in registers. The key is read once, in order, while what is needed `next` is fetched piece by
+/// piece: a burst of prefetches would occupy the buffers that the key's own lines pass through.
 pub(super) struct MultiplyRows<'a> {
     pub(super) plan: &'a Plan,
-    pub(super) rows: &'a mut [f64],
+    /// [rows or outputs, whichever are more][N]: first the rows; in the end the sums.
+    pub(super) polynomials: &'a mut [f64],
+    pub(super) rows: usize,
+    pub(super) outputs: usize,
+    /// A node of each row: [rows][2L²].
+    pub(super) node: &'a mut [f64],
+    /// Ordered by [`order_rows`].
     pub(super) key: &'a [f64],
+    /// Any memory.
     pub(super) next: &'a [f64],
-    pub(super) sums: &'a mut [f64],
 }
 
 impl Kernel for MultiplyRows<'_> {
@@ -31,40 +39,50 @@ impl MultiplyRows<'_> {
     /// R = L.
     #[inline(always)]
     fn run_radix<S: Simd, const R: usize>(self, simd: S) {
-        let Self { plan, rows, key, next, sums } = self;
-        let n = 2 * plan.size;
-        let (row_count, outputs) = (rows.len() / n, sums.len() / n);
-        assert!(rows.len() == row_count * n && sums.len() == outputs * n && key.len() == row_count * outputs * n);
-        let node_len = 2 * R * R;
-        let fetch = next.len() == key.len();
+        let Self { plan, polynomials, rows, outputs, node, key, next } = self;
+        let (n, node_len, tails) = (2 * plan.size, 2 * R * R, plan.tail_nodes::<S>());
+        assert!(polynomials.len() == rows.max(outputs) * n && key.len() == rows * outputs * n);
+        assert!(node.len() >= rows * node_len);
+        let (polynomials, node) = (polynomials.as_mut_ptr(), node.as_mut_ptr());
+        // Lines to fetch with each node of each polynomial of the key.
+        let share = next.len().div_ceil(8 * tails * rows * outputs);
         let (mut key, mut next) = (key.as_ptr(), next.as_ptr());
-        for node in 0..plan.tail_nodes::<S>() {
-            for row in 0..row_count {
-                // SAFETY: row `row` lies at N·row.
-                unsafe { plan.split_tail(simd, rows.as_mut_ptr().add(n * row), node) }
+        for tail in 0..tails {
+            for row in 0..rows {
+                // SAFETY: row `row` lies at N·row, and its part of `node` at 2·L²·row.
+                unsafe {
+                    for line in 0..outputs * node_len / 8 {
+                        simd.prefetch_near(key.wrapping_add(outputs * node_len * row + 8 * line).cast());
+                    }
+                    split_to_tail(simd, plan, polynomials.add(n * row), tail);
+                    split_tail(simd, plan, polynomials.add(n * row), tail, node.add(node_len * row));
+                }
             }
             for output in 0..outputs {
                 let mut sum = zeros::<S, R>(simd);
-                for row in 0..row_count {
+                for row in 0..rows {
                     // SAFETY: this node of row `row`; the key has as many nodes as there are rows, outputs and nodes.
                     unsafe {
-                        let values = rows.as_ptr().add(n * row + node_len * node);
+                        let values = node.add(node_len * row);
                         for k in 0..R {
                             let (a, b) = (load(simd, values, k * R), load(simd, key, k * R));
                             sum[k] = multiply_add(simd, sum[k], a, b);
-                            if fetch {
-                                simd.prefetch(next.wrapping_add(2 * R * k).cast());
-                                simd.prefetch(next.wrapping_add(2 * R * k + R).cast());
+                            if 2 * k < share {
+                                simd.prefetch(next.wrapping_add(16 * k).cast());
+                                simd.prefetch(next.wrapping_add(16 * k + 8).cast());
                             }
                         }
                         key = key.add(node_len);
-                        next = next.wrapping_add(node_len);
+                        next = next.wrapping_add(8 * share);
                     }
                 }
-                // SAFETY: the node's constants, and this node of output `output`.
+                // SAFETY: the constants are those of `merge_tail`. This node of polynomial `output`, if that was a row, has
+                // been read.
                 unsafe {
-                    let merged = merge_tail(simd, sum, plan.tail_constants::<S>(node));
-                    store_strided(simd, sums.as_mut_ptr().add(n * output + node_len * node), R, merged);
+                    let merged = merge_tail(simd, sum, simd.hide(plan.merge_tail::<S>()));
+                    let output = polynomials.add(n * output);
+                    store_strided(simd, output.add(node_len * tail), R, merged);
+                    merge_from_tail(simd, plan, output, tail);
                 }
             }
         }

@@ -178,8 +178,8 @@ impl coefficients::Accumulator for Unrounded<'_> {
     }
 
     #[inline(always)]
-    unsafe fn add<S: crate::simd::Simd>(&mut self, simd: S, index: usize, x: S::Reals, scale: f64) {
-        let x = simd.multiply(x, simd.splat_reals(scale));
+    unsafe fn add<S: crate::simd::Simd>(&mut self, simd: S, index: usize, x: S::Reals, scale: S::Reals) {
+        let x = simd.multiply(x, scale);
         // SAFETY: the caller's: LANES numbers from `index` are inside the slice.
         unsafe { simd.store_reals(x, self.0.as_mut_ptr().add(index)) }
     }
@@ -205,8 +205,8 @@ fn rounding_errors(fft: &NegacyclicFft, generator: &mut Generator, base_log: u32
     match &fft.plan {
         Plan::Portable(plan) => plan.inverse(&sum, &mut plan.scratch(), |i, x| reals[i] = x),
         Plan::Vector(instructions, plan) => {
-            instructions.run(MergeTails { plan, data: &mut sum });
-            instructions.run(Finish { plan, input: &mut sum, output: Unrounded(&mut reals) });
+            instructions.run(Merge { plan, data: &mut sum });
+            instructions.run(Finish { plan, input: &sum, output: Unrounded(&mut reals) });
         }
     }
     let error = |(x, e): (&f64, &u64)| x - *e as i64 as f64;

@@ -3,81 +3,17 @@
 //! A polynomial of M = N/2 complex coefficients modulo x^M − i is reduced to linear factors by passes of radix 2, 4 and 8
 //! over memory ([`super::butterfly`]). A node of L² coefficients, L the number of lanes, is finished in registers
 //! ([`split_tail`]): L vectors are reduced with each other, transposed so that each lane holds one node of L coefficients,
-//! and reduced again with constants of their own in each lane. The inverse transform runs backwards, so
-//! neither permutes anything.
+//! and reduced again with constants of their own in each lane. The inverse transform goes the same way back, so neither
+//! permutes anything.
 //!
 //! # Layout
 //! Between passes and in the Fourier domain, complex number v·L + l has its real part at 2·v·L + l and its imaginary part
 //! L further: aligned vectors of either, and one stream of memory.
 
-use super::butterfly::{Complex, Constants, children, merge_node, multiply_add, node_constants, split_node, zeros};
+use super::butterfly::{Complex, Constants, Twiddle, merge_node, multiply_add, shear, split_node, zeros};
 use super::coefficients::{Accumulator, Coefficients};
-use crate::buffer::AlignedBuffer;
+use super::plan::{Pass, Plan};
 use crate::simd::{Kernel, Simd};
-
-/// The passes of a transform for vectors of L lanes, and their constants.
-#[derive(Clone)]
-pub(super) struct Plan {
-    /// M.
-    pub(super) size: usize,
-    /// The radix of each pass over memory, the first pass first; their product is M/L².
-    radices: Vec<usize>,
-    /// For each pass and node, R/2 constants: real part, imaginary part.
-    constants: AlignedBuffer,
-    /// For each node of L²: L/2 constants as above, then L/2 constants for the nodes of L below it, vectors of real parts
-    /// and of imaginary parts alternating.
-    tail_constants: AlignedBuffer,
-}
-
-/// The number of `f64`s of [`Plan::tail_constants`] per node of L².
-const fn tail_constants_len(lanes: usize) -> usize {
-    lanes + lanes * lanes
-}
-
-impl Plan {
-    /// `None` if the polynomial is too small for a pass over memory.
-    pub(super) fn new(polynomial_size: usize, lanes: usize) -> Option<Self> {
-        let size = polynomial_size / 2;
-        let levels = (size / (lanes * lanes)).checked_ilog2().filter(|&levels| levels > 0)?;
-        let radices = radices(levels as usize, lanes);
-        let mut angles = vec![0.5];
-        let mut constants = Vec::new();
-        for &radix in &radices {
-            constants
-                .extend(angles.iter().flat_map(|&angle| node_constants(angle, radix)).flat_map(|(re, im)| [re, im]));
-            angles = descend(angles, radix);
-        }
-        let mut tail_constants = Vec::with_capacity(angles.len() * tail_constants_len(lanes));
-        for angle in angles {
-            tail_constants.extend(node_constants(angle, lanes).into_iter().flat_map(|(re, im)| [re, im]));
-            let below: Vec<_> = descend(vec![angle], lanes).iter().map(|&angle| node_constants(angle, lanes)).collect();
-            for k in 0..lanes / 2 {
-                tail_constants.extend(below.iter().map(|node| node[k].0));
-                tail_constants.extend(below.iter().map(|node| node[k].1));
-            }
-        }
-        let (constants, tail_constants) = (AlignedBuffer::copy_of(&constants), AlignedBuffer::copy_of(&tail_constants));
-        Some(Self { size, radices, constants, tail_constants })
-    }
-}
-
-/// The nodes log2 `radix` levels below `angles`.
-fn descend(angles: Vec<f64>, radix: usize) -> Vec<f64> {
-    (0..radix.ilog2()).fold(angles, |angles, _| children(&angles))
-}
-
-/// Radices whose product is 2^levels: fours with 16 registers, eights and fours with 32. There, too, several passes begin
-/// with a four: the first pass also goes over the coefficients, and with radix 8 its 32 streams, a power of two apart, do
-/// not fit the ways of a first-level cache (at N = 8192 the inverse takes half as long again).
-fn radices(levels: usize, lanes: usize) -> Vec<usize> {
-    let largest = if lanes == 8 { 3 } else { 2 };
-    if levels <= largest {
-        return vec![1 << levels];
-    }
-    let rest = levels - 2;
-    let passes = rest.div_ceil(largest);
-    std::iter::once(4).chain((0..passes).map(|pass| 1 << ((rest + pass) / passes))).collect()
-}
 
 /// The complex vector at element `index`, a multiple of L.
 ///
@@ -106,28 +42,43 @@ unsafe fn store<S: Simd>(simd: S, data: *mut f64, index: usize, z: Complex<S::Re
 
 /// A node's constants as scalars, to be broadcast. Whoever makes one vouches for R numbers there.
 #[derive(Clone, Copy)]
-struct Scalars(*const f64);
+pub(super) struct Scalars(pub(super) *const f64);
 
 impl<S: Simd> Constants<S> for Scalars {
     #[inline(always)]
-    fn get(self, simd: S, index: usize) -> Complex<S::Reals> {
+    fn get(self, simd: S, index: usize) -> Option<Twiddle<S::Reals>> {
         // SAFETY: the maker's: `split_node` and `merge_node` ask for R/2 constants.
         unsafe {
             let at = self.0.add(2 * index);
-            Complex { re: simd.splat_reals(*at), im: simd.splat_reals(*at.add(1)) }
+            Some(Twiddle { cos: simd.splat_reals(*at), tan: simd.splat_reals(*at.add(1)) })
         }
     }
 }
 
-/// The constants of L nodes, one to a lane. Whoever makes one vouches for R·L numbers there.
+/// The constants of L nodes or coefficients, one to a lane. Whoever makes one vouches for R·L numbers there.
 #[derive(Clone, Copy)]
 struct Vectors(*const f64);
 
 impl<S: Simd> Constants<S> for Vectors {
     #[inline(always)]
-    fn get(self, simd: S, index: usize) -> Complex<S::Reals> {
+    fn get(self, simd: S, index: usize) -> Option<Twiddle<S::Reals>> {
         // SAFETY: the maker's: `split_node` and `merge_node` ask for R/2 constants.
-        unsafe { load(simd, self.0, index * S::LANES) }
+        unsafe {
+            let at = self.0.add(2 * S::LANES * index);
+            Some(Twiddle { cos: simd.load_reals(at), tan: simd.load_reals(at.add(S::LANES)) })
+        }
+    }
+}
+
+/// The constants of [`merge_node`] for transforms of one value: 1, 1, 1 and exp(−iπ/4).
+#[derive(Clone, Copy)]
+struct Leaves;
+
+impl<S: Simd> Constants<S> for Leaves {
+    #[inline(always)]
+    fn get(self, simd: S, index: usize) -> Option<Twiddle<S::Reals>> {
+        let eighth = Twiddle { cos: simd.splat_reals(std::f64::consts::FRAC_1_SQRT_2), tan: simd.splat_reals(-1.0) };
+        (index == 3).then_some(eighth)
     }
 }
 
@@ -160,7 +111,7 @@ pub(super) unsafe fn store_strided<S: Simd, const R: usize>(
     }
 }
 
-/// All of a forward transform but the nodes of L²: reads `input`, writes `output`, both of N.
+/// The first pass of a forward transform: reads `input`, writes `output`, both of N.
 pub(super) struct Start<'a, C> {
     pub(super) plan: &'a Plan,
     pub(super) input: C,
@@ -174,130 +125,79 @@ impl<C: Coefficients> Kernel for Start<'_, C> {
     fn run<S: Simd>(self, simd: S) {
         let Self { plan, input, output } = self;
         assert!(input.len() == 2 * plan.size && output.len() == 2 * plan.size);
-        let stride = plan.size / plan.radices[0];
-        let pass = Pass { data: output.as_mut_ptr(), constants: plan.constants.as_ptr(), nodes: 1, stride };
-        // SAFETY: `output` holds N numbers, `input` N coefficients, and the first constants are those of the first pass.
+        let (pass, data) = (&plan.passes[0], output.as_mut_ptr());
+        // SAFETY: `output` holds N numbers, `input` N coefficients.
         unsafe {
-            match plan.radices[0] {
-                2 => pass.split_first::<S, 2>(simd, &input),
-                4 => pass.split_first::<S, 4>(simd, &input),
-                _ => pass.split_first::<S, 8>(simd, &input),
+            match pass.radix {
+                2 => split_first::<S, 2>(simd, pass, &input, data),
+                4 => split_first::<S, 4>(simd, pass, &input, data),
+                _ => split_first::<S, 8>(simd, pass, &input, data),
             }
-        }
-        // A call, so that the other passes are compiled once for all kinds of input.
-        simd.run(SplitPasses { plan, data: output });
-    }
-}
-
-/// The passes over memory of a forward transform but the first.
-struct SplitPasses<'a> {
-    plan: &'a Plan,
-    data: &'a mut [f64],
-}
-
-impl Kernel for SplitPasses<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { plan, data } = self;
-        assert_eq!(data.len(), 2 * plan.size);
-        let mut nodes = plan.radices[0];
-        let mut first = nodes;
-        for &radix in &plan.radices[1..] {
-            let constants = plan.constants[first..][..nodes * radix].as_ptr();
-            let pass = Pass { data: data.as_mut_ptr(), constants, nodes, stride: plan.size / (nodes * radix) };
-            // SAFETY: `data` holds N numbers, which the nodes cover; each has `radix` numbers for constants.
-            unsafe {
-                match radix {
-                    2 => pass.split::<S, 2>(simd),
-                    4 => pass.split::<S, 4>(simd),
-                    _ => pass.split::<S, 8>(simd),
-                }
-            }
-            first += nodes * radix;
-            nodes *= radix;
         }
     }
 }
 
-/// The rest of a forward transform: the nodes of L² in `data`, of N.
-pub(super) struct SplitTails<'a> {
+/// The rest of a forward transform, in place: `data` of N.
+///
+/// Depth first, as all that goes over several passes: a node's children follow while it is in the first-level cache.
+pub(super) struct Split<'a> {
     pub(super) plan: &'a Plan,
     pub(super) data: &'a mut [f64],
 }
 
-impl Kernel for SplitTails<'_> {
+impl Kernel for Split<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { plan, data } = self;
         assert_eq!(data.len(), 2 * plan.size);
-        for node in 0..plan.tail_nodes::<S>() {
+        let data = data.as_mut_ptr();
+        for tail in 0..plan.tail_nodes::<S>() {
             // SAFETY: the node is one of the plan's, and `data` holds N numbers.
-            unsafe { plan.split_tail(simd, data.as_mut_ptr(), node) }
+            unsafe {
+                split_to_tail(simd, plan, data, tail);
+                split_tail(simd, plan, data, tail, data.add(2 * S::LANES * S::LANES * tail));
+            }
         }
     }
 }
 
-/// The inverse of [`SplitTails`], times L².
-pub(super) struct MergeTails<'a> {
+/// The inverse of [`Split`], times the number of values of a node below the first pass.
+pub(super) struct Merge<'a> {
     pub(super) plan: &'a Plan,
     pub(super) data: &'a mut [f64],
 }
 
-impl Kernel for MergeTails<'_> {
+impl Kernel for Merge<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { plan, data } = self;
         assert_eq!(data.len(), 2 * plan.size);
-        for node in 0..plan.tail_nodes::<S>() {
-            // SAFETY: the node is one of the plan's, and `data` holds N numbers.
-            unsafe { plan.merge_tail(simd, data.as_mut_ptr(), node) }
-        }
-    }
-}
-
-/// The inverse of [`SplitPasses`], times the number of nodes of L² in each of the first pass.
-struct MergePasses<'a> {
-    plan: &'a Plan,
-    data: &'a mut [f64],
-}
-
-impl Kernel for MergePasses<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { plan, data } = self;
-        assert_eq!(data.len(), 2 * plan.size);
-        let mut end = plan.constants.len();
-        let mut children = plan.tail_nodes::<S>();
-        for &radix in plan.radices[1..].iter().rev() {
-            let nodes = children / radix;
-            let constants = plan.constants[end - nodes * radix..end].as_ptr();
-            let pass = Pass { data: data.as_mut_ptr(), constants, nodes, stride: plan.size / children };
-            // SAFETY: as in `SplitPasses`.
+        let data = data.as_mut_ptr();
+        for tail in 0..plan.tail_nodes::<S>() {
+            // SAFETY: a node holds 2·L² numbers; the constants are those of `merge_tail`; `data` holds N numbers.
             unsafe {
-                match radix {
-                    2 => pass.merge::<S, 2>(simd),
-                    4 => pass.merge::<S, 4>(simd),
-                    _ => pass.merge::<S, 8>(simd),
+                let (node, constants) = (data.add(2 * S::LANES * S::LANES * tail), simd.hide(plan.merge_tail::<S>()));
+                if S::LANES == 8 {
+                    let z = load_strided::<S, 8>(simd, node, 8);
+                    store_strided(simd, node, 8, merge_tail(simd, z, constants));
+                } else {
+                    let z = load_strided::<S, 4>(simd, node, 4);
+                    store_strided(simd, node, 4, merge_tail(simd, z, constants));
                 }
+                merge_from_tail(simd, plan, data, tail);
             }
-            end -= nodes * radix;
-            children = nodes;
         }
     }
 }
 
-/// The inverse of [`Start`], divided by M: overwrites `input`, of N, and adds the coefficients to `output`.
+/// The inverse of [`Start`]: reads `input`, of N, and adds the coefficients, divided by M, to `output`.
 pub(super) struct Finish<'a, A> {
     pub(super) plan: &'a Plan,
-    pub(super) input: &'a mut [f64],
+    pub(super) input: &'a [f64],
     pub(super) output: A,
 }
 
@@ -307,16 +207,14 @@ impl<A: Accumulator> Kernel for Finish<'_, A> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { plan, input, mut output } = self;
-        simd.run(MergePasses { plan, data: input });
         assert!(input.len() == 2 * plan.size && output.len() == 2 * plan.size);
-        let (scale, stride) = (1.0 / plan.size as f64, plan.size / plan.radices[0]);
-        let pass = Pass { data: input.as_mut_ptr(), constants: plan.constants.as_ptr(), nodes: 1, stride };
-        // SAFETY: as in `Start`.
+        let data = input.as_ptr();
+        // SAFETY: `input` holds N numbers, `output` N coefficients.
         unsafe {
-            match plan.radices[0] {
-                2 => pass.merge_last::<S, 2>(simd, &mut output, scale),
-                4 => pass.merge_last::<S, 4>(simd, &mut output, scale),
-                _ => pass.merge_last::<S, 8>(simd, &mut output, scale),
+            match plan.passes[0].radix {
+                2 => merge_last::<S, 2>(simd, plan, data, &mut output),
+                4 => merge_last::<S, 4>(simd, plan, data, &mut output),
+                _ => merge_last::<S, 8>(simd, plan, data, &mut output),
             }
         }
     }
@@ -347,51 +245,61 @@ impl Kernel for MultiplyAccumulate<'_> {
     }
 }
 
-impl Plan {
-    /// The number of nodes that the passes over memory leave.
-    pub(super) fn tail_nodes<S: Simd>(&self) -> usize {
-        self.size / (S::LANES * S::LANES)
+/// Reduces node `node` of L² of `data` to linear factors, and writes them to `output`.
+///
+/// # Safety
+/// The node must be one of the plan's, `data` valid for reading N numbers, and `output` for writing 2·L².
+#[inline(always)]
+pub(super) unsafe fn split_tail<S: Simd>(simd: S, plan: &Plan, data: *const f64, node: usize, output: *mut f64) {
+    let constants = plan.split_tail::<S>(node);
+    // SAFETY: node `node` lies at 2·L²·node, and the constants are its own.
+    unsafe {
+        let data = data.add(2 * S::LANES * S::LANES * node);
+        if S::LANES == 8 {
+            let z = load_strided::<S, 8>(simd, data, 8);
+            store_strided(simd, output, 8, split_registers(simd, z, constants));
+        } else {
+            let z = load_strided::<S, 4>(simd, data, 4);
+            store_strided(simd, output, 4, split_registers(simd, z, constants));
+        }
     }
+}
 
-    /// The constants of node `node` of L².
-    #[inline(always)]
-    pub(super) fn tail_constants<S: Simd>(&self, node: usize) -> *const f64 {
-        let len = tail_constants_len(S::LANES);
-        self.tail_constants[len * node..][..len].as_ptr()
-    }
-
-    /// Reduces node `node` of L² to linear factors.
-    ///
-    /// # Safety
-    /// The node must be one of the plan's, and `data` valid for reading and writing N numbers.
-    #[inline(always)]
-    pub(super) unsafe fn split_tail<S: Simd>(&self, simd: S, data: *mut f64, node: usize) {
-        let constants = self.tail_constants::<S>(node);
-        // SAFETY: node `node` lies at 2·L²·node.
-        unsafe {
-            let data = data.add(2 * S::LANES * S::LANES * node);
-            if S::LANES == 8 {
-                store_strided(simd, data, 8, split_tail::<S, 8>(simd, load_strided(simd, data, 8), constants));
-            } else {
-                store_strided(simd, data, 4, split_tail::<S, 4>(simd, load_strided(simd, data, 4), constants));
+/// Before node `tail` of L² is reduced: the reductions, by passes other than the first, of which it is the first result.
+///
+/// # Safety
+/// The node must be one of the plan's, and `data` valid for reading and writing N numbers.
+#[inline(always)]
+pub(super) unsafe fn split_to_tail<S: Simd>(simd: S, plan: &Plan, data: *mut f64, tail: usize) {
+    for pass in &plan.passes[1..] {
+        if tail.is_multiple_of(pass.tails) {
+            // SAFETY: the caller's.
+            unsafe {
+                match pass.radix {
+                    2 => split::<S, 2>(simd, pass, tail / pass.tails, data),
+                    4 => split::<S, 4>(simd, pass, tail / pass.tails, data),
+                    _ => split::<S, 8>(simd, pass, tail / pass.tails, data),
+                }
             }
         }
     }
+}
 
-    /// The inverse of [`Self::split_tail`], times L².
-    ///
-    /// # Safety
-    /// As there.
-    #[inline(always)]
-    unsafe fn merge_tail<S: Simd>(&self, simd: S, data: *mut f64, node: usize) {
-        let constants = self.tail_constants::<S>(node);
-        // SAFETY: node `node` lies at 2·L²·node.
-        unsafe {
-            let data = data.add(2 * S::LANES * S::LANES * node);
-            if S::LANES == 8 {
-                store_strided(simd, data, 8, merge_tail::<S, 8>(simd, load_strided(simd, data, 8), constants));
-            } else {
-                store_strided(simd, data, 4, merge_tail::<S, 4>(simd, load_strided(simd, data, 4), constants));
+/// After node `tail` of L² is merged: what it was the last part of, but for the first pass.
+///
+/// # Safety
+/// As for [`split_to_tail`].
+#[inline(always)]
+pub(super) unsafe fn merge_from_tail<S: Simd>(simd: S, plan: &Plan, data: *mut f64, tail: usize) {
+    for pass in plan.passes[1..].iter().rev() {
+        if (tail + 1).is_multiple_of(pass.tails) {
+            // SAFETY: the caller's.
+            unsafe {
+                match pass.radix {
+                    2 => merge::<S, 2>(simd, pass, tail / pass.tails, data),
+                    4 => merge::<S, 4>(simd, pass, tail / pass.tails, data),
+                    _ => merge::<S, 8>(simd, pass, tail / pass.tails, data),
+                }
             }
         }
     }
@@ -400,34 +308,33 @@ impl Plan {
 /// A node of L² in registers, to linear factors; R = L.
 ///
 /// # Safety
-/// `constants` must be valid for reading `tail_constants_len(L)` numbers.
+/// `constants` must be a node's of [`Plan::split_tail`].
 #[inline(always)]
-unsafe fn split_tail<S: Simd, const R: usize>(
+unsafe fn split_registers<S: Simd, const R: usize>(
     simd: S,
     mut z: [Complex<S::Reals>; R],
     constants: *const f64,
 ) -> [Complex<S::Reals>; R] {
     split_node(simd, &mut z, Scalars(constants));
     z = transpose(simd, z);
-    // SAFETY: the first L numbers are L/2 constants, the other L² are L/2 complex vectors.
+    // SAFETY: the first L numbers are L/2 constants, the other L² are L/2 vectors of constants.
     split_node(simd, &mut z, Vectors(unsafe { constants.add(R) }));
     z
 }
 
-/// The inverse of [`split_tail`], times L².
+/// The inverse of [`split_tail`] in registers, times L²; R = L.
 ///
 /// # Safety
-/// As there.
+/// `constants` must be those of [`Plan::merge_tail`].
 #[inline(always)]
 pub(super) unsafe fn merge_tail<S: Simd, const R: usize>(
     simd: S,
     mut z: [Complex<S::Reals>; R],
     constants: *const f64,
 ) -> [Complex<S::Reals>; R] {
-    // SAFETY: as in `split_tail`.
-    merge_node(simd, &mut z, Vectors(unsafe { constants.add(R) }));
+    merge_node(simd, &mut z, Leaves);
     z = transpose(simd, z);
-    merge_node(simd, &mut z, Scalars(constants));
+    merge_node(simd, &mut z, Vectors(constants));
     z
 }
 
@@ -445,83 +352,81 @@ fn transpose<S: Simd, const R: usize>(simd: S, z: [Complex<S::Reals>; R]) -> [Co
     transposed
 }
 
-/// One pass over memory: nodes of R residues of `stride` coefficients each.
+/// One node of a pass over memory, in place.
 ///
-/// The unsafe functions below need `data` to be valid for 2·nodes·R·stride numbers, `constants` for nodes·R numbers,
-/// and `stride` to be a multiple of L.
-struct Pass {
-    data: *mut f64,
-    constants: *const f64,
-    nodes: usize,
-    stride: usize,
+/// # Safety
+/// `data` must be valid for reading and writing N numbers, the node one of the pass's, and R the pass's radix.
+#[inline(always)]
+unsafe fn split<S: Simd, const R: usize>(simd: S, pass: &Pass, node: usize, data: *mut f64) {
+    // SAFETY: this node's R/2 constants and its 2·R·stride numbers.
+    unsafe {
+        let constants = pass.split.as_ptr().add(node * R);
+        let data = data.add(2 * node * R * pass.stride);
+        for index in (0..pass.stride).step_by(S::LANES) {
+            let mut z = load_strided::<S, R>(simd, data.add(2 * index), pass.stride);
+            split_node(simd, &mut z, Scalars(constants));
+            store_strided(simd, data.add(2 * index), pass.stride, z);
+        }
+    }
 }
 
-impl Pass {
-    #[inline(always)]
-    unsafe fn split<S: Simd, const R: usize>(&self, simd: S) {
-        for node in 0..self.nodes {
-            // SAFETY: this node's R/2 constants and its 2·R·stride numbers.
-            unsafe {
-                let constants = self.constants.add(node * R);
-                let data = self.data.add(2 * node * R * self.stride);
-                for index in (0..self.stride).step_by(S::LANES) {
-                    let mut z = load_strided::<S, R>(simd, data.add(2 * index), self.stride);
-                    split_node(simd, &mut z, Scalars(constants));
-                    store_strided(simd, data.add(2 * index), self.stride, z);
-                }
-            }
+/// The inverse of [`split`].
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn merge<S: Simd, const R: usize>(simd: S, pass: &Pass, node: usize, data: *mut f64) {
+    // SAFETY: the R/2 vectors of constants of each vector of coefficients, and this node's 2·R·stride numbers.
+    unsafe {
+        let data = data.add(2 * node * R * pass.stride);
+        for index in (0..pass.stride).step_by(S::LANES) {
+            let mut z = load_strided::<S, R>(simd, data.add(2 * index), pass.stride);
+            merge_node(simd, &mut z, Vectors(pass.merge.as_ptr().add(R * index)));
+            store_strided(simd, data.add(2 * index), pass.stride, z);
         }
     }
+}
 
-    #[inline(always)]
-    unsafe fn merge<S: Simd, const R: usize>(&self, simd: S) {
-        for node in 0..self.nodes {
-            // SAFETY: this node's R/2 constants and its 2·R·stride numbers.
-            unsafe {
-                let constants = self.constants.add(node * R);
-                let data = self.data.add(2 * node * R * self.stride);
-                for index in (0..self.stride).step_by(S::LANES) {
-                    let mut z = load_strided::<S, R>(simd, data.add(2 * index), self.stride);
-                    merge_node(simd, &mut z, Scalars(constants));
-                    store_strided(simd, data.add(2 * index), self.stride, z);
-                }
+/// The pass over the only node x^M − i, from real coefficients: the upper half are the imaginary parts.
+///
+/// # Safety
+/// As for [`split`]; `input` must have N coefficients.
+#[inline(always)]
+unsafe fn split_first<S: Simd, const R: usize>(simd: S, pass: &Pass, input: &impl Coefficients, data: *mut f64) {
+    let size = R * pass.stride;
+    for index in (0..pass.stride).step_by(S::LANES) {
+        // SAFETY: index + LANES ≤ stride, so that k·stride + index + LANES ≤ size for k < R.
+        unsafe {
+            let mut z = zeros::<S, R>(simd);
+            for k in 0..R {
+                let at = k * pass.stride + index;
+                z[k] = Complex { re: input.load(simd, at), im: input.load(simd, size + at) };
             }
+            split_node(simd, &mut z, Scalars(pass.split.as_ptr()));
+            store_strided(simd, data.add(2 * index), pass.stride, z);
         }
     }
+}
 
-    /// The pass over the only node x^M − i, from real coefficients: the upper half are the imaginary parts.
-    /// `input` must have 2·R·stride coefficients.
-    #[inline(always)]
-    unsafe fn split_first<S: Simd, const R: usize>(&self, simd: S, input: &impl Coefficients) {
-        let size = R * self.stride;
-        for index in (0..self.stride).step_by(S::LANES) {
-            // SAFETY: index + LANES ≤ stride, so that k·stride + index + LANES ≤ size for k < R.
-            unsafe {
-                let mut z = zeros::<S, R>(simd);
-                for k in 0..R {
-                    let at = k * self.stride + index;
-                    z[k] = Complex { re: input.load(simd, at), im: input.load(simd, size + at) };
-                }
-                split_node(simd, &mut z, Scalars(self.constants));
-                store_strided(simd, self.data.add(2 * index), self.stride, z);
-            }
-        }
-    }
-
-    /// The inverse of [`Self::split_first`] times R, then times `scale`, added to `output` of 2·R·stride coefficients.
-    #[inline(always)]
-    unsafe fn merge_last<S: Simd, const R: usize>(&self, simd: S, output: &mut impl Accumulator, scale: f64) {
-        let size = R * self.stride;
-        for index in (0..self.stride).step_by(S::LANES) {
-            // SAFETY: as in `split_first`.
-            unsafe {
-                let mut z = load_strided::<S, R>(simd, self.data.add(2 * index), self.stride);
-                merge_node(simd, &mut z, Scalars(self.constants));
-                for k in 0..R {
-                    let at = k * self.stride + index;
-                    output.add(simd, at, z[k].re, scale);
-                    output.add(simd, size + at, z[k].im, scale);
-                }
+/// The inverse of [`split_first`], divided by M and added to `output`.
+///
+/// # Safety
+/// As for [`split`], R being the first pass's radix; `output` must have N coefficients.
+#[inline(always)]
+unsafe fn merge_last<S: Simd, const R: usize>(simd: S, plan: &Plan, data: *const f64, output: &mut impl Accumulator) {
+    let (pass, size) = (&plan.passes[0], plan.size);
+    for index in (0..pass.stride).step_by(S::LANES) {
+        // SAFETY: as in `split_first`; the untwisting constants are N numbers.
+        unsafe {
+            let mut z = load_strided::<S, R>(simd, data.add(2 * index), pass.stride);
+            merge_node(simd, &mut z, Vectors(pass.merge.as_ptr().add(R * index)));
+            for k in 0..R {
+                let at = k * pass.stride + index;
+                let untwist = plan.untwist.as_ptr().add(2 * at);
+                let (cos, tan) = (simd.load_reals(untwist), simd.load_reals(untwist.add(S::LANES)));
+                let x = shear(simd, z[k], tan);
+                output.add(simd, at, x.re, cos);
+                output.add(simd, size + at, x.im, cos);
             }
         }
     }

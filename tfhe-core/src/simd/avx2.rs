@@ -90,11 +90,6 @@ impl Simd for Avx2 {
         avx2!(_mm256_fnmadd_pd(a, b, c))
     }
 
-    #[inline(always)]
-    fn round(self, x: __m256d) -> __m256d {
-        avx2!(_mm256_round_pd::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x))
-    }
-
     /// Two rounds of exchanges: neighbouring lanes, then halves.
     #[inline(always)]
     fn transpose<const R: usize>(self, a: [__m256d; R]) -> [__m256d; R] {
@@ -139,6 +134,14 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn subtract_words(self, a: __m256i, b: __m256i) -> __m256i {
         avx2!(_mm256_sub_epi64(a, b))
+    }
+
+    #[inline(always)]
+    fn negate_where(self, x: __m256i, negate: bool) -> __m256i {
+        avx2!({
+            let ones = _mm256_set1_epi64x(-i64::from(negate));
+            _mm256_sub_epi64(_mm256_xor_si256(x, ones), ones)
+        })
     }
 
     #[inline(always)]
@@ -244,6 +247,11 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn sum_value(self, sum: [__m256i; 2]) -> __m256i {
         avx2!(_mm256_add_epi64(sum[0], _mm256_slli_epi64::<32>(sum[1])))
+    }
+
+    #[inline(always)]
+    fn prefetch_near(self, address: *const u64) {
+        avx2!(_mm_prefetch::<_MM_HINT_T0>(address.cast()))
     }
 
     #[inline(always)]

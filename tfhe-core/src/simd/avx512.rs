@@ -90,11 +90,6 @@ impl Simd for Avx512 {
         avx512!(_mm512_fnmadd_pd(a, b, c))
     }
 
-    #[inline(always)]
-    fn round(self, x: __m512d) -> __m512d {
-        avx512!(_mm512_roundscale_pd::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x))
-    }
-
     /// Exchanges neighbouring lanes, then transposes the 4 × 4 pairs of lanes of the even columns and of the odd ones in two
     /// rounds. (These shuffles with constant patterns are faster than permutations by a register.)
     #[inline(always)]
@@ -156,6 +151,11 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn negate_where(self, x: __m512i, negate: bool) -> __m512i {
+        avx512!(_mm512_mask_sub_epi64(x, (negate as u8).wrapping_neg(), _mm512_setzero_si512(), x))
+    }
+
+    #[inline(always)]
     fn shift_left(self, x: __m512i, shift: u32) -> __m512i {
         avx512!(_mm512_sllv_epi64(x, _mm512_set1_epi64(shift as i64)))
     }
@@ -192,12 +192,13 @@ impl Simd for Avx512 {
         avx512!(_mm512_cvtepi64_pd(x))
     }
 
+    /// Adding 3·2^51 to a number of less than 2^51 rounds it to an integer.
     #[inline(always)]
     fn rounded_quotients(self, x: __m512i, dropped: u32) -> __m512d {
         avx512!({
-            // One bit more than the quotient, plus one: no carry is lost, as there would be by adding before shifting.
-            let twice = _mm512_srav_epi64(x, _mm512_set1_epi64(dropped as i64 - 1));
-            _mm512_cvtepi64_pd(_mm512_srai_epi64::<1>(_mm512_add_epi64(twice, _mm512_set1_epi64(1))))
+            let rounder = _mm512_set1_pd(3.0 * 2f64.powi(51));
+            let scale = _mm512_set1_pd(2f64.powi(-(dropped as i32)));
+            _mm512_sub_pd(_mm512_fmadd_pd(_mm512_cvtepi64_pd(x), scale, rounder), rounder)
         })
     }
 
@@ -228,6 +229,11 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn sum_value(self, sum: __m512i) -> __m512i {
         sum
+    }
+
+    #[inline(always)]
+    fn prefetch_near(self, address: *const u64) {
+        avx512!(_mm_prefetch::<_MM_HINT_T0>(address.cast()))
     }
 
     #[inline(always)]

@@ -216,8 +216,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn multiply_subtract(self, a: Self::Reals, b: Self::Reals, c: Self::Reals) -> Self::Reals;
     /// c − a·b.
     fn negate_multiply_add(self, a: Self::Reals, b: Self::Reals, c: Self::Reals) -> Self::Reals;
-    /// The nearest integer, ties to even.
-    fn round(self, x: Self::Reals) -> Self::Reals;
     /// Transposes `LANES` vectors of `LANES` lanes; R must be `LANES`.
     fn transpose<const R: usize>(self, rows: [Self::Reals; R]) -> [Self::Reals; R];
 
@@ -230,6 +228,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn store_words(self, x: Self::Words, to: *mut u64);
     fn add_words(self, a: Self::Words, b: Self::Words) -> Self::Words;
     fn subtract_words(self, a: Self::Words, b: Self::Words) -> Self::Words;
+    /// −x if `negate`, else x.
+    fn negate_where(self, x: Self::Words, negate: bool) -> Self::Words;
     /// x·2^shift, for `shift` below 64.
     fn shift_left(self, x: Self::Words, shift: u32) -> Self::Words;
 
@@ -248,7 +248,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn load_integers(self, from: *const i32) -> Self::Reals;
     /// The signed representatives, rounded to 53 bits.
     fn signed_reals(self, x: Self::Words) -> Self::Reals;
-    /// The signed representatives divided by 2^`dropped` and rounded, ties up; `dropped` is 13 to 63.
+    /// The signed representatives divided by 2^`dropped` and rounded, ties any way; `dropped` is 13 to 63. A rounding
+    /// of the representatives to 53 bits may come first.
     fn rounded_quotients(self, x: Self::Words, dropped: u32) -> Self::Reals;
     /// The nearest integers, ties to even, modulo 2^64; for |x| ≤ 2^63.
     fn integers(self, x: Self::Reals) -> Self::Words;
@@ -263,6 +264,18 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `sum + factor·digit` in each lane; the digits must be sign-extended 32-bit integers.
     fn multiply_add_digit(self, sum: Self::Sum, factor: Self::Factor, digit: Self::Words) -> Self::Sum;
     fn sum_value(self, sum: Self::Sum) -> Self::Words;
+
+    /// The same pointer, of which the compiler knows nothing: what is read through it is read where the code says so.
+    /// Otherwise it reads constants before a loop that has no registers left for them, and spills them.
+    #[inline(always)]
+    fn hide(self, mut pointer: *const f64) -> *const f64 {
+        // SAFETY: no instructions.
+        unsafe { std::arch::asm!("/* {} */", inout(reg) pointer, options(nomem, nostack, preserves_flags)) }
+        pointer
+    }
+
+    /// Fetches the cache line at `address` into the first-level cache; any address will do.
+    fn prefetch_near(self, address: *const u64);
 
     /// Fetches the cache line at `address` into the second-level cache; any address will do.
     fn prefetch(self, address: *const u64);

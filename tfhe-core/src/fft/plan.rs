@@ -1,0 +1,137 @@
+//! Plans of the transform on vector instructions: the passes and their constants.
+
+use super::butterfly::{children, merge_constants, split_constants, twiddle};
+use crate::buffer::AlignedBuffer;
+use crate::simd::Simd;
+
+/// The passes of a transform for vectors of L lanes, and their constants: (cos, tan) alternating, or a vector of either.
+#[derive(Clone)]
+pub(super) struct Plan {
+    /// M.
+    pub(super) size: usize,
+    /// The passes over memory, the forward transform's first pass first.
+    pub(super) passes: Vec<Pass>,
+    /// For each node of L²: L/2 constants, then L/2 vectors of constants for the nodes of L below it.
+    split_tails: AlignedBuffer,
+    /// L/2 vectors of constants for merging nodes of L into one of L², the same for all of them.
+    merge_tail: AlignedBuffer,
+    /// exp(−iπk/N)/M for every coefficient k, in vectors.
+    pub(super) untwist: AlignedBuffer,
+}
+
+/// A pass over memory: nodes of `radix` residues of `stride` coefficients each.
+#[derive(Clone)]
+pub(super) struct Pass {
+    pub(super) radix: usize,
+    pub(super) stride: usize,
+    /// The number of nodes of L² below each node.
+    pub(super) tails: usize,
+    /// For each node, R/2 constants.
+    pub(super) split: AlignedBuffer,
+    /// For each vector of coefficients below `stride`, R/2 vectors of constants.
+    pub(super) merge: AlignedBuffer,
+}
+
+/// The number of `f64`s of [`Plan::split_tails`] per node of L².
+const fn split_tail_len(lanes: usize) -> usize {
+    lanes + lanes * lanes
+}
+
+impl Plan {
+    /// `None` if the polynomial is too small for a pass over memory.
+    pub(super) fn new(polynomial_size: usize, lanes: usize) -> Option<Self> {
+        let size = polynomial_size / 2;
+        let levels = (size / (lanes * lanes)).checked_ilog2().filter(|&levels| levels > 0)?;
+        let mut angles = vec![0.5];
+        let mut passes = Vec::new();
+        for radix in radices(levels as usize, lanes) {
+            passes.push(Pass::new(&angles, radix, size, lanes));
+            angles = descend(angles, radix);
+        }
+        let mut split_tails = Vec::with_capacity(angles.len() * split_tail_len(lanes));
+        for angle in angles {
+            split_tails.extend(split_constants(angle, lanes).into_iter().flat_map(<[f64; 2]>::from));
+            let below: Vec<_> =
+                descend(vec![angle], lanes).iter().map(|&angle| split_constants(angle, lanes)).collect();
+            extend_vectors(&mut split_tails, &below);
+        }
+        let mut merge_tail = Vec::new();
+        extend_vectors(&mut merge_tail, &(0..lanes).map(|k| merge_constants(k, lanes, lanes)).collect::<Vec<_>>());
+        let mut untwist = Vec::with_capacity(polynomial_size);
+        for first in (0..size).step_by(lanes) {
+            let angle = |k: usize| -(k as f64) / polynomial_size as f64;
+            let constants = (first..first + lanes).map(|k| twiddle(angle(k)));
+            extend_vectors(
+                &mut untwist,
+                &constants.map(|(cos, tan)| vec![(cos / size as f64, tan)]).collect::<Vec<_>>(),
+            );
+        }
+        Some(Self {
+            size,
+            passes,
+            split_tails: AlignedBuffer::copy_of(&split_tails),
+            merge_tail: AlignedBuffer::copy_of(&merge_tail),
+            untwist: AlignedBuffer::copy_of(&untwist),
+        })
+    }
+
+    /// The number of nodes of L², which the passes over memory leave.
+    pub(super) fn tail_nodes<S: Simd>(&self) -> usize {
+        self.size / (S::LANES * S::LANES)
+    }
+
+    /// The constants of node `node` of L² on the way down: [`split_tail_len`] numbers.
+    #[inline(always)]
+    pub(super) fn split_tail<S: Simd>(&self, node: usize) -> *const f64 {
+        let len = split_tail_len(S::LANES);
+        self.split_tails[len * node..][..len].as_ptr()
+    }
+
+    /// The constants of every node of L² on the way up: L² numbers.
+    #[inline(always)]
+    pub(super) fn merge_tail<S: Simd>(&self) -> *const f64 {
+        self.merge_tail[..S::LANES * S::LANES].as_ptr()
+    }
+}
+
+impl Pass {
+    /// The pass over the nodes x^m − e^(iπ·angle), for each of the angles.
+    fn new(angles: &[f64], radix: usize, size: usize, lanes: usize) -> Self {
+        let stride = size / (angles.len() * radix);
+        let split: Vec<f64> =
+            angles.iter().flat_map(|&angle| split_constants(angle, radix)).flat_map(<[f64; 2]>::from).collect();
+        let mut merge = Vec::new();
+        for first in (0..stride).step_by(lanes) {
+            let constants = (first..first + lanes).map(|k| merge_constants(k, stride, radix));
+            extend_vectors(&mut merge, &constants.collect::<Vec<_>>());
+        }
+        let (split, merge) = (AlignedBuffer::copy_of(&split), AlignedBuffer::copy_of(&merge));
+        Self { radix, stride, tails: radix * stride / (lanes * lanes), split, merge }
+    }
+}
+
+/// Appends the constants `[lane][index]` as vectors: for each index, one of cosines and one of tangents.
+fn extend_vectors(vectors: &mut Vec<f64>, constants: &[Vec<(f64, f64)>]) {
+    for index in 0..constants[0].len() {
+        vectors.extend(constants.iter().map(|lane| lane[index].0));
+        vectors.extend(constants.iter().map(|lane| lane[index].1));
+    }
+}
+
+/// The nodes log2 `radix` levels below `angles`.
+fn descend(angles: Vec<f64>, radix: usize) -> Vec<f64> {
+    (0..radix.ilog2()).fold(angles, |angles, _| children(&angles))
+}
+
+/// Radices whose product is 2^levels: fours with 16 registers, eights and fours with 32. There, too, several passes begin
+/// with a four: the first pass also goes over the coefficients, and with radix 8 its 32 streams, a power of two apart, do
+/// not fit the ways of a first-level cache (at N = 8192 the inverse takes half as long again).
+fn radices(levels: usize, lanes: usize) -> Vec<usize> {
+    let largest = if lanes == 8 { 3 } else { 2 };
+    if levels <= largest {
+        return vec![1 << levels];
+    }
+    let rest = levels - 2;
+    let passes = rest.div_ceil(largest);
+    std::iter::once(4).chain((0..passes).map(|pass| 1 << ((rest + pass) / passes))).collect()
+}
