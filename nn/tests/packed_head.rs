@@ -18,12 +18,12 @@ fn heads_of_gpt2_stay_close_to_f32_on_an_unseen_prompt() {
     let unseen = hidden("ex2.hidden");
     let mut errors: Vec<f64> = (0..12)
         .map(|head| {
-            let packed = PackedHead::calibrate(&weights, head, &calibration, &PackedOptions::new(5)).unwrap();
+            let packed = PackedHead::calibrate(&weights, head, &calibration, &PackedOptions::new(6)).unwrap();
             let expected = weights.head(head).unwrap().attend(&unseen).output;
             let mut engine =
                 ClearPackedEngine::new(packed.program(), &packed.client().quantize_input(&unseen).unwrap());
             let output = packed.client().dequantize_output(&engine.evaluate());
-            println!("out of range {}", engine.out_of_range());
+            assert_eq!(engine.out_of_range(), 0, "head {head}");
             let error = relative_error(&output, &expected);
             println!("head {head}: relative error {error:.4}, {:?}", packed.program().weight_levels());
             error
@@ -31,7 +31,7 @@ fn heads_of_gpt2_stay_close_to_f32_on_an_unseen_prompt() {
         .collect();
     errors.sort_by(f64::total_cmp);
     println!("median {:.4}, worst {:.4}", (errors[5] + errors[6]) / 2.0, errors[11]);
-    assert!(errors[6] < 0.045 && errors[11] < 0.075, "{errors:?}");
+    assert!(errors[6] < 0.05 && errors[11] < 0.07, "{errors:?}");
 }
 
 #[test]

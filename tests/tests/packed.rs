@@ -33,7 +33,7 @@ fn head_of_gpt2() {
     let keys = seeded.prepare();
     println!("prepared {} bytes, {:?}", keys.bytes(), start.elapsed());
     for head in 0..12 {
-        let packed = PackedHead::calibrate(&weights, head, &calibration, &PackedOptions::new(5)).unwrap();
+        let packed = PackedHead::calibrate(&weights, head, &calibration, &PackedOptions::new(6)).unwrap();
         let prepared = PreparedHead::new(packed.program(), &parameters, layout);
         let prediction = Prediction::new(&parameters, packed.program(), &layout);
         let statistics = CountedPacked::count(packed.program(), &prediction, layout);

@@ -1,6 +1,8 @@
 //! From weights in f32 and a calibration set to a packed head.
 
-use super::program::{PackedProjection, headroom};
+use std::convert::Infallible;
+
+use super::program::{EXPONENT_FACTOR, Function, PackedEngine, PackedProjection, attend, headroom, softplus};
 use super::{ClearPackedEngine, PackedClient, PackedHead, PackedOptions, PackedProgram};
 use crate::attention::{AttentionWeights, HeadWeights, Linear};
 use crate::error::{Error, check_finite};
@@ -21,8 +23,8 @@ impl PackedHead {
         let max_tokens = check(weights, calibration, options)?;
         let head = weights.head(head)?;
         let input = InputScales::calibrate(calibration, levels(options.input_bits));
-        // Logarithms of sums of at most T exponentials differ by log T more than scores do.
-        let difference_limit = options.guard * largest_difference(&head, calibration) + (max_tokens as f64).ln();
+        let longest = calibration.iter().map(Matrix::rows).max().unwrap_or(1);
+        let difference_limit = Ranges::observe(&head, calibration).limit(options.guard, longest, max_tokens);
         let headroom = headroom(max_tokens);
         // A difference reaches a quarter of a turn at most.
         let score_turn = 4.0 * difference_limit / (1.0 - headroom);
@@ -50,8 +52,8 @@ impl PackedHead {
             max_tokens: program.max_tokens,
         };
         let (largest, norm) = run_calibration(&program, &client, calibration)?;
-        // Outputs vary more than scores: twice as far beyond the calibration set.
-        program.output_limit = (2.0 * options.guard - 1.0) * largest.max(1.0);
+        // An output beyond its range would be wrong in the worst way, and the range costs little: twice the guard.
+        program.output_limit = 2.0 * options.guard * largest.max(1.0);
         program.value_norm = norm;
         program.max_tokens = max_tokens;
         Ok(Self { program, client: PackedClient { max_tokens, ..client } })
@@ -114,19 +116,80 @@ fn check(weights: &AttentionWeights, calibration: &[Matrix<f32>], options: &Pack
     Ok(max_tokens)
 }
 
-/// The largest difference of scores in a row of the calibration set.
-fn largest_difference(head: &HeadWeights, calibration: &[Matrix<f32>]) -> f64 {
-    let mut largest = 0.0_f32;
-    for hidden in calibration {
-        let scores = head.attend(hidden).scores;
-        for row in 0..scores.rows() {
-            let visible = &scores.row(row)[..=row];
-            let (low, high) = visible.iter().fold((f32::MAX, f32::MIN), |(low, high), &s| (low.min(s), high.max(s)));
-            largest = largest.max(high - low);
+/// How far arguments of lookups are from zero in the calibration set, in units of score.
+#[derive(Default)]
+struct Ranges {
+    /// One input's scores.
+    scores: Vec<Vec<f64>>,
+    /// Differences of logarithms of sums, and logarithms of probabilities.
+    argument: f64,
+    /// Differences of scores of a row.
+    spread: f64,
+}
+
+impl Ranges {
+    fn observe(head: &HeadWeights, calibration: &[Matrix<f32>]) -> Self {
+        let mut ranges = Self::default();
+        for hidden in calibration {
+            let scores = head.attend(hidden).scores;
+            let visible = |row: usize| scores.row(row)[..=row].iter().map(|&s| f64::from(s)).collect();
+            ranges.scores = (0..scores.rows()).map(visible).collect();
+            for row in &ranges.scores {
+                let (low, high) = row.iter().fold((f64::MAX, f64::MIN), |(low, high), &s| (low.min(s), high.max(s)));
+                ranges.spread = ranges.spread.max(high - low);
+            }
+            match attend(&mut ranges) {
+                Ok(()) => {}
+                Err(never) => match never {},
+            }
         }
+        ranges
     }
-    // Without any difference in the calibration set there is still a range to be had.
-    f64::from(largest).max(1.0 / 16.0)
+
+    /// The limit of arguments: for inputs longer by a factor, logarithms of sums grow by its logarithm; the scores' part may grow by
+    /// the guard.
+    fn limit(&self, guard: f64, longest: usize, max_tokens: usize) -> f64 {
+        let longer = (max_tokens as f64 / longest as f64).ln().max(0.0);
+        // Without any difference in the calibration set there is still a range to be had.
+        (self.argument + (guard - 1.0) * self.spread + longer).max(1.0 / 16.0)
+    }
+}
+
+impl PackedEngine for Ranges {
+    type Value = f64;
+    type Output = ();
+    type Error = Infallible;
+
+    fn scores(&mut self) -> Result<Vec<Vec<f64>>, Infallible> {
+        Ok(self.scores.clone())
+    }
+
+    fn add_scaled(&self, value: &mut f64, other: &f64, factor: i64) {
+        *value += factor as f64 * other;
+    }
+
+    fn certainty(&self) -> f64 {
+        1.0
+    }
+
+    fn look_up(&mut self, function: Function, inputs: Vec<f64>) -> Result<Vec<f64>, Infallible> {
+        let results = inputs.into_iter().map(|input| {
+            let argument = match function {
+                Function::Softplus => input,
+                Function::Exponential => input / EXPONENT_FACTOR as f64,
+            };
+            self.argument = self.argument.max(argument.abs());
+            match function {
+                Function::Softplus => softplus(argument),
+                Function::Exponential => argument.exp(),
+            }
+        });
+        Ok(results.collect())
+    }
+
+    fn weigh(&mut self, _probabilities: Vec<Vec<f64>>) -> Result<(), Infallible> {
+        Ok(())
+    }
 }
 
 /// How inputs become integers.

@@ -80,9 +80,9 @@ impl PackedOptions {
     /// What [`Self::max_tokens`] may be at most.
     pub const MAX_TOKENS: usize = 64;
 
-    /// The options for inputs of `input_bits` bits, the others as they are best for 5 bits.
+    /// The options for inputs of `input_bits` bits, the others as they are best for 6 bits.
     pub fn new(input_bits: u32) -> Self {
-        Self { input_bits, weight_bits: 8, value_bits: 7, log_modulus: 28, guard: 1.5, max_tokens: None }
+        Self { input_bits, weight_bits: 8, value_bits: 6, log_modulus: 29, guard: 1.5, max_tokens: None }
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) fn headroom(max_tokens: usize) -> f64 {
 }
 
 /// How many times more turns an exponential's argument has than a difference of scores: it has one sign only.
-const EXPONENT_FACTOR: i64 = 2;
+pub(super) const EXPONENT_FACTOR: i64 = 2;
 
 /// The functions that lookups tabulate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -142,11 +142,7 @@ impl PackedProgram {
     /// `function` at `turns`.
     pub fn apply(&self, function: Function, turns: f64) -> f64 {
         match function {
-            Function::Softplus => {
-                let x = turns * self.score_turn;
-                // log(1 + e^x) without overflow.
-                (x.max(0.0) + (-x.abs()).exp().ln_1p()) / self.score_turn
-            }
+            Function::Softplus => softplus(turns * self.score_turn) / self.score_turn,
             Function::Exponential => (turns * self.exponent_turn()).exp(),
         }
     }
@@ -165,11 +161,21 @@ impl PackedProgram {
     /// If `tokens` is 0 or more than [`Self::max_tokens`].
     pub fn evaluate<E: PackedEngine>(&self, engine: &mut E, tokens: usize) -> Result<E::Output, E::Error> {
         assert!((1..=self.max_tokens).contains(&tokens), "a number of tokens that the head was calibrated for");
-        let scores = engine.scores()?;
-        let logarithms = log_softmax(engine, scores)?;
-        let probabilities = probabilities(engine, logarithms)?;
-        engine.weigh(probabilities)
+        attend(engine)
     }
+}
+
+/// log(1 + e^x), without overflow.
+pub(super) fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+/// The data flow.
+pub(super) fn attend<E: PackedEngine>(engine: &mut E) -> Result<E::Output, E::Error> {
+    let scores = engine.scores()?;
+    let logarithms = log_softmax(engine, scores)?;
+    let probabilities = probabilities(engine, logarithms)?;
+    engine.weigh(probabilities)
 }
 
 /// What the packed head asks of whoever computes it.
