@@ -3,30 +3,14 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use gpt2_fhe::engine::plan::Multiply;
-use gpt2_fhe::run::Mode;
-use serde::Serialize;
+use gpt2_fhe::run::{Circuit, Mode};
+use nn::packed::PackedOptions;
 use tfhe_core::random::SecretSeed;
 
 /// The most threads that can be asked for.
 const MAX_THREADS: usize = 256;
-
-/// How the head becomes operations on ciphertexts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Circuit {
-    /// The integer head of the article; decrypts to exactly the integers of the clear engine.
-    Exact,
-}
-
-impl Circuit {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Exact => "exact",
-        }
-    }
-}
 
 /// Which head on which input, and how it is quantized.
 #[derive(Debug, Args)]
@@ -52,21 +36,57 @@ pub(super) struct Selection {
     /// How the head becomes operations on ciphertexts
     #[arg(long, value_enum, default_value_t = Circuit::Exact)]
     pub(super) circuit: Circuit,
-    /// Bits of inputs, weights and activations, from 2 to 11; encrypted up to about 6 with products, 9 with lut
-    #[arg(long, default_value_t = 4)]
-    pub(super) bits: u32,
-    /// Bits that lookup tables are indexed with, from 6 to 10; lower bits are rounded away
-    #[arg(long, default_value_t = 8)]
-    pub(super) msbs: u32,
-    /// How encrypted integers are multiplied with each other
-    #[arg(long, value_enum, default_value_t = Multiply::Product)]
-    pub(super) multiply: Multiply,
+    #[command(flatten)]
+    pub(super) quantization: Quantization,
     /// Safetensors file of inputs that the scales and ranges are calibrated on [default: the tensor itself]
     #[arg(long, value_name = "FILE")]
     pub(super) calibration: Option<PathBuf>,
     /// Tensors of --calibration, separated by commas [default: all of shape [*, n_embd]]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "calibration")]
     pub(super) calibration_tensors: Vec<String>,
+}
+
+/// How a head is quantized.
+#[derive(Debug, Args)]
+pub(super) struct Quantization {
+    /// exact: bits of inputs, weights and activations, 2 to 11, encrypted up to about 6 with products, 9 with lut; packed: bits
+    /// of inputs, 4 to 8 [default: 4, or 6 for packed]
+    #[arg(long)]
+    bits: Option<u32>,
+    /// exact only: bits that lookup tables are indexed with, from 6 to 10; lower bits are rounded away
+    #[arg(long, default_value_t = 8)]
+    pub(super) msbs: u32,
+    /// exact only: how encrypted integers are multiplied with each other
+    #[arg(long, value_enum, default_value_t = Multiply::Product)]
+    pub(super) multiply: Multiply,
+    /// packed only: bits of the weights of values, from 4 to 8; those of queries and keys have as many as the noise allows
+    #[arg(long, default_value_t = 6)]
+    pub(super) value_bits: u32,
+    /// packed only: how many times farther than in calibration scores may be apart, at least 1
+    #[arg(long, default_value_t = 1.5)]
+    guard: f64,
+}
+
+impl Quantization {
+    /// `--bits`, or the circuit's default.
+    pub(super) fn bits(&self, circuit: Circuit) -> u32 {
+        self.bits.unwrap_or(match circuit {
+            Circuit::Exact => 4,
+            Circuit::Packed => 6,
+        })
+    }
+
+    /// The options of the packed circuit, for at most `max_tokens` tokens.
+    pub(super) fn packed(&self, max_tokens: usize) -> anyhow::Result<PackedOptions> {
+        let (bits, value_bits) = (self.bits(Circuit::Packed), self.value_bits);
+        for (name, bits) in [("--bits", bits), ("--value-bits", value_bits)] {
+            if !(4..=8).contains(&bits) {
+                bail!("{name} is {bits}; with --circuit packed it must be in 4 ..= 8");
+            }
+        }
+        let (value_bits, guard, max_tokens) = (value_bits, self.guard, Some(max_tokens));
+        Ok(PackedOptions { value_bits, guard, max_tokens, ..PackedOptions::new(bits) })
+    }
 }
 
 /// How a head is run.
@@ -120,14 +140,10 @@ pub(super) struct DemoArguments {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) tokens: usize,
     /// How the head becomes operations on ciphertexts
-    #[arg(long, value_enum, default_value_t = Circuit::Exact)]
+    #[arg(long, value_enum, default_value_t = Circuit::Packed)]
     pub(super) circuit: Circuit,
-    /// Bits of inputs, weights and activations, from 2 to 11; encrypted up to about 6 with products, 9 with lut
-    #[arg(long, default_value_t = 4)]
-    pub(super) bits: u32,
-    /// How encrypted integers are multiplied with each other
-    #[arg(long, value_enum, default_value_t = Multiply::Product)]
-    pub(super) multiply: Multiply,
+    #[command(flatten)]
+    pub(super) quantization: Quantization,
     #[command(flatten)]
     pub(super) execution: Execution,
 }

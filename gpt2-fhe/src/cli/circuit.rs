@@ -2,9 +2,10 @@
 
 use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::engine::statistics::StepStatistics;
-use gpt2_fhe::run::{Bytes, CircuitPlan};
-use nn::head::{QuantizedHead, RangeReport};
+use gpt2_fhe::run::{Bytes, Head, Plan};
+use nn::head::RangeReport;
 use serde::Serialize;
+use tfhe_core::noise::Variance;
 
 use super::Verdict;
 use super::arguments::{CircuitArguments, Selection};
@@ -28,7 +29,7 @@ const LEGEND: &str = "  \
 pub(super) fn run(arguments: &CircuitArguments) -> anyhow::Result<Verdict> {
     let selection = &arguments.selection;
     let input = HeadInput::load(selection)?;
-    let plan = CircuitPlan::new(&input.head, input.hidden.rows(), selection.multiply)?;
+    let plan = input.head.plan(input.hidden.rows())?;
     let report = Report::new(selection, &input, &plan);
     print(&if arguments.json { serde_json::to_string(&report)? } else { report.text(selection, &input, &plan) })?;
     Ok(Verdict::Right)
@@ -39,9 +40,10 @@ pub(super) fn run(arguments: &CircuitArguments) -> anyhow::Result<Verdict> {
 struct Report<'a> {
     version: &'static str,
     circuit: &'static str,
-    multiply: &'static str,
+    /// Exact circuit only, as `msbs` and `ranges`.
+    multiply: Option<&'static str>,
     bits: u32,
-    msbs: u32,
+    msbs: Option<u32>,
     tensor: &'a str,
     layer: usize,
     head: usize,
@@ -52,10 +54,13 @@ struct Report<'a> {
     pbs: usize,
     key_switches: usize,
     tensor_products: usize,
+    automorphisms: usize,
     external_products: usize,
     steps: Vec<StepReport>,
+    /// Packed circuit only: the noise of every operation, in the order of the data flow.
+    noise: Vec<NoiseReport>,
     /// The bit-width analysis of calibration.
-    ranges: &'a [RangeReport],
+    ranges: Option<&'a [RangeReport]>,
     bytes: &'a Bytes,
     security_bits: Option<f64>,
     log2_failure_probability: f64,
@@ -73,7 +78,9 @@ struct StepReport {
     lookups: usize,
     pbs: usize,
     key_switches: usize,
+    automorphisms: usize,
     tensor_products: usize,
+    external_products: usize,
     /// Of a phase when a table reads it, at most.
     log2_read_noise: f64,
     /// Of a result, at most.
@@ -81,9 +88,16 @@ struct StepReport {
     log2_failure_probability: f64,
 }
 
+/// One operation of the packed circuit. Noise as log2 of σ, a fraction of the torus.
+#[derive(Serialize)]
+struct NoiseReport {
+    operation: &'static str,
+    log2_std: f64,
+}
+
 impl StepReport {
-    fn new(step: &StepStatistics, head: &QuantizedHead, multiply: Multiply) -> Self {
-        let tables = tables(head, multiply, step.name);
+    fn new(step: &StepStatistics, head: &Head) -> Self {
+        let tables = tables(head, step.name);
         Self {
             name: step.name,
             table_bits: tables.map(|(bits, _)| bits),
@@ -91,7 +105,9 @@ impl StepReport {
             lookups: step.lookups,
             pbs: step.pbs,
             key_switches: step.key_switches,
+            automorphisms: step.automorphisms,
             tensor_products: step.tensor_products,
+            external_products: step.external_products,
             log2_read_noise: step.log2_read_noise,
             log2_result_noise: step.log2_result_noise,
             log2_failure_probability: step.log2_failure_probability,
@@ -107,8 +123,8 @@ impl StepReport {
             bits(self.rounded_bits),
             count(self.lookups),
             count(self.pbs),
-            count(self.key_switches),
-            count(self.tensor_products),
+            count(self.key_switches + self.automorphisms),
+            count(self.tensor_products + self.external_products),
             noise(self.log2_read_noise),
             noise(self.log2_result_noise),
             noise(self.log2_failure_probability),
@@ -117,23 +133,37 @@ impl StepReport {
 }
 
 /// (bits, rounded bits) of the tables of a step: those of the data flow, or of squares.
-fn tables(head: &QuantizedHead, multiply: Multiply, step: &str) -> Option<(u32, u32)> {
+fn tables(head: &Head, step: &str) -> Option<(u32, u32)> {
+    let Head::Exact(head, multiply) = head else { return None };
     let program = head.program();
     let table = program.tables().find(|&(name, _)| name == step);
-    let factor = program.factors().into_iter().find(|&(name, _)| name == step && multiply == Multiply::Lut);
+    let factor = program.factors().into_iter().find(|&(name, _)| name == step && *multiply == Multiply::Lut);
     table.map(|(_, table)| (table.bits(), table.rounded_bits())).or(factor.map(|(_, factor)| (factor.operand_bits, 0)))
 }
 
+/// The packed circuit's operations.
+fn noise_reports(head: &Head, plan: &Plan, tokens: usize) -> Vec<NoiseReport> {
+    let (Head::Packed(head), Plan::Packed(plan)) = (head, plan) else { return Vec::new() };
+    let report =
+        |(operation, variance): (&'static str, Variance)| NoiseReport { operation, log2_std: variance.log2_std() };
+    plan.prediction.table(head.program(), tokens).into_iter().map(report).collect()
+}
+
 impl<'a> Report<'a> {
-    fn new(selection: &'a Selection, input: &'a HeadInput, plan: &'a CircuitPlan) -> Self {
-        let statistics = &plan.statistics;
-        let step = |step: &StepStatistics| StepReport::new(step, &input.head, selection.multiply);
+    fn new(selection: &'a Selection, input: &'a HeadInput, plan: &'a Plan) -> Self {
+        let statistics = plan.statistics();
+        let step = |step: &StepStatistics| StepReport::new(step, &input.head);
+        let exact = match &input.head {
+            Head::Exact(head, multiply) => Some((head, multiply)),
+            Head::Packed(_) => None,
+        };
+        let (circuit, quantization) = (selection.circuit, &selection.quantization);
         Self {
             version: env!("CARGO_PKG_VERSION"),
             circuit: selection.circuit.name(),
-            multiply: selection.multiply.name(),
-            bits: selection.bits,
-            msbs: selection.msbs,
+            multiply: exact.map(|(_, multiply)| multiply.name()),
+            bits: quantization.bits(circuit),
+            msbs: exact.map(|_| quantization.msbs),
             tensor: &selection.tensor,
             layer: selection.layer,
             head: selection.head,
@@ -143,22 +173,29 @@ impl<'a> Report<'a> {
             pbs: statistics.pbs(),
             key_switches: statistics.key_switches(),
             tensor_products: statistics.tensor_products(),
-            external_products: statistics.pbs() * plan.parameters.lwe_dimension().get(),
+            automorphisms: statistics.automorphisms(),
+            external_products: plan.external_products(),
             steps: statistics.steps.iter().map(step).collect(),
-            ranges: input.head.ranges(),
-            bytes: &plan.bytes,
+            noise: noise_reports(&input.head, plan, input.hidden.rows()),
+            ranges: exact.map(|(head, _)| head.ranges()),
+            bytes: plan.bytes(),
             security_bits: plan.security_bits(),
-            log2_failure_probability: plan.log2_failure_probability,
-            parameters: ParametersReport::new(&plan.parameters),
+            log2_failure_probability: plan.log2_failure_probability(),
+            parameters: ParametersReport::new(plan),
         }
     }
 
-    fn text(&self, selection: &Selection, input: &HeadInput, plan: &CircuitPlan) -> String {
+    fn text(&self, selection: &Selection, input: &HeadInput, plan: &Plan) -> String {
         let mut lines = vec![describe::head(selection, input)];
-        lines.extend(describe::parameters(&plan.parameters));
+        lines.extend(describe::parameters(plan));
         lines.extend(describe::work(plan));
         lines.push(format!("\n{}", self.step_table()));
         lines.push(format!("\n{LEGEND}"));
+        if !self.noise.is_empty() {
+            let header = ["noise of each operation", "log2 σ"].map(String::from).to_vec();
+            let rows = self.noise.iter().map(|noise| vec![noise.operation.into(), format!("{:.1}", noise.log2_std)]);
+            lines.push(format!("\n{}", table(&std::iter::once(header).chain(rows).collect::<Vec<_>>())));
+        }
         lines.join("\n")
     }
 
@@ -174,8 +211,8 @@ impl<'a> Report<'a> {
             blank(),
             count(self.lookups),
             count(self.pbs),
-            count(self.key_switches),
-            count(self.tensor_products),
+            count(self.key_switches + self.automorphisms),
+            count(self.steps.iter().map(|step| step.tensor_products + step.external_products).sum()),
             blank(),
             blank(),
             format!("{:.1}", self.log2_failure_probability),

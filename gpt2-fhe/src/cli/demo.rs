@@ -1,9 +1,8 @@
 //! The command `demo`: a prompt, one head of the model encrypted, the next tokens; told step by step.
 
 use anyhow::bail;
-use gpt2_fhe::run::{CircuitPlan, Mode, Outcome};
+use gpt2_fhe::run::{Head, Mode, Outcome, Plan};
 use nn::gpt2::{NoHooks, most_likely};
-use nn::head::QuantizedHead;
 use nn::matrix::Matrix;
 
 use super::Verdict;
@@ -28,15 +27,15 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<Verdict> {
     let model = LanguageModel::load(arguments.model.as_deref())?;
     let tokens = encode_prompt(arguments, &model)?;
     let longest = tokens.len() + arguments.tokens - 1;
-    let head = model.quantize_head(arguments.bits, longest)?;
+    let head = model.quantize_head(arguments.circuit, &arguments.quantization, longest)?;
     let mode = arguments.execution.mode;
     let plan = match mode {
         Mode::Clear => None,
-        _ => Some(CircuitPlan::new(&head, longest, arguments.multiply)?),
+        _ => Some(head.plan(longest)?),
     };
-    print(&introduction(arguments, &model, &tokens, plan.as_ref())?)?;
+    print(&introduction(arguments, &model, &tokens, &head, plan.as_ref())?)?;
     let seed = arguments.execution.secret_seed()?;
-    let runner = Runner::new(mode, &head, plan.as_ref(), arguments.multiply, seed)?;
+    let runner = Runner::new(mode, &head, plan.as_ref(), seed)?;
     Demo { mode, model: &model, head: &head, runner, prompt: tokens.len(), tokens, wrong: 0 }.tell(arguments.tokens)
 }
 
@@ -65,7 +64,8 @@ fn introduction(
     arguments: &DemoArguments,
     model: &LanguageModel,
     tokens: &[u32],
-    plan: Option<&CircuitPlan>,
+    head: &Head,
+    plan: Option<&Plan>,
 ) -> anyhow::Result<String> {
     let config = model.gpt2.config();
     let pieces = tokens.iter().map(|&token| model.quote(&[token])).collect::<Result<Vec<_>, _>>()?;
@@ -87,15 +87,13 @@ fn introduction(
         line(
             "circuit",
             format!(
-                "head {HEAD} of layer {LAYER}, {}, {} bits, multiplication by {}",
-                arguments.circuit.name(),
-                arguments.bits,
-                arguments.multiply.name()
+                "head {HEAD} of layer {LAYER}, {}",
+                describe::circuit(arguments.circuit, &arguments.quantization, head)
             ),
         ),
     ];
     if let Some(plan) = plan {
-        lines.extend(describe::parameters(&plan.parameters));
+        lines.extend(describe::parameters(plan));
         lines.extend(describe::work(plan));
     }
     Ok(lines.join("\n"))
@@ -105,13 +103,13 @@ fn introduction(
 struct Demo<'a> {
     mode: Mode,
     model: &'a LanguageModel,
-    head: &'a QuantizedHead,
+    head: &'a Head,
     runner: Runner,
     /// The number of tokens of the prompt.
     prompt: usize,
     /// The prompt and what follows it.
     tokens: Vec<u32>,
-    /// Decrypted integers that are not the clear engine's.
+    /// Decrypted numbers that are not the clear engine's.
     wrong: usize,
 }
 
@@ -142,7 +140,7 @@ impl Demo<'_> {
         let logits = gpt2.next_logits(&self.tokens, &mut replaced)?;
         let plain = gpt2.next_logits(&self.tokens, &mut NoHooks)?;
         let how = match self.mode {
-            Mode::Clear => "with the integer head",
+            Mode::Clear => "with the quantized head",
             Mode::Simulate => "with the simulated head",
             Mode::Execute => "with the encrypted head",
         };
@@ -165,7 +163,7 @@ impl Demo<'_> {
 
     /// What client and server do, one after the other.
     fn steps(&self, hidden: &Matrix<f32>, outcome: &Outcome) -> String {
-        let (tokens, size, head_size) = (hidden.rows(), hidden.cols(), self.head.program().head_size());
+        let (tokens, size, head_size) = (hidden.rows(), hidden.cols(), self.head.head_size());
         let (times, sent) = (&outcome.seconds, &outcome.bytes);
         let embedded = format!("looks up embeddings and applies LayerNorm 1 in the clear: {tokens} × {size} values");
         let mut steps = vec![("client", embedded)];
@@ -183,13 +181,13 @@ impl Demo<'_> {
                 let computed = "computes queries, keys, values, scores, softmax and output";
                 steps.push(("server", format!("{computed} ({time}), and answers ({answer})")));
                 let time = seconds(times.decrypt);
-                steps.push(("client", format!("decrypts {tokens} × {head_size} integers ({time})")));
+                steps.push(("client", format!("decrypts {tokens} × {head_size} numbers ({time})")));
             }
             Mode::Simulate => {
                 let noise = "quantizes the values; computes the head with the noise that ciphertexts would have";
                 steps.push(("client", noise.into()));
             }
-            Mode::Clear => steps.push(("client", "quantizes the values; computes the head on plain integers".into())),
+            Mode::Clear => steps.push(("client", "quantizes the values; computes the head on plain numbers".into())),
         }
         steps.push(("client", "runs the rest of the model in the clear, with this head's output in its place".into()));
         let mut lines: Vec<String> = steps.iter().map(|(who, what)| line(who, what)).collect();
@@ -201,19 +199,20 @@ impl Demo<'_> {
         lines.join("\n")
     }
 
-    /// The decrypted integers beside those of the clear engine.
+    /// The decrypted numbers beside those of the clear engine.
     fn comparison(&self, outcome: &Outcome) -> Vec<String> {
-        let last = outcome.clear.rows() - 1;
-        let shown = |integers: &Matrix<i64>| {
-            let row = integers.row(last);
-            let text: Vec<String> = row.iter().take(SHOWN).map(|integer| format!("{integer:>5}")).collect();
+        let last = outcome.clear_numbers.rows() - 1;
+        let shown = |numbers: &Matrix<f64>| {
+            let row = numbers.row(last);
+            let text: Vec<String> = row.iter().take(SHOWN).map(|number| format!("{number:>6.0}")).collect();
             text.concat() + if row.len() > SHOWN { "  …" } else { "" }
         };
         let what = if self.mode == Mode::Execute { "decrypted" } else { "simulated" };
+        let numbers = if outcome.tolerance.is_some() { "numbers" } else { "integers" };
         vec![
-            line(&format!("last token, {what}"), shown(&outcome.integers)),
-            line("clear engine", shown(&outcome.clear)),
-            line("integers", agreement(outcome)),
+            line(&format!("last token, {what}"), shown(&outcome.numbers)),
+            line("clear engine", shown(&outcome.clear_numbers)),
+            line(numbers, describe::agreement(self.mode, outcome)),
         ]
     }
 
@@ -222,15 +221,7 @@ impl Demo<'_> {
         let tokens = plural(self.tokens.len(), "token");
         match self.mode {
             Mode::Clear => format!("  again, on {tokens}: {time}"),
-            _ => format!("  again, on {tokens}: {time}; {}", agreement(outcome)),
+            _ => format!("  again, on {tokens}: {time}; {}", describe::agreement(self.mode, outcome)),
         }
-    }
-}
-
-fn agreement(outcome: &Outcome) -> String {
-    let total = outcome.clear.data().len();
-    match outcome.mismatches() {
-        0 => format!("all {total} equal the clear engine's"),
-        wrong => format!("{wrong} of {total} DIFFER from the clear engine's"),
     }
 }

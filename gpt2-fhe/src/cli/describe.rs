@@ -1,15 +1,38 @@
 //! Lines of text about a plan, for people.
 
-use gpt2_fhe::run::CircuitPlan;
+use gpt2_fhe::run::{Circuit, Head, Mode, Outcome, Plan};
+use nn::matrix::relative_error;
 use tfhe_core::params::Parameters;
+use tfhe_core::ring_pair::RingPairParameters;
 
-use super::arguments::Selection;
+use super::arguments::{Quantization, Selection};
 use super::input::HeadInput;
-use super::report::{SecurityReport, distribution, glwe_security, lwe_security};
+use super::report::{SecurityReport, distribution, glwe_security, lwe_security, security};
 use super::text::{bytes, line, plural, power_of_two};
 
 /// The parameter set, and how hard its keys are to break.
-pub(super) fn parameters(parameters: &Parameters) -> Vec<String> {
+pub(super) fn parameters(plan: &Plan) -> Vec<String> {
+    match plan {
+        Plan::Exact(plan) => one_ring(&plan.parameters),
+        Plan::Packed(plan) => two_rings(&plan.parameters),
+    }
+}
+
+fn two_rings(parameters: &RingPairParameters) -> Vec<String> {
+    let (lookup, arithmetic) = (parameters.lookup().size().get(), parameters.arithmetic().size().get());
+    let rings = format!("rings of {arithmetic} for arithmetic and {lookup} for lookups");
+    let mut lines = vec![line("parameters", format!("{}: {rings}, q = 2^64, binary secrets", parameters.name()))];
+    for (index, (name, ring)) in parameters.rings().into_iter().enumerate() {
+        let (k, size) = (ring.shape.dimension.get(), ring.size().get());
+        let level = level(security(ring.lwe_dimension().get(), ring.noise));
+        let (noise, std) = (distribution(ring.noise), ring.noise.variance().log2_std());
+        let label = if index == 0 { "keys" } else { "" };
+        lines.push(line(label, format!("{name}: {k} × {size} bits, {noise} noise, σ = 2^{std:.2}; {level}")));
+    }
+    lines
+}
+
+fn one_ring(parameters: &Parameters) -> Vec<String> {
     let shape = parameters.glwe_shape();
     let (n, k, size) = (parameters.lwe_dimension().get(), shape.dimension.get(), shape.polynomial_size.get());
     let (lwe_noise, glwe_noise) = (parameters.lwe_noise(), parameters.glwe_noise());
@@ -25,12 +48,12 @@ pub(super) fn parameters(parameters: &Parameters) -> Vec<String> {
                 glwe_noise.variance().log2_std(),
             ),
         ),
-        line("security", format!("small key (LWE) {}", security(lwe_security(parameters)))),
-        line("", format!("large key (GLWE) {}", security(glwe_security(parameters)))),
+        line("security", format!("small key (LWE) {}", level(lwe_security(parameters)))),
+        line("", format!("large key (GLWE) {}", level(glwe_security(parameters)))),
     ]
 }
 
-fn security(level: Option<SecurityReport>) -> String {
+fn level(level: Option<SecurityReport>) -> String {
     match level {
         Some(SecurityReport { bits, dimension, log2_std }) => {
             format!("{bits:.1} bits (lattice estimator, MATZOV model, at n = {dimension}, σ = 2^{log2_std:.2})")
@@ -40,28 +63,32 @@ fn security(level: Option<SecurityReport>) -> String {
 }
 
 /// What will be done, how reliably, and what will be sent.
-pub(super) fn work(plan: &CircuitPlan) -> Vec<String> {
-    let statistics = &plan.statistics;
+pub(super) fn work(plan: &Plan) -> Vec<String> {
+    let statistics = plan.statistics();
     let (lookups, products) = (statistics.lookups(), statistics.tensor_products());
     let (pbs, key_switches) = (statistics.pbs(), statistics.key_switches());
-    let dimension = plan.parameters.lwe_dimension().get();
+    let dimension = plan.small_dimension();
+    let (failure, bytes_sent) = (power_of_two(plan.log2_failure_probability()), plan.bytes());
+    let (switches, meaning) = match plan {
+        Plan::Exact(_) => {
+            (format!("{key_switches} key switches"), "the chance that anything decrypts to a wrong integer")
+        }
+        Plan::Packed(_) => (
+            format!("{} key switches and automorphisms", key_switches + statistics.automorphisms()),
+            "the chance that a number within its range leaves its table or wraps around",
+        ),
+    };
     vec![
         line("work", format!("{lookups} table lookups, {products} products of ciphertexts")),
-        line("", format!("{pbs} bootstrappings (PBS) of {dimension} external products, {key_switches} key switches")),
-        line(
-            "failure",
-            format!(
-                "{}: the chance that anything decrypts to a wrong integer",
-                power_of_two(plan.log2_failure_probability)
-            ),
-        ),
+        line("", format!("{pbs} bootstrappings (PBS) of {dimension} external products, {switches}")),
+        line("failure", format!("{failure}: {meaning}")),
         line(
             "sent",
             format!(
                 "evaluation keys {} once; request {}, answer {}",
-                bytes(plan.bytes.evaluation_key),
-                bytes(plan.bytes.request),
-                bytes(plan.bytes.response)
+                bytes(bytes_sent.evaluation_key),
+                bytes(bytes_sent.request),
+                bytes(bytes_sent.response)
             ),
         ),
     ]
@@ -73,17 +100,43 @@ pub(super) fn head(selection: &Selection, input: &HeadInput) -> String {
     let lines = [
         format!("Attention head {} of {} in layer {}", selection.head, input.heads, selection.layer),
         line("input", format!("{} of {size} values (tensor \"{}\")", plural(tokens, "token"), selection.tensor)),
-        line("output", format!("{tokens} × {} values", input.head.program().head_size())),
-        line(
-            "circuit",
-            format!(
-                "{}, {} bits, tables of {} bits after rounding, multiplication by {}",
-                selection.circuit.name(),
-                selection.bits,
-                selection.msbs,
-                selection.multiply.name()
-            ),
-        ),
+        line("output", format!("{tokens} × {} values", input.head.head_size())),
+        line("circuit", circuit(selection.circuit, &selection.quantization, &input.head)),
     ];
     lines.join("\n")
+}
+
+/// The circuit, and how the head is quantized for it.
+pub(super) fn circuit(circuit: Circuit, quantization: &Quantization, head: &Head) -> String {
+    let (name, bits) = (circuit.name(), quantization.bits(circuit));
+    match head {
+        Head::Exact(_, multiply) => {
+            let (msbs, multiply) = (quantization.msbs, multiply.name());
+            format!("{name}, {bits} bits, tables of {msbs} bits after rounding, multiplication by {multiply}")
+        }
+        Head::Packed(head) => {
+            let [query, key, value] = head.program().weight_levels();
+            format!("{name}, inputs of {bits} bits, weights up to ±{query} (q), ±{key} (k), ±{value} (v)")
+        }
+    }
+}
+
+/// How what was decrypted compares with the clear engine's.
+pub(super) fn agreement(mode: Mode, outcome: &Outcome) -> String {
+    let total = outcome.clear_numbers.data().len();
+    let (wrong, largest) = (outcome.mismatches(), outcome.max_abs_difference());
+    match (mode, wrong, &outcome.tolerance) {
+        (Mode::Clear, ..) => format!("{total} computed in the clear"),
+        (_, 0, None) => format!("all {total} equal the clear engine's"),
+        (_, 0, Some(_)) => {
+            let difference = relative_error(&outcome.output, &outcome.clear_output);
+            format!(
+                "all {total} as near to the clear engine's as the noise allows: relative difference {difference:.4}"
+            )
+        }
+        (_, wrong, None) => format!("{wrong} of {total} DIFFER from the clear engine's, by up to {largest}"),
+        (_, wrong, Some(_)) => {
+            format!("{wrong} of {total} are FARTHER from the clear engine's than the noise explains")
+        }
+    }
 }

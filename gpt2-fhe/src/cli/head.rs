@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gpt2_fhe::run::{CircuitPlan, Mode, Outcome};
-use nn::matrix::relative_error;
+use gpt2_fhe::run::{Head, Mode, Outcome, Plan};
 use serde::Serialize;
 use tfhe_core::simd::Backend;
 
@@ -27,11 +26,11 @@ pub(super) fn run(arguments: &HeadArguments) -> anyhow::Result<Verdict> {
     let mode = execution.mode;
     let plan = match mode {
         Mode::Clear => None,
-        _ => Some(CircuitPlan::new(&input.head, input.hidden.rows(), selection.multiply)?),
+        _ => Some(input.head.plan(input.hidden.rows())?),
     };
     let file = out.as_deref().map(PendingFile::create).transpose()?;
     let seed = execution.secret_seed()?;
-    let mut runner = Runner::new(mode, &input.head, plan.as_ref(), selection.multiply, seed)?;
+    let mut runner = Runner::new(mode, &input.head, plan.as_ref(), seed)?;
     let outcome = runner.run(&input.head, &input.hidden)?;
     if let Some(file) = file {
         file.write_head_output(&outcome.output)?;
@@ -50,9 +49,12 @@ struct Report<'a> {
     version: &'static str,
     circuit: &'static str,
     mode: Mode,
-    multiply: &'static str,
+    /// Exact circuit only, as `msbs`.
+    multiply: Option<&'static str>,
     bits: u32,
-    msbs: u32,
+    msbs: Option<u32>,
+    /// Packed circuit only: the largest weights of queries, keys and values.
+    weight_levels: Option<[u32; 3]>,
     tensor: &'a str,
     layer: usize,
     head: usize,
@@ -65,8 +67,9 @@ struct Report<'a> {
     lookups: usize,
     pbs: Option<usize>,
     key_switches: Option<usize>,
+    automorphisms: Option<usize>,
     tensor_products: Option<usize>,
-    /// n for each bootstrapping.
+    /// n for each bootstrapping, and those outside of them.
     external_products: Option<usize>,
     seconds: SecondsReport<'a>,
     bytes: BytesReport,
@@ -77,8 +80,9 @@ struct Report<'a> {
     clear_relative_error: f64,
     matches_clear: bool,
     mismatches: usize,
-    max_abs_difference: i64,
-    /// Inputs of tables outside the range that calibration gave them.
+    /// In units of the output's integers.
+    max_abs_difference: f64,
+    /// Inputs of tables, and outputs, outside the range that calibration gave them.
     out_of_range: usize,
     security_bits: Option<f64>,
     log2_failure_probability: Option<f64>,
@@ -88,6 +92,8 @@ struct Report<'a> {
 #[derive(Serialize)]
 struct SecondsReport<'a> {
     keygen: Option<f64>,
+    /// Of the server: weights and tables, once for all inputs of one length.
+    prepare: Option<f64>,
     encrypt: Option<f64>,
     evaluate: f64,
     decrypt: Option<f64>,
@@ -106,15 +112,19 @@ impl<'a> Report<'a> {
         let plan = outcome.plan.as_ref();
         let statistics = plan.map(|_| &outcome.statistics);
         let executed = (mode == Mode::Execute).then_some(outcome);
-        let dimension = plan.map_or(0, |plan| plan.parameters.lwe_dimension().get());
-        let clear = input.head.client().dequantize_output(&outcome.clear);
+        let (exact, packed) = match &input.head {
+            Head::Exact(_, multiply) => (Some(multiply), None),
+            Head::Packed(head) => (None, Some(head)),
+        };
+        let (circuit, quantization) = (selection.circuit, &selection.quantization);
         Ok(Self {
             version: env!("CARGO_PKG_VERSION"),
             circuit: selection.circuit.name(),
             mode,
-            multiply: selection.multiply.name(),
-            bits: selection.bits,
-            msbs: selection.msbs,
+            multiply: exact.map(|multiply| multiply.name()),
+            bits: quantization.bits(circuit),
+            msbs: exact.map(|_| quantization.msbs),
+            weight_levels: packed.map(|head| head.program().weight_levels()),
             tensor: &selection.tensor,
             layer: selection.layer,
             head: selection.head,
@@ -125,10 +135,12 @@ impl<'a> Report<'a> {
             lookups: outcome.statistics.lookups(),
             pbs: statistics.map(|statistics| statistics.pbs()),
             key_switches: statistics.map(|statistics| statistics.key_switches()),
+            automorphisms: packed.and(statistics).map(|statistics| statistics.automorphisms()),
             tensor_products: statistics.map(|statistics| statistics.tensor_products()),
-            external_products: statistics.map(|statistics| statistics.pbs() * dimension),
+            external_products: plan.map(Plan::external_products),
             seconds: SecondsReport {
                 keygen: executed.map(|outcome| outcome.seconds.keygen),
+                prepare: executed.map(|outcome| outcome.seconds.prepare),
                 encrypt: executed.map(|outcome| outcome.seconds.encrypt),
                 evaluate: outcome.seconds.evaluate,
                 decrypt: executed.map(|outcome| outcome.seconds.decrypt),
@@ -141,14 +153,14 @@ impl<'a> Report<'a> {
             },
             peak_memory_bytes: peak_memory_bytes(),
             relative_error: outcome.relative_error(&input.reference),
-            clear_relative_error: relative_error(&clear, &input.reference),
+            clear_relative_error: outcome.clear_relative_error(&input.reference),
             matches_clear: outcome.mismatches() == 0,
             mismatches: outcome.mismatches(),
             max_abs_difference: outcome.max_abs_difference(),
             out_of_range: outcome.out_of_range,
-            security_bits: plan.and_then(CircuitPlan::security_bits),
-            log2_failure_probability: plan.map(|plan| plan.log2_failure_probability),
-            parameters: plan.map(|plan| ParametersReport::new(&plan.parameters)),
+            security_bits: plan.and_then(Plan::security_bits),
+            log2_failure_probability: plan.map(Plan::log2_failure_probability),
+            parameters: plan.map(ParametersReport::new),
         })
     }
 
@@ -166,7 +178,7 @@ impl<'a> Report<'a> {
         ));
         match &outcome.plan {
             Some(plan) => {
-                lines.extend(describe::parameters(&plan.parameters));
+                lines.extend(describe::parameters(plan));
                 lines.extend(describe::work(plan));
             }
             None => lines.push(line("work", text::plural(self.lookups, "lookup"))),
@@ -179,17 +191,9 @@ impl<'a> Report<'a> {
     }
 
     fn result_lines(&self, outcome: &Outcome) -> Vec<String> {
-        let total = outcome.clear.data().len();
-        let integers = match (self.mode, self.mismatches) {
-            (Mode::Clear, _) => format!("{total} computed in the clear"),
-            (_, 0) => format!("all {total} equal those of the clear engine"),
-            (_, wrong) => {
-                let largest = self.max_abs_difference;
-                format!("{wrong} of {total} DIFFER from those of the clear engine, by up to {largest}")
-            }
-        };
+        let what = if outcome.tolerance.is_some() { "numbers" } else { "integers" };
         let mut lines = vec![
-            line("integers", integers),
+            line(what, describe::agreement(self.mode, outcome)),
             line("error against f32", format!("{:.4} (‖output − f32‖ / ‖f32‖)", self.relative_error)),
         ];
         if self.mode != Mode::Clear {
@@ -209,6 +213,10 @@ impl<'a> Report<'a> {
         if self.mode == Mode::Execute {
             let (keygen, encrypt, decrypt) = (seconds(times.keygen), seconds(times.encrypt), seconds(times.decrypt));
             lines.push(line("client", format!("keys {keygen}, encryption {encrypt}, decryption {decrypt}")));
+            if times.prepare > 0.0 {
+                let note = "once for all inputs of this length";
+                lines.push(line("server prepares", format!("weights and tables {}, {note}", seconds(times.prepare))));
+            }
         }
         lines.push(line(if self.mode == Mode::Execute { "server" } else { "time" }, seconds(times.evaluate)));
         if let Some(peak) = self.peak_memory_bytes {

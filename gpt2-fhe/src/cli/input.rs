@@ -1,17 +1,19 @@
 //! A head and its input, from files.
 
 use anyhow::bail;
+use gpt2_fhe::run::{Circuit, Head};
 use nn::attention::AttentionWeights;
 use nn::checkpoint::Checkpoint;
 use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
+use nn::packed::PackedHead;
 
-use super::arguments::Selection;
+use super::arguments::{Quantization, Selection};
 
 /// What a [`Selection`] selects.
 pub(super) struct HeadInput {
-    /// The head in integers.
-    pub(super) head: QuantizedHead,
+    /// The quantized head.
+    pub(super) head: Head,
     /// `[T, E]`.
     pub(super) hidden: Matrix<f32>,
     /// The head's output in f32, `[T, d]`.
@@ -30,14 +32,41 @@ impl HeadInput {
             None => vec![hidden.clone()],
             Some(_) => load_calibration(selection, &weights)?,
         };
-        let options = HeadOptions { bits: selection.bits, msbs: selection.msbs, max_tokens: Some(hidden.rows()) };
         Ok(Self {
-            head: QuantizedHead::calibrate(&weights, selection.head, &calibration, &options)?,
+            head: quantize(
+                &weights,
+                selection.head,
+                &calibration,
+                hidden.rows(),
+                (selection.circuit, &selection.quantization),
+            )?,
             reference: weights.head(selection.head)?.attend(&hidden).output,
             heads: weights.heads(),
             hidden,
         })
     }
+}
+
+/// Head `head` of a layer, calibrated for at most `max_tokens` tokens.
+pub(super) fn quantize(
+    weights: &AttentionWeights,
+    head: usize,
+    calibration: &[Matrix<f32>],
+    max_tokens: usize,
+    (circuit, quantization): (Circuit, &Quantization),
+) -> anyhow::Result<Head> {
+    Ok(match circuit {
+        Circuit::Exact => {
+            let (bits, msbs) = (quantization.bits(circuit), quantization.msbs);
+            let options = HeadOptions { bits, msbs, max_tokens: Some(max_tokens) };
+            let head = QuantizedHead::calibrate(weights, head, calibration, &options)?;
+            Head::Exact(head, quantization.multiply)
+        }
+        Circuit::Packed => {
+            let options = quantization.packed(max_tokens)?;
+            Head::Packed(Box::new(PackedHead::calibrate(weights, head, calibration, &options)?))
+        }
+    })
 }
 
 /// The tensor of `--hidden`, with a number of tokens that the model can have.

@@ -70,7 +70,7 @@ pub(crate) fn main() -> ExitCode {
     match run(line) {
         Ok(Verdict::Right) => ExitCode::SUCCESS,
         Ok(Verdict::Mismatch(count)) => {
-            output::print_error(&format!("error: {count} decrypted integers are not those of the clear engine"));
+            output::print_error(&format!("error: {count} decrypted numbers are not those of the clear engine"));
             ExitCode::from(MISMATCH)
         }
         Err(error) if is_cancelled(&error) => {

@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
+use gpt2_fhe::run::{Circuit, Head};
 use nn::checkpoint::Checkpoint;
 use nn::gpt2::{Config, Gpt2};
-use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
 use nn::tokenizer::Tokenizer;
+
+use super::arguments::Quantization;
+use super::input::quantize;
 
 /// The layer and the head that the demo encrypts.
 pub(super) const LAYER: usize = 0;
@@ -57,8 +60,13 @@ impl LanguageModel {
         Ok(format!("{:?}", self.tokenizer.decode(tokens)?))
     }
 
-    /// The head that the demo encrypts, in integers of `bits` bits, for at most `max_tokens` tokens.
-    pub(super) fn quantize_head(&self, bits: u32, max_tokens: usize) -> anyhow::Result<QuantizedHead> {
+    /// The head that the demo encrypts, for at most `max_tokens` tokens.
+    pub(super) fn quantize_head(
+        &self,
+        circuit: Circuit,
+        quantization: &Quantization,
+        max_tokens: usize,
+    ) -> anyhow::Result<Head> {
         let positions = self.gpt2.config().n_positions;
         let mut inputs: Vec<Matrix<f32>> = Vec::new();
         for prompt in CALIBRATION.lines() {
@@ -66,8 +74,7 @@ impl LanguageModel {
             tokens.truncate(positions);
             inputs.push(self.gpt2.attention_input(&tokens, LAYER)?);
         }
-        let options = HeadOptions { max_tokens: Some(max_tokens), ..HeadOptions::new(bits) };
-        Ok(QuantizedHead::calibrate(self.gpt2.attention(LAYER)?, HEAD, &inputs, &options)?)
+        quantize(self.gpt2.attention(LAYER)?, HEAD, &inputs, max_tokens, (circuit, quantization))
     }
 
     /// The `count` likeliest tokens, the likeliest first.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use gpt2_fhe::engine::{EngineError, Observer};
+use gpt2_fhe::run::Circuit;
 use indicatif::{ProgressBar, ProgressStyle};
-use nn::head::steps;
+use nn::{head, packed};
 
 /// Set by Ctrl-C, and by the signals with which a process is asked to end.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -35,16 +36,22 @@ pub(super) fn while_showing<T>(message: &'static str, work: impl FnOnce() -> T) 
 /// Shows how far each step has come, where standard error is a terminal; stops the computation after Ctrl-C.
 pub(super) struct Progress {
     bar: ProgressBar,
+    /// The steps of the circuit, in order.
+    steps: &'static [&'static str],
     step: &'static str,
 }
 
 impl Progress {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(circuit: Circuit) -> Self {
+        let steps: &[&str] = match circuit {
+            Circuit::Exact => &head::steps::ALL,
+            Circuit::Packed => &packed::steps::ALL,
+        };
         let template = "{prefix} [{bar:30}] {pos}/{len}  {elapsed}";
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::new(0).with_style(style.progress_chars("=> "));
         bar.enable_steady_tick(TICK);
-        Self { bar, step: "" }
+        Self { bar, steps, step: "" }
     }
 }
 
@@ -58,8 +65,9 @@ impl Observer for Progress {
     fn begin(&mut self, step: &'static str, operations: usize) {
         if step != self.step {
             self.step = step;
-            let number = steps::ALL.iter().position(|&name| name == step).map_or(0, |index| index + 1);
-            let prefix = format!("step {number:>2} of {}  {:<16}", steps::ALL.len(), step.replace('_', " "));
+            let steps = self.steps;
+            let number = steps.iter().position(|&name| name == step).map_or(0, |index| index + 1);
+            let prefix = format!("step {number:>2} of {}  {:<16}", steps.len(), step.replace('_', " "));
             self.bar.set_prefix(prefix);
             self.bar.set_position(0);
             self.bar.set_length(0);

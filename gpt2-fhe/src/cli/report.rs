@@ -1,12 +1,89 @@
 //! The parts of the JSON objects that several commands print.
 
+use gpt2_fhe::run::Plan;
 use serde::Serialize;
 use tfhe_core::params::{Gadget, NoiseDistribution, Parameters, Precision};
+use tfhe_core::ring_pair::{Ring, RingPairParameters};
 use tfhe_core::security;
 
 /// A parameter set. Noise as log2 of σ, a fraction of the torus.
 #[derive(Serialize)]
-pub(super) struct ParametersReport {
+#[serde(untagged)]
+pub(super) enum ParametersReport {
+    /// Of the exact circuit.
+    OneRing(Box<OneRingReport>),
+    /// Of the packed circuit.
+    TwoRings(Box<TwoRingsReport>),
+}
+
+impl ParametersReport {
+    pub(super) fn new(plan: &Plan) -> Self {
+        match plan {
+            Plan::Exact(plan) => Self::OneRing(Box::new(OneRingReport::new(&plan.parameters))),
+            Plan::Packed(plan) => Self::TwoRings(Box::new(TwoRingsReport::new(&plan.parameters))),
+        }
+    }
+}
+
+/// A set with two rings.
+#[derive(Serialize)]
+pub(super) struct TwoRingsReport {
+    name: &'static str,
+    /// The dimension of the small key.
+    n: usize,
+    small: RingReport,
+    lookup: RingReport,
+    arithmetic: RingReport,
+    keyswitch: GadgetReport,
+    bootstraps: Vec<GadgetReport>,
+    lookup_automorphism: GadgetReport,
+    lift: GadgetReport,
+    arithmetic_keyswitch: GadgetReport,
+    ggsw: GadgetReport,
+}
+
+/// One of its keys.
+#[derive(Serialize)]
+struct RingReport {
+    k: usize,
+    #[serde(rename = "N")]
+    polynomial_size: usize,
+    noise: NoiseReport,
+    security: Option<SecurityReport>,
+}
+
+impl RingReport {
+    fn new(ring: Ring) -> Self {
+        Self {
+            k: ring.shape.dimension.get(),
+            polynomial_size: ring.size().get(),
+            noise: NoiseReport::new(ring.noise),
+            security: security(ring.lwe_dimension().get(), ring.noise),
+        }
+    }
+}
+
+impl TwoRingsReport {
+    fn new(parameters: &RingPairParameters) -> Self {
+        Self {
+            name: parameters.name(),
+            n: parameters.small().lwe_dimension().get(),
+            small: RingReport::new(parameters.small()),
+            lookup: RingReport::new(parameters.lookup()),
+            arithmetic: RingReport::new(parameters.arithmetic()),
+            keyswitch: GadgetReport::new(parameters.keyswitch()),
+            bootstraps: parameters.bootstraps().iter().map(|&gadget| GadgetReport::new(gadget)).collect(),
+            lookup_automorphism: GadgetReport::new(parameters.lookup_automorphism()),
+            lift: GadgetReport::new(parameters.lift()),
+            arithmetic_keyswitch: GadgetReport::new(parameters.arithmetic_keyswitch()),
+            ggsw: GadgetReport::new(parameters.ggsw()),
+        }
+    }
+}
+
+/// A set with one ring.
+#[derive(Serialize)]
+pub(super) struct OneRingReport {
     name: &'static str,
     /// The dimension of the small LWE key.
     n: usize,
@@ -55,8 +132,8 @@ pub(super) struct SecurityReport {
     pub(super) log2_std: f64,
 }
 
-impl ParametersReport {
-    pub(super) fn new(parameters: &Parameters) -> Self {
+impl OneRingReport {
+    fn new(parameters: &Parameters) -> Self {
         let shape = parameters.glwe_shape();
         Self {
             name: parameters.name(),
@@ -101,7 +178,8 @@ pub(super) fn distribution(noise: NoiseDistribution) -> String {
     }
 }
 
-fn security(dimension: usize, noise: NoiseDistribution) -> Option<SecurityReport> {
+/// Of a key of `dimension` bits.
+pub(super) fn security(dimension: usize, noise: NoiseDistribution) -> Option<SecurityReport> {
     let security::Level { bits, dimension, log2_std } = security::level(dimension, noise)?;
     Some(SecurityReport { bits, dimension, log2_std })
 }

@@ -1,8 +1,6 @@
 //! A head in one of the three modes, on one input after another.
 
-use gpt2_fhe::engine::plan::Multiply;
-use gpt2_fhe::run::{CircuitPlan, Mode, Outcome, RunError, Session, run_clear, run_simulated};
-use nn::head::QuantizedHead;
+use gpt2_fhe::run::{Head, Mode, Outcome, Plan, RunError, Session};
 use nn::matrix::Matrix;
 use tfhe_core::random::SecretSeed;
 
@@ -10,10 +8,10 @@ use super::progress::{Progress, check_interrupt, while_showing};
 
 /// Runs a head.
 pub(super) enum Runner {
-    /// On plain integers.
+    /// On plain numbers.
     Clear,
-    /// On phases with noise; run i draws from seed i of the seed's.
-    Simulate { plan: Box<CircuitPlan>, multiply: Multiply, seed: SecretSeed, runs: u64 },
+    /// With drawn noise; run i draws from seed i of the seed's.
+    Simulate { seed: SecretSeed, runs: u64 },
     /// Encrypted, with keys made once.
     Execute(Box<Session>),
 }
@@ -23,18 +21,12 @@ impl Runner {
     ///
     /// # Errors
     /// [`RunError::Engine`] after Ctrl-C.
-    pub(super) fn new(
-        mode: Mode,
-        head: &QuantizedHead,
-        plan: Option<&CircuitPlan>,
-        multiply: Multiply,
-        seed: SecretSeed,
-    ) -> Result<Self, RunError> {
+    pub(super) fn new(mode: Mode, head: &Head, plan: Option<&Plan>, seed: SecretSeed) -> Result<Self, RunError> {
         let runner = match (mode, plan) {
             (Mode::Clear, _) | (_, None) => Self::Clear,
-            (Mode::Simulate, Some(plan)) => Self::Simulate { plan: Box::new(plan.clone()), multiply, seed, runs: 0 },
+            (Mode::Simulate, Some(_)) => Self::Simulate { seed, runs: 0 },
             (Mode::Execute, Some(plan)) => {
-                let make = || Session::new(head, plan.clone(), multiply, &seed);
+                let make = || Session::new(head, plan, &seed);
                 Self::Execute(Box::new(while_showing("making the keys", make)))
             }
         };
@@ -46,15 +38,15 @@ impl Runner {
     ///
     /// # Errors
     /// As [`Session::execute`].
-    pub(super) fn run(&mut self, head: &QuantizedHead, hidden: &Matrix<f32>) -> Result<Outcome, RunError> {
+    pub(super) fn run(&mut self, head: &Head, hidden: &Matrix<f32>) -> Result<Outcome, RunError> {
         match self {
-            Self::Clear => run_clear(head, hidden),
-            Self::Simulate { plan, multiply, seed, runs } => {
+            Self::Clear => head.run_clear(hidden),
+            Self::Simulate { seed, runs } => {
                 let seed = seed.derive(*runs);
                 *runs += 1;
-                run_simulated(head, hidden, (**plan).clone(), *multiply, &seed, &mut Progress::new())
+                head.run_simulated(hidden, &seed, &mut Progress::new(head.circuit()))
             }
-            Self::Execute(session) => session.execute(head, hidden, &mut Progress::new()),
+            Self::Execute(session) => session.execute(head, hidden, &mut Progress::new(head.circuit())),
         }
     }
 }

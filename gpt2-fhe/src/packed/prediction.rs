@@ -14,7 +14,9 @@ pub struct Prediction {
     pub projected: [Variance; 3],
     /// Queries', keys' and values' coefficients, after automorphisms.
     pub gathered: [Variance; 3],
-    /// A score.
+    /// A score, besides what all scores of a row have in common: half of a binary secret's energy is in the lowest frequencies, and
+    /// so is half of the noise of a product of ciphertexts; from one coefficient to its neighbours it hardly changes, and
+    /// cancels in differences.
     pub score: Variance,
     /// What the key switch of a score adds.
     pub score_keyswitch: Variance,
@@ -84,6 +86,32 @@ impl Prediction {
             weighing: ggsw,
             packing: noise::trace(automorphism, token),
         }
+    }
+
+    /// Every step's variance with what it is, in the order of the data flow; the last is an output's, of a row of `tokens`
+    /// probabilities.
+    pub fn table(&self, program: &PackedProgram, tokens: usize) -> Vec<(&'static str, Variance)> {
+        let [query, key, value] = self.projected;
+        let [gathered_query, gathered_key, gathered_value] = self.gathered;
+        vec![
+            ("queries projected", query),
+            ("keys projected", key),
+            ("values projected", value),
+            ("queries gathered", gathered_query),
+            ("keys gathered", gathered_key),
+            ("values gathered", gathered_value),
+            ("score within its row", self.score),
+            ("key switch of scores", self.score_keyswitch),
+            ("key switch of lookups", self.lookup_keyswitch),
+            ("modulus switch", self.modulus_switch),
+            ("softplus", self.softplus),
+            ("exponential", self.exponential),
+            ("probability isolated", self.isolation),
+            ("probability lifted", self.lift),
+            ("external product", self.weighing),
+            ("answer packed", self.packing),
+            ("output", self.output(tokens, program.value_norm(), program.head_size())),
+        ]
     }
 
     /// A result of `function`, besides the argument's noise.

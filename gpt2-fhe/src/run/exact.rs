@@ -1,11 +1,10 @@
-//! One head on one input, in any of the three modes, with everything that is worth knowing about the run.
+//! The exact circuit in the three modes.
 
 use std::time::Instant;
 
 use nn::clear::ClearEngine;
 use nn::head::{HeadProgram, QuantizedHead};
-use nn::matrix::{Matrix, relative_error};
-use serde::Serialize;
+use nn::matrix::Matrix;
 use tfhe_core::glwe::SeededGlweCiphertext;
 use tfhe_core::keys::SeededEvaluationKeys;
 use tfhe_core::noise;
@@ -18,61 +17,10 @@ use crate::engine::counted::Counted;
 use crate::engine::plan::{Multiply, Predictor};
 use crate::engine::simulated::Simulated;
 use crate::engine::statistics::Statistics;
-use crate::engine::{EngineError, HomomorphicEngine, Observer, Unobserved};
+use crate::engine::{HomomorphicEngine, Observer, Unobserved};
 use crate::server::Server;
 
-/// How the head is computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// On plain integers.
-    Clear,
-    /// On plain integers with noise drawn from the predictions, through the same scalings and roundings as encrypted.
-    Simulate,
-    /// Encrypted.
-    Execute,
-}
-
-/// The failure probability that a run may have at most, log2.
-pub const MAX_LOG2_FAILURE: f64 = -40.0;
-
-/// Why a head could not be run.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// No named parameter set evaluates the head reliably.
-    #[error(
-        "no parameter set evaluates this head with a failure probability of at most 2^-40 (the best has \
-         2^{best:.1}): use fewer bits, or --mode clear"
-    )]
-    Unreliable {
-        /// log2 of the best set's failure probability.
-        best: f64,
-    },
-    /// The squares of [`Multiply::Lut`] have too wide a table.
-    #[error(
-        "--multiply lut needs tables of {bits} bits here, and {limit} are possible: use --multiply product, or fewer bits"
-    )]
-    TooWide {
-        /// Bits of the table.
-        bits: u32,
-        /// Bits that a table can have.
-        limit: u32,
-    },
-    /// A row of a matrix does not fit one ciphertext.
-    #[error("a row of {length} entries does not fit a ciphertext of {size} coefficients: use fewer tokens")]
-    TooLong {
-        /// Tokens, or the size of a head.
-        length: usize,
-        /// N.
-        size: usize,
-    },
-    /// The input does not fit the head.
-    #[error(transparent)]
-    Input(#[from] nn::Error),
-    /// The run was stopped.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-}
+use super::{Bytes, MAX_LOG2_FAILURE, Outcome, Plan, RunError, Seconds};
 
 /// What will run: known before anything is encrypted.
 #[derive(Clone, Debug)]
@@ -143,87 +91,8 @@ impl CircuitPlan {
     }
 }
 
-/// Seconds of wall time.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Seconds {
-    /// Making and preparing the keys.
-    pub keygen: f64,
-    /// Encryption.
-    pub encrypt: f64,
-    /// The server's work.
-    pub evaluate: f64,
-    /// Decryption.
-    pub decrypt: f64,
-    /// The server's work, step by step.
-    pub steps: std::collections::BTreeMap<&'static str, f64>,
-}
-
-/// Bytes on the wire.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Bytes {
-    /// Evaluation keys as sent (seeded).
-    pub evaluation_key: usize,
-    /// The encrypted input.
-    pub request: usize,
-    /// The encrypted output.
-    pub response: usize,
-}
-
-impl Bytes {
-    /// Of a head on `tokens` tokens: seeded keys; ⌈E/N⌉ seeded ciphertexts per token; ⌈T·d/N⌉ ciphertexts of the answer.
-    fn predict(parameters: &Parameters, program: &HeadProgram, tokens: usize, multiply: Multiply) -> Self {
-        let (shape, n) = (parameters.glwe_shape(), parameters.polynomial_size().get());
-        let gadgets = Predictor::gadgets(multiply, program.input_bits());
-        let request = tokens * program.embedding_size().div_ceil(n);
-        let response = (tokens * program.head_size()).div_ceil(n);
-        Self {
-            evaluation_key: SeededEvaluationKeys::predicted_bytes(parameters, &gadgets, multiply == Multiply::Product),
-            request: request * SeededGlweCiphertext::bytes_of_shape(shape),
-            response: response * shape.ciphertext_len() * size_of::<u64>(),
-        }
-    }
-}
-
-/// The outcome of a run.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// The integers decrypted, `[T, d]`.
-    pub integers: Matrix<i64>,
-    /// The same, dequantized.
-    pub output: Matrix<f32>,
-    /// The clear engine's integers.
-    pub clear: Matrix<i64>,
-    /// Inputs of tables outside of their range, in the clear engine.
-    pub out_of_range: usize,
-    /// What was done; in clear mode, only lookups are counted.
-    pub statistics: Statistics,
-    /// Times.
-    pub seconds: Seconds,
-    /// Sizes.
-    pub bytes: Bytes,
-    /// The plan, in simulate and execute mode.
-    pub plan: Option<CircuitPlan>,
-}
-
-impl Outcome {
-    /// Entries that differ from the clear engine's.
-    pub fn mismatches(&self) -> usize {
-        self.integers.iter().zip(self.clear.iter()).filter(|(a, b)| a != b).count()
-    }
-
-    /// The largest difference from the clear engine's integers.
-    pub fn max_abs_difference(&self) -> i64 {
-        self.integers.iter().zip(self.clear.iter()).map(|(a, b)| (a - b).abs()).max().unwrap_or(0)
-    }
-
-    /// ‖output − reference‖/‖reference‖.
-    pub fn relative_error(&self, reference: &Matrix<f32>) -> f64 {
-        relative_error(&self.output, reference)
-    }
-}
-
 /// Keys of one client for heads of one plan, so that several inputs are run with one key generation.
-pub struct Session {
+pub struct ExactSession {
     plan: CircuitPlan,
     multiply: Multiply,
     client: Client,
@@ -232,7 +101,7 @@ pub struct Session {
     keygen_seconds: f64,
 }
 
-impl Session {
+impl ExactSession {
     /// Makes all keys.
     pub fn new(head: &QuantizedHead, plan: CircuitPlan, multiply: Multiply, seed: &SecretSeed) -> Self {
         let start = Instant::now();
@@ -269,7 +138,7 @@ impl Session {
         outcome.seconds = Seconds { keygen: self.keygen_seconds, encrypt, evaluate, decrypt, ..outcome.seconds };
         outcome.bytes =
             Bytes { evaluation_key: self.evaluation_key_bytes, request: request.bytes(), response: response.bytes() };
-        outcome.plan = Some(self.plan.clone());
+        outcome.plan = Some(Plan::Exact(self.plan.clone()));
         Ok(outcome)
     }
 }
@@ -310,7 +179,7 @@ pub fn run_simulated(
     let integers = output.map(|entry| nearest_integer(entry.ciphertext, entry.bits));
     let mut outcome = finish(head, &input, integers, engine.statistics().clone());
     outcome.seconds.evaluate = start.elapsed().as_secs_f64();
-    outcome.plan = Some(plan);
+    outcome.plan = Some(Plan::Exact(plan));
     Ok(outcome)
 }
 
@@ -322,15 +191,32 @@ fn clear_integers(head: &QuantizedHead, input: &Matrix<i32>) -> (Matrix<i64>, Cl
 
 fn finish(head: &QuantizedHead, input: &Matrix<i32>, integers: Matrix<i64>, statistics: Statistics) -> Outcome {
     let (clear, engine) = clear_integers(head, input);
-    let steps = statistics.steps.iter().map(|step| (step.name, step.seconds)).collect();
+    let real = |integers: &Matrix<i64>| integers.map(|&integer| integer as f64);
     Outcome {
+        numbers: real(&integers),
+        clear_numbers: real(&clear),
+        tolerance: None,
         output: head.client().dequantize_output(&integers),
-        integers,
-        clear,
+        clear_output: head.client().dequantize_output(&clear),
         out_of_range: engine.out_of_range(),
+        seconds: Seconds::of_steps(&statistics),
         statistics,
-        seconds: Seconds { steps, ..Seconds::default() },
         bytes: Bytes::default(),
         plan: None,
+    }
+}
+
+impl Bytes {
+    /// Of a head on `tokens` tokens: seeded keys; ⌈E/N⌉ seeded ciphertexts per token; ⌈T·d/N⌉ ciphertexts of the answer.
+    fn predict(parameters: &Parameters, program: &HeadProgram, tokens: usize, multiply: Multiply) -> Self {
+        let (shape, n) = (parameters.glwe_shape(), parameters.polynomial_size().get());
+        let gadgets = Predictor::gadgets(multiply, program.input_bits());
+        let request = tokens * program.embedding_size().div_ceil(n);
+        let response = (tokens * program.head_size()).div_ceil(n);
+        Self {
+            evaluation_key: SeededEvaluationKeys::predicted_bytes(parameters, &gadgets, multiply == Multiply::Product),
+            request: request * SeededGlweCiphertext::bytes_of_shape(shape),
+            response: response * shape.ciphertext_len() * size_of::<u64>(),
+        }
     }
 }
