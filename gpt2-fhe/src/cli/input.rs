@@ -1,12 +1,11 @@
 //! A head and its input, from files.
 
 use anyhow::bail;
-use gpt2_fhe::run::{Circuit, Head};
+use gpt2_fhe::run::{Circuit, Head, packed};
 use nn::attention::AttentionWeights;
 use nn::checkpoint::Checkpoint;
 use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
-use nn::packed::PackedHead;
 
 use super::arguments::{Quantization, Selection};
 
@@ -64,7 +63,7 @@ pub(super) fn quantize(
         }
         Circuit::Packed => {
             let options = quantization.packed(max_tokens)?;
-            Head::Packed(Box::new(PackedHead::calibrate(weights, head, calibration, &options)?))
+            Head::Packed(Box::new(packed::calibrate(weights, head, calibration, &options)?))
         }
     })
 }

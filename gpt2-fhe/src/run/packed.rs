@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
+use nn::attention::AttentionWeights;
 use nn::matrix::Matrix;
-use nn::packed::{ClearPackedEngine, PackedHead, PackedProgram, steps};
+use nn::packed::{ClearPackedEngine, PackedHead, PackedOptions, PackedProgram, steps};
 use tfhe_core::glwe::SeededGlweCiphertext;
 use tfhe_core::noise::log2_sum;
 use tfhe_core::random::SecretSeed;
@@ -23,6 +24,8 @@ use crate::packed::simulated::SimulatedPacked;
 
 use super::{Bytes, MAX_LOG2_FAILURE, Outcome, Plan, RunError, Seconds};
 
+/// The smallest modulus of scores that is tried: weights would have hardly more than a sign.
+const MIN_LOG_MODULUS: u32 = 16;
 /// Simulated runs from which the noise of each output is estimated.
 const SIMULATIONS: u64 = 32;
 /// How many standard deviations an output may be from the clear engine's. Of 32 runs, the estimate of one is off by
@@ -86,6 +89,28 @@ impl PackedPlan {
 
 fn layout(program: &PackedProgram, parameters: &RingPairParameters, tokens: usize) -> Result<Layout, RunError> {
     Layout::new(parameters.arithmetic().size(), program.embedding_size(), program.head_size(), tokens)
+}
+
+/// Quantizes a head with the largest modulus of scores, up to that of the options, with which a run on the most tokens is
+/// reliable: a larger modulus means finer weights, and more noise.
+///
+/// # Errors
+/// [`RunError::Input`]: as [`PackedHead::calibrate`]; [`RunError::TooLong`], [`RunError::Unreliable`].
+pub fn calibrate(
+    weights: &AttentionWeights,
+    head: usize,
+    calibration: &[Matrix<f32>],
+    options: &PackedOptions,
+) -> Result<PackedHead, RunError> {
+    let mut options = *options;
+    loop {
+        let calibrated = PackedHead::calibrate(weights, head, calibration, &options)?;
+        match PackedPlan::new(&calibrated, calibrated.program().max_tokens()) {
+            Ok(_) => return Ok(calibrated),
+            Err(RunError::Unreliable { .. }) if options.log_modulus > MIN_LOG_MODULUS => options.log_modulus -= 1,
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Keys of one client, and what the server has prepared.
