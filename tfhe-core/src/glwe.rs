@@ -25,6 +25,11 @@ impl GlweSecretKey {
     pub fn generate(seed: &SecretSeed, shape: GlweShape, fft: &NegacyclicFft) -> Self {
         let mut bits = vec![0; shape.extracted_lwe_dimension().get()];
         seed.generator(Domain::GlweSecret, 0).fill_binary(&mut bits);
+        Self::from_bits(shape, bits, fft)
+    }
+
+    /// From k·N bits and a plan of size N.
+    pub(crate) fn from_bits(shape: GlweShape, bits: Vec<u64>, fft: &NegacyclicFft) -> Self {
         let scratch = &mut fft.scratch();
         let fourier = bits
             .chunks_exact(shape.polynomial_size.get())

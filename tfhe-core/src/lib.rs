@@ -52,6 +52,7 @@ pub mod params;
 pub mod polynomial;
 pub mod product;
 pub mod random;
+pub mod raw;
 // Vector instructions are the one place for unsafe code.
 pub mod security;
 pub mod sets;
