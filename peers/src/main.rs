@@ -30,9 +30,18 @@ struct Compare {
     /// A few turns of each, to see that everything runs: the figures say little
     #[arg(long)]
     quick: bool,
+    /// Only comparisons whose names begin so; several with commas
+    #[arg(long, value_delimiter = ',', value_name = "NAME", value_parser = name_start)]
+    only: Vec<String>,
     /// Measure this build, instead of building for this CPU and with link-time optimization first
     #[arg(long)]
     as_built: bool,
+}
+
+/// The beginning of at least one comparison's name.
+fn name_start(start: &str) -> Result<String, String> {
+    let known = compare::NAMES.iter().any(|name| !start.is_empty() && name.starts_with(start));
+    if known { Ok(start.to_owned()) } else { Err(format!("the names are {}", compare::NAMES.join(", "))) }
 }
 
 fn main() -> ExitCode {
@@ -68,7 +77,7 @@ fn run(arguments: &Compare) -> anyhow::Result<ExitCode> {
     }
     eprintln!("{}", build::description());
     let effort = if arguments.quick { Effort::QUICK } else { Effort::FULL };
-    let results = compare::run(effort, &mut |name| eprintln!("{name}"))?;
+    let results = compare::run(effort, &arguments.only, &mut |name| eprintln!("{name}"))?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&report::to_json(&results))?);
     } else {
@@ -82,6 +91,7 @@ fn run_fastest(arguments: &Compare) -> anyhow::Result<ExitCode> {
     let mut passed = vec!["compare", "--as-built"];
     passed.extend(arguments.json.then_some("--json"));
     passed.extend(arguments.quick.then_some("--quick"));
+    passed.extend(arguments.only.iter().flat_map(|name| ["--only", name]));
     let status = build::run_fastest(&passed)?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

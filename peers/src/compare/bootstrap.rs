@@ -6,7 +6,8 @@
 use anyhow::{Result, ensure};
 use rayon::prelude::*;
 use tfhe::core_crypto::prelude::{
-    ComputationBuffers, LweCiphertextOwned, programmable_bootstrap_lwe_ciphertext_mem_optimized,
+    ComputationBuffers, LweCiphertextOwned, programmable_bootstrap_lwe_ciphertext,
+    programmable_bootstrap_lwe_ciphertext_mem_optimized,
     programmable_bootstrap_lwe_ciphertext_mem_optimized_requirement,
 };
 use tfhe::shortint::parameters::PARAM_MESSAGE_2_CARRY_2_KS_PBS;
@@ -23,6 +24,9 @@ use crate::measure::by_turns;
 pub(super) fn compare(session: &mut Session<'_>, keys: &Keys) -> Result<()> {
     check_ours(keys)?;
     pbs_latency(session, keys)?;
+    if !session.wants_some("ks_pbs") {
+        return Ok(());
+    }
     let shortint = Shortint::generate();
     shortint.check()?;
     latency(session, keys, &shortint)?;
@@ -51,6 +55,8 @@ fn pbs_latency(session: &mut Session<'_>, keys: &Keys) -> Result<()> {
     let accumulator = exchange::glwe_to_peer(&keys.table);
     let key = &keys.peer_bootstrapping;
     let mut output = LweCiphertextOwned::new(0, key.output_lwe_dimension().to_lwe_size(), exchange::MODULUS);
+    programmable_bootstrap_lwe_ciphertext(&input, &mut output, &accumulator, key);
+    keys.check("tfhe-rs", &[exchange::lwe_from_peer(&output)])?;
     let fft = keys.peer_fft.as_view();
     let mut memory = ComputationBuffers::new();
     let (glwe_size, n) = (key.glwe_size(), key.polynomial_size());
@@ -66,8 +72,7 @@ fn pbs_latency(session: &mut Session<'_>, keys: &Keys) -> Result<()> {
                 programmable_bootstrap_lwe_ciphertext_mem_optimized(&input, &mut output, &accumulator, key, fft, stack);
             }],
         )
-    })?;
-    keys.check("tfhe-rs", &[exchange::lwe_from_peer(&output)])
+    })
 }
 
 /// tfhe-rs as its users call it.

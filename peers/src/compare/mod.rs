@@ -18,12 +18,13 @@ use anyhow::Result;
 use crate::measure::{Comparison, Effort};
 use crate::report::Results;
 
-/// Runs all comparisons. `progress` is told the name of each before it begins.
+/// Runs the comparisons of [`NAMES`] that begin with one of `only`, or all of them if that is empty. `progress` is told the
+/// name of each before it begins.
 ///
 /// # Errors
 /// If a thread pool cannot be made, or one of the two computes something wrong.
-pub fn run(effort: Effort, progress: &mut dyn FnMut(&str)) -> Result<Results> {
-    let mut session = Session { effort, progress, results: Results::new() };
+pub fn run(effort: Effort, only: &[String], progress: &mut dyn FnMut(&str)) -> Result<Results> {
+    let mut session = Session { effort, only, progress, results: Results::new() };
     fft::compare(&mut session)?;
     let keys = keys::Keys::generate()?;
     product::compare(&mut session, &keys)?;
@@ -32,31 +33,64 @@ pub fn run(effort: Effort, progress: &mut dyn FnMut(&str)) -> Result<Results> {
     drop(keys);
     keygen::compare(&mut session)?;
     sizes::compare(&mut session)?;
-    session.results.sort_by_key(|(name, _)| ORDER.iter().position(|first| first == name).unwrap_or(ORDER.len()));
+    session.results.sort_by_key(|(name, _)| NAMES.iter().position(|listed| listed == name));
     Ok(session.results)
 }
 
-/// What the table begins with.
-const ORDER: [&str; 6] = [
+/// The comparisons, in the order of the table.
+pub const NAMES: [&str; 24] = [
     "pbs_latency",
     "ks_pbs_latency",
     "ks_pbs_throughput_1",
     "ks_pbs_throughput_2",
     "ks_pbs_throughput_best_1",
     "ks_pbs_throughput_best_2",
+    "pbs_n4096",
+    "pbs_n8192",
+    "pbs_n32768",
+    "fft_forward_512",
+    "fft_forward_1024",
+    "fft_forward_2048",
+    "fft_forward_4096",
+    "fft_forward_8192",
+    "fft_inverse_512",
+    "fft_inverse_1024",
+    "fft_inverse_2048",
+    "fft_inverse_4096",
+    "fft_inverse_8192",
+    "external_product_hot",
+    "external_product_streaming",
+    "keyswitch",
+    "keyswitch_batched",
+    "keygen",
 ];
 
 /// A run of all comparisons.
 struct Session<'a> {
     effort: Effort,
+    only: &'a [String],
     progress: &'a mut dyn FnMut(&str),
     results: Results,
 }
 
 impl Session<'_> {
-    /// Measures under this name, on a pool of `threads` threads.
+    /// Whether the comparison of this name is asked for.
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|start| name.starts_with(start))
+    }
+
+    /// Whether a comparison whose name begins so is asked for.
+    fn wants_some(&self, start: &str) -> bool {
+        NAMES.iter().any(|name| name.starts_with(start) && self.wants(name))
+    }
+
+    /// Measures under this name, if it is asked for, on a pool of `threads` threads.
     fn measure(&mut self, name: &str, threads: usize, compare: impl FnOnce(Effort) -> Comparison + Send) -> Result<()> {
+        if !self.wants(name) {
+            return Ok(());
+        }
         (self.progress)(name);
+        debug_assert!(NAMES.contains(&name), "{name} is not in the list of names");
         let effort = self.effort;
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
         let comparison = pool.install(|| compare(effort));
