@@ -105,14 +105,13 @@ mod tests {
         assert_eq!(median(vec![4.0, 1.0, 2.0, 9.0]), 3.0);
     }
 
-    /// Sleeps of 2, 6 and 4 ms: the quicker variant counts, and an item is half of a call.
+    /// Sleeps of 2, 100 and 4 ms: the quicker variant counts, and an item is half of a call. A sleep may last longer.
     #[test]
     fn the_quickest_variant_counts() {
         let sleep = |milliseconds| move || std::thread::sleep(Duration::from_millis(milliseconds));
-        let effort = Effort { min_rounds: 7, ..Effort::QUICK };
-        let found = by_turns(effort, 2, &mut sleep(2), &mut [&mut sleep(6), &mut sleep(4)]);
-        assert!((0.001..0.0019).contains(&found.ours), "{found:?}");
-        assert!((0.002..0.0029).contains(&found.peer), "{found:?}");
-        assert!((1.2..2.9).contains(&found.ratio()), "{found:?}");
+        let found = by_turns(Effort::QUICK, 2, &mut sleep(2), &mut [&mut sleep(100), &mut sleep(4)]);
+        assert!(found.ours >= 0.001, "{found:?}");
+        assert!((0.002..0.05).contains(&found.peer), "{found:?}");
+        assert_eq!(found.ratio(), found.peer / found.ours);
     }
 }
