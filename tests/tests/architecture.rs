@@ -276,6 +276,20 @@ fn nothing_uses_the_network() {
 }
 
 #[test]
+fn only_the_comparison_uses_tfhe_rs() {
+    let elsewhere = |path: &PathBuf| !relative(path).starts_with("peers/");
+    for path in files("", "rs").into_iter().filter(elsewhere) {
+        let code = without_comments_and_literals(&read(&path));
+        assert!(!identifiers(&code).any(|name| name == "tfhe"), "{} names tfhe", relative(&path));
+    }
+    for path in files("", "toml").into_iter().filter(elsewhere) {
+        let source = read(&path);
+        let mut keys = source.lines().filter_map(|line| line.split(['=', '.']).next());
+        assert!(!keys.any(|key| key.trim() == "tfhe"), "{} asks for tfhe", relative(&path));
+    }
+}
+
+#[test]
 fn the_reader_of_sources_reads_what_it_should() {
     let source = "use crate::{a::b, c::{d, e}}; // crate::no\nfn f<'a>(x: &'a str) { g('\"', \"crate::no\", r#\"\"crate::no\"#) }\n\
         #[cfg(test)]\nmod tests;\nuse crate::g;\n#[cfg(test)]\nmod tests {\n    use crate::h;\n}\nuse crate::i::j;\n";

@@ -225,6 +225,21 @@ impl BootstrappingKey {
     }
 }
 
+/// Parts, for [`crate::raw`].
+impl SeededBootstrappingKey {
+    /// The GGSW encryption of each bit.
+    pub(crate) fn bits(&self) -> &[SeededRows] {
+        &self.bits
+    }
+}
+
+/// Parts, for [`crate::raw`].
+impl BootstrappingKey {
+    pub(crate) fn from_bits(fft: &NegacyclicFft, shape: GlweShape, bits: Vec<FourierRows>) -> Self {
+        Self { fft: fft.clone(), shape, bits }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

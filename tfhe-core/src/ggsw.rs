@@ -78,8 +78,8 @@ impl SeededRows {
         size_of_val(&*self.bodies)
     }
 
-    /// Expands the masks and transforms to the Fourier domain.
-    pub fn prepare(&self, fft: &NegacyclicFft) -> FourierRows {
+    /// Expands the masks: the rows `[inputs][ℓ][k+1][N]`, from the most to the least significant level.
+    pub fn expand(&self) -> Vec<u64> {
         let n = self.shape.polynomial_size.get();
         let row_len = self.shape.ciphertext_len();
         let rows = self.bodies.len() / n;
@@ -90,7 +90,13 @@ impl SeededRows {
             masks.fill_uniform(mask);
             out.copy_from_slice(body);
         }
-        let inputs = rows / self.gadget.levels();
+        data
+    }
+
+    /// Expands the masks and transforms to the Fourier domain.
+    pub fn prepare(&self, fft: &NegacyclicFft) -> FourierRows {
+        let data = self.expand();
+        let inputs = data.len() / (self.gadget.levels() * self.shape.ciphertext_len());
         FourierRows::prepare(fft, self.gadget, inputs, self.shape.dimension.get() + 1, &data)
     }
 }

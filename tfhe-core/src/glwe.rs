@@ -25,7 +25,7 @@ impl GlweSecretKey {
     pub fn generate(seed: &SecretSeed, shape: GlweShape, fft: &NegacyclicFft) -> Self {
         let mut bits = vec![0; shape.extracted_lwe_dimension().get()];
         seed.generator(Domain::GlweSecret, 0).fill_binary(&mut bits);
-        Self::from_bits(bits, shape, fft)
+        Self::from_bits(shape, bits, fft)
     }
 
     /// The key of `shape` whose extracted LWE key is `key`. `fft` must be a plan of size N.
@@ -34,7 +34,7 @@ impl GlweSecretKey {
     /// If the dimension of `key` is not kN.
     pub fn from_lwe_key(key: &LweSecretKey, shape: GlweShape, fft: &NegacyclicFft) -> Self {
         assert_eq!(key.dimension(), shape.extracted_lwe_dimension(), "an LWE key of dimension kN");
-        Self::from_bits(key.bits().to_vec(), shape, fft)
+        Self::from_bits(shape, key.bits().to_vec(), fft)
     }
 
     /// The key of polynomials S_i(X^r) in the ring of `fft`, r times as large: that of ciphertexts after
@@ -47,10 +47,11 @@ impl GlweSecretKey {
         assert!(size.get() >= old, "a ring at least as large");
         let mut bits = vec![0; self.shape.dimension.get() * size.get()];
         bits.iter_mut().step_by(size.get() / old).zip(&self.bits).for_each(|(out, &bit)| *out = bit);
-        Self::from_bits(bits, GlweShape { polynomial_size: size, ..self.shape }, fft)
+        Self::from_bits(GlweShape { polynomial_size: size, ..self.shape }, bits, fft)
     }
 
-    fn from_bits(bits: Vec<u64>, shape: GlweShape, fft: &NegacyclicFft) -> Self {
+    /// From k·N bits and a plan of size N.
+    pub(crate) fn from_bits(shape: GlweShape, bits: Vec<u64>, fft: &NegacyclicFft) -> Self {
         let scratch = &mut fft.scratch();
         let fourier = bits
             .chunks_exact(shape.polynomial_size.get())

@@ -133,6 +133,20 @@ impl std::fmt::Debug for LweKeyswitchKey {
     }
 }
 
+/// Parts, for [`crate::raw`].
+impl LweKeyswitchKey {
+    /// From rows `[n'][ℓ][n+1]`.
+    pub(crate) fn from_rows(input: LweDimension, output: LweDimension, gadget: Gadget, rows: Vec<u64>) -> Self {
+        debug_assert_eq!(rows.len(), input.get() * gadget.levels() * (output.get() + 1));
+        Self { input, output, gadget, rows }
+    }
+
+    /// The rows `[n'][ℓ][n+1]`.
+    pub(crate) fn into_rows(self) -> Vec<u64> {
+        self.rows
+    }
+}
+
 /// A key that packs LWE ciphertexts of dimension n into one GLWE ciphertext, by a key switch.
 ///
 /// Each input costs n·ℓ·(k+1)·N multiplications: for few inputs of small dimension. Many ciphertexts of dimension kN are packed

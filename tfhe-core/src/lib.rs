@@ -55,6 +55,7 @@ pub mod params;
 pub mod polynomial;
 pub mod product;
 pub mod random;
+pub mod raw;
 pub mod ring_pair;
 pub mod ring_pair_keys;
 // Vector instructions are the one place for unsafe code.

@@ -1,0 +1,241 @@
+//! Keys and ciphertexts from and to plain numbers, for exchange with other implementations.
+//!
+//! Everything is u64, in units of 2^-64 of the torus, in the conventions of this crate: a ciphertext is its mask and then its
+//! body, b = Σ a_i·s_i + μ + e; the rows of a key go from the most significant level, q/β, to the least, q/β^ℓ.
+//!
+//! | what | numbers |
+//! |---|---|
+//! | LWE secret key | `[n]` bits |
+//! | GLWE secret key | `[k][N]` bits |
+//! | LWE ciphertext | `[n+1]`: [`crate::lwe::LweCiphertext::from_data`] and `data` |
+//! | GLWE ciphertext | `[k+1][N]` |
+//! | LWE key-switching key | `[n'][ℓ][n+1]`, the encryptions of s'_i·q/β^level |
+//! | GGSW ciphertext | `[k+1][ℓ][k+1][N]`, the rows of [`crate::ggsw`] |
+//! | bootstrapping key | a GGSW ciphertext for each of n bits |
+//!
+//! Secret keys can be imported and not exported: who has a secret to share has the bits, or the seed, that it was made from.
+
+use crate::bootstrap::{BootstrappingKey, SeededBootstrappingKey};
+use crate::fft::NegacyclicFft;
+use crate::gadget::FourierRows;
+use crate::glwe::{GlweCiphertext, GlweSecretKey};
+use crate::keyswitch::{LweKeyswitchKey, SeededLweKeyswitchKey};
+use crate::lwe::LweSecretKey;
+use crate::params::{Gadget, GlweShape, LweDimension, ParameterError};
+
+/// Why numbers were refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RawError {
+    /// There are more or fewer numbers than the dimensions ask for.
+    #[error("{actual} numbers for {what}; its dimensions ask for {expected}")]
+    Length {
+        /// What they should have been.
+        what: &'static str,
+        /// How many that is.
+        expected: usize,
+        /// How many there are.
+        actual: usize,
+    },
+    /// An element of a secret key is neither 0 nor 1. The element itself is not told.
+    #[error("element {0} of a secret key is neither 0 nor 1")]
+    NotBinary(usize),
+    /// A dimension is out of range.
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
+}
+
+fn check_length(what: &'static str, expected: usize, actual: usize) -> Result<(), RawError> {
+    if expected == actual { Ok(()) } else { Err(RawError::Length { what, expected, actual }) }
+}
+
+fn check_binary(bits: &[u64]) -> Result<(), RawError> {
+    bits.iter().position(|&bit| bit > 1).map_or(Ok(()), |index| Err(RawError::NotBinary(index)))
+}
+
+impl LweSecretKey {
+    /// From `[n]` bits. The caller's copy stays the caller's to wipe.
+    ///
+    /// # Errors
+    /// If an element is neither 0 nor 1, or there are none, or more than [`LweDimension::MAXIMUM`].
+    pub fn from_raw(bits: &[u64]) -> Result<Self, RawError> {
+        LweDimension::new(bits.len())?;
+        check_binary(bits)?;
+        Ok(Self::from_bits(bits.to_vec()))
+    }
+}
+
+impl GlweSecretKey {
+    /// From `[k][N]` bits; `fft` must be a plan of size N. The caller's copy stays the caller's to wipe.
+    ///
+    /// # Errors
+    /// If an element is neither 0 nor 1, or there are not k·N.
+    pub fn from_raw(fft: &NegacyclicFft, shape: GlweShape, bits: &[u64]) -> Result<Self, RawError> {
+        check_length("a GLWE secret key", shape.extracted_lwe_dimension().get(), bits.len())?;
+        check_binary(bits)?;
+        Ok(Self::from_bits(shape, bits.to_vec(), fft))
+    }
+}
+
+impl GlweCiphertext {
+    /// From `[k+1][N]` torus elements, the inverse of [`Self::data`].
+    ///
+    /// # Errors
+    /// If there are not (k+1)·N.
+    pub fn from_raw(shape: GlweShape, data: &[u64]) -> Result<Self, RawError> {
+        check_length("a GLWE ciphertext", shape.ciphertext_len(), data.len())?;
+        let mut out = Self::zero(shape);
+        out.data_mut().copy_from_slice(data);
+        Ok(out)
+    }
+}
+
+impl SeededLweKeyswitchKey {
+    /// The rows `[n'][ℓ][n+1]`, masks expanded.
+    pub fn to_raw(&self) -> Vec<u64> {
+        self.expand().into_rows()
+    }
+}
+
+impl LweKeyswitchKey {
+    /// A key from dimension `input` to `output`, from rows `[n'][ℓ][n+1]`.
+    ///
+    /// # Errors
+    /// If there are not n'·ℓ·(n+1).
+    pub fn from_raw(
+        input: LweDimension,
+        output: LweDimension,
+        gadget: Gadget,
+        rows: Vec<u64>,
+    ) -> Result<Self, RawError> {
+        let expected = input.get() * gadget.levels() * (output.get() + 1);
+        check_length("an LWE key-switching key", expected, rows.len())?;
+        Ok(Self::from_rows(input, output, gadget, rows))
+    }
+}
+
+impl SeededBootstrappingKey {
+    /// The rows `[k+1][ℓ][k+1][N]` of the GGSW encryption of each bit in turn, masks expanded.
+    pub fn to_raw(&self) -> impl ExactSizeIterator<Item = Vec<u64>> {
+        self.bits().iter().map(|bit| bit.expand())
+    }
+}
+
+impl FourierRows {
+    /// A GGSW ciphertext from rows `[k+1][ℓ][k+1][N]`, in the Fourier domain of `fft`.
+    ///
+    /// # Errors
+    /// If there are not (k+1)²·ℓ·N.
+    pub fn from_raw(fft: &NegacyclicFft, shape: GlweShape, gadget: Gadget, rows: &[u64]) -> Result<Self, RawError> {
+        let columns = shape.dimension.get() + 1;
+        check_length("a GGSW ciphertext", columns * gadget.levels() * shape.ciphertext_len(), rows.len())?;
+        Ok(Self::prepare(fft, gadget, columns, columns, rows))
+    }
+}
+
+impl BootstrappingKey {
+    /// From the rows `[k+1][ℓ][k+1][N]` of the GGSW encryption of each bit in turn; `fft` must be a plan of size N.
+    /// A bit's rows are dropped before the next are asked for.
+    ///
+    /// # Errors
+    /// If a GGSW ciphertext does not have (k+1)²·ℓ·N elements, or there is none, or more than [`LweDimension::MAXIMUM`].
+    pub fn from_raw<Rows: AsRef<[u64]>>(
+        fft: &NegacyclicFft,
+        shape: GlweShape,
+        gadget: Gadget,
+        bits: impl IntoIterator<Item = Rows>,
+    ) -> Result<Self, RawError> {
+        let bits = bits
+            .into_iter()
+            .map(|rows| FourierRows::from_raw(fft, shape, gadget, rows.as_ref()))
+            .collect::<Result<Vec<_>, _>>()?;
+        LweDimension::new(bits.len())?;
+        Ok(Self::from_bits(fft, shape, bits))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bootstrap::{half_slot, table_accumulator};
+    use crate::keys::ClientKeys;
+    use crate::params::Parameters;
+    use crate::random::{Domain, Generator, SecretSeed};
+    use crate::sets;
+
+    fn toy() -> (Parameters, ClientKeys, Generator, Generator) {
+        let parameters = sets::TOY.compile().unwrap();
+        let keys = ClientKeys::generate(&parameters, &SecretSeed::from_number(1));
+        let (masks, noises) = (keys.seed().generator(Domain::Mask, 0), keys.seed().generator(Domain::Noise, 0));
+        (parameters, keys, masks, noises)
+    }
+
+    #[test]
+    fn imported_secret_keys_are_the_same_keys() {
+        let (parameters, keys, mut masks, mut noises) = toy();
+        let copy = LweSecretKey::from_raw(keys.lwe_key().bits()).unwrap();
+        let ciphertext = keys.lwe_key().encrypt(5 << 59, parameters.lwe_noise(), &mut masks, &mut noises);
+        assert_eq!(copy.phase(&ciphertext), keys.lwe_key().phase(&ciphertext));
+        assert!(!format!("{copy:?}").contains('['));
+
+        let (fft, shape, glwe) = (keys.fft(), parameters.glwe_shape(), keys.glwe_key());
+        let copy = GlweSecretKey::from_raw(fft, shape, glwe.extracted_lwe_key().bits()).unwrap();
+        let plaintext = vec![3 << 60; shape.polynomial_size.get()];
+        let seed = keys.seed();
+        let ciphertext =
+            glwe.encrypt(fft, &plaintext, parameters.glwe_noise(), seed.derive_public(9), seed, 9).expand();
+        let again = GlweCiphertext::from_raw(shape, ciphertext.data()).unwrap();
+        assert_eq!(again, ciphertext);
+        assert_eq!(copy.phase(fft, &again), glwe.phase(fft, &ciphertext));
+    }
+
+    /// Exported and imported again, the evaluation keys give the same bits as the prepared ones.
+    #[test]
+    fn exported_evaluation_keys_come_back_the_same() {
+        let (parameters, keys, mut masks, mut noises) = toy();
+        let (fft, shape, seed) = (keys.fft(), parameters.glwe_shape(), keys.seed());
+        let (big, gadget) = (keys.glwe_key().extracted_lwe_key(), parameters.bootstraps()[0]);
+        let input = big.encrypt((1 << 61) + half_slot(2), parameters.glwe_noise(), &mut masks, &mut noises);
+
+        let (mask_seed, noise_seed, noise) = (seed.derive_public(7), seed.derive(7), parameters.lwe_noise());
+        let seeded = SeededLweKeyswitchKey::generate(
+            &big,
+            keys.lwe_key(),
+            parameters.keyswitch(),
+            noise,
+            mask_seed,
+            &noise_seed,
+        );
+        let (from, to) = (shape.extracted_lwe_dimension(), parameters.lwe_dimension());
+        let again = LweKeyswitchKey::from_raw(from, to, parameters.keyswitch(), seeded.to_raw()).unwrap();
+        let small = seeded.expand().switch(std::slice::from_ref(&input));
+        assert_eq!(again.switch(&[input]), small);
+
+        let (mask_seed, noise_seed, noise) = (seed.derive_public(8), seed.derive(8), parameters.glwe_noise());
+        let seeded = SeededBootstrappingKey::generate(
+            fft,
+            keys.lwe_key(),
+            keys.glwe_key(),
+            gadget,
+            noise,
+            mask_seed,
+            &noise_seed,
+        );
+        let again = BootstrappingKey::from_raw(fft, shape, gadget, seeded.to_raw()).unwrap();
+        let table = table_accumulator(shape, &[0, 1 << 61, 2 << 61, 3 << 61]);
+        assert_eq!(again.bootstrap(&small, &[&table]), seeded.prepare(fft, shape).bootstrap(&small, &[&table]));
+    }
+
+    #[test]
+    fn wrong_numbers_are_refused() {
+        let (parameters, keys, ..) = toy();
+        let (fft, shape, gadget) = (keys.fft(), parameters.glwe_shape(), parameters.bootstraps()[0]);
+        assert_eq!(LweSecretKey::from_raw(&[0, 1, 2]).unwrap_err(), RawError::NotBinary(2));
+        assert!(matches!(LweSecretKey::from_raw(&[]), Err(RawError::Parameter(_))));
+        assert!(matches!(GlweSecretKey::from_raw(fft, shape, &[1; 63]), Err(RawError::Length { expected: 64, .. })));
+        assert!(matches!(GlweCiphertext::from_raw(shape, &[0; 129]), Err(RawError::Length { actual: 129, .. })));
+        let (from, to) = (shape.extracted_lwe_dimension(), parameters.lwe_dimension());
+        assert!(LweKeyswitchKey::from_raw(from, to, parameters.keyswitch(), vec![0; 9]).is_err());
+        assert!(FourierRows::from_raw(fft, shape, gadget, &[0; 64]).is_err());
+        assert!(BootstrappingKey::from_raw(fft, shape, gadget, std::iter::empty::<Vec<u64>>()).is_err());
+    }
+}
