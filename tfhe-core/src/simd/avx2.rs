@@ -250,6 +250,21 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn splat_integers(self, x: i32) -> __m256i {
+        avx2!(_mm256_set1_epi32(x))
+    }
+
+    #[inline(always)]
+    fn add_integers(self, a: __m256i, b: __m256i) -> __m256i {
+        avx2!(_mm256_add_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn add_pair_products(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        avx2!(_mm256_add_epi32(sum, _mm256_madd_epi16(a, b)))
+    }
+
+    #[inline(always)]
     fn prefetch_near(self, address: *const u64) {
         avx2!(_mm_prefetch::<_MM_HINT_T0>(address.cast()))
     }

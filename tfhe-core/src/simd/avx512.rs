@@ -232,6 +232,21 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn splat_integers(self, x: i32) -> __m512i {
+        avx512!(_mm512_set1_epi32(x))
+    }
+
+    #[inline(always)]
+    fn add_integers(self, a: __m512i, b: __m512i) -> __m512i {
+        avx512!(_mm512_add_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn add_pair_products(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        avx512!(_mm512_add_epi32(sum, _mm512_madd_epi16(a, b)))
+    }
+
+    #[inline(always)]
     fn prefetch_near(self, address: *const u64) {
         avx512!(_mm_prefetch::<_MM_HINT_T0>(address.cast()))
     }

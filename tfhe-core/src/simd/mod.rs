@@ -13,6 +13,7 @@ mod avx2;
 mod avx512;
 pub(crate) mod digits;
 pub(crate) mod matrix;
+pub(crate) mod packed;
 
 use std::sync::OnceLock;
 
@@ -264,6 +265,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// `sum + factor·digit` in each lane; the digits must be sign-extended 32-bit integers.
     fn multiply_add_digit(self, sum: Self::Sum, factor: Self::Factor, digit: Self::Words) -> Self::Sum;
     fn sum_value(self, sum: Self::Sum) -> Self::Words;
+
+    /// x in every 32-bit lane.
+    fn splat_integers(self, x: i32) -> Self::Words;
+    fn add_integers(self, a: Self::Words, b: Self::Words) -> Self::Words;
+    /// sum + a_0·b_0 + a_1·b_1 modulo 2^32 in every 32-bit lane, for the signed halves of its a and b.
+    fn add_pair_products(self, sum: Self::Words, a: Self::Words, b: Self::Words) -> Self::Words;
 
     /// The same pointer, of which the compiler knows nothing: what is read through it is read where the code says so.
     /// Otherwise it reads constants before a loop that has no registers left for them, and spills them.
