@@ -90,23 +90,14 @@ impl Simd for Avx2 {
         avx2!(_mm256_fnmadd_pd(a, b, c))
     }
 
-    /// Two rounds of exchanges: neighbouring lanes, then halves.
     #[inline(always)]
-    fn transpose<const R: usize>(self, a: [__m256d; R]) -> [__m256d; R] {
-        assert!(R == 4);
-        avx2!({
-            let mut b = a;
-            for i in (0..R).step_by(2) {
-                b[i] = _mm256_unpacklo_pd(a[i], a[i + 1]);
-                b[i + 1] = _mm256_unpackhi_pd(a[i], a[i + 1]);
-            }
-            let mut c = b;
-            for p in 0..R / 2 {
-                c[p] = _mm256_permute2f128_pd::<0x20>(b[p], b[p + 2]);
-                c[p + 2] = _mm256_permute2f128_pd::<0x31>(b[p], b[p + 2]);
-            }
-            c
-        })
+    fn interleave(self, a: __m256d, b: __m256d) -> (__m256d, __m256d) {
+        avx2!((_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b)))
+    }
+
+    #[inline(always)]
+    fn exchange(self, a: __m256d, b: __m256d) -> (__m256d, __m256d) {
+        avx2!((_mm256_permute2f128_pd::<0x20>(a, b), _mm256_permute2f128_pd::<0x31>(a, b)))
     }
 
     #[inline(always)]

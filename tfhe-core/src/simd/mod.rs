@@ -217,8 +217,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn multiply_subtract(self, a: Self::Reals, b: Self::Reals, c: Self::Reals) -> Self::Reals;
     /// c − a·b.
     fn negate_multiply_add(self, a: Self::Reals, b: Self::Reals, c: Self::Reals) -> Self::Reals;
-    /// Transposes `LANES` vectors of `LANES` lanes; R must be `LANES`.
-    fn transpose<const R: usize>(self, rows: [Self::Reals; R]) -> [Self::Reals; R];
+    /// The even lanes of both, alternating, and the odd ones: one step of a transposition.
+    fn interleave(self, a: Self::Reals, b: Self::Reals) -> (Self::Reals, Self::Reals);
+    /// The even pairs of lanes of a, then those of b; and the odd ones: the other steps.
+    fn exchange(self, a: Self::Reals, b: Self::Reals) -> (Self::Reals, Self::Reals);
 
     fn splat_words(self, x: u64) -> Self::Words;
     /// # Safety
