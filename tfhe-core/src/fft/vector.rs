@@ -384,19 +384,21 @@ fn interleave_rows<S: Simd, const R: usize>(simd: S, z: &mut [Complex<S::Reals>;
 /// The other steps, for the columns of one parity.
 #[inline(always)]
 fn exchange_columns<S: Simd, const R: usize>(simd: S, z: &mut [Complex<S::Reals>; R], parity: usize) {
-    let exchange = |a: Complex<S::Reals>, b: Complex<S::Reals>| {
-        let (re, im) = (simd.exchange(a.re, b.re), simd.exchange(a.im, b.im));
-        (Complex { re: re.0, im: im.0 }, Complex { re: re.1, im: im.1 })
-    };
     if R == 4 {
-        (z[parity], z[parity + 2]) = exchange(z[parity], z[parity + 2]);
+        (z[parity], z[parity + 2]) = exchange(simd, z[parity], z[parity + 2]);
         return;
     }
     // Columns 0 and 4, columns 2 and 6 (plus the parity): of the upper four rows, of the lower four.
-    let (upper_04, upper_26) = exchange(z[parity], z[parity + 2]);
-    let (lower_04, lower_26) = exchange(z[parity + 4], z[parity + 6]);
-    (z[parity], z[parity + 4]) = exchange(upper_04, lower_04);
-    (z[parity + 2], z[parity + 6]) = exchange(upper_26, lower_26);
+    let (upper_04, upper_26) = exchange(simd, z[parity], z[parity + 2]);
+    let (lower_04, lower_26) = exchange(simd, z[parity + 4], z[parity + 6]);
+    (z[parity], z[parity + 4]) = exchange(simd, upper_04, lower_04);
+    (z[parity + 2], z[parity + 6]) = exchange(simd, upper_26, lower_26);
+}
+
+#[inline(always)]
+fn exchange<S: Simd>(simd: S, a: Complex<S::Reals>, b: Complex<S::Reals>) -> (Complex<S::Reals>, Complex<S::Reals>) {
+    let (re, im) = (simd.exchange(a.re, b.re), simd.exchange(a.im, b.im));
+    (Complex { re: re.0, im: im.0 }, Complex { re: re.1, im: im.1 })
 }
 
 /// One node of a pass over memory, in place.

@@ -144,6 +144,15 @@ impl Capability {
         Self::new(backend).ok_or(BackendError::Unsupported(backend))
     }
 
+    /// Its vector instructions, and then those of the narrower backends, which it includes.
+    pub(crate) fn narrower(self) -> impl Iterator<Item = VectorInstructions> {
+        let backends = Backend::ALL.into_iter().rev().filter(move |&backend| backend <= self.backend());
+        backends.filter_map(|backend| match Self::new(backend) {
+            Some(Self::Vector(instructions)) => Some(instructions),
+            _ => None,
+        })
+    }
+
     pub(crate) fn backend(self) -> Backend {
         match self {
             Self::Portable => Backend::Portable,
