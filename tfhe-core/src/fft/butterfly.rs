@@ -154,7 +154,7 @@ pub(super) fn split_pairs<S: Simd, const R: usize>(
     let c = constants.get(simd, nodes / 2 + node / 2);
     for j in 0..half {
         let k = 2 * half * node + j;
-        (z[k], z[k + half]) = if node % 2 == 0 {
+        (z[k], z[k + half]) = if node.is_multiple_of(2) {
             butterfly(simd, z[k], z[k + half], c)
         } else {
             butterfly_by_i(simd, z[k], z[k + half], c)

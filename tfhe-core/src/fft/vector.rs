@@ -183,7 +183,7 @@ impl Kernel for Merge<'_> {
         for tail in 0..plan.tail_nodes::<S>() {
             // SAFETY: a node holds 2·L² numbers; the constants are those of `merge_tail`; `data` holds N numbers.
             unsafe {
-                let (node, constants) = (data.add(2 * S::LANES * S::LANES * tail), simd.hide(plan.merge_tail::<S>()));
+                let (node, constants) = (data.add(2 * S::LANES * S::LANES * tail), plan.merge_tail::<S>());
                 if S::LANES == 8 {
                     let z = load_strided::<S, 8>(simd, node, 8);
                     store_strided(simd, node, 8, merge_tail(simd, z, constants));

@@ -283,15 +283,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// sum + a_0·b_0 + a_1·b_1 modulo 2^32 in every 32-bit lane, for the signed halves of its a and b.
     fn add_pair_products(self, sum: Self::Words, a: Self::Words, b: Self::Words) -> Self::Words;
 
-    /// The same pointer, of which the compiler knows nothing: what is read through it is read where the code says so.
-    /// Otherwise it reads constants before a loop that has no registers left for them, and spills them.
-    #[inline(always)]
-    fn hide(self, mut pointer: *const f64) -> *const f64 {
-        // SAFETY: no instructions.
-        unsafe { std::arch::asm!("/* {} */", inout(reg) pointer, options(nomem, nostack, preserves_flags)) }
-        pointer
-    }
-
     /// Fetches the cache line at `address` into the first-level cache; any address will do.
     fn prefetch_near(self, address: *const u64);
 
