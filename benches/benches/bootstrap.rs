@@ -2,9 +2,14 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use kernel_benches::{inputs, keys};
-use tfhe_core::bootstrap::table_accumulator;
+use tfhe_core::bootstrap::{SeededBootstrappingKey, table_accumulator};
+use tfhe_core::fft::NegacyclicFft;
+use tfhe_core::glwe::GlweSecretKey;
 use tfhe_core::keys::ClientKeys;
-use tfhe_core::params::ParametersLiteral;
+use tfhe_core::lwe::{LweCiphertext, LweSecretKey};
+use tfhe_core::params::{
+    Gadget, GlweDimension, GlweShape, LweDimension, NoiseDistribution, ParametersLiteral, PolynomialSize, Precision,
+};
 use tfhe_core::random::SecretSeed;
 use tfhe_core::sets::{HEAD_EXACT, MESSAGE_2_CARRY_2};
 
@@ -36,6 +41,38 @@ fn bootstrap(criterion: &mut Criterion, literal: ParametersLiteral) {
     group.finish();
 }
 
+/// The polynomial sizes of tables of 6 and of 8 bits in one bootstrapping, with tfhe-rs's dimensions and gadgets for them: the
+/// key of a hundredth of the bits, since the time is proportional to their number. Milliseconds here are tenths of a
+/// second of the whole.
+fn large_polynomials(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("pbs_hundredth_of_the_bits");
+    for (n, lwe_dimension) in [(8192, 1077), (32768, 1096)] {
+        let shape =
+            GlweShape { dimension: GlweDimension::new(1).unwrap(), polynomial_size: PolynomialSize::new(n).unwrap() };
+        let seed = SecretSeed::from_number(1);
+        let fft = NegacyclicFft::new(shape.polynomial_size);
+        let to = GlweSecretKey::generate(&seed, shape, &fft);
+        let bits = lwe_dimension / 100;
+        let from = LweSecretKey::generate(&seed, LweDimension::new(bits).unwrap());
+        let gadget = Gadget::new(15, 2, Precision::Single).unwrap();
+        let noise = NoiseDistribution::TUniform { bound_log: 3 };
+        let key = SeededBootstrappingKey::generate(&fft, &from, &to, gadget, noise, seed.derive_public(1), &seed)
+            .prepare(&fft, shape);
+        let input: Vec<u64> = (0..=bits as u64).map(|i| (2 * i + 1) << 58).collect();
+        let table = table_accumulator(shape, &(0..64_u64).map(|m| m << 57).collect::<Vec<_>>());
+        for count in [1, 8] {
+            let inputs = vec![LweCiphertext::from_data(input.clone()); count];
+            let tables = vec![&table; count];
+            let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+            group.throughput(Throughput::Elements(count as u64));
+            group.bench_function(BenchmarkId::new(format!("{count} on 1 thread"), n), |b| {
+                b.iter(|| one_thread.install(|| key.bootstrap(&inputs, &tables)));
+            });
+        }
+    }
+    group.finish();
+}
+
 fn message_2_carry_2(criterion: &mut Criterion) {
     bootstrap(criterion, MESSAGE_2_CARRY_2);
 }
@@ -64,6 +101,6 @@ fn key_generation(criterion: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = kernel_benches::criterion();
-    targets = message_2_carry_2, head_exact, key_generation
+    targets = message_2_carry_2, head_exact, large_polynomials, key_generation
 }
 criterion_main!(benches);

@@ -2,11 +2,15 @@
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use kernel_benches::{inputs, keys};
+use tfhe_core::bootstrap::SeededBootstrappingKey;
 use tfhe_core::buffer::AlignedBuffer;
 use tfhe_core::decomposition::decompose;
+use tfhe_core::exact::FourierIntegers;
 use tfhe_core::fft::NegacyclicFft;
-use tfhe_core::glwe::GlweCiphertext;
-use tfhe_core::params::{Gadget, PolynomialSize, Precision};
+use tfhe_core::gadget::{FourierRows, GadgetScratch};
+use tfhe_core::glwe::{FourierGlwe, GlweCiphertext, GlweSecretKey};
+use tfhe_core::lwe::{LweCiphertext, LweSecretKey};
+use tfhe_core::params::{Gadget, LweDimension, PolynomialSize, Precision};
 use tfhe_core::random::{Domain, SecretSeed};
 use tfhe_core::sets::{HEAD_EXACT, MESSAGE_2_CARRY_2};
 
@@ -18,7 +22,7 @@ fn random(n: usize) -> Vec<u64> {
 
 fn transform(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("fft");
-    for n in [512, 1024, 2048, 4096, 8192] {
+    for n in [128, 512, 1024, 2048, 4096, 8192, 32768] {
         let fft = NegacyclicFft::new(PolynomialSize::new(n).unwrap());
         let scratch = &mut fft.scratch();
         let torus = random(n);
@@ -53,6 +57,71 @@ fn transform(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Gadget products on random rows: the external product of a GGSW ciphertext (k+1 inputs) and a GLWE key switch (k inputs),
+/// with the rows in the cache, and with rows that each product fetches for the next, as in a blind rotation.
+fn gadget_products(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("gadget_product");
+    for (n, k, inputs, (base_log, levels, precision)) in [
+        (512, 3, 4, (10, 2, Precision::Single)),
+        (2048, 1, 2, (23, 1, Precision::Single)),
+        (4096, 1, 2, (23, 1, Precision::Single)),
+        (4096, 1, 2, (15, 2, Precision::Single)),
+        (4096, 1, 2, (11, 4, Precision::Split)),
+        (4096, 1, 1, (8, 7, Precision::Split)),
+        (4096, 1, 1, (3, 19, Precision::Split)),
+        (128, 7, 7, (8, 4, Precision::Single)),
+    ] {
+        let fft = NegacyclicFft::new(PolynomialSize::new(n).unwrap());
+        let gadget = Gadget::new(base_log, levels, precision).unwrap();
+        let columns = k + 1;
+        let rows = random(inputs * gadget.levels() * columns * n);
+        let key = FourierRows::prepare(&fft, gadget, inputs, columns, &rows);
+        // More than any second-level cache holds.
+        let keys = vec![key.clone(); (16 << 20) / key.bytes() + 2];
+        let (input, mut output) = (random(inputs * n), random(columns * n));
+        let scratch = &mut GadgetScratch::new(&fft, gadget, columns);
+        let name = format!("{inputs}x{columns}_{base_log}x{levels}_{precision:?}").to_lowercase();
+        group.bench_function(BenchmarkId::new(format!("{name}_cached"), n), |b| {
+            b.iter(|| key.add_product(&fft, &input, &mut output, scratch));
+        });
+        let mut i = 0;
+        group.bench_function(BenchmarkId::new(format!("{name}_streaming"), n), |b| {
+            b.iter(|| {
+                let next = (i + 1) % keys.len();
+                keys[i].add_product_before(Some(&keys[next]), &fft, &input, &mut output, scratch);
+                i = next;
+            });
+        });
+    }
+    group.finish();
+}
+
+/// The cost of one CMUX: a blind rotation of one bit, with its modulus switch and copies, from a key of one bit.
+fn cmux(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("cmux");
+    for literal in [MESSAGE_2_CARRY_2, HEAD_EXACT] {
+        let parameters = literal.compile().unwrap();
+        let (shape, seed) = (parameters.glwe_shape(), SecretSeed::from_number(1));
+        let fft = NegacyclicFft::new(shape.polynomial_size);
+        let to = GlweSecretKey::generate(&seed, shape, &fft);
+        let from = LweSecretKey::generate(&seed, LweDimension::new(1).unwrap());
+        for (index, &(base_log, levels, precision)) in literal.bootstraps.iter().enumerate() {
+            let gadget = Gadget::new(base_log, levels, precision).unwrap();
+            let (noise, masks) = (parameters.glwe_noise(), seed.derive_public(index as u64));
+            let key =
+                SeededBootstrappingKey::generate(&fft, &from, &to, gadget, noise, masks, &seed).prepare(&fft, shape);
+            let inputs = vec![LweCiphertext::from_data(vec![3 << 60, 1 << 60]); 16];
+            let table = GlweCiphertext::trivial(shape, &random(shape.polynomial_size.get()));
+            let tables = vec![&table; inputs.len()];
+            let name = format!("{base_log}x{levels}_{precision:?}_of_16").to_lowercase();
+            group.bench_function(BenchmarkId::new(name, literal.name), |b| {
+                b.iter(|| key.blind_rotate(&inputs, &tables))
+            });
+        }
+    }
+    group.finish();
+}
+
 fn ciphertexts(criterion: &mut Criterion) {
     for literal in [MESSAGE_2_CARRY_2, HEAD_EXACT] {
         let mut group = criterion.benchmark_group(literal.name);
@@ -64,7 +133,15 @@ fn ciphertexts(criterion: &mut Criterion) {
                 b.iter(|| server.keyswitch().switch(&inputs));
             });
         }
+        let (masks, noises) = (client.seed().derive_public(5), client.seed().derive(5));
+        let lwe = client.glwe_key().extracted_lwe_key();
+        let mask_stream = &mut client.seed().generator(Domain::Mask, 1 << 41);
+        let noise_stream = &mut client.seed().generator(Domain::Noise, 1 << 41);
+        group.bench_function("lwe_encrypt", |b| {
+            b.iter(|| lwe.encrypt(1 << 60, client.parameters().glwe_noise(), mask_stream, noise_stream));
+        });
         let samples = inputs(&client, 16);
+        group.bench_function("lwe_decrypt", |b| b.iter(|| lwe.phase(&samples[0])));
         let embedded: Vec<_> = samples.iter().map(|sample| Some(GlweCiphertext::embed(shape, sample))).collect();
         group.bench_function("trace", |b| {
             b.iter(|| {
@@ -79,13 +156,25 @@ fn ciphertexts(criterion: &mut Criterion) {
         group.bench_function("tensor_product", |b| b.iter(|| key.multiply(&factor, &factor, shape, 10)));
         let plaintext = vec![0; shape.polynomial_size.get()];
         let noise = client.parameters().glwe_noise();
-        let (masks, noises) = (client.seed().derive_public(5), client.seed().derive(5));
         group.bench_function("glwe_encrypt", |b| {
             b.iter(|| client.glwe_key().encrypt(client.fft(), &plaintext, noise, masks, &noises, 0));
+        });
+        let encrypted = client.glwe_key().encrypt(client.fft(), &plaintext, noise, masks, &noises, 0).expand();
+        group.bench_function("glwe_decrypt", |b| b.iter(|| client.glwe_key().phase(client.fft(), &encrypted)));
+        let scratch = &mut client.fft().scratch();
+        let weights: Vec<i32> = (0..plaintext.len() as i32).map(|j| j % 63 - 31).collect();
+        let weights = FourierIntegers::new(client.fft(), &weights, scratch);
+        let transformed = FourierGlwe::new(client.fft(), &encrypted, scratch);
+        group.bench_function("plaintext_product", |b| {
+            b.iter(|| {
+                let mut sum = FourierGlwe::zero(client.fft(), shape);
+                sum.add_product(client.fft(), &transformed, &weights);
+                sum.inverse(client.fft(), scratch)
+            });
         });
         group.finish();
     }
 }
 
-criterion_group! { name = benches; config = kernel_benches::criterion(); targets = transform, ciphertexts }
+criterion_group! { name = benches; config = kernel_benches::criterion(); targets = transform, gadget_products, cmux, ciphertexts }
 criterion_main!(benches);

@@ -26,13 +26,13 @@ impl AlignedBuffer {
         buffer
     }
 
-    /// The same memory as words.
-    pub(crate) fn words(&self) -> &[u64] {
+    /// The same memory as integers.
+    pub(crate) fn cast<T: bytemuck::Pod>(&self) -> &[T] {
         bytemuck::cast_slice(self)
     }
 
-    /// The same memory as words.
-    pub(crate) fn words_mut(&mut self) -> &mut [u64] {
+    /// The same memory as integers.
+    pub(crate) fn cast_mut<T: bytemuck::Pod>(&mut self) -> &mut [T] {
         bytemuck::cast_slice_mut(self)
     }
 }

@@ -183,17 +183,17 @@ impl RotatedPolynomials {
     }
 
     fn padded_polynomials(&self) -> impl Iterator<Item = &[u64]> {
-        self.words.words().chunks_exact(self.polynomial_size + ROTATION_PADDING)
+        self.words.cast().chunks_exact(self.polynomial_size + ROTATION_PADDING)
     }
 
     fn polynomials_mut(&mut self) -> impl Iterator<Item = &mut [u64]> {
         let n = self.polynomial_size;
-        self.words.words_mut().chunks_exact_mut(n + ROTATION_PADDING).map(move |padded| &mut padded[..n])
+        self.words.cast_mut().chunks_exact_mut(n + ROTATION_PADDING).map(move |padded| &mut padded[..n])
     }
 
     fn pad(&mut self) {
         let n = self.polynomial_size;
-        for padded in self.words.words_mut().chunks_exact_mut(n + ROTATION_PADDING) {
+        for padded in self.words.cast_mut::<u64>().chunks_exact_mut(n + ROTATION_PADDING) {
             let (polynomial, padding) = padded.split_at_mut(n);
             padding.iter_mut().zip(polynomial).for_each(|(out, x)| *out = x.wrapping_neg());
         }

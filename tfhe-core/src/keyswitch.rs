@@ -12,6 +12,7 @@ use crate::glwe::{GlweCiphertext, GlweSecretKey};
 use crate::lwe::{LweCiphertext, LweSecretKey};
 use crate::params::{Gadget, GlweShape, LweDimension, NoiseDistribution};
 use crate::random::{Domain, PublicSeed, SecretSeed};
+use crate::simd::packed::{MAXIMUM_BASE_LOG, PackedMatrix};
 
 /// How many ciphertexts are switched together: the key is read once per block, and a block's digits and results stay in
 /// the second-level cache.
@@ -26,6 +27,16 @@ pub struct SeededLweKeyswitchKey {
     seed: PublicSeed,
     /// `[n'][ℓ]`
     bodies: Vec<u64>,
+    /// Whether 32 bits of each number are enough.
+    narrow: bool,
+}
+
+/// Whether a key may be rounded to multiples of 2^-32: if that adds at most a thousandth to the variance of its noise.
+/// A row's phase changes by the rounding errors, of variance 2^-64/12, of its body and of the half of its n masks whose key
+/// bit is 1. The digits must fit the product's instructions.
+fn may_be_rounded(gadget: Gadget, output: LweDimension, noise: NoiseDistribution) -> bool {
+    let rounding = 2f64.powi(-64) / 12.0 * (1.0 + output.get() as f64 / 2.0);
+    rounding <= noise.variance().get() / 1000.0 && gadget.base_log() <= MAXIMUM_BASE_LOG
 }
 
 impl SeededLweKeyswitchKey {
@@ -52,7 +63,8 @@ impl SeededLweKeyswitchKey {
                 }
             },
         );
-        Self { input: from.dimension(), output: to.dimension(), gadget, seed: mask_seed, bodies }
+        let narrow = may_be_rounded(gadget, to.dimension(), noise);
+        Self { input: from.dimension(), output: to.dimension(), gadget, seed: mask_seed, bodies, narrow }
     }
 
     /// Bytes as stored.
@@ -60,23 +72,46 @@ impl SeededLweKeyswitchKey {
         size_of_val(&*self.bodies) + size_of::<PublicSeed>()
     }
 
-    /// Expands the masks.
+    /// Expands the masks. A key whose noise hides that is rounded to 32 bits.
     pub fn expand(&self) -> LweKeyswitchKey {
-        let (levels, row) = (self.gadget.levels(), self.output.get() + 1);
-        let mut rows = vec![0; self.bodies.len() * row];
-        rows.par_chunks_exact_mut(levels * row).zip(self.bodies.par_chunks_exact(levels)).enumerate().for_each(
-            |(i, (rows, bodies))| {
-                let masks = &mut self.seed.mask_generator(i as u64);
-                for (row, &body) in rows.chunks_exact_mut(row).zip(bodies) {
-                    let (last, mask) = row.split_last_mut().expect("a row has a body");
-                    masks.fill_uniform(mask);
-                    *last = body;
-                }
-            },
-        );
+        let (levels, columns) = (self.gadget.levels(), self.output.get() + 1);
+        let rows = if self.narrow {
+            // Two input bits are an even number of rows.
+            let panel_bits = 2 * (PANEL_ROWS / (2 * levels)).max(1);
+            let mut matrix = PackedMatrix::zeros(self.bodies.len(), columns, panel_bits * levels);
+            let panels: Vec<_> = matrix.panels_mut().zip(self.bodies.chunks(panel_bits * levels)).collect();
+            panels.into_par_iter().enumerate().for_each_init(Vec::new, |rows, (p, (panel, bodies))| {
+                rows.resize(bodies.len() * columns, 0);
+                self.expand_rows(p * panel_bits, bodies, rows);
+                PackedMatrix::pack(rows, columns, panel);
+            });
+            Rows::Narrow(matrix)
+        } else {
+            let mut rows = vec![0; self.bodies.len() * columns];
+            let bits = rows.par_chunks_exact_mut(levels * columns).zip(self.bodies.par_chunks_exact(levels));
+            bits.enumerate().for_each(|(i, (rows, bodies))| self.expand_rows(i, bodies, rows));
+            Rows::Wide(rows)
+        };
         LweKeyswitchKey { input: self.input, output: self.output, gadget: self.gadget, rows }
     }
+
+    /// The rows `[bits][ℓ][n+1]` of input bits `first_bit` and following, with the given bodies.
+    fn expand_rows(&self, first_bit: usize, bodies: &[u64], rows: &mut [u64]) {
+        let (levels, columns) = (self.gadget.levels(), self.output.get() + 1);
+        for (i, (rows, bodies)) in rows.chunks_exact_mut(levels * columns).zip(bodies.chunks_exact(levels)).enumerate()
+        {
+            let masks = &mut self.seed.mask_generator((first_bit + i) as u64);
+            for (row, &body) in rows.chunks_exact_mut(columns).zip(bodies) {
+                let (last, mask) = row.split_last_mut().expect("a row has a body");
+                masks.fill_uniform(mask);
+                *last = body;
+            }
+        }
+    }
 }
+
+/// About how many rows of a key stay in the first-level cache for all ciphertexts of a block, 16 columns at a time.
+const PANEL_ROWS: usize = 256;
 
 /// A key-switching key, ready for use.
 #[derive(Clone)]
@@ -84,14 +119,23 @@ pub struct LweKeyswitchKey {
     input: LweDimension,
     output: LweDimension,
     gadget: Gadget,
-    /// `[n'][ℓ][n+1]`
-    rows: Vec<u64>,
+    rows: Rows,
+}
+
+/// `[n'][ℓ][n+1]`
+#[derive(Clone)]
+enum Rows {
+    Wide(Vec<u64>),
+    Narrow(PackedMatrix),
 }
 
 impl LweKeyswitchKey {
     /// Bytes of memory.
     pub fn bytes(&self) -> usize {
-        size_of_val(&*self.rows)
+        match &self.rows {
+            Rows::Wide(rows) => size_of_val(&**rows),
+            Rows::Narrow(matrix) => matrix.bytes(),
+        }
     }
 
     /// Switches every ciphertext from dimension n' to n, in blocks that read the key once, blocks in parallel.
@@ -122,7 +166,10 @@ impl LweKeyswitchKey {
             }
             out[columns - 1] = input.body();
         }
-        crate::simd::matrix::multiply_subtract(&digits, &self.rows, &mut out, columns);
+        match &self.rows {
+            Rows::Wide(rows) => crate::simd::matrix::multiply_subtract(&digits, rows, &mut out, columns),
+            Rows::Narrow(matrix) => matrix.multiply_subtract(&digits, &mut out),
+        }
         out.chunks_exact(columns).map(|data| LweCiphertext::from_data(data.to_vec())).collect()
     }
 }

@@ -65,7 +65,12 @@ pub(super) fn shear<S: Simd>(simd: S, z: Complex<S::Reals>, tan: S::Reals) -> Co
 
 /// (a + c·b, a − c·b); no constant is 1.
 #[inline(always)]
-fn butterfly<S: Simd>(simd: S, a: Complex<S::Reals>, b: Complex<S::Reals>, c: Option<Twiddle<S::Reals>>) -> Pair<S> {
+pub(super) fn butterfly<S: Simd>(
+    simd: S,
+    a: Complex<S::Reals>,
+    b: Complex<S::Reals>,
+    c: Option<Twiddle<S::Reals>>,
+) -> Pair<S> {
     let Some(c) = c else {
         return (
             Complex { re: simd.add(a.re, b.re), im: simd.add(a.im, b.im) },
@@ -122,26 +127,38 @@ pub(super) fn split_node<S: Simd, const R: usize>(
     }
 }
 
-/// The level of `NODES` nodes: constant node/2 after those of the levels above, times i for every second node.
+/// The level of `NODES` nodes.
 ///
 /// A function of its own for each level, so that all loop bounds are constants: otherwise the compiler keeps z in memory.
 #[inline(always)]
-fn split_level<S: Simd, const R: usize, const NODES: usize>(
+pub(super) fn split_level<S: Simd, const R: usize, const NODES: usize>(
     simd: S,
     z: &mut [Complex<S::Reals>; R],
     constants: impl Constants<S>,
 ) {
-    let half = R / (2 * NODES);
     for node in 0..NODES {
-        let c = constants.get(simd, NODES / 2 + node / 2);
-        for j in 0..half {
-            let k = 2 * half * node + j;
-            (z[k], z[k + half]) = if node % 2 == 0 {
-                butterfly(simd, z[k], z[k + half], c)
-            } else {
-                butterfly_by_i(simd, z[k], z[k + half], c)
-            };
-        }
+        split_pairs(simd, z, NODES, node, constants);
+    }
+}
+
+/// One node of a level of `nodes`: constant node/2 after those of the levels above, times i for every second node.
+#[inline(always)]
+pub(super) fn split_pairs<S: Simd, const R: usize>(
+    simd: S,
+    z: &mut [Complex<S::Reals>; R],
+    nodes: usize,
+    node: usize,
+    constants: impl Constants<S>,
+) {
+    let half = R / (2 * nodes);
+    let c = constants.get(simd, nodes / 2 + node / 2);
+    for j in 0..half {
+        let k = 2 * half * node + j;
+        (z[k], z[k + half]) = if node.is_multiple_of(2) {
+            butterfly(simd, z[k], z[k + half], c)
+        } else {
+            butterfly_by_i(simd, z[k], z[k + half], c)
+        };
     }
 }
 
@@ -164,21 +181,34 @@ pub(super) fn merge_node<S: Simd, const R: usize>(
 
 /// The level that merges transforms of HALF parts each.
 #[inline(always)]
-fn merge_level<S: Simd, const R: usize, const HALF: usize>(
+pub(super) fn merge_level<S: Simd, const R: usize, const HALF: usize>(
     simd: S,
     z: &mut [Complex<S::Reals>; R],
     constants: impl Constants<S>,
 ) {
-    let quarter = HALF.div_ceil(2);
     for j in 0..HALF {
-        let c = constants.get(simd, HALF / 2 + j % quarter);
-        for node in 0..R / (2 * HALF) {
-            let k = 2 * HALF * node + j;
-            if j < quarter {
-                (z[k], z[k + HALF]) = butterfly(simd, z[k], z[k + HALF], c);
-            } else {
-                (z[k + HALF], z[k]) = butterfly_by_i(simd, z[k], z[k + HALF], c);
-            }
+        merge_pairs(simd, z, HALF, j, constants);
+    }
+}
+
+/// Part j, of `half`, of each pair of transforms of a level: constant j after those of the levels before, from the middle on
+/// −i times those of the first half.
+#[inline(always)]
+pub(super) fn merge_pairs<S: Simd, const R: usize>(
+    simd: S,
+    z: &mut [Complex<S::Reals>; R],
+    half: usize,
+    j: usize,
+    constants: impl Constants<S>,
+) {
+    let quarter = half.div_ceil(2);
+    let c = constants.get(simd, half / 2 + j % quarter);
+    for node in 0..R / (2 * half) {
+        let k = 2 * half * node + j;
+        if j < quarter {
+            (z[k], z[k + half]) = butterfly(simd, z[k], z[k + half], c);
+        } else {
+            (z[k + half], z[k]) = butterfly_by_i(simd, z[k], z[k + half], c);
         }
     }
 }

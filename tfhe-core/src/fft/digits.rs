@@ -165,7 +165,8 @@ impl DigitPass<'_> {
             return z;
         }
         for k in 0..R {
-            words[k] = words[k].map(|x| biased_quotients(simd, x, bits));
+            let [re, im] = words[k];
+            words[k] = [biased_quotients(simd, re, bits), biased_quotients(simd, im, bits)];
         }
         for level in (self.real_levels..self.levels).rev() {
             for k in 0..R {
@@ -177,8 +178,9 @@ impl DigitPass<'_> {
         }
         let bias = simd.splat_words(1 << (self.base_log * self.real_levels as u32));
         for k in 0..R {
-            let [re, im] = words[k].map(|x| simd.signed_reals(simd.subtract_words(x, bias)));
-            z[k] = Complex { re, im };
+            let [re, im] = words[k];
+            z[k].re = simd.signed_reals(simd.subtract_words(re, bias));
+            z[k].im = simd.signed_reals(simd.subtract_words(im, bias));
         }
         z
     }

@@ -72,7 +72,7 @@ impl NegacyclicFft {
         Self::with_capability(polynomial_size, selected_capability())
     }
 
-    /// The same on a given backend. Polynomials too small for its vectors (see [`Self::backend`]) use the portable one.
+    /// The same on a given backend. Polynomials too small for its vectors use a narrower one (see [`Self::backend`]).
     ///
     /// # Errors
     /// If this CPU cannot run it.
@@ -83,13 +83,11 @@ impl NegacyclicFft {
 
     fn with_capability(polynomial_size: PolynomialSize, capability: Capability) -> Self {
         let n = polynomial_size.get();
-        let vector = match capability {
-            Capability::Portable => None,
-            Capability::Vector(instructions) => {
-                plan::Plan::new(n, instructions.lanes()).map(|plan| Plan::Vector(instructions, Arc::new(plan)))
-            }
-        };
-        Self { polynomial_size, plan: vector.unwrap_or_else(|| Plan::Portable(portable::Plan::new(n))) }
+        let plan = capability.narrower().find_map(|instructions| {
+            let plan = plan::Plan::new(n, instructions.lanes())?;
+            Some(Plan::Vector(instructions, Arc::new(plan)))
+        });
+        Self { polynomial_size, plan: plan.unwrap_or_else(|| Plan::Portable(portable::Plan::new(n))) }
     }
 
     /// N.
@@ -97,7 +95,8 @@ impl NegacyclicFft {
         self.polynomial_size
     }
 
-    /// The backend that this plan uses: the one asked for from N = 64 (AVX2) or N = 256 (AVX-512) on.
+    /// The backend that this plan uses: the one asked for from N = 64 (AVX2) or N = 256 (AVX-512) on; below, the next narrower
+    /// one.
     pub fn backend(&self) -> Backend {
         match &self.plan {
             Plan::Portable(_) => Backend::Portable,

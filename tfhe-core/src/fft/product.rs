@@ -79,7 +79,7 @@ impl MultiplyRows<'_> {
                 // SAFETY: the constants are those of `merge_tail`. This node of polynomial `output`, if that was a row, has
                 // been read.
                 unsafe {
-                    let merged = merge_tail(simd, sum, simd.hide(plan.merge_tail::<S>()));
+                    let merged = merge_tail(simd, sum, plan.merge_tail::<S>());
                     let output = polynomials.add(n * output);
                     store_strided(simd, output.add(node_len * tail), R, merged);
                     merge_from_tail(simd, plan, output, tail);

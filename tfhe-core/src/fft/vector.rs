@@ -10,7 +10,10 @@
 //! Between passes and in the Fourier domain, complex number v·L + l has its real part at 2·v·L + l and its imaginary part
 //! L further: aligned vectors of either, and one stream of memory.
 
-use super::butterfly::{Complex, Constants, Twiddle, merge_node, multiply_add, shear, split_node, zeros};
+use super::butterfly::{
+    Complex, Constants, Twiddle, butterfly, merge_level, merge_node, merge_pairs, multiply_add, shear, split_level,
+    split_node, split_pairs, zeros,
+};
 use super::coefficients::{Accumulator, Coefficients};
 use super::plan::{Pass, Plan};
 use crate::simd::{Kernel, Simd};
@@ -180,7 +183,7 @@ impl Kernel for Merge<'_> {
         for tail in 0..plan.tail_nodes::<S>() {
             // SAFETY: a node holds 2·L² numbers; the constants are those of `merge_tail`; `data` holds N numbers.
             unsafe {
-                let (node, constants) = (data.add(2 * S::LANES * S::LANES * tail), simd.hide(plan.merge_tail::<S>()));
+                let (node, constants) = (data.add(2 * S::LANES * S::LANES * tail), plan.merge_tail::<S>());
                 if S::LANES == 8 {
                     let z = load_strided::<S, 8>(simd, node, 8);
                     store_strided(simd, node, 8, merge_tail(simd, z, constants));
@@ -307,6 +310,9 @@ pub(super) unsafe fn merge_from_tail<S: Simd>(simd: S, plan: &Plan, data: *mut f
 
 /// A node of L² in registers, to linear factors; R = L.
 ///
+/// The transposition is taken apart and spread between the butterflies around it: its instructions have a port of their
+/// own, and butterflies that wait behind all of them would leave the other port idle.
+///
 /// # Safety
 /// `constants` must be a node's of [`Plan::split_tail`].
 #[inline(always)]
@@ -315,10 +321,27 @@ unsafe fn split_registers<S: Simd, const R: usize>(
     mut z: [Complex<S::Reals>; R],
     constants: *const f64,
 ) -> [Complex<S::Reals>; R] {
-    split_node(simd, &mut z, Scalars(constants));
-    z = transpose(simd, z);
     // SAFETY: the first L numbers are L/2 constants, the other L² are L/2 vectors of constants.
-    split_node(simd, &mut z, Vectors(unsafe { constants.add(R) }));
+    let (scalars, vectors) = (Scalars(constants), Vectors(unsafe { constants.add(R) }));
+    split_level::<S, R, 1>(simd, &mut z, scalars);
+    if R == 8 {
+        split_level::<S, R, 2>(simd, &mut z, scalars);
+    }
+    for node in 0..R / 2 {
+        split_pairs::<S, R>(simd, &mut z, R / 2, node, scalars);
+        interleave_rows(simd, &mut z, node);
+    }
+    for parity in 0..2 {
+        exchange_columns(simd, &mut z, parity);
+        let c = Constants::<S>::get(vectors, simd, 0);
+        for k in (parity..R / 2).step_by(2) {
+            (z[k], z[k + R / 2]) = butterfly(simd, z[k], z[k + R / 2], c);
+        }
+    }
+    split_level::<S, R, 2>(simd, &mut z, vectors);
+    if R == 8 {
+        split_level::<S, R, 4>(simd, &mut z, vectors);
+    }
     z
 }
 
@@ -332,24 +355,50 @@ pub(super) unsafe fn merge_tail<S: Simd, const R: usize>(
     mut z: [Complex<S::Reals>; R],
     constants: *const f64,
 ) -> [Complex<S::Reals>; R] {
-    merge_node(simd, &mut z, Leaves);
-    z = transpose(simd, z);
+    merge_level::<S, R, 1>(simd, &mut z, Leaves);
+    if R == 8 {
+        merge_level::<S, R, 2>(simd, &mut z, Leaves);
+    }
+    for pair in 0..R / 4 {
+        merge_pairs::<S, R>(simd, &mut z, R / 2, 2 * pair, Leaves);
+        merge_pairs::<S, R>(simd, &mut z, R / 2, 2 * pair + 1, Leaves);
+        interleave_rows(simd, &mut z, pair);
+        interleave_rows(simd, &mut z, pair + R / 4);
+    }
+    for parity in 0..2 {
+        exchange_columns(simd, &mut z, parity);
+    }
     merge_node(simd, &mut z, Vectors(constants));
     z
 }
 
+/// The first step of the transposition of R vectors: rows 2·pair and 2·pair + 1 become their even lanes and their odd ones.
 #[inline(always)]
-fn transpose<S: Simd, const R: usize>(simd: S, z: [Complex<S::Reals>; R]) -> [Complex<S::Reals>; R] {
-    let (mut re, mut im) = ([z[0].re; R], [z[0].im; R]);
-    for k in 1..R {
-        (re[k], im[k]) = (z[k].re, z[k].im);
+fn interleave_rows<S: Simd, const R: usize>(simd: S, z: &mut [Complex<S::Reals>; R], pair: usize) {
+    let (a, b) = (z[2 * pair], z[2 * pair + 1]);
+    let (re, im) = (simd.interleave(a.re, b.re), simd.interleave(a.im, b.im));
+    z[2 * pair] = Complex { re: re.0, im: im.0 };
+    z[2 * pair + 1] = Complex { re: re.1, im: im.1 };
+}
+
+/// The other steps, for the columns of one parity.
+#[inline(always)]
+fn exchange_columns<S: Simd, const R: usize>(simd: S, z: &mut [Complex<S::Reals>; R], parity: usize) {
+    if R == 4 {
+        (z[parity], z[parity + 2]) = exchange(simd, z[parity], z[parity + 2]);
+        return;
     }
-    let (re, im) = (simd.transpose(re), simd.transpose(im));
-    let mut transposed = z;
-    for k in 0..R {
-        transposed[k] = Complex { re: re[k], im: im[k] };
-    }
-    transposed
+    // Columns 0 and 4, columns 2 and 6 (plus the parity): of the upper four rows, of the lower four.
+    let (upper_04, upper_26) = exchange(simd, z[parity], z[parity + 2]);
+    let (lower_04, lower_26) = exchange(simd, z[parity + 4], z[parity + 6]);
+    (z[parity], z[parity + 4]) = exchange(simd, upper_04, lower_04);
+    (z[parity + 2], z[parity + 6]) = exchange(simd, upper_26, lower_26);
+}
+
+#[inline(always)]
+fn exchange<S: Simd>(simd: S, a: Complex<S::Reals>, b: Complex<S::Reals>) -> (Complex<S::Reals>, Complex<S::Reals>) {
+    let (re, im) = (simd.exchange(a.re, b.re), simd.exchange(a.im, b.im));
+    (Complex { re: re.0, im: im.0 }, Complex { re: re.1, im: im.1 })
 }
 
 /// One node of a pass over memory, in place.

@@ -90,23 +90,14 @@ impl Simd for Avx2 {
         avx2!(_mm256_fnmadd_pd(a, b, c))
     }
 
-    /// Two rounds of exchanges: neighbouring lanes, then halves.
     #[inline(always)]
-    fn transpose<const R: usize>(self, a: [__m256d; R]) -> [__m256d; R] {
-        assert!(R == 4);
-        avx2!({
-            let mut b = a;
-            for i in (0..R).step_by(2) {
-                b[i] = _mm256_unpacklo_pd(a[i], a[i + 1]);
-                b[i + 1] = _mm256_unpackhi_pd(a[i], a[i + 1]);
-            }
-            let mut c = b;
-            for p in 0..R / 2 {
-                c[p] = _mm256_permute2f128_pd::<0x20>(b[p], b[p + 2]);
-                c[p + 2] = _mm256_permute2f128_pd::<0x31>(b[p], b[p + 2]);
-            }
-            c
-        })
+    fn interleave(self, a: __m256d, b: __m256d) -> (__m256d, __m256d) {
+        avx2!((_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b)))
+    }
+
+    #[inline(always)]
+    fn exchange(self, a: __m256d, b: __m256d) -> (__m256d, __m256d) {
+        avx2!((_mm256_permute2f128_pd::<0x20>(a, b), _mm256_permute2f128_pd::<0x31>(a, b)))
     }
 
     #[inline(always)]
@@ -247,6 +238,21 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn sum_value(self, sum: [__m256i; 2]) -> __m256i {
         avx2!(_mm256_add_epi64(sum[0], _mm256_slli_epi64::<32>(sum[1])))
+    }
+
+    #[inline(always)]
+    fn splat_integers(self, x: i32) -> __m256i {
+        avx2!(_mm256_set1_epi32(x))
+    }
+
+    #[inline(always)]
+    fn add_integers(self, a: __m256i, b: __m256i) -> __m256i {
+        avx2!(_mm256_add_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn add_pair_products(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        avx2!(_mm256_add_epi32(sum, _mm256_madd_epi16(a, b)))
     }
 
     #[inline(always)]

@@ -90,37 +90,15 @@ impl Simd for Avx512 {
         avx512!(_mm512_fnmadd_pd(a, b, c))
     }
 
-    /// Exchanges neighbouring lanes, then transposes the 4 × 4 pairs of lanes of the even columns and of the odd ones in two
-    /// rounds. (These shuffles with constant patterns are faster than permutations by a register.)
     #[inline(always)]
-    fn transpose<const R: usize>(self, a: [__m512d; R]) -> [__m512d; R] {
-        assert!(R == 8);
-        /// Pairs 0 and 2 of both operands.
-        const EVEN: i32 = 0b10_00_10_00;
-        /// Pairs 1 and 3 of both operands.
-        const ODD: i32 = 0b11_01_11_01;
-        avx512!({
-            let mut transposed = a;
-            for column in 0..2 {
-                // pairs[i]: of rows 2i and 2i+1, columns `column` + 0, 2, 4, 6.
-                let mut pairs = [a[0]; 4];
-                for i in 0..4 {
-                    let (upper, lower) = (a[2 * i], a[2 * i + 1]);
-                    pairs[i] =
-                        if column == 0 { _mm512_unpacklo_pd(upper, lower) } else { _mm512_unpackhi_pd(upper, lower) };
-                }
-                // Columns 0 and 4, columns 2 and 6: of the upper four rows, of the lower four.
-                let upper_04 = _mm512_shuffle_f64x2::<EVEN>(pairs[0], pairs[1]);
-                let upper_26 = _mm512_shuffle_f64x2::<ODD>(pairs[0], pairs[1]);
-                let lower_04 = _mm512_shuffle_f64x2::<EVEN>(pairs[2], pairs[3]);
-                let lower_26 = _mm512_shuffle_f64x2::<ODD>(pairs[2], pairs[3]);
-                transposed[column] = _mm512_shuffle_f64x2::<EVEN>(upper_04, lower_04);
-                transposed[column + 4] = _mm512_shuffle_f64x2::<ODD>(upper_04, lower_04);
-                transposed[column + 2] = _mm512_shuffle_f64x2::<EVEN>(upper_26, lower_26);
-                transposed[column + 6] = _mm512_shuffle_f64x2::<ODD>(upper_26, lower_26);
-            }
-            transposed
-        })
+    fn interleave(self, a: __m512d, b: __m512d) -> (__m512d, __m512d) {
+        avx512!((_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b)))
+    }
+
+    /// These shuffles with constant patterns are faster than permutations by a register.
+    #[inline(always)]
+    fn exchange(self, a: __m512d, b: __m512d) -> (__m512d, __m512d) {
+        avx512!((_mm512_shuffle_f64x2::<0b10_00_10_00>(a, b), _mm512_shuffle_f64x2::<0b11_01_11_01>(a, b)))
     }
 
     #[inline(always)]
@@ -229,6 +207,21 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn sum_value(self, sum: __m512i) -> __m512i {
         sum
+    }
+
+    #[inline(always)]
+    fn splat_integers(self, x: i32) -> __m512i {
+        avx512!(_mm512_set1_epi32(x))
+    }
+
+    #[inline(always)]
+    fn add_integers(self, a: __m512i, b: __m512i) -> __m512i {
+        avx512!(_mm512_add_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn add_pair_products(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        avx512!(_mm512_add_epi32(sum, _mm512_madd_epi16(a, b)))
     }
 
     #[inline(always)]

@@ -13,6 +13,7 @@ mod avx2;
 mod avx512;
 pub(crate) mod digits;
 pub(crate) mod matrix;
+pub(crate) mod packed;
 
 use std::sync::OnceLock;
 
@@ -143,6 +144,15 @@ impl Capability {
         Self::new(backend).ok_or(BackendError::Unsupported(backend))
     }
 
+    /// Its vector instructions, and then those of the narrower backends, which it includes.
+    pub(crate) fn narrower(self) -> impl Iterator<Item = VectorInstructions> {
+        let backends = Backend::ALL.into_iter().rev().filter(move |&backend| backend <= self.backend());
+        backends.filter_map(|backend| match Self::new(backend) {
+            Some(Self::Vector(instructions)) => Some(instructions),
+            _ => None,
+        })
+    }
+
     pub(crate) fn backend(self) -> Backend {
         match self {
             Self::Portable => Backend::Portable,
@@ -216,8 +226,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn multiply_subtract(self, a: Self::Reals, b: Self::Reals, c: Self::Reals) -> Self::Reals;
     /// c − a·b.
     fn negate_multiply_add(self, a: Self::Reals, b: Self::Reals, c: Self::Reals) -> Self::Reals;
-    /// Transposes `LANES` vectors of `LANES` lanes; R must be `LANES`.
-    fn transpose<const R: usize>(self, rows: [Self::Reals; R]) -> [Self::Reals; R];
+    /// The even lanes of both, alternating, and the odd ones: one step of a transposition.
+    fn interleave(self, a: Self::Reals, b: Self::Reals) -> (Self::Reals, Self::Reals);
+    /// The even pairs of lanes of a, then those of b; and the odd ones: the other steps.
+    fn exchange(self, a: Self::Reals, b: Self::Reals) -> (Self::Reals, Self::Reals);
 
     fn splat_words(self, x: u64) -> Self::Words;
     /// # Safety
@@ -265,14 +277,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn multiply_add_digit(self, sum: Self::Sum, factor: Self::Factor, digit: Self::Words) -> Self::Sum;
     fn sum_value(self, sum: Self::Sum) -> Self::Words;
 
-    /// The same pointer, of which the compiler knows nothing: what is read through it is read where the code says so.
-    /// Otherwise it reads constants before a loop that has no registers left for them, and spills them.
-    #[inline(always)]
-    fn hide(self, mut pointer: *const f64) -> *const f64 {
-        // SAFETY: no instructions.
-        unsafe { std::arch::asm!("/* {} */", inout(reg) pointer, options(nomem, nostack, preserves_flags)) }
-        pointer
-    }
+    /// x in every 32-bit lane.
+    fn splat_integers(self, x: i32) -> Self::Words;
+    fn add_integers(self, a: Self::Words, b: Self::Words) -> Self::Words;
+    /// sum + a_0·b_0 + a_1·b_1 modulo 2^32 in every 32-bit lane, for the signed halves of its a and b.
+    fn add_pair_products(self, sum: Self::Words, a: Self::Words, b: Self::Words) -> Self::Words;
 
     /// Fetches the cache line at `address` into the first-level cache; any address will do.
     fn prefetch_near(self, address: *const u64);
