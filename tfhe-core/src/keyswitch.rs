@@ -87,12 +87,18 @@ impl SeededLweKeyswitchKey {
             });
             Rows::Narrow(matrix)
         } else {
-            let mut rows = vec![0; self.bodies.len() * columns];
-            let bits = rows.par_chunks_exact_mut(levels * columns).zip(self.bodies.par_chunks_exact(levels));
-            bits.enumerate().for_each(|(i, (rows, bodies))| self.expand_rows(i, bodies, rows));
-            Rows::Wide(rows)
+            Rows::Wide(self.all_rows())
         };
         LweKeyswitchKey { input: self.input, output: self.output, gadget: self.gadget, rows }
+    }
+
+    /// The rows `[n'][ℓ][n+1]`, not rounded.
+    pub(crate) fn all_rows(&self) -> Vec<u64> {
+        let (levels, columns) = (self.gadget.levels(), self.output.get() + 1);
+        let mut rows = vec![0; self.bodies.len() * columns];
+        let bits = rows.par_chunks_exact_mut(levels * columns).zip(self.bodies.par_chunks_exact(levels));
+        bits.enumerate().for_each(|(i, (rows, bodies))| self.expand_rows(i, bodies, rows));
+        rows
     }
 
     /// The rows `[bits][ℓ][n+1]` of input bits `first_bit` and following, with the given bodies.
@@ -185,12 +191,7 @@ impl LweKeyswitchKey {
     /// From rows `[n'][ℓ][n+1]`.
     pub(crate) fn from_rows(input: LweDimension, output: LweDimension, gadget: Gadget, rows: Vec<u64>) -> Self {
         debug_assert_eq!(rows.len(), input.get() * gadget.levels() * (output.get() + 1));
-        Self { input, output, gadget, rows }
-    }
-
-    /// The rows `[n'][ℓ][n+1]`.
-    pub(crate) fn into_rows(self) -> Vec<u64> {
-        self.rows
+        Self { input, output, gadget, rows: Rows::Wide(rows) }
     }
 }
 

@@ -92,7 +92,7 @@ impl GlweCiphertext {
 impl SeededLweKeyswitchKey {
     /// The rows `[n'][ℓ][n+1]`, masks expanded.
     pub fn to_raw(&self) -> Vec<u64> {
-        self.expand().into_rows()
+        self.all_rows()
     }
 }
 
