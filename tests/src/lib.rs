@@ -1,5 +1,7 @@
 //! What the integration tests share.
 
+pub mod packed;
+
 use tfhe_core::bootstrap::half_slot;
 use tfhe_core::keys::{ClientKeys, EvaluationKeys};
 use tfhe_core::lwe::LweCiphertext;

@@ -1,0 +1,65 @@
+//! What the tests of the packed head share.
+
+use std::path::Path;
+
+use gpt2_fhe::engine::Unobserved;
+use gpt2_fhe::run::packed::PackedPlan;
+use gpt2_fhe::run::{Head, Outcome, Plan, Session};
+use nn::attention::{AttentionWeights, Linear};
+use nn::checkpoint::Checkpoint;
+use nn::matrix::Matrix;
+use nn::packed::{PackedHead, PackedOptions};
+use tfhe_core::random::SecretSeed;
+
+/// Weights of a layer, and inputs of its attention.
+pub struct Layer {
+    /// The weights.
+    pub weights: AttentionWeights,
+    /// Inputs to calibrate on, each `[T, E]`.
+    pub calibration: Vec<Matrix<f32>>,
+    /// An input that is not among them.
+    pub unseen: Matrix<f32>,
+}
+
+impl Layer {
+    /// GPT-2's layer 0 with its three prompts, or `None`, said on standard error, where they are absent.
+    pub fn of_gpt2() -> Option<Self> {
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/gpt2"));
+        let path = folder.join("layer0_attention.safetensors");
+        if !path.exists() {
+            eprintln!("skipped: {} is not there", path.display());
+            return None;
+        }
+        let open = |name: &str| Checkpoint::open(&folder.join(name)).expect("a shared file is whole");
+        let weights = AttentionWeights::load(&open("layer0_attention.safetensors"), 0, None).expect("GPT-2's weights");
+        let reference = open("layer0_reference.safetensors");
+        let hidden = |name: &str| reference.any_matrix(name).expect("a prompt's tensor");
+        let calibration = vec![hidden("ex0.hidden"), hidden("ex1.hidden")];
+        Some(Self { weights, calibration, unseen: hidden("ex2.hidden") })
+    }
+
+    /// A layer of three heads of size `size` on embeddings of 3·size, with inputs of `tokens` tokens.
+    pub fn synthetic(size: usize, tokens: usize) -> Self {
+        let wave = |x: usize| ((x * x % 1009) as f32 * 0.7).sin();
+        let embedding = 3 * size;
+        let scale = 1.0 / (embedding as f32).sqrt();
+        let weight = Matrix::from_fn(embedding, 3 * embedding, |i, j| scale * wave(i * 3 * embedding + j));
+        let bias = (0..3 * embedding).map(|j| 0.3 * wave(j + 7)).collect();
+        let weights = AttentionWeights::new(Linear::new(weight, bias).expect("shapes fit"), 3).expect("shapes fit");
+        let input = |salt| Matrix::from_fn(tokens, embedding, |i, j| 2.0 * wave(i * embedding + j + salt));
+        Self { weights, calibration: vec![input(3), input(501)], unseen: input(90) }
+    }
+
+    /// One head, quantized for the packed circuit.
+    pub fn quantize(&self, head: usize, options: &PackedOptions) -> PackedHead {
+        gpt2_fhe::run::packed::calibrate(&self.weights, head, &self.calibration, options).expect("a reliable head")
+    }
+}
+
+/// Encrypts, evaluates and decrypts, with keys from `seed`.
+pub fn execute(head: &PackedHead, hidden: &Matrix<f32>, seed: u64) -> Outcome {
+    let plan = PackedPlan::new(head, hidden.rows()).expect("a reliable head");
+    let head = Head::Packed(Box::new(head.clone()));
+    let mut session = Session::new(&head, &Plan::Packed(Box::new(plan)), &SecretSeed::from_number(seed));
+    session.execute(&head, hidden, &mut Unobserved).expect("nobody stops the run")
+}
