@@ -15,7 +15,7 @@ pub(super) struct Plan {
     split_tails: AlignedBuffer,
     /// L/2 vectors of constants for merging nodes of L into one of L², the same for all of them.
     merge_tail: AlignedBuffer,
-    /// exp(−iπk/N)/M for every coefficient k, in vectors.
+    /// exp(−iπk/N)/M for every coefficient k, in vectors, in the order in which the last pass needs them: one stream.
     pub(super) untwist: AlignedBuffer,
 }
 
@@ -58,13 +58,13 @@ impl Plan {
         let mut merge_tail = Vec::new();
         extend_vectors(&mut merge_tail, &(0..lanes).map(|k| merge_constants(k, lanes, lanes)).collect::<Vec<_>>());
         let mut untwist = Vec::with_capacity(polynomial_size);
-        for first in (0..size).step_by(lanes) {
-            let angle = |k: usize| -(k as f64) / polynomial_size as f64;
-            let constants = (first..first + lanes).map(|k| twiddle(angle(k)));
-            extend_vectors(
-                &mut untwist,
-                &constants.map(|(cos, tan)| vec![(cos / size as f64, tan)]).collect::<Vec<_>>(),
-            );
+        let Pass { radix, stride, .. } = passes[0];
+        for first in (0..stride).step_by(lanes).flat_map(|index| (0..radix).map(move |k| k * stride + index)) {
+            let constants = (first..first + lanes).map(|k| {
+                let (cos, tan) = twiddle(-(k as f64) / polynomial_size as f64);
+                vec![(cos / size as f64, tan)]
+            });
+            extend_vectors(&mut untwist, &constants.collect::<Vec<_>>());
         }
         Some(Self {
             size,

@@ -471,7 +471,7 @@ unsafe fn merge_last<S: Simd, const R: usize>(simd: S, plan: &Plan, data: *const
             merge_node(simd, &mut z, Vectors(pass.merge.as_ptr().add(R * index)));
             for k in 0..R {
                 let at = k * pass.stride + index;
-                let untwist = plan.untwist.as_ptr().add(2 * at);
+                let untwist = plan.untwist.as_ptr().add(2 * (R * index + k * S::LANES));
                 let (cos, tan) = (simd.load_reals(untwist), simd.load_reals(untwist.add(S::LANES)));
                 let x = shear(simd, z[k], tan);
                 output.add(simd, at, x.re, cos);
