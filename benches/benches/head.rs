@@ -3,7 +3,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use gpt2_fhe::engine::Unobserved;
 use gpt2_fhe::engine::plan::Multiply;
-use gpt2_fhe::run::{CircuitPlan, Session, run_clear, run_simulated};
+use gpt2_fhe::run::exact::{CircuitPlan, ExactSession, run_clear, run_simulated};
 use nn::attention::{AttentionWeights, Linear};
 use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
@@ -33,7 +33,7 @@ fn heads(criterion: &mut Criterion) {
     });
     let (small, hidden) = head(4, 2);
     let plan = CircuitPlan::new(&small, 2, Multiply::Product).unwrap();
-    let mut session = Session::new(&small, plan, Multiply::Product, &seed);
+    let mut session = ExactSession::new(&small, plan, Multiply::Product, &seed);
     group.bench_function("execute/2 tokens of 4", |b| {
         b.iter(|| session.execute(&small, &hidden, &mut Unobserved).unwrap());
     });

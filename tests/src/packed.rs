@@ -30,7 +30,7 @@ impl Layer {
             eprintln!("skipped: {} is not there", path.display());
             return None;
         }
-        let open = |name: &str| Checkpoint::open(&folder.join(name)).expect("a shared file is whole");
+        let open = |name: &str| Checkpoint::open(folder.join(name)).expect("a shared file is whole");
         let weights = AttentionWeights::load(&open("layer0_attention.safetensors"), 0, None).expect("GPT-2's weights");
         let reference = open("layer0_reference.safetensors");
         let hidden = |name: &str| reference.any_matrix(name).expect("a prompt's tensor");

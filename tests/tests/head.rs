@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use gpt2_fhe::engine::Unobserved;
 use gpt2_fhe::engine::plan::Multiply;
-use gpt2_fhe::run::{CircuitPlan, Session, run_simulated};
+use gpt2_fhe::run::exact::{CircuitPlan, ExactSession, run_simulated};
 use nn::attention::{AttentionWeights, Linear};
 use nn::checkpoint::Checkpoint;
 use nn::head::{HeadOptions, QuantizedHead};
@@ -42,9 +42,9 @@ fn execute(head: &QuantizedHead, hidden: &Matrix<f32>, multiply: Multiply, what:
     let plan = CircuitPlan::new(head, hidden.rows(), multiply).expect("a reliable plan");
     assert!(plan.log2_failure_probability <= -40.0);
     let planned = (plan.statistics.lookups(), plan.statistics.pbs(), plan.statistics.key_switches());
-    let mut session = Session::new(head, plan, multiply, &seed);
+    let mut session = ExactSession::new(head, plan, multiply, &seed);
     let outcome = session.execute(head, hidden, &mut Unobserved).expect("a finished run");
-    assert_eq!(outcome.mismatches(), 0, "{what}: {:?} against {:?}", outcome.integers, outcome.clear);
+    assert_eq!(outcome.mismatches(), 0, "{what}: {:?} against {:?}", outcome.numbers, outcome.clear_numbers);
     let done = (outcome.statistics.lookups(), outcome.statistics.pbs(), outcome.statistics.key_switches());
     assert_eq!(done, planned, "{what}: what was done is what was planned");
     println!("{what}: {} lookups, {} PBS, {:.1} s", done.0, done.1, outcome.seconds.evaluate);

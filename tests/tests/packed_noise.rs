@@ -201,7 +201,7 @@ impl Bench<'_> {
 fn every_operation_has_the_predicted_noise() {
     let Some(layer) = Layer::of_gpt2() else { return };
     for number in [0, 5] {
-        let head: PackedHead = layer.quantize(number, &PackedOptions::new(6));
+        let head: PackedHead = layer.quantize(number, &PackedOptions::new(5));
         let program = head.program();
         let parameters = PACKED_HEAD.compile().unwrap();
         let layout = Layout::new(parameters.arithmetic().size(), 768, 64, layer.unseen.rows()).unwrap();

@@ -78,8 +78,8 @@ pub const PACKED_HEAD: RingPairLiteral = RingPairLiteral {
     bootstraps: &[(23, 1, Precision::Single), (15, 2, Precision::Single)],
     lookup_automorphism: (9, 4, Precision::Single),
     lift: (9, 4, Precision::Single),
-    arithmetic_keyswitch: (3, 21, Precision::Split),
-    ggsw: (14, 2, Precision::Single),
+    arithmetic_keyswitch: (2, 31, Precision::Split),
+    ggsw: (29, 1, Precision::Single),
 };
 
 /// All named sets with two rings.

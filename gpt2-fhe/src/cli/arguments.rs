@@ -50,7 +50,7 @@ pub(super) struct Selection {
 #[derive(Debug, Args)]
 pub(super) struct Quantization {
     /// exact: bits of inputs, weights and activations, 2 to 11, encrypted up to about 6 with products, 9 with lut; packed: bits
-    /// of inputs, 4 to 8 [default: 4, or 6 for packed]
+    /// of inputs, 4 to 8 [default: 4, or 5 for packed]
     #[arg(long)]
     bits: Option<u32>,
     /// exact only: bits that lookup tables are indexed with, from 6 to 10; lower bits are rounded away
@@ -60,7 +60,7 @@ pub(super) struct Quantization {
     #[arg(long, value_enum, default_value_t = Multiply::Product)]
     pub(super) multiply: Multiply,
     /// packed only: bits of the weights of values, from 4 to 8; those of queries and keys have as many as the noise allows
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 7)]
     pub(super) value_bits: u32,
     /// packed only: how many times farther than in calibration scores may be apart, at least 1
     #[arg(long, default_value_t = 1.5)]
@@ -72,7 +72,7 @@ impl Quantization {
     pub(super) fn bits(&self, circuit: Circuit) -> u32 {
         self.bits.unwrap_or(match circuit {
             Circuit::Exact => 4,
-            Circuit::Packed => 6,
+            Circuit::Packed => 5,
         })
     }
 

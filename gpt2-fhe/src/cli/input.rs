@@ -59,7 +59,7 @@ pub(super) fn quantize(
             let (bits, msbs) = (quantization.bits(circuit), quantization.msbs);
             let options = HeadOptions { bits, msbs, max_tokens: Some(max_tokens) };
             let head = QuantizedHead::calibrate(weights, head, calibration, &options)?;
-            Head::Exact(head, quantization.multiply)
+            Head::Exact(Box::new(head), quantization.multiply)
         }
         Circuit::Packed => {
             let options = quantization.packed(max_tokens)?;

@@ -15,10 +15,20 @@
 
 use tfhe_core::params::PolynomialSize;
 
-use crate::run::RunError;
-
 /// The most tokens in a ciphertext: with more, there are fewer columns in a block of scores.
 const MAX_GROUP: usize = 8;
+
+/// A head has more channels than fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a head of {head_size} channels does not fit a ciphertext of the packed circuit, which holds {largest}: use --circuit exact"
+)]
+pub struct HeadTooLarge {
+    /// d.
+    pub head_size: usize,
+    /// The most channels.
+    pub largest: usize,
+}
 
 /// The layout of one head's ciphertexts for a number of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +47,17 @@ impl Layout {
     /// For `tokens` tokens of `embedding_size` values, and heads of `head_size` channels, in the ring of `size`.
     ///
     /// # Errors
-    /// [`RunError::TooLong`] if the head is larger than [`Self::largest_head`].
-    pub fn new(size: PolynomialSize, embedding_size: usize, head_size: usize, tokens: usize) -> Result<Self, RunError> {
+    /// If the head is larger than [`Self::largest_head`].
+    pub fn new(
+        size: PolynomialSize,
+        embedding_size: usize,
+        head_size: usize,
+        tokens: usize,
+    ) -> Result<Self, HeadTooLarge> {
         let subring = head_size.next_power_of_two().max(Self::MIN_SUBRING);
         let largest = Self::largest_head(size);
         if subring > largest {
-            return Err(RunError::TooLong { length: head_size, size: largest });
+            return Err(HeadTooLarge { head_size, largest });
         }
         let group = tokens.next_power_of_two().min(MAX_GROUP).min(size.get() / subring);
         Ok(Self { size: size.get(), subring_log: subring.ilog2(), group, tokens, embedding_size })

@@ -12,6 +12,7 @@ use tfhe_core::random::SecretSeed;
 use crate::engine::plan::Multiply;
 use crate::engine::statistics::Statistics;
 use crate::engine::{EngineError, Observer};
+use crate::packed::layout::HeadTooLarge;
 
 /// How the head becomes operations on ciphertexts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -78,6 +79,9 @@ pub enum RunError {
         /// N.
         size: usize,
     },
+    /// The head does not fit the packed circuit.
+    #[error(transparent)]
+    TooLarge(#[from] HeadTooLarge),
     /// The input does not fit the head.
     #[error(transparent)]
     Input(#[from] nn::Error),
@@ -176,7 +180,7 @@ impl Outcome {
 #[derive(Clone, Debug)]
 pub enum Head {
     /// For [`Circuit::Exact`].
-    Exact(QuantizedHead, Multiply),
+    Exact(Box<QuantizedHead>, Multiply),
     /// For [`Circuit::Packed`].
     Packed(Box<PackedHead>),
 }

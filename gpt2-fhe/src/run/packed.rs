@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use nn::attention::AttentionWeights;
 use nn::matrix::Matrix;
-use nn::packed::{ClearPackedEngine, PackedHead, PackedOptions, PackedProgram, steps};
+use nn::packed::{ClearPackedEngine, Function, PackedHead, PackedOptions, PackedProgram};
 use tfhe_core::glwe::SeededGlweCiphertext;
 use tfhe_core::noise::log2_sum;
 use tfhe_core::random::SecretSeed;
@@ -54,7 +54,7 @@ impl PackedPlan {
     /// Plans the head for `tokens` tokens.
     ///
     /// # Errors
-    /// [`RunError::TooLong`], [`RunError::Unreliable`].
+    /// [`RunError::TooLarge`], [`RunError::Unreliable`].
     pub fn new(head: &PackedHead, tokens: usize) -> Result<Self, RunError> {
         let program = head.program();
         let parameters = sets::PACKED_HEAD.compile().expect("named sets are valid");
@@ -88,14 +88,15 @@ impl PackedPlan {
 }
 
 fn layout(program: &PackedProgram, parameters: &RingPairParameters, tokens: usize) -> Result<Layout, RunError> {
-    Layout::new(parameters.arithmetic().size(), program.embedding_size(), program.head_size(), tokens)
+    Ok(Layout::new(parameters.arithmetic().size(), program.embedding_size(), program.head_size(), tokens)?)
 }
 
 /// Quantizes a head with the largest modulus of scores, up to that of the options, with which a run on the most tokens is
-/// reliable: a larger modulus means finer weights, and more noise.
+/// reliable, and scores have no more noise than the rounding of a lookup's argument adds: a larger modulus means finer weights, and
+/// more noise.
 ///
 /// # Errors
-/// [`RunError::Input`]: as [`PackedHead::calibrate`]; [`RunError::TooLong`], [`RunError::Unreliable`].
+/// [`RunError::Input`]: as [`PackedHead::calibrate`]; [`RunError::TooLarge`], [`RunError::Unreliable`].
 pub fn calibrate(
     weights: &AttentionWeights,
     head: usize,
@@ -105,11 +106,15 @@ pub fn calibrate(
     let mut options = *options;
     loop {
         let calibrated = PackedHead::calibrate(weights, head, calibration, &options)?;
+        let smaller = options.log_modulus > MIN_LOG_MODULUS;
         match PackedPlan::new(&calibrated, calibrated.program().max_tokens()) {
+            Ok(plan) if plan.prediction.score > plan.prediction.modulus_switch && smaller => {}
             Ok(_) => return Ok(calibrated),
-            Err(RunError::Unreliable { .. }) if options.log_modulus > MIN_LOG_MODULUS => options.log_modulus -= 1,
+            Err(RunError::Unreliable { .. }) if smaller => {}
             Err(error) => return Err(error),
         }
+        // That of the head may be smaller already, for want of bits of weights.
+        options.log_modulus = calibrated.program().log_modulus().min(options.log_modulus) - 1;
     }
 }
 
@@ -193,8 +198,8 @@ pub fn run_clear(head: &PackedHead, hidden: &Matrix<f32>) -> Result<Outcome, Run
     let numbers = ClearPackedEngine::new(head.program(), &input).evaluate();
     let evaluate = start.elapsed().as_secs_f64();
     let mut statistics = Statistics::default();
-    for step in [steps::SOFTPLUS, steps::EXPONENTIAL] {
-        statistics.step(step).lookups = PackedProgram::lookups(hidden.rows());
+    for function in [Function::Softplus, Function::Exponential] {
+        statistics.step(function.step()).lookups = PackedProgram::lookups(function, hidden.rows());
     }
     let mut outcome = finish(head, &input, numbers, statistics, None);
     outcome.seconds.evaluate = evaluate;

@@ -6,20 +6,24 @@
 //! x  = round((hidden − center) / s_x)   per input channel              client, [T, E]
 //! q  = x·W_q + b_q,  k = x·W_k + b_k    integers at full width         [T, d]
 //! u  = q·kᵀ / t                         in turns: differences count modulo 1
-//! P  = softmax of each row of u·r       by lookups of smooth functions, T(T − 1) of them
+//! P  = softmax of each row of u·r       by lookups of smooth functions, T² − 1 of them
 //! O  = P·(x·W_v)                        [T, d]
 //! out = O·s_v + offset                  per output channel             client
 //! ```
 //!
-//! The input's scales are folded into the rows of the weights, the center's image into the biases: that of values is the same for
-//! all tokens, so it passes through P unchanged, and the client adds it. Scales of q and k differ from
+//! The input's scales are folded into the rows of the weights, the center's image into the biases. Scales of q and k differ from
 //! channel to channel, but their product is the same for all, so that scores are sums of integers.
 //!
 //! # Softmax by log-sum-exp
 //! With L = log Σ e^s over a set of scores, L(A ∪ B) = L(B) + softplus(L(A) − L(B)), softplus(x) = log(1 + e^x): a tree of
 //! lookups on *differences*. No maximum and no division is needed, and numbers never leave the range of the scores. Then
-//! p_j = exp(s_j − L). The largest index of a row gets what is left, 1 − Σ p_j, so that each row adds up to one and a row of n
-//! scores takes 2(n − 1) lookups.
+//! p_j = exp(s_j − L): a row of n scores takes 2n − 1 lookups, the first row none. An error of L scales a whole row of
+//! probabilities; since values are counted from their mean (below), what they add up to is small, and so is what the error does to
+//! it. (To let one probability be 1 less the others saves a lookup a row, and gives it the errors of all of them.)
+//!
+//! # Centers
+//! The input is quantized around its calibration mean, whose image under W_v is the same for all tokens: as Σ p_j = 1, it passes through
+//! P unchanged, and the client adds it to the output in the clear.
 //!
 //! # Turns
 //! Scores are kept in *turns*, of which only the fraction counts: u = 1 is [`PackedProgram::score_turn`] units of score. A
@@ -66,7 +70,7 @@ pub struct PackedOptions {
     pub weight_bits: u32,
     /// Bits of weights of values, from 2 to 8.
     pub value_bits: u32,
-    /// The largest log2 t, t the modulus of scores.
+    /// The largest log2 t, t the modulus of scores, from 8 to 32.
     pub log_modulus: u32,
     /// The ratio of what scores and outputs may reach to what they reached on the calibration set, at least 1.
     pub guard: f64,
@@ -80,9 +84,9 @@ impl PackedOptions {
     /// What [`Self::max_tokens`] may be at most.
     pub const MAX_TOKENS: usize = 64;
 
-    /// The options for inputs of `input_bits` bits, the others as they are best for 6 bits.
+    /// The options for inputs of `input_bits` bits, the others as they are best for 5 bits.
     pub fn new(input_bits: u32) -> Self {
-        Self { input_bits, weight_bits: 8, value_bits: 6, log_modulus: 29, guard: 1.5, max_tokens: None }
+        Self { input_bits, weight_bits: 8, value_bits: 7, log_modulus: 32, guard: 1.5, max_tokens: None }
     }
 }
 

@@ -147,9 +147,13 @@ impl PackedProgram {
         }
     }
 
-    /// The number of lookups of each function on `tokens` tokens: T(T − 1)/2.
-    pub fn lookups(tokens: usize) -> usize {
-        tokens * tokens.saturating_sub(1) / 2
+    /// The number of lookups of `function` on `tokens` tokens: T(T − 1)/2 softplus, T(T + 1)/2 − 1 exponentials.
+    pub fn lookups(function: Function, tokens: usize) -> usize {
+        let pairs = tokens * tokens.saturating_sub(1) / 2;
+        match function {
+            Function::Softplus => pairs,
+            Function::Exponential => pairs + tokens.saturating_sub(1),
+        }
     }
 
     /// The head on whatever the engine holds, `tokens` tokens.
@@ -257,28 +261,20 @@ fn log_softmax<E: PackedEngine>(engine: &mut E, scores: Vec<Vec<E::Value>>) -> R
     Ok(normalized.collect())
 }
 
-/// Row i: the exponentials of all logarithms but the last, and what is left to 1.
+/// Row i: the exponentials of its logarithms. The first row's only probability is 1.
 fn probabilities<E: PackedEngine>(
     engine: &mut E,
     logarithms: Vec<Vec<E::Value>>,
 ) -> Result<Vec<Vec<E::Value>>, E::Error> {
     let lengths: Vec<usize> = logarithms.iter().map(Vec::len).collect();
-    let mut inputs = Vec::with_capacity(PackedProgram::lookups(lengths.len()));
-    for mut row in logarithms {
-        row.pop();
-        for logarithm in row {
-            let mut scaled = logarithm.clone();
-            engine.add_scaled(&mut scaled, &logarithm, EXPONENT_FACTOR - 1);
-            inputs.push(scaled);
-        }
+    let mut inputs = Vec::with_capacity(PackedProgram::lookups(Function::Exponential, lengths.len()));
+    for logarithm in logarithms.into_iter().skip(1).flatten() {
+        let mut scaled = logarithm.clone();
+        engine.add_scaled(&mut scaled, &logarithm, EXPONENT_FACTOR - 1);
+        inputs.push(scaled);
     }
     let mut exponentials = engine.look_up(Function::Exponential, inputs)?.into_iter();
-    let rows = lengths.into_iter().map(|length| {
-        let mut row: Vec<E::Value> = exponentials.by_ref().take(length - 1).collect();
-        let mut rest = engine.certainty();
-        row.iter().for_each(|probability| engine.add_scaled(&mut rest, probability, -1));
-        row.push(rest);
-        row
-    });
-    Ok(rows.collect())
+    let first = vec![engine.certainty()];
+    let others = lengths.into_iter().skip(1).map(|length| exponentials.by_ref().take(length).collect());
+    Ok(std::iter::once(first).chain(others).collect())
 }
