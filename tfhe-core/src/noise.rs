@@ -56,22 +56,22 @@ pub fn external_product(gadget: Gadget, shape: GlweShape, key: Variance) -> Vari
 /// Variance added by an external product with a GGSW encryption made by [`crate::product::RelinearizationKey::ggsw`] (k = 1)
 /// of a polynomial M whose coefficients' squares add up to `squares`.
 ///
-/// - The noise of M's ciphertext, a factor (variance, number of noisy coefficients), is a part of M that is no integer: it meets the
-///   wrap-around of the other factor's phase, in units of the last level, β^ℓ.
+/// - The noise of M's ciphertext, of energy `message` (the sum over all coefficients of their variances), is a part of M that is no
+///   integer: it meets the wrap-around of the other factor's phase, in units of the last level, β^ℓ.
 /// - The noise that relinearization adds to the last row −M·S, `relinearization`, meets the digits: N·(β²+2)/12 times in each
 ///   level, β^(2(ℓ−level)) times more in the levels above the last.
 /// - What is rounded, β^(−2ℓ)/12·(1 + N/2), meets M.
 pub fn product_with_ggsw(
     gadget: Gadget,
     shape: GlweShape,
-    message: (Variance, usize),
+    message: Variance,
     relinearization: Variance,
     squares: f64,
 ) -> Variance {
     let n = shape.polynomial_size.get();
     let (base_log, levels) = (gadget.base_log() as i32, gadget.levels() as i32);
     let powers: f64 = (0..levels).map(|level| 4f64.powi(base_log * level)).sum();
-    message.0.repeated(message.1 as f64 * 4f64.powi(base_log * levels) * wrap_around(shape))
+    message.repeated(4f64.powi(base_log * levels) * wrap_around(shape))
         + gadget_noise(gadget, 1, n, relinearization).repeated(powers)
         + Variance::new(squares * rounding(gadget) * (1.0 + n as f64 / 2.0))
         + fft_error(gadget, shape, 2)
@@ -131,6 +131,13 @@ pub fn trace(one: Variance, steps: u32) -> Variance {
     one.repeated((4f64.powi(steps as i32) - 1.0) / 3.0)
 }
 
+/// The energy of a trace's noise, the sum over all N coefficients of their variances: (2^steps − 1)·N·`one`. Of what a step adds, to all
+/// coefficients alike, each step that follows doubles the energy: where coefficients are kept their noise doubles,
+/// and elsewhere it is added to another's or cancelled.
+pub fn trace_energy(one: Variance, steps: u32, polynomial_size: PolynomialSize) -> Variance {
+    one.repeated((2f64.powi(steps as i32) - 1.0) * polynomial_size.get() as f64)
+}
+
 /// Variance of the wrap-around of a phase: the integer part of (B − A·S)/q, for a uniform mask and kN/2 key bits on average.
 fn wrap_around(shape: GlweShape) -> f64 {
     (1.0 + shape.extracted_lwe_dimension().get() as f64 / 2.0) / 12.0
@@ -141,6 +148,18 @@ fn wrap_around(shape: GlweShape) -> f64 {
 pub fn tensor_product(shape: GlweShape, log_t: u32, factors: [(Variance, usize); 2]) -> Variance {
     let noisy: Variance = factors.iter().map(|&(variance, count)| variance.repeated(count as f64)).sum();
     noisy.scaled(2f64.powi(log_t as i32)).repeated(wrap_around(shape))
+}
+
+/// Variances of the two parts of a tensor product's noise (before relinearization), from the energies of the factors' noises (the sums
+/// over all coefficients of their variances): what neighbouring coefficients have in common, and what they have not.
+///
+/// The bits of a secret are 1/2 on average. The mean makes a polynomial all of whose energy, half of the secret's, lies
+/// in the lowest frequencies, so that part of a wrap-around, and of the noise that meets it, hardly changes from a coefficient to
+/// those near it; it cancels in their differences.
+pub fn tensor_product_parts(shape: GlweShape, log_t: u32, energies: [Variance; 2]) -> (Variance, Variance) {
+    let quarter = shape.extracted_lwe_dimension().get() as f64 / 4.0;
+    let energy = energies.into_iter().sum::<Variance>().scaled(2f64.powi(log_t as i32));
+    (energy.repeated(quarter / 12.0), energy.repeated((1.0 + quarter) / 12.0))
 }
 
 /// Variance added by relinearization, k = 1: that of a key switch, but what is rounded meets S², whose coefficients go from −N/4 to

@@ -287,7 +287,7 @@ mod tests {
             errors.extend(phase.iter().zip(&expected).map(|(&x, &y)| torus::to_f64(x.wrapping_sub(y))));
         }
         let secret = noise::relinearization(relinearization, shape, quiet.variance());
-        let predicted = noise::product_with_ggsw(gadget, shape, (noise.variance(), 1024), secret, squares);
+        let predicted = noise::product_with_ggsw(gadget, shape, noise.variance().repeated(1024.0), secret, squares);
         // As for the tensor product: half of the energy is in the lowest frequencies, of 300 products.
         assert_variance("product with an encrypted polynomial", &errors, predicted, 0.15);
     }

@@ -95,7 +95,8 @@ impl PackedHeadClient {
             for token in 0..held {
                 for channel in 0..channels {
                     let turns = torus::to_f64(phase[layout.answer_position(held, token, channel)]);
-                    decrypted[(first + token, channel)] = turns / scales.output_turns;
+                    let sign = if Layout::negates_value(channel) { -1.0 } else { 1.0 };
+                    decrypted[(first + token, channel)] = sign * turns / scales.output_turns;
                 }
             }
         }

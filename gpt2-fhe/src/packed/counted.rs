@@ -66,14 +66,13 @@ impl PackedEngine for CountedPacked<'_> {
         let scores = self.statistics.step(steps::SCORES);
         scores.tensor_products = layout.score_blocks().len();
         scores.result(self.prediction.score);
-        let row = |i: usize, engine: &mut Self| -> Vec<CountedValue> {
-            let score = |engine: &mut Self| {
-                let error = engine.error(engine.prediction.score);
-                CountedValue { errors: BTreeMap::from([(error, 1)]), score: true, lookup: false }
-            };
-            (0..=i).map(|_| score(engine)).collect()
+        let blocks: BTreeMap<_, usize> =
+            layout.score_blocks().into_iter().map(|block| (block, self.error(self.prediction.score_common))).collect();
+        let mut score = |i: usize, j: usize| {
+            let (common, own) = (blocks[&layout.score_position(i, j).0], self.error(self.prediction.score));
+            CountedValue { errors: BTreeMap::from([(common, 1), (own, 1)]), score: true, lookup: false }
         };
-        Ok((0..layout.tokens()).map(|i| row(i, self)).collect())
+        Ok((0..layout.tokens()).map(|i| (0..=i).map(|j| score(i, j)).collect()).collect())
     }
 
     fn add_scaled(&self, value: &mut CountedValue, other: &CountedValue, factor: i64) {

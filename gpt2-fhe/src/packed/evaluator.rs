@@ -35,7 +35,12 @@ impl PreparedHead {
     /// Transforms the weights, and tabulates the functions.
     pub fn new(program: &PackedProgram, parameters: &RingPairParameters, layout: Layout) -> Self {
         let fft = NegacyclicFft::new(parameters.arithmetic().size());
-        let parts = [(program.query().0, 1), (program.key().0, -1), (program.value(), 1)];
+        let value = program.value();
+        let signed = Matrix::from_fn(value.rows(), value.cols(), |row, channel| {
+            let w = value[(row, channel)];
+            if Layout::negates_value(channel) { -w } else { w }
+        });
+        let parts = [(program.query().0, 1), (program.key().0, -1), (&signed, 1)];
         let weights = parts.map(|(weight, direction)| weight_polynomials(&fft, &layout, weight, direction));
         let tables = Tables::new(program, parameters.lookup().shape);
         Self { program: program.clone(), layout, weights, tables }

@@ -168,6 +168,15 @@ impl Layout {
         token * (self.cosets() / tokens.next_power_of_two()) + channel * self.cosets()
     }
 
+    /// Whether a value's channel is negated: where the number of ones of its number in binary is odd (the sequence of Thue and Morse).
+    ///
+    /// Rounding errors meet the product of the secret with a token's values. The secret's mean makes half of its energy lie in
+    /// the lowest frequencies; were values of one sign on average, as they are for some heads, theirs would too. With
+    /// these signs the noise does not depend on such means.
+    pub fn negates_value(channel: usize) -> bool {
+        channel.count_ones() % 2 == 1
+    }
+
     /// The coefficient index, and whether it is negated, of X^exponent.
     pub fn monomial(&self, exponent: i64) -> (usize, bool) {
         let exponent = exponent.rem_euclid(2 * self.size as i64) as usize;

@@ -14,9 +14,9 @@ pub struct Prediction {
     pub projected: [Variance; 3],
     /// Queries', keys' and values' coefficients, after automorphisms.
     pub gathered: [Variance; 3],
-    /// A score, besides what all scores of a row have in common: half of a binary secret's energy is in the lowest frequencies, and
-    /// so is half of the noise of a product of ciphertexts; from one coefficient to its neighbours it hardly changes, and
-    /// cancels in differences.
+    /// What all scores of a block have in common ([`noise::tensor_product_parts`]): it cancels in their differences.
+    pub score_common: Variance,
+    /// A score, besides that.
     pub score: Variance,
     /// What the key switch of a score adds.
     pub score_keyswitch: Variance,
@@ -32,8 +32,12 @@ pub struct Prediction {
     pub isolation: Variance,
     /// What the key switch to the arithmetic ring adds, to all coefficients.
     pub lift: Variance,
+    /// A value, in units of its integers.
+    pub value: Variance,
     /// What an external product adds that does not depend on the probability.
     pub weighing: Variance,
+    /// The rounding to the gadget of a probability that is known, so that nothing else of it is decomposed.
+    pub rounding: Variance,
     /// What packing adds to an output.
     pub packing: Variance,
 }
@@ -57,9 +61,14 @@ impl Prediction {
             .map(|(part, steps)| projected[part] + noise::trace(automorphism, steps));
         let relinearization =
             noise::relinearization(parameters.arithmetic_keyswitch(), arithmetic.shape, arithmetic.noise.variance());
-        let keys = layout.keys_of_block(0).len() * layout.subring();
-        let queries = layout.group() * layout.subring();
-        let factors = [(gathered[0], queries), (gathered[1], keys)];
+        // What automorphisms add is everywhere; projections' noise is left where the coefficients are.
+        let energy = |part: usize, steps: u32, kept: usize| {
+            projected[part].repeated(kept as f64) + noise::trace_energy(automorphism, steps, arithmetic.size())
+        };
+        let queries = energy(0, group, layout.group() * layout.subring());
+        let keys = energy(1, token, layout.subring()).repeated(layout.keys_of_block(0).len() as f64);
+        let (score_common, score) =
+            noise::tensor_product_parts(arithmetic.shape, program.log_modulus(), [queries, keys]);
         let blind_rotation = |function| {
             let gadget = parameters.bootstraps()[tables::gadget(function)];
             noise::blind_rotation(gadget, lookup.shape, small.lwe_dimension(), lookup.noise.variance())
@@ -68,14 +77,15 @@ impl Prediction {
         let ggsw = noise::product_with_ggsw(
             parameters.ggsw(),
             arithmetic.shape,
-            (gathered[2], layout.subring()),
+            energy(2, token, layout.subring()),
             relinearization,
             program.value_norm().powi(2),
         );
         Self {
             projected,
             gathered,
-            score: noise::tensor_product(arithmetic.shape, program.log_modulus(), factors) + relinearization,
+            score_common,
+            score: score + relinearization,
             score_keyswitch: noise::lwe_keyswitch(parameters.keyswitch(), arithmetic.lwe_dimension(), keyswitch_noise),
             lookup_keyswitch: noise::lwe_keyswitch(parameters.keyswitch(), lookup.lwe_dimension(), keyswitch_noise),
             modulus_switch: noise::modulus_switch(small.lwe_dimension(), lookup.size()),
@@ -83,7 +93,11 @@ impl Prediction {
             exponential: blind_rotation(Function::Exponential),
             isolation: noise::trace(isolation, layout.subring_log()),
             lift: noise::glwe_keyswitch(parameters.lift(), arithmetic.shape, arithmetic.noise.variance()),
+            value: gathered[2].scaled(2f64.powi(scales.log_ggsw as i32)),
             weighing: ggsw,
+            rounding: Variance::new(
+                4f64.powi(-((parameters.ggsw().base_log() as usize * parameters.ggsw().levels()) as i32)) / 12.0,
+            ),
             packing: noise::trace(automorphism, token),
         }
     }
@@ -100,7 +114,8 @@ impl Prediction {
             ("queries gathered", gathered_query),
             ("keys gathered", gathered_key),
             ("values gathered", gathered_value),
-            ("score within its row", self.score),
+            ("scores of a block in common", self.score_common),
+            ("score besides", self.score),
             ("key switch of scores", self.score_keyswitch),
             ("key switch of lookups", self.lookup_keyswitch),
             ("modulus switch", self.modulus_switch),

@@ -2,6 +2,8 @@
 //!
 //! Every number goes through the same scales, offsets and roundings as a ciphertext's phase.
 
+use std::collections::BTreeMap;
+
 use nn::matrix::Matrix;
 use nn::packed::{ClearPackedEngine, Function, PackedEngine, PackedProgram};
 use std::convert::Infallible;
@@ -14,7 +16,7 @@ use super::layout::Layout;
 use super::prediction::Prediction;
 use super::tables;
 
-/// A number in turns, and which kinds of ciphertexts it would be made of.
+/// A number in turns, and which kinds of ciphertexts it would be made of: of neither, if it is known.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SimulatedValue {
     turns: f64,
@@ -88,10 +90,16 @@ impl PackedEngine for SimulatedPacked<'_> {
 
     fn scores(&mut self) -> Result<Vec<Vec<SimulatedValue>>, Infallible> {
         let exact = self.clear.scores()?;
-        let variance = self.prediction.score;
-        let noisy = |&turns: &f64| SimulatedValue { turns: turns + self.noise(variance), score: true, lookup: false };
-        let mut noisy = noisy;
-        Ok(exact.iter().map(|row| row.iter().map(&mut noisy).collect()).collect())
+        let (common, own) = (self.prediction.score_common, self.prediction.score);
+        let layout = self.layout;
+        let blocks = layout.score_blocks();
+        let shared: BTreeMap<_, f64> = blocks.into_iter().map(|block| (block, self.noise(common))).collect();
+        let mut score = |i: usize, j: usize, turns: f64| {
+            let turns = turns + shared[&layout.score_position(i, j).0] + self.noise(own);
+            SimulatedValue { turns, score: true, lookup: false }
+        };
+        let row = |(i, row): (usize, &Vec<f64>)| row.iter().enumerate().map(|(j, &turns)| score(i, j, turns)).collect();
+        Ok(exact.iter().enumerate().map(row).collect())
     }
 
     fn add_scaled(&self, value: &mut SimulatedValue, other: &SimulatedValue, factor: i64) {
@@ -101,7 +109,7 @@ impl PackedEngine for SimulatedPacked<'_> {
     }
 
     fn certainty(&self) -> SimulatedValue {
-        SimulatedValue { turns: tables::probability_turns(self.program), score: false, lookup: true }
+        SimulatedValue { turns: tables::probability_turns(self.program), score: false, lookup: false }
     }
 
     fn look_up(&mut self, function: Function, inputs: Vec<SimulatedValue>) -> Result<Vec<SimulatedValue>, Infallible> {
@@ -123,9 +131,16 @@ impl PackedEngine for SimulatedPacked<'_> {
         for (row, probabilities) in probabilities.iter().enumerate() {
             let mut spread = self.prediction.packing;
             for (j, probability) in probabilities.iter().enumerate() {
-                let probability = probability.turns + self.noise(self.prediction.isolation);
+                let known = !probability.lookup;
+                let own = if known { self.prediction.rounding } else { self.prediction.isolation };
+                let probability = probability.turns + self.noise(own);
                 let sums = output.row_mut(row).iter_mut();
                 sums.zip(value.row(j)).for_each(|(sum, &v)| *sum += probability * v as f64);
+                spread = spread + self.prediction.value.scaled(probability);
+                if known {
+                    // Unencrypted: there is no mask to be decomposed, nor a phase that wraps around.
+                    continue;
+                }
                 spread = spread + self.prediction.lift.repeated(norms[j]) + self.prediction.weighing;
             }
             for channel in 0..value.cols() {

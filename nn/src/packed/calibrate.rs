@@ -52,8 +52,11 @@ impl PackedHead {
             max_tokens: program.max_tokens,
         };
         let (largest, norm) = run_calibration(&program, &client, calibration)?;
-        // An output beyond its range would be wrong in the worst way, and the range costs little: twice the guard.
-        program.output_limit = 2.0 * options.guard * largest.max(1.0);
+        // An output beyond its range would be wrong in the worst way, and the range costs little: twice the guard. Outputs are
+        // linear in deviations from the calibration set's mean, of which those of its own n rows are too small by √((n−1)/(n+1)).
+        let rows: usize = calibration.iter().map(Matrix::rows).sum();
+        let bias = ((rows + 1) as f64 / rows.saturating_sub(1).max(1) as f64).sqrt();
+        program.output_limit = 2.0 * options.guard * bias * largest.max(1.0);
         program.value_norm = norm;
         program.max_tokens = max_tokens;
         Ok(Self { program, client: PackedClient { max_tokens, ..client } })
