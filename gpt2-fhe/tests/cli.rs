@@ -192,6 +192,50 @@ fn head_runs_encrypted_as_circuit_predicts() {
 }
 
 #[test]
+fn the_packed_circuit_runs_in_every_mode_as_circuit_predicts() {
+    let files = Files::new();
+    let command = |name| {
+        let mut command = files.command(name, "hidden", "other");
+        command.args(["--circuit", "packed"]);
+        command
+    };
+    let eight_bits = |name| {
+        let mut command = command(name);
+        command.args(["--bits", "8"]);
+        command
+    };
+    let plan = json(&mut eight_bits("circuit"));
+    assert_eq!(plan["pbs"], 3 * 3 - 1);
+    let operations: Vec<&str> =
+        plan["noise"].as_array().unwrap().iter().map(|n| n["operation"].as_str().unwrap()).collect();
+    assert_eq!((operations.first(), operations.last()), (Some(&"queries projected"), Some(&"output")));
+    assert!(plan["quantization"]["log_modulus"].as_u64().unwrap() >= 16);
+    for mode in ["clear", "simulate", "execute"] {
+        let run = json(eight_bits("head").args(["--mode", mode, "--seed", "3"]));
+        let missing: Vec<_> = HEAD_KEYS.iter().filter(|key| !keys(&run).contains(&key.to_string())).collect();
+        assert!(missing.is_empty(), "{mode}: {missing:?}");
+        assert_eq!((&run["circuit"], &run["bits"], &run["matches_clear"]), (&"packed".into(), &8.into(), &true.into()));
+        assert!(run["relative_error"].as_f64().unwrap() < 0.2, "{mode}: {}", run["relative_error"]);
+        if mode == "execute" {
+            for key in ["pbs", "key_switches", "tensor_products", "external_products", "bytes", "parameters"] {
+                assert_eq!(run[key], plan[key], "{key}");
+            }
+            assert!(success(&mut command("head")).contains("as near to the clear engine's as the noise allows"));
+        }
+    }
+    for (arguments, what) in [
+        (&["--bits", "9"][..], "in 4 ..= 8"),
+        (&["--bits", "3"], "in 4 ..= 8"),
+        (&["--value-bits", "9"], "in 4 ..= 8"),
+        (&["--guard", "0.5"], "in 1 ..= 16"),
+        (&["--guard", "nan"], "in 1 ..= 16"),
+        (&["--head", "2"], "less than the number of heads, 2"),
+    ] {
+        assert_error(command("head").args(arguments), what);
+    }
+}
+
+#[test]
 fn circuit_describes_every_step() {
     let files = Files::new();
     let circuit = json(&mut files.command("circuit", "hidden", "input"));
@@ -330,7 +374,8 @@ fn demo_says_what_is_wrong_with_a_prompt_or_a_model() {
         (&["--prompt", &long], "64 positions"),
         (&["--tokens", "60"], "64 positions"),
         (&["--tokens", "0"], "at least 1"),
-        (&["--bits", "12"], "in 2 ..= 11"),
+        (&["--bits", "12"], "in 4 ..= 8"),
+        (&["--circuit", "exact", "--bits", "12"], "in 2 ..= 11"),
         (&["--model", "absent"], "cannot read absent"),
     ] {
         assert_error(program().arg("demo").args(arguments), what);

@@ -69,6 +69,7 @@ pub const HEAD_EXACT_WIDE: ParametersLiteral = ParametersLiteral {
 pub const PACKED_HEAD: RingPairLiteral = RingPairLiteral {
     name: "packed_head",
     small: (7, 128),
+    // On the line of 132 bits at n = 896, between TUniform(45), too little, and TUniform(46), nearly twice as much.
     small_noise: NoiseDistribution::Gaussian { log2_std: -19.64 },
     lookup_size: 2048,
     lookup_noise: NoiseDistribution::TUniform { bound_log: 15 },

@@ -38,7 +38,8 @@ pub(super) struct Selection {
     pub(super) circuit: Circuit,
     #[command(flatten)]
     pub(super) quantization: Quantization,
-    /// Safetensors file of inputs that the scales and ranges are calibrated on [default: the tensor itself]
+    /// Safetensors file of inputs that the scales and ranges are calibrated on [default: the tensor itself, which a real
+    /// client would not show the server]
     #[arg(long, value_name = "FILE")]
     pub(super) calibration: Option<PathBuf>,
     /// Tensors of --calibration, separated by commas [default: all of shape [*, n_embd]]

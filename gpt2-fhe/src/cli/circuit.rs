@@ -57,6 +57,8 @@ struct Report<'a> {
     automorphisms: usize,
     external_products: usize,
     steps: Vec<StepReport>,
+    /// Packed circuit only.
+    quantization: Option<QuantizationReport>,
     /// Packed circuit only: the noise of every operation, in the order of the data flow.
     noise: Vec<NoiseReport>,
     /// The bit-width analysis of calibration.
@@ -86,6 +88,38 @@ struct StepReport {
     /// Of a result, at most.
     log2_result_noise: f64,
     log2_failure_probability: f64,
+}
+
+/// How the packed circuit is quantized: what an auditor needs to follow the noise.
+#[derive(Serialize)]
+struct QuantizationReport {
+    /// log2 t: scores are integers over t, in turns.
+    log_modulus: u32,
+    /// Units of score of a turn.
+    score_turn: f64,
+    /// How far arguments of softplus may be from zero, in turns, and those of the exponential, twice that.
+    difference_limit: f64,
+    /// How far outputs may be from zero, in units of their integers.
+    output_limit: f64,
+    /// The root mean square norm of a token's values, in the same units.
+    value_norm: f64,
+    /// The largest weights of queries, keys and values.
+    weight_levels: [u32; 3],
+}
+
+impl QuantizationReport {
+    fn new(head: &Head) -> Option<Self> {
+        let Head::Packed(head) = head else { return None };
+        let program = head.program();
+        Some(Self {
+            log_modulus: program.log_modulus(),
+            score_turn: program.score_turn(),
+            difference_limit: program.difference_limit(),
+            output_limit: program.output_limit(),
+            value_norm: program.value_norm(),
+            weight_levels: program.weight_levels(),
+        })
+    }
 }
 
 /// One operation of the packed circuit. Noise as log2 of σ, a fraction of the torus.
@@ -176,6 +210,7 @@ impl<'a> Report<'a> {
             automorphisms: statistics.automorphisms(),
             external_products: plan.external_products(),
             steps: statistics.steps.iter().map(step).collect(),
+            quantization: QuantizationReport::new(&input.head),
             noise: noise_reports(&input.head, plan, input.hidden.rows()),
             ranges: exact.map(|(head, _)| head.ranges()),
             bytes: plan.bytes(),
@@ -191,6 +226,13 @@ impl<'a> Report<'a> {
         lines.extend(describe::work(plan));
         lines.push(format!("\n{}", self.step_table()));
         lines.push(format!("\n{LEGEND}"));
+        if let Some(quantization) = &self.quantization {
+            let QuantizationReport { log_modulus, score_turn, difference_limit, output_limit, .. } = quantization;
+            lines.push(format!(
+                "\n  scores are integers over 2^{log_modulus}: a turn is {score_turn:.1} units of score; differences may \
+                 reach {difference_limit:.3} turns, outputs ±{output_limit:.0}"
+            ));
+        }
         if !self.noise.is_empty() {
             let header = ["noise of each operation", "log2 σ"].map(String::from).to_vec();
             let rows = self.noise.iter().map(|noise| vec![noise.operation.into(), format!("{:.1}", noise.log2_std)]);

@@ -121,7 +121,7 @@ impl PackedEngine for CountedPacked<'_> {
         statistics.automorphisms = products * layout.subring_log() as usize + layout.answer_automorphisms();
         statistics.key_switches = products;
         statistics.result(output);
-        // Outputs within their limit are a sixteenth of a turn from half a turn.
+        // What `tables::probability_turns` leaves between the limit and half a turn.
         let margin = 0.5 - self.program.output_limit() * tables::probability_turns(self.program);
         let outputs = (layout.tokens() * channels) as f64;
         statistics.log2_failure_probability = noise::log2_tail_probability(output, margin) + outputs.log2();

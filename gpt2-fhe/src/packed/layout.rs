@@ -11,7 +11,7 @@
 //!   token's K_j(Y^(−1)) and V_j(Y).
 //! - The product of Σ_i X^(Ji)·Q_i(Y) and Σ_{j < J} X^j·K_j(Y^(−1)) has q_i·k_j at X^(Ji + j): G × J scores.
 //!
-//! So a row of N coefficients is filled by inputs, weights and scores alike.
+//! In a product of inputs and weights, all N coefficients of a ciphertext of GJ inputs take part: GJ·d = N.
 
 use tfhe_core::params::PolynomialSize;
 
@@ -63,7 +63,7 @@ impl Layout {
         Ok(Self { size: size.get(), subring_log: subring.ilog2(), group, tokens, embedding_size })
     }
 
-    /// The most channels that a head can have: two blocks of two tokens fit.
+    /// The most channels that a head can have: a full group of tokens has a coset each, and as many are left for keys.
     pub fn largest_head(size: PolynomialSize) -> usize {
         size.get() / (2 * MAX_GROUP)
     }
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn eight_tokens_of_gpt2_fill_a_ciphertext() {
+    fn eight_tokens_of_gpt2_share_a_ciphertext() {
         let layout = layout(64, 8);
         assert_eq!((layout.group(), layout.inputs(), layout.chunks(), layout.groups()), (8, 8, 96, 1));
         assert_eq!(layout.score_blocks(), [(0, 0)]);

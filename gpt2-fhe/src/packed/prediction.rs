@@ -92,7 +92,8 @@ impl Prediction {
             softplus: blind_rotation(Function::Softplus),
             exponential: blind_rotation(Function::Exponential),
             isolation: noise::trace(isolation, layout.subring_log()),
-            lift: noise::glwe_keyswitch(parameters.lift(), arithmetic.shape, arithmetic.noise.variance()),
+            // Of the mask only N' coefficients are not zero.
+            lift: noise::glwe_keyswitch(parameters.lift(), lookup.shape, arithmetic.noise.variance()),
             value: gathered[2].scaled(2f64.powi(scales.log_ggsw as i32)),
             weighing: ggsw,
             rounding: Variance::new(

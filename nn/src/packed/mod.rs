@@ -27,8 +27,9 @@
 //!
 //! # Turns
 //! Scores are kept in *turns*, of which only the fraction counts: u = 1 is [`PackedProgram::score_turn`] units of score. A
-//! difference must stay between −1/4 and 1/4, where [`Function::Softplus`] is tabulated; its limit is the largest difference of the
-//! calibration set times a guard ([`PackedOptions::guard`]).
+//! difference must stay between −1/4 and 1/4, where [`Function::Softplus`] is tabulated, and an exponent above −1/2 ([`PackedProgram::exponent_turn`]). The limit
+//! is the largest argument of the calibration set, and as much more as scores spread farther apart by a guard
+//! ([`PackedOptions::guard`]) and longer inputs can add.
 //!
 //! # Parties
 //! [`PackedHead::calibrate`] makes both halves: [`PackedProgram`] is all that a server needs, [`PackedClient`] all that a client
