@@ -1,22 +1,30 @@
-//! The integer head: clear, simulated, and encrypted on a layer small enough to be repeated.
+//! The heads: clear, simulated, and encrypted, the integer head on a layer small enough to be repeated.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use gpt2_fhe::engine::Unobserved;
 use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::run::exact::{CircuitPlan, ExactSession, run_clear, run_simulated};
+use gpt2_fhe::run::packed::{self, PackedPlan, PackedSession};
 use nn::attention::{AttentionWeights, Linear};
 use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
+use nn::packed::PackedOptions;
 use tfhe_core::random::SecretSeed;
 
-/// A head of size `size` on embeddings of 3·size, with an input of `tokens` tokens.
-fn head(size: usize, tokens: usize) -> (QuantizedHead, Matrix<f32>) {
+/// A layer of three heads of size `size` on embeddings of 3·size, with an input of `tokens` tokens.
+fn layer(size: usize, tokens: usize) -> (AttentionWeights, Matrix<f32>) {
     let wave = |x: usize| ((x * x % 1009) as f32 * 0.7).sin();
     let embedding = 3 * size;
     let weight = Matrix::from_fn(embedding, 3 * embedding, |i, j| wave(i * 3 * embedding + j));
     let bias = (0..3 * embedding).map(|j| 0.3 * wave(j + 7)).collect();
     let weights = AttentionWeights::new(Linear::new(weight, bias).unwrap(), 3).unwrap();
     let hidden = Matrix::from_fn(tokens, embedding, |i, j| 2.0 * wave(i * embedding + j + 3));
+    (weights, hidden)
+}
+
+/// One of its heads in integers.
+fn head(size: usize, tokens: usize) -> (QuantizedHead, Matrix<f32>) {
+    let (weights, hidden) = layer(size, tokens);
     let head = QuantizedHead::calibrate(&weights, 0, std::slice::from_ref(&hidden), &HeadOptions::new(4)).unwrap();
     (head, hidden)
 }
@@ -40,5 +48,25 @@ fn heads(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group! { name = benches; config = kernel_benches::criterion(); targets = heads }
+/// The packed head of a size that GPT-2 has, 8 tokens.
+fn packed_heads(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("packed_head");
+    group.sample_size(10);
+    let (weights, hidden) = layer(64, 8);
+    let options = PackedOptions::new(5);
+    let head = packed::calibrate(&weights, 0, std::slice::from_ref(&hidden), &options).unwrap();
+    let seed = SecretSeed::from_number(1);
+    group.bench_function("clear/8 tokens of 64", |b| b.iter(|| packed::run_clear(&head, &hidden).unwrap()));
+    group.bench_function("simulate/8 tokens of 64", |b| {
+        b.iter(|| packed::run_simulated(&head, &hidden, &seed).unwrap())
+    });
+    let plan = PackedPlan::new(&head, 8).unwrap();
+    let mut session = PackedSession::new(&plan, &seed);
+    group.bench_function("execute/8 tokens of 64", |b| {
+        b.iter(|| session.execute(&head, &hidden, &mut Unobserved).unwrap());
+    });
+    group.finish();
+}
+
+criterion_group! { name = benches; config = kernel_benches::criterion(); targets = heads, packed_heads }
 criterion_main!(benches);

@@ -1,6 +1,8 @@
 //! The active backend of the transforms, from bootstrapping to a product of ciphertexts. `TFHE_BACKEND` chooses it.
 
+use integration_tests::packed::{Layer, execute};
 use integration_tests::{Parties, assert_variance, errors};
+use nn::packed::PackedOptions;
 use tfhe_core::bootstrap::table_accumulator;
 use tfhe_core::noise;
 use tfhe_core::sets::MESSAGE_2_CARRY_2;
@@ -28,4 +30,13 @@ fn bootstrapping_reads_and_has_the_predicted_noise() {
     );
     let backend = format!("PBS on {:?}", parties.server.fft());
     assert_variance(&backend, &errors(&phases, (0..64).map(|i| values[i % 16])), predicted, 0.71);
+}
+
+/// A packed head: every kind of key, transforms of three sizes.
+#[test]
+fn a_packed_head_is_as_near_to_the_clear_engine_as_the_noise_allows() {
+    let layer = Layer::synthetic(32, 4);
+    let outcome = execute(&layer.quantize(1, &PackedOptions::new(5)), &layer.unseen, 7);
+    assert_eq!(outcome.mismatches(), 0, "by up to {}", outcome.max_abs_difference());
+    println!("packed head, {} PBS: {:.2} s", outcome.statistics.pbs(), outcome.seconds.evaluate);
 }
