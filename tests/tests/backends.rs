@@ -40,3 +40,18 @@ fn a_packed_head_is_as_near_to_the_clear_engine_as_the_noise_allows() {
     assert_eq!(outcome.mismatches(), 0, "by up to {}", outcome.max_abs_difference());
     println!("packed head, {} PBS: {:.2} s", outcome.statistics.pbs(), outcome.seconds.evaluate);
 }
+
+/// The same seed gives the same output to the last bit, whatever the number of threads.
+#[test]
+fn a_packed_head_does_not_depend_on_the_number_of_threads() {
+    let layer = Layer::synthetic(32, 4);
+    let head = layer.quantize(0, &PackedOptions::new(5));
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| execute(&head, &layer.unseen, 11).numbers)
+    };
+    let one = run(1);
+    for threads in [2, 3] {
+        assert_eq!(run(threads), one, "{threads} threads");
+    }
+}

@@ -33,7 +33,7 @@
 //!
 //! # Parties
 //! [`PackedHead::calibrate`] makes both halves: [`PackedProgram`] is all that a server needs, [`PackedClient`] all that a client
-//! needs. Both can be serialized.
+//! needs.
 
 mod calibrate;
 mod clear;
@@ -44,7 +44,6 @@ pub use program::{Function, PackedEngine, PackedProgram, PackedProjection};
 
 use crate::error::{Error, check_finite};
 use crate::matrix::Matrix;
-use serde::{Deserialize, Serialize};
 
 /// The steps of the data flow, in order.
 pub mod steps {
@@ -63,7 +62,7 @@ pub mod steps {
 }
 
 /// How the head is quantized.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PackedOptions {
     /// Bits of the input, from 2 to 8.
     pub input_bits: u32,
@@ -92,7 +91,7 @@ impl PackedOptions {
 }
 
 /// What the client needs: how to make the head's input, and what its output means.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PackedClient {
     /// The largest integer of an input.
     levels: i32,

@@ -2,7 +2,6 @@
 
 use super::steps;
 use crate::matrix::Matrix;
-use serde::{Deserialize, Serialize};
 
 /// Of a quarter of a turn for differences, and of half a turn for exponents, what is kept free for noise.
 ///
@@ -16,7 +15,7 @@ pub(super) fn headroom(max_tokens: usize) -> f64 {
 pub(super) const EXPONENT_FACTOR: i64 = 2;
 
 /// The functions that lookups tabulate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Function {
     /// log(1 + e^x), from turns of score in (−1/4, 1/4) to turns of score.
     Softplus,
@@ -35,7 +34,7 @@ impl Function {
 }
 
 /// Weights of queries, keys or values, with biases.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PackedProjection {
     /// `[E, d]`.
     pub(super) weight: Matrix<i32>,
@@ -44,7 +43,7 @@ pub struct PackedProjection {
 }
 
 /// The head that a server evaluates.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PackedProgram {
     pub(super) query: PackedProjection,
     pub(super) key: PackedProjection,
