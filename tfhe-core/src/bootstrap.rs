@@ -76,8 +76,15 @@ impl SeededBootstrappingKey {
 
     /// Transforms the key for use with plan `fft`, releasing the stored one as it goes.
     pub fn prepare(self, fft: &NegacyclicFft, shape: GlweShape) -> BootstrappingKey {
-        let bits = self.bits.into_par_iter().map(|bit| bit.prepare(fft)).collect();
-        BootstrappingKey { fft: fft.clone(), shape, bits }
+        /// How many bits are prepared in parallel before they are moved to where they stay.
+        const CHUNK: usize = 64;
+        let (count, mut rest) = (self.bits.len(), self.bits);
+        let chunks = std::iter::from_fn(|| {
+            let later = rest.split_off(rest.len().min(CHUNK));
+            let chunk = std::mem::replace(&mut rest, later);
+            (!chunk.is_empty()).then(|| chunk.into_par_iter().map(|bit| bit.prepare(fft)).collect::<Vec<_>>())
+        });
+        BootstrappingKey { fft: fft.clone(), shape, bits: FourierRows::gather(count, chunks.flatten()) }
     }
 }
 
@@ -236,7 +243,7 @@ impl SeededBootstrappingKey {
 /// Parts, for [`crate::raw`].
 impl BootstrappingKey {
     pub(crate) fn from_bits(fft: &NegacyclicFft, shape: GlweShape, bits: Vec<FourierRows>) -> Self {
-        Self { fft: fft.clone(), shape, bits }
+        Self { fft: fft.clone(), shape, bits: FourierRows::gather(bits.len(), bits) }
     }
 }
 

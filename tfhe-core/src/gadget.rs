@@ -6,7 +6,7 @@
 //! Fourier domain, transform the k+1 sums back. A GGSW ciphertext has r = k+1 (Chillotti et al., J. Cryptology 2020,
 //! Definition 3.12), a GLWE key-switching key r = k.
 
-use crate::buffer::AlignedBuffer;
+use crate::buffer::{AlignedBuffer, Gathered};
 use crate::fft::{FftScratch, NegacyclicFft, ProductScratch, ROTATION_PADDING};
 use crate::params::{Gadget, PolynomialSize, Precision};
 use crate::polynomial;
@@ -76,6 +76,18 @@ impl FourierRows {
             }
         }
         Self { gadget, inputs, columns, data: fft.order_rows(data, columns * limbs) }
+    }
+
+    /// `count` keys of one size in one piece of memory, in which they are read one after the other ([`crate::buffer`]); each
+    /// is moved there as it comes.
+    pub(crate) fn gather(count: usize, keys: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        let mut keys = keys.into_iter().peekable();
+        let Some(len) = keys.peek().map(|key| key.data.len()) else { return Vec::new() };
+        let Some(mut memory) = Gathered::with_room(count * len.next_multiple_of(8)) else { return keys.collect() };
+        let (places, mut moved): (Vec<_>, Vec<Self>) =
+            keys.map(|key| (memory.take(&key.data), Self { data: AlignedBuffer::zeros(0), ..key })).unzip();
+        moved.iter_mut().zip(memory.finish(&places)).for_each(|(key, data)| key.data = data);
+        moved
     }
 
     /// (β, ℓ).

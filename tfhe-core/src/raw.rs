@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(copy.phase(fft, &again), glwe.phase(fft, &ciphertext));
     }
 
-    /// Exported and imported again, the evaluation keys give the same bits as the prepared ones.
+    /// Exported and imported again, the evaluation keys compute what the prepared ones do, bootstrapping to the last bit.
     #[test]
     fn exported_evaluation_keys_come_back_the_same() {
         let (parameters, keys, mut masks, mut noises) = toy();
@@ -208,7 +208,10 @@ mod tests {
         let (from, to) = (shape.extracted_lwe_dimension(), parameters.lwe_dimension());
         let again = LweKeyswitchKey::from_raw(from, to, parameters.keyswitch(), seeded.to_raw()).unwrap();
         let small = seeded.expand().switch(std::slice::from_ref(&input));
-        assert_eq!(again.switch(&[input]), small);
+        // The expanded key may be rounded to 32 bits: 320 digits of up to 8 meet errors of up to 2^-33, in mask and body.
+        let phases = [&again.switch(&[input]), &small].map(|output| keys.lwe_key().phase(&output[0]));
+        let difference = crate::torus::to_f64(phases[0].wrapping_sub(phases[1])).abs();
+        assert!(difference < 320.0 * 8.0 * 9.0 * 2f64.powi(-33), "{difference}");
 
         let (mask_seed, noise_seed, noise) = (seed.derive_public(8), seed.derive(8), parameters.glwe_noise());
         let seeded = SeededBootstrappingKey::generate(
