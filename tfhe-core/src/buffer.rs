@@ -2,7 +2,7 @@
 //!
 //! A bootstrapping key is read from one end to the other, tens of megabytes of it, for each block of ciphertexts. In pages of 4 KiB,
 //! as the heap has them, each page costs the processor a walk through tables that are far from its caches by then. So what
-//! belongs together can be gathered in one piece of memory, for which huge pages are asked ([`Gathered`]).
+//! belongs together can be gathered in one piece of memory, for which huge pages are asked (`Gathered`).
 
 use std::sync::Arc;
 

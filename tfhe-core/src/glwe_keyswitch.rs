@@ -1,6 +1,6 @@
 //! Key switches between GLWE keys over one ring, and through them between LWE keys.
 //!
-//! A key from Z ∈ B[X]^k' to S ∈ B[X]^k encrypts −Z_i·q/β^level under S for each polynomial of Z; the switch of (A, B) is
+//! A key from Z ∈ B\[X\]^k' to S ∈ B\[X\]^k encrypts −Z_i·q/β^level under S for each polynomial of Z; the switch of (A, B) is
 //! (0, B) + Σ digits(A_i)·rows (Chillotti, Ligier, Orfila, Tap, ePrint 2021/729, appendix). Both dimensions are free, which serves
 //! three purposes:
 //!
