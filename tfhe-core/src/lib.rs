@@ -58,9 +58,9 @@ pub mod random;
 pub mod raw;
 pub mod ring_pair;
 pub mod ring_pair_keys;
-// Vector instructions are the one place for unsafe code.
 pub mod security;
 pub mod sets;
+// Vector instructions are the one place for unsafe code.
 #[allow(unsafe_code)]
 pub mod simd;
 #[cfg(test)]
