@@ -101,11 +101,6 @@ impl RingPairClientKeys {
         &self.arithmetic
     }
 
-    /// The plan of transforms in the lookup ring.
-    pub fn lookup_fft(&self) -> &NegacyclicFft {
-        &self.plans.lookup
-    }
-
     /// The plan of transforms in the arithmetic ring.
     pub fn arithmetic_fft(&self) -> &NegacyclicFft {
         &self.plans.arithmetic

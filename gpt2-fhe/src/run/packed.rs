@@ -6,7 +6,6 @@ use nn::attention::AttentionWeights;
 use nn::matrix::Matrix;
 use nn::packed::{ClearPackedEngine, Function, PackedHead, PackedOptions, PackedProgram};
 use tfhe_core::glwe::SeededGlweCiphertext;
-use tfhe_core::noise::log2_sum;
 use tfhe_core::random::SecretSeed;
 use tfhe_core::ring_pair::RingPairParameters;
 use tfhe_core::ring_pair_keys::{RingPairKeys, SeededRingPairKeys};
@@ -28,8 +27,8 @@ use super::{Bytes, MAX_LOG2_FAILURE, Outcome, Plan, RunError, Seconds};
 const MIN_LOG_MODULUS: u32 = 16;
 /// Simulated runs from which the noise of each output is estimated.
 const SIMULATIONS: u64 = 32;
-/// How many standard deviations an output may be from the clear engine's. Of 32 runs, the estimate of one is off by
-/// an eighth; 64·64 outputs within eight of them: a chance of 2^-37 for Gaussian noise.
+/// How many estimated standard deviations an output may be from the clear engine's. The estimate from 32 runs has a relative
+/// standard error of an eighth; were it exact, one of 64·64 Gaussian errors would exceed eight with a chance of 2^-37.
 const TOLERANCE: f64 = 8.0;
 
 /// What will run.
@@ -78,12 +77,6 @@ impl PackedPlan {
     /// The security level of the set, in bits.
     pub fn security_bits(&self) -> Option<f64> {
         security::ring_pair_level(&self.parameters).map(|level| level.bits)
-    }
-
-    /// log2 of the failure probability of lookups alone.
-    pub fn log2_lookup_failure(&self) -> f64 {
-        let lookups = self.statistics.steps.iter().filter(|step| step.pbs > 0);
-        lookups.map(|step| step.log2_failure_probability).fold(f64::NEG_INFINITY, log2_sum)
     }
 }
 
