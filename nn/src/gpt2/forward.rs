@@ -100,7 +100,7 @@ impl Block {
         hooks.observe(Site::layer(Intermediate::AttentionNorm, layer), &normalized);
         let heads = self.heads(layer, &normalized, hooks)?;
         hooks.observe(Site::layer(Intermediate::AttentionOutput, layer), &heads);
-        let projected = self.attention_projection.apply(&heads);
+        let projected = self.attention.output()?.apply(&heads);
         hooks.observe(Site::layer(Intermediate::AttentionProjection, layer), &projected);
         let hidden = sum(hidden, &projected);
         hooks.observe(Site::layer(Intermediate::AttentionResidual, layer), &hidden);
