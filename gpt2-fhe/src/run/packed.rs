@@ -126,7 +126,7 @@ fn largest_modulus(
         let log_modulus = calibrated.program().heads()[0].log_modulus();
         let smaller = options.log_modulus > MIN_LOG_MODULUS;
         match PackedPlan::new(&calibrated, Span::all(calibrated.program().max_tokens())) {
-            Ok(plan) if plan.prediction.heads[0].score > plan.prediction.modulus_switch && smaller => {}
+            Ok(plan) if plan.prediction.heads[0].score.repeated(4.0) > plan.prediction.modulus_switch && smaller => {}
             Ok(_) => return Ok(log_modulus),
             Err(RunError::Unreliable { .. }) if smaller => {}
             Err(error) => return Err(error),
