@@ -61,17 +61,20 @@ impl Gpt2 {
         hooks: &mut impl ForwardHooks,
     ) -> Result<Matrix<f32>, Error> {
         let Config { n_positions, n_embd, vocab_size, .. } = self.config;
-        if !(1..=n_positions - earlier).contains(&tokens.len()) {
-            let others = if earlier > 0 { format!(", of which {earlier} are taken") } else { String::new() };
-            let allowed = format!("in 1 ..= {}: the model has {n_positions} positions{others}", n_positions - earlier);
-            return Err(Error::out_of_range("the number of tokens", tokens.len(), allowed));
+        if tokens.is_empty() {
+            return Err(Error::out_of_range("the number of new tokens", 0, "at least 1"));
+        }
+        let count = earlier + tokens.len();
+        if count > n_positions {
+            let allowed = format!("at most {n_positions}, the positions of the model");
+            return Err(Error::out_of_range("the number of tokens", count, allowed));
         }
         if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocab_size) {
             return Err(Error::UnknownToken { token, vocabulary: vocab_size });
         }
         let embedding =
             Matrix::from_fn(tokens.len(), n_embd, |row, col| self.token_embedding[(tokens[row] as usize, col)]);
-        let position = self.position_embedding.row_range(earlier..earlier + tokens.len());
+        let position = self.position_embedding.row_range(earlier..count);
         let hidden = sum(&embedding, &position);
         hooks.observe(Site::model(Intermediate::TokenEmbedding), &embedding);
         hooks.observe(Site::model(Intermediate::PositionEmbedding), &position);
