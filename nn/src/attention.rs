@@ -5,6 +5,7 @@
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, check_finite};
 use crate::matrix::Matrix;
+use serde::{Deserialize, Serialize};
 
 /// `x·weight + bias`, with the weight `[in, out]` as GPT-2 stores it ("Conv1D").
 #[derive(Clone, Debug, PartialEq)]
@@ -62,10 +63,22 @@ impl Linear {
     }
 }
 
-/// The projection to queries, keys and values of one layer, all heads (`c_attn`).
+/// Which part of a layer's attention is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// One head: `[T, E] -> [T, d]`.
+    Head(usize),
+    /// All heads and the output projection: `[T, E] -> [T, E]`.
+    Whole,
+}
+
+/// The weights of one layer's attention: the projection to queries, keys and values of all heads (`c_attn`), and that of their
+/// outputs (`c_proj`) where it is known.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttentionWeights {
     projection: Linear,
+    output: Option<Linear>,
     heads: usize,
 }
 
@@ -80,7 +93,20 @@ impl AttentionWeights {
             let expected = format!("[E, 3E] with E a multiple of {heads} heads");
             return Err(Error::shape("the weight of the attention", expected, &[rows, cols]));
         }
-        Ok(Self { projection, heads })
+        Ok(Self { projection, output: None, heads })
+    }
+
+    /// With the output projection, `[E, E]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if it is not `[E, E]`.
+    pub fn with_output(self, output: Linear) -> Result<Self, Error> {
+        let size = self.embedding_size();
+        let shape = [output.weight.rows(), output.weight.cols()];
+        if shape != [size, size] {
+            return Err(Error::shape("the output projection of the attention", format!("[{size}, {size}]"), &shape));
+        }
+        Ok(Self { output: Some(output), ..self })
     }
 
     /// The heads whose scores are `scale`·q·k instead of q·k/√d, by queries that are larger by `scale`·√d: the division
@@ -98,7 +124,8 @@ impl AttentionWeights {
         self
     }
 
-    /// Reads `h.LAYER.attn.c_attn.{weight,bias}`, of a whole model or alone. Scores are taken to be q·k/√d.
+    /// Reads `h.LAYER.attn.c_attn.{weight,bias}`, of a whole model or alone, and `h.LAYER.attn.c_proj.{weight,bias}` if they are
+    /// there. Scores are taken to be q·k/√d.
     ///
     /// Without `heads`, their number is the file's metadata entry `n_head`, or as many as give a head the size 64,
     /// which it has in every published GPT-2.
@@ -116,7 +143,13 @@ impl AttentionWeights {
             let allowed = "given, or the metadata entry \"n_head\" of the file";
             return Err(Error::out_of_range("the number of heads", "unknown", allowed));
         };
-        Self::new(Linear::new(weight, bias)?, heads)
+        let weights = Self::new(Linear::new(weight, bias)?, heads)?;
+        let name = format!("h.{layer}.attn.c_proj");
+        if !checkpoint.contains(&format!("{name}.weight")) {
+            return Ok(weights);
+        }
+        let size = weights.embedding_size();
+        weights.with_output(Linear::load(checkpoint, &name, size, size)?)
     }
 
     /// The number of heads.
@@ -137,6 +170,55 @@ impl AttentionWeights {
     /// `[E, 3E]`: queries of all heads, keys of all heads, values of all heads.
     pub fn projection(&self) -> &Linear {
         &self.projection
+    }
+
+    /// The output projection, `[E, E]`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if it is not known.
+    pub fn output(&self) -> Result<&Linear, Error> {
+        let allowed = "c_proj.{weight,bias} of the layer, which the whole attention needs";
+        self.output.as_ref().ok_or_else(|| Error::out_of_range("the output projection", "missing", allowed))
+    }
+
+    /// The heads that a part consists of, in order.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if there is no such head.
+    pub fn heads_of(&self, part: Part) -> Result<Vec<HeadWeights>, Error> {
+        match part {
+            Part::Head(head) => Ok(vec![self.head(head)?]),
+            Part::Whole => (0..self.heads).map(|head| self.head(head)).collect(),
+        }
+    }
+
+    /// The size of a part's output: d, or E.
+    pub fn output_size(&self, part: Part) -> usize {
+        match part {
+            Part::Head(_) => self.head_size(),
+            Part::Whole => self.embedding_size(),
+        }
+    }
+
+    /// A part on `hidden: [T, E]`, the input of the attention after LayerNorm 1: the reference of every other form of it.
+    ///
+    /// # Errors
+    /// As [`Self::heads_of`] and [`Self::output`].
+    ///
+    /// # Panics
+    /// If `hidden` does not have E columns.
+    pub fn attend(&self, part: Part, hidden: &Matrix<f32>) -> Result<Matrix<f32>, Error> {
+        let heads: Vec<Matrix<f32>> = self.heads_of(part)?.iter().map(|head| head.attend(hidden).output).collect();
+        match part {
+            Part::Head(_) => Ok(heads.into_iter().next().expect("one head")),
+            Part::Whole => {
+                let mut outputs = Matrix::from_fn(hidden.rows(), self.embedding_size(), |_, _| 0.0);
+                for (index, head) in heads.iter().enumerate() {
+                    outputs.set_columns(index * self.head_size(), head);
+                }
+                Ok(self.output()?.apply(&outputs))
+            }
+        }
     }
 
     /// The weights of one head.

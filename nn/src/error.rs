@@ -88,7 +88,7 @@ pub enum Error {
     #[error("the tokenizer failed: {0}")]
     Tokenizer(String),
     /// A [`ForwardHooks`](crate::gpt2::ForwardHooks) method failed.
-    #[error("the replacement of a head failed: {0}")]
+    #[error("the replacement of an attention failed: {0}")]
     Hook(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 

@@ -67,8 +67,7 @@ fn entries_of_16_bits_are_widened() {
     let exact = Checkpoint::open_folder(exact.path()).unwrap();
     let f16 = |x: &f32| half::f16::from_f32(*x).to_f32();
     let bf16 = |x: &f32| half::bf16::from_f32(*x).to_f32();
-    let types: [(Dtype, &dyn Fn(&f32) -> f32); 2] = [(Dtype::F16, &f16), (Dtype::BF16, &bf16)];
-    for (dtype, rounded) in types {
+    for (dtype, rounded) in [(Dtype::F16, f16 as fn(&f32) -> f32), (Dtype::BF16, bf16)] {
         let folder = written(&RandomGpt2 { dtype, shards: 3, ..model() });
         let checkpoint = Checkpoint::open_folder(folder.path()).unwrap();
         assert_eq!(checkpoint.names(), exact.names());

@@ -7,6 +7,7 @@ mod folder;
 use common::shared_checkpoint;
 use folder::RandomGpt2;
 use nn::Error;
+use nn::attention::Part;
 use nn::checkpoint::Checkpoint;
 use nn::gpt2::{Config, ForwardHooks, Gpt2, HookError, Intermediate, NoHooks, Replacement, Session, Site, Trace};
 use nn::matrix::{Matrix, relative_error};
@@ -135,11 +136,10 @@ fn heads_are_replaced_for_new_tokens() {
 fn whole_attentions_are_replaced_for_new_tokens() {
     let model = random();
     let tokens = tokens(&model, 9);
-    let mut trace = Trace::default();
-    let expected = model.logits(&tokens, &mut trace).unwrap();
-    let mut projected = |layer: usize, _: &Matrix<f32>, new_rows: Range<usize>| {
-        let own = trace.get(Site::layer(Intermediate::AttentionProjection, layer)).unwrap();
-        Ok(if layer == 1 { Replacement::Projected(own.row_range(new_rows)) } else { Replacement::Nothing })
+    let expected = model.logits(&tokens, &mut NoHooks).unwrap();
+    let mut projected = |layer: usize, input: &Matrix<f32>, new_rows: Range<usize>| {
+        let output = model.attention(layer)?.attend(Part::Whole, input)?;
+        Ok(if layer == 1 { Replacement::Projected(output.row_range(new_rows)) } else { Replacement::Nothing })
     };
     let found = in_parts(&mut model.session(), &tokens, &[4, 1, 4], &mut projected);
     assert_near(&found, &expected, "always");

@@ -133,7 +133,7 @@ impl Block {
         };
         let heads = self.heads(layer, normalized, replaced, cache, hooks);
         hooks.observe(Site::layer(Intermediate::AttentionOutput, layer), &heads);
-        Ok(self.attention_projection.apply(&heads))
+        Ok(self.attention.output()?.apply(&heads))
     }
 
     /// What replaces each head, for n new tokens.

@@ -45,10 +45,8 @@ pub struct Gpt2 {
 struct Block {
     /// `ln_1`.
     attention_norm: LayerNorm,
-    /// `attn.c_attn`.
+    /// `attn.c_attn` and `attn.c_proj`.
     attention: AttentionWeights,
-    /// `attn.c_proj`, `[E, E]`.
-    attention_projection: Linear,
     /// `ln_2`.
     feed_forward_norm: LayerNorm,
     /// `mlp.c_fc`, `[E, inner]`.
@@ -127,10 +125,12 @@ impl Block {
         let (size, inner) = (config.n_embd, config.inner_size());
         let name = |part: &str| format!("h.{layer}.{part}");
         let attention = Linear::load(checkpoint, &name("attn.c_attn"), size, 3 * size)?;
+        let output = Linear::load(checkpoint, &name("attn.c_proj"), size, size)?;
         Ok(Self {
             attention_norm: LayerNorm::load(checkpoint, &name("ln_1"), config)?,
-            attention: AttentionWeights::new(attention, config.n_head)?.with_score_scale(config.score_scale(layer)),
-            attention_projection: Linear::load(checkpoint, &name("attn.c_proj"), size, size)?,
+            attention: AttentionWeights::new(attention, config.n_head)?
+                .with_score_scale(config.score_scale(layer))
+                .with_output(output)?,
             feed_forward_norm: LayerNorm::load(checkpoint, &name("ln_2"), config)?,
             feed_forward: Linear::load(checkpoint, &name("mlp.c_fc"), size, inner)?,
             feed_forward_projection: Linear::load(checkpoint, &name("mlp.c_proj"), inner, size)?,
