@@ -6,8 +6,9 @@
 //!
 //! # The model
 //! [`gpt2`] is the plain model: read from a Hugging Face folder ([`checkpoint`], [`tokenizer`]), run on whole texts or
-//! token by token, every intermediate open to observation, and any attention replaceable by what was computed elsewhere.
-//! [`attention`] is one head of it, the reference of everything else. [`metrics`] says how near predictions are.
+//! token by token, every intermediate open to observation, and any attention replaceable by what was computed
+//! elsewhere. [`attention`] is one head of it, the reference of everything else. [`metrics`] says how near predictions
+//! are.
 //!
 //! # From real numbers to integers
 //! [`quantize`] represents x by the integer nearest to x/scale; the scale is calibrated on inputs. A product of

@@ -21,7 +21,7 @@ pub fn log_softmax(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
     below.into_iter().map(|value| value - log_sum).collect()
 }
 
-/// The tokens of the `count` largest logits, the largest first, of equal ones the first; all of them, if there are fewer.
+/// The tokens of the `count` largest logits, the largest first, of equal ones the first; all, if there are fewer.
 /// O(V·log V).
 pub fn top_k(logits: &[f32], count: usize) -> Vec<usize> {
     let mut tokens: Vec<usize> = (0..logits.len()).collect();
@@ -35,8 +35,8 @@ pub fn top_k(logits: &[f32], count: usize) -> Vec<usize> {
 /// same, in any order. O(V·log V).
 ///
 /// # Errors
-/// [`Error::Shape`] if the numbers of logits differ, or are 0; [`Error::NotFinite`]; [`Error::OutOfRange`] if `count` is
-/// not in 1 ..= V.
+/// [`Error::Shape`] if the numbers of logits differ, or are 0; [`Error::NotFinite`]; [`Error::OutOfRange`] if `count`
+/// is not in 1 ..= V.
 pub fn top_k_agreement(a: &[f32], b: &[f32], count: usize) -> Result<f64, Error> {
     check_pair(a, b)?;
     if !(1..=a.len()).contains(&count) {

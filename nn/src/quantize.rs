@@ -328,8 +328,8 @@ mod tests {
             prop_assert_eq!(quantizer.dequantize_matrix(&levels), expected);
         }
 
-        /// One scale for each channel: each column as its own quantizer has it, so that all that holds of one quantizer,
-        /// the bound of the round trip among it, holds of each channel, however small it is beside the others.
+        /// One scale for each channel: each column as its own quantizer has it. All that holds of one quantizer, as the
+        /// bound of the round trip, holds of each channel then, however small it is beside the others.
         #[test]
         fn channels_are_quantized_each_alone(bits in QUANTIZER_BITS, matrix in channels()) {
             let quantizer = ChannelQuantizer::calibrate(bits, &[&matrix]).unwrap();
@@ -360,7 +360,8 @@ mod tests {
                 if row == 0 { size } else { -size }
             });
             let levels = quantizer.quantize_matrix(&beyond).unwrap();
-            for (channel, own) in quantizer.channels().iter().enumerate().filter(|(channel, _)| largest(*channel) > 0.0) {
+            let nonzero = quantizer.channels().iter().enumerate().filter(|(channel, _)| largest(*channel) > 0.0);
+            for (channel, own) in nonzero {
                 prop_assert_eq!([levels[(0, channel)], levels[(1, channel)]], [own.levels(), -own.levels()]);
             }
         }

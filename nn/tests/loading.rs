@@ -144,7 +144,7 @@ fn assert_refused(folder: &Path, expected: &str) {
 #[test]
 fn folders_without_weights_say_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
-    assert_refused(folder.path(), "cannot open");
+    assert_refused(folder.path(), "cannot read");
     assert_refused(folder.path(), "config.json");
     fs::write(folder.path().join("config.json"), config().to_string()).unwrap();
     assert_refused(folder.path(), "neither model.safetensors nor model.safetensors.index.json");

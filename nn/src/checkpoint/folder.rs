@@ -92,7 +92,7 @@ fn shard_path(folder: &Path, file: &str) -> Result<PathBuf, String> {
 /// [`Error::File`], [`Error::Malformed`] if the file is larger than any that is meant to be read.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<serde_json::Result<T>, Error> {
     let mut text = Vec::new();
-    let file = File::open(path).map_err(|source| file_error("open", path, source))?;
+    let file = File::open(path).map_err(|source| file_error("read", path, source))?;
     file.take(MAX_JSON_BYTES + 1).read_to_end(&mut text).map_err(|source| file_error("read", path, source))?;
     if text.len() as u64 > MAX_JSON_BYTES {
         let reason = format!("it has more than {MAX_JSON_BYTES} bytes");

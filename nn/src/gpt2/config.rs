@@ -137,7 +137,7 @@ impl Config {
         self.n_embd / self.n_head
     }
 
-    /// What the products q·k of a layer are multiplied by to give scores: 1/√d, unless the configuration says otherwise.
+    /// What the products q·k of a layer are multiplied by to give scores: 1/√d, unless the options say otherwise.
     pub fn score_scale(&self, layer: usize) -> f32 {
         let of_size = if self.scale_attn_weights { score_scale(self.head_size()) } else { 1.0 };
         if self.scale_attn_by_inverse_layer_idx { of_size / (layer + 1) as f32 } else { of_size }

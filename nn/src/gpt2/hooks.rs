@@ -39,8 +39,8 @@ pub enum Replacement {
     /// The outputs of some heads: (head, output `[n, head size]`) for each. The other heads, and the projection of all
     /// (`c_proj`), are computed in f32.
     Heads(Vec<(usize, Matrix<f32>)>),
-    /// The output of the whole attention after its projection and that one's bias, `[n, E]`. Nothing of the attention is
-    /// computed in f32.
+    /// The output of the whole attention after its projection and that one's bias, `[n, E]`. Nothing of the attention
+    /// is computed in f32.
     Projected(Matrix<f32>),
 }
 

@@ -76,8 +76,8 @@ impl Gpt2 {
     /// Reads the weights of a model with the given configuration.
     ///
     /// A file with an `lm_head.weight` other than its token embedding has its own output matrix, whatever the
-    /// configuration says of it. Tensors that are not weights (the masks `attn.bias` and `attn.masked_bias` of old files)
-    /// are not read. Weights are kept in f32, four bytes each, whatever the file's type.
+    /// configuration says of it. Tensors that are not weights (the masks `attn.bias` and `attn.masked_bias` of old
+    /// files) are not read. Weights are kept in f32, four bytes each, whatever the file's type.
     ///
     /// # Errors
     /// As [`Checkpoint::tensor_of_shape`]; [`Error::MissingTensor`] for an `lm_head.weight` that is not tied and not

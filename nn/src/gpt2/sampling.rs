@@ -10,8 +10,8 @@ use rand_chacha::rand_core::SeedableRng;
 /// Draws tokens by their probabilities, sharpened and cut.
 ///
 /// Logits are divided by the temperature, all but the k largest are left out, and a token is drawn with the probability
-/// that the softmax of these gives it (A. Fan et al., "Hierarchical Neural Story Generation", arXiv:1805.04833, section 5.4).
-/// At temperature 0, the limit, it is the most likely token. The same seed and logits give the same tokens.
+/// that the softmax of these gives it (A. Fan et al., "Hierarchical Neural Story Generation", arXiv:1805.04833). At
+/// temperature 0, the limit, it is the most likely token. The same seed and logits give the same tokens.
 #[derive(Clone, Debug)]
 pub struct Sampler {
     temperature: f64,
@@ -119,10 +119,12 @@ mod tests {
     }
 
     proptest! {
-        /// One candidate, or a temperature near 0, leaves the most likely token. Where two are equal, the first is meant.
+        /// One candidate, or a temperature near 0, leaves the most likely token.
         #[test]
         fn limits_are_greedy(
-            logits in prop::collection::vec(-30.0_f32..30.0, 1..40), temperature in 0.01_f64..10.0, seed in any::<u64>(),
+            logits in prop::collection::vec(-30.0_f32..30.0, 1..40),
+            temperature in 0.01_f64..10.0,
+            seed in any::<u64>(),
         ) {
             let greedy = Sampler::greedy().sample(&logits).unwrap();
             prop_assert_eq!(draw(temperature, Some(1), seed, &logits, 1), [greedy]);

@@ -90,8 +90,8 @@ pub(super) struct LayerCache {
     heads: Vec<HeadCache>,
 }
 
-/// Keys and values of a head, each `[t, d]`: of the first t tokens, since tokens whose attention was replaced as a whole
-/// need none.
+/// Keys and values of a head, each `[t, d]`: of the first t tokens, since tokens whose attention was replaced as a
+/// whole need none.
 #[derive(Clone, Debug)]
 pub(super) struct HeadCache {
     pub(super) key: Matrix<f32>,
@@ -118,8 +118,8 @@ impl LayerCache {
         self.input.append_rows(input);
     }
 
-    /// Takes note of the keys and values of new tokens, which are part of their projection `[n, 3E]`, and computes those
-    /// of earlier tokens that are not there.
+    /// Takes note of the keys and values of new tokens, which are part of their projection `[n, 3E]`, and computes
+    /// those of earlier tokens that are not there.
     pub(super) fn append_projected(&mut self, attention: &AttentionWeights, projected: &Matrix<f32>) {
         let (known, earlier) = (self.heads[0].key.rows(), self.input.rows() - projected.rows());
         if known < earlier {
