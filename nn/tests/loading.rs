@@ -10,6 +10,8 @@ use nn::gpt2::{Gpt2, Intermediate, NoHooks, Site, Trace};
 use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::relative_error;
 use nn::tensor::Tensor;
+use proptest::prelude::*;
+use proptest::sample::Index;
 use safetensors::Dtype;
 use serde_json::{Value, json};
 use std::fs;
@@ -279,4 +281,27 @@ fn absurd_sizes_are_refused() {
     refused("n_embd", u64::MAX, "n_embd is 18446744073709551615; it must be in");
     refused("n_head", 3, "n_embd is 8, not a multiple of n_head, 3");
     refused("n_head", 0, "n_head is 0");
+}
+
+proptest! {
+    /// A byte changed anywhere, or a file cut anywhere, is refused in one line or does no harm.
+    #[test]
+    fn damage_never_panics(
+        file in 0_usize..4,
+        (position, byte) in (any::<Index>(), any::<u8>()),
+        length in prop::option::of(any::<Index>()),
+    ) {
+        let folder = written(&RandomGpt2 { shards: 2, ..model() });
+        let names = ["config.json", INDEX, "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
+        let path = folder.path().join(names[file]);
+        let mut bytes = fs::read(&path).unwrap();
+        let position = position.index(bytes.len());
+        bytes[position] = byte;
+        bytes.truncate(length.map_or(usize::MAX, |length| length.index(bytes.len())));
+        fs::write(&path, bytes).unwrap();
+        match Gpt2::load(folder.path()) {
+            Ok(model) => prop_assert!(model.logits(&[0], &mut NoHooks).is_ok()),
+            Err(error) => prop_assert!(!error.to_string().contains('\n'), "{error}"),
+        }
+    }
 }

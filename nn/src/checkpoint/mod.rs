@@ -158,7 +158,7 @@ impl Checkpoint {
             self.names().into_iter().filter(|other| other.len() <= 200).map(|x| (edit_distance(name, &x), x)).collect();
         names.sort_unstable();
         names.truncate(SHOWN);
-        let names: Vec<String> = names.into_iter().map(|(_, name)| format!("\"{name}\"")).collect();
+        let names: Vec<String> = names.into_iter().map(|(_, name)| format!("{name:?}")).collect();
         let hint = match names.len() {
             0 => "it holds no tensor at all".into(),
             _ => format!("the nearest names are {}", names.join(", ")),
