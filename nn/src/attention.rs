@@ -57,6 +57,18 @@ impl Linear {
         output
     }
 
+    /// This layer, then `next`, as one: weight·next.weight, and the image of this layer's bias, without `next`'s own. O(in·out·next's out).
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] if an entry of the product is too large.
+    ///
+    /// # Panics
+    /// If `next` does not have as many inputs as this layer outputs.
+    pub(crate) fn then(&self, next: &Matrix<f32>) -> Result<Self, Error> {
+        let bias = Matrix::new(1, self.bias.len(), self.bias.clone())?.multiply(next);
+        Self::new(self.weight.multiply(next), bias.into_data())
+    }
+
     /// The layer of some of the outputs.
     fn outputs(&self, range: std::ops::Range<usize>) -> Self {
         Self { weight: self.weight.columns(range.clone()), bias: self.bias[range].to_vec() }
@@ -179,6 +191,15 @@ impl AttentionWeights {
     pub fn output(&self) -> Result<&Linear, Error> {
         let allowed = "c_proj.{weight,bias} of the layer, which the whole attention needs";
         self.output.as_ref().ok_or_else(|| Error::out_of_range("the output projection", "missing", allowed))
+    }
+
+    /// The rows of the output projection's weight that a head's output meets, `[d, E]`.
+    ///
+    /// # Errors
+    /// As [`Self::output`].
+    pub(crate) fn output_rows(&self, head: usize) -> Result<Matrix<f32>, Error> {
+        let (output, size) = (self.output()?, self.head_size());
+        Ok(Matrix::from_fn(size, output.weight.cols(), |row, column| output.weight[(head * size + row, column)]))
     }
 
     /// The heads that a part consists of, in order.

@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use gpt2_fhe::engine::Unobserved;
-use gpt2_fhe::run::packed::PackedPlan;
-use gpt2_fhe::run::{Head, Outcome, Plan, Session};
-use nn::attention::{AttentionWeights, Linear};
+use gpt2_fhe::run::{Head, Outcome, Session};
+use nn::attention::{AttentionWeights, Linear, Part};
 use nn::checkpoint::Checkpoint;
 use nn::matrix::Matrix;
-use nn::packed::{PackedHead, PackedOptions};
+use nn::packed::{PackedAttention, PackedOptions, Span};
 use tfhe_core::random::SecretSeed;
 
 /// Weights of a layer, and inputs of its attention.
@@ -46,20 +45,23 @@ impl Layer {
         let weight = Matrix::from_fn(embedding, 3 * embedding, |i, j| scale * wave(i * 3 * embedding + j));
         let bias = (0..3 * embedding).map(|j| 0.3 * wave(j + 7)).collect();
         let weights = AttentionWeights::new(Linear::new(weight, bias).expect("shapes fit"), 3).expect("shapes fit");
+        let output = Matrix::from_fn(embedding, embedding, |i, j| scale * wave(i * embedding + 3 * j + 11));
+        let output = Linear::new(output, (0..embedding).map(|j| 0.2 * wave(j + 5)).collect()).expect("shapes fit");
+        let weights = weights.with_output(output).expect("shapes fit");
         let input = |salt| Matrix::from_fn(tokens, embedding, |i, j| 2.0 * wave(i * embedding + j + salt));
         Self { weights, calibration: [3, 501, 222, 777].map(input).to_vec(), unseen: input(90) }
     }
 
-    /// One head, quantized for the packed circuit.
-    pub fn quantize(&self, head: usize, options: &PackedOptions) -> PackedHead {
-        gpt2_fhe::run::packed::calibrate(&self.weights, head, &self.calibration, options).expect("a reliable head")
+    /// A part, quantized for the packed circuit.
+    pub fn quantize(&self, part: Part, options: &PackedOptions) -> PackedAttention {
+        gpt2_fhe::run::packed::calibrate(&self.weights, part, &self.calibration, options).expect("a reliable circuit")
     }
 }
 
-/// Encrypts, evaluates and decrypts, with keys from `seed`.
-pub fn execute(head: &PackedHead, hidden: &Matrix<f32>, seed: u64) -> Outcome {
-    let plan = PackedPlan::new(head, hidden.rows()).expect("a reliable head");
-    let head = Head::Packed(Box::new(head.clone()));
-    let mut session = Session::new(&head, &Plan::Packed(Box::new(plan)), &SecretSeed::from_number(seed));
-    session.execute(&head, hidden, &mut Unobserved).expect("nobody stops the run")
+/// Encrypts, evaluates and decrypts the rows of `span`, with keys from `seed`.
+pub fn execute(attention: &PackedAttention, hidden: &Matrix<f32>, span: Span, seed: u64) -> Outcome {
+    let head = Head::Packed(Box::new(attention.clone()));
+    let plan = head.plan(span).expect("a reliable circuit");
+    let mut session = Session::new(&head, &plan, &SecretSeed::from_number(seed));
+    session.execute(&head, hidden, span, &mut Unobserved).expect("nobody stops the run")
 }

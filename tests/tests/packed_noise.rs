@@ -1,18 +1,19 @@
 //! Every step of the packed head on GPT-2's weights: measured noise against the predictions, from both sides.
 
 use gpt2_fhe::packed::client::{PackedHeadClient, WireScales};
-use gpt2_fhe::packed::evaluator::{EncryptedValue, Evaluator, PreparedHead, Projected};
-use gpt2_fhe::packed::layout::Layout;
+use gpt2_fhe::packed::evaluator::{EncryptedValue, Evaluator, Placed, PreparedAttention, Projected};
+use gpt2_fhe::packed::layout::{Layout, Sizes};
 use gpt2_fhe::packed::prediction::Prediction;
 use gpt2_fhe::packed::tables;
 use integration_tests::assert_variance;
 use integration_tests::packed::Layer;
+use nn::attention::Part;
 use nn::matrix::Matrix;
-use nn::packed::{ClearPackedEngine, Function, PackedHead, PackedOptions, PackedProgram};
-use tfhe_core::gadget::GadgetScratch;
+use nn::packed::{ClearPackedEngine, Function, HeadProgram, PackedOptions, PackedProgram, Span};
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::noise::Variance;
+use tfhe_core::polynomial;
 use tfhe_core::random::SecretSeed;
 use tfhe_core::ring_pair_keys::RingPairKeys;
 use tfhe_core::sets::PACKED_HEAD;
@@ -33,7 +34,7 @@ struct Errors {
     scores: Vec<f64>,
     keyswitched: [Vec<f64>; 2],
     looked_up: [Vec<f64>; 2],
-    lifted: Vec<f64>,
+    placed: Vec<f64>,
     weighed: Vec<f64>,
 }
 
@@ -41,13 +42,18 @@ struct Errors {
 struct Bench<'a> {
     client: PackedHeadClient,
     keys: &'a RingPairKeys,
-    head: &'a PreparedHead,
+    attention: &'a PreparedAttention,
+    layout: &'a Layout,
     exact: &'a [Matrix<i64>; 3],
 }
 
 impl Bench<'_> {
     fn program(&self) -> &PackedProgram {
-        self.head.program()
+        self.attention.program()
+    }
+
+    fn head(&self) -> &HeadProgram {
+        &self.program().heads()[0]
     }
 
     fn phase(&self, ciphertext: &GlweCiphertext) -> Vec<u64> {
@@ -56,18 +62,18 @@ impl Bench<'_> {
 
     /// Coefficients of queries, keys and values, against their integers.
     fn measure_projections(&self, projected: &Projected, errors: &mut Errors) {
-        let layout = *self.head.layout();
-        let unit = 64 - self.program().log_modulus();
+        let layout = self.layout;
+        let unit = 64 - self.head().log_modulus();
         let ggsw = PACKED_HEAD.compile().unwrap().ggsw();
         let value_unit = 64 - ggsw.base_log() * ggsw.levels() as u32;
-        let queries = self.phase(&projected.queries[0]);
+        let (queries, values) = (self.phase(&projected.queries[0]), self.phase(&projected.values[0][0]));
         for token in 0..layout.tokens() {
-            let (keys, values) = (self.phase(&projected.keys[token]), self.phase(&projected.values[token]));
+            let keys = self.phase(&projected.keys[token]);
             for channel in 0..self.program().head_size() {
                 let exponent = (layout.cosets() * channel) as i64;
-                let places = [(&queries, (layout.inputs() * token) as i64 + exponent, unit), (&keys, -exponent, unit)];
-                let places = places.into_iter().chain([(&values, exponent, value_unit)]);
-                for (part, (phase, exponent, unit)) in places.enumerate() {
+                let of_token = (layout.inputs() * token) as i64 + exponent;
+                let places = [(&queries, of_token, unit), (&keys, -exponent, unit), (&values, of_token, value_unit)];
+                for (part, (phase, exponent, unit)) in places.into_iter().enumerate() {
                     let (index, negated) = layout.monomial(exponent);
                     let exact = (self.exact[part][(token, channel)] as u64) << unit;
                     let negated = negated != (part == 2 && Layout::negates_value(channel));
@@ -80,12 +86,12 @@ impl Bench<'_> {
 
     /// Scores of a row, against their integers and each other: their mean error cancels in differences.
     fn measure_scores(&self, product: &GlweCiphertext, errors: &mut Errors) {
-        let (phase, layout) = (self.phase(product), self.head.layout());
+        let (phase, layout) = (self.phase(product), self.layout);
         for i in 0..layout.tokens() {
             let error = |j: usize| {
                 let exact: i64 = self.exact[0].row(i).iter().zip(self.exact[1].row(j)).map(|(q, k)| q * k).sum();
                 let (_, position) = layout.score_position(i, j);
-                torus::to_f64(phase[position].wrapping_sub((exact as u64) << (64 - self.program().log_modulus())))
+                torus::to_f64(phase[position].wrapping_sub((exact as u64) << (64 - self.head().log_modulus())))
             };
             let row: Vec<f64> = (0..layout.tokens()).map(error).collect();
             let mean = row.iter().sum::<f64>() / row.len() as f64;
@@ -107,18 +113,18 @@ impl Bench<'_> {
         (0..LOOKUPS).map(place).collect()
     }
 
+    /// The same as arguments of the head's lookups.
+    fn values(&self, product: &GlweCiphertext, argument: f64) -> Vec<(usize, EncryptedValue)> {
+        let value = |score| (0, EncryptedValue { score: Some(score), lookup: None });
+        self.arguments(product, argument).into_iter().map(value).collect()
+    }
+
     /// Both functions where they are flat.
     fn measure_lookups(&self, evaluator: &Evaluator<'_>, product: &GlweCiphertext, errors: &mut Errors) {
         let key = self.client.keys().lookup_key().extracted_lwe_key();
-        for (index, (function, argument)) in
-            [(Function::Softplus, -0.237), (Function::Exponential, -0.4)].into_iter().enumerate()
-        {
-            let inputs: Vec<EncryptedValue> = self
-                .arguments(product, argument)
-                .into_iter()
-                .map(|score| EncryptedValue { score: Some(score), lookup: None })
-                .collect();
-            let exact = torus::from_f64(tables::value(self.program(), function, argument));
+        for (index, (function, argument)) in FLAT.into_iter().enumerate() {
+            let inputs = self.values(product, argument);
+            let exact = torus::from_f64(tables::value(self.program(), 0, function, argument));
             let outputs = evaluator.look_up(function, &inputs);
             errors.looked_up[index]
                 .extend(outputs.iter().map(|output| torus::to_f64(key.phase(output).wrapping_sub(exact))));
@@ -143,7 +149,7 @@ impl Bench<'_> {
         }
     }
 
-    /// Probabilities lifted to the arithmetic ring, and multiplied with each token's values.
+    /// Rows of probabilities as one ciphertext: each where it belongs; and the product with all tokens' values.
     fn measure_weighing(
         &self,
         evaluator: &Evaluator<'_>,
@@ -151,46 +157,61 @@ impl Bench<'_> {
         lookups: &[LweCiphertext],
         errors: &mut Errors,
     ) {
-        let fft = self.keys.arithmetic_fft();
         let key = self.client.keys().lookup_key().extracted_lwe_key();
-        let values = evaluator.encrypt_values(&projected.values);
-        let lift_scratch = &mut self.keys.lift().scratch();
-        let scratch = &mut GadgetScratch::new(fft, self.keys.parameters().ggsw(), 2);
-        for (i, probability) in lookups.iter().enumerate() {
-            let lifted = evaluator.lift(probability, lift_scratch);
-            let phase = self.phase(&lifted)[0];
-            errors.lifted.push(torus::to_f64(phase.wrapping_sub(key.phase(probability))));
-            let token = i % values.len();
-            let mut product = GlweCiphertext::zero(lifted.shape());
-            values[token].add_product(fft, lifted.data(), product.data_mut(), scratch);
-            let weighed = self.phase(&product);
-            for (channel, &value) in self.exact[2].row(token).iter().enumerate() {
-                let signed = if Layout::negates_value(channel) { -value } else { value };
-                let exact = phase.wrapping_mul(signed as u64);
-                let index = self.head.layout().cosets() * channel;
-                errors.weighed.push(torus::to_f64(weighed[index].wrapping_sub(exact)));
+        let (layout, values) = (self.layout, evaluator.encrypt_values(&projected.values));
+        let visible: Vec<(usize, usize)> =
+            (0..layout.tokens()).flat_map(|row| (0..=row).map(move |token| (row, token))).collect();
+        for lookups in lookups.chunks_exact(visible.len()) {
+            let placed: Vec<Placed<'_>> = visible
+                .iter()
+                .zip(lookups)
+                .map(|(&(row, token), probability)| Placed { row, token, probability })
+                .collect();
+            let block = evaluator.place(&placed);
+            let phases = self.phase(&block);
+            for Placed { row, token, probability } in placed {
+                let (index, negated) = layout.monomial(layout.probability_exponent(row, token));
+                let phase = if negated { phases[index].wrapping_neg() } else { phases[index] };
+                errors.placed.push(torus::to_f64(phase.wrapping_sub(key.phase(probability))));
+            }
+            let mut product = [GlweCiphertext::zero(block.shape())];
+            evaluator.weigh(&block, &[&values[0][0]], &mut product);
+            let exact = self.multiply_values(&phases);
+            let weighed = self.phase(&product[0]);
+            for row in 0..layout.tokens() {
+                for channel in 0..self.program().head_size() {
+                    let index = row + layout.cosets() * channel;
+                    errors.weighed.push(torus::to_f64(weighed[index].wrapping_sub(exact[index])));
+                }
             }
         }
     }
 
+    /// The product of a polynomial and all tokens' values as [`Layout`] has them, exactly.
+    fn multiply_values(&self, polynomial: &[u64]) -> Vec<u64> {
+        let layout = self.layout;
+        let mut integers = vec![0_i64; layout.size()];
+        for token in 0..layout.tokens() {
+            for (channel, &value) in self.exact[2].row(token).iter().enumerate() {
+                let index = layout.inputs() * token + layout.cosets() * channel;
+                integers[index] = if Layout::negates_value(channel) { -value } else { value };
+            }
+        }
+        let mut product = vec![0; layout.size()];
+        polynomial::schoolbook_add(&integers, polynomial, &mut product);
+        product
+    }
+
     fn measure(&mut self, input: &Matrix<i32>, errors: &mut Errors) {
-        let layout = *self.head.layout();
         let scales = WireScales::new(self.keys.parameters(), self.program());
-        let request = self.client.encrypt(input, &layout, &scales);
-        let evaluator = Evaluator { keys: self.keys, head: self.head };
-        let mut projected = Projected::default();
-        evaluator.project(0, &request.ciphertexts[0], &mut projected);
-        evaluator.add_biases(&mut projected);
+        let request = self.client.encrypt(input, self.layout, &scales);
+        let evaluator = Evaluator { keys: self.keys, attention: self.attention, layout: self.layout };
+        let projected = evaluator.project(&evaluator.transform(&request.ciphertexts), 0);
         self.measure_projections(&projected, errors);
-        let product = &evaluator.multiply(&projected)[0].1;
+        let product = &evaluator.multiply(&projected, 0)[0].1;
         self.measure_scores(product, errors);
         self.measure_lookups(&evaluator, product, errors);
-        let probabilities: Vec<EncryptedValue> = self
-            .arguments(product, -0.02)
-            .into_iter()
-            .map(|score| EncryptedValue { score: Some(score), lookup: None })
-            .collect();
-        let probabilities = evaluator.look_up(Function::Exponential, &probabilities);
+        let probabilities = evaluator.look_up(Function::Exponential, &self.values(product, -0.02));
         self.measure_keyswitches(product, &probabilities, errors);
         self.measure_weighing(&evaluator, &projected, &probabilities, errors);
     }
@@ -201,38 +222,45 @@ impl Bench<'_> {
 fn every_operation_has_the_predicted_noise() {
     let Some(layer) = Layer::of_gpt2() else { return };
     for number in [0, 5] {
-        let head: PackedHead = layer.quantize(number, &PackedOptions::new(5));
-        let program = head.program();
+        let quantized = layer.quantize(Part::Head(number), &PackedOptions::new(5));
+        let program = quantized.program();
         let parameters = PACKED_HEAD.compile().unwrap();
-        let layout = Layout::new(parameters.arithmetic().size(), 768, 64, layer.unseen.rows()).unwrap();
-        let prepared = PreparedHead::new(program, &parameters, layout);
-        let input = head.client().quantize_input(&layer.unseen).unwrap();
-        let clear = ClearPackedEngine::new(program, &input);
+        let span = Span::all(layer.unseen.rows());
+        let sizes = Sizes { embedding: 768, head: 64, output: 64, heads: 1 };
+        let layout = Layout::new(&parameters, sizes, span).unwrap();
+        let prepared = PreparedAttention::new(program, &parameters);
+        let input = quantized.client().quantize_input(&layer.unseen).unwrap();
+        let clear = ClearPackedEngine::new(program, &input, span);
         let mut errors = Errors::default();
         for seed in 0..KEYS {
             let client = PackedHeadClient::new(&parameters, &SecretSeed::from_number(seed));
             let keys = &client.evaluation_keys(&layout).prepare();
-            Bench { client, keys, head: &prepared, exact: clear.projected() }.measure(&input, &mut errors);
+            let exact = &clear.projected()[0];
+            Bench { client, keys, attention: &prepared, layout: &layout, exact }.measure(&input, &mut errors);
         }
         let prediction = Prediction::new(&parameters, program, &layout);
+        let of_head = &prediction.heads[0];
         let check = |what: &str, errors: &[f64], predicted: Variance| {
             assert_variance(&format!("head {number}: {what}"), errors, predicted, 0.21);
         };
         println!("| operation | predicted log2 σ | measured | samples |\n|---|---|---|---|");
         for (part, name) in ["queries gathered", "keys gathered", "values gathered"].into_iter().enumerate() {
-            check(name, &errors.projected[part], prediction.gathered[part]);
+            check(name, &errors.projected[part], of_head.gathered[part]);
         }
-        check("score within its block, in a row", &errors.scores, prediction.score);
+        check("score within its block, in a row", &errors.scores, of_head.score);
         check("key switch of scores", &errors.keyswitched[0], prediction.score_keyswitch);
         check("key switch of lookups", &errors.keyswitched[1], prediction.lookup_keyswitch);
         for (index, (function, argument)) in FLAT.into_iter().enumerate() {
             // What is read with noise counts as much as the function is steep there.
             let step = 1e-5;
-            let rise = tables::value(program, function, argument + step) - tables::value(program, function, argument);
+            let rise =
+                tables::value(program, 0, function, argument + step) - tables::value(program, 0, function, argument);
             let predicted = prediction.result(function) + prediction.reading(true, false).scaled(rise / step);
             check(function.step(), &errors.looked_up[index], predicted);
         }
-        check("probability isolated and lifted", &errors.lifted, prediction.isolation + prediction.lift);
-        check("external product", &errors.weighed, prediction.weighing);
+        let lifts = prediction.lift.repeated(layout.ratio() as f64);
+        check("probability in its place", &errors.placed, prediction.isolation + lifts);
+        let squares: f64 = clear.projected()[0][2].iter().map(|&v| (v as f64).powi(2)).sum();
+        check("external product", &errors.weighed, of_head.weighing + prediction.rounding.repeated(squares));
     }
 }

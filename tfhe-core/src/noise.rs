@@ -73,8 +73,13 @@ pub fn product_with_ggsw(
     let powers: f64 = (0..levels).map(|level| 4f64.powi(base_log * level)).sum();
     message.repeated(4f64.powi(base_log * levels) * wrap_around(shape))
         + gadget_noise(gadget, 1, n, relinearization).repeated(powers)
-        + Variance::new(squares * rounding(gadget) * (1.0 + n as f64 / 2.0))
+        + product_with_ggsw_rounding(gadget, shape, squares)
         + fft_error(gadget, shape, 2)
+}
+
+/// The part of [`product_with_ggsw`] that comes of rounding to the gadget.
+pub fn product_with_ggsw_rounding(gadget: Gadget, shape: GlweShape, squares: f64) -> Variance {
+    Variance::new(squares * rounding(gadget) * (1.0 + shape.polynomial_size.get() as f64 / 2.0))
 }
 
 /// Variance of the result of a blind rotation of a noiseless polynomial over n key bits.

@@ -106,8 +106,8 @@ impl RingPairClientKeys {
         &self.plans.arithmetic
     }
 
-    /// Makes the evaluation keys, for elements of the subring Z\[Y\] of `subring` = 2^m coefficients: automorphisms l ≤ m in the lookup
-    /// ring, which clear all of them but the constant one, and l > m in the arithmetic ring, which clear all others.
+    /// Makes the evaluation keys: all automorphisms of the trace in the lookup ring, and in the arithmetic ring those with l > m, which
+    /// keep the subring Z\[Y\] of `subring` = 2^m coefficients and clear all others.
     ///
     /// # Panics
     /// If `subring` is not a power of two from 2 to half the lookup ring's size.
@@ -131,7 +131,7 @@ impl RingPairClientKeys {
             lookup_automorphisms: SeededAutomorphismKeys::generate(
                 &self.plans.lookup,
                 &self.lookup,
-                1..=m,
+                1..=lookup.size().log2(),
                 parameters.lookup_automorphism(),
                 lookup.noise,
                 self.seed.derive_public(purpose::LOOKUP_AUTOMORPHISMS),
@@ -228,7 +228,7 @@ impl SeededRingPairKeys {
             |&gadget: &Gadget| small.lwe_dimension().get() * rows(gadget, 2, lookup) + size_of::<PublicSeed>();
         to_small
             + rows(parameters.lift(), 1, arithmetic)
-            + m * rows(parameters.lookup_automorphism(), 1, lookup)
+            + lookup.size().log2() as usize * rows(parameters.lookup_automorphism(), 1, lookup)
             + (steps + 1) * rows(parameters.arithmetic_keyswitch(), 1, arithmetic)
             + parameters.bootstraps().iter().map(bootstrap).sum::<usize>()
     }

@@ -77,10 +77,10 @@ pub const PACKED_HEAD: RingPairLiteral = RingPairLiteral {
     arithmetic_noise: NoiseDistribution::TUniform { bound_log: 3 },
     keyswitch: (2, 8, Precision::Single),
     bootstraps: &[(23, 1, Precision::Single), (15, 2, Precision::Single)],
-    lookup_automorphism: (9, 4, Precision::Single),
+    lookup_automorphism: (8, 5, Precision::Split),
     lift: (9, 4, Precision::Single),
     arithmetic_keyswitch: (2, 31, Precision::Split),
-    ggsw: (29, 1, Precision::Single),
+    ggsw: (30, 1, Precision::Single),
 };
 
 /// All named sets with two rings.

@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::run::{Circuit, Mode};
+use nn::attention::Part;
 use nn::packed::PackedOptions;
 use tfhe_core::random::SecretSeed;
 
@@ -15,7 +16,8 @@ const MAX_THREADS: usize = 256;
 /// Which head on which input, and how it is quantized.
 #[derive(Debug, Args)]
 pub(super) struct Selection {
-    /// Safetensors file with h.LAYER.attn.c_attn.{weight,bias}, with or without the prefix "transformer."
+    /// Safetensors file with h.LAYER.attn.c_attn.{weight,bias}, and c_proj for --all-heads, with or without the prefix
+    /// "transformer."
     #[arg(long, value_name = "FILE")]
     pub(super) attention: PathBuf,
     /// Safetensors file with the input of the attention, after LayerNorm 1
@@ -30,6 +32,9 @@ pub(super) struct Selection {
     /// Head of the layer, from 0
     #[arg(long, default_value_t = 0)]
     pub(super) head: usize,
+    /// All heads of the layer and its output projection (c_proj), instead of one head
+    #[arg(long, conflicts_with = "head")]
+    pub(super) all_heads: bool,
     /// Number of heads of a layer [default: the metadata "n_head" of --attention, or n_embd / 64]
     #[arg(long, value_name = "N")]
     pub(super) n_head: Option<usize>,
@@ -45,6 +50,13 @@ pub(super) struct Selection {
     /// Tensors of --calibration, separated by commas [default: all of shape [*, n_embd]]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "calibration")]
     pub(super) calibration_tensors: Vec<String>,
+}
+
+impl Selection {
+    /// What of the layer is computed.
+    pub(super) fn part(&self) -> Part {
+        if self.all_heads { Part::Whole } else { Part::Head(self.head) }
+    }
 }
 
 /// How a head is quantized.
@@ -156,7 +168,8 @@ pub(super) struct HeadArguments {
     pub(super) selection: Selection,
     #[command(flatten)]
     pub(super) execution: Execution,
-    /// Safetensors file to write the head's output to, as tensor "head_out" of shape [tokens, head size]
+    /// Safetensors file to write the head's output to, as tensor "head_out" of shape [tokens, head size], or [tokens, n_embd] of
+    /// all heads
     #[arg(long, value_name = "FILE")]
     pub(super) out: Option<PathBuf>,
     /// One JSON object instead of text

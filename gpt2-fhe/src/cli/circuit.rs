@@ -4,6 +4,7 @@ use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::engine::statistics::StepStatistics;
 use gpt2_fhe::run::{Bytes, Head, Plan};
 use nn::head::RangeReport;
+use nn::packed::{HeadProgram, Span};
 use serde::Serialize;
 use tfhe_core::noise::Variance;
 
@@ -29,7 +30,7 @@ const LEGEND: &str = "  \
 pub(super) fn run(arguments: &CircuitArguments) -> anyhow::Result<Verdict> {
     let selection = &arguments.selection;
     let input = HeadInput::load(selection)?;
-    let plan = input.head.plan(input.hidden.rows())?;
+    let plan = input.head.plan(Span::all(input.hidden.rows()))?;
     let report = Report::new(selection, &input, &plan);
     print(&if arguments.json { serde_json::to_string(&report)? } else { report.text(selection, &input, &plan) })?;
     Ok(Verdict::Right)
@@ -46,7 +47,8 @@ struct Report<'a> {
     msbs: Option<u32>,
     tensor: &'a str,
     layer: usize,
-    head: usize,
+    /// Null for all heads.
+    head: Option<usize>,
     tokens: usize,
     /// The number of heads computed.
     heads: usize,
@@ -59,7 +61,7 @@ struct Report<'a> {
     steps: Vec<StepReport>,
     /// Packed circuit only.
     quantization: Option<QuantizationReport>,
-    /// Packed circuit only: the noise of every operation, in the order of the data flow.
+    /// Packed circuit only: the noise of every operation, in the order of the data flow, of the first head.
     noise: Vec<NoiseReport>,
     /// The bit-width analysis of calibration.
     ranges: Option<&'a [RangeReport]>,
@@ -93,15 +95,21 @@ struct StepReport {
 /// How the packed circuit is quantized: what an auditor needs to follow the noise.
 #[derive(Serialize)]
 struct QuantizationReport {
+    /// How far outputs may be from their biases, in units of their integers.
+    output_limit: f64,
+    heads: Vec<HeadQuantizationReport>,
+}
+
+/// How one head is.
+#[derive(Serialize)]
+struct HeadQuantizationReport {
     /// log2 t: scores are integers over t, in turns.
     log_modulus: u32,
     /// Units of score of a turn.
     score_turn: f64,
     /// How far arguments of softplus may be from zero, in turns, and those of the exponential, twice that.
     difference_limit: f64,
-    /// How far outputs may be from zero, in units of their integers.
-    output_limit: f64,
-    /// The root mean square norm of a token's values, in the same units.
+    /// The root mean square norm of a token's values, in units of the output's integers.
     value_norm: f64,
     /// The largest weights of queries, keys and values.
     weight_levels: [u32; 3],
@@ -111,14 +119,20 @@ impl QuantizationReport {
     fn new(head: &Head) -> Option<Self> {
         let Head::Packed(head) = head else { return None };
         let program = head.program();
-        Some(Self {
-            log_modulus: program.log_modulus(),
-            score_turn: program.score_turn(),
-            difference_limit: program.difference_limit(),
-            output_limit: program.output_limit(),
-            value_norm: program.value_norm(),
-            weight_levels: program.weight_levels(),
-        })
+        let heads = program.heads().iter().map(HeadQuantizationReport::new).collect();
+        Some(Self { output_limit: program.output_limit(), heads })
+    }
+}
+
+impl HeadQuantizationReport {
+    fn new(head: &HeadProgram) -> Self {
+        Self {
+            log_modulus: head.log_modulus(),
+            score_turn: head.score_turn(),
+            difference_limit: head.difference_limit(),
+            value_norm: head.value_norm(),
+            weight_levels: head.weight_levels(),
+        }
     }
 }
 
@@ -176,11 +190,11 @@ fn tables(head: &Head, step: &str) -> Option<(u32, u32)> {
 }
 
 /// The packed circuit's operations.
-fn noise_reports(head: &Head, plan: &Plan, tokens: usize) -> Vec<NoiseReport> {
-    let (Head::Packed(head), Plan::Packed(plan)) = (head, plan) else { return Vec::new() };
+fn noise_reports(plan: &Plan) -> Vec<NoiseReport> {
+    let Plan::Packed(plan) = plan else { return Vec::new() };
     let report =
         |(operation, variance): (&'static str, Variance)| NoiseReport { operation, log2_std: variance.log2_std() };
-    plan.prediction.table(head.program(), tokens).into_iter().map(report).collect()
+    plan.prediction.table(&plan.layout, 0).into_iter().map(report).collect()
 }
 
 impl<'a> Report<'a> {
@@ -200,9 +214,9 @@ impl<'a> Report<'a> {
             msbs: exact.map(|_| quantization.msbs),
             tensor: &selection.tensor,
             layer: selection.layer,
-            head: selection.head,
+            head: (!selection.all_heads).then_some(selection.head),
             tokens: input.hidden.rows(),
-            heads: 1,
+            heads: if selection.all_heads { input.heads } else { 1 },
             lookups: statistics.lookups(),
             pbs: statistics.pbs(),
             key_switches: statistics.key_switches(),
@@ -211,7 +225,7 @@ impl<'a> Report<'a> {
             external_products: plan.external_products(),
             steps: statistics.steps.iter().map(step).collect(),
             quantization: QuantizationReport::new(&input.head),
-            noise: noise_reports(&input.head, plan, input.hidden.rows()),
+            noise: noise_reports(plan),
             ranges: exact.map(|(head, _)| head.ranges()),
             bytes: plan.bytes(),
             security_bits: plan.security_bits(),
@@ -227,11 +241,16 @@ impl<'a> Report<'a> {
         lines.push(format!("\n{}", self.step_table()));
         lines.push(format!("\n{LEGEND}"));
         if let Some(quantization) = &self.quantization {
-            let QuantizationReport { log_modulus, score_turn, difference_limit, output_limit, .. } = quantization;
-            lines.push(format!(
-                "\n  scores are integers over 2^{log_modulus}: a turn is {score_turn:.1} units of score; differences may \
-                 reach {difference_limit:.3} turns, outputs ±{output_limit:.0}"
-            ));
+            lines.push(String::new());
+            for (index, head) in quantization.heads.iter().enumerate() {
+                let HeadQuantizationReport { log_modulus, score_turn, difference_limit, .. } = head;
+                let head = self.head.unwrap_or(index);
+                lines.push(format!(
+                    "  head {head}: scores are integers over 2^{log_modulus}, a turn is {score_turn:.1} units of score, \
+                     differences may reach {difference_limit:.3} turns"
+                ));
+            }
+            lines.push(format!("  outputs may be ±{:.0} from their biases", quantization.output_limit));
         }
         if !self.noise.is_empty() {
             let header = ["noise of each operation", "log2 σ"].map(String::from).to_vec();

@@ -6,6 +6,7 @@ use anyhow::bail;
 use gpt2_fhe::run::{Head, Mode, Outcome, Plan};
 use nn::gpt2::{NoHooks, Replacement, most_likely};
 use nn::matrix::Matrix;
+use nn::packed::Span;
 
 use super::Verdict;
 use super::arguments::DemoArguments;
@@ -33,7 +34,7 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<Verdict> {
     let mode = arguments.execution.mode;
     let plan = match mode {
         Mode::Clear => None,
-        _ => Some(head.plan(longest)?),
+        _ => Some(head.plan(Span::all(longest))?),
     };
     print(&introduction(arguments, &model, &tokens, &head, plan.as_ref())?)?;
     let seed = arguments.execution.secret_seed()?;
@@ -119,7 +120,7 @@ impl Demo<'_> {
     fn tell(mut self, count: usize) -> anyhow::Result<Verdict> {
         for number in 0..count {
             let hidden = self.model.gpt2.attention_input(&self.tokens, LAYER)?;
-            let outcome = self.runner.run(self.head, &hidden)?;
+            let outcome = self.runner.run(self.head, &hidden, Span::all(self.tokens.len()))?;
             self.wrong += outcome.mismatches();
             let told = if number == 0 { self.steps(&hidden, &outcome) } else { self.summary(&outcome) };
             print(&format!("\n{told}"))?;
@@ -166,7 +167,7 @@ impl Demo<'_> {
 
     /// What client and server do, one after the other.
     fn steps(&self, hidden: &Matrix<f32>, outcome: &Outcome) -> String {
-        let (tokens, size, head_size) = (hidden.rows(), hidden.cols(), self.head.head_size());
+        let (tokens, size, head_size) = (hidden.rows(), hidden.cols(), self.head.output_size());
         let (times, sent) = (&outcome.seconds, &outcome.bytes);
         let embedded = format!("looks up embeddings and applies LayerNorm 1 in the clear: {tokens} × {size} values");
         let mut steps = vec![("client", embedded)];

@@ -1,7 +1,9 @@
 //! Lines of text about a plan, for people.
 
 use gpt2_fhe::run::{Circuit, Head, Mode, Outcome, Plan};
+use nn::attention::Part;
 use nn::matrix::relative_error;
+use nn::packed::HeadProgram;
 use tfhe_core::params::Parameters;
 use tfhe_core::ring_pair::RingPairParameters;
 
@@ -98,9 +100,12 @@ pub(super) fn work(plan: &Plan) -> Vec<String> {
 pub(super) fn head(selection: &Selection, input: &HeadInput) -> String {
     let (tokens, size) = (input.hidden.rows(), input.hidden.cols());
     let lines = [
-        format!("Attention head {} of {} in layer {}", selection.head, input.heads, selection.layer),
+        match selection.part() {
+            Part::Head(head) => format!("Attention head {head} of {} in layer {}", input.heads, selection.layer),
+            Part::Whole => format!("All {} attention heads of layer {}, and c_proj", input.heads, selection.layer),
+        },
         line("input", format!("{} of {size} values (tensor \"{}\")", plural(tokens, "token"), selection.tensor)),
-        line("output", format!("{tokens} × {} values", input.head.head_size())),
+        line("output", format!("{tokens} × {} values", input.head.output_size())),
         line("circuit", circuit(selection.circuit, &selection.quantization, &input.head)),
     ];
     lines.join("\n")
@@ -115,7 +120,8 @@ pub(super) fn circuit(circuit: Circuit, quantization: &Quantization, head: &Head
             format!("{name}, {bits} bits, tables of {msbs} bits after rounding, multiplication by {multiply}")
         }
         Head::Packed(head) => {
-            let [query, key, value] = head.program().weight_levels();
+            let levels = head.program().heads().iter().map(HeadProgram::weight_levels);
+            let [query, key, value] = levels.fold([0; 3], |a, b| [0, 1, 2].map(|part| a[part].max(b[part])));
             format!("{name}, inputs of {bits} bits, weights up to ±{query} (q), ±{key} (k), ±{value} (v)")
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use gpt2_fhe::run::{Head, Mode, Outcome, Plan};
+use nn::packed::{HeadProgram, Span};
 use serde::Serialize;
 use tfhe_core::simd::Backend;
 
@@ -26,12 +27,12 @@ pub(super) fn run(arguments: &HeadArguments) -> anyhow::Result<Verdict> {
     let mode = execution.mode;
     let plan = match mode {
         Mode::Clear => None,
-        _ => Some(input.head.plan(input.hidden.rows())?),
+        _ => Some(input.head.plan(Span::all(input.hidden.rows()))?),
     };
     let file = out.as_deref().map(PendingFile::create).transpose()?;
     let seed = execution.secret_seed()?;
     let mut runner = Runner::new(mode, &input.head, plan.as_ref(), seed)?;
-    let outcome = runner.run(&input.head, &input.hidden)?;
+    let outcome = runner.run(&input.head, &input.hidden, Span::all(input.hidden.rows()))?;
     if let Some(file) = file {
         file.write_head_output(&outcome.output)?;
     }
@@ -53,11 +54,12 @@ struct Report<'a> {
     multiply: Option<&'static str>,
     bits: u32,
     msbs: Option<u32>,
-    /// Packed circuit only: the largest weights of queries, keys and values.
-    weight_levels: Option<[u32; 3]>,
+    /// Packed circuit only: of each head, the largest weights of queries, keys and values.
+    weight_levels: Option<Vec<[u32; 3]>>,
     tensor: &'a str,
     layer: usize,
-    head: usize,
+    /// Null for all heads.
+    head: Option<usize>,
     tokens: usize,
     /// The number of heads computed.
     heads: usize,
@@ -92,7 +94,7 @@ struct Report<'a> {
 #[derive(Serialize)]
 struct SecondsReport<'a> {
     keygen: Option<f64>,
-    /// Of the server: weights and tables, once for all inputs of one length.
+    /// Of the server: tables, once for all inputs.
     prepare: Option<f64>,
     encrypt: Option<f64>,
     evaluate: f64,
@@ -124,12 +126,13 @@ impl<'a> Report<'a> {
             multiply: exact.map(|multiply| multiply.name()),
             bits: quantization.bits(circuit),
             msbs: exact.map(|_| quantization.msbs),
-            weight_levels: packed.map(|head| head.program().weight_levels()),
+            weight_levels: packed
+                .map(|packed| packed.program().heads().iter().map(HeadProgram::weight_levels).collect()),
             tensor: &selection.tensor,
             layer: selection.layer,
-            head: selection.head,
+            head: (!selection.all_heads).then_some(selection.head),
             tokens: input.hidden.rows(),
-            heads: 1,
+            heads: if selection.all_heads { input.heads } else { 1 },
             threads: rayon::current_num_threads(),
             backend: Backend::selected()?.name(),
             lookups: outcome.statistics.lookups(),
@@ -214,8 +217,7 @@ impl<'a> Report<'a> {
             let (keygen, encrypt, decrypt) = (seconds(times.keygen), seconds(times.encrypt), seconds(times.decrypt));
             lines.push(line("client", format!("keys {keygen}, encryption {encrypt}, decryption {decrypt}")));
             if times.prepare > 0.0 {
-                let note = "once for all inputs of this length";
-                lines.push(line("server prepares", format!("weights and tables {}, {note}", seconds(times.prepare))));
+                lines.push(line("server prepares", format!("tables {}, once for all inputs", seconds(times.prepare))));
             }
         }
         lines.push(line(if self.mode == Mode::Execute { "server" } else { "time" }, seconds(times.evaluate)));

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use gpt2_fhe::run::{Circuit, Head, packed};
-use nn::attention::AttentionWeights;
+use nn::attention::{AttentionWeights, Part};
 use nn::checkpoint::Checkpoint;
 use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
@@ -15,7 +15,7 @@ pub(super) struct HeadInput {
     pub(super) head: Head,
     /// `[T, E]`.
     pub(super) hidden: Matrix<f32>,
-    /// The head's output in f32, `[T, d]`.
+    /// The output in f32, `[T, d]`, or `[T, E]` of all heads.
     pub(super) reference: Matrix<f32>,
     /// The number of heads of the layer.
     pub(super) heads: usize,
@@ -34,22 +34,22 @@ impl HeadInput {
         Ok(Self {
             head: quantize(
                 &weights,
-                selection.head,
+                selection.part(),
                 &calibration,
                 hidden.rows(),
                 (selection.circuit, &selection.quantization),
             )?,
-            reference: weights.head(selection.head)?.attend(&hidden).output,
+            reference: weights.attend(selection.part(), &hidden)?,
             heads: weights.heads(),
             hidden,
         })
     }
 }
 
-/// Head `head` of a layer, calibrated for at most `max_tokens` tokens.
+/// A part of a layer's attention, calibrated for at most `max_tokens` tokens.
 pub(super) fn quantize(
     weights: &AttentionWeights,
-    head: usize,
+    part: Part,
     calibration: &[Matrix<f32>],
     max_tokens: usize,
     (circuit, quantization): (Circuit, &Quantization),
@@ -58,12 +58,13 @@ pub(super) fn quantize(
         Circuit::Exact => {
             let (bits, msbs) = (quantization.bits(circuit), quantization.msbs);
             let options = HeadOptions { bits, msbs, max_tokens: Some(max_tokens) };
+            let Part::Head(head) = part else { bail!("--all-heads needs --circuit packed") };
             let head = QuantizedHead::calibrate(weights, head, calibration, &options)?;
             Head::Exact(Box::new(head), quantization.multiply)
         }
         Circuit::Packed => {
             let options = quantization.packed(max_tokens)?;
-            Head::Packed(Box::new(packed::calibrate(weights, head, calibration, &options)?))
+            Head::Packed(Box::new(packed::calibrate(weights, part, calibration, &options)?))
         }
     })
 }

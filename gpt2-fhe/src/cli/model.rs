@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use gpt2_fhe::run::{Circuit, Head};
+use nn::attention::Part;
 use nn::checkpoint::Checkpoint;
 use nn::gpt2::{Config, Gpt2};
 use nn::matrix::Matrix;
@@ -75,7 +76,7 @@ impl LanguageModel {
             tokens.truncate(positions);
             inputs.push(self.gpt2.attention_input(&tokens, LAYER)?);
         }
-        quantize(self.gpt2.attention(LAYER)?, HEAD, &inputs, max_tokens, (circuit, quantization))
+        quantize(self.gpt2.attention(LAYER)?, Part::Head(HEAD), &inputs, max_tokens, (circuit, quantization))
     }
 
     /// The `count` likeliest tokens, the likeliest first.

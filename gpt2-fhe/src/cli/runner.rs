@@ -2,6 +2,7 @@
 
 use gpt2_fhe::run::{Head, Mode, Outcome, Plan, RunError, Session};
 use nn::matrix::Matrix;
+use nn::packed::Span;
 use tfhe_core::random::SecretSeed;
 
 use super::progress::{Progress, check_interrupt, while_showing};
@@ -34,19 +35,19 @@ impl Runner {
         Ok(runner)
     }
 
-    /// The head on `hidden: [T, E]`.
+    /// The rows of `span`, on `hidden: [T, E]`.
     ///
     /// # Errors
     /// As [`Session::execute`].
-    pub(super) fn run(&mut self, head: &Head, hidden: &Matrix<f32>) -> Result<Outcome, RunError> {
+    pub(super) fn run(&mut self, head: &Head, hidden: &Matrix<f32>, span: Span) -> Result<Outcome, RunError> {
         match self {
-            Self::Clear => head.run_clear(hidden),
+            Self::Clear => head.run_clear(hidden, span),
             Self::Simulate { seed, runs } => {
                 let seed = seed.derive(*runs);
                 *runs += 1;
-                head.run_simulated(hidden, &seed, &mut Progress::new(head.circuit()))
+                head.run_simulated(hidden, span, &seed, &mut Progress::new(head.circuit()))
             }
-            Self::Execute(session) => session.execute(head, hidden, &mut Progress::new(head.circuit())),
+            Self::Execute(session) => session.execute(head, hidden, span, &mut Progress::new(head.circuit())),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The client of the packed head: it has the secret keys and the scales.
+//! The client of the packed attention: it has the secret keys and the scales.
 
 use nn::matrix::Matrix;
-use nn::packed::PackedProgram;
+use nn::packed::{PackedClient, PackedProgram};
 use tfhe_core::random::SecretSeed;
 use tfhe_core::ring_pair::RingPairParameters;
 use tfhe_core::ring_pair_keys::{RingPairClientKeys, SeededRingPairKeys};
@@ -46,7 +46,7 @@ impl PackedHeadClient {
         Self { keys: RingPairClientKeys::generate(parameters, seed), requests: 0 }
     }
 
-    /// The evaluation keys that heads of a layout need.
+    /// The evaluation keys that heads of a layout's size need.
     pub fn evaluation_keys(&self, layout: &Layout) -> SeededRingPairKeys {
         self.keys.evaluation_keys(layout.subring())
     }
@@ -61,7 +61,7 @@ impl PackedHeadClient {
     /// # Panics
     /// If the input does not fit the layout.
     pub fn encrypt(&mut self, input: &Matrix<i32>, layout: &Layout, scales: &WireScales) -> PackedInput {
-        assert_eq!((input.rows(), input.cols()), (layout.tokens(), layout.embedding_size()), "an input of the layout");
+        assert_eq!((input.rows(), input.cols()), (layout.tokens(), layout.sizes().embedding), "an input of the layout");
         let (key, fft) = (self.keys.arithmetic_key(), self.keys.arithmetic_fft());
         let noise = self.keys.parameters().arithmetic().noise;
         let masks = self.keys.seed().derive_public(REQUESTS + self.requests);
@@ -76,30 +76,35 @@ impl PackedHeadClient {
                     plaintext[place * layout.inputs() + j] = (x as u64) << (64 - scales.log_input);
                 }
             }
-            let index = (group * layout.chunks() + chunk) as u64;
+            let index = (group * layout.input_chunks() + chunk) as u64;
             key.encrypt(fft, &plaintext, noise, masks, &noises, index)
         };
         let ciphertexts = (0..layout.groups())
-            .map(|group| (0..layout.chunks()).map(|chunk| encrypt(group, chunk)).collect())
+            .map(|group| (0..layout.input_chunks()).map(|chunk| encrypt(group, chunk)).collect())
             .collect();
-        PackedInput { ciphertexts, tokens: layout.tokens() }
+        PackedInput { ciphertexts }
     }
 
-    /// Decrypts an answer of `channels` channels, in units of its integers: `[T, channels]`.
-    pub fn decrypt(&self, output: &PackedOutput, layout: &Layout, scales: &WireScales, channels: usize) -> Matrix<f64> {
-        let mut decrypted = Matrix::from_fn(layout.tokens(), channels, |_, _| 0.0);
-        for (number, ciphertext) in output.ciphertexts.iter().enumerate() {
-            let first = number * layout.tokens_per_answer();
-            let held = (layout.tokens() - first).min(layout.tokens_per_answer());
-            let phase = self.keys.arithmetic_key().phase(self.keys.arithmetic_fft(), ciphertext);
-            for token in 0..held {
-                for channel in 0..channels {
-                    let turns = torus::to_f64(phase[layout.answer_position(held, token, channel)]);
-                    let sign = if Layout::negates_value(channel) { -1.0 } else { 1.0 };
-                    decrypted[(first + token, channel)] = sign * turns / scales.output_turns;
-                }
-            }
-        }
-        decrypted
+    /// Decrypts an answer, in units of its integers: `[rows, O]`. `attention` says near what numbers lie.
+    pub fn decrypt(
+        &self,
+        output: &PackedOutput,
+        layout: &Layout,
+        scales: &WireScales,
+        attention: &PackedClient,
+    ) -> Matrix<f64> {
+        let phase = |ciphertext| self.keys.arithmetic_key().phase(self.keys.arithmetic_fft(), ciphertext);
+        let phases: Vec<Vec<u64>> = output.ciphertexts.iter().map(phase).collect();
+        Matrix::from_fn(layout.span().rows().len(), layout.sizes().output, |row, channel| {
+            let (answer, position, negated) = layout.answer_position(row, channel);
+            let turns = torus::to_f64(phases[answer][position]);
+            let number = if negated { -turns } else { turns } / scales.output_turns;
+            unwrap(number, attention.output_centers()[channel], 1.0 / scales.output_turns)
+        })
     }
+}
+
+/// Of all numbers that differ from `number` by multiples of `period`, the one nearest to `center`.
+pub(super) fn unwrap(number: f64, center: f64, period: f64) -> f64 {
+    number + ((center - number) / period).round_ties_even() * period
 }

@@ -1,13 +1,15 @@
-//! The packed head on nothing: what it costs, and how much noise each argument of a lookup has.
+//! The packed attention on nothing: what it costs, and how much noise each argument of a lookup has.
 //!
 //! A number is a combination of independent errors, so that what two numbers have in common cancels in their difference. The slope of
 //! softplus is taken to be 1 everywhere, its largest value: noises of arguments are upper bounds.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::ops::Range;
 
-use nn::packed::{Function, PackedEngine, PackedProgram, steps};
+use nn::packed::{Function, PackedEngine, PackedProgram, Row, steps};
 use tfhe_core::noise::{self, Variance};
+use tfhe_core::ring_pair::RingPairParameters;
 
 use super::layout::Layout;
 use super::prediction::Prediction;
@@ -27,6 +29,8 @@ pub struct CountedPacked<'a> {
     program: &'a PackedProgram,
     prediction: &'a Prediction,
     layout: Layout,
+    /// log2 N' of the lookup ring.
+    lookup_steps: usize,
     /// Of each error.
     variances: Vec<Variance>,
     statistics: Statistics,
@@ -34,12 +38,23 @@ pub struct CountedPacked<'a> {
 
 impl<'a> CountedPacked<'a> {
     /// Counts what `program` does in `layout`.
-    pub fn count(program: &'a PackedProgram, prediction: &'a Prediction, layout: Layout) -> Statistics {
-        let mut engine = Self { program, prediction, layout, variances: Vec::new(), statistics: Statistics::default() };
-        match program.evaluate(&mut engine, layout.tokens()) {
-            Ok(()) => engine.statistics,
-            Err(never) => match never {},
+    pub fn count(
+        program: &'a PackedProgram,
+        parameters: &RingPairParameters,
+        prediction: &'a Prediction,
+        layout: Layout,
+    ) -> Statistics {
+        let lookup_steps = parameters.lookup().size().log2() as usize;
+        let statistics = Statistics::default();
+        let mut engine = Self { program, prediction, layout, lookup_steps, variances: Vec::new(), statistics };
+        for heads in layout.head_batches() {
+            engine.variances.clear();
+            match PackedProgram::attend(&mut engine, heads) {
+                Ok(()) => {}
+                Err(never) => match never {},
+            }
         }
+        engine.finish()
     }
 
     fn error(&mut self, variance: Variance) -> usize {
@@ -50,29 +65,47 @@ impl<'a> CountedPacked<'a> {
     fn variance(&self, value: &CountedValue) -> Variance {
         value.errors.iter().map(|(&error, &factor)| self.variances[error].scaled(factor as f64)).sum()
     }
+
+    /// Counts the answer.
+    fn finish(mut self) -> Statistics {
+        let output = self.prediction.output(&self.layout, self.layout.tokens() - 1);
+        let statistics = self.statistics.step(steps::OUTPUT);
+        statistics.automorphisms += self.layout.answer_automorphisms();
+        statistics.result(output);
+        // What `tables::probability_turns` leaves between the limit and half a turn.
+        let margin = 0.5 - self.program.output_limit() * tables::probability_turns(self.program);
+        let outputs = (self.layout.span().rows().len() * self.program.output_size()) as f64;
+        statistics.log2_failure_probability = noise::log2_tail_probability(output, margin) + outputs.log2();
+        self.statistics
+    }
+
+    fn scores_of_head(&mut self, head: usize) -> Vec<Row<CountedValue>> {
+        let layout = self.layout;
+        let predicted = &self.prediction.heads[head];
+        let project = self.statistics.step(steps::PROJECT);
+        project.automorphisms += layout.projection_automorphisms();
+        predicted.gathered[..2].iter().for_each(|&variance| project.result(variance));
+        let scores = self.statistics.step(steps::SCORES);
+        scores.tensor_products += layout.score_blocks().len();
+        scores.result(predicted.score);
+        let (common, own) = (predicted.score_common, predicted.score);
+        let blocks: BTreeMap<_, usize> =
+            layout.score_blocks().into_iter().map(|block| (block, self.error(common))).collect();
+        let mut score = |i: usize, j: usize| {
+            let (common, own) = (blocks[&layout.score_position(i, j).0], self.error(own));
+            CountedValue { errors: BTreeMap::from([(common, 1), (own, 1)]), score: true, lookup: false }
+        };
+        let rows = layout.span().rows();
+        rows.map(|query| Row { head, query, entries: (0..=query).map(|j| score(query, j)).collect() }).collect()
+    }
 }
 
 impl PackedEngine for CountedPacked<'_> {
     type Value = CountedValue;
-    type Output = ();
     type Error = Infallible;
 
-    fn scores(&mut self) -> Result<Vec<Vec<CountedValue>>, Infallible> {
-        let layout = self.layout;
-        let project = self.statistics.step(steps::PROJECT);
-        project.automorphisms = layout.groups() * layout.projection_automorphisms();
-        project.result(self.prediction.gathered[0]);
-        project.result(self.prediction.gathered[1]);
-        let scores = self.statistics.step(steps::SCORES);
-        scores.tensor_products = layout.score_blocks().len();
-        scores.result(self.prediction.score);
-        let blocks: BTreeMap<_, usize> =
-            layout.score_blocks().into_iter().map(|block| (block, self.error(self.prediction.score_common))).collect();
-        let mut score = |i: usize, j: usize| {
-            let (common, own) = (blocks[&layout.score_position(i, j).0], self.error(self.prediction.score));
-            CountedValue { errors: BTreeMap::from([(common, 1), (own, 1)]), score: true, lookup: false }
-        };
-        Ok((0..layout.tokens()).map(|i| (0..=i).map(|j| score(i, j)).collect()).collect())
+    fn scores(&mut self, heads: Range<usize>) -> Result<Vec<Row<CountedValue>>, Infallible> {
+        Ok(heads.flat_map(|head| self.scores_of_head(head)).collect())
     }
 
     fn add_scaled(&self, value: &mut CountedValue, other: &CountedValue, factor: i64) {
@@ -91,10 +124,14 @@ impl PackedEngine for CountedPacked<'_> {
         CountedValue { lookup: true, ..CountedValue::default() }
     }
 
-    fn look_up(&mut self, function: Function, inputs: Vec<CountedValue>) -> Result<Vec<CountedValue>, Infallible> {
-        let margin = tables::argument_margin(self.program, function);
+    fn look_up(
+        &mut self,
+        function: Function,
+        inputs: Vec<(usize, CountedValue)>,
+    ) -> Result<Vec<CountedValue>, Infallible> {
         let mut results = Vec::with_capacity(inputs.len());
-        for input in inputs {
+        for (head, input) in inputs {
+            let margin = tables::argument_margin(&self.program.heads()[head], function);
             let added = self.prediction.reading(input.score, input.lookup);
             let read = self.variance(&input) + added;
             let result = self.prediction.result(function);
@@ -111,20 +148,16 @@ impl PackedEngine for CountedPacked<'_> {
         Ok(results)
     }
 
-    fn weigh(&mut self, probabilities: Vec<Vec<CountedValue>>) -> Result<(), Infallible> {
+    fn weigh(&mut self, probabilities: Vec<Row<CountedValue>>) -> Result<(), Infallible> {
         let layout = self.layout;
-        let products: usize = probabilities.iter().map(Vec::len).sum();
-        let (norm, channels) = (self.program.value_norm(), self.program.head_size());
-        let output = self.prediction.output(layout.tokens(), norm, channels);
+        let entries: usize = probabilities.iter().map(|row| row.entries.len()).sum();
+        let heads = probabilities.chunk_by(|a, b| a.head == b.head).count();
+        let blocks = layout.probability_blocks();
+        let lifts: usize = blocks.iter().map(|&(rows, _)| layout.row_sets(rows).len()).sum();
         let statistics = self.statistics.step(steps::OUTPUT);
-        statistics.external_products = products;
-        statistics.automorphisms = products * layout.subring_log() as usize + layout.answer_automorphisms();
-        statistics.key_switches = products;
-        statistics.result(output);
-        // What `tables::probability_turns` leaves between the limit and half a turn.
-        let margin = 0.5 - self.program.output_limit() * tables::probability_turns(self.program);
-        let outputs = (layout.tokens() * channels) as f64;
-        statistics.log2_failure_probability = noise::log2_tail_probability(output, margin) + outputs.log2();
+        statistics.external_products += heads * blocks.len() * layout.output_chunks();
+        statistics.automorphisms += entries * self.lookup_steps;
+        statistics.key_switches += heads * lifts;
         Ok(())
     }
 }

@@ -1,16 +1,19 @@
-//! The packed head on ciphertexts: the server's side.
+//! The packed attention on ciphertexts: the server's side.
 //!
 //! It has evaluation keys and ciphertexts, nothing else.
 
-use nn::packed::{Function, PackedEngine, steps};
-use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use nn::packed::{Function, PackedEngine, Row, steps};
 use tfhe_core::gadget::FourierRows;
 use tfhe_core::glwe::{GlweCiphertext, SeededGlweCiphertext};
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::ring_pair_keys::RingPairKeys;
 use tfhe_core::torus;
 
-use super::evaluator::{EncryptedValue, Evaluator, PreparedHead, Projected, add_part};
+use super::evaluator::{EncryptedValue, Evaluator, FourierInput, Placed, PreparedAttention, Projected, add_part};
+use super::layout::Layout;
 use super::tables;
 use crate::engine::statistics::Statistics;
 use crate::engine::{EngineError, Observer};
@@ -18,13 +21,11 @@ use crate::engine::{EngineError, Observer};
 /// How many lookups are done between two reports of progress.
 const BATCH: usize = 64;
 
-/// The head's input as the client sends it: [`super::layout::Layout`] says what is where.
+/// The input as the client sends it: [`super::layout::Layout`] says what is where.
 #[derive(Clone, Debug)]
 pub struct PackedInput {
     /// `[groups][chunks]`
     pub ciphertexts: Vec<Vec<SeededGlweCiphertext>>,
-    /// T.
-    pub tokens: usize,
 }
 
 impl PackedInput {
@@ -34,10 +35,10 @@ impl PackedInput {
     }
 }
 
-/// The head's output.
+/// The output.
 #[derive(Clone, Debug)]
 pub struct PackedOutput {
-    /// Each holds [`super::layout::Layout::tokens_per_answer`] tokens, the last one what is left.
+    /// Each holds [`super::layout::Layout::places_per_answer`] chunks of rows, the last one what is left.
     pub ciphertexts: Vec<GlweCiphertext>,
 }
 
@@ -48,31 +49,47 @@ impl PackedOutput {
     }
 }
 
-/// Computes one head on one encrypted input.
+/// Computes a part of the attention on one encrypted input.
 pub struct EncryptedPacked<'a> {
     evaluator: Evaluator<'a>,
-    input: &'a PackedInput,
+    input: FourierInput,
     observer: &'a mut dyn Observer,
     statistics: Statistics,
-    /// `[T]`, made with the scores.
-    values: Vec<FourierRows>,
+    /// `[output chunks][groups]` of the heads whose scores were made and whose outputs were not.
+    values: BTreeMap<usize, Vec<Vec<FourierRows>>>,
+    /// `[row groups][output chunks]`
+    sums: Vec<Vec<GlweCiphertext>>,
 }
 
 impl<'a> EncryptedPacked<'a> {
     /// With the evaluation keys and the input of one request.
     pub fn new(
         keys: &'a RingPairKeys,
-        head: &'a PreparedHead,
-        input: &'a PackedInput,
+        attention: &'a PreparedAttention,
+        layout: &'a Layout,
+        input: &PackedInput,
         observer: &'a mut dyn Observer,
     ) -> Self {
-        let evaluator = Evaluator { keys, head };
-        Self { evaluator, input, observer, statistics: Statistics::default(), values: Vec::new() }
+        let evaluator = Evaluator { keys, attention, layout };
+        let zero = GlweCiphertext::zero(keys.parameters().arithmetic().shape);
+        Self {
+            evaluator,
+            input: evaluator.transform(&input.ciphertexts),
+            observer,
+            statistics: Statistics::default(),
+            values: BTreeMap::new(),
+            sums: vec![vec![zero; layout.output_chunks()]; layout.row_groups().len()],
+        }
     }
 
-    /// What was done so far.
-    pub fn statistics(&self) -> &Statistics {
-        &self.statistics
+    /// The output of all heads whose rows were weighed, and what was done.
+    pub fn finish(mut self) -> (PackedOutput, Statistics) {
+        let start = std::time::Instant::now();
+        let ciphertexts = self.evaluator.answer(std::mem::take(&mut self.sums));
+        let output = self.statistics.step(steps::OUTPUT);
+        output.automorphisms += self.evaluator.layout.answer_automorphisms();
+        output.seconds += start.elapsed().as_secs_f64();
+        (PackedOutput { ciphertexts }, self.statistics)
     }
 
     /// Runs `work` as a part of step `name`, with its time.
@@ -94,41 +111,74 @@ impl<'a> EncryptedPacked<'a> {
         if self.observer.advance(operations) { Ok(()) } else { Err(EngineError::Cancelled) }
     }
 
-    fn project(&mut self) -> Result<Projected, EngineError> {
-        let layout = *self.evaluator.head.layout();
-        let mut projected = Projected::default();
-        for (group, input) in self.input.ciphertexts.iter().enumerate() {
-            self.evaluator.project(group, input, &mut projected);
-            self.statistics.step(steps::PROJECT).automorphisms += layout.projection_automorphisms();
-            self.advance(layout.tokens_of_group(group).len())?;
-        }
-        self.evaluator.add_biases(&mut projected);
-        Ok(projected)
+    fn project(&mut self, head: usize) -> Result<Projected, EngineError> {
+        self.timed(steps::PROJECT, 1, |engine| {
+            let projected = engine.evaluator.project(&engine.input, head);
+            engine.statistics.step(steps::PROJECT).automorphisms += engine.evaluator.layout.projection_automorphisms();
+            engine.advance(1)?;
+            Ok(projected)
+        })
     }
-}
 
-impl PackedEngine for EncryptedPacked<'_> {
-    type Value = EncryptedValue;
-    type Output = PackedOutput;
-    type Error = EngineError;
-
-    fn scores(&mut self) -> Result<Vec<Vec<EncryptedValue>>, EngineError> {
-        let layout = *self.evaluator.head.layout();
-        let tokens = layout.tokens();
-        let projected = self.timed(steps::PROJECT, tokens, |engine| engine.project())?;
-        self.timed(steps::SCORES, layout.score_blocks().len() + tokens, |engine| {
-            let products = engine.evaluator.multiply(&projected);
+    fn multiply(&mut self, head: usize, projected: &Projected) -> Result<Vec<Row<EncryptedValue>>, EngineError> {
+        self.timed(steps::SCORES, 1, |engine| {
+            let products = engine.evaluator.multiply(projected, head);
             engine.statistics.step(steps::SCORES).tensor_products += products.len();
-            engine.advance(products.len())?;
-            engine.values = engine.evaluator.encrypt_values(&projected.values);
-            engine.advance(tokens)?;
+            engine.values.insert(head, engine.evaluator.encrypt_values(&projected.values));
+            engine.advance(1)?;
+            let layout = engine.evaluator.layout;
             let score = |i: usize, j: usize| {
                 let (block, position) = layout.score_position(i, j);
                 let (_, product) = products.iter().find(|(at, _)| *at == block).expect("a visible block");
                 EncryptedValue { score: Some(product.extract(position)), lookup: None }
             };
-            Ok((0..tokens).map(|i| (0..=i).map(|j| score(i, j)).collect()).collect())
+            let row = |query: usize| Row { head, query, entries: (0..=query).map(|j| score(query, j)).collect() };
+            Ok(layout.span().rows().map(row).collect())
         })
+    }
+
+    /// Adds what the rows of one head give.
+    fn weigh_head(&mut self, head: usize, rows: &[Row<EncryptedValue>]) {
+        let (evaluator, layout) = (self.evaluator, self.evaluator.layout);
+        let values = self.values.remove(&head).expect("scores come first");
+        let first = layout.row_groups().start;
+        for (row_group, token_group) in layout.probability_blocks() {
+            let tokens = layout.tokens_of_group(token_group);
+            let placed: Vec<Placed<'_>> = rows
+                .iter()
+                .filter(|row| row.query / layout.group() == row_group)
+                .flat_map(|row| {
+                    let visible = tokens.start..tokens.end.min(row.query + 1);
+                    visible.map(|token| {
+                        let lookup = row.entries[token].lookup.as_ref();
+                        let probability = lookup.expect("probabilities are results of lookups");
+                        Placed { row: row.query, token, probability }
+                    })
+                })
+                .collect();
+            let block = evaluator.place(&placed);
+            let of_group: Vec<&FourierRows> = values.iter().map(|chunk| &chunk[token_group]).collect();
+            evaluator.weigh(&block, &of_group, &mut self.sums[row_group - first]);
+            let steps_of_lookup = evaluator.keys.parameters().lookup().size().log2() as usize;
+            let statistics = self.statistics.step(steps::OUTPUT);
+            statistics.external_products += layout.output_chunks();
+            statistics.automorphisms += placed.len() * steps_of_lookup;
+            statistics.key_switches += layout.row_sets(row_group).len();
+        }
+    }
+}
+
+impl PackedEngine for EncryptedPacked<'_> {
+    type Value = EncryptedValue;
+    type Error = EngineError;
+
+    fn scores(&mut self, heads: Range<usize>) -> Result<Vec<Row<EncryptedValue>>, EngineError> {
+        let mut rows = Vec::new();
+        for head in heads {
+            let projected = self.project(head)?;
+            rows.extend(self.multiply(head, &projected)?);
+        }
+        Ok(rows)
     }
 
     fn add_scaled(&self, value: &mut EncryptedValue, other: &EncryptedValue, factor: i64) {
@@ -137,48 +187,43 @@ impl PackedEngine for EncryptedPacked<'_> {
     }
 
     fn certainty(&self) -> EncryptedValue {
-        let one = torus::from_f64(tables::probability_turns(self.evaluator.head.program()));
+        let one = torus::from_f64(tables::probability_turns(self.evaluator.attention.program()));
         let dimension = self.evaluator.keys.parameters().lookup().lwe_dimension();
         EncryptedValue { score: None, lookup: Some(LweCiphertext::trivial(dimension, one)) }
     }
 
-    fn look_up(&mut self, function: Function, inputs: Vec<EncryptedValue>) -> Result<Vec<EncryptedValue>, EngineError> {
+    fn look_up(
+        &mut self,
+        function: Function,
+        inputs: Vec<(usize, EncryptedValue)>,
+    ) -> Result<Vec<EncryptedValue>, EngineError> {
         let step = function.step();
         self.timed(step, inputs.len(), |engine| {
             let mut results = Vec::with_capacity(inputs.len());
             for batch in inputs.chunks(BATCH) {
                 let found = engine.evaluator.look_up(function, batch);
                 results.extend(found.into_iter().map(|lookup| EncryptedValue { score: None, lookup: Some(lookup) }));
-                let switches: usize = batch
-                    .iter()
-                    .map(|value| usize::from(value.score.is_some()) + usize::from(value.lookup.is_some()))
-                    .sum();
+                let parts = |(_, value): &(usize, EncryptedValue)| {
+                    usize::from(value.score.is_some()) + usize::from(value.lookup.is_some())
+                };
                 let statistics = engine.statistics.step(step);
                 statistics.lookups += batch.len();
                 statistics.pbs += batch.len();
-                statistics.key_switches += switches;
+                statistics.key_switches += batch.iter().map(parts).sum::<usize>();
                 engine.advance(batch.len())?;
             }
             Ok(results)
         })
     }
 
-    fn weigh(&mut self, probabilities: Vec<Vec<EncryptedValue>>) -> Result<PackedOutput, EngineError> {
-        let products: usize = probabilities.iter().map(Vec::len).sum();
-        self.timed(steps::OUTPUT, products, |engine| {
-            // The last rows are the longest: they begin first.
-            let order: Vec<&Vec<EncryptedValue>> = probabilities.iter().rev().collect();
-            let (evaluator, values) = (engine.evaluator, &engine.values);
-            let weigh = |row: &&Vec<EncryptedValue>| evaluator.weigh_row(row, values);
-            let mut rows: Vec<GlweCiphertext> = order.par_iter().with_max_len(1).map(weigh).collect();
-            rows.reverse();
-            let layout = evaluator.head.layout();
-            let statistics = engine.statistics.step(steps::OUTPUT);
-            statistics.external_products += products;
-            statistics.automorphisms += products * layout.subring_log() as usize + layout.answer_automorphisms();
-            statistics.key_switches += products;
-            engine.advance(products)?;
-            Ok(PackedOutput { ciphertexts: evaluator.answer(&rows) })
+    fn weigh(&mut self, probabilities: Vec<Row<EncryptedValue>>) -> Result<(), EngineError> {
+        let heads: Vec<&[Row<EncryptedValue>]> = probabilities.chunk_by(|a, b| a.head == b.head).collect();
+        self.timed(steps::OUTPUT, heads.len(), |engine| {
+            for rows in heads {
+                engine.weigh_head(rows[0].head, rows);
+                engine.advance(1)?;
+            }
+            Ok(())
         })
     }
 }

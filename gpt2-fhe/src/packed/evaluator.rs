@@ -1,6 +1,8 @@
-//! The steps of the packed head on ciphertexts.
+//! The steps of the packed attention on ciphertexts.
 //!
 //! On the server's side: evaluation keys and ciphertexts, nothing else.
+
+use std::ops::Range;
 
 use nn::matrix::Matrix;
 use nn::packed::{Function, PackedProgram};
@@ -21,62 +23,30 @@ use super::layout::Layout;
 use super::prediction::Scales;
 use super::tables::{self, Tables};
 
-/// A head's weights and functions, prepared for a parameter set and a layout: computed once for all inputs and clients.
+/// Weights and functions, prepared for a parameter set: once for all inputs and clients.
+///
+/// Weights stay integers. Their polynomials are transformed as they are multiplied: that takes as long as it would to read the
+/// transforms, a thousand times larger, from memory.
 #[derive(Clone, Debug)]
-pub struct PreparedHead {
+pub struct PreparedAttention {
     program: PackedProgram,
-    layout: Layout,
-    /// Queries, keys, values: `[chunks]` each.
-    weights: [Vec<FourierIntegers>; 3],
-    tables: Tables,
+    scales: Scales,
+    /// Of each head.
+    tables: Vec<Tables>,
 }
 
-impl PreparedHead {
-    /// Transforms the weights, and tabulates the functions.
-    pub fn new(program: &PackedProgram, parameters: &RingPairParameters, layout: Layout) -> Self {
-        let fft = NegacyclicFft::new(parameters.arithmetic().size());
-        let value = program.value();
-        let signed = Matrix::from_fn(value.rows(), value.cols(), |row, channel| {
-            let w = value[(row, channel)];
-            if Layout::negates_value(channel) { -w } else { w }
-        });
-        let parts = [(program.query().0, 1), (program.key().0, -1), (&signed, 1)];
-        let weights = parts.map(|(weight, direction)| weight_polynomials(&fft, &layout, weight, direction));
-        let tables = Tables::new(program, parameters.lookup().shape);
-        Self { program: program.clone(), layout, weights, tables }
+impl PreparedAttention {
+    /// Tabulates the functions.
+    pub fn new(program: &PackedProgram, parameters: &RingPairParameters) -> Self {
+        let heads = 0..program.heads().len();
+        let tables = heads.into_par_iter().map(|head| Tables::new(program, head, parameters.lookup().shape)).collect();
+        Self { program: program.clone(), scales: Scales::new(parameters, program), tables }
     }
 
-    /// The head.
+    /// The attention.
     pub fn program(&self) -> &PackedProgram {
         &self.program
     }
-
-    /// The layout.
-    pub fn layout(&self) -> &Layout {
-        &self.layout
-    }
-}
-
-/// For each chunk Σ_{j,e} w_{cJ+j,e}·X^(direction·se − j).
-fn weight_polynomials(
-    fft: &NegacyclicFft,
-    layout: &Layout,
-    weight: &Matrix<i32>,
-    direction: i64,
-) -> Vec<FourierIntegers> {
-    let chunk = |first: usize| {
-        let mut polynomial = vec![0; layout.size()];
-        for row in first..weight.rows().min(first + layout.inputs()) {
-            for (channel, &w) in weight.row(row).iter().enumerate() {
-                let exponent = direction * (layout.cosets() * channel) as i64 - (row - first) as i64;
-                let (index, negated) = layout.monomial(exponent);
-                polynomial[index] = if negated { -w } else { w };
-            }
-        }
-        FourierIntegers::new(fft, &polynomial, &mut fft.scratch())
-    };
-    let starts: Vec<usize> = (0..weight.rows()).step_by(layout.inputs()).collect();
-    starts.into_par_iter().map(chunk).collect()
 }
 
 /// A sum of scores and of results of lookups, which are under different keys.
@@ -101,24 +71,55 @@ pub fn add_part(sum: &mut Option<LweCiphertext>, part: Option<&LweCiphertext>, f
     }
 }
 
-/// Queries, keys and values.
-#[derive(Clone, Debug, Default)]
+/// An input in the Fourier domain, `[groups][chunks]`: for the projections of all heads.
+#[derive(Clone, Debug)]
+pub struct FourierInput(Vec<Vec<FourierGlwe>>);
+
+/// One head's queries, keys and values.
+#[derive(Clone, Debug)]
 pub struct Projected {
-    /// `[groups]`
+    /// `[row groups]`: Σ_i X^(Ji)·Q_i(Y).
     pub queries: Vec<GlweCiphertext>,
-    /// `[T]`
+    /// `[T]`: K_j(Y^(−1)).
     pub keys: Vec<GlweCiphertext>,
-    /// `[T]`
-    pub values: Vec<GlweCiphertext>,
+    /// `[output chunks][groups]`: Σ_j X^(Jj)·V_j(Y).
+    pub values: Vec<Vec<GlweCiphertext>>,
 }
 
-/// A head and the keys to compute it with.
+/// A probability, where it belongs.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed<'a> {
+    /// The row.
+    pub row: usize,
+    /// The token that it weighs.
+    pub token: usize,
+    /// Under the lookup ring's key.
+    pub probability: &'a LweCiphertext,
+}
+
+/// A part of the attention, the keys to compute it with, and the layout of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Evaluator<'a> {
     /// Of whoever encrypted the input.
     pub keys: &'a RingPairKeys,
-    /// The head.
-    pub head: &'a PreparedHead,
+    /// What is computed.
+    pub attention: &'a PreparedAttention,
+    /// Where everything lies.
+    pub layout: &'a Layout,
+}
+
+/// One of a head's projections.
+struct Projection<'a> {
+    /// `[E, columns]`
+    weight: &'a Matrix<i32>,
+    columns: Range<usize>,
+    /// Of Y: 1, or −1 for keys.
+    direction: i64,
+    /// Whether channels have the signs of [`Layout::negates_value`].
+    signed: bool,
+    groups: Range<usize>,
+    /// By what the product is multiplied.
+    factor: i64,
 }
 
 impl Evaluator<'_> {
@@ -126,71 +127,143 @@ impl Evaluator<'_> {
         self.keys.parameters().arithmetic().shape
     }
 
-    /// Queries, keys and values of one group of tokens, each Σ_c x_c·W_c.
-    fn project_group(&self, group: &[SeededGlweCiphertext]) -> [GlweCiphertext; 3] {
-        let (fft, shape) = (self.keys.arithmetic_fft(), self.shape());
-        let weights = &self.head.weights;
-        let share = group.len().div_ceil(rayon::current_num_threads()).max(1);
-        let zero = || [(); 3].map(|()| GlweCiphertext::zero(shape));
-        let partial = |(index, chunks): (usize, &[SeededGlweCiphertext])| {
-            let scratch = &mut fft.scratch();
-            let mut sums = [(); 3].map(|()| FourierGlwe::zero(fft, shape));
-            for (offset, chunk) in chunks.iter().enumerate() {
-                let input = FourierGlwe::new(fft, &chunk.expand(), scratch);
-                for (sum, weight) in sums.iter_mut().zip(weights) {
-                    sum.add_product(fft, &input, &weight[index * share + offset]);
-                }
+    fn program(&self) -> &PackedProgram {
+        self.attention.program()
+    }
+
+    /// Expands an input and transforms it.
+    pub fn transform(&self, input: &[Vec<SeededGlweCiphertext>]) -> FourierInput {
+        let fft = self.keys.arithmetic_fft();
+        let transform = |chunk: &SeededGlweCiphertext| FourierGlwe::new(fft, &chunk.expand(), &mut fft.scratch());
+        FourierInput(input.iter().map(|group| group.par_iter().map(transform).collect()).collect())
+    }
+
+    /// Σ_{j,e} w_{cJ+j,e}·X^(direction·se − j) for chunk c of the inputs.
+    fn weights(&self, fft: &NegacyclicFft, projection: &Projection<'_>, chunk: usize) -> FourierIntegers {
+        let (layout, weight) = (self.layout, projection.weight);
+        let mut polynomial = vec![0; layout.size()];
+        let first = chunk * layout.inputs();
+        for row in first..weight.rows().min(first + layout.inputs()) {
+            for (channel, &w) in weight.row(row)[projection.columns.clone()].iter().enumerate() {
+                let exponent = projection.direction * (layout.cosets() * channel) as i64 - (row - first) as i64;
+                let (index, negated) = layout.monomial(exponent);
+                let negated = negated != (projection.signed && Layout::negates_value(channel));
+                polynomial[index] = if negated { -w } else { w };
             }
-            sums.map(|sum| sum.inverse(fft, scratch))
+        }
+        FourierIntegers::new(fft, &polynomial, &mut fft.scratch())
+    }
+
+    /// Of each of some groups, Σ_c x_c·W_c.
+    fn multiply_weights(&self, input: &FourierInput, projection: &Projection<'_>) -> Vec<GlweCiphertext> {
+        let (fft, shape) = (self.keys.arithmetic_fft(), self.shape());
+        let groups = &input.0[projection.groups.clone()];
+        let share = self.layout.input_chunks().div_ceil(rayon::current_num_threads()).max(1);
+        let partial = |chunks: &[usize]| -> Vec<GlweCiphertext> {
+            let mut sums: Vec<FourierGlwe> = groups.iter().map(|_| FourierGlwe::zero(fft, shape)).collect();
+            for &chunk in chunks {
+                let weights = self.weights(fft, projection, chunk);
+                sums.iter_mut().zip(groups).for_each(|(sum, group)| sum.add_product(fft, &group[chunk], &weights));
+            }
+            sums.into_iter().map(|sum| sum.inverse(fft, &mut fft.scratch())).collect()
         };
-        let add = |mut sums: [GlweCiphertext; 3], parts: [GlweCiphertext; 3]| {
+        let chunks: Vec<usize> = (0..self.layout.input_chunks()).collect();
+        let zero = || vec![GlweCiphertext::zero(shape); groups.len()];
+        let add = |mut sums: Vec<GlweCiphertext>, parts: Vec<GlweCiphertext>| {
             sums.iter_mut().zip(&parts).for_each(|(sum, part)| sum.add_scaled(part, 1));
             sums
         };
-        group.par_chunks(share).enumerate().map(partial).reduce(zero, add)
-    }
-
-    /// Adds a group's queries, and its tokens' keys and values: Σ_i X^(Ji)·Q_i(Y), K_j(Y^(−1)) and V_j(Y).
-    pub fn project(&self, group: usize, input: &[SeededGlweCiphertext], projected: &mut Projected) {
-        let layout = self.head.layout;
-        let automorphisms = self.keys.arithmetic_automorphisms();
-        let factors = Scales::new(self.keys.parameters(), &self.head.program).factors();
-        let mut parts = self.project_group(input);
-        for (part, factor) in parts.iter_mut().zip(factors) {
-            part.data_mut().iter_mut().for_each(|x| *x = x.wrapping_mul(factor as u64));
+        let mut products = chunks.par_chunks(share).map(partial).reduce(zero, add);
+        for product in &mut products {
+            product.data_mut().iter_mut().for_each(|x| *x = x.wrapping_mul(projection.factor as u64));
         }
-        let [mut query, key, value] = parts;
-        query.divide_by_power_of_two(layout.group_steps());
-        let log_n = self.keys.parameters().arithmetic().size().log2();
-        let gather = || automorphisms.trace(&query, log_n - layout.group_steps() + 1..=log_n);
-        let split = |part| automorphisms.split_cosets(part, layout.subring_log(), layout.group());
-        let (query, (keys, values)) = rayon::join(gather, || rayon::join(|| split(&key), || split(&value)));
-        let held = layout.tokens_of_group(group).len();
-        projected.queries.push(query);
-        projected.keys.extend(keys.into_iter().take(held));
-        projected.values.extend(values.into_iter().take(held));
+        products
     }
 
-    /// Adds the biases of queries and keys.
-    pub fn add_biases(&self, projected: &mut Projected) {
-        let (layout, program) = (self.head.layout(), &self.head.program);
-        let unit = 1_u64 << (64 - program.log_modulus());
-        let add = |ciphertext: &mut GlweCiphertext, exponent: i64, bias: i64| {
-            let (index, negated) = layout.monomial(exponent);
-            let plaintext = (if negated { -bias } else { bias } as u64).wrapping_mul(unit);
-            let body = ciphertext.body_mut();
-            body[index] = body[index].wrapping_add(plaintext);
+    /// Clears what is between the cosets of a group's tokens.
+    fn gather(&self, mut product: GlweCiphertext) -> GlweCiphertext {
+        let (steps, log_n) = (self.layout.group_steps(), self.shape().polynomial_size.log2());
+        product.divide_by_power_of_two(steps);
+        self.keys.arithmetic_automorphisms().trace(&product, log_n - steps + 1..=log_n)
+    }
+
+    /// A head's queries, keys and values, with biases of queries and keys.
+    pub fn project(&self, input: &FourierInput, head: usize) -> Projected {
+        let program = &self.program().heads()[head];
+        let layout = self.layout;
+        let [query_factor, key_factor, value_factor] = self.attention.scales.of_head(program).factors();
+        let all = 0..layout.sizes().head;
+        let (groups, row_groups) = (0..layout.groups(), layout.row_groups());
+        let (query, key) = (program.query(), program.key());
+        let projection = |weight, groups, direction, factor| Projection {
+            weight,
+            columns: all.clone(),
+            direction,
+            signed: false,
+            groups,
+            factor,
         };
-        for (channel, &bias) in program.query().1.iter().enumerate() {
-            for (group, query) in projected.queries.iter_mut().enumerate() {
-                for token in 0..layout.tokens_of_group(group).len() {
-                    add(query, (token * layout.inputs() + layout.cosets() * channel) as i64, bias);
+        let queries = || {
+            let products = self.multiply_weights(input, &projection(query.0, row_groups.clone(), 1, query_factor));
+            let mut queries: Vec<_> = products.into_par_iter().map(|product| self.gather(product)).collect();
+            self.add_query_biases(&mut queries, head);
+            queries
+        };
+        let keys = || {
+            let products = self.multiply_weights(input, &projection(key.0, groups.clone(), -1, key_factor));
+            let split = |(group, product): (usize, GlweCiphertext)| {
+                let automorphisms = self.keys.arithmetic_automorphisms();
+                let parts = automorphisms.split_cosets(&product, layout.subring_log(), layout.group());
+                parts.into_iter().take(layout.tokens_of_group(group).len()).collect::<Vec<_>>()
+            };
+            let parts: Vec<Vec<_>> = products.into_par_iter().enumerate().map(split).collect();
+            let mut keys: Vec<GlweCiphertext> = parts.into_iter().flatten().collect();
+            self.add_key_biases(&mut keys, head);
+            keys
+        };
+        let chunk = |chunk: usize| {
+            let projection = Projection {
+                weight: program.value(),
+                columns: layout.channels_of_chunk(chunk),
+                direction: 1,
+                signed: true,
+                groups: groups.clone(),
+                factor: value_factor,
+            };
+            let products = self.multiply_weights(input, &projection);
+            products.into_par_iter().map(|product| self.gather(product)).collect()
+        };
+        let values = || (0..layout.output_chunks()).into_par_iter().map(chunk).collect();
+        let (queries, (keys, values)) = rayon::join(queries, || rayon::join(keys, values));
+        Projected { queries, keys, values }
+    }
+
+    /// Adds `plaintext` to the coefficient of X^exponent.
+    fn add_monomial(&self, ciphertext: &mut GlweCiphertext, exponent: i64, plaintext: u64) {
+        let (index, negated) = self.layout.monomial(exponent);
+        let body = ciphertext.body_mut();
+        body[index] = body[index].wrapping_add(if negated { plaintext.wrapping_neg() } else { plaintext });
+    }
+
+    fn add_query_biases(&self, queries: &mut [GlweCiphertext], head: usize) {
+        let (layout, program) = (self.layout, &self.program().heads()[head]);
+        let unit = 64 - program.log_modulus();
+        for (query, group) in queries.iter_mut().zip(layout.row_groups()) {
+            for place in 0..layout.tokens_of_group(group).len() {
+                for (channel, &bias) in program.query().1.iter().enumerate() {
+                    let exponent = (place * layout.inputs() + layout.cosets() * channel) as i64;
+                    self.add_monomial(query, exponent, (bias as u64) << unit);
                 }
             }
         }
-        for (channel, &bias) in program.key().1.iter().enumerate() {
-            for key in &mut projected.keys {
-                add(key, -((layout.cosets() * channel) as i64), bias);
+    }
+
+    fn add_key_biases(&self, keys: &mut [GlweCiphertext], head: usize) {
+        let (layout, program) = (self.layout, &self.program().heads()[head]);
+        let unit = 64 - program.log_modulus();
+        for key in keys {
+            for (channel, &bias) in program.key().1.iter().enumerate() {
+                self.add_monomial(key, -((layout.cosets() * channel) as i64), (bias as u64) << unit);
             }
         }
     }
@@ -204,32 +277,36 @@ impl Evaluator<'_> {
         packed
     }
 
-    /// The blocks of scores, in the layout's order.
-    pub fn multiply(&self, projected: &Projected) -> Vec<((usize, usize), GlweCiphertext)> {
-        let layout = &self.head.layout;
+    /// A head's blocks of scores, in the layout's order.
+    pub fn multiply(&self, projected: &Projected, head: usize) -> Vec<((usize, usize), GlweCiphertext)> {
+        let layout = self.layout;
         let relinearization = self.keys.relinearization();
-        let (shape, log_modulus) = (self.shape(), self.head.program.log_modulus());
+        let (shape, log_modulus) = (self.shape(), self.program().heads()[head].log_modulus());
         let queries: Vec<Factor> = projected.queries.par_iter().map(|query| relinearization.factor(query)).collect();
         let keys: Vec<Factor> = (0..layout.key_blocks())
             .into_par_iter()
             .map(|block| relinearization.factor(&self.pack_keys(&projected.keys[layout.keys_of_block(block)])))
             .collect();
+        let first = layout.row_groups().start;
         let product = |(group, block): (usize, usize)| {
-            ((group, block), relinearization.multiply(&queries[group], &keys[block], shape, log_modulus))
+            let product = relinearization.multiply(&queries[group - first], &keys[block], shape, log_modulus);
+            ((group, block), product)
         };
         layout.score_blocks().into_par_iter().map(product).collect()
     }
 
-    /// GGSW encryptions of V_j(Y).
-    pub fn encrypt_values(&self, values: &[GlweCiphertext]) -> Vec<FourierRows> {
+    /// GGSW encryptions of Σ_j X^(Jj)·V_j(Y), `[output chunks][groups]`.
+    pub fn encrypt_values(&self, values: &[Vec<GlweCiphertext>]) -> Vec<Vec<FourierRows>> {
         let (relinearization, gadget) = (self.keys.relinearization(), self.keys.parameters().ggsw());
-        values.par_iter().map(|value| relinearization.ggsw(value, gadget)).collect()
+        let encrypt = |value: &GlweCiphertext| relinearization.ggsw(value, gadget);
+        values.par_iter().map(|groups| groups.par_iter().map(encrypt).collect()).collect()
     }
 
-    /// Key switches to the small key, and bootstrapping.
-    pub fn look_up(&self, function: Function, inputs: &[EncryptedValue]) -> Vec<LweCiphertext> {
-        let offset = torus::from_f64(tables::argument_offset(&self.head.program, function));
-        let switch = |value: &EncryptedValue| {
+    /// Key switches to the small key, and bootstrapping: each input with the table of its head.
+    pub fn look_up(&self, function: Function, inputs: &[(usize, EncryptedValue)]) -> Vec<LweCiphertext> {
+        let heads = self.program().heads();
+        let switch = |(head, value): &(usize, EncryptedValue)| {
+            let offset = torus::from_f64(tables::argument_offset(&heads[*head], function));
             let mut sum = LweCiphertext::trivial(self.keys.parameters().small().lwe_dimension(), offset);
             let parts = [(&value.score, self.keys.arithmetic_to_small()), (&value.lookup, self.keys.lookup_to_small())];
             for (part, key) in parts {
@@ -240,40 +317,91 @@ impl Evaluator<'_> {
             sum
         };
         let switched: Vec<LweCiphertext> = inputs.par_iter().map(switch).collect();
-        let polynomials = vec![self.head.tables.polynomial(function); inputs.len()];
+        let table = |(head, _): &(usize, EncryptedValue)| self.attention.tables[*head].polynomial(function);
+        let polynomials: Vec<&GlweCiphertext> = inputs.iter().map(table).collect();
         self.keys.bootstrapping_key(tables::gadget(function)).bootstrap(&switched, &polynomials)
     }
 
-    /// A probability as a constant polynomial of the arithmetic ring, beside what no coefficient of Z\[Y\] has.
-    pub fn lift(&self, probability: &LweCiphertext, scratch: &mut GadgetScratch) -> GlweCiphertext {
-        let m = self.head.layout.subring_log();
-        let mut embedded = GlweCiphertext::embed(self.keys.parameters().lookup().shape, probability);
-        embedded.divide_by_power_of_two(m);
-        let isolated = self.keys.lookup_automorphisms().trace(&embedded, 1..=m);
-        self.keys.lift().switch(&isolated.into_larger_ring(self.keys.parameters().arithmetic().size()), scratch)
+    /// A probability as a constant polynomial of the lookup ring.
+    pub fn isolate(&self, probability: &LweCiphertext) -> GlweCiphertext {
+        let lookup = self.keys.parameters().lookup();
+        let mut embedded = GlweCiphertext::embed(lookup.shape, probability);
+        embedded.divide_by_power_of_two(lookup.size().log2());
+        self.keys.lookup_automorphisms().trace(&embedded, 1..=lookup.size().log2())
     }
 
-    /// Σ_j p_j·V_j(Y), and something outside of Z\[Y\].
-    pub fn weigh_row(&self, probabilities: &[EncryptedValue], values: &[FourierRows]) -> GlweCiphertext {
-        let (fft, gadget) = (self.keys.arithmetic_fft(), self.keys.parameters().ggsw());
-        let (lift_scratch, scratch) = (&mut self.keys.lift().scratch(), &mut GadgetScratch::new(fft, gadget, 2));
+    /// The probabilities of rows of one group with tokens of one group: Σ p_rj·X^(r − Jj) in the arithmetic ring.
+    ///
+    /// X of the lookup ring is X^ratio of the arithmetic one: rows with the same remainder modulo the ratio are added up first.
+    pub fn place(&self, probabilities: &[Placed<'_>]) -> GlweCiphertext {
+        let (layout, parameters) = (self.layout, self.keys.parameters());
+        let (lookup, ratio) = (parameters.lookup(), layout.ratio());
+        let lift_set = |remainder: usize| {
+            let zero = || GlweCiphertext::zero(lookup.shape);
+            let add = |mut sum: GlweCiphertext, placed: &Placed<'_>| {
+                let exponent = layout.probability_exponent(placed.row, placed.token) - remainder as i64;
+                let exponent = (exponent / ratio as i64).rem_euclid(2 * lookup.size().get() as i64) as usize;
+                let isolated = self.isolate(placed.probability);
+                sum.add_scaled(&isolated.map_polynomials(|x, y| polynomial::rotate(x, exponent, y)), 1);
+                sum
+            };
+            let merge = |mut sum: GlweCiphertext, part: GlweCiphertext| {
+                sum.add_scaled(&part, 1);
+                sum
+            };
+            let set: Vec<&Placed<'_>> = probabilities.iter().filter(|placed| placed.row % ratio == remainder).collect();
+            if set.is_empty() {
+                return None;
+            }
+            let sum = set.into_par_iter().fold(zero, add).reduce(zero, merge);
+            let larger = sum.into_larger_ring(parameters.arithmetic().size());
+            let lifted = self.keys.lift().switch(&larger, &mut self.keys.lift().scratch());
+            Some(lifted.map_polynomials(|x, y| polynomial::rotate(x, remainder, y)))
+        };
+        let lifted: Vec<GlweCiphertext> = (0..ratio).into_par_iter().filter_map(lift_set).collect();
         let mut sum = GlweCiphertext::zero(self.shape());
-        for (probability, value) in probabilities.iter().zip(values) {
-            let lookup = probability.lookup.as_ref().expect("probabilities are results of lookups");
-            let lifted = self.lift(lookup, lift_scratch);
-            value.add_product(fft, lifted.data(), sum.data_mut(), scratch);
-        }
+        lifted.iter().for_each(|set| sum.add_scaled(set, 1));
         sum
     }
 
-    /// Rows packed into as few ciphertexts as hold them.
-    pub fn answer(&self, rows: &[GlweCiphertext]) -> Vec<GlweCiphertext> {
-        let layout = &self.head.layout;
-        let pack = |rows: &[GlweCiphertext]| {
-            let mut places: Vec<_> = rows.iter().cloned().map(Some).collect();
-            places.resize(rows.len().next_power_of_two(), None);
-            self.keys.arithmetic_automorphisms().pack_cosets(places, layout.subring_log())
+    /// Adds Σ_j p_rj·V_j(Y) in each row's coset to each chunk's sum, and something in cosets that no row has.
+    pub fn weigh(&self, probabilities: &GlweCiphertext, values: &[&FourierRows], sums: &mut [GlweCiphertext]) {
+        let (fft, gadget) = (self.keys.arithmetic_fft(), self.keys.parameters().ggsw());
+        sums.par_iter_mut().zip(values).for_each(|(sum, value)| {
+            let scratch = &mut GadgetScratch::new(fft, gadget, 2);
+            value.add_product(fft, probabilities.data(), sum.data_mut(), scratch);
+        });
+    }
+
+    /// Adds the biases to `sums` `[row groups][output chunks]`, and packs their rows into as few ciphertexts as hold them.
+    pub fn answer(&self, mut sums: Vec<Vec<GlweCiphertext>>) -> Vec<GlweCiphertext> {
+        let layout = self.layout;
+        let unit = tables::probability_turns(self.program());
+        let bias = self.program().output_bias();
+        let rows = layout.span().rows().flat_map(|row| (0..layout.output_chunks()).map(move |chunk| (row, chunk)));
+        for (group, chunks) in layout.row_groups().zip(&mut sums) {
+            for (chunk, sum) in chunks.iter_mut().enumerate() {
+                for (channel, &bias) in bias[layout.channels_of_chunk(chunk)].iter().enumerate() {
+                    let turns = torus::from_f64(bias * unit);
+                    let plaintext = if Layout::negates_value(channel) { turns.wrapping_neg() } else { turns };
+                    for row in layout.rows_of_group(group) {
+                        let exponent = (row % layout.group() + layout.cosets() * channel) as i64;
+                        self.add_monomial(sum, exponent, plaintext);
+                    }
+                }
+            }
+        }
+        let place = |(row, chunk): (usize, usize)| {
+            let sum = &sums[row / layout.group() - layout.row_groups().start][chunk];
+            let back = 2 * layout.size() - row % layout.group();
+            Some(sum.map_polynomials(|x, y| polynomial::rotate(x, back, y)))
         };
-        rows.chunks(layout.tokens_per_answer()).map(pack).collect()
+        let places: Vec<(usize, usize)> = rows.collect();
+        let pack = |places: &[(usize, usize)]| {
+            let mut inputs: Vec<_> = places.iter().copied().map(place).collect();
+            inputs.resize(places.len().next_power_of_two(), None);
+            self.keys.arithmetic_automorphisms().pack_cosets(inputs, layout.subring_log())
+        };
+        places.chunks(layout.places_per_answer()).map(pack).collect()
     }
 }

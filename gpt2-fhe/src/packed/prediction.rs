@@ -1,23 +1,17 @@
-//! What noise each step of the packed head leaves.
+//! What noise each step of the packed attention leaves.
 
-use nn::packed::{Function, PackedProgram};
+use nn::packed::{Function, HeadProgram, PackedProgram};
 use tfhe_core::noise::{self, Variance};
 use tfhe_core::ring_pair::RingPairParameters;
 
 use super::layout::Layout;
 use super::tables;
 
-/// The variances of one head in one layout, as fractions of a turn squared.
+/// The variances of a part's steps in one layout, as fractions of a turn squared.
 #[derive(Clone, Debug)]
 pub struct Prediction {
-    /// Queries' coefficients before automorphisms; keys' and values' are similar.
-    pub projected: [Variance; 3],
-    /// Queries', keys' and values' coefficients, after automorphisms.
-    pub gathered: [Variance; 3],
-    /// What all scores of a block have in common ([`noise::tensor_product_parts`]): it cancels in their differences.
-    pub score_common: Variance,
-    /// A score, besides that.
-    pub score: Variance,
+    /// Head by head.
+    pub heads: Vec<HeadPrediction>,
     /// What the key switch of a score adds.
     pub score_keyswitch: Variance,
     /// What the key switch of a result of lookups adds.
@@ -28,18 +22,35 @@ pub struct Prediction {
     pub softplus: Variance,
     /// A result of the exponential, besides the argument's noise.
     pub exponential: Variance,
-    /// What the automorphisms of the lookup ring, that clear a probability's other coefficients, add.
+    /// What the automorphisms of the lookup ring, that clear a probability's other coefficients, add to it.
     pub isolation: Variance,
-    /// What the key switch to the arithmetic ring adds, to all coefficients.
+    /// What they add to all coefficients, in sum.
+    pub isolation_energy: Variance,
+    /// What one key switch to the arithmetic ring adds, to all coefficients.
     pub lift: Variance,
-    /// A value, in units of its integers.
-    pub value: Variance,
-    /// What an external product adds that does not depend on the probability.
-    pub weighing: Variance,
-    /// The rounding to the gadget of a probability that is known, so that nothing else of it is decomposed.
+    /// What the rounding to the gadget adds to an external product, for each unit of the values' sum of squares.
     pub rounding: Variance,
     /// What packing adds to an output.
     pub packing: Variance,
+}
+
+/// The variances of one head's steps.
+#[derive(Clone, Debug)]
+pub struct HeadPrediction {
+    /// Queries', keys' and values' coefficients, before automorphisms.
+    pub projected: [Variance; 3],
+    /// The same after automorphisms.
+    pub gathered: [Variance; 3],
+    /// What all scores of a block have in common ([`noise::tensor_product_parts`]): it cancels in their differences.
+    pub score_common: Variance,
+    /// A score, besides that.
+    pub score: Variance,
+    /// A value, in units of its integers.
+    pub value: Variance,
+    /// What one external product of a block of probabilities with a chunk of values adds, whatever both are.
+    pub weighing: Variance,
+    /// The square of a token's root mean square norm of values, over all O channels.
+    pub squares: f64,
 }
 
 impl Prediction {
@@ -47,67 +58,38 @@ impl Prediction {
     pub fn new(parameters: &RingPairParameters, program: &PackedProgram, layout: &Layout) -> Self {
         let (small, lookup, arithmetic) = (parameters.small(), parameters.lookup(), parameters.arithmetic());
         let keyswitch_noise = small.noise.variance();
-        let automorphism =
-            noise::glwe_keyswitch(parameters.arithmetic_keyswitch(), arithmetic.shape, arithmetic.noise.variance());
-        let scales = Scales::new(parameters, program);
-        let weights = [program.query().0, program.key().0, program.value()];
-        let mut projected = [Variance::ZERO; 3];
-        for (part, weight) in weights.into_iter().enumerate() {
-            let squares: f64 = weight.iter().map(|&w| f64::from(w).powi(2)).sum();
-            projected[part] = arithmetic.noise.variance().repeated(squares).scaled(scales.factors()[part] as f64);
-        }
-        let (group, token) = (layout.group_steps(), layout.token_steps());
-        let gathered = [(0, group), (1, token), (2, token)]
-            .map(|(part, steps)| projected[part] + noise::trace(automorphism, steps));
-        let relinearization =
-            noise::relinearization(parameters.arithmetic_keyswitch(), arithmetic.shape, arithmetic.noise.variance());
-        // What automorphisms add is everywhere; projections' noise is left where the coefficients are.
-        let energy = |part: usize, steps: u32, kept: usize| {
-            projected[part].repeated(kept as f64) + noise::trace_energy(automorphism, steps, arithmetic.size())
-        };
-        let queries = energy(0, group, layout.group() * layout.subring());
-        let keys = energy(1, token, layout.subring()).repeated(layout.keys_of_block(0).len() as f64);
-        let (score_common, score) =
-            noise::tensor_product_parts(arithmetic.shape, program.log_modulus(), [queries, keys]);
         let blind_rotation = |function| {
             let gadget = parameters.bootstraps()[tables::gadget(function)];
             noise::blind_rotation(gadget, lookup.shape, small.lwe_dimension(), lookup.noise.variance())
         };
         let isolation = noise::glwe_keyswitch(parameters.lookup_automorphism(), lookup.shape, lookup.noise.variance());
-        let ggsw = noise::product_with_ggsw(
-            parameters.ggsw(),
-            arithmetic.shape,
-            energy(2, token, layout.subring()),
-            relinearization,
-            program.value_norm().powi(2),
-        );
+        let scales = Scales::new(parameters, program);
         Self {
-            projected,
-            gathered,
-            score_common,
-            score: score + relinearization,
+            heads: program
+                .heads()
+                .iter()
+                .map(|head| HeadPrediction::new(parameters, head, scales.of_head(head), layout))
+                .collect(),
             score_keyswitch: noise::lwe_keyswitch(parameters.keyswitch(), arithmetic.lwe_dimension(), keyswitch_noise),
             lookup_keyswitch: noise::lwe_keyswitch(parameters.keyswitch(), lookup.lwe_dimension(), keyswitch_noise),
             modulus_switch: noise::modulus_switch(small.lwe_dimension(), lookup.size()),
             softplus: blind_rotation(Function::Softplus),
             exponential: blind_rotation(Function::Exponential),
-            isolation: noise::trace(isolation, layout.subring_log()),
+            isolation: noise::trace(isolation, lookup.size().log2()),
+            isolation_energy: noise::trace_energy(isolation, lookup.size().log2(), lookup.size()),
             // Of the mask only N' coefficients are not zero.
             lift: noise::glwe_keyswitch(parameters.lift(), lookup.shape, arithmetic.noise.variance()),
-            value: gathered[2].scaled(2f64.powi(scales.log_ggsw as i32)),
-            weighing: ggsw,
-            rounding: Variance::new(
-                4f64.powi(-((parameters.ggsw().base_log() as usize * parameters.ggsw().levels()) as i32)) / 12.0,
-            ),
-            packing: noise::trace(automorphism, token),
+            rounding: noise::product_with_ggsw_rounding(parameters.ggsw(), arithmetic.shape, 1.0),
+            packing: noise::trace(automorphism(parameters), layout.token_steps()),
         }
     }
 
-    /// Every step's variance with what it is, in the order of the data flow; the last is an output's, of a row of `tokens`
-    /// probabilities.
-    pub fn table(&self, program: &PackedProgram, tokens: usize) -> Vec<(&'static str, Variance)> {
-        let [query, key, value] = self.projected;
-        let [gathered_query, gathered_key, gathered_value] = self.gathered;
+    /// Every step's variance with what it is, in the order of the data flow, of one head; the last is an output's of all heads, of the
+    /// longest row.
+    pub fn table(&self, layout: &Layout, head: usize) -> Vec<(&'static str, Variance)> {
+        let HeadPrediction { projected, gathered, score_common, score, weighing, squares, .. } = &self.heads[head];
+        let [query, key, value] = *projected;
+        let [gathered_query, gathered_key, gathered_value] = *gathered;
         vec![
             ("queries projected", query),
             ("keys projected", key),
@@ -115,18 +97,18 @@ impl Prediction {
             ("queries gathered", gathered_query),
             ("keys gathered", gathered_key),
             ("values gathered", gathered_value),
-            ("scores of a block in common", self.score_common),
-            ("score besides", self.score),
+            ("scores of a block in common", *score_common),
+            ("score besides", *score),
             ("key switch of scores", self.score_keyswitch),
             ("key switch of lookups", self.lookup_keyswitch),
             ("modulus switch", self.modulus_switch),
             ("softplus", self.softplus),
             ("exponential", self.exponential),
             ("probability isolated", self.isolation),
-            ("probability lifted", self.lift),
-            ("external product", self.weighing),
+            ("probabilities lifted", self.lift),
+            ("external product", *weighing + self.rounding.repeated(layout.block_squares(*squares))),
             ("answer packed", self.packing),
-            ("output", self.output(tokens, program.value_norm(), program.head_size())),
+            ("output", self.output(layout, layout.tokens() - 1)),
         ]
     }
 
@@ -144,22 +126,101 @@ impl Prediction {
         self.modulus_switch + part(score, self.score_keyswitch) + part(lookup, self.lookup_keyswitch)
     }
 
-    /// An output of a row of `probabilities` probabilities, none of which has more noise than a result of lookups: for values of root mean
-    /// square norm `norm` over `channels` channels.
-    pub fn output(&self, probabilities: usize, norm: f64, channels: usize) -> Variance {
-        let one = (self.exponential + self.isolation).repeated(norm.powi(2) / channels as f64)
-            + self.lift.repeated(norm.powi(2))
-            + self.weighing;
-        one.repeated(probabilities as f64) + self.packing
+    /// What one probability's isolation adds to an output, for values of a token whose squares are `squares` per channel, besides
+    /// [`Self::isolation`] of the probability itself: nearly all of its energy is in Z\[Y\], so it meets the token's values, each
+    /// coefficient another channel's.
+    pub fn isolation_beside(&self, squares: f64) -> Variance {
+        let beside = (self.isolation_energy.get() - self.isolation.get()).max(0.0);
+        Variance::new(beside).repeated(squares)
+    }
+
+    /// What a block of probabilities adds to an output of head `head`, besides noise of the probabilities themselves: key switches to
+    /// the arithmetic ring, and the external product with values of which `squares` is the sum of squares in a chunk.
+    pub fn block(&self, layout: &Layout, head: usize, squares: f64) -> Variance {
+        let lifts = layout.group().min(layout.ratio()) as f64;
+        (self.lift.repeated(lifts) + self.rounding).repeated(squares) + self.heads[head].weighing
+    }
+
+    /// An output of row `row`, where no probability has more noise than a result of lookups.
+    pub fn output(&self, layout: &Layout, row: usize) -> Variance {
+        let blocks = row / layout.group() + 1;
+        let channels = layout.sizes().output as f64;
+        let head = |(index, head): (usize, &HeadPrediction)| {
+            let squares = head.squares / channels;
+            let one = (self.exponential + self.isolation).repeated(squares) + self.isolation_beside(squares);
+            one.repeated((row + 1) as f64)
+                + self.block(layout, index, layout.block_squares(head.squares)).repeated(blocks as f64)
+        };
+        self.heads.iter().enumerate().map(head).sum::<Variance>() + self.packing
+    }
+}
+
+impl Layout {
+    /// The sum of squares of what a block of probabilities meets: a group's values in one chunk, if a token's in all are `squares`.
+    pub fn block_squares(&self, squares: f64) -> f64 {
+        squares * self.group().min(self.tokens()) as f64 / self.output_chunks() as f64
+    }
+}
+
+/// What an automorphism in the arithmetic ring adds.
+fn automorphism(parameters: &RingPairParameters) -> Variance {
+    let arithmetic = parameters.arithmetic();
+    noise::glwe_keyswitch(parameters.arithmetic_keyswitch(), arithmetic.shape, arithmetic.noise.variance())
+}
+
+impl HeadPrediction {
+    fn new(parameters: &RingPairParameters, head: &HeadProgram, scales: HeadScales, layout: &Layout) -> Self {
+        let arithmetic = parameters.arithmetic();
+        let automorphism = automorphism(parameters);
+        let chunks = layout.output_chunks() as f64;
+        // Values' weights fall into chunks, each a product of its own.
+        let weights = [(head.query().0, 1.0), (head.key().0, 1.0), (head.value(), chunks)];
+        let mut projected = [Variance::ZERO; 3];
+        for (part, (weight, chunks)) in weights.into_iter().enumerate() {
+            let squares: f64 = weight.iter().map(|&w| f64::from(w).powi(2)).sum();
+            projected[part] =
+                arithmetic.noise.variance().repeated(squares / chunks).scaled(scales.factors()[part] as f64);
+        }
+        let (group, token) = (layout.group_steps(), layout.token_steps());
+        let steps = [group, token, group];
+        let gathered = [0, 1, 2].map(|part| projected[part] + noise::trace(automorphism, steps[part]));
+        let relinearization =
+            noise::relinearization(parameters.arithmetic_keyswitch(), arithmetic.shape, arithmetic.noise.variance());
+        // What automorphisms add is everywhere; projections' noise is left where the coefficients are.
+        let energy = |part: usize, kept: usize| {
+            projected[part].repeated(kept as f64) + noise::trace_energy(automorphism, steps[part], arithmetic.size())
+        };
+        let of_group = layout.group() * layout.subring();
+        let queries = energy(0, of_group);
+        let keys = energy(1, layout.subring()).repeated(layout.keys_of_block(0).len() as f64);
+        let (score_common, score) = noise::tensor_product_parts(arithmetic.shape, head.log_modulus(), [queries, keys]);
+        let weighing =
+            noise::product_with_ggsw(parameters.ggsw(), arithmetic.shape, energy(2, of_group), relinearization, 0.0);
+        Self {
+            projected,
+            gathered,
+            score_common,
+            score: score + relinearization,
+            value: gathered[2].scaled(2f64.powi(scales.log_ggsw as i32)),
+            weighing,
+            squares: head.value_norm().powi(2),
+        }
     }
 }
 
 /// The scales of the input, and of what is made of it.
 ///
-/// An input is encrypted at q/2^log_input. Queries and keys need q/t, values the scale of the last level of the gadget of external
-/// products: the input has the smaller of both.
+/// An input is encrypted at q/2^log_input, once for all heads. A head's queries and keys need q/t, values the scale of the last level
+/// of the gadget of external products: the input has the smallest of all.
 #[derive(Clone, Copy, Debug)]
 pub struct Scales {
+    log_input: u32,
+    log_ggsw: u32,
+}
+
+/// The scales of one head.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadScales {
     log_input: u32,
     log_modulus: u32,
     log_ggsw: u32,
@@ -169,8 +230,8 @@ impl Scales {
     /// Of `program` with a parameter set.
     pub fn new(parameters: &RingPairParameters, program: &PackedProgram) -> Self {
         let log_ggsw = parameters.ggsw().base_log() * parameters.ggsw().levels() as u32;
-        let log_modulus = program.log_modulus();
-        Self { log_input: log_modulus.max(log_ggsw), log_modulus, log_ggsw }
+        let log_modulus = program.heads().iter().map(HeadProgram::log_modulus).max().unwrap_or(0);
+        Self { log_input: log_modulus.max(log_ggsw), log_ggsw }
     }
 
     /// The scale of the input, q/2^this.
@@ -178,6 +239,13 @@ impl Scales {
         self.log_input
     }
 
+    /// Those of a head of the program.
+    pub fn of_head(&self, head: &HeadProgram) -> HeadScales {
+        HeadScales { log_input: self.log_input, log_modulus: head.log_modulus(), log_ggsw: self.log_ggsw }
+    }
+}
+
+impl HeadScales {
     /// By what projections to queries, keys and values are multiplied.
     pub fn factors(&self) -> [i64; 3] {
         [self.log_modulus, self.log_modulus, self.log_ggsw].map(|log| 1 << (self.log_input - log))

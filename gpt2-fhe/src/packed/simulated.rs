@@ -1,12 +1,13 @@
-//! The packed head on numbers with noise drawn from the predictions.
+//! The packed attention on numbers with noise drawn from the predictions.
 //!
 //! Every number goes through the same scales, offsets and roundings as a ciphertext's phase.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::ops::Range;
 
 use nn::matrix::Matrix;
-use nn::packed::{ClearPackedEngine, Function, PackedEngine, PackedProgram};
-use std::convert::Infallible;
+use nn::packed::{ClearPackedEngine, Function, PackedClient, PackedEngine, PackedProgram, Row};
 use tfhe_core::noise::Variance;
 use tfhe_core::params::PolynomialSize;
 use tfhe_core::random::{Domain, Generator, SecretSeed};
@@ -24,82 +25,99 @@ pub struct SimulatedValue {
     lookup: bool,
 }
 
-/// Computes one head on one input.
+/// Computes a part of the attention on one input.
 pub struct SimulatedPacked<'a> {
     program: &'a PackedProgram,
     prediction: &'a Prediction,
     layout: Layout,
     lookup_size: PolynomialSize,
-    clear: ClearPackedEngine<'a>,
+    clear: &'a ClearPackedEngine<'a>,
     generator: Generator,
-    lookups: usize,
+    /// `[rows, O]`, in turns.
+    output: Matrix<f64>,
+    /// `[rows]`: the variance of each row's outputs.
+    spread: Vec<Variance>,
 }
 
 impl<'a> SimulatedPacked<'a> {
-    /// With the integers `[T, E]` of an input; noise is drawn from the stream (`Sample`, 0) of `seed`.
+    /// With a run on an input without noise, not yet evaluated; noise is drawn from the stream (`Sample`, 0) of `seed`.
     pub fn new(
         program: &'a PackedProgram,
         parameters: &RingPairParameters,
         prediction: &'a Prediction,
         layout: Layout,
-        input: &Matrix<i32>,
+        clear: &'a ClearPackedEngine<'a>,
         seed: &SecretSeed,
     ) -> Self {
+        let rows = layout.span().rows().len();
         Self {
             program,
             prediction,
             layout,
             lookup_size: parameters.lookup().size(),
-            clear: ClearPackedEngine::new(program, input),
+            clear,
             generator: seed.generator(Domain::Sample, 0),
-            lookups: 0,
+            output: Matrix::from_fn(rows, program.output_size(), |_, _| 0.0),
+            spread: vec![prediction.packing; rows],
         }
     }
 
-    /// The output, `[T, d]`, in its integers' units.
-    pub fn evaluate(&mut self) -> Matrix<f64> {
-        match self.program.evaluate(self, self.layout.tokens()) {
-            Ok(output) => output,
-            Err(never) => match never {},
+    /// The output, `[rows, O]`, in its integers' units, as `client` reads it.
+    pub fn evaluate(mut self, client: &PackedClient) -> Matrix<f64> {
+        for heads in self.layout.head_batches() {
+            match PackedProgram::attend(&mut self, heads) {
+                Ok(()) => {}
+                Err(never) => match never {},
+            }
         }
-    }
-
-    /// The number of lookups done.
-    pub fn lookups(&self) -> usize {
-        self.lookups
+        let unit = tables::probability_turns(self.program);
+        let bias = self.program.output_bias();
+        Matrix::from_fn(self.output.rows(), self.output.cols(), |row, channel| {
+            let turns = self.output[(row, channel)] + bias[channel] * unit + self.noise(self.spread[row]);
+            super::client::unwrap(turns / unit, client.output_centers()[channel], 1.0 / unit)
+        })
     }
 
     fn noise(&mut self, variance: Variance) -> f64 {
         self.generator.normal() * variance.std()
     }
 
-    /// What a bootstrapping reads at `argument` turns, without the noise that it adds.
-    fn read(&self, function: Function, argument: f64) -> f64 {
-        let offset = tables::argument_offset(self.program, function);
+    /// What a bootstrapping of head `head` reads at `argument` turns, without the noise that it adds.
+    fn read(&self, head: usize, function: Function, argument: f64) -> f64 {
+        let offset = tables::argument_offset(&self.program.heads()[head], function);
         let half = self.lookup_size.get();
         let angle = ((argument + offset) * (2 * half) as f64).round_ties_even().rem_euclid((2 * half) as f64);
-        let at = |angle: f64| tables::value(self.program, function, angle / (2 * half) as f64 - offset);
+        let at = |angle: f64| tables::value(self.program, head, function, angle / (2 * half) as f64 - offset);
         if angle < half as f64 { at(angle) } else { -at(angle - half as f64) }
     }
 }
 
 impl PackedEngine for SimulatedPacked<'_> {
     type Value = SimulatedValue;
-    type Output = Matrix<f64>;
     type Error = Infallible;
 
-    fn scores(&mut self) -> Result<Vec<Vec<SimulatedValue>>, Infallible> {
-        let exact = self.clear.scores()?;
-        let (common, own) = (self.prediction.score_common, self.prediction.score);
+    fn scores(&mut self, heads: Range<usize>) -> Result<Vec<Row<SimulatedValue>>, Infallible> {
         let layout = self.layout;
+        let exact = self.clear.scores_of(heads.clone());
         let blocks = layout.score_blocks();
-        let shared: BTreeMap<_, f64> = blocks.into_iter().map(|block| (block, self.noise(common))).collect();
-        let mut score = |i: usize, j: usize, turns: f64| {
-            let turns = turns + shared[&layout.score_position(i, j).0] + self.noise(own);
+        let mut shared: BTreeMap<(usize, (usize, usize)), f64> = BTreeMap::new();
+        for head in heads {
+            let common = self.prediction.heads[head].score_common;
+            for &block in &blocks {
+                shared.insert((head, block), self.noise(common));
+            }
+        }
+        let mut noisy = |head: usize, i: usize, j: usize, turns: f64| {
+            let own = self.prediction.heads[head].score;
+            let turns = turns + shared[&(head, layout.score_position(i, j).0)] + self.noise(own);
             SimulatedValue { turns, score: true, lookup: false }
         };
-        let row = |(i, row): (usize, &Vec<f64>)| row.iter().enumerate().map(|(j, &turns)| score(i, j, turns)).collect();
-        Ok(exact.iter().enumerate().map(row).collect())
+        let row = |Row { head, query, entries }: Row<f64>| Row {
+            head,
+            query,
+            entries: entries.into_iter().enumerate().map(|(j, turns)| noisy(head, query, j, turns)).collect(),
+        };
+        Ok(exact.into_iter().map(row).collect())
     }
 
     fn add_scaled(&self, value: &mut SimulatedValue, other: &SimulatedValue, factor: i64) {
@@ -112,42 +130,45 @@ impl PackedEngine for SimulatedPacked<'_> {
         SimulatedValue { turns: tables::probability_turns(self.program), score: false, lookup: false }
     }
 
-    fn look_up(&mut self, function: Function, inputs: Vec<SimulatedValue>) -> Result<Vec<SimulatedValue>, Infallible> {
-        self.lookups += inputs.len();
-        let results = inputs.into_iter().map(|input| {
+    fn look_up(
+        &mut self,
+        function: Function,
+        inputs: Vec<(usize, SimulatedValue)>,
+    ) -> Result<Vec<SimulatedValue>, Infallible> {
+        let results = inputs.into_iter().map(|(head, input)| {
             let argument = input.turns + self.noise(self.prediction.reading(input.score, input.lookup));
-            let turns = self.read(function, argument) + self.noise(self.prediction.result(function));
+            let turns = self.read(head, function, argument) + self.noise(self.prediction.result(function));
             SimulatedValue { turns, score: false, lookup: true }
         });
         Ok(results.collect())
     }
 
-    fn weigh(&mut self, probabilities: Vec<Vec<SimulatedValue>>) -> Result<Matrix<f64>, Infallible> {
-        let unit = tables::probability_turns(self.program);
-        let value = self.clear.projected()[2].clone();
-        let norms: Vec<f64> =
-            (0..value.rows()).map(|j| value.row(j).iter().map(|&v| (v * v) as f64).sum::<f64>()).collect();
-        let mut output = Matrix::from_fn(value.rows(), value.cols(), |_, _| 0.0);
-        for (row, probabilities) in probabilities.iter().enumerate() {
-            let mut spread = self.prediction.packing;
-            for (j, probability) in probabilities.iter().enumerate() {
-                let known = !probability.lookup;
-                let own = if known { self.prediction.rounding } else { self.prediction.isolation };
-                let probability = probability.turns + self.noise(own);
-                let sums = output.row_mut(row).iter_mut();
-                sums.zip(value.row(j)).for_each(|(sum, &v)| *sum += probability * v as f64);
-                spread = spread + self.prediction.value.scaled(probability);
-                if known {
-                    // Unencrypted: there is no mask to be decomposed, nor a phase that wraps around.
-                    continue;
+    fn weigh(&mut self, probabilities: Vec<Row<SimulatedValue>>) -> Result<(), Infallible> {
+        let (prediction, layout, clear) = (self.prediction, self.layout, self.clear);
+        for row in probabilities {
+            let values = &clear.projected()[row.head][2];
+            let index = row.query - layout.span().rows().start;
+            let squares = |j: usize| values.row(j).iter().map(|&v| (v as f64).powi(2)).sum::<f64>();
+            let block = |group: usize| {
+                let of_group = layout.tokens_of_group(group).map(squares).sum::<f64>() / layout.output_chunks() as f64;
+                prediction.block(&layout, row.head, of_group)
+            };
+            let mut spread: Variance = (0..=row.query / layout.group()).map(block).sum();
+            for (j, probability) in row.entries.into_iter().enumerate() {
+                let turns = match probability.lookup {
+                    true => probability.turns + self.noise(prediction.isolation),
+                    // Unencrypted: there is no mask whose automorphisms add noise.
+                    false => probability.turns,
+                };
+                let sums = self.output.row_mut(index).iter_mut();
+                sums.zip(values.row(j)).for_each(|(sum, &v)| *sum += turns * v as f64);
+                spread = spread + prediction.heads[row.head].value.scaled(turns);
+                if probability.lookup {
+                    spread = spread + prediction.isolation_beside(squares(j) / values.cols() as f64);
                 }
-                spread = spread + self.prediction.lift.repeated(norms[j]) + self.prediction.weighing;
             }
-            for channel in 0..value.cols() {
-                output[(row, channel)] += self.noise(spread);
-            }
+            self.spread[index] = self.spread[index] + spread;
         }
-        // The phase is known modulo one turn.
-        Ok(output.map(|&turns| (turns - turns.round_ties_even()) / unit))
+        Ok(())
     }
 }

@@ -4,22 +4,22 @@
 //! argument between two angles is rounded, one with noise gives the function nearby. Only outside of the half, where the polynomial
 //! continues with the opposite sign, would the result be wrong.
 
-use nn::packed::{Function, PackedProgram};
+use nn::packed::{Function, HeadProgram, PackedProgram};
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::params::GlweShape;
 use tfhe_core::sets::{COARSE, FINE};
 use tfhe_core::torus;
 
-/// How far above zero an exponential's argument may be read, in turns: half of what the program keeps free of half a turn.
-fn exponent_headroom(program: &PackedProgram) -> f64 {
-    program.headroom() / 4.0
+/// How far above zero an exponential's argument may be read, in turns: half of what the head keeps free of half a turn.
+fn exponent_headroom(head: &HeadProgram) -> f64 {
+    head.headroom() / 4.0
 }
 
 /// What is added to the argument of a function before it is looked up, in turns.
-pub fn argument_offset(program: &PackedProgram, function: Function) -> f64 {
+pub fn argument_offset(head: &HeadProgram, function: Function) -> f64 {
     match function {
         Function::Softplus => 0.25,
-        Function::Exponential => 0.5 - exponent_headroom(program),
+        Function::Exponential => 0.5 - exponent_headroom(head),
     }
 }
 
@@ -31,13 +31,13 @@ pub fn gadget(function: Function) -> usize {
     }
 }
 
-/// How far an argument within the program's limits is from being read on the wrong half, in turns.
-pub fn argument_margin(program: &PackedProgram, function: Function) -> f64 {
-    let limit = program.difference_limit();
+/// How far an argument within the head's limits is from being read on the wrong half, in turns.
+pub fn argument_margin(head: &HeadProgram, function: Function) -> f64 {
+    let limit = head.difference_limit();
     match function {
         Function::Softplus => 0.25 - limit,
         Function::Exponential => {
-            let above = exponent_headroom(program);
+            let above = exponent_headroom(head);
             above.min(0.5 - above - 2.0 * limit)
         }
     }
@@ -48,16 +48,16 @@ pub fn probability_turns(program: &PackedProgram) -> f64 {
     0.5 * (1.0 - 1.0 / 8.0) / program.output_limit()
 }
 
-/// What a result of `function` at `argument` turns is, in turns.
-pub fn value(program: &PackedProgram, function: Function, argument: f64) -> f64 {
+/// What a result of `function` of head `head` at `argument` turns is, in turns.
+pub fn value(program: &PackedProgram, head: usize, function: Function, argument: f64) -> f64 {
     let scale = match function {
         Function::Softplus => 1.0,
         Function::Exponential => probability_turns(program),
     };
-    program.apply(function, argument) * scale
+    program.heads()[head].apply(function, argument) * scale
 }
 
-/// The polynomials of both functions.
+/// The polynomials of both functions of a head.
 #[derive(Clone, Debug)]
 pub struct Tables {
     softplus: GlweCiphertext,
@@ -65,12 +65,14 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Tabulates the program's functions at the N' angles of half the torus.
-    pub fn new(program: &PackedProgram, shape: GlweShape) -> Self {
+    /// Tabulates the head's functions at the N' angles of half the torus.
+    pub fn new(program: &PackedProgram, head: usize, shape: GlweShape) -> Self {
         let table = |function| {
             let size = shape.polynomial_size.get();
-            let angle = |j: usize| j as f64 / (2 * size) as f64 - argument_offset(program, function);
-            let values: Vec<u64> = (0..size).map(|j| torus::from_f64(value(program, function, angle(j)))).collect();
+            let offset = argument_offset(&program.heads()[head], function);
+            let angle = |j: usize| j as f64 / (2 * size) as f64 - offset;
+            let values: Vec<u64> =
+                (0..size).map(|j| torus::from_f64(value(program, head, function, angle(j)))).collect();
             GlweCiphertext::trivial(shape, &values)
         };
         Self { softplus: table(Function::Softplus), exponential: table(Function::Exponential) }

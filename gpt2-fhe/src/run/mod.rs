@@ -5,7 +5,7 @@ pub mod packed;
 
 use nn::head::QuantizedHead;
 use nn::matrix::{Matrix, relative_error};
-use nn::packed::PackedHead;
+use nn::packed::{PackedAttention, Span};
 use serde::Serialize;
 use tfhe_core::random::SecretSeed;
 
@@ -153,6 +153,21 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// The outcome of some of the rows of a run on all.
+    fn rows_of(self, span: Span) -> Self {
+        fn rows<T: Clone>(all: &Matrix<T>, span: Span) -> Matrix<T> {
+            Matrix::from_fn(span.rows().len(), all.cols(), |row, column| all[(span.rows().start + row, column)].clone())
+        }
+        Self {
+            numbers: rows(&self.numbers, span),
+            clear_numbers: rows(&self.clear_numbers, span),
+            tolerance: self.tolerance.as_ref().map(|tolerance| rows(tolerance, span)),
+            output: rows(&self.output, span),
+            clear_output: rows(&self.clear_output, span),
+            ..self
+        }
+    }
+
     /// Entries that are not the clear engine's, or farther from them than the noise explains.
     pub fn mismatches(&self) -> usize {
         let allowed = |index: usize| self.tolerance.as_ref().map_or(0.0, |tolerance| tolerance.data()[index]);
@@ -182,7 +197,7 @@ pub enum Head {
     /// For [`Circuit::Exact`].
     Exact(Box<QuantizedHead>, Multiply),
     /// For [`Circuit::Packed`].
-    Packed(Box<PackedHead>),
+    Packed(Box<PackedAttention>),
 }
 
 /// What will run: known before anything is encrypted.
@@ -203,52 +218,53 @@ impl Head {
         }
     }
 
-    /// d.
-    pub fn head_size(&self) -> usize {
+    /// The size of an output: d of one head, E of the whole attention.
+    pub fn output_size(&self) -> usize {
         match self {
             Self::Exact(head, _) => head.program().head_size(),
-            Self::Packed(head) => head.program().head_size(),
+            Self::Packed(head) => head.program().output_size(),
         }
     }
 
-    /// Plans a run on `tokens` tokens.
+    /// Plans a run on the tokens of `span`.
     ///
     /// # Errors
     /// [`RunError`]: that it cannot be run, or not reliably.
-    pub fn plan(&self, tokens: usize) -> Result<Plan, RunError> {
+    pub fn plan(&self, span: Span) -> Result<Plan, RunError> {
         Ok(match self {
-            Self::Exact(head, multiply) => Plan::Exact(exact::CircuitPlan::new(head, tokens, *multiply)?),
-            Self::Packed(head) => Plan::Packed(Box::new(packed::PackedPlan::new(head, tokens)?)),
+            Self::Exact(head, multiply) => Plan::Exact(exact::CircuitPlan::new(head, span.tokens(), *multiply)?),
+            Self::Packed(head) => Plan::Packed(Box::new(packed::PackedPlan::new(head, span)?)),
         })
     }
 
-    /// The head on plain numbers.
+    /// The rows of `span` on plain numbers.
     ///
     /// # Errors
     /// [`RunError::Input`].
-    pub fn run_clear(&self, hidden: &Matrix<f32>) -> Result<Outcome, RunError> {
+    pub fn run_clear(&self, hidden: &Matrix<f32>, span: Span) -> Result<Outcome, RunError> {
         match self {
-            Self::Exact(head, _) => exact::run_clear(head, hidden),
-            Self::Packed(head) => packed::run_clear(head, hidden),
+            Self::Exact(head, _) => Ok(exact::run_clear(head, hidden)?.rows_of(span)),
+            Self::Packed(head) => packed::run_clear(head, hidden, span),
         }
     }
 
-    /// The head on plain numbers with drawn noise.
+    /// The rows of `span` on plain numbers with drawn noise.
     ///
     /// # Errors
     /// [`RunError::Input`], [`RunError::Engine`].
     pub fn run_simulated(
         &self,
         hidden: &Matrix<f32>,
+        span: Span,
         seed: &SecretSeed,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, RunError> {
         match self {
             Self::Exact(head, multiply) => {
                 let plan = exact::CircuitPlan::new(head, hidden.rows(), *multiply)?;
-                exact::run_simulated(head, hidden, plan, *multiply, seed, observer)
+                Ok(exact::run_simulated(head, hidden, plan, *multiply, seed, observer)?.rows_of(span))
             }
-            Self::Packed(head) => packed::run_simulated(head, hidden, seed),
+            Self::Packed(head) => packed::run_simulated(head, hidden, span, seed),
         }
     }
 }
@@ -324,7 +340,7 @@ impl Session {
         }
     }
 
-    /// Encrypts, evaluates, decrypts.
+    /// Encrypts, evaluates, decrypts: the rows of `span`. The exact circuit computes all rows, whichever are asked for.
     ///
     /// # Errors
     /// [`RunError::Input`], [`RunError::Engine`].
@@ -335,11 +351,12 @@ impl Session {
         &mut self,
         head: &Head,
         hidden: &Matrix<f32>,
+        span: Span,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, RunError> {
         match (self, head) {
-            (Self::Exact(session), Head::Exact(head, _)) => session.execute(head, hidden, observer),
-            (Self::Packed(session), Head::Packed(head)) => session.execute(head, hidden, observer),
+            (Self::Exact(session), Head::Exact(head, _)) => Ok(session.execute(head, hidden, observer)?.rows_of(span)),
+            (Self::Packed(session), Head::Packed(head)) => session.execute(head, hidden, span, observer),
             _ => panic!("a head of the session's circuit"),
         }
     }

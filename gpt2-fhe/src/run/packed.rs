@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use nn::attention::AttentionWeights;
+use nn::attention::{AttentionWeights, Part};
 use nn::matrix::Matrix;
-use nn::packed::{ClearPackedEngine, Function, PackedHead, PackedOptions, PackedProgram};
+use nn::packed::{ClearPackedEngine, Function, PackedAttention, PackedOptions, PackedProgram, Span};
+use rayon::prelude::*;
 use tfhe_core::glwe::SeededGlweCiphertext;
 use tfhe_core::random::SecretSeed;
 use tfhe_core::ring_pair::RingPairParameters;
@@ -15,8 +16,8 @@ use crate::engine::Observer;
 use crate::engine::statistics::Statistics;
 use crate::packed::client::{PackedHeadClient, WireScales};
 use crate::packed::counted::CountedPacked;
-use crate::packed::evaluator::PreparedHead;
-use crate::packed::layout::Layout;
+use crate::packed::evaluator::PreparedAttention;
+use crate::packed::layout::{Layout, Sizes};
 use crate::packed::prediction::Prediction;
 use crate::packed::server::PackedServer;
 use crate::packed::simulated::SimulatedPacked;
@@ -28,7 +29,7 @@ const MIN_LOG_MODULUS: u32 = 16;
 /// Simulated runs from which the noise of each output is estimated.
 const SIMULATIONS: u64 = 32;
 /// How many estimated standard deviations an output may be from the clear engine's. The estimate from 32 runs has a relative
-/// standard error of an eighth; were it exact, one of 64·64 Gaussian errors would exceed eight with a chance of 2^-37.
+/// standard error of an eighth; were it exact, one of 64·768 Gaussian errors would exceed eight with a chance of 2^-34.
 const TOLERANCE: f64 = 8.0;
 
 /// What will run.
@@ -50,26 +51,25 @@ pub struct PackedPlan {
 }
 
 impl PackedPlan {
-    /// Plans the head for `tokens` tokens.
+    /// Plans a run on the tokens of `span`.
     ///
     /// # Errors
     /// [`RunError::TooLarge`], [`RunError::Unreliable`].
-    pub fn new(head: &PackedHead, tokens: usize) -> Result<Self, RunError> {
-        let program = head.program();
+    pub fn new(attention: &PackedAttention, span: Span) -> Result<Self, RunError> {
+        let program = attention.program();
         let parameters = sets::PACKED_HEAD.compile().expect("named sets are valid");
-        let layout = layout(program, &parameters, tokens)?;
+        let layout = layout(program, &parameters, span)?;
         let prediction = Prediction::new(&parameters, program, &layout);
-        let statistics = CountedPacked::count(program, &prediction, layout);
+        let statistics = CountedPacked::count(program, &parameters, &prediction, layout);
         let log2_failure_probability = statistics.log2_failure_probability();
         if log2_failure_probability > MAX_LOG2_FAILURE {
             return Err(RunError::Unreliable { best: log2_failure_probability.min(0.0) });
         }
         let arithmetic = parameters.arithmetic().shape;
-        let answers = tokens.div_ceil(layout.tokens_per_answer());
         let bytes = Bytes {
             evaluation_key: SeededRingPairKeys::predicted_bytes(&parameters, layout.subring()),
-            request: layout.groups() * layout.chunks() * SeededGlweCiphertext::bytes_of_shape(arithmetic),
-            response: answers * arithmetic.ciphertext_len() * size_of::<u64>(),
+            request: layout.groups() * layout.input_chunks() * SeededGlweCiphertext::bytes_of_shape(arithmetic),
+            response: layout.answers() * arithmetic.ciphertext_len() * size_of::<u64>(),
         };
         Ok(Self { parameters, layout, prediction, statistics, log2_failure_probability, bytes })
     }
@@ -80,34 +80,59 @@ impl PackedPlan {
     }
 }
 
-fn layout(program: &PackedProgram, parameters: &RingPairParameters, tokens: usize) -> Result<Layout, RunError> {
-    Ok(Layout::new(parameters.arithmetic().size(), program.embedding_size(), program.head_size(), tokens)?)
+fn layout(program: &PackedProgram, parameters: &RingPairParameters, span: Span) -> Result<Layout, RunError> {
+    let sizes = Sizes {
+        embedding: program.embedding_size(),
+        head: program.head_size(),
+        output: program.output_size(),
+        heads: program.heads().len(),
+    };
+    Ok(Layout::new(parameters, sizes, span)?)
 }
 
-/// Quantizes a head with the largest modulus of scores, up to that of the options, with which a run on the most tokens is
-/// reliable, and scores have no more noise than the rounding of a lookup's argument adds: a larger modulus means finer weights, and
-/// more noise.
+/// Quantizes a part of the attention, each head with the largest modulus of scores, up to that of the options, with which a run
+/// of it on the most tokens is reliable, and scores have no more noise than the rounding of a lookup's argument adds: a larger
+/// modulus means finer weights, and more noise.
 ///
 /// # Errors
-/// [`RunError::Input`]: as [`PackedHead::calibrate`]; [`RunError::TooLarge`], [`RunError::Unreliable`].
+/// [`RunError::Input`]: as [`PackedAttention::calibrate`]; [`RunError::TooLarge`], [`RunError::Unreliable`].
 pub fn calibrate(
+    weights: &AttentionWeights,
+    part: Part,
+    calibration: &[Matrix<f32>],
+    options: &PackedOptions,
+) -> Result<PackedAttention, RunError> {
+    let heads = match part {
+        Part::Head(head) => head..head + 1,
+        Part::Whole => 0..weights.heads(),
+    };
+    let log_moduli: Vec<u32> = heads
+        .into_par_iter()
+        .map(|head| largest_modulus(weights, head, calibration, options))
+        .collect::<Result<_, RunError>>()?;
+    Ok(PackedAttention::calibrate_with_moduli(weights, part, calibration, options, &log_moduli)?)
+}
+
+/// The modulus of one head's scores.
+fn largest_modulus(
     weights: &AttentionWeights,
     head: usize,
     calibration: &[Matrix<f32>],
     options: &PackedOptions,
-) -> Result<PackedHead, RunError> {
+) -> Result<u32, RunError> {
     let mut options = *options;
     loop {
-        let calibrated = PackedHead::calibrate(weights, head, calibration, &options)?;
+        let calibrated = PackedAttention::calibrate(weights, Part::Head(head), calibration, &options)?;
+        let log_modulus = calibrated.program().heads()[0].log_modulus();
         let smaller = options.log_modulus > MIN_LOG_MODULUS;
-        match PackedPlan::new(&calibrated, calibrated.program().max_tokens()) {
-            Ok(plan) if plan.prediction.score > plan.prediction.modulus_switch && smaller => {}
-            Ok(_) => return Ok(calibrated),
+        match PackedPlan::new(&calibrated, Span::all(calibrated.program().max_tokens())) {
+            Ok(plan) if plan.prediction.heads[0].score > plan.prediction.modulus_switch && smaller => {}
+            Ok(_) => return Ok(log_modulus),
             Err(RunError::Unreliable { .. }) if smaller => {}
             Err(error) => return Err(error),
         }
         // That of the head may be smaller already, for want of bits of weights.
-        options.log_modulus = calibrated.program().log_modulus().min(options.log_modulus) - 1;
+        options.log_modulus = log_modulus.min(options.log_modulus) - 1;
     }
 }
 
@@ -118,7 +143,8 @@ pub struct PackedSession {
     evaluation_keys: RingPairKeys,
     evaluation_key_bytes: usize,
     keygen_seconds: f64,
-    prepared: Option<(PackedProgram, PreparedHead)>,
+    /// The attention of each layer that was run, to be used again.
+    prepared: Vec<PreparedAttention>,
 }
 
 impl PackedSession {
@@ -135,120 +161,147 @@ impl PackedSession {
             evaluation_keys,
             evaluation_key_bytes,
             keygen_seconds: start.elapsed().as_secs_f64(),
-            prepared: None,
+            prepared: Vec::new(),
         }
     }
 
-    /// Encrypts, evaluates, decrypts.
+    /// Encrypts, evaluates, decrypts: the rows of `span`, of `hidden` `[T, E]`.
     ///
     /// # Errors
     /// [`RunError::Input`], [`RunError::Engine`]; as [`PackedPlan::new`].
     pub fn execute(
         &mut self,
-        head: &PackedHead,
+        attention: &PackedAttention,
         hidden: &Matrix<f32>,
+        span: Span,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, RunError> {
-        let plan = PackedPlan::new(head, hidden.rows())?;
-        let (program, layout) = (head.program(), plan.layout);
-        let input = head.client().quantize_input(hidden)?;
+        let input = attention.client().quantize_input(hidden)?;
+        let plan = PackedPlan::new(attention, span)?;
+        let (program, layout) = (attention.program(), plan.layout);
         let start = Instant::now();
-        let parameters = &self.parameters;
-        let fits = |(other, prepared): &(PackedProgram, PreparedHead)| other == program && *prepared.layout() == layout;
-        let kept = self.prepared.take().filter(fits);
-        let (_, prepared) = self
-            .prepared
-            .insert(kept.unwrap_or_else(|| (program.clone(), PreparedHead::new(program, parameters, layout))));
+        let prepared = self.prepare(program);
         let prepare = start.elapsed().as_secs_f64();
-        let scales = WireScales::new(parameters, program);
+        let scales = WireScales::new(&self.parameters, program);
         let start = Instant::now();
         let request = self.client.encrypt(&input, &layout, &scales);
         let encrypt = start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let server = PackedServer::new(prepared, &self.evaluation_keys);
-        let (response, statistics) = server.evaluate(&request, observer)?;
+        let server = PackedServer::new(&self.prepared[prepared], &self.evaluation_keys);
+        let (response, statistics) = server.evaluate(&request, &layout, observer)?;
         let evaluate = start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let numbers = self.client.decrypt(&response, &layout, &scales, program.head_size());
+        let numbers = self.client.decrypt(&response, &layout, &scales, attention.client());
         let decrypt = start.elapsed().as_secs_f64();
         let bytes =
             Bytes { evaluation_key: self.evaluation_key_bytes, request: request.bytes(), response: response.bytes() };
-        let mut outcome = finish(head, &input, numbers, statistics, Some(plan));
+        let mut outcome = finish(attention, &input, span, numbers, statistics, Some(plan));
         let keygen = self.keygen_seconds;
         outcome.seconds = Seconds { keygen, prepare, encrypt, evaluate, decrypt, ..outcome.seconds };
         outcome.bytes = bytes;
         Ok(outcome)
     }
+
+    /// The index of the prepared attention of `program`.
+    fn prepare(&mut self, program: &PackedProgram) -> usize {
+        self.prepared.iter().position(|prepared| prepared.program() == program).unwrap_or_else(|| {
+            self.prepared.push(PreparedAttention::new(program, &self.parameters));
+            self.prepared.len() - 1
+        })
+    }
 }
 
-/// The head without noise.
+/// The attention without noise.
 ///
 /// # Errors
 /// [`RunError::Input`].
-pub fn run_clear(head: &PackedHead, hidden: &Matrix<f32>) -> Result<Outcome, RunError> {
-    let input = head.client().quantize_input(hidden)?;
+pub fn run_clear(attention: &PackedAttention, hidden: &Matrix<f32>, span: Span) -> Result<Outcome, RunError> {
+    let input = attention.client().quantize_input(hidden)?;
     let start = Instant::now();
-    let numbers = ClearPackedEngine::new(head.program(), &input).evaluate();
+    let numbers = ClearPackedEngine::new(attention.program(), &input, span).evaluate().numbers;
     let evaluate = start.elapsed().as_secs_f64();
     let mut statistics = Statistics::default();
     for function in [Function::Softplus, Function::Exponential] {
-        statistics.step(function.step()).lookups = PackedProgram::lookups(function, hidden.rows());
+        statistics.step(function.step()).lookups = attention.program().heads().len() * span.lookups(function);
     }
-    let mut outcome = finish(head, &input, numbers, statistics, None);
+    let mut outcome = finish(attention, &input, span, numbers, statistics, None);
     outcome.seconds.evaluate = evaluate;
     Ok(outcome)
 }
 
-/// The head with drawn noise.
+/// The attention with drawn noise.
 ///
 /// # Errors
 /// [`RunError::Input`]; as [`PackedPlan::new`].
-pub fn run_simulated(head: &PackedHead, hidden: &Matrix<f32>, seed: &SecretSeed) -> Result<Outcome, RunError> {
-    let plan = PackedPlan::new(head, hidden.rows())?;
-    let input = head.client().quantize_input(hidden)?;
+pub fn run_simulated(
+    attention: &PackedAttention,
+    hidden: &Matrix<f32>,
+    span: Span,
+    seed: &SecretSeed,
+) -> Result<Outcome, RunError> {
+    let input = attention.client().quantize_input(hidden)?;
+    let plan = PackedPlan::new(attention, span)?;
     let start = Instant::now();
-    let numbers = simulate(head, &plan, &input, seed);
+    let numbers = simulate(attention, &plan, &input, seed);
     let evaluate = start.elapsed().as_secs_f64();
     let statistics = plan.statistics.clone();
-    let mut outcome = finish(head, &input, numbers, statistics, Some(plan));
+    let mut outcome = finish(attention, &input, span, numbers, statistics, Some(plan));
     outcome.seconds.evaluate = evaluate;
     Ok(outcome)
 }
 
-/// One simulated run: `[T, d]` in units of the output's integers.
-pub fn simulate(head: &PackedHead, plan: &PackedPlan, input: &Matrix<i32>, seed: &SecretSeed) -> Matrix<f64> {
-    let PackedPlan { parameters, prediction, layout, .. } = plan;
-    SimulatedPacked::new(head.program(), parameters, prediction, *layout, input, seed).evaluate()
+/// One simulated run: `[rows, O]` in units of the output's integers.
+pub fn simulate(attention: &PackedAttention, plan: &PackedPlan, input: &Matrix<i32>, seed: &SecretSeed) -> Matrix<f64> {
+    let clear = ClearPackedEngine::new(attention.program(), input, plan.layout.span());
+    simulate_from(attention, plan, &clear, seed)
 }
 
-/// How far each output may be from the clear one.
-fn tolerance(head: &PackedHead, plan: &PackedPlan, input: &Matrix<i32>, clear: &Matrix<f64>) -> Matrix<f64> {
-    let mut squares = clear.map(|_| 0.0);
-    for run in 0..SIMULATIONS {
-        let simulated = simulate(head, plan, input, &SecretSeed::from_number(run));
-        for ((sum, a), b) in squares.data_mut().iter_mut().zip(simulated.iter()).zip(clear.iter()) {
-            *sum += (a - b).powi(2);
-        }
-    }
-    squares.map(|sum| TOLERANCE * (sum / SIMULATIONS as f64).sqrt())
+fn simulate_from(
+    attention: &PackedAttention,
+    plan: &PackedPlan,
+    clear: &ClearPackedEngine<'_>,
+    seed: &SecretSeed,
+) -> Matrix<f64> {
+    let PackedPlan { parameters, prediction, layout, .. } = plan;
+    let engine = SimulatedPacked::new(attention.program(), parameters, prediction, *layout, clear, seed);
+    engine.evaluate(attention.client())
+}
+
+/// How far each output may be from the exact one.
+fn tolerance(
+    attention: &PackedAttention,
+    plan: &PackedPlan,
+    engine: &ClearPackedEngine<'_>,
+    exact: &Matrix<f64>,
+) -> Matrix<f64> {
+    let runs: Vec<Matrix<f64>> = (0..SIMULATIONS)
+        .into_par_iter()
+        .map(|run| simulate_from(attention, plan, engine, &SecretSeed::from_number(run)))
+        .collect();
+    let square = |index: usize| runs.iter().map(|run| (run.data()[index] - exact.data()[index]).powi(2)).sum::<f64>();
+    let cols = exact.cols();
+    Matrix::from_fn(exact.rows(), cols, |row, column| {
+        TOLERANCE * (square(row * cols + column) / SIMULATIONS as f64).sqrt()
+    })
 }
 
 fn finish(
-    head: &PackedHead,
+    attention: &PackedAttention,
     input: &Matrix<i32>,
+    span: Span,
     numbers: Matrix<f64>,
     statistics: Statistics,
     plan: Option<PackedPlan>,
 ) -> Outcome {
-    let mut engine = ClearPackedEngine::new(head.program(), input);
-    let clear = engine.evaluate();
+    let engine = ClearPackedEngine::new(attention.program(), input, span);
+    let clear = engine.clone().evaluate();
     Outcome {
-        tolerance: plan.as_ref().map(|plan| tolerance(head, plan, input, &clear)),
-        output: head.client().dequantize_output(&numbers),
-        clear_output: head.client().dequantize_output(&clear),
+        tolerance: plan.as_ref().map(|plan| tolerance(attention, plan, &engine, &clear.numbers)),
+        output: attention.client().dequantize_output(&numbers),
+        clear_output: attention.client().dequantize_output(&clear.numbers),
         numbers,
-        clear_numbers: clear,
-        out_of_range: engine.out_of_range(),
+        clear_numbers: clear.numbers,
+        out_of_range: clear.out_of_range,
         seconds: Seconds::of_steps(&statistics),
         statistics,
         bytes: Bytes::default(),

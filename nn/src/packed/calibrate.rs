@@ -1,82 +1,106 @@
-//! From weights in f32 and a calibration set to a packed head.
+//! From weights in f32 and a calibration set to packed attention.
 
 use std::convert::Infallible;
+use std::ops::Range;
 
-use super::program::{EXPONENT_FACTOR, Function, PackedEngine, PackedProjection, attend, headroom, softplus};
-use super::{ClearPackedEngine, PackedClient, PackedHead, PackedOptions, PackedProgram};
-use crate::attention::{AttentionWeights, HeadWeights, Linear};
+use super::program::{EXPONENT_FACTOR, Function, HeadProgram, PackedEngine, PackedProjection, Row, headroom, softplus};
+use super::{ClearPackedEngine, PackedAttention, PackedClient, PackedOptions, PackedProgram, Span};
+use crate::attention::{AttentionWeights, HeadWeights, Linear, Part};
 use crate::error::{Error, check_finite};
 use crate::matrix::Matrix;
 
-impl PackedHead {
-    /// Quantizes one head of a layer, with scales and ranges of the calibration inputs, each `[T, E]`.
+impl PackedAttention {
+    /// Quantizes a part of a layer's attention, with scales and ranges of the calibration inputs, each `[T, E]`.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] if an option is out of its range or there is no such head, [`Error::Shape`] if there is no
-    /// calibration input or one does not fit, [`Error::NotFinite`].
+    /// [`Error::OutOfRange`] if an option is out of its range, there is no such head, or the whole attention's output projection is
+    /// not known; [`Error::Shape`] if there is no calibration input or one does not fit; [`Error::NotFinite`].
     pub fn calibrate(
         weights: &AttentionWeights,
-        head: usize,
+        part: Part,
         calibration: &[Matrix<f32>],
         options: &PackedOptions,
     ) -> Result<Self, Error> {
-        let max_tokens = check(weights, calibration, options)?;
-        let head = weights.head(head)?;
-        let input = InputScales::calibrate(calibration, levels(options.input_bits));
+        let heads = weights.heads_of(part)?.len();
+        Self::calibrate_with_moduli(weights, part, calibration, options, &vec![options.log_modulus; heads])
+    }
+
+    /// [`Self::calibrate`] with a limit of log2 t for each head of the part, instead of [`PackedOptions::log_modulus`] for all.
+    ///
+    /// # Errors
+    /// As [`Self::calibrate`], and [`Error::Shape`] if there is not one limit for each head.
+    pub fn calibrate_with_moduli(
+        weights: &AttentionWeights,
+        part: Part,
+        calibration: &[Matrix<f32>],
+        options: &PackedOptions,
+        log_moduli: &[u32],
+    ) -> Result<Self, Error> {
+        let heads = weights.heads_of(part)?;
+        if log_moduli.len() != heads.len() {
+            return Err(Error::shape("the moduli of scores", format!("[{}]", heads.len()), &[log_moduli.len()]));
+        }
+        let max_tokens = check(weights, calibration, options, log_moduli)?;
         let longest = calibration.iter().map(Matrix::rows).max().unwrap_or(1);
-        let difference_limit = Ranges::observe(&head, calibration).limit(options.guard, longest, max_tokens);
+        let input = InputScales::calibrate(calibration, levels(options.input_bits));
+        let values = Values::calibrate(weights, part, calibration, &input, levels(options.value_bits))?;
         let headroom = headroom(max_tokens);
-        // A difference reaches a quarter of a turn at most.
-        let score_turn = 4.0 * difference_limit / (1.0 - headroom);
-        let (log_modulus, query, key) = input.scores(&head, options, score_turn);
-        let (value, output_scales, output_offsets) = input.values(&head, calibration, levels(options.value_bits));
+        let programs = heads.iter().zip(log_moduli).zip(values.weights).map(|((head, &limit), value)| {
+            let difference_limit = Ranges::observe(head, calibration).limit(options.guard, longest, max_tokens);
+            // A difference reaches a quarter of a turn at most.
+            let score_turn = 4.0 * difference_limit / (1.0 - headroom);
+            let options = PackedOptions { log_modulus: limit, ..*options };
+            let (log_modulus, query, key) = input.scores(head, &options, score_turn);
+            HeadProgram { query, key, value, log_modulus, score_turn, headroom, difference_limit, value_norm: 0.0 }
+        });
+        let output_bias = values.offsets.iter().zip(&values.scales).map(|(offset, scale)| offset / scale).collect();
         let mut program = PackedProgram {
-            query,
-            key,
-            value,
+            heads: programs.collect(),
             input_levels: input.levels,
-            log_modulus,
-            score_turn,
-            headroom,
-            difference_limit,
-            output_limit: 0.0,
-            value_norm: 0.0,
-            max_tokens: max_tokens.max(calibration.iter().map(Matrix::rows).max().unwrap_or(0)),
+            output_bias,
+            output_limit: f64::INFINITY,
+            max_tokens: max_tokens.max(longest),
         };
         let client = PackedClient {
             levels: input.levels,
             centers: input.centers,
             scales: input.scales,
-            output_scales,
-            output_offsets,
+            output_centers: program.output_bias.clone(),
+            output_scales: values.scales,
             max_tokens: program.max_tokens,
         };
-        let (largest, norm) = run_calibration(&program, &client, calibration)?;
+        let (largest, norms) = run_calibration(&program, &client, calibration)?;
         // An output beyond its range would be wrong in the worst way, and the range costs little: twice the guard. Outputs are
         // linear in deviations from the calibration set's mean, of which those of its own n rows are too small by √((n−1)/(n+1)).
         let rows: usize = calibration.iter().map(Matrix::rows).sum();
         let bias = ((rows + 1) as f64 / rows.saturating_sub(1).max(1) as f64).sqrt();
         program.output_limit = 2.0 * options.guard * bias * largest.max(1.0);
-        program.value_norm = norm;
+        program.heads.iter_mut().zip(norms).for_each(|(head, norm)| head.value_norm = norm);
         program.max_tokens = max_tokens;
         Ok(Self { program, client: PackedClient { max_tokens, ..client } })
     }
 }
 
-/// The largest output, and the root mean square of a value's norm.
+/// The largest distance of an output from its bias, and of each head the root mean square of a value's norm.
 fn run_calibration(
     program: &PackedProgram,
     client: &PackedClient,
     calibration: &[Matrix<f32>],
-) -> Result<(f64, f64), Error> {
-    let (mut largest, mut squares, mut tokens) = (0.0_f64, 0.0, 0);
+) -> Result<(f64, Vec<f64>), Error> {
+    let (mut largest, mut squares, mut tokens) = (0.0_f64, vec![0.0; program.heads.len()], 0);
     for hidden in calibration {
-        let mut engine = ClearPackedEngine::new(program, &client.quantize_input(hidden)?);
-        largest = engine.evaluate().iter().fold(largest, |largest, x| largest.max(x.abs()));
-        squares += engine.projected()[2].iter().map(|&v| (v * v) as f64).sum::<f64>();
+        let engine = ClearPackedEngine::new(program, &client.quantize_input(hidden)?, Span::all(hidden.rows()));
+        for (sum, [_, _, values]) in squares.iter_mut().zip(engine.projected()) {
+            *sum += values.iter().map(|&v| (v as f64).powi(2)).sum::<f64>();
+        }
+        let numbers = engine.evaluate().numbers;
+        for row in 0..numbers.rows() {
+            let distances = numbers.row(row).iter().zip(&program.output_bias).map(|(x, bias)| (x - bias).abs());
+            largest = distances.fold(largest, f64::max);
+        }
         tokens += hidden.rows();
     }
-    Ok((largest, (squares / tokens as f64).sqrt()))
+    Ok((largest, squares.into_iter().map(|sum| (sum / tokens as f64).sqrt()).collect()))
 }
 
 /// The largest integer of `bits` bits.
@@ -85,7 +109,12 @@ fn levels(bits: u32) -> i32 {
 }
 
 /// Checks everything but the values, and returns the most tokens of an input.
-fn check(weights: &AttentionWeights, calibration: &[Matrix<f32>], options: &PackedOptions) -> Result<usize, Error> {
+fn check(
+    weights: &AttentionWeights,
+    calibration: &[Matrix<f32>],
+    options: &PackedOptions,
+    log_moduli: &[u32],
+) -> Result<usize, Error> {
     let allowed = format!("in {} ..= {}", PackedOptions::BITS.start(), PackedOptions::BITS.end());
     let bits = [
         ("the number of bits of the packed head's input", options.input_bits),
@@ -95,8 +124,8 @@ fn check(weights: &AttentionWeights, calibration: &[Matrix<f32>], options: &Pack
     if let Some((what, bits)) = bits.into_iter().find(|(_, bits)| !PackedOptions::BITS.contains(bits)) {
         return Err(Error::out_of_range(what, bits, allowed));
     }
-    if !(8..=32).contains(&options.log_modulus) {
-        return Err(Error::out_of_range("log2 of the modulus of scores", options.log_modulus, "in 8 ..= 32"));
+    if let Some(log) = log_moduli.iter().find(|log| !(8..=32).contains(*log)) {
+        return Err(Error::out_of_range("log2 of the modulus of scores", log, "in 8 ..= 32"));
     }
     if !(1.0..=16.0).contains(&options.guard) {
         return Err(Error::out_of_range("the guard of ranges", options.guard, "in 1 ..= 16"));
@@ -123,7 +152,7 @@ fn check(weights: &AttentionWeights, calibration: &[Matrix<f32>], options: &Pack
 #[derive(Default)]
 struct Ranges {
     /// One input's scores.
-    scores: Vec<Vec<f64>>,
+    scores: Vec<Row<f64>>,
     /// Differences of logarithms of sums, and logarithms of probabilities.
     argument: f64,
     /// Differences of scores of a row.
@@ -135,13 +164,17 @@ impl Ranges {
         let mut ranges = Self::default();
         for hidden in calibration {
             let scores = head.attend(hidden).scores;
-            let visible = |row: usize| scores.row(row)[..=row].iter().map(|&s| f64::from(s)).collect();
+            let visible = |query: usize| {
+                let entries = scores.row(query)[..=query].iter().map(|&s| f64::from(s)).collect();
+                Row { head: 0, query, entries }
+            };
             ranges.scores = (0..scores.rows()).map(visible).collect();
-            for row in &ranges.scores {
-                let (low, high) = row.iter().fold((f64::MAX, f64::MIN), |(low, high), &s| (low.min(s), high.max(s)));
+            for Row { entries, .. } in &ranges.scores {
+                let (low, high) =
+                    entries.iter().fold((f64::MAX, f64::MIN), |(low, high), &s| (low.min(s), high.max(s)));
                 ranges.spread = ranges.spread.max(high - low);
             }
-            match attend(&mut ranges) {
+            match PackedProgram::attend(&mut ranges, 0..1) {
                 Ok(()) => {}
                 Err(never) => match never {},
             }
@@ -160,11 +193,10 @@ impl Ranges {
 
 impl PackedEngine for Ranges {
     type Value = f64;
-    type Output = ();
     type Error = Infallible;
 
-    fn scores(&mut self) -> Result<Vec<Vec<f64>>, Infallible> {
-        Ok(self.scores.clone())
+    fn scores(&mut self, _heads: Range<usize>) -> Result<Vec<Row<f64>>, Infallible> {
+        Ok(std::mem::take(&mut self.scores))
     }
 
     fn add_scaled(&self, value: &mut f64, other: &f64, factor: i64) {
@@ -175,8 +207,8 @@ impl PackedEngine for Ranges {
         1.0
     }
 
-    fn look_up(&mut self, function: Function, inputs: Vec<f64>) -> Result<Vec<f64>, Infallible> {
-        let results = inputs.into_iter().map(|input| {
+    fn look_up(&mut self, function: Function, inputs: Vec<(usize, f64)>) -> Result<Vec<f64>, Infallible> {
+        let results = inputs.into_iter().map(|(_, input)| {
             let argument = match function {
                 Function::Softplus => input,
                 Function::Exponential => input / EXPONENT_FACTOR as f64,
@@ -190,7 +222,7 @@ impl PackedEngine for Ranges {
         Ok(results.collect())
     }
 
-    fn weigh(&mut self, _probabilities: Vec<Vec<f64>>) -> Result<(), Infallible> {
+    fn weigh(&mut self, _probabilities: Vec<Row<f64>>) -> Result<(), Infallible> {
         Ok(())
     }
 }
@@ -275,29 +307,58 @@ impl InputScales {
         let key_scale: Vec<f64> = (0..key.cols()).map(|d| kappa.sqrt() / ratio(d)).collect();
         (log_modulus, quantize(&query, &query_bias, &query_scale), quantize(&key, &key_bias, &key_scale))
     }
+}
 
-    /// The weights of values, `[E, d]`, the output's scales, `[d]`, and its offsets, `[d]`.
+/// What heads add to the output, per unit of probability.
+struct Values {
+    /// Of each head, `[E, O]`.
+    weights: Vec<Matrix<i32>>,
+    /// `[O]`.
+    scales: Vec<f64>,
+    /// `[O]`.
+    offsets: Vec<f64>,
+}
+
+impl Values {
+    /// The weights of values, folded with those of the output projection where the part has one: O = Σ_h P_h·X·(W_v,h·W_o,h), so
+    /// that the projection takes no step of its own and its weights no rounding of their own.
     ///
     /// All channels of an output have one range, so the noise on a channel is proportional to its scale, and the scale of a channel
     /// whose outputs vary most, relative to its weights, would give all others too little of that range: scales are
     /// at least so large that a channel's outputs take no more of it than the median channel's.
-    fn values(
-        &self,
-        head: &HeadWeights,
+    fn calibrate(
+        weights: &AttentionWeights,
+        part: Part,
         calibration: &[Matrix<f32>],
+        input: &InputScales,
         levels: i32,
-    ) -> (Matrix<i32>, Vec<f64>, Vec<f64>) {
-        let (weight, offsets) = self.fold(&head.value);
-        let mut reach = vec![0.0_f64; weight.cols()];
+    ) -> Result<Self, Error> {
+        let mut offsets = vec![0.0; weights.output_size(part)];
+        let mut folded = Vec::new();
+        for (index, head) in weights.heads_of(part)?.iter().enumerate() {
+            let map = match part {
+                Part::Head(_) => head.value.clone(),
+                Part::Whole => head.value.then(&weights.output_rows(index)?)?,
+            };
+            let (weight, bias) = input.fold(&map);
+            offsets.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
+            folded.push(weight);
+        }
+        if part == Part::Whole {
+            offsets.iter_mut().zip(weights.output()?.bias()).for_each(|(sum, &bias)| *sum += f64::from(bias));
+        }
+        let mut reach = vec![0.0_f64; offsets.len()];
         for hidden in calibration {
-            let output = head.attend(hidden).output;
+            let output = weights.attend(part, hidden)?;
             for row in 0..output.rows() {
-                for (d, reach) in reach.iter_mut().enumerate() {
-                    *reach = reach.max((f64::from(output[(row, d)]) - offsets[d]).abs());
+                for (channel, reach) in reach.iter_mut().enumerate() {
+                    *reach = reach.max((f64::from(output[(row, channel)]) - offsets[channel]).abs());
                 }
             }
         }
-        let finest: Vec<f64> = column_reach(&weight).into_iter().map(|largest| largest / f64::from(levels)).collect();
+        let reaches: Vec<Vec<f64>> = folded.iter().map(column_reach).collect();
+        let largest = |channel: usize| reaches.iter().map(|reach| reach[channel]).fold(0.0, f64::max);
+        let finest: Vec<f64> = (0..offsets.len()).map(|channel| largest(channel) / f64::from(levels)).collect();
         let mut ratios: Vec<f64> = reach.iter().zip(&finest).map(|(r, f)| r / f).filter(|r| r.is_finite()).collect();
         ratios.sort_by(f64::total_cmp);
         let median = ratios.get(ratios.len() / 2).copied().unwrap_or(0.0).max(1.0);
@@ -306,7 +367,7 @@ impl InputScales {
             if scale > 0.0 { scale } else { 1.0 }
         };
         let scales: Vec<f64> = reach.iter().zip(&finest).map(scale).collect();
-        (quantize(&weight, &offsets, &scales).weight, scales, offsets)
+        Ok(Self { weights: folded.iter().map(|weight| round_columns(weight, &scales)).collect(), scales, offsets })
     }
 }
 
@@ -318,9 +379,14 @@ fn column_reach(matrix: &Matrix<f64>) -> Vec<f64> {
 
 fn quantize(weight: &Matrix<f64>, bias: &[f64], scales: &[f64]) -> PackedProjection {
     PackedProjection {
-        weight: Matrix::from_fn(weight.rows(), weight.cols(), |row, column| {
-            (weight[(row, column)] / scales[column]).round_ties_even() as i32
-        }),
+        weight: round_columns(weight, scales),
         bias: bias.iter().zip(scales).map(|(bias, scale)| (bias / scale).round_ties_even() as i64).collect(),
     }
+}
+
+/// Each column in units of its scale.
+fn round_columns(weight: &Matrix<f64>, scales: &[f64]) -> Matrix<i32> {
+    Matrix::from_fn(weight.rows(), weight.cols(), |row, column| {
+        (weight[(row, column)] / scales[column]).round_ties_even() as i32
+    })
 }

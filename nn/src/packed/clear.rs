@@ -1,16 +1,20 @@
-//! The packed head without noise.
+//! The packed attention without noise.
 
 use std::convert::Infallible;
+use std::ops::Range;
 
-use super::program::{Function, PackedEngine, PackedProgram};
+use super::program::{Function, HeadProgram, PackedEngine, PackedProgram, Row, Span};
 use crate::matrix::Matrix;
 
-/// Computes the head on integers and exact functions.
+/// Computes the attention on integers and exact functions.
 #[derive(Clone, Debug)]
 pub struct ClearPackedEngine<'a> {
     program: &'a PackedProgram,
-    /// `[T, d]`, of queries, keys and values.
-    projected: [Matrix<i64>; 3],
+    span: Span,
+    /// Of each head, queries, keys `[T, d]` and values `[T, O]`.
+    projected: Vec<[Matrix<i64>; 3]>,
+    /// `[rows, O]`, without biases.
+    output: Matrix<f64>,
     largest_difference: f64,
     out_of_range: usize,
 }
@@ -19,50 +23,69 @@ impl<'a> ClearPackedEngine<'a> {
     /// With the integers `[T, E]` of an input.
     ///
     /// # Panics
-    /// If the input does not have E columns.
-    pub fn new(program: &'a PackedProgram, input: &Matrix<i32>) -> Self {
-        let no_bias = vec![0; program.head_size()];
-        let [query, key] = [program.query(), program.key()].map(|(weight, bias)| project(input, weight, bias));
-        let value = project(input, program.value(), &no_bias);
-        Self { program, projected: [query, key, value], largest_difference: 0.0, out_of_range: 0 }
+    /// If the input is not of the program and the span.
+    pub fn new(program: &'a PackedProgram, input: &Matrix<i32>, span: Span) -> Self {
+        assert_eq!((input.rows(), input.cols()), (span.tokens(), program.embedding_size()), "an input of the span");
+        let projected = program.heads().iter().map(|head| project_head(head, input)).collect();
+        let output = Matrix::from_fn(span.rows().len(), program.output_size(), |_, _| 0.0);
+        Self { program, span, projected, output, largest_difference: 0.0, out_of_range: 0 }
     }
 
-    /// The output, `[T, d]`, in its integers' units.
-    pub fn evaluate(&mut self) -> Matrix<f64> {
-        let program = self.program;
-        match program.evaluate(self, self.projected[0].rows()) {
-            Ok(output) => output,
+    /// The output, `[rows, O]`, in its integers' units.
+    pub fn evaluate(mut self) -> ClearOutput {
+        let heads = 0..self.program.heads().len();
+        match PackedProgram::attend(&mut self, heads) {
+            Ok(()) => {}
             Err(never) => match never {},
         }
+        let limit = self.program.output_limit();
+        let beyond = self.output.iter().filter(|x| x.abs() > limit).count();
+        let mut numbers = self.output;
+        for row in 0..numbers.rows() {
+            numbers.row_mut(row).iter_mut().zip(self.program.output_bias()).for_each(|(x, bias)| *x += bias);
+        }
+        ClearOutput { numbers, largest_difference: self.largest_difference, out_of_range: self.out_of_range + beyond }
     }
 
-    /// Queries, keys and values, each `[T, d]`.
-    pub fn projected(&self) -> &[Matrix<i64>; 3] {
+    /// The exact scores of some of the heads, in turns.
+    pub fn scores_of(&self, heads: Range<usize>) -> Vec<Row<f64>> {
+        let row = |head: usize, query: usize| {
+            let [queries, keys, _] = &self.projected[head];
+            let turn = 2f64.powi(-(self.program.heads()[head].log_modulus() as i32));
+            let score =
+                |j: usize| queries.row(query).iter().zip(keys.row(j)).map(|(&q, &k)| q * k).sum::<i64>() as f64 * turn;
+            Row { head, query, entries: (0..=query).map(score).collect() }
+        };
+        heads.flat_map(|head| self.span.rows().map(move |query| (head, query))).map(|(h, i)| row(h, i)).collect()
+    }
+
+    /// Of each head, queries, keys `[T, d]` and values `[T, O]`.
+    pub fn projected(&self) -> &[[Matrix<i64>; 3]] {
         &self.projected
-    }
-
-    /// The largest difference of which a softplus was computed, in turns.
-    pub fn largest_difference(&self) -> f64 {
-        self.largest_difference
-    }
-
-    /// The number of differences beyond the limit, of exponents below it, and of outputs beyond theirs.
-    pub fn out_of_range(&self) -> usize {
-        self.out_of_range
     }
 }
 
-/// input·weight + bias: `[T, E] × [E, d]`.
-fn project(input: &Matrix<i32>, weight: &Matrix<i32>, bias: &[i64]) -> Matrix<i64> {
-    assert_eq!(input.cols(), weight.rows(), "an input of the head's embedding size");
-    let mut output = Matrix::from_fn(input.rows(), weight.cols(), |_, column| bias[column]);
-    for row in 0..input.rows() {
-        for (&x, weights) in input.row(row).iter().zip(weight.data().chunks_exact(weight.cols())) {
-            let sums = output.row_mut(row).iter_mut();
-            sums.zip(weights).for_each(|(sum, &w)| *sum += i64::from(x) * i64::from(w));
+/// What a run without noise gives.
+#[derive(Clone, Debug)]
+pub struct ClearOutput {
+    /// `[rows, O]`, in the output's integers' units.
+    pub numbers: Matrix<f64>,
+    /// The largest difference of which a softplus was computed, in turns.
+    pub largest_difference: f64,
+    /// The number of differences beyond the limit, of exponents below it, and of outputs beyond theirs.
+    pub out_of_range: usize,
+}
+
+/// Queries, keys and values of a head.
+fn project_head(head: &HeadProgram, input: &Matrix<i32>) -> [Matrix<i64>; 3] {
+    let [query, key] = [head.query(), head.key()].map(|(weight, bias)| {
+        let mut projected = input.multiply_exact(weight);
+        for row in 0..projected.rows() {
+            projected.row_mut(row).iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
         }
-    }
-    output
+        projected
+    });
+    [query, key, input.multiply_exact(head.value())]
 }
 
 /// The representative in [−1/2, 1/2).
@@ -72,16 +95,10 @@ fn fraction(turns: f64) -> f64 {
 
 impl PackedEngine for ClearPackedEngine<'_> {
     type Value = f64;
-    type Output = Matrix<f64>;
     type Error = Infallible;
 
-    fn scores(&mut self) -> Result<Vec<Vec<f64>>, Infallible> {
-        let [query, key, _] = &self.projected;
-        let turn = 2f64.powi(-(self.program.log_modulus() as i32));
-        let score = |i: usize, j: usize| -> f64 {
-            query.row(i).iter().zip(key.row(j)).map(|(&q, &k)| q * k).sum::<i64>() as f64 * turn
-        };
-        Ok((0..query.rows()).map(|i| (0..=i).map(|j| score(i, j)).collect()).collect())
+    fn scores(&mut self, heads: Range<usize>) -> Result<Vec<Row<f64>>, Infallible> {
+        Ok(self.scores_of(heads))
     }
 
     fn add_scaled(&self, value: &mut f64, other: &f64, factor: i64) {
@@ -92,9 +109,10 @@ impl PackedEngine for ClearPackedEngine<'_> {
         1.0
     }
 
-    fn look_up(&mut self, function: Function, inputs: Vec<f64>) -> Result<Vec<f64>, Infallible> {
-        let limit = self.program.difference_limit();
-        let outputs = inputs.into_iter().map(|input| {
+    fn look_up(&mut self, function: Function, inputs: Vec<(usize, f64)>) -> Result<Vec<f64>, Infallible> {
+        let outputs = inputs.into_iter().map(|(head, input)| {
+            let head = &self.program.heads()[head];
+            let limit = head.difference_limit();
             let turns = match function {
                 Function::Softplus => {
                     let difference = fraction(input);
@@ -109,22 +127,19 @@ impl PackedEngine for ClearPackedEngine<'_> {
                     exponent
                 }
             };
-            self.program.apply(function, turns)
+            head.apply(function, turns)
         });
         Ok(outputs.collect())
     }
 
-    fn weigh(&mut self, probabilities: Vec<Vec<f64>>) -> Result<Matrix<f64>, Infallible> {
-        let value = &self.projected[2];
-        let mut output = Matrix::from_fn(value.rows(), value.cols(), |_, _| 0.0);
-        for (row, probabilities) in probabilities.iter().enumerate() {
-            for (j, &probability) in probabilities.iter().enumerate() {
-                let sums = output.row_mut(row).iter_mut();
-                sums.zip(value.row(j)).for_each(|(sum, &v)| *sum += probability * v as f64);
+    fn weigh(&mut self, probabilities: Vec<Row<f64>>) -> Result<(), Infallible> {
+        for row in probabilities {
+            let values = &self.projected[row.head][2];
+            let output = self.output.row_mut(row.query - self.span.rows().start);
+            for (j, probability) in row.entries.into_iter().enumerate() {
+                output.iter_mut().zip(values.row(j)).for_each(|(sum, &v)| *sum += probability * v as f64);
             }
         }
-        let limit = self.program.output_limit();
-        self.out_of_range += output.iter().filter(|x| x.abs() > limit).count();
-        Ok(output)
+        Ok(())
     }
 }

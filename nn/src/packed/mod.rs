@@ -1,18 +1,25 @@
-//! The attention head for packed ciphertexts: everything linear or bilinear at full width, lookups of smooth functions.
+//! Attention for packed ciphertexts: everything linear or bilinear at full width, lookups of smooth functions.
 //!
-//! Where the integer head of [`crate::head`] requantizes after every step, this one only quantizes inputs and weights:
+//! Where the integer head of [`crate::head`] requantizes after every step, this one only quantizes inputs and weights. Of each
+//! head of a part ([`crate::attention::Part`]):
 //!
 //! ```text
 //! x  = round((hidden − center) / s_x)   per input channel              client, [T, E]
 //! q  = x·W_q + b_q,  k = x·W_k + b_k    integers at full width         [T, d]
 //! u  = q·kᵀ / t                         in turns: differences count modulo 1
 //! P  = softmax of each row of u·r       by lookups of smooth functions, T² − 1 of them
-//! O  = P·(x·W_v)                        [T, d]
-//! out = O·s_v + offset                  per output channel             client
+//! O  = Σ_heads P·(x·W_v) + b            [T, O]
+//! out = O·s_o                           per output channel             client
 //! ```
 //!
 //! The input's scales are folded into the rows of the weights, the center's image into the biases. Scales of q and k differ from
 //! channel to channel, but their product is the same for all, so that scores are sums of integers.
+//!
+//! # The output projection
+//! Attention is linear in its values: with the output projection's rows W_o of a head, (P·x·W_v)·W_o = P·(x·W_v·W_o). For the
+//! whole attention W_v is that product, `[E, E]` of each head, quantized as one matrix: the projection takes no step of its own, and
+//! is rounded once instead of twice. (What ciphertexts hold is known modulo one turn, with noise from lookups: to multiply it by
+//! a further matrix, it would have to be made smaller first, and its noise with it, for which there is no cheap way.)
 //!
 //! # Softmax by log-sum-exp
 //! With L = log Σ e^s over a set of scores, L(A ∪ B) = L(B) + softplus(L(A) − L(B)), softplus(x) = log(1 + e^x): a tree of
@@ -23,24 +30,28 @@
 //!
 //! # Centers
 //! The input is quantized around its calibration mean, whose image under W_v is the same for all tokens: as Σ p_j = 1, it passes through
-//! P unchanged, and the client adds it to the output in the clear.
+//! P unchanged. With the biases of values and of the output projection it is one constant b, which the server adds. An output is
+//! known modulo one turn, and the client takes what is nearest to b: so only deviations take room.
 //!
 //! # Turns
-//! Scores are kept in *turns*, of which only the fraction counts: u = 1 is [`PackedProgram::score_turn`] units of score. A
-//! difference must stay between −1/4 and 1/4, where [`Function::Softplus`] is tabulated, and an exponent above −1/2 ([`PackedProgram::exponent_turn`]). The limit
-//! is the largest argument of the calibration set, and as much more as scores spread farther apart by a guard
-//! ([`PackedOptions::guard`]) and longer inputs can add.
+//! Scores are kept in *turns*, of which only the fraction counts: u = 1 is [`HeadProgram::score_turn`] units of score. A
+//! difference must stay between −1/4 and 1/4, where [`Function::Softplus`] is tabulated, and an exponent above −1/2
+//! ([`HeadProgram::exponent_turn`]). The limit is the largest argument of the calibration set, head by head, and as much more as
+//! scores spread farther apart by a guard ([`PackedOptions::guard`]) and longer inputs can add.
+//!
+//! # Rows
+//! A row of attention depends on earlier tokens only, so a run may compute the rows of new tokens alone ([`Span`]).
 //!
 //! # Parties
-//! [`PackedHead::calibrate`] makes both halves: [`PackedProgram`] is all that a server needs, [`PackedClient`] all that a client
+//! [`PackedAttention::calibrate`] makes both halves: [`PackedProgram`] is all that a server needs, [`PackedClient`] all that a client
 //! needs.
 
 mod calibrate;
 mod clear;
 mod program;
 
-pub use clear::ClearPackedEngine;
-pub use program::{Function, PackedEngine, PackedProgram, PackedProjection};
+pub use clear::{ClearOutput, ClearPackedEngine};
+pub use program::{Function, HeadProgram, PackedEngine, PackedProgram, PackedProjection, Row, Span};
 
 use crate::error::{Error, check_finite};
 use crate::matrix::Matrix;
@@ -90,7 +101,7 @@ impl PackedOptions {
     }
 }
 
-/// What the client needs: how to make the head's input, and what its output means.
+/// What the client needs: how to make the attention's input, and what its output means.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PackedClient {
     /// The largest integer of an input.
@@ -99,10 +110,10 @@ pub struct PackedClient {
     centers: Vec<f64>,
     /// `[E]`.
     scales: Vec<f64>,
-    /// `[d]`.
+    /// `[O]`, in units of the output's integers.
+    output_centers: Vec<f64>,
+    /// `[O]`.
     output_scales: Vec<f64>,
-    /// `[d]`.
-    output_offsets: Vec<f64>,
     max_tokens: usize,
 }
 
@@ -117,6 +128,11 @@ impl PackedClient {
         self.max_tokens
     }
 
+    /// What outputs are near to, `[O]`, in units of their integers: of what they are modulo a turn, the nearest to this counts.
+    pub fn output_centers(&self) -> &[f64] {
+        &self.output_centers
+    }
+
     /// The integers of `hidden: [T, E]`, the input of the attention after LayerNorm 1; what is out of range saturates.
     ///
     /// # Errors
@@ -125,9 +141,9 @@ impl PackedClient {
         let size = self.centers.len();
         if hidden.cols() != size || !(1..=self.max_tokens).contains(&hidden.rows()) {
             let expected = format!("[T, {size}] with T in 1 ..= {}", self.max_tokens);
-            return Err(Error::shape("the input of the head", expected, &[hidden.rows(), hidden.cols()]));
+            return Err(Error::shape("the input of the attention", expected, &[hidden.rows(), hidden.cols()]));
         }
-        check_finite("the input of the head", hidden.data())?;
+        check_finite("the input of the attention", hidden.data())?;
         let levels = self.levels as f64;
         Ok(Matrix::from_fn(hidden.rows(), size, |row, channel| {
             let steps = (hidden[(row, channel)] as f64 - self.centers[channel]) / self.scales[channel];
@@ -135,23 +151,21 @@ impl PackedClient {
         }))
     }
 
-    /// The values of the head's output `[T, d]`, given in units of each channel's scale.
+    /// The values of the output `[rows, O]`, given in units of each channel's scale.
     pub fn dequantize_output(&self, output: &Matrix<f64>) -> Matrix<f32> {
         let (rows, cols) = (output.rows(), output.cols());
-        Matrix::from_fn(rows, cols, |row, channel| {
-            (output[(row, channel)] * self.output_scales[channel] + self.output_offsets[channel]) as f32
-        })
+        Matrix::from_fn(rows, cols, |row, channel| (output[(row, channel)] * self.output_scales[channel]) as f32)
     }
 }
 
-/// One head: both halves.
+/// One head, or a layer's whole attention: both halves.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PackedHead {
+pub struct PackedAttention {
     program: PackedProgram,
     client: PackedClient,
 }
 
-impl PackedHead {
+impl PackedAttention {
     /// The server's half.
     pub fn program(&self) -> &PackedProgram {
         &self.program
@@ -162,12 +176,13 @@ impl PackedHead {
         &self.client
     }
 
-    /// The whole head in the clear: quantizes, evaluates without noise, and dequantizes. `[T, E] -> [T, d]`.
+    /// The attention in the clear: quantizes, evaluates without noise, and dequantizes. `[T, E] -> [T, O]`.
     ///
     /// # Errors
     /// As [`PackedClient::quantize_input`].
     pub fn evaluate_clear(&self, hidden: &Matrix<f32>) -> Result<Matrix<f32>, Error> {
         let input = self.client.quantize_input(hidden)?;
-        Ok(self.client.dequantize_output(&ClearPackedEngine::new(&self.program, &input).evaluate()))
+        let output = ClearPackedEngine::new(&self.program, &input, Span::all(hidden.rows())).evaluate();
+        Ok(self.client.dequantize_output(&output.numbers))
     }
 }

@@ -1,7 +1,8 @@
-//! The server's half of the packed head: weights, ranges, and the data flow over an engine.
+//! The server's half of the packed attention: weights, ranges, and the data flow over an engine.
 
 use super::steps;
 use crate::matrix::Matrix;
+use std::ops::Range;
 
 /// Of a quarter of a turn for differences, and of half a turn for exponents, what is kept free for noise.
 ///
@@ -19,7 +20,7 @@ pub(super) const EXPONENT_FACTOR: i64 = 2;
 pub enum Function {
     /// log(1 + e^x), from turns of score in (−1/4, 1/4) to turns of score.
     Softplus,
-    /// e^x, from [`PackedProgram::exponent_turn`]s in (−1/2, 0], and a little above, to a probability.
+    /// e^x, from [`HeadProgram::exponent_turn`]s in (−1/2, 0], and a little above, to a probability.
     Exponential,
 }
 
@@ -42,45 +43,22 @@ pub struct PackedProjection {
     pub(super) bias: Vec<i64>,
 }
 
-/// The head that a server evaluates.
+/// One head of the attention that a server evaluates.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PackedProgram {
+pub struct HeadProgram {
     pub(super) query: PackedProjection,
     pub(super) key: PackedProjection,
-    /// `[E, d]`; its biases are added by the client.
+    /// `[E, O]`: to what the head adds to each output, per unit of probability. Biases are [`PackedProgram::output_bias`].
     pub(super) value: Matrix<i32>,
-    pub(super) input_levels: i32,
     pub(super) log_modulus: u32,
     pub(super) score_turn: f64,
     pub(super) headroom: f64,
     pub(super) difference_limit: f64,
-    pub(super) output_limit: f64,
-    /// The root mean square over tokens of the norm of a value, `[d]` integers.
+    /// The root mean square over tokens of the norm of a value, `[O]` integers.
     pub(super) value_norm: f64,
-    pub(super) max_tokens: usize,
 }
 
-impl PackedProgram {
-    /// E.
-    pub fn embedding_size(&self) -> usize {
-        self.value.rows()
-    }
-
-    /// d.
-    pub fn head_size(&self) -> usize {
-        self.value.cols()
-    }
-
-    /// The most tokens of an input.
-    pub fn max_tokens(&self) -> usize {
-        self.max_tokens
-    }
-
-    /// The largest absolute value of an input.
-    pub fn input_levels(&self) -> i32 {
-        self.input_levels
-    }
-
+impl HeadProgram {
     /// Integer weights `[E, d]` and biases `[d]` of queries.
     pub fn query(&self) -> (&Matrix<i32>, &[i64]) {
         (&self.query.weight, &self.query.bias)
@@ -91,7 +69,7 @@ impl PackedProgram {
         (&self.key.weight, &self.key.bias)
     }
 
-    /// Integer weights `[E, d]` of values.
+    /// Integer weights `[E, O]` of values.
     pub fn value(&self) -> &Matrix<i32> {
         &self.value
     }
@@ -122,12 +100,7 @@ impl PackedProgram {
         self.headroom
     }
 
-    /// How far outputs may be from zero, in their integers' units.
-    pub fn output_limit(&self) -> f64 {
-        self.output_limit
-    }
-
-    /// The root mean square over the calibration set's tokens of the norm of a value's d integers.
+    /// The root mean square over the calibration set's tokens of the norm of a value's O integers.
     pub fn value_norm(&self) -> f64 {
         self.value_norm
     }
@@ -145,26 +118,116 @@ impl PackedProgram {
             Function::Exponential => (turns * self.exponent_turn()).exp(),
         }
     }
+}
 
-    /// The number of lookups of `function` on `tokens` tokens: T(T − 1)/2 softplus, T(T + 1)/2 − 1 exponentials.
-    pub fn lookups(function: Function, tokens: usize) -> usize {
-        let pairs = tokens * tokens.saturating_sub(1) / 2;
-        match function {
-            Function::Softplus => pairs,
-            Function::Exponential => pairs + tokens.saturating_sub(1),
-        }
+/// The part of a layer's attention that a server evaluates: its heads, on one input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PackedProgram {
+    pub(super) heads: Vec<HeadProgram>,
+    pub(super) input_levels: i32,
+    /// `[O]`, in units of the output's integers.
+    pub(super) output_bias: Vec<f64>,
+    pub(super) output_limit: f64,
+    pub(super) max_tokens: usize,
+}
+
+impl PackedProgram {
+    /// The heads, whose outputs are added up.
+    pub fn heads(&self) -> &[HeadProgram] {
+        &self.heads
     }
 
-    /// The head on whatever the engine holds, `tokens` tokens.
+    /// E.
+    pub fn embedding_size(&self) -> usize {
+        self.heads[0].value.rows()
+    }
+
+    /// d.
+    pub fn head_size(&self) -> usize {
+        self.heads[0].query.weight.cols()
+    }
+
+    /// O, the size of an output: d of one head, E of the whole attention.
+    pub fn output_size(&self) -> usize {
+        self.output_bias.len()
+    }
+
+    /// The most tokens of an input.
+    pub fn max_tokens(&self) -> usize {
+        self.max_tokens
+    }
+
+    /// The largest absolute value of an input.
+    pub fn input_levels(&self) -> i32 {
+        self.input_levels
+    }
+
+    /// What is added to every output, `[O]`: the biases of values and of the output projection, and the image of the input's center.
+    pub fn output_bias(&self) -> &[f64] {
+        &self.output_bias
+    }
+
+    /// How far outputs may be from their biases, in their integers' units.
+    pub fn output_limit(&self) -> f64 {
+        self.output_limit
+    }
+
+    /// The data flow of some of the heads on whatever the engine holds. The engine adds up what they give.
     ///
     /// # Errors
     /// The engine's.
+    pub fn attend<E: PackedEngine>(engine: &mut E, heads: Range<usize>) -> Result<(), E::Error> {
+        let scores = engine.scores(heads)?;
+        let logarithms = log_softmax(engine, scores)?;
+        let probabilities = probabilities(engine, logarithms)?;
+        engine.weigh(probabilities)
+    }
+}
+
+/// The tokens that a run is about: 0 .. `tokens` are attended to, by those from `first` on.
+///
+/// Rows of attention do not depend on later tokens, so what was computed for the tokens before `first` need not be computed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    first: usize,
+    tokens: usize,
+}
+
+impl Span {
+    /// Rows `first .. tokens`.
     ///
     /// # Panics
-    /// If `tokens` is 0 or more than [`Self::max_tokens`].
-    pub fn evaluate<E: PackedEngine>(&self, engine: &mut E, tokens: usize) -> Result<E::Output, E::Error> {
-        assert!((1..=self.max_tokens).contains(&tokens), "a number of tokens that the head was calibrated for");
-        attend(engine)
+    /// If there is none.
+    pub fn new(first: usize, tokens: usize) -> Self {
+        assert!(first < tokens, "rows {first} .. {tokens}");
+        Self { first, tokens }
+    }
+
+    /// All rows of `tokens` tokens.
+    ///
+    /// # Panics
+    /// If `tokens` is 0.
+    pub fn all(tokens: usize) -> Self {
+        Self::new(0, tokens)
+    }
+
+    /// T.
+    pub fn tokens(self) -> usize {
+        self.tokens
+    }
+
+    /// The rows that are computed.
+    pub fn rows(self) -> Range<usize> {
+        self.first..self.tokens
+    }
+
+    /// The number of lookups of `function` of one head: i softplus in row i, and i + 1 exponentials, but none in row 0.
+    pub fn lookups(self, function: Function) -> usize {
+        let in_row = |row: usize| match function {
+            Function::Softplus => row,
+            Function::Exponential => (row + 1) * usize::from(row > 0),
+        };
+        self.rows().map(in_row).sum()
     }
 }
 
@@ -173,28 +236,29 @@ pub(super) fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
-/// The data flow.
-pub(super) fn attend<E: PackedEngine>(engine: &mut E) -> Result<E::Output, E::Error> {
-    let scores = engine.scores()?;
-    let logarithms = log_softmax(engine, scores)?;
-    let probabilities = probabilities(engine, logarithms)?;
-    engine.weigh(probabilities)
+/// A row of a head's attention: numbers of token `query` with tokens 0 ..= `query`.
+#[derive(Clone, Debug)]
+pub struct Row<V> {
+    /// The head's index in the program.
+    pub head: usize,
+    /// The token.
+    pub query: usize,
+    /// `[query + 1]`.
+    pub entries: Vec<V>,
 }
 
-/// What the packed head asks of whoever computes it.
+/// What the packed attention asks of whoever computes it.
 pub trait PackedEngine {
     /// A score, the result of a lookup, or a sum of such; in turns, or a probability.
     type Value: Clone;
-    /// The head's output.
-    type Output;
     /// Why it could not be computed.
     type Error;
 
-    /// Row i: the scores of token i with tokens 0 ..= i, in turns.
+    /// The scores of some of the heads, in turns.
     ///
     /// # Errors
     /// The engine's.
-    fn scores(&mut self) -> Result<Vec<Vec<Self::Value>>, Self::Error>;
+    fn scores(&mut self, heads: Range<usize>) -> Result<Vec<Row<Self::Value>>, Self::Error>;
 
     /// `value += factor·other`.
     fn add_scaled(&self, value: &mut Self::Value, other: &Self::Value, factor: i64);
@@ -202,78 +266,75 @@ pub trait PackedEngine {
     /// The probability 1.
     fn certainty(&self) -> Self::Value;
 
-    /// The function of each input.
+    /// The function, as tabulated for the head that each input is of.
     ///
     /// # Errors
     /// The engine's.
-    fn look_up(&mut self, function: Function, inputs: Vec<Self::Value>) -> Result<Vec<Self::Value>, Self::Error>;
+    fn look_up(
+        &mut self,
+        function: Function,
+        inputs: Vec<(usize, Self::Value)>,
+    ) -> Result<Vec<Self::Value>, Self::Error>;
 
-    /// Row i: Σ_j probabilities_ij·v_j.
+    /// Adds to the outputs: of each row, Σ_j probabilities_j·v_j of its head.
     ///
     /// # Errors
     /// The engine's.
-    fn weigh(&mut self, probabilities: Vec<Vec<Self::Value>>) -> Result<Self::Output, Self::Error>;
+    fn weigh(&mut self, probabilities: Vec<Row<Self::Value>>) -> Result<(), Self::Error>;
 }
 
-/// A set of neighbouring scores of a row.
-struct Node<V> {
-    /// log Σ exp of them.
-    logarithm: V,
-    scores: std::ops::Range<usize>,
-}
-
-/// Row i: s_ij − log Σ_j exp(s_ij), by a balanced tree of softplus lookups, all rows' together level by level.
-fn log_softmax<E: PackedEngine>(engine: &mut E, scores: Vec<Vec<E::Value>>) -> Result<Vec<Vec<E::Value>>, E::Error> {
-    let leaves = |(row, scores): (usize, &Vec<E::Value>)| -> Vec<Node<E::Value>> {
-        let node = |(j, score): (usize, &E::Value)| Node { logarithm: score.clone(), scores: j..j + 1 };
-        debug_assert_eq!(scores.len(), row + 1, "causal scores");
-        scores.iter().enumerate().map(node).collect()
-    };
-    let mut rows: Vec<Vec<Node<E::Value>>> = scores.iter().enumerate().map(leaves).collect();
-    while rows.iter().any(|nodes| nodes.len() > 1) {
-        let differences = rows.iter().flat_map(|nodes| nodes.chunks_exact(2)).map(|pair| {
-            let mut difference = pair[0].logarithm.clone();
-            engine.add_scaled(&mut difference, &pair[1].logarithm, -1);
-            difference
+/// s_j − log Σ_j exp(s_j) of each row, by a balanced tree of softplus lookups on neighbours, all rows' together level by level.
+fn log_softmax<E: PackedEngine>(engine: &mut E, scores: Vec<Row<E::Value>>) -> Result<Vec<Row<E::Value>>, E::Error> {
+    // Of each row, the logarithms of sums over more and more neighbours.
+    let mut levels: Vec<(usize, Vec<E::Value>)> = scores.iter().map(|row| (row.head, row.entries.clone())).collect();
+    while levels.iter().any(|(_, logarithms)| logarithms.len() > 1) {
+        let differences = levels.iter().flat_map(|(head, logarithms)| {
+            logarithms.chunks_exact(2).map(|pair| {
+                let mut difference = pair[0].clone();
+                engine.add_scaled(&mut difference, &pair[1], -1);
+                (*head, difference)
+            })
         });
-        let differences: Vec<E::Value> = differences.collect();
+        let differences: Vec<(usize, E::Value)> = differences.collect();
         let mut results = engine.look_up(Function::Softplus, differences)?.into_iter();
-        for nodes in &mut rows {
-            let mut merged = Vec::with_capacity(nodes.len().div_ceil(2));
-            for pair in nodes.chunks(2) {
-                let last = &pair[pair.len() - 1];
-                let mut logarithm = last.logarithm.clone();
+        for (_, logarithms) in &mut levels {
+            let merged = logarithms.chunks(2).map(|pair| {
+                let mut logarithm = pair[pair.len() - 1].clone();
                 if pair.len() == 2 {
                     let softplus = results.next().expect("one result to a pair");
                     engine.add_scaled(&mut logarithm, &softplus, 1);
                 }
-                merged.push(Node { logarithm, scores: pair[0].scores.start..last.scores.end });
-            }
-            *nodes = merged;
+                logarithm
+            });
+            *logarithms = merged.collect();
         }
     }
-    let normalized = scores.into_iter().zip(&rows).map(|(mut scores, root)| {
-        debug_assert_eq!(root[0].scores, 0..scores.len());
-        scores.iter_mut().for_each(|score| engine.add_scaled(score, &root[0].logarithm, -1));
-        scores
+    let normalized = scores.into_iter().zip(&levels).map(|(mut row, (_, root))| {
+        row.entries.iter_mut().for_each(|score| engine.add_scaled(score, &root[0], -1));
+        row
     });
     Ok(normalized.collect())
 }
 
-/// Row i: the exponentials of its logarithms. The first row's only probability is 1.
+/// The exponentials of each row's logarithms. The only probability of row 0 is 1.
 fn probabilities<E: PackedEngine>(
     engine: &mut E,
-    logarithms: Vec<Vec<E::Value>>,
-) -> Result<Vec<Vec<E::Value>>, E::Error> {
-    let lengths: Vec<usize> = logarithms.iter().map(Vec::len).collect();
-    let mut inputs = Vec::with_capacity(PackedProgram::lookups(Function::Exponential, lengths.len()));
-    for logarithm in logarithms.into_iter().skip(1).flatten() {
-        let mut scaled = logarithm.clone();
-        engine.add_scaled(&mut scaled, &logarithm, EXPONENT_FACTOR - 1);
-        inputs.push(scaled);
+    mut logarithms: Vec<Row<E::Value>>,
+) -> Result<Vec<Row<E::Value>>, E::Error> {
+    let mut inputs = Vec::new();
+    for row in logarithms.iter().filter(|row| row.query > 0) {
+        inputs.extend(row.entries.iter().map(|logarithm| {
+            let mut scaled = logarithm.clone();
+            engine.add_scaled(&mut scaled, logarithm, EXPONENT_FACTOR - 1);
+            (row.head, scaled)
+        }));
     }
     let mut exponentials = engine.look_up(Function::Exponential, inputs)?.into_iter();
-    let first = vec![engine.certainty()];
-    let others = lengths.into_iter().skip(1).map(|length| exponentials.by_ref().take(length).collect());
-    Ok(std::iter::once(first).chain(others).collect())
+    for row in &mut logarithms {
+        row.entries = match row.query {
+            0 => vec![engine.certainty()],
+            query => exponentials.by_ref().take(query + 1).collect(),
+        };
+    }
+    Ok(logarithms)
 }

@@ -1,0 +1,98 @@
+//! The packed head on GPT-2's own weights, without noise.
+
+mod common;
+
+use nn::attention::{AttentionWeights, Linear, Part};
+use nn::checkpoint::Checkpoint;
+use nn::matrix::{Matrix, relative_error};
+use nn::packed::{ClearPackedEngine, Function, PackedAttention, PackedOptions, Span};
+
+/// Calibrated on two prompts, measured on the third: what quantization alone costs, for each of the twelve heads.
+#[test]
+fn heads_of_gpt2_stay_close_to_f32_on_an_unseen_prompt() {
+    let Some(shared) = common::shared("gpt2/layer0_attention.safetensors") else { return };
+    let weights = AttentionWeights::load(&Checkpoint::open(&shared).unwrap(), 0, None).unwrap();
+    let reference = Checkpoint::open(shared.with_file_name("layer0_reference.safetensors")).unwrap();
+    let hidden = |name: &str| reference.any_matrix(name).unwrap();
+    let calibration = [hidden("ex0.hidden"), hidden("ex1.hidden")];
+    let unseen = hidden("ex2.hidden");
+    let error_of = |part: Part| {
+        let packed = PackedAttention::calibrate(&weights, part, &calibration, &PackedOptions::new(5)).unwrap();
+        let expected = weights.attend(part, &unseen).unwrap();
+        let input = packed.client().quantize_input(&unseen).unwrap();
+        let output = ClearPackedEngine::new(packed.program(), &input, Span::all(unseen.rows())).evaluate();
+        assert_eq!(output.out_of_range, 0, "{part:?}");
+        let error = relative_error(&packed.client().dequantize_output(&output.numbers), &expected);
+        println!("{part:?}: relative error {error:.4}, {:?}", packed.program().heads()[0].weight_levels());
+        error
+    };
+    let mut errors: Vec<f64> = (0..12).map(|head| error_of(Part::Head(head))).collect();
+    errors.sort_by(f64::total_cmp);
+    println!("median {:.4}, worst {:.4}", (errors[5] + errors[6]) / 2.0, errors[11]);
+    assert!(errors[6] < 0.05 && errors[11] < 0.07, "{errors:?}");
+    assert!(error_of(Part::Whole) < 0.045);
+}
+
+/// The rows of a span are those of the whole, and the whole attention is that of all heads.
+#[test]
+fn rows_can_be_computed_alone() {
+    let weights = common::random_attention(8, 2);
+    let projection = Matrix::from_fn(8, 8, |row, column| ((5 * row + 3 * column) as f32).cos() / 3.0);
+    let bias = (0..8).map(|x| x as f32 / 8.0).collect();
+    let weights = weights.with_output(Linear::new(projection, bias).unwrap()).unwrap();
+    let hidden = Matrix::from_fn(5, 8, |row, column| ((3 * row + 5 * column) as f32).sin());
+    let options = PackedOptions { max_tokens: Some(6), ..PackedOptions::new(8) };
+    let packed = PackedAttention::calibrate(&weights, Part::Whole, std::slice::from_ref(&hidden), &options).unwrap();
+    let expected = weights.attend(Part::Whole, &hidden).unwrap();
+    assert!(relative_error(&packed.evaluate_clear(&hidden).unwrap(), &expected) < 0.02);
+    let input = packed.client().quantize_input(&hidden).unwrap();
+    let run = |span| ClearPackedEngine::new(packed.program(), &input, span).evaluate().numbers;
+    let all = run(Span::all(5));
+    for first in 1..5 {
+        let rows = run(Span::new(first, 5));
+        assert_eq!(rows.data(), &all.data()[first * 8..], "from row {first}");
+    }
+    assert_eq!(Span::all(5).lookups(Function::Softplus), 10);
+    assert_eq!(Span::all(5).lookups(Function::Exponential), 14);
+    assert_eq!(Span::new(4, 5).lookups(Function::Exponential), 5);
+}
+
+#[test]
+fn one_token_attends_to_itself() {
+    let weights = common::random_attention(8, 2);
+    let hidden = Matrix::from_fn(1, 8, |_, column| (column as f32).sin());
+    let options = PackedOptions { max_tokens: Some(4), ..PackedOptions::new(8) };
+    let packed = PackedAttention::calibrate(&weights, Part::Head(1), std::slice::from_ref(&hidden), &options).unwrap();
+    let output = packed.evaluate_clear(&hidden).unwrap();
+    let expected = weights.head(1).unwrap().attend(&hidden).output;
+    assert!(relative_error(&output, &expected) < 0.01);
+}
+
+#[test]
+fn bad_options_and_inputs_are_refused() {
+    let weights = common::random_attention(8, 2);
+    let hidden = Matrix::from_fn(3, 8, |row, column| ((row + 3 * column) as f32).sin());
+    let calibrate =
+        |options| PackedAttention::calibrate(&weights, Part::Head(0), std::slice::from_ref(&hidden), &options);
+    let options = PackedOptions::new(6);
+    for wrong in [
+        PackedOptions { input_bits: 9, ..options },
+        PackedOptions { weight_bits: 1, ..options },
+        PackedOptions { value_bits: 0, ..options },
+        PackedOptions { guard: f64::NAN, ..options },
+        PackedOptions { log_modulus: 64, ..options },
+        PackedOptions { max_tokens: Some(65), ..options },
+        PackedOptions { max_tokens: Some(0), ..options },
+    ] {
+        assert!(calibrate(wrong).is_err(), "{wrong:?}");
+    }
+    let packed = calibrate(options).unwrap();
+    for rows in [0, 4] {
+        assert!(packed.client().quantize_input(&Matrix::from_fn(rows, 8, |_, _| 0.0)).is_err());
+    }
+    assert!(packed.client().quantize_input(&Matrix::from_fn(1, 8, |_, _| f32::NAN)).is_err());
+    assert!(PackedAttention::calibrate(&weights, Part::Head(2), &[hidden], &options).is_err());
+    assert!(PackedAttention::calibrate(&weights, Part::Head(0), &[], &options).is_err());
+    let unknown = PackedAttention::calibrate(&weights, Part::Whole, &[Matrix::from_fn(3, 8, |_, _| 0.5)], &options);
+    assert!(unknown.unwrap_err().to_string().contains("c_proj"));
+}
