@@ -121,8 +121,23 @@ impl AttentionWeights {
         Ok(Self { output: Some(output), ..self })
     }
 
+    /// The heads whose scores are `scale`·q·k instead of q·k/√d, by queries that are larger by `scale`·√d: the division
+    /// by √d is part of every form of a head. O(E²).
+    pub(crate) fn with_score_scale(mut self, scale: f32) -> Self {
+        let usual = score_scale(self.head_size());
+        if scale == usual {
+            return self;
+        }
+        let Linear { weight, bias } = &mut self.projection;
+        let queries = 0..weight.rows();
+        let scaled = |values: &mut [f32]| values[queries.clone()].iter_mut().for_each(|value| *value *= scale / usual);
+        (0..weight.rows()).for_each(|row| scaled(weight.row_mut(row)));
+        scaled(bias);
+        self
+    }
+
     /// Reads `h.LAYER.attn.c_attn.{weight,bias}`, of a whole model or alone, and `h.LAYER.attn.c_proj.{weight,bias}` if they are
-    /// there.
+    /// there. Scores are taken to be q·k/√d.
     ///
     /// Without `heads`, their number is the file's metadata entry `n_head`, or as many as give a head the size 64,
     /// which it has in every published GPT-2.
@@ -291,21 +306,46 @@ pub struct HeadTrace {
 
 impl HeadTrace {
     /// Causal attention of queries, keys and values, each `[T, d]`. O(T²·d).
-    pub(crate) fn attend(query: Matrix<f32>, key: Matrix<f32>, value: Matrix<f32>) -> Self {
-        let mut scores = query.multiply_transposed(&key);
-        let scale = 1.0 / (query.cols() as f32).sqrt();
-        scores.data_mut().iter_mut().for_each(|score| *score *= scale);
-        let probabilities = causal_softmax(&scores);
-        let output = probabilities.multiply(&value);
+    fn attend(query: Matrix<f32>, key: Matrix<f32>, value: Matrix<f32>) -> Self {
+        let Attended { scores, probabilities, output } = Attended::of(&query, &key, &value);
         Self { query, key, value, scores, probabilities, output }
     }
 }
 
-/// exp(s_ij − max) / Σ exp(s_ij − max), over j <= i in row i; zero for j > i. `[T, T] -> [T, T]`.
+/// What a head computes for the last n of T tokens.
+pub(crate) struct Attended {
+    /// QKᵀ/√d, `[n, T]`, without a mask.
+    pub(crate) scores: Matrix<f32>,
+    /// The softmax of each row over columns up to its own token, `[n, T]`; zero after it.
+    pub(crate) probabilities: Matrix<f32>,
+    /// probabilities·value, `[n, d]`.
+    pub(crate) output: Matrix<f32>,
+}
+
+impl Attended {
+    /// Causal attention of the queries of the last tokens, `[n, d]`, to the keys and values of all, each `[T, d]`.
+    /// O(n·T·d).
+    pub(crate) fn of(query: &Matrix<f32>, key: &Matrix<f32>, value: &Matrix<f32>) -> Self {
+        let mut scores = query.multiply_transposed(key);
+        let scale = score_scale(query.cols());
+        scores.data_mut().iter_mut().for_each(|score| *score *= scale);
+        let probabilities = causal_softmax(&scores);
+        let output = probabilities.multiply(value);
+        Self { scores, probabilities, output }
+    }
+}
+
+/// 1/√d, for heads of size d.
+pub(crate) fn score_scale(head_size: usize) -> f32 {
+    1.0 / (head_size as f32).sqrt()
+}
+
+/// exp(s_ij − max) / Σ exp(s_ij − max), over j <= T − n + i in row i; zero for other j. `[n, T] -> [n, T]`.
 fn causal_softmax(scores: &Matrix<f32>) -> Matrix<f32> {
     let mut probabilities = Matrix::from_fn(scores.rows(), scores.cols(), |_, _| 0.0);
+    let earlier = scores.cols() - scores.rows();
     for row in 0..scores.rows() {
-        let visible = &scores.row(row)[..=row];
+        let visible = &scores.row(row)[..=earlier + row];
         let maximum = visible.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let exponentials: Vec<f32> = visible.iter().map(|score| (score - maximum).exp()).collect();
         let sum: f32 = exponentials.iter().sum();

@@ -64,7 +64,7 @@ pub enum Error {
         /// What is wrong and what to do.
         reason: String,
     },
-    /// A file does not hold a tensor.
+    /// A file, or several with an index, do not hold a tensor.
     #[error("{} has no tensor \"{name}\"; {hint}", path.display())]
     MissingTensor {
         /// The file.
@@ -88,7 +88,7 @@ pub enum Error {
     #[error("the tokenizer failed: {0}")]
     Tokenizer(String),
     /// A [`ForwardHooks`](crate::gpt2::ForwardHooks) method failed.
-    #[error("the replacement of a head failed: {0}")]
+    #[error("the replacement of an attention failed: {0}")]
     Hook(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -104,6 +104,10 @@ impl Error {
 
 /// Checks that every value is finite.
 pub(crate) fn check_finite(what: &str, values: &[f32]) -> Result<(), Error> {
+    // Without a branch for each value, so that the compiler can take several at once.
+    if values.iter().fold(true, |finite, value| finite & value.is_finite()) {
+        return Ok(());
+    }
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(()),
         Some(position) => Err(Error::NotFinite { what: what.into(), value: values[position] as f64, position }),

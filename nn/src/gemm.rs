@@ -1,7 +1,12 @@
-//! Matrix products in f32, by the kernels of the crate `matrixmultiply` (the only unsafe code of this crate).
+//! Matrix products in f32, by the kernels of the crate `matrixmultiply`, some columns on each thread.
 #![allow(unsafe_code)]
 
 use crate::matrix::Matrix;
+use rayon::prelude::*;
+
+/// The number of columns of a product that one task computes. It does not depend on the number of threads, and so
+/// neither do the sums.
+const COLUMNS_OF_A_TASK: usize = 128;
 
 /// `left · right`: `[n, m] × [m, p] -> [n, p]`. The inner dimensions agree (the caller checks them).
 pub(crate) fn multiply(left: &Matrix<f32>, right: &Matrix<f32>) -> Matrix<f32> {
@@ -15,11 +20,24 @@ pub(crate) fn multiply_transposed(left: &Matrix<f32>, right: &Matrix<f32>) -> Ma
 
 /// `left · right`, where entry (i, j) of `right: [m, cols]` is `right[i·strides.0 + j·strides.1]`.
 fn multiply_strided(left: &Matrix<f32>, right: &[f32], cols: usize, strides: (usize, usize)) -> Matrix<f32> {
-    let (rows, inner) = (left.rows(), left.cols());
-    let mut product = Matrix::from_fn(rows, cols, |_, _| 0.0);
-    if rows == 0 || cols == 0 || inner == 0 {
+    let mut product = Matrix::from_fn(left.rows(), cols, |_, _| 0.0);
+    if left.data().is_empty() || cols == 0 {
         return product;
     }
+    let columns = |first: usize| {
+        let count = COLUMNS_OF_A_TASK.min(cols - first);
+        (first, multiply_on_thread(left, &right[first * strides.1..], count, strides))
+    };
+    let tasks = (0..cols.div_ceil(COLUMNS_OF_A_TASK)).into_par_iter();
+    let parts: Vec<(usize, Matrix<f32>)> = tasks.map(|task| columns(task * COLUMNS_OF_A_TASK)).collect();
+    parts.iter().for_each(|(first, part)| product.set_columns(*first, part));
+    product
+}
+
+/// As [`multiply_strided`], for matrices that are not empty.
+fn multiply_on_thread(left: &Matrix<f32>, right: &[f32], cols: usize, strides: (usize, usize)) -> Matrix<f32> {
+    let (rows, inner) = (left.rows(), left.cols());
+    let mut product = Matrix::from_fn(rows, cols, |_, _| 0.0);
     // The largest index that each pointer below is read or written at.
     assert!(left.data().len() == rows * inner && (inner - 1) * strides.0 + (cols - 1) * strides.1 < right.len());
     // SAFETY: `left` is read at i·inner + j with i < rows and j < inner, `right` at i·strides.0 + j·strides.1 with

@@ -5,9 +5,10 @@
 //! knows nothing of ciphertexts.
 //!
 //! # The model
-//! [`gpt2`] is the plain model: read from a Hugging Face folder ([`checkpoint`], [`tokenizer`]), every intermediate
-//! open to observation, and the output of any head replaceable by one that was computed elsewhere. [`attention`] is one
-//! head of it, the reference of everything else.
+//! [`gpt2`] is the plain model: read from a Hugging Face folder ([`checkpoint`], [`tokenizer`]), run on whole texts or
+//! token by token, every intermediate open to observation, and any attention replaceable by what was computed
+//! elsewhere. [`attention`] is one head of it, the reference of everything else. [`metrics`] says how near predictions
+//! are.
 //!
 //! # From real numbers to integers
 //! [`quantize`] represents x by the integer nearest to x/scale; the scale is calibrated on inputs. A product of
@@ -55,6 +56,7 @@ mod gemm;
 pub mod gpt2;
 pub mod head;
 pub mod matrix;
+pub mod metrics;
 pub mod packed;
 pub mod quantize;
 pub mod range;

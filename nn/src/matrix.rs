@@ -115,6 +115,31 @@ impl<T: Clone> Matrix<T> {
         Self { rows: self.rows, cols: columns.len(), data }
     }
 
+    /// The rows of a range, `[rows.len(), cols]`.
+    ///
+    /// # Panics
+    /// If the range is not within the matrix.
+    pub fn row_range(&self, rows: Range<usize>) -> Self {
+        let data = self.data[rows.start * self.cols..rows.end * self.cols].to_vec();
+        Self { rows: rows.len(), cols: self.cols, data }
+    }
+
+    /// Puts the rows of `below` after the matrix's own.
+    ///
+    /// # Panics
+    /// If the numbers of columns differ.
+    pub fn append_rows(&mut self, below: &Self) {
+        assert_eq!(self.cols, below.cols, "columns of the two matrices");
+        self.data.extend_from_slice(&below.data);
+        self.rows += below.rows;
+    }
+
+    /// Keeps the first `rows` rows; all of them, if there are no more than that.
+    pub fn truncate_rows(&mut self, rows: usize) {
+        self.rows = self.rows.min(rows);
+        self.data.truncate(self.rows * self.cols);
+    }
+
     /// Writes `part` over the columns that begin at `first`.
     ///
     /// # Panics
@@ -231,6 +256,18 @@ mod tests {
         whole.set_columns(2, &part);
         assert_eq!(whole.data(), [0, 1, 1, 2, 10, 11, 11, 12]);
         assert_eq!(whole.transpose().row(1), [1, 11]);
+    }
+
+    #[test]
+    fn rows_are_cut_and_appended() {
+        let whole = Matrix::from_fn(4, 2, |row, col| 10 * row + col);
+        let mut rows = whole.row_range(0..1);
+        rows.append_rows(&whole.row_range(1..4));
+        assert_eq!(rows, whole);
+        rows.truncate_rows(9);
+        assert_eq!(rows, whole);
+        rows.truncate_rows(2);
+        assert_eq!(rows, whole.row_range(0..2));
     }
 
     #[test]

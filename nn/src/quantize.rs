@@ -242,6 +242,22 @@ mod tests {
         assert!(matches!(ChannelQuantizer::calibrate(4, &[&matrix, &narrow]), Err(Error::Shape { .. })));
     }
 
+    /// Half a level, and the rounding of the division and of the product: 2^-53 each, of a value of at most L·scale.
+    fn round_trip_bound(quantizer: &Quantizer) -> f64 {
+        quantizer.scale() / 2.0 + quantizer.scale() * quantizer.levels() as f64 * f64::EPSILON
+    }
+
+    /// A matrix `[rows, cols]` with columns of very different sizes.
+    fn channels() -> impl Strategy<Value = Matrix<f32>> {
+        (1_usize..9, 1_usize..9).prop_flat_map(|(rows, cols)| {
+            let values = prop::collection::vec(-1.0_f32..1.0, rows * cols);
+            let exponents = prop::collection::vec(-60_i32..60, cols);
+            (values, exponents).prop_map(move |(values, exponents)| {
+                Matrix::from_fn(rows, cols, |row, col| values[row * cols + col] * 2.0_f32.powi(exponents[col]))
+            })
+        })
+    }
+
     proptest! {
         #[test]
         fn round_trip_is_within_half_a_level(
@@ -252,11 +268,39 @@ mod tests {
             for &value in &values {
                 let level = quantizer.quantize(value);
                 prop_assert!(level.abs() <= quantizer.levels());
-                let error = (quantizer.dequantize(level as i64) - value).abs();
-                // The division and the product each round by at most 2^-53 of a value of at most L·scale.
-                let rounding = quantizer.scale() * quantizer.levels() as f64 * f64::EPSILON;
-                prop_assert!(error <= quantizer.scale() / 2.0 + rounding);
+                prop_assert!((quantizer.dequantize(level as i64) - value).abs() <= round_trip_bound(&quantizer));
             }
+        }
+
+        /// The largest value takes the last level: with one bit less of scale it would saturate.
+        #[test]
+        fn no_level_is_wasted(
+            bits in QUANTIZER_BITS,
+            headroom in 0_i32..3,
+            values in prop::collection::vec(-1e30_f64..1e30, 1..50),
+        ) {
+            prop_assume!(headroom < levels(bits).unwrap());
+            let quantizer = Quantizer::calibrate_with_headroom(bits, headroom, values.iter().copied()).unwrap();
+            prop_assert_eq!(quantizer.levels(), levels(bits).unwrap() - headroom);
+            let reached = values.iter().map(|&value| quantizer.quantize(value).abs()).max();
+            prop_assert_eq!(reached, Some(quantizer.levels()));
+        }
+
+        #[test]
+        fn levels_represent_themselves(bits in QUANTIZER_BITS, scale in 1e-20_f64..1e20, part in -1.0_f64..=1.0) {
+            let quantizer = Quantizer::new(bits, scale).unwrap();
+            let level = (part * quantizer.levels() as f64) as i32;
+            prop_assert_eq!(quantizer.quantize(quantizer.dequantize(level as i64)), level);
+        }
+
+        #[test]
+        fn order_is_kept(
+            bits in QUANTIZER_BITS,
+            scale in 1e-20_f64..1e20,
+            (a, b) in (-1e25_f64..1e25, -1e25_f64..1e25),
+        ) {
+            let quantizer = Quantizer::new(bits, scale).unwrap();
+            prop_assert!(quantizer.quantize(a.min(b)) <= quantizer.quantize(a.max(b)));
         }
 
         #[test]
@@ -271,6 +315,55 @@ mod tests {
             let levels = quantizer.levels();
             prop_assert_eq!(quantizer.quantize(quantizer.dequantize(levels as i64) * excess), levels);
             prop_assert_eq!(quantizer.quantize(f64::NEG_INFINITY), -levels);
+        }
+
+        /// One scale for a matrix: each entry as the quantizer has it alone.
+        #[test]
+        fn a_matrix_is_quantized_entry_by_entry(bits in QUANTIZER_BITS, matrix in channels()) {
+            let quantizer = Quantizer::calibrate(bits, matrix.iter().map(|&value| value as f64)).unwrap();
+            let levels = quantizer.quantize_matrix(&matrix).unwrap();
+            let expected = matrix.map(|&value| quantizer.quantize(value as f64));
+            prop_assert_eq!(&levels, &expected);
+            let expected = levels.map(|&level| quantizer.dequantize(level as i64) as f32);
+            prop_assert_eq!(quantizer.dequantize_matrix(&levels), expected);
+        }
+
+        /// One scale for each channel: each column as its own quantizer has it. All that holds of one quantizer, as the
+        /// bound of the round trip, holds of each channel then, however small it is beside the others.
+        #[test]
+        fn channels_are_quantized_each_alone(bits in QUANTIZER_BITS, matrix in channels()) {
+            let quantizer = ChannelQuantizer::calibrate(bits, &[&matrix]).unwrap();
+            let levels = quantizer.quantize_matrix(&matrix).unwrap();
+            let values = quantizer.dequantize_matrix(&levels).unwrap();
+            let negated = quantizer.quantize_matrix(&matrix.map(|value| -value)).unwrap();
+            prop_assert_eq!(negated, levels.map(|level| -level));
+            for (channel, own) in quantizer.channels().iter().enumerate() {
+                let column = (0..matrix.rows()).map(|row| matrix[(row, channel)] as f64);
+                prop_assert_eq!(own, &Quantizer::calibrate(bits, column).unwrap());
+                for row in 0..matrix.rows() {
+                    let value = matrix[(row, channel)] as f64;
+                    prop_assert_eq!(levels[(row, channel)], own.quantize(value));
+                    // Besides, the result is rounded to f32.
+                    let bound = round_trip_bound(own) + value.abs() * f64::from(f32::EPSILON);
+                    prop_assert!((values[(row, channel)] as f64 - value).abs() <= bound);
+                }
+            }
+        }
+
+        /// Values beyond those of the calibration take a channel's last level, whatever the other channels have.
+        #[test]
+        fn channels_saturate_each_alone(bits in QUANTIZER_BITS, matrix in channels(), excess in 1.0_f32..1e9) {
+            let quantizer = ChannelQuantizer::calibrate(bits, &[&matrix]).unwrap();
+            let largest = |channel| (0..matrix.rows()).map(|row| matrix[(row, channel)].abs()).fold(0.0, f32::max);
+            let beyond = Matrix::from_fn(2, matrix.cols(), |row, channel| {
+                let size = largest(channel).max(f32::MIN_POSITIVE) * excess * 1.000_001;
+                if row == 0 { size } else { -size }
+            });
+            let levels = quantizer.quantize_matrix(&beyond).unwrap();
+            let nonzero = quantizer.channels().iter().enumerate().filter(|(channel, _)| largest(*channel) > 0.0);
+            for (channel, own) in nonzero {
+                prop_assert_eq!([levels[(0, channel)], levels[(1, channel)]], [own.levels(), -own.levels()]);
+            }
         }
     }
 }

@@ -58,6 +58,19 @@ fn bad_files_are_named_with_what_is_wrong() {
     assert!(message(file("F32", "[1]", &f32::NAN.to_le_bytes())).contains("holds NaN at position 0"));
 }
 
+/// A file that becomes shorter after it was opened.
+#[test]
+fn a_file_cut_short_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.safetensors");
+    std::fs::write(&path, file("F32", "[2]", &[0; 8])).unwrap();
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    let whole = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    whole.set_len(whole.metadata().unwrap().len() - 1).unwrap();
+    let message = checkpoint.tensor("h.0.x").unwrap_err().to_string();
+    assert!(message.starts_with("cannot read") && message.ends_with("unexpected end of file"), "{message}");
+}
+
 #[test]
 fn wrong_names_and_shapes_are_explained() {
     let checkpoint = Checkpoint::from_bytes("weights", file("F32", "[1]", &1.0_f32.to_le_bytes())).unwrap();

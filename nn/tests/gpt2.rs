@@ -6,9 +6,11 @@ use common::{shared, shared_checkpoint};
 use nn::Error;
 use nn::attention::AttentionWeights;
 use nn::checkpoint::{Checkpoint, write_tensors};
-use nn::gpt2::{Config, Gpt2, Intermediate, NoHooks, Site, Trace, most_likely};
+use nn::gpt2::{Config, Gpt2, Intermediate, NoHooks, Replacement, Site, Trace, most_likely};
 use nn::matrix::Matrix;
+use nn::metrics;
 use nn::tensor::Tensor;
+use std::ops::Range;
 
 const NANO_CONFIG: &str = r#"{"n_layer":3,"n_head":3,"n_embd":48,"n_positions":11,"vocab_size":3,
     "activation_function":"gelu_new","tie_word_embeddings":false}"#;
@@ -39,8 +41,9 @@ fn masked_scores(partials: &Checkpoint, example: usize, head: usize) -> Matrix<f
 }
 
 fn softmax(logits: &Matrix<f32>) -> Matrix<f32> {
-    let sums: Vec<f32> = (0..logits.rows()).map(|row| logits.row(row).iter().map(|x| x.exp()).sum()).collect();
-    Matrix::from_fn(logits.rows(), logits.cols(), |row, col| logits[(row, col)].exp() / sums[row])
+    let probabilities = |row: &[f32]| metrics::softmax(row.iter().map(|&logit| f64::from(logit)));
+    let rows: Vec<Vec<f64>> = (0..logits.rows()).map(|row| probabilities(logits.row(row))).collect();
+    Matrix::from_fn(logits.rows(), logits.cols(), |row, col| rows[row][col] as f32)
 }
 
 #[test]
@@ -144,21 +147,27 @@ fn a_replaced_head_takes_the_place_of_the_models_own() {
     let tokens = [2, 0, 1, 1, 0, 2];
     let expected = model.logits(&tokens, &mut NoHooks).unwrap();
 
-    let mut same = |layer: usize, normalized: &Matrix<f32>| {
-        assert!(layer > 0 || *normalized == model.attention_input(&tokens, 0).unwrap());
-        Ok(vec![(1, model.attention(layer).unwrap().head(1).unwrap().attend(normalized).output)])
+    let mut same = |layer: usize, input: &Matrix<f32>, new_rows: Range<usize>| {
+        assert_eq!(new_rows, 0..6);
+        assert!(layer > 0 || *input == model.attention_input(&tokens, 0).unwrap());
+        Ok(Replacement::Heads(vec![(1, model.attention(layer).unwrap().head(1).unwrap().attend(input).output)]))
     };
     // The projection of one head alone may sum in another order: rounding only.
     assert!(max_abs_difference(&model.logits(&tokens, &mut same).unwrap(), &expected) < 1e-4);
 
-    let mut zero = |layer: usize, normalized: &Matrix<f32>| {
-        Ok(if layer == 0 { vec![(1, Matrix::from_fn(normalized.rows(), 16, |_, _| 0.0))] } else { vec![] })
+    let zero = |rows| Matrix::from_fn(rows, 16, |_, _| 0.0);
+    let mut silent = |layer: usize, input: &Matrix<f32>, _: Range<usize>| {
+        Ok(if layer == 0 { Replacement::Heads(vec![(1, zero(input.rows()))]) } else { Replacement::Nothing })
     };
-    assert!(max_abs_difference(&model.logits(&tokens, &mut zero).unwrap(), &expected) > 1e-2);
+    assert!(max_abs_difference(&model.logits(&tokens, &mut silent).unwrap(), &expected) > 1e-2);
 
-    let mut unfit = |_: usize, _: &Matrix<f32>| Ok(vec![(1, Matrix::from_fn(1, 16, |_, _| 0.0))]);
-    assert!(matches!(model.logits(&tokens, &mut unfit), Err(Error::Shape { .. })));
-    let mut failing = |_: usize, _: &Matrix<f32>| Err("no connection".into());
+    for unfit in [Replacement::Heads(vec![(1, zero(1))]), Replacement::Projected(zero(6))] {
+        let mut unfit = |_: usize, _: &Matrix<f32>, _: Range<usize>| Ok(unfit.clone());
+        assert!(matches!(model.logits(&tokens, &mut unfit), Err(Error::Shape { .. })));
+    }
+    let mut beyond = |_: usize, _: &Matrix<f32>, _: Range<usize>| Ok(Replacement::Heads(vec![(3, zero(6))]));
+    assert!(matches!(model.logits(&tokens, &mut beyond), Err(Error::OutOfRange { .. })));
+    let mut failing = |_: usize, _: &Matrix<f32>, _: Range<usize>| Err("no connection".into());
     let message = model.logits(&tokens, &mut failing).unwrap_err().to_string();
     assert!(message.contains("no connection"), "{message}");
 }

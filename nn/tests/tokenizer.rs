@@ -5,6 +5,10 @@ mod common;
 use common::shared;
 use nn::Error;
 use nn::tokenizer::Tokenizer;
+use proptest::prelude::*;
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 #[test]
 fn tokens_of_known_texts() {
@@ -36,11 +40,119 @@ fn any_text_survives_the_round_trip() {
 }
 
 #[test]
+fn special_tokens_are_found_in_texts() {
+    let Some(folder) = shared("gpt2") else { return };
+    let tokenizer = Tokenizer::load(&folder).unwrap();
+    assert_eq!(tokenizer.end_of_text(), Some(50256));
+    let text = "Hello<|endoftext|> world";
+    assert_eq!(tokenizer.encode(text).unwrap(), [15496, 50256, 995]);
+    assert_eq!(tokenizer.decode(&[15496, 50256, 995]).unwrap(), text);
+}
+
+/// The embedded model's folder has its tokenizer in both forms.
+fn embedded() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/embedded")
+}
+
+/// A folder with the embedded vocabulary and merges under other names.
+fn renamed(vocabulary: &str, merges: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(embedded().join("vocab.json"), folder.path().join(vocabulary)).unwrap();
+    fs::copy(embedded().join("merges.txt"), folder.path().join(merges)).unwrap();
+    folder
+}
+
+const TEXTS: [&str; 4] =
+    ["Good night, good", "<|endoftext|>ROMEO:\n<|endoftext|>", "naïve café, 東京, 🦀🦀 \u{fffd}", "  a<|endof"];
+
+#[test]
+fn every_form_of_a_tokenizer_gives_the_same_tokens() {
+    let expected = Tokenizer::load(&embedded()).unwrap();
+    for vocabulary in ["vocab.json", "encoder.json"] {
+        for merges in ["merges.txt", "vocab.bpe"] {
+            let folder = renamed(vocabulary, merges);
+            let tokenizer = Tokenizer::load(folder.path()).unwrap();
+            assert_eq!(tokenizer.vocabulary_size(), expected.vocabulary_size());
+            assert_eq!(tokenizer.end_of_text(), Some(511));
+            for text in TEXTS {
+                let tokens = tokenizer.encode(text).unwrap();
+                assert_eq!(tokens, expected.encode(text).unwrap(), "{text:?} by {vocabulary} and {merges}");
+                assert_eq!(tokenizer.decode(&tokens).unwrap(), text);
+            }
+        }
+    }
+}
+
+#[test]
+fn added_tokens_follow_the_vocabulary() {
+    let folder = renamed("vocab.json", "merges.txt");
+    let added = folder.path().join("added_tokens.json");
+    fs::write(&added, r#"{"<b>": 513, "<a>": 512, "<|endoftext|>": 511}"#).unwrap();
+    let tokenizer = Tokenizer::load(folder.path()).unwrap();
+    assert_eq!(tokenizer.encode("<a><b><|endoftext|>").unwrap(), [512, 513, 511]);
+    assert_eq!(tokenizer.decode(&[513, 512]).unwrap(), "<b><a>");
+    for (text, expected) in [(r#"{"<a>": 600}"#, "it numbers \"<a>\" 600"), ("[", "added_tokens.json is not usable")] {
+        fs::write(&added, text).unwrap();
+        let message = Tokenizer::load(folder.path()).unwrap_err().to_string();
+        assert!(message.contains(expected) && !message.contains('\n'), "{message}");
+    }
+}
+
+#[test]
+fn half_a_tokenizer_is_refused() {
+    let message = |folder: &TempDir| Tokenizer::load(folder.path()).unwrap_err().to_string();
+    let folder = renamed("vocab.json", "merges.txt");
+    fs::remove_file(folder.path().join("merges.txt")).unwrap();
+    assert!(message(&folder).ends_with("it has a vocabulary but no merges.txt or vocab.bpe"));
+    let folder = renamed("encoder.json", "vocab.bpe");
+    fs::remove_file(folder.path().join("encoder.json")).unwrap();
+    assert!(message(&folder).ends_with("it has merges but no vocab.json or encoder.json"));
+    let folder = renamed("vocab.json", "merges.txt");
+    fs::write(folder.path().join("vocab.json"), r#"{"a": 0}"#).unwrap();
+    let message = message(&folder);
+    assert!(message.contains("vocab.json and merges.txt are not a tokenizer") && !message.contains('\n'), "{message}");
+}
+
+/// No piece ends within a character, and together the pieces are the text.
+#[test]
+fn a_stream_gives_whole_characters() {
+    let tokenizer = Tokenizer::load(&embedded()).unwrap();
+    for text in TEXTS {
+        let tokens = tokenizer.encode(text).unwrap();
+        let mut stream = tokenizer.stream();
+        let pieces: Vec<String> = tokens.iter().map(|&token| stream.push(token).unwrap()).collect();
+        let inner = pieces.concat();
+        assert!(text.starts_with(&inner), "{inner:?}");
+        assert_eq!(inner + &stream.finish().unwrap(), text);
+    }
+    // Each of the crab's four bytes is a token of its own.
+    let tokens = tokenizer.encode("🦀").unwrap();
+    let mut stream = tokenizer.stream();
+    let pieces: Vec<String> = tokens.iter().map(|&token| stream.push(token).unwrap()).collect();
+    assert_eq!(pieces, ["", "", "", "🦀"]);
+    let mut stream = tokenizer.stream();
+    assert_eq!(stream.push(tokens[0]).unwrap(), "");
+    assert_eq!(stream.finish().unwrap(), "\u{fffd}");
+    assert!(matches!(tokenizer.stream().push(512), Err(Error::UnknownToken { token: 512, vocabulary: 512 })));
+}
+
+proptest! {
+    /// Any tokens, whole characters or not, give in pieces what they give at once.
+    #[test]
+    fn a_stream_gives_what_decoding_gives(tokens in prop::collection::vec(0_u32..512, 0..30)) {
+        let tokenizer = Tokenizer::load(&embedded()).unwrap();
+        let mut stream = tokenizer.stream();
+        let pieces: Vec<String> = tokens.iter().map(|&token| stream.push(token).unwrap()).collect();
+        prop_assert_eq!(pieces.concat() + &stream.finish().unwrap(), tokenizer.decode(&tokens).unwrap());
+    }
+}
+
+#[test]
 fn a_folder_without_a_tokenizer_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let message = |folder| Tokenizer::load(folder).unwrap_err().to_string();
     assert!(message(folder.path()).contains("neither tokenizer.json nor vocab.json"));
-    std::fs::write(folder.path().join("tokenizer.json"), "{}").unwrap();
+    fs::write(folder.path().join("tokenizer.json"), "{}").unwrap();
     assert!(message(folder.path()).contains("tokenizer.json is not usable"));
     assert!(matches!(Tokenizer::from_json(b"not json"), Err(Error::Malformed { .. })));
 }

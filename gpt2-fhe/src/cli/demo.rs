@@ -1,8 +1,10 @@
 //! The command `demo`: a prompt, one head of the model encrypted, the next tokens; told step by step.
 
+use std::ops::Range;
+
 use anyhow::bail;
 use gpt2_fhe::run::{Head, Mode, Outcome, Plan};
-use nn::gpt2::{NoHooks, most_likely};
+use nn::gpt2::{NoHooks, Replacement, most_likely};
 use nn::matrix::Matrix;
 use nn::packed::Span;
 
@@ -136,8 +138,9 @@ impl Demo<'_> {
     /// Runs the rest of the model with and without the head's output, prints what comes next, and appends it.
     fn continue_with(&mut self, output: &Matrix<f32>) -> anyhow::Result<()> {
         let gpt2 = &self.model.gpt2;
-        let mut replaced =
-            |layer: usize, _: &Matrix<f32>| Ok(if layer == LAYER { vec![(HEAD, output.clone())] } else { Vec::new() });
+        let mut replaced = |layer: usize, _: &Matrix<f32>, _: Range<usize>| {
+            Ok(if layer == LAYER { Replacement::Heads(vec![(HEAD, output.clone())]) } else { Replacement::Nothing })
+        };
         let logits = gpt2.next_logits(&self.tokens, &mut replaced)?;
         let plain = gpt2.next_logits(&self.tokens, &mut NoHooks)?;
         let how = match self.mode {

@@ -7,6 +7,7 @@ use nn::attention::Part;
 use nn::checkpoint::Checkpoint;
 use nn::gpt2::{Config, Gpt2};
 use nn::matrix::Matrix;
+use nn::metrics::{softmax, top_k};
 use nn::tokenizer::Tokenizer;
 
 use super::arguments::Quantization;
@@ -80,15 +81,9 @@ impl LanguageModel {
 
     /// The `count` likeliest tokens, the likeliest first.
     pub(super) fn likeliest(&self, logits: &[f32], count: usize) -> Result<Vec<Candidate>, nn::Error> {
-        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let weight = |logit: f32| f64::from(logit - largest).exp();
-        let sum: f64 = logits.iter().map(|&logit| weight(logit)).sum();
-        let mut tokens: Vec<usize> = (0..logits.len()).collect();
-        tokens.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
-        tokens.truncate(count);
-        let candidate = |token: usize| {
-            Ok(Candidate { text: self.quote(&[token as u32])?, probability: weight(logits[token]) / sum })
-        };
-        tokens.into_iter().map(candidate).collect()
+        let probabilities = softmax(logits.iter().map(|&logit| f64::from(logit)));
+        let candidate =
+            |token: usize| Ok(Candidate { text: self.quote(&[token as u32])?, probability: probabilities[token] });
+        top_k(logits, count).into_iter().map(candidate).collect()
     }
 }

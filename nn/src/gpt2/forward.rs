@@ -1,22 +1,26 @@
 //! The forward pass.
 
-use super::hooks::{ForwardHooks, Intermediate, NoHooks, Site};
-use super::{Block, Config, Gpt2};
-use crate::attention::HeadTrace;
+use super::hooks::{ForwardHooks, Intermediate, NoHooks, Replacement, Site};
+use super::session::{LayerCache, Session};
+use super::{Block, Config, Gpt2, most_likely};
+use crate::attention::Attended;
 use crate::error::Error;
 use crate::matrix::Matrix;
+use rayon::prelude::*;
 
 impl Gpt2 {
+    /// A session without a token.
+    pub fn session(&self) -> Session<'_> {
+        Session::new(self)
+    }
+
     /// The logits of the token after each token, `[T, V]`.
     ///
     /// # Errors
     /// [`Error::OutOfRange`] if there is no token or more than the model has positions, [`Error::UnknownToken`],
-    /// [`Error::Hook`], and [`Error::Shape`] or [`Error::OutOfRange`] if a replaced head does not fit.
+    /// [`Error::Hook`], and [`Error::Shape`] if a replacement does not fit.
     pub fn logits(&self, tokens: &[u32], hooks: &mut impl ForwardHooks) -> Result<Matrix<f32>, Error> {
-        let hidden = self.hidden(tokens, hooks)?;
-        let logits = self.output_logits(&hidden);
-        hooks.observe(Site::model(Intermediate::Logits), &logits);
-        Ok(logits)
+        self.session().logits(tokens, hooks)
     }
 
     /// The most likely token after the last one. Only its row of logits is computed.
@@ -32,9 +36,7 @@ impl Gpt2 {
     /// # Errors
     /// As [`Self::logits`].
     pub fn next_logits(&self, tokens: &[u32], hooks: &mut impl ForwardHooks) -> Result<Vec<f32>, Error> {
-        let hidden = self.hidden(tokens, hooks)?;
-        let last = Matrix::new(1, hidden.cols(), hidden.row(hidden.rows() - 1).to_vec())?;
-        Ok(self.output_logits(&last).into_data())
+        self.session().next_logits(tokens, hooks)
     }
 
     /// The input of the attention of a layer after LayerNorm 1, `[T, E]`: what a head is computed on.
@@ -43,42 +45,36 @@ impl Gpt2 {
     /// As [`Self::logits`], and [`Error::OutOfRange`] if there is no such layer.
     pub fn attention_input(&self, tokens: &[u32], layer: usize) -> Result<Matrix<f32>, Error> {
         let block = self.block(layer)?;
-        let mut hidden = self.embed(tokens, &mut NoHooks)?;
-        for (index, earlier) in self.blocks[..layer].iter().enumerate() {
-            hidden = earlier.forward(&self.config, index, &hidden, &mut NoHooks)?;
-        }
-        Ok(block.attention_norm.apply(&hidden))
-    }
-
-    /// The hidden state before the output matrix, `[T, E]`.
-    fn hidden(&self, tokens: &[u32], hooks: &mut impl ForwardHooks) -> Result<Matrix<f32>, Error> {
-        let mut hidden = self.embed(tokens, hooks)?; // [T, E]
-        for (layer, block) in self.blocks.iter().enumerate() {
-            hidden = block.forward(&self.config, layer, &hidden, hooks)?;
-        }
-        let hidden = self.final_norm.apply(&hidden);
-        hooks.observe(Site::model(Intermediate::FinalNorm), &hidden);
-        Ok(hidden)
+        Ok(block.attention_norm.apply(&self.session().hidden(tokens, layer, &mut NoHooks)?))
     }
 
     /// Hidden states to logits, `[n, E] -> [n, V]`.
-    fn output_logits(&self, hidden: &Matrix<f32>) -> Matrix<f32> {
+    pub(super) fn output_logits(&self, hidden: &Matrix<f32>) -> Matrix<f32> {
         hidden.multiply_transposed(self.output.as_ref().unwrap_or(&self.token_embedding))
     }
 
-    /// The embeddings of tokens and positions, `[T, E]`.
-    fn embed(&self, tokens: &[u32], hooks: &mut impl ForwardHooks) -> Result<Matrix<f32>, Error> {
+    /// The embeddings of tokens and of their positions, which follow `earlier` others, `[n, E]`.
+    pub(super) fn embed(
+        &self,
+        tokens: &[u32],
+        earlier: usize,
+        hooks: &mut impl ForwardHooks,
+    ) -> Result<Matrix<f32>, Error> {
         let Config { n_positions, n_embd, vocab_size, .. } = self.config;
-        if !(1..=n_positions).contains(&tokens.len()) {
-            let allowed = format!("in 1 ..= {n_positions}, the positions of the model");
-            return Err(Error::out_of_range("the number of tokens", tokens.len(), allowed));
+        if tokens.is_empty() {
+            return Err(Error::out_of_range("the number of new tokens", 0, "at least 1"));
+        }
+        let count = earlier + tokens.len();
+        if count > n_positions {
+            let allowed = format!("at most {n_positions}, the positions of the model");
+            return Err(Error::out_of_range("the number of tokens", count, allowed));
         }
         if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocab_size) {
             return Err(Error::UnknownToken { token, vocabulary: vocab_size });
         }
         let embedding =
             Matrix::from_fn(tokens.len(), n_embd, |row, col| self.token_embedding[(tokens[row] as usize, col)]);
-        let position = Matrix::from_fn(tokens.len(), n_embd, |row, col| self.position_embedding[(row, col)]);
+        let position = self.position_embedding.row_range(earlier..count);
         let hidden = sum(&embedding, &position);
         hooks.observe(Site::model(Intermediate::TokenEmbedding), &embedding);
         hooks.observe(Site::model(Intermediate::PositionEmbedding), &position);
@@ -88,26 +84,25 @@ impl Gpt2 {
 }
 
 impl Block {
-    /// `[T, E] -> [T, E]`.
-    fn forward(
+    /// The layer's output for new tokens, `[n, E] -> [n, E]`. The cache is of the tokens before, and then of all.
+    pub(super) fn forward(
         &self,
         config: &Config,
         layer: usize,
         hidden: &Matrix<f32>,
+        cache: &mut LayerCache,
         hooks: &mut impl ForwardHooks,
     ) -> Result<Matrix<f32>, Error> {
         let normalized = self.attention_norm.apply(hidden);
         hooks.observe(Site::layer(Intermediate::AttentionNorm, layer), &normalized);
-        let heads = self.heads(layer, &normalized, hooks)?;
-        hooks.observe(Site::layer(Intermediate::AttentionOutput, layer), &heads);
-        let projected = self.attention.output()?.apply(&heads);
+        let projected = self.attend(layer, &normalized, cache, hooks)?;
         hooks.observe(Site::layer(Intermediate::AttentionProjection, layer), &projected);
         let hidden = sum(hidden, &projected);
         hooks.observe(Site::layer(Intermediate::AttentionResidual, layer), &hidden);
 
         let normalized = self.feed_forward_norm.apply(&hidden);
         hooks.observe(Site::layer(Intermediate::FeedForwardNorm, layer), &normalized);
-        let inner = self.feed_forward.apply(&normalized); // [T, inner]
+        let inner = self.feed_forward.apply(&normalized); // [n, inner]
         hooks.observe(Site::layer(Intermediate::FeedForward, layer), &inner);
         let activated = inner.map(|&value| config.activation_function.apply(value));
         hooks.observe(Site::layer(Intermediate::Activation, layer), &activated);
@@ -118,58 +113,89 @@ impl Block {
         Ok(hidden)
     }
 
-    /// The outputs of all heads side by side, `[T, E] -> [T, E]`.
+    /// The projected output of the attention, its own or what replaces it, `[n, E] -> [n, E]`.
+    fn attend(
+        &self,
+        layer: usize,
+        normalized: &Matrix<f32>,
+        cache: &mut LayerCache,
+        hooks: &mut impl ForwardHooks,
+    ) -> Result<Matrix<f32>, Error> {
+        cache.append_input(normalized);
+        let new_rows = cache.input().rows() - normalized.rows()..cache.input().rows();
+        let replaced = match hooks.replace_attention(layer, cache.input(), new_rows).map_err(Error::Hook)? {
+            Replacement::Projected(projected) => {
+                check_shape("the replacement of the attention", &projected, normalized.rows(), normalized.cols())?;
+                return Ok(projected);
+            }
+            Replacement::Heads(outputs) => self.replaced_heads(outputs, normalized.rows())?,
+            Replacement::Nothing => vec![None; self.attention.heads()],
+        };
+        let heads = self.heads(layer, normalized, replaced, cache, hooks);
+        hooks.observe(Site::layer(Intermediate::AttentionOutput, layer), &heads);
+        Ok(self.attention.output()?.apply(&heads))
+    }
+
+    /// What replaces each head, for n new tokens.
+    fn replaced_heads(
+        &self,
+        outputs: Vec<(usize, Matrix<f32>)>,
+        tokens: usize,
+    ) -> Result<Vec<Option<Matrix<f32>>>, Error> {
+        let (heads, head_size) = (self.attention.heads(), self.attention.head_size());
+        let mut replaced = vec![None; heads];
+        for (head, output) in outputs {
+            check_shape(&format!("the replacement of head {head}"), &output, tokens, head_size)?;
+            *replaced.get_mut(head).ok_or_else(|| {
+                Error::out_of_range("the index of a replaced head", head, format!("less than {heads}"))
+            })? = Some(output);
+        }
+        Ok(replaced)
+    }
+
+    /// The outputs of all heads side by side, `[n, E] -> [n, E]`.
     fn heads(
         &self,
         layer: usize,
         normalized: &Matrix<f32>,
+        replaced: Vec<Option<Matrix<f32>>>,
+        cache: &mut LayerCache,
         hooks: &mut impl ForwardHooks,
-    ) -> Result<Matrix<f32>, Error> {
+    ) -> Matrix<f32> {
         let attention = &self.attention;
-        let replaced = hooks.replace_heads(layer, normalized).map_err(Error::Hook)?;
-        for (head, output) in &replaced {
-            let shape = [output.rows(), output.cols()];
-            if *head >= attention.heads() || shape != [normalized.rows(), attention.head_size()] {
-                let expected = format!("[{}, {}]", normalized.rows(), attention.head_size());
-                let what = format!("the replacement of head {head} of {}", attention.heads());
-                return Err(Error::shape(what, expected, &shape));
-            }
-        }
-        let projected = attention.projection().apply(normalized); // [T, 3E]
+        let projected = attention.projection().apply(normalized); // [n, 3E]
         hooks.observe(Site::layer(Intermediate::QueryKeyValue, layer), &projected);
-        let mut outputs = normalized.clone();
-        for head in 0..attention.heads() {
-            let output = match replaced.iter().find(|(index, _)| *index == head) {
-                Some((_, output)) => output.clone(),
-                None => {
-                    let [query, key, value] = attention.split(&projected, head);
-                    let trace = HeadTrace::attend(query, key, value);
-                    observe_head(layer, head, &trace, hooks);
-                    trace.output
-                }
-            };
-            hooks.observe(Site::head(Intermediate::HeadOutput, layer, head), &output);
-            outputs.set_columns(head * attention.head_size(), &output);
+        cache.append_projected(attention, &projected);
+        let caches = cache.heads();
+        let outputs = replaced.into_par_iter().enumerate().map(|(head, replacement)| match replacement {
+            Some(output) => (output, None),
+            None => {
+                let [query, ..] = attention.split(&projected, head);
+                let attended = Attended::of(&query, &caches[head].key, &caches[head].value);
+                (attended.output, Some([query, attended.scores, attended.probabilities]))
+            }
+        });
+        let mut all = normalized.clone();
+        for (head, (output, own)) in outputs.collect::<Vec<_>>().into_iter().enumerate() {
+            let mut observe = |what, value: &Matrix<f32>| hooks.observe(Site::head(what, layer, head), value);
+            if let Some([query, scores, probabilities]) = own {
+                observe(Intermediate::Query, &query);
+                observe(Intermediate::Key, &caches[head].key);
+                observe(Intermediate::Value, &caches[head].value);
+                observe(Intermediate::Scores, &scores);
+                observe(Intermediate::Probabilities, &probabilities);
+            }
+            observe(Intermediate::HeadOutput, &output);
+            all.set_columns(head * attention.head_size(), &output);
         }
-        Ok(outputs)
+        all
     }
 }
 
-fn observe_head(layer: usize, head: usize, trace: &HeadTrace, hooks: &mut impl ForwardHooks) {
-    let values = [
-        (Intermediate::Query, &trace.query),
-        (Intermediate::Key, &trace.key),
-        (Intermediate::Value, &trace.value),
-        (Intermediate::Scores, &trace.scores),
-        (Intermediate::Probabilities, &trace.probabilities),
-    ];
-    values.into_iter().for_each(|(what, value)| hooks.observe(Site::head(what, layer, head), value));
-}
-
-/// The index of the largest logit; the first of several.
-pub fn most_likely(logits: &[f32]) -> u32 {
-    let larger = |best: usize, index: usize| if logits[index] > logits[best] { index } else { best };
-    (0..logits.len()).fold(0, larger) as u32
+/// Checks the shape of what a hook returns.
+fn check_shape(what: &str, matrix: &Matrix<f32>, rows: usize, cols: usize) -> Result<(), Error> {
+    let found = [matrix.rows(), matrix.cols()];
+    if found == [rows, cols] { Ok(()) } else { Err(Error::shape(what, format!("[{rows}, {cols}]"), &found)) }
 }
 
 /// a + b, of the same shape.

@@ -2,31 +2,46 @@
 
 use crate::matrix::Matrix;
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// Why a replacement could not be computed.
 pub type HookError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What happens during a forward pass besides the pass itself.
 ///
-/// A closure `FnMut(layer, &normalized) -> Result<Vec<(head, output)>, HookError>` is a [`Self::replace_heads`].
+/// A closure `FnMut(layer, &input, new_rows) -> Result<Replacement, HookError>` is a [`Self::replace_attention`].
 pub trait ForwardHooks {
     /// Sees an intermediate.
     fn observe(&mut self, _site: Site, _value: &Matrix<f32>) {}
 
-    /// The outputs of heads of a layer that are computed elsewhere: (head, output `[T, head size]`) for each.
+    /// What of a layer's attention is computed elsewhere, for n new tokens after those of earlier calls.
     ///
-    /// `normalized` is `[T, E]`, the input of the attention after LayerNorm 1. Heads that are not returned are computed
-    /// in f32.
+    /// `input` is `[T, E]`, the input of the attention after LayerNorm 1, of all T tokens so far; `new_rows` are its
+    /// last n rows, those of the new tokens.
     ///
     /// # Errors
     /// Anything; it ends the forward pass.
-    fn replace_heads(
+    fn replace_attention(
         &mut self,
         _layer: usize,
-        _normalized: &Matrix<f32>,
-    ) -> Result<Vec<(usize, Matrix<f32>)>, HookError> {
-        Ok(Vec::new())
+        _input: &Matrix<f32>,
+        _new_rows: Range<usize>,
+    ) -> Result<Replacement, HookError> {
+        Ok(Replacement::Nothing)
     }
+}
+
+/// What takes the place of a layer's own attention, for n new tokens.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Replacement {
+    /// All of it is computed in f32.
+    Nothing,
+    /// The outputs of some heads: (head, output `[n, head size]`) for each. The other heads, and the projection of all
+    /// (`c_proj`), are computed in f32.
+    Heads(Vec<(usize, Matrix<f32>)>),
+    /// The output of the whole attention after its projection and that one's bias, `[n, E]`. Nothing of the attention
+    /// is computed in f32.
+    Projected(Matrix<f32>),
 }
 
 /// Nothing happens.
@@ -37,14 +52,15 @@ impl ForwardHooks for NoHooks {}
 
 impl<F> ForwardHooks for F
 where
-    F: FnMut(usize, &Matrix<f32>) -> Result<Vec<(usize, Matrix<f32>)>, HookError>,
+    F: FnMut(usize, &Matrix<f32>, Range<usize>) -> Result<Replacement, HookError>,
 {
-    fn replace_heads(
+    fn replace_attention(
         &mut self,
         layer: usize,
-        normalized: &Matrix<f32>,
-    ) -> Result<Vec<(usize, Matrix<f32>)>, HookError> {
-        self(layer, normalized)
+        input: &Matrix<f32>,
+        new_rows: Range<usize>,
+    ) -> Result<Replacement, HookError> {
+        self(layer, input, new_rows)
     }
 }
 
@@ -77,53 +93,57 @@ impl Site {
 }
 
 /// The intermediates of the forward pass, in order.
+///
+/// n is the number of the tokens that the pass is for, and T that of all tokens so far: the same, unless a
+/// [`Session`](super::Session) has seen earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Intermediate {
-    /// `[T, E]`.
+    /// `[n, E]`.
     TokenEmbedding,
-    /// `[T, E]`.
+    /// `[n, E]`.
     PositionEmbedding,
-    /// The sum of both, `[T, E]`.
+    /// The sum of both, `[n, E]`.
     Embedding,
-    /// The input of the attention of a layer, `[T, E]`.
+    /// The input of the attention of a layer, `[n, E]`.
     AttentionNorm,
-    /// Queries, keys and values of all heads, `[T, 3E]`.
+    /// Queries, keys and values of all heads, `[n, 3E]`.
     QueryKeyValue,
-    /// Of a head, `[T, head size]`.
+    /// Of a head, `[n, head size]`; with a [scale](super::Config::score_scale) of scores other than 1/√d, multiplied by
+    /// that scale times √d.
     Query,
     /// Of a head, `[T, head size]`.
     Key,
     /// Of a head, `[T, head size]`.
     Value,
-    /// Of a head, `[T, T]`, scaled and without a mask.
+    /// Of a head, `[n, T]`, scaled and without a mask.
     Scores,
-    /// Of a head, `[T, T]`, zero above the diagonal.
+    /// Of a head, `[n, T]`, zero for tokens that come later.
     Probabilities,
-    /// Of a head, `[T, head size]`, replaced or not.
+    /// Of a head, `[n, head size]`, replaced or not.
     HeadOutput,
-    /// The outputs of all heads side by side, `[T, E]`.
+    /// The outputs of all heads side by side, `[n, E]`.
     AttentionOutput,
-    /// `[T, E]`.
+    /// `[n, E]`, replaced or not.
     AttentionProjection,
-    /// The layer's input plus its attention, `[T, E]`.
+    /// The layer's input plus its attention, `[n, E]`.
     AttentionResidual,
-    /// The input of the feed-forward layer, `[T, E]`.
+    /// The input of the feed-forward layer, `[n, E]`.
     FeedForwardNorm,
-    /// Before the nonlinearity, `[T, inner]`.
+    /// Before the nonlinearity, `[n, inner]`.
     FeedForward,
-    /// After the nonlinearity, `[T, inner]`.
+    /// After the nonlinearity, `[n, inner]`.
     Activation,
-    /// `[T, E]`.
+    /// `[n, E]`.
     FeedForwardProjection,
-    /// The output of a layer, `[T, E]`.
+    /// The output of a layer, `[n, E]`.
     Block,
-    /// The output of the last layer after the final LayerNorm, `[T, E]`.
+    /// The output of the last layer after the final LayerNorm, `[n, E]`.
     FinalNorm,
-    /// `[T, V]`.
+    /// `[n, V]`.
     Logits,
 }
 
-/// Every intermediate of a forward pass, kept.
+/// Every intermediate of a forward pass, kept; of several passes, those of the last.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
     values: HashMap<Site, Matrix<f32>>,

@@ -4,16 +4,20 @@
 //! of Hugging Face's files: pre-LayerNorm blocks, learned positions, weights `[in, out]`, an output matrix that is the
 //! token embedding or its own. T is the number of tokens, E the size of an embedding, V that of the vocabulary.
 //!
-//! Everything that is computed on the way can be observed, and the output of any head can be replaced by one that was
-//! computed elsewhere: see [`ForwardHooks`].
+//! Everything that is computed on the way can be observed, and the attention of any layer, or some of its heads, can be
+//! replaced by what was computed elsewhere: see [`ForwardHooks`]. A [`Session`] keeps what a text that grows would
+//! compute again, and [`sampling`] chooses the next token.
 
 mod config;
 mod forward;
 mod hooks;
+pub mod sampling;
+mod session;
 
 pub use config::{Activation, Config};
-pub use forward::most_likely;
-pub use hooks::{ForwardHooks, HookError, Intermediate, NoHooks, Site, Trace};
+pub use hooks::{ForwardHooks, HookError, Intermediate, NoHooks, Replacement, Site, Trace};
+pub use sampling::most_likely;
+pub use session::Session;
 
 use crate::attention::{AttentionWeights, Linear};
 use crate::checkpoint::Checkpoint;
@@ -60,19 +64,20 @@ struct LayerNorm {
 }
 
 impl Gpt2 {
-    /// Reads `config.json` and `model.safetensors` of a folder.
+    /// Reads a Hugging Face folder: `config.json`, and `model.safetensors` or the shards of its index.
     ///
     /// # Errors
-    /// As [`Config::load`] and [`Self::from_checkpoint`].
+    /// As [`Config::load`], [`Checkpoint::open_folder`] and [`Self::from_checkpoint`].
     pub fn load(folder: &Path) -> Result<Self, Error> {
         let config = Config::load(&folder.join("config.json"))?;
-        Self::from_checkpoint(config, &Checkpoint::open(folder.join("model.safetensors"))?)
+        Self::from_checkpoint(config, &Checkpoint::open_folder(folder)?)
     }
 
     /// Reads the weights of a model with the given configuration.
     ///
-    /// A file with an `lm_head.weight` has its own output matrix, whatever the configuration says of it. Tensors that
-    /// are not weights (the masks `attn.bias` and `attn.masked_bias` of old files) are not read.
+    /// A file with an `lm_head.weight` other than its token embedding has its own output matrix, whatever the
+    /// configuration says of it. Tensors that are not weights (the masks `attn.bias` and `attn.masked_bias` of old
+    /// files) are not read. Weights are kept in f32, four bytes each, whatever the file's type.
     ///
     /// # Errors
     /// As [`Checkpoint::tensor_of_shape`]; [`Error::MissingTensor`] for an `lm_head.weight` that is not tied and not
@@ -81,14 +86,17 @@ impl Gpt2 {
         const OUTPUT: &str = "lm_head.weight";
         let (size, vocabulary) = (config.n_embd, config.vocab_size);
         let has_output = checkpoint.contains(OUTPUT) || !config.tie_word_embeddings;
+        let token_embedding = checkpoint.matrix("wte.weight", vocabulary, size)?;
+        let output = if has_output { Some(checkpoint.matrix(OUTPUT, vocabulary, size)?) } else { None };
         Ok(Self {
-            token_embedding: checkpoint.matrix("wte.weight", vocabulary, size)?,
+            // Some exports of a tied matrix hold it twice.
+            output: output.filter(|output| *output != token_embedding),
+            token_embedding,
             position_embedding: checkpoint.matrix("wpe.weight", config.n_positions, size)?,
             blocks: (0..config.n_layer)
                 .map(|layer| Block::load(checkpoint, layer, &config))
                 .collect::<Result<_, _>>()?,
             final_norm: LayerNorm::load(checkpoint, "ln_f", &config)?,
-            output: if has_output { Some(checkpoint.matrix(OUTPUT, vocabulary, size)?) } else { None },
             config,
         })
     }
@@ -120,7 +128,9 @@ impl Block {
         let output = Linear::load(checkpoint, &name("attn.c_proj"), size, size)?;
         Ok(Self {
             attention_norm: LayerNorm::load(checkpoint, &name("ln_1"), config)?,
-            attention: AttentionWeights::new(attention, config.n_head)?.with_output(output)?,
+            attention: AttentionWeights::new(attention, config.n_head)?
+                .with_score_scale(config.score_scale(layer))
+                .with_output(output)?,
             feed_forward_norm: LayerNorm::load(checkpoint, &name("ln_2"), config)?,
             feed_forward: Linear::load(checkpoint, &name("mlp.c_fc"), size, inner)?,
             feed_forward_projection: Linear::load(checkpoint, &name("mlp.c_proj"), inner, size)?,

@@ -1,0 +1,217 @@
+//! Files of weights: the safetensors format, in one file or in several, read tensor by tensor.
+//!
+//! Only headers are read when files are opened; a header's offsets are checked against the length of its file before
+//! anything of their size is allocated. A tensor's bytes are mapped into memory while its entries become f32, so that
+//! no more than one tensor is in memory twice.
+
+mod folder;
+mod mapped;
+mod shard;
+
+pub(crate) use folder::read_json;
+
+use crate::error::Error;
+use crate::matrix::Matrix;
+use crate::tensor::Tensor;
+use safetensors::tensor::{TensorInfo, TensorView};
+use safetensors::{Dtype, SafeTensorError};
+use shard::Shard;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+/// The prefix that some exports of GPT-2 put before every name but the output's.
+const PREFIX: &str = "transformer.";
+
+/// The tensors of a file, or of several.
+///
+/// A name is looked up as it is, and then with the prefix `transformer.`.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    /// At least one.
+    shards: Vec<Shard>,
+    /// The shard of each tensor.
+    places: BTreeMap<String, usize>,
+}
+
+impl Checkpoint {
+    /// Opens a file and reads its header.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the file cannot be read, [`Error::Malformed`] if it is not a whole safetensors file.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        Ok(Self::of_one(Shard::open(path.into())?))
+    }
+
+    /// Opens the weights of a Hugging Face folder: `model.safetensors`, or else every file that
+    /// `model.safetensors.index.json` names.
+    ///
+    /// # Errors
+    /// As [`Self::open`], for each file; [`Error::Malformed`] if there is neither, or if the index names a file that is
+    /// not in the folder or a tensor that its file does not hold.
+    pub fn open_folder(folder: &Path) -> Result<Self, Error> {
+        folder::open(folder)
+    }
+
+    /// Reads the header of a file's bytes. `name` is what errors call the file.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if it is not a whole safetensors file.
+    pub fn from_bytes(name: &str, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Self, Error> {
+        Ok(Self::of_one(Shard::from_bytes(name, bytes)?))
+    }
+
+    fn of_one(shard: Shard) -> Self {
+        let places = shard.metadata().offset_keys().into_iter().map(|name| (name, 0)).collect();
+        Self { path: shard.path().into(), shards: vec![shard], places }
+    }
+
+    /// The path of the file, or of the index of several; the name that a file's bytes were given.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The names of all tensors, sorted.
+    pub fn names(&self) -> Vec<String> {
+        self.places.keys().cloned().collect()
+    }
+
+    /// Whether there is a tensor of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// The shape of the tensor of this name, if there is one.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.find(name).map(|(_, info)| &info.shape[..])
+    }
+
+    /// An entry of the metadata of the file, or of the first of several.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.shards.first()?.metadata().metadata().as_ref()?.get(key).map(String::as_str)
+    }
+
+    /// Reads a tensor of any shape. O(size).
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`], [`Error::Malformed`] if it is not f32, f16 or bf16, [`Error::NotFinite`],
+    /// [`Error::File`].
+    pub fn tensor(&self, name: &str) -> Result<Tensor, Error> {
+        let (shard, info) = self.find(name).ok_or_else(|| self.missing(name))?;
+        Tensor::new(info.shape.clone(), shard.entries(name, info)?)
+    }
+
+    /// Reads a tensor of the given shape.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`], and [`Error::Shape`].
+    pub fn tensor_of_shape(&self, name: &str, shape: &[usize]) -> Result<Tensor, Error> {
+        match self.find(name) {
+            Some((shard, info)) if info.shape != shape => {
+                Err(Error::shape(shard.describe(name), format!("{shape:?}"), &info.shape))
+            }
+            _ => self.tensor(name),
+        }
+    }
+
+    /// Reads a matrix `[rows, cols]`.
+    ///
+    /// # Errors
+    /// As [`Self::tensor_of_shape`].
+    pub fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Matrix<f32>, Error> {
+        self.tensor_of_shape(name, &[rows, cols])?.into_matrix()
+    }
+
+    /// Reads a matrix of any shape.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`], and [`Error::Shape`] if it does not have two dimensions.
+    pub fn any_matrix(&self, name: &str) -> Result<Matrix<f32>, Error> {
+        match self.find(name) {
+            Some((shard, info)) if info.shape.len() != 2 => {
+                Err(Error::shape(shard.describe(name), "two dimensions", &info.shape))
+            }
+            _ => self.tensor(name)?.into_matrix(),
+        }
+    }
+
+    /// Reads a vector `[length]`.
+    ///
+    /// # Errors
+    /// As [`Self::tensor_of_shape`].
+    pub fn vector(&self, name: &str, length: usize) -> Result<Vec<f32>, Error> {
+        Ok(self.tensor_of_shape(name, &[length])?.into_data())
+    }
+
+    /// The shard and the description of a tensor.
+    fn find(&self, name: &str) -> Option<(&Shard, &TensorInfo)> {
+        let place = |name: &str| {
+            let shard = &self.shards[*self.places.get(name)?];
+            Some((shard, shard.metadata().info(name)?))
+        };
+        place(name).or_else(|| place(&format!("{PREFIX}{name}")))
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        const SHOWN: usize = 3;
+        let mut names: Vec<(usize, String)> =
+            self.names().into_iter().filter(|other| other.len() <= 200).map(|x| (edit_distance(name, &x), x)).collect();
+        names.sort_unstable();
+        names.truncate(SHOWN);
+        let names: Vec<String> = names.into_iter().map(|(_, name)| format!("{name:?}")).collect();
+        let hint = match names.len() {
+            0 => "it holds no tensor at all".into(),
+            _ => format!("the nearest names are {}", names.join(", ")),
+        };
+        Error::MissingTensor { path: self.path.clone(), name: name.into(), hint }
+    }
+}
+
+/// Writes tensors to a safetensors file, as f32.
+///
+/// # Errors
+/// [`Error::File`] if the file cannot be written.
+pub fn write_tensors(path: &Path, tensors: &[(&str, &Tensor)], metadata: &[(&str, &str)]) -> Result<(), Error> {
+    let bytes: Vec<Vec<u8>> =
+        tensors.iter().map(|(_, tensor)| tensor.data().iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
+    let invalid = |error: SafeTensorError| match error {
+        SafeTensorError::IoError(source) => file_error("write", path, source),
+        other => file_error("write", path, std::io::Error::other(other)),
+    };
+    let views = tensors.iter().zip(&bytes).map(|((name, tensor), bytes)| {
+        Ok((*name, TensorView::new(Dtype::F32, tensor.shape().to_vec(), bytes).map_err(invalid)?))
+    });
+    let views = views.collect::<Result<Vec<_>, Error>>()?;
+    let metadata: HashMap<String, String> =
+        metadata.iter().map(|&(key, value)| (key.to_string(), value.to_string())).collect();
+    safetensors::serialize_to_file(views, Some(metadata), path).map_err(invalid)
+}
+
+fn file_error(action: &'static str, path: &Path, source: std::io::Error) -> Error {
+    Error::File { action, path: path.to_path_buf(), source }
+}
+
+/// How many insertions, deletions and replacements of bytes make `a` of `b` (Levenshtein). O(|a|·|b|).
+fn edit_distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edit_distances() {
+        assert_eq!([edit_distance("", "ab"), edit_distance("kitten", "sitting"), edit_distance("ab", "ab")], [2, 3, 0]);
+    }
+}
