@@ -3,7 +3,7 @@
 mod common;
 
 use common::shared_checkpoint;
-use nn::attention::AttentionWeights;
+use nn::attention::{AttentionWeights, Part};
 use nn::checkpoint::Checkpoint;
 use nn::clear::ClearEngine;
 use nn::head::{HeadOptions, QuantizedHead};
@@ -29,7 +29,8 @@ fn calibrated_error(
     options: &HeadOptions,
 ) -> f64 {
     let hidden = hidden(reference, example);
-    let quantized = QuantizedHead::calibrate(weights, head, std::slice::from_ref(&hidden), options).unwrap();
+    let quantized =
+        QuantizedHead::calibrate(weights, Part::Head(head), std::slice::from_ref(&hidden), options).unwrap();
     let mut engine = ClearEngine::new();
     let input = quantized.client().quantize_input(&hidden).unwrap();
     let output = quantized.client().dequantize_output(&quantized.program().evaluate_clear(&mut engine, &input));
@@ -74,6 +75,28 @@ fn error_of_head_0_is_near_the_articles() {
     }
 }
 
+/// The whole attention, heads and output projection, on a prompt that it is calibrated on.
+#[test]
+fn error_of_the_whole_attention_falls_with_bits() {
+    let Some((weights, reference)) = layer_0() else { return };
+    let hidden = hidden(&reference, 0);
+    let expected = weights.attend(Part::Whole, &hidden).unwrap();
+    let error = |bits, msbs| {
+        let options = HeadOptions { msbs, ..HeadOptions::new(bits) };
+        let whole = QuantizedHead::calibrate(&weights, Part::Whole, std::slice::from_ref(&hidden), &options).unwrap();
+        let mut engine = ClearEngine::new();
+        let input = whole.client().quantize_input(&hidden).unwrap();
+        let output = whole.client().dequantize_output(&whole.program().evaluate_clear(&mut engine, &input));
+        assert_eq!((engine.out_of_range(), engine.overflows()), (0, 0), "{options:?}");
+        relative_error(&output, &expected)
+    };
+    for msbs in [8, 10] {
+        let errors: Vec<f64> = HeadOptions::BITS.map(|bits| error(bits, msbs)).collect();
+        println!("relative error of the whole attention at 2 ..= 11 bits, lookups of {msbs} bits: {errors:.3?}");
+        assert!(errors[2..7].is_sorted_by(|a, b| a > b), "{errors:.3?}");
+    }
+}
+
 /// Up to 8 bits of activations, lookups rounded to 8 bits are hardly worse than those of 10; beyond, they set the
 /// error.
 #[test]
@@ -93,7 +116,7 @@ fn four_bits_need_lookups_of_eight() {
     let Some((weights, reference)) = layer_0() else { return };
     let widest = |example, head| {
         let input = [hidden(&reference, example)];
-        let quantized = QuantizedHead::calibrate(&weights, head, &input, &HeadOptions::new(4)).unwrap();
+        let quantized = QuantizedHead::calibrate(&weights, Part::Head(head), &input, &HeadOptions::new(4)).unwrap();
         quantized.ranges().iter().map(|range| range.bits).max().unwrap()
     };
     for example in 0..3 {
@@ -109,7 +132,8 @@ fn a_prompt_that_was_not_calibrated_on_stays_in_range() {
     let calibration = [hidden(&reference, 0), hidden(&reference, 1)];
     let other = hidden(&reference, 2);
     for (bits, head) in [(4, 0), (6, 5), (8, 0), (8, 5), (8, 11), (11, 0)] {
-        let quantized = QuantizedHead::calibrate(&weights, head, &calibration, &HeadOptions::new(bits)).unwrap();
+        let quantized =
+            QuantizedHead::calibrate(&weights, Part::Head(head), &calibration, &HeadOptions::new(bits)).unwrap();
         let mut engine = ClearEngine::new();
         let input = quantized.client().quantize_input(&other).unwrap();
         quantized.program().evaluate_clear(&mut engine, &input);

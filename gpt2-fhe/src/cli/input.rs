@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use gpt2_fhe::run::{Circuit, Head, packed};
-use nn::attention::AttentionWeights;
+use nn::attention::{AttentionWeights, Part};
 use nn::checkpoint::Checkpoint;
 use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
@@ -58,7 +58,7 @@ pub(super) fn quantize(
         Circuit::Exact => {
             let (bits, msbs) = (quantization.bits(circuit), quantization.msbs);
             let options = HeadOptions { bits, msbs, max_tokens: Some(max_tokens) };
-            let head = QuantizedHead::calibrate(weights, head, calibration, &options)?;
+            let head = QuantizedHead::calibrate(weights, Part::Head(head), calibration, &options)?;
             Head::Exact(Box::new(head), quantization.multiply)
         }
         Circuit::Packed => {
