@@ -215,7 +215,8 @@ pub trait Engine {
         bits: u32,
     ) -> Result<Matrix<Self::Value>, Self::Error>;
 
-    /// Table `i` on value `i`, all independent of each other (an engine computes them together). Tables may differ in width.
+    /// Table `i` on value `i`, all independent of each other (an engine computes them together). Tables may differ in
+    /// width.
     fn lookup(
         &mut self,
         step: &'static str,

@@ -165,8 +165,8 @@ fn a_prompt_that_was_not_calibrated_on_stays_in_range() {
     }
 }
 
-/// Of 19,440 lookups of the whole attention, at most one in a thousand leaves its range on a third prompt, and the error is near
-/// that on a calibrated one.
+/// Of 19,440 lookups of the whole attention, at most one in a thousand leaves its range on a third prompt, and the
+/// error is near that on a calibrated one.
 #[test]
 fn the_whole_attention_generalizes_to_another_prompt() {
     let Some((weights, reference)) = layer_0() else { return };

@@ -109,16 +109,15 @@ fn the_first_two_tokens_of_gpt2_match() {
     execute(&head, &two, Multiply::Product, "GPT-2 layer 0 head 0, two tokens");
 }
 
-/// About a sixth of the run below.
 #[test]
-#[ignore = "minutes on idle cores"]
+#[ignore = "nearly 10,000 bootstrappings"]
 fn the_attention_of_gpt2_matches_on_one_token() {
     let Some((whole, hidden)) = whole_layer_0(4, 1) else { return };
     execute(&whole, &hidden, Multiply::Product, "GPT-2 layer 0, all heads, one token");
 }
 
 #[test]
-#[ignore = "a quarter of an hour on two idle cores or more"]
+#[ignore = "59,676 bootstrappings"]
 fn the_attention_of_gpt2_matches() {
     let Some((whole, hidden)) = whole_layer_0(4, 6) else { return };
     execute(&whole, &hidden, Multiply::Product, "GPT-2 layer 0, all heads, six tokens");

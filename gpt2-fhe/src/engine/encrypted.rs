@@ -127,8 +127,9 @@ impl Backend for Encrypted<'_> {
         sum
     }
 
-    /// Some columns at a time, whose sums stay in the cache while the values stream past: each value is read from memory once for
-    /// every [`SUMS_TOGETHER`] columns. m·p·(kN + 1) multiplications modulo 2^64; weights of zero cost none.
+    /// Some columns at a time, whose sums stay in the cache while the values stream past: each value is read from
+    /// memory once for every `SUMS_TOGETHER` columns. m·p·(kN + 1) multiplications modulo 2^64; weights of zero cost
+    /// none.
     fn weighted_sums(&self, values: &[&LweCiphertext], weight: &Matrix<i32>, constants: &[u64]) -> Vec<LweCiphertext> {
         let sums = |(block, constants): (usize, &[u64])| {
             let mut sums: Vec<_> = constants.iter().map(|&constant| self.combine(&[], constant)).collect();

@@ -34,8 +34,8 @@ pub(super) struct Output {
     pub(super) bits: u32,
     /// The bootstrapping gadget of the last reading.
     pub(super) gadget: usize,
-    /// Whether a value read in two bootstrappings is read once more, digit by digit: for factors and terms of weighted sums, whose
-    /// digits are few.
+    /// Whether a value read in two bootstrappings is read once more, digit by digit: for factors and terms of weighted
+    /// sums, whose digits are few.
     pub(super) reencoded: bool,
 }
 

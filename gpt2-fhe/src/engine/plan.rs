@@ -120,8 +120,8 @@ impl Predictor {
         self.scaled_gadget(bits.saturating_sub(NARROW_BITS) + 1, available)
     }
 
-    /// The gadget of terms of weighted sums: the coarsest with which a sum, packed, is decrypted wrongly with a probability of at
-    /// most 2^[`MAX_LOG2_SUM_FAILURE`].
+    /// The gadget of terms of weighted sums: the coarsest with which a sum, packed, is decrypted wrongly with a
+    /// probability of at most 2^`MAX_LOG2_SUM_FAILURE`.
     pub fn term_gadget(&self, term: TermUse, available: &[usize]) -> usize {
         let fits = |gadget: usize| {
             let sum = self.bootstraps[gadget].repeated(term.squared_weights as f64);
@@ -130,8 +130,8 @@ impl Predictor {
         *available.iter().find(|&&gadget| fits(gadget)).or(available.last()).expect("a head needs a bootstrapping key")
     }
 
-    /// log2 of the probability that an integer at scale 2^−(bits+1), with noise `result`, is decrypted wrongly: that after packing it
-    /// is half a step or more away.
+    /// log2 of the probability that an integer at scale 2^−(bits+1), with noise `result`, is decrypted wrongly: that
+    /// after packing it is half a step or more away.
     pub fn decryption_failure(&self, result: Variance, bits: u32) -> f64 {
         noise::log2_tail_probability(result + self.packing(), 2f64.powi(-(bits as i32) - 2))
     }
@@ -158,8 +158,8 @@ impl Predictor {
             + self.relinearization
     }
 
-    /// The gadgets whose keys a program with factors of at most `bits` bits needs; `whole`: with an output projection, whose sums are
-    /// so wide that their terms have to be precise.
+    /// The gadgets whose keys a program with factors of at most `bits` bits needs; `whole`: with an output projection,
+    /// whose sums are so wide that their terms have to be precise.
     pub fn gadgets(multiply: Multiply, bits: u32, whole: bool) -> Vec<usize> {
         match multiply {
             Multiply::Product => vec![COARSE, PRECISE],

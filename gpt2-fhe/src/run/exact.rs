@@ -207,8 +207,8 @@ fn finish(head: &QuantizedHead, input: &Matrix<i32>, integers: Matrix<i64>, stat
 }
 
 impl Bytes {
-    /// Of a program on `tokens` tokens: seeded keys; ⌈E/N⌉ seeded ciphertexts per token; as many ciphertexts of the answer as hold
-    /// T·d numbers of one head, or T·E of a whole attention.
+    /// Of a program on `tokens` tokens: seeded keys; ⌈E/N⌉ seeded ciphertexts per token; as many ciphertexts of the
+    /// answer as hold T·d numbers of one head, or T·E of a whole attention.
     fn predict(parameters: &Parameters, program: &HeadProgram, tokens: usize, multiply: Multiply) -> Self {
         let (shape, n) = (parameters.glwe_shape(), parameters.polynomial_size().get());
         let gadgets = Predictor::gadgets(multiply, program.input_bits(), program.is_whole());

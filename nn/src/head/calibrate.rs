@@ -19,9 +19,9 @@ impl QuantizedHead {
     /// will see. O(Σ T·(E + T)·d) over the inputs for each head, O(Σ T·E²) for the output projection.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] if an option is out of its range, there is no such head, or the whole attention is asked for and its
-    /// output projection is not known; [`Error::Shape`] if there is no calibration input or one does not fit;
-    /// [`Error::NotFinite`], [`Error::TooWide`].
+    /// [`Error::OutOfRange`] if an option is out of its range, there is no such head, or the whole attention is asked
+    /// for and its output projection is not known; [`Error::Shape`] if there is no calibration input or one does not
+    /// fit; [`Error::NotFinite`], [`Error::TooWide`].
     pub fn calibrate(
         weights: &AttentionWeights,
         part: Part,
@@ -199,8 +199,8 @@ fn merge(heads: Vec<CalibratedHead>, combination: Combination) -> HeadProgram {
 }
 
 impl Combination {
-    /// Of an output projection with the given quantizer of weights, results in units of `scale`, and tables of terms of at most
-    /// `largest`.
+    /// Of an output projection with the given quantizer of weights, results in units of `scale`, and tables of terms of
+    /// at most `largest`.
     fn new(
         output: &Linear,
         quantizer: &Quantizer,

@@ -1,4 +1,5 @@
-//! The attention of an encrypted GPT-2, in integers: one head, or all heads of a layer and the output projection ([`Part`]).
+//! The attention of an encrypted GPT-2, in integers: one head, or all heads of a layer and the output projection
+//! ([`Part`]).
 //!
 //! A head is that of R. Bredehoft, J. Frery et al., "Towards Encrypted Large Language Models with FHE" (Hugging Face
 //! blog, 2023), with quantizers of n bits, symmetric, one per tensor ([`crate::quantize`]). L = 2^(n−1) − 1.
@@ -19,7 +20,8 @@
 //! article. The two requantizations of a value by its lookup are one table.
 //!
 //! # The whole attention
-//! Every head has its own scales but those of x and W, which it would have alone too: its integers are the same. What follows O is
+//! Every head has its own scales but those of x and W, which it would have alone too: its integers are the same. What
+//! follows O is
 //!
 //! ```text
 //! o   = round(O·s_p·s_v / s_o)                                one lookup per entry, by head, [T, E]
@@ -27,8 +29,8 @@
 //! out·s_o·s_wo                                                client
 //! ```
 //!
-//! with one scale s_o for all heads, since their sums have to have one unit, and one scale s_wo for W_o. The sums are not
-//! requantized: they are wide, and decrypted as they are.
+//! with one scale s_o for all heads, since their sums have to have one unit, and one scale s_wo for W_o. The sums are
+//! not requantized: they are wide, and decrypted as they are.
 //!
 //! # The causal mask
 //! The article computes all T² scores and puts the smallest score where j > i, which leaves a little weight on the
@@ -223,8 +225,8 @@ impl QuantizedHead {
         &self.client
     }
 
-    /// The bit-width analysis: every intermediate, in the order of the data flow, of one head after the other, and then of what
-    /// combines them.
+    /// The bit-width analysis: every intermediate, in the order of the data flow, of one head after the other, and then
+    /// of what combines them.
     pub fn ranges(&self) -> &[RangeReport] {
         &self.ranges
     }

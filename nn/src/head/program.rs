@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// Everything that a server needs to compute a head, or a whole attention, and nothing that only the client needs.
 ///
-/// E is the size of an embedding, d that of a head, H the number of heads (1, or all of the layer), T the number of tokens of an
-/// input.
+/// E is the size of an embedding, d that of a head, H the number of heads (1, or all of the layer), T the number of
+/// tokens of an input.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Parts")]
 pub struct HeadProgram {
@@ -226,7 +226,8 @@ impl HeadProgram {
         self.accumulator_bits
     }
 
-    /// Every different lookup table, each with its step: those of one head after the other, and then of what combines them.
+    /// Every different lookup table, each with its step: those of one head after the other, and then of what combines
+    /// them.
     pub fn tables(&self) -> impl Iterator<Item = (&'static str, &LookupTable)> {
         self.heads.iter().flat_map(HeadTables::tables).chain(self.combination.iter().flat_map(Combination::tables))
     }
@@ -242,11 +243,12 @@ impl HeadProgram {
         self.heads.iter().map(HeadTables::factors).reduce(Factors::union).expect("a program has a head")
     }
 
-    /// The program on an input of `tokens` tokens: `[T, E] -> [T, output_size]`, in units of [`HeadClient::output_scale`].
+    /// The program on an input of `tokens` tokens: `[T, E] -> [T, output_size]`, in units of
+    /// [`HeadClient::output_scale`].
     ///
-    /// For each head T·3d lookups for q, k and v; T(T+1)/2 for each of the scores, exponentials and probabilities; T(T−1)/2 for
-    /// the maxima; T inverses. For a whole attention, T·E more for the outputs of the heads. Each step is computed for
-    /// all heads at once.
+    /// For each head T·3d lookups for q, k and v; T(T+1)/2 for each of the scores, exponentials and probabilities;
+    /// T(T−1)/2 for the maxima; T inverses. For a whole attention, T·E more for the outputs of the heads. Each step is
+    /// computed for all heads at once.
     ///
     /// # Errors
     /// Those of the engine.
@@ -278,8 +280,9 @@ impl HeadProgram {
         }
     }
 
-    /// What queries and keys, and what values are looked up from, of one head after the other: q and v token by token, k channel
-    /// by channel, as its transpose is a factor. Accumulators are moved, not copied: on ciphertexts they are large.
+    /// What queries and keys, and what values are looked up from, of one head after the other: q and v token by token,
+    /// k channel by channel, as its transpose is a factor. Accumulators are moved, not copied: on ciphertexts they are
+    /// large.
     fn split<'a, V>(&'a self, accumulators: Matrix<V>) -> [Requests<'a, V>; 2] {
         let (tokens, columns, size) = (accumulators.rows(), accumulators.cols(), self.head_size());
         let mut entries: Vec<Option<V>> = accumulators.into_data().into_iter().map(Some).collect();
