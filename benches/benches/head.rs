@@ -5,7 +5,7 @@ use gpt2_fhe::engine::Unobserved;
 use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::run::exact::{CircuitPlan, ExactSession, run_clear, run_simulated};
 use gpt2_fhe::run::packed::{self, PackedPlan, PackedSession};
-use nn::attention::{AttentionWeights, Linear};
+use nn::attention::{AttentionWeights, Linear, Part};
 use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
 use nn::packed::PackedOptions;
@@ -25,7 +25,8 @@ fn layer(size: usize, tokens: usize) -> (AttentionWeights, Matrix<f32>) {
 /// One of its heads in integers.
 fn head(size: usize, tokens: usize) -> (QuantizedHead, Matrix<f32>) {
     let (weights, hidden) = layer(size, tokens);
-    let head = QuantizedHead::calibrate(&weights, 0, std::slice::from_ref(&hidden), &HeadOptions::new(4)).unwrap();
+    let head =
+        QuantizedHead::calibrate(&weights, Part::Head(0), std::slice::from_ref(&hidden), &HeadOptions::new(4)).unwrap();
     (head, hidden)
 }
 

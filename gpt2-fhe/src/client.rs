@@ -27,9 +27,9 @@ impl Client {
         Self { keys: ClientKeys::generate(parameters, seed), requests: 0 }
     }
 
-    /// The evaluation keys that a head with factors of `bits` bits needs.
-    pub fn evaluation_keys(&self, multiply: Multiply, bits: u32) -> SeededEvaluationKeys {
-        self.keys.evaluation_keys(&Predictor::gadgets(multiply, bits), multiply == Multiply::Product)
+    /// The evaluation keys that a head, or a whole attention, with factors of `bits` bits needs.
+    pub fn evaluation_keys(&self, multiply: Multiply, bits: u32, whole: bool) -> SeededEvaluationKeys {
+        self.keys.evaluation_keys(&Predictor::gadgets(multiply, bits, whole), multiply == Multiply::Product)
     }
 
     /// Encrypts integers `[T, E]`, each to be x/2^(bits+1) on the torus: ⌈E/N⌉ ciphertexts per token.

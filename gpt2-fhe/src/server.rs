@@ -13,14 +13,14 @@ use crate::engine::plan::{Multiply, Predictor};
 use crate::engine::statistics::Statistics;
 use crate::engine::{EngineError, HomomorphicEngine, Integer, Observer};
 
-/// The head's output: `[rows, columns]` integers at scale 2^−(bits+1), packed.
+/// The output: `[rows, columns]` integers at scale 2^−(bits+1), packed.
 #[derive(Clone, Debug)]
 pub struct EncryptedOutput {
     /// As few as hold the entries; see [`pack_entries`].
     pub ciphertexts: Vec<GlweCiphertext>,
     /// T.
     pub rows: usize,
-    /// d.
+    /// d of one head, E of a whole attention.
     pub columns: usize,
     /// The scale.
     pub bits: u32,
@@ -33,7 +33,7 @@ impl EncryptedOutput {
     }
 }
 
-/// Evaluates one head for one client.
+/// Evaluates one head, or a whole attention, for one client.
 #[derive(Clone, Copy, Debug)]
 pub struct Server<'a> {
     program: &'a HeadProgram,
@@ -42,12 +42,12 @@ pub struct Server<'a> {
 }
 
 impl<'a> Server<'a> {
-    /// With the head's weights and tables and the client's evaluation keys.
+    /// With the weights and tables and the client's evaluation keys.
     pub fn new(program: &'a HeadProgram, keys: &'a EvaluationKeys, multiply: Multiply) -> Self {
         Self { program, keys, multiply }
     }
 
-    /// Evaluates the head on an encrypted input.
+    /// Evaluates the program on an encrypted input.
     ///
     /// # Errors
     /// [`EngineError::Cancelled`] if the observer stops the computation.
@@ -57,20 +57,16 @@ impl<'a> Server<'a> {
         observer: &mut dyn Observer,
     ) -> Result<(EncryptedOutput, Statistics), EngineError> {
         let predictor = Predictor::new(self.keys.parameters());
-        let bits = self.program.input_bits();
-        let mut engine = HomomorphicEngine::new(Encrypted::new(self.keys), predictor, self.multiply, bits, observer);
+        let backend = Encrypted::new(self.keys);
+        let mut engine = HomomorphicEngine::new(backend, predictor, self.multiply, self.program, observer);
         let output = self.program.evaluate(&mut engine, input, input.tokens.len())?;
         let statistics = engine.statistics().clone();
-        Ok((self.answer(&output), statistics))
+        Ok((self.answer(output), statistics))
     }
 
-    fn answer(&self, output: &Matrix<Integer<LweCiphertext>>) -> EncryptedOutput {
-        let entries: Vec<LweCiphertext> = output.iter().map(|entry| entry.ciphertext.clone()).collect();
-        EncryptedOutput {
-            ciphertexts: pack_entries(self.keys, &entries),
-            rows: output.rows(),
-            columns: output.cols(),
-            bits: output.data()[0].bits,
-        }
+    fn answer(&self, output: Matrix<Integer<LweCiphertext>>) -> EncryptedOutput {
+        let (rows, columns, bits) = (output.rows(), output.cols(), output.data()[0].bits);
+        let entries: Vec<LweCiphertext> = output.into_data().into_iter().map(|entry| entry.ciphertext).collect();
+        EncryptedOutput { ciphertexts: pack_entries(self.keys, &entries), rows, columns, bits }
     }
 }

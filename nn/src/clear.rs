@@ -1,6 +1,6 @@
 //! The engine on plain integers: what every other engine must agree with.
 
-use crate::engine::{Engine, FactorUse, LookupTable, NeededProducts, Product, Use};
+use crate::engine::{Engine, FactorUse, LookupTable, NeededProducts, Product, TermUse, Use};
 use crate::matrix::Matrix;
 use crate::range::IntegerRange;
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ pub struct StepRecord {
     pub outputs: Option<IntegerRange>,
     /// Table inputs outside their table's range.
     pub out_of_range: usize,
-    /// Products, or sums and differences of factors, outside their declared bits.
+    /// Products, sums and differences of factors, or weighted sums, outside their declared bits.
     pub overflows: usize,
 }
 
@@ -136,13 +136,35 @@ impl Engine for ClearEngine {
         let record = self.step(step);
         for (product, result) in products.iter().zip(&results) {
             let entries = || result.iter().flatten();
-            let limit = 1_i64 << factor.product_bits;
-            record.overflows += entries().filter(|&&entry| !(-limit..limit).contains(&entry)).count();
+            record.overflows += count_overflows(entries(), factor.product_bits);
             record.overflows += usize::from(!operands_fit(product, factor.operand_bits));
             record.multiplications += count_multiplications(product);
             observe(&mut record.outputs, entries());
         }
         Ok(results)
+    }
+
+    fn weighted_sums(
+        &mut self,
+        step: &'static str,
+        values: &Matrix<i64>,
+        weight: &Matrix<i32>,
+        bias: &[i64],
+        term: TermUse,
+    ) -> Result<Matrix<i64>, Infallible> {
+        assert_eq!((values.cols(), bias.len()), (weight.rows(), weight.cols()), "shapes of the sums");
+        let mut result = Matrix::from_fn(values.rows(), weight.cols(), |_, col| bias[col]);
+        for row in 0..values.rows() {
+            for (inner, &value) in values.row(row).iter().enumerate() {
+                let sums = result.row_mut(row).iter_mut();
+                sums.zip(weight.row(inner)).for_each(|(sum, &weight)| *sum += value * weight as i64);
+            }
+        }
+        let record = self.step(step);
+        record.weight_multiplications += values.rows() * weight.data().len();
+        record.overflows += count_overflows(result.iter(), term.sum_bits);
+        observe(&mut record.outputs, result.iter());
+        Ok(result)
     }
 
     fn add(&mut self, a: &i64, b: &i64) -> i64 {
@@ -160,6 +182,12 @@ impl Engine for ClearEngine {
 fn observe<'a>(range: &mut Option<IntegerRange>, values: impl IntoIterator<Item = &'a i64>) {
     let values = IntegerRange::covering(values.into_iter().copied());
     *range = range.iter().copied().chain(values).reduce(IntegerRange::union);
+}
+
+/// How many values do not lie in −2^bits .. 2^bits.
+fn count_overflows<'a>(values: impl Iterator<Item = &'a i64>, bits: u32) -> usize {
+    let limit = 1_i64 << bits;
+    values.filter(|&value| !(-limit..limit).contains(value)).count()
 }
 
 /// The needed entries of a product.

@@ -131,6 +131,8 @@ pub struct Use {
     pub lookup_bits: Option<u32>,
     /// When the result is a factor of a [`Engine::matrix_products`].
     pub factor: Option<FactorUse>,
+    /// When the result is a term of [`Engine::weighted_sums`].
+    pub term: Option<TermUse>,
 }
 
 /// A factor of a product of encrypted values.
@@ -143,15 +145,39 @@ pub struct FactorUse {
     pub operand_bits: u32,
 }
 
+/// A term of sums with known weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TermUse {
+    /// The sums fit, with their sign, in the modulus 2^(sum_bits+1).
+    pub sum_bits: u32,
+    /// The largest Σ w² of the weights of one sum: what the variance of its terms' errors is multiplied by.
+    pub squared_weights: u64,
+}
+
+impl FactorUse {
+    /// What suits both: factors of two products, made alike.
+    pub fn union(self, other: Self) -> Self {
+        Self {
+            product_bits: self.product_bits.max(other.product_bits),
+            operand_bits: self.operand_bits.max(other.operand_bits),
+        }
+    }
+}
+
 impl Use {
     /// Input of tables of at most `bits` bits.
     pub fn lookup(bits: u32) -> Self {
-        Self { lookup_bits: Some(bits), factor: None }
+        Self { lookup_bits: Some(bits), ..Self::default() }
     }
 
     /// Factor of a product.
-    pub fn factor(product_bits: u32, operand_bits: u32) -> Self {
-        Self { lookup_bits: None, factor: Some(FactorUse { product_bits, operand_bits }) }
+    pub fn factor(factor: FactorUse) -> Self {
+        Self { factor: Some(factor), ..Self::default() }
+    }
+
+    /// Term of sums.
+    pub fn term(term: TermUse) -> Self {
+        Self { term: Some(term), ..Self::default() }
     }
 }
 
@@ -189,7 +215,8 @@ pub trait Engine {
         bits: u32,
     ) -> Result<Matrix<Self::Value>, Self::Error>;
 
-    /// Table `i` on value `i`, all independent of each other (an engine computes them together).
+    /// Table `i` on value `i`, all independent of each other (an engine computes them together). Tables may differ in
+    /// width.
     fn lookup(
         &mut self,
         step: &'static str,
@@ -208,6 +235,18 @@ pub trait Engine {
         products: &[Product<'_, Self::Value>],
         factor: FactorUse,
     ) -> Result<NeededProducts<Self::Value>, Self::Error>;
+
+    /// `values · weight`, and `bias` added to each row: `[n, m] × [m, p] + [p] -> [n, p]`.
+    ///
+    /// The values come from lookups made with `Use { term: Some(term), .. }`.
+    fn weighted_sums(
+        &mut self,
+        step: &'static str,
+        values: &Matrix<Self::Value>,
+        weight: &Matrix<i32>,
+        bias: &[i64],
+        term: TermUse,
+    ) -> Result<Matrix<Self::Value>, Self::Error>;
 
     /// a + b.
     fn add(&mut self, a: &Self::Value, b: &Self::Value) -> Self::Value;

@@ -24,7 +24,7 @@
 //! The program is all that a server needs; the scales stay with the client.
 //!
 //! ```
-//! use nn::attention::{AttentionWeights, Linear};
+//! use nn::attention::{AttentionWeights, Linear, Part};
 //! use nn::clear::ClearEngine;
 //! use nn::head::{HeadOptions, QuantizedHead};
 //! use nn::matrix::{Matrix, relative_error};
@@ -34,7 +34,7 @@
 //! let weights = AttentionWeights::new(Linear::new(weight, vec![0.1; 24])?, 2)?;
 //! let hidden = Matrix::from_fn(3, 8, |row, col| ((3 * row + 2 * col) as f32).cos());
 //!
-//! let head = QuantizedHead::calibrate(&weights, 1, std::slice::from_ref(&hidden), &HeadOptions::new(8))?;
+//! let head = QuantizedHead::calibrate(&weights, Part::Head(1), std::slice::from_ref(&hidden), &HeadOptions::new(8))?;
 //! let input = head.client().quantize_input(&hidden)?; // the client's integers
 //! let mut engine = ClearEngine::new();
 //! let output = head.program().evaluate_clear(&mut engine, &input); // the server's

@@ -1,9 +1,9 @@
 //! The integer head on made-up weights: what holds for all of them.
 
 use nn::Error;
-use nn::attention::{AttentionWeights, Linear};
+use nn::attention::{AttentionWeights, Linear, Part};
 use nn::clear::ClearEngine;
-use nn::engine::{Engine, FactorUse, LookupTable, NeededProducts, Product, Use};
+use nn::engine::{Engine, FactorUse, LookupTable, NeededProducts, Product, TermUse, Use};
 use nn::head::{HeadClient, HeadOptions, HeadProgram, QuantizedHead, steps};
 use nn::matrix::{Matrix, relative_error};
 use proptest::prelude::*;
@@ -27,9 +27,12 @@ fn numbers(seed: u64) -> impl FnMut() -> f32 {
 
 fn weights(seed: u64) -> AttentionWeights {
     let mut next = numbers(seed);
-    let weight = Matrix::from_fn(SIZES.0, 3 * SIZES.0, |_, _| next());
-    let bias = (0..3 * SIZES.0).map(|_| next()).collect();
-    AttentionWeights::new(Linear::new(weight, bias).unwrap(), SIZES.1).unwrap()
+    let mut linear = |columns| {
+        let weight = Matrix::from_fn(SIZES.0, columns, |_, _| next());
+        Linear::new(weight, (0..columns).map(|_| next()).collect()).unwrap()
+    };
+    let (projection, output) = (linear(3 * SIZES.0), linear(SIZES.0));
+    AttentionWeights::new(projection, SIZES.1).unwrap().with_output(output).unwrap()
 }
 
 fn hidden(seed: u64, tokens: usize, scale: f32) -> Matrix<f32> {
@@ -39,6 +42,11 @@ fn hidden(seed: u64, tokens: usize, scale: f32) -> Matrix<f32> {
 
 fn options() -> impl Strategy<Value = HeadOptions> {
     (HeadOptions::BITS, HeadOptions::MSBS).prop_map(|(bits, msbs)| HeadOptions { bits, msbs, max_tokens: None })
+}
+
+/// One head, or all.
+fn part() -> impl Strategy<Value = Part> {
+    prop_oneof![(0..SIZES.1).prop_map(Part::Head), Just(Part::Whole)]
 }
 
 /// Plain integers that remember what they were declared to be used for.
@@ -58,7 +66,7 @@ impl Declared {
     /// A sum or difference: what both sides allow.
     fn combine(self, other: Self, value: i64) -> Self {
         assert_eq!(self.use_.lookup_bits, other.use_.lookup_bits, "a sum of values with different moduli");
-        Self { value, use_: Use { lookup_bits: self.use_.lookup_bits, factor: None } }
+        Self { value, use_: Use { factor: None, ..self.use_ } }
     }
 }
 
@@ -111,6 +119,21 @@ impl Engine for DeclaredUses {
         Ok(results.iter().map(|matrix| matrix.map(|value| value.map(|value| Declared { value, use_ }))).collect())
     }
 
+    fn weighted_sums(
+        &mut self,
+        step: &'static str,
+        values: &Matrix<Declared>,
+        weight: &Matrix<i32>,
+        bias: &[i64],
+        term: TermUse,
+    ) -> Result<Matrix<Declared>, Infallible> {
+        assert!(values.iter().all(|value| value.use_.term == Some(term)), "{step}");
+        let squares = |col| (0..weight.rows()).map(|row| (weight[(row, col)] as i64).pow(2) as u64).sum::<u64>();
+        assert!((0..weight.cols()).all(|col| squares(col) <= term.squared_weights), "{step}");
+        let result = self.clear.weighted_sums(step, &values.map(|value| value.value), weight, bias, term)?;
+        Ok(result.map(|&value| Declared { value, use_: Use::lookup(term.sum_bits) }))
+    }
+
     fn add(&mut self, a: &Declared, b: &Declared) -> Declared {
         a.combine(*b, self.clear.add(&a.value, &b.value))
     }
@@ -124,10 +147,10 @@ proptest! {
     /// On the calibration set nothing is out of range, and every value is used as it was declared.
     #[test]
     fn calibration_inputs_stay_in_range(
-        seed in any::<u64>(), options in options(), tokens in 1_usize..10, scale in 0.01_f32..100.0,
+        seed in any::<u64>(), part in part(), options in options(), tokens in 1_usize..10, scale in 0.01_f32..100.0,
     ) {
         let (weights, hidden) = (weights(seed), hidden(seed, tokens, scale));
-        let head = QuantizedHead::calibrate(&weights, 1, from_ref(&hidden), &options).unwrap();
+        let head = QuantizedHead::calibrate(&weights, part, from_ref(&hidden), &options).unwrap();
         let input = head.client().quantize_input(&hidden).unwrap();
         let mut engine = DeclaredUses::default();
         let output = head.program().evaluate(&mut engine, &input, tokens).unwrap();
@@ -139,19 +162,21 @@ proptest! {
         }
     }
 
-    /// The softmax is made for the worst case: whatever the scores, none of its lookups leaves its table.
+    /// The softmax and the result's modulus are made for the worst case: whatever the scores, nothing leaves them.
     #[test]
-    fn other_inputs_never_leave_the_softmax(
-        seed in any::<u64>(), options in options(), tokens in 1_usize..10, scale in 1.0_f32..100.0,
+    fn other_inputs_never_leave_the_softmax_or_the_output(
+        seed in any::<u64>(), part in part(), options in options(), tokens in 1_usize..10, scale in 1.0_f32..100.0,
     ) {
         let calibration = hidden(seed, tokens, 1.0);
-        let head = QuantizedHead::calibrate(&weights(seed), 0, &[calibration], &options).unwrap();
+        let head = QuantizedHead::calibrate(&weights(seed), part, &[calibration], &options).unwrap();
         let input = head.client().quantize_input(&hidden(seed ^ 1, tokens, scale)).unwrap();
         let mut engine = ClearEngine::new();
         head.program().evaluate_clear(&mut engine, &input);
         for record in engine.steps() {
-            let worst_case = [steps::MAXIMUM, steps::EXPONENTIAL, steps::INVERSE, steps::NORMALIZE];
-            if worst_case.contains(&record.name) || [steps::PROBABILITIES, steps::OUTPUT].contains(&record.name) {
+            let softmax = [steps::MAXIMUM, steps::EXPONENTIAL, steps::INVERSE, steps::NORMALIZE, steps::PROBABILITIES];
+            // What is decrypted; of a whole attention, the output of a head is read by a table that calibration made.
+            let decrypted = *steps::of(part).last().unwrap();
+            if softmax.contains(&record.name) || record.name == decrypted {
                 prop_assert_eq!((record.out_of_range, record.overflows), (0, 0), "{}", record.name);
             }
         }
@@ -159,9 +184,9 @@ proptest! {
 
     /// A token does not see those after it.
     #[test]
-    fn the_head_is_causal(seed in any::<u64>(), options in options(), tokens in 2_usize..8) {
+    fn attention_is_causal(seed in any::<u64>(), part in part(), options in options(), tokens in 2_usize..8) {
         let whole = hidden(seed, tokens, 1.0);
-        let head = QuantizedHead::calibrate(&weights(seed), 0, from_ref(&whole), &options).unwrap();
+        let head = QuantizedHead::calibrate(&weights(seed), part, from_ref(&whole), &options).unwrap();
         let input = head.client().quantize_input(&whole).unwrap();
         let prefix = Matrix::from_fn(tokens - 1, input.cols(), |row, col| input[(row, col)]);
         let evaluate = |input| head.program().evaluate_clear(&mut ClearEngine::new(), input);
@@ -171,8 +196,8 @@ proptest! {
 
     /// Both halves survive serialization, each alone.
     #[test]
-    fn halves_survive_serialization(seed in any::<u64>(), options in options()) {
-        let head = QuantizedHead::calibrate(&weights(seed), 0, &[hidden(seed, 3, 1.0)], &options).unwrap();
+    fn halves_survive_serialization(seed in any::<u64>(), part in part(), options in options()) {
+        let head = QuantizedHead::calibrate(&weights(seed), part, &[hidden(seed, 3, 1.0)], &options).unwrap();
         let program = serde_json::to_string(head.program()).unwrap();
         prop_assert_eq!(&serde_json::from_str::<HeadProgram>(&program).unwrap(), head.program());
         let client = serde_json::to_string(head.client()).unwrap();
@@ -183,68 +208,145 @@ proptest! {
 /// A bit more halves every quantizer's step, and so nearly the error, until the lookups' 10 bits are felt.
 #[test]
 fn each_bit_nearly_halves_the_error() {
-    let error = |bits: u32| {
-        let (mut distance, mut norm) = (0.0, 0.0);
-        for seed in 0..100 {
-            let (weights, hidden) = (weights(seed), hidden(seed, 5, 1.0));
-            let options = HeadOptions { msbs: 10, ..HeadOptions::new(bits) };
-            let head = QuantizedHead::calibrate(&weights, 1, from_ref(&hidden), &options).unwrap();
-            let expected = weights.head(1).unwrap().attend(&hidden).output;
-            let square = expected.iter().map(|value| (value * value) as f64).sum::<f64>();
-            distance += square * relative_error(&head.evaluate_clear(&hidden).unwrap(), &expected).powi(2);
-            norm += square;
+    for part in [Part::Head(1), Part::Whole] {
+        let errors: Vec<f64> = HeadOptions::BITS.map(|bits| mean_error(part, bits)).collect();
+        let ratios: Vec<f64> = errors.windows(2).map(|pair| pair[1] / pair[0]).collect();
+        // From 4 to 9 bits; below that errors are as large as the output.
+        assert!(ratios[2..7].iter().all(|ratio| (0.4..0.6).contains(ratio)), "{part:?}: {errors:.4?}");
+        assert!(errors[9] < 0.005, "{part:?}: {errors:.4?}");
+    }
+}
+
+/// The relative error over many layers, in the norm of all outputs together.
+fn mean_error(part: Part, bits: u32) -> f64 {
+    let (mut distance, mut norm) = (0.0, 0.0);
+    for seed in 0..100 {
+        let (weights, hidden) = (weights(seed), hidden(seed, 5, 1.0));
+        let options = HeadOptions { msbs: 10, ..HeadOptions::new(bits) };
+        let head = QuantizedHead::calibrate(&weights, part, from_ref(&hidden), &options).unwrap();
+        let expected = weights.attend(part, &hidden).unwrap();
+        let square = expected.iter().map(|value| (value * value) as f64).sum::<f64>();
+        distance += square * relative_error(&head.evaluate_clear(&hidden).unwrap(), &expected).powi(2);
+        norm += square;
+    }
+    f64::sqrt(distance / norm)
+}
+
+/// The integers of a head, or of a whole attention.
+fn integers(head: &QuantizedHead, hidden: &Matrix<f32>) -> Matrix<i64> {
+    let input = head.client().quantize_input(hidden).unwrap();
+    head.program().evaluate_clear(&mut ClearEngine::new(), &input)
+}
+
+/// A symmetric quantizer of `values`, written out: its scale.
+fn scale_of(bits: u32, values: impl Iterator<Item = f64>) -> f64 {
+    values.fold(0.0, |a: f64, b| a.max(b.abs())) / f64::from((1 << (bits - 1)) - 1)
+}
+
+/// What a whole attention must give, from the outputs of its heads `[T, E]`: its integers, and what one stands for.
+fn combine_directly(bits: u32, outputs: &Matrix<f64>, layer: &Linear) -> (Matrix<i64>, f64) {
+    let nearest = |scale: f64, x: f64| (x / scale).round_ties_even() as i64;
+    let output_scale = scale_of(bits, outputs.iter().copied());
+    let weight_scale = scale_of(bits, layer.weight().iter().map(|&w| w as f64));
+    let terms = outputs.map(|&x| nearest(output_scale, x));
+    let factors = layer.weight().map(|&w| nearest(weight_scale, w as f64));
+    let scale = output_scale * weight_scale;
+    let result = Matrix::from_fn(outputs.rows(), factors.cols(), |row, col| {
+        let products = (0..factors.rows()).map(|inner| terms[(row, inner)] * factors[(inner, col)]);
+        nearest(scale, layer.bias()[col] as f64) + products.sum::<i64>()
+    });
+    (result, scale)
+}
+
+/// The integers of a whole attention from those of its heads, each calibrated alone.
+#[test]
+fn the_whole_attention_is_its_heads_requantized_and_projected() {
+    for (seed, bits) in (0..40).flat_map(|seed| [3, 4, 5].map(|bits| (seed, bits))) {
+        let (weights, hidden) = (weights(seed), hidden(seed, 5, 1.0));
+        let options = HeadOptions { msbs: 10, ..HeadOptions::new(bits) };
+        let calibrate = |part| QuantizedHead::calibrate(&weights, part, from_ref(&hidden), &options).unwrap();
+        let mut outputs = Matrix::from_fn(5, SIZES.0, |_, _| 0.0);
+        for index in 0..SIZES.1 {
+            let head = calibrate(Part::Head(index));
+            let real = integers(&head, &hidden).map(|&output| output as f64 * head.client().output_scale());
+            outputs.set_columns(index * SIZES.2, &real);
         }
-        f64::sqrt(distance / norm)
-    };
-    let errors: Vec<f64> = HeadOptions::BITS.map(error).collect();
-    let ratios: Vec<f64> = errors.windows(2).map(|pair| pair[1] / pair[0]).collect();
-    // From 4 to 9 bits; below that errors are as large as the output.
-    assert!(ratios[2..7].iter().all(|ratio| (0.4..0.6).contains(ratio)), "{errors:.4?}");
-    assert!(errors[9] < 0.005, "{errors:.4?}");
+        let (expected, scale) = combine_directly(bits, &outputs, weights.output().unwrap());
+        let whole = calibrate(Part::Whole);
+        let mut requantized = whole.ranges().iter().filter(|range| range.step == steps::QUANTIZE_OUTPUT);
+        assert!(requantized.all(|range| range.rounded_bits == 0), "tables so narrow that nothing is rounded");
+        assert_eq!(integers(&whole, &hidden), expected, "layer {seed}, {bits} bits");
+        assert!((whole.client().output_scale() / scale - 1.0).abs() < 1e-12);
+    }
 }
 
 #[test]
 fn damaged_programs_are_not_read() {
-    let head = QuantizedHead::calibrate(&weights(1), 0, &[hidden(1, 3, 1.0)], &HeadOptions::new(4)).unwrap();
-    let program = serde_json::to_value(head.program()).unwrap();
-    let damages: [(&str, serde_json::Value); 8] = [
+    let calibrate =
+        |part| QuantizedHead::calibrate(&weights(1), part, &[hidden(1, 3, 1.0)], &HeadOptions::new(4)).unwrap();
+    let read = |program: &HeadProgram, place: &str, damage: serde_json::Value| {
+        let mut damaged = serde_json::to_value(program).unwrap();
+        *damaged.pointer_mut(place).expect(place) = damage;
+        serde_json::from_value::<HeadProgram>(damaged)
+    };
+    let (one, all) = (calibrate(Part::Head(0)), calibrate(Part::Whole));
+    let damages: [(&str, serde_json::Value); 11] = [
         ("/max_tokens", 0.into()),
         ("/max_tokens", 5000.into()),
-        ("/projection/accumulator_bits", 1.into()),
-        ("/projection/input_bits", 40.into()),
-        ("/projection/table_of_channel/0", 1000.into()),
-        ("/projection/table_of_channel", serde_json::json!([0])),
-        ("/projection/weight/data/0", 100.into()),
-        ("/output/product_bits", 64.into()),
+        ("/accumulator_bits", 1.into()),
+        ("/input_bits", 40.into()),
+        ("/heads", serde_json::json!([])),
+        ("/heads/0/projection/table_of_channel/0", 1000.into()),
+        ("/heads/0/projection/table_of_channel", serde_json::json!([0])),
+        ("/heads/0/scores/factor/product_bits", 1.into()),
+        ("/heads/0/softmax/normalized/product_bits", 1.into()),
+        ("/heads/0/output/product_bits", 64.into()),
+        ("/weight/data/0", 100.into()),
     ];
     for (place, damage) in damages {
-        let mut damaged = program.clone();
-        *damaged.pointer_mut(place).expect(place) = damage;
-        assert!(serde_json::from_value::<HeadProgram>(damaged).is_err(), "{place}");
+        assert!(read(one.program(), place, damage.clone()).is_err(), "{place} of a head");
+        assert!(read(all.program(), place, damage).is_err(), "{place} of all heads");
+    }
+    let damages: [(&str, serde_json::Value); 8] = [
+        ("/combination", serde_json::Value::Null),
+        ("/combination/tables", serde_json::json!([])),
+        ("/combination/weight/data/0", 100.into()),
+        ("/combination/weight/rows", 4.into()),
+        ("/combination/bias", serde_json::json!([0])),
+        ("/combination/bias/0", i64::MIN.into()),
+        ("/combination/sum_bits", 2.into()),
+        ("/combination/sum_bits", 64.into()),
+    ];
+    for (place, damage) in damages {
+        assert!(read(all.program(), place, damage).is_err(), "{place}");
     }
 }
 
 #[test]
 fn operations_follow_the_number_of_tokens() {
     let options = HeadOptions { max_tokens: Some(9), ..HeadOptions::new(4) };
-    let head = QuantizedHead::calibrate(&weights(2), 0, &[hidden(2, 4, 1.0)], &options).unwrap();
-    for tokens in 1..=9 {
-        let pairs = tokens * (tokens + 1) / 2;
-        let lookups = tokens * 3 * SIZES.2 + 3 * pairs + (pairs - tokens) + tokens;
-        let records = head.program().operations(tokens);
-        assert_eq!(records.iter().map(|record| record.lookup_count()).sum::<usize>(), lookups);
-        let multiplications: usize = records.iter().map(|record| record.multiplications).sum();
-        assert_eq!(multiplications, (2 * SIZES.2 + 1) * pairs);
-        let names: Vec<&str> = records.iter().map(|record| record.name).collect();
-        let expected: Vec<&str> = steps::ALL.into_iter().filter(|&step| tokens > 1 || step != steps::MAXIMUM).collect();
-        assert_eq!(names, expected);
+    for (part, heads, combined) in [(Part::Head(0), 1, 0), (Part::Whole, SIZES.1, SIZES.0)] {
+        let head = QuantizedHead::calibrate(&weights(2), part, &[hidden(2, 4, 1.0)], &options).unwrap();
+        for tokens in 1..=9 {
+            let pairs = tokens * (tokens + 1) / 2;
+            let of_a_head = tokens * 3 * SIZES.2 + 3 * pairs + (pairs - tokens) + tokens;
+            let records = head.program().operations(tokens);
+            let lookups: usize = records.iter().map(|record| record.lookup_count()).sum();
+            assert_eq!(lookups, heads * of_a_head + tokens * combined);
+            let multiplications: usize = records.iter().map(|record| record.multiplications).sum();
+            assert_eq!(multiplications, heads * (2 * SIZES.2 + 1) * pairs);
+            let names: Vec<&str> = records.iter().map(|record| record.name).collect();
+            let all = steps::of(part).iter().copied();
+            assert_eq!(names, all.filter(|&step| tokens > 1 || step != steps::MAXIMUM).collect::<Vec<_>>());
+        }
     }
 }
 
 #[test]
 fn bad_calls_are_refused() {
     let weights = weights(3);
-    let calibrate = |head, set: &[Matrix<f32>], options| QuantizedHead::calibrate(&weights, head, set, &options);
+    let calibrate =
+        |head, set: &[Matrix<f32>], options| QuantizedHead::calibrate(&weights, Part::Head(head), set, &options);
     let inputs = [hidden(3, 4, 1.0)];
     let good = HeadOptions::new(4);
     let out_of_range = [
@@ -260,6 +362,9 @@ fn bad_calls_are_refused() {
     let narrow = Matrix::new(1, 1, vec![0.0]).unwrap();
     let unfit = [&[][..], from_ref(&empty), from_ref(&narrow)].map(|set| calibrate(0, set, good));
     assert!(unfit.iter().all(|result| matches!(result, Err(Error::Shape { .. }))));
+    let without_output = AttentionWeights::new(weights.projection().clone(), SIZES.1).unwrap();
+    let unprojected = QuantizedHead::calibrate(&without_output, Part::Whole, &inputs, &good);
+    assert!(matches!(unprojected, Err(Error::OutOfRange { .. })));
     let nan = Matrix::from_fn(1, SIZES.0, |_, _| f32::NAN);
     assert!(matches!(calibrate(0, from_ref(&nan), good), Err(Error::NotFinite { .. })));
 
@@ -274,9 +379,11 @@ fn bad_calls_are_refused() {
 fn zeros_stay_zeros() {
     let zero = |rows, cols| Matrix::from_fn(rows, cols, |_, _| 0.0);
     let linear = Linear::new(zero(SIZES.0, 3 * SIZES.0), vec![0.0; 3 * SIZES.0]).unwrap();
-    let weights = AttentionWeights::new(linear, SIZES.1).unwrap();
-    for bits in HeadOptions::BITS {
-        let head = QuantizedHead::calibrate(&weights, 0, &[zero(3, SIZES.0)], &HeadOptions::new(bits)).unwrap();
-        assert_eq!(head.evaluate_clear(&zero(3, SIZES.0)).unwrap(), zero(3, SIZES.2), "{bits} bits");
+    let output = Linear::new(zero(SIZES.0, SIZES.0), vec![0.0; SIZES.0]).unwrap();
+    let weights = AttentionWeights::new(linear, SIZES.1).unwrap().with_output(output).unwrap();
+    for (bits, part) in HeadOptions::BITS.flat_map(|bits| [Part::Head(0), Part::Whole].map(|part| (bits, part))) {
+        let head = QuantizedHead::calibrate(&weights, part, &[zero(3, SIZES.0)], &HeadOptions::new(bits)).unwrap();
+        let expected = zero(3, weights.output_size(part));
+        assert_eq!(head.evaluate_clear(&zero(3, SIZES.0)).unwrap(), expected, "{part:?}, {bits} bits");
     }
 }

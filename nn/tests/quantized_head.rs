@@ -3,11 +3,12 @@
 mod common;
 
 use common::shared_checkpoint;
-use nn::attention::AttentionWeights;
+use nn::attention::{AttentionWeights, Part};
 use nn::checkpoint::Checkpoint;
 use nn::clear::ClearEngine;
-use nn::head::{HeadOptions, QuantizedHead};
+use nn::head::{HeadOptions, QuantizedHead, steps};
 use nn::matrix::{Matrix, relative_error};
+use nn::range::IntegerRange;
 
 /// The weights of layer 0, and the inputs of three prompts with the outputs of every head.
 fn layer_0() -> Option<(AttentionWeights, Checkpoint)> {
@@ -20,32 +21,40 @@ fn hidden(reference: &Checkpoint, example: usize) -> Matrix<f32> {
     reference.any_matrix(&format!("ex{example}.hidden")).unwrap()
 }
 
-/// The relative error on an input that the head is calibrated on; nothing may leave its range on the way.
+/// The relative error on an input that the quantizers are calibrated on; nothing may leave its range on the way.
 fn calibrated_error(
     weights: &AttentionWeights,
-    reference: &Checkpoint,
-    example: usize,
-    head: usize,
+    part: Part,
+    hidden: &Matrix<f32>,
+    expected: &Matrix<f32>,
     options: &HeadOptions,
 ) -> f64 {
-    let hidden = hidden(reference, example);
-    let quantized = QuantizedHead::calibrate(weights, head, std::slice::from_ref(&hidden), options).unwrap();
+    let quantized = QuantizedHead::calibrate(weights, part, std::slice::from_ref(hidden), options).unwrap();
+    let (output, engine) = evaluated(&quantized, hidden);
+    assert_eq!((engine.out_of_range(), engine.overflows()), (0, 0), "{part:?}, {options:?}");
+    relative_error(&output, expected)
+}
+
+/// The output on an input, and what happened on the way.
+fn evaluated(quantized: &QuantizedHead, hidden: &Matrix<f32>) -> (Matrix<f32>, ClearEngine) {
     let mut engine = ClearEngine::new();
-    let input = quantized.client().quantize_input(&hidden).unwrap();
-    let output = quantized.client().dequantize_output(&quantized.program().evaluate_clear(&mut engine, &input));
-    assert_eq!((engine.out_of_range(), engine.overflows()), (0, 0), "example {example}, head {head}, {options:?}");
-    let outputs = reference.tensor(&format!("ex{example}.head_out")).unwrap();
-    relative_error(&output, &outputs.part(head).unwrap().into_matrix().unwrap())
+    let input = quantized.client().quantize_input(hidden).unwrap();
+    let output = quantized.program().evaluate_clear(&mut engine, &input);
+    (quantized.client().dequantize_output(&output), engine)
 }
 
 /// Mean relative errors over examples and heads, for 2 ..= 11 bits.
 fn mean_errors(weights: &AttentionWeights, reference: &Checkpoint, heads: &[usize], msbs: u32) -> Vec<f64> {
     let pairs: Vec<(usize, usize)> =
         (0..3).flat_map(|example| heads.iter().map(move |&head| (example, head))).collect();
+    let error = |example, head, options: &HeadOptions| {
+        let outputs = reference.tensor(&format!("ex{example}.head_out")).unwrap();
+        let expected = outputs.part(head).unwrap().into_matrix().unwrap();
+        calibrated_error(weights, Part::Head(head), &hidden(reference, example), &expected, options)
+    };
     let mean = |bits| {
         let options = HeadOptions { msbs, ..HeadOptions::new(bits) };
-        let errors = pairs.iter().map(|&(example, head)| calibrated_error(weights, reference, example, head, &options));
-        errors.sum::<f64>() / pairs.len() as f64
+        pairs.iter().map(|&(example, head)| error(example, head, &options)).sum::<f64>() / pairs.len() as f64
     };
     HeadOptions::BITS.map(mean).collect()
 }
@@ -74,6 +83,23 @@ fn error_of_head_0_is_near_the_articles() {
     }
 }
 
+/// The whole attention, heads and output projection, on a prompt that it is calibrated on.
+#[test]
+fn error_of_the_whole_attention_falls_with_bits() {
+    let Some((weights, reference)) = layer_0() else { return };
+    let hidden = hidden(&reference, 0);
+    let expected = weights.attend(Part::Whole, &hidden).unwrap();
+    let error = |bits, msbs| {
+        let options = HeadOptions { msbs, ..HeadOptions::new(bits) };
+        calibrated_error(&weights, Part::Whole, &hidden, &expected, &options)
+    };
+    for msbs in [8, 10] {
+        let errors: Vec<f64> = HeadOptions::BITS.map(|bits| error(bits, msbs)).collect();
+        println!("relative error of the whole attention at 2 ..= 11 bits, lookups of {msbs} bits: {errors:.3?}");
+        assert!(errors[2..7].is_sorted_by(|a, b| a > b), "{errors:.3?}");
+    }
+}
+
 /// Up to 8 bits of activations, lookups rounded to 8 bits are hardly worse than those of 10; beyond, they set the
 /// error.
 #[test]
@@ -93,12 +119,35 @@ fn four_bits_need_lookups_of_eight() {
     let Some((weights, reference)) = layer_0() else { return };
     let widest = |example, head| {
         let input = [hidden(&reference, example)];
-        let quantized = QuantizedHead::calibrate(&weights, head, &input, &HeadOptions::new(4)).unwrap();
+        let quantized = QuantizedHead::calibrate(&weights, Part::Head(head), &input, &HeadOptions::new(4)).unwrap();
         quantized.ranges().iter().map(|range| range.bits).max().unwrap()
     };
     for example in 0..3 {
         assert_eq!(widest(example, 0), 8);
         assert!((1..12).all(|head| widest(example, head) <= 9));
+    }
+}
+
+/// Each head has ranges of its own, and what they make together is far from what its modulus holds.
+#[test]
+fn tables_of_the_whole_attention_are_as_wide_as_each_head_needs() {
+    let Some((weights, reference)) = layer_0() else { return };
+    let input = [hidden(&reference, 0)];
+    let whole = QuantizedHead::calibrate(&weights, Part::Whole, &input, &HeadOptions::new(4)).unwrap();
+    let bits = |step| whole.ranges().iter().filter(move |range| range.step == step).map(|range| range.bits);
+    let extremes = |step| (bits(step).min().unwrap(), bits(step).max().unwrap());
+    assert_eq!(extremes(steps::QUERY_KEY_VALUE), (7, 9));
+    assert_eq!(extremes(steps::QUANTIZE_SCORES), (7, 9));
+    assert_eq!(extremes(steps::QUANTIZE_OUTPUT), (2, 8));
+    let sums = whole.ranges().last().unwrap();
+    assert_eq!((sums.step, sums.bits, sums.observed), (steps::PROJECT_OUTPUT, 13, IntegerRange { min: -90, max: 79 }));
+    // Alone, a head has the same tables.
+    for index in 0..12 {
+        let head = QuantizedHead::calibrate(&weights, Part::Head(index), &input, &HeadOptions::new(4)).unwrap();
+        let tables =
+            whole.ranges().iter().filter(|range| range.head == Some(index) && range.step != steps::QUANTIZE_OUTPUT);
+        let alone = head.ranges().iter().filter(|range| range.step != steps::OUTPUT);
+        assert!(tables.eq(alone), "head {index}");
     }
 }
 
@@ -109,10 +158,29 @@ fn a_prompt_that_was_not_calibrated_on_stays_in_range() {
     let calibration = [hidden(&reference, 0), hidden(&reference, 1)];
     let other = hidden(&reference, 2);
     for (bits, head) in [(4, 0), (6, 5), (8, 0), (8, 5), (8, 11), (11, 0)] {
-        let quantized = QuantizedHead::calibrate(&weights, head, &calibration, &HeadOptions::new(bits)).unwrap();
-        let mut engine = ClearEngine::new();
-        let input = quantized.client().quantize_input(&other).unwrap();
-        quantized.program().evaluate_clear(&mut engine, &input);
+        let options = HeadOptions::new(bits);
+        let quantized = QuantizedHead::calibrate(&weights, Part::Head(head), &calibration, &options).unwrap();
+        let (_, engine) = evaluated(&quantized, &other);
         assert_eq!((engine.out_of_range(), engine.overflows()), (0, 0), "{bits} bits, head {head}");
+    }
+}
+
+/// Of 19,440 lookups of the whole attention, at most one in a thousand leaves its range on a third prompt, and the
+/// error is near that on a calibrated one.
+#[test]
+fn the_whole_attention_generalizes_to_another_prompt() {
+    let Some((weights, reference)) = layer_0() else { return };
+    let calibration = [hidden(&reference, 0), hidden(&reference, 1)];
+    for bits in 4..=8 {
+        let whole = QuantizedHead::calibrate(&weights, Part::Whole, &calibration, &HeadOptions::new(bits)).unwrap();
+        let [(seen, _), (unseen, engine)] = [0, 2].map(|example| {
+            let hidden = hidden(&reference, example);
+            let (output, engine) = evaluated(&whole, &hidden);
+            (relative_error(&output, &weights.attend(Part::Whole, &hidden).unwrap()), engine)
+        });
+        let (outside, lookups) = (engine.out_of_range(), engine.lookups());
+        println!("{bits} bits: {outside} of {lookups} lookups out of range, error {unseen:.3} ({seen:.3} calibrated)");
+        assert!(outside * 1000 <= lookups && engine.overflows() == 0, "{bits} bits: {outside}");
+        assert!(unseen < 1.2 * seen, "{bits} bits: {unseen} against {seen}");
     }
 }

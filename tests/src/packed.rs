@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use gpt2_fhe::engine::Unobserved;
-use gpt2_fhe::run::{Head, Outcome, Session};
+use gpt2_fhe::run::{Attention, Outcome, Session};
 use nn::attention::{AttentionWeights, Linear, Part};
 use nn::checkpoint::Checkpoint;
 use nn::matrix::Matrix;
@@ -60,7 +60,7 @@ impl Layer {
 
 /// Encrypts, evaluates and decrypts the rows of `span`, with keys from `seed`.
 pub fn execute(attention: &PackedAttention, hidden: &Matrix<f32>, span: Span, seed: u64) -> Outcome {
-    let head = Head::Packed(Box::new(attention.clone()));
+    let head = Attention::Packed(Box::new(attention.clone()));
     let plan = head.plan(span).expect("a reliable circuit");
     let mut session = Session::new(&head, &plan, &SecretSeed::from_number(seed));
     session.execute(&head, hidden, span, &mut Unobserved).expect("nobody stops the run")

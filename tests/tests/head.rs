@@ -3,13 +3,19 @@
 use std::path::PathBuf;
 
 use gpt2_fhe::engine::Unobserved;
+use gpt2_fhe::engine::backend::Backend;
+use gpt2_fhe::engine::encrypted::Encrypted;
 use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::run::exact::{CircuitPlan, ExactSession, run_simulated};
-use nn::attention::{AttentionWeights, Linear};
+use nn::attention::{AttentionWeights, Linear, Part};
 use nn::checkpoint::Checkpoint;
+use nn::clear::StepRecord;
 use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
+use tfhe_core::keys::ClientKeys;
+use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::random::SecretSeed;
+use tfhe_core::sets;
 
 fn shared(file: &str) -> Option<Checkpoint> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/gpt2").join(file);
@@ -27,14 +33,33 @@ fn noise(index: usize) -> f32 {
     (hash >> 40) as f32 / (1 << 23) as f32 - 1.0
 }
 
-/// One of three heads of size 4 on embeddings of size 12, and an input of three tokens.
-fn small_head(bits: u32) -> (QuantizedHead, Matrix<f32>) {
+/// A part of a layer of three heads of size 4, embeddings of size 12, and an input of three tokens.
+fn small_head(part: Part, bits: u32) -> (QuantizedHead, Matrix<f32>) {
     let weight = Matrix::from_fn(12, 36, |i, j| noise(i * 36 + j));
     let bias = (0..36).map(|j| 0.3 * noise(1000 + j)).collect();
+    let output = Matrix::from_fn(12, 12, |i, j| noise(3000 + i * 12 + j));
+    let output_bias = (0..12).map(|j| 0.3 * noise(4000 + j)).collect();
     let weights = AttentionWeights::new(Linear::new(weight, bias).unwrap(), 3).unwrap();
+    let weights = weights.with_output(Linear::new(output, output_bias).unwrap()).unwrap();
     let hidden = Matrix::from_fn(3, 12, |i, j| 2.0 * noise(2000 + i * 12 + j));
-    let head = QuantizedHead::calibrate(&weights, 1, std::slice::from_ref(&hidden), &HeadOptions::new(bits)).unwrap();
+    let head =
+        QuantizedHead::calibrate(&weights, part, std::slice::from_ref(&hidden), &HeadOptions::new(bits)).unwrap();
     (head, hidden)
+}
+
+/// Layer 0 of GPT-2, and what its attention gets for the first prompt.
+fn layer_0() -> Option<(AttentionWeights, Checkpoint)> {
+    let (attention, reference) = (shared("layer0_attention.safetensors")?, shared("layer0_reference.safetensors")?);
+    Some((AttentionWeights::load(&attention, 0, None).unwrap(), reference))
+}
+
+/// The whole attention of layer 0, calibrated on the first prompt, and its first tokens.
+fn whole_layer_0(bits: u32, tokens: usize) -> Option<(QuantizedHead, Matrix<f32>)> {
+    let (weights, reference) = layer_0()?;
+    let hidden = reference.any_matrix("ex0.hidden").unwrap();
+    let options = HeadOptions::new(bits);
+    let whole = QuantizedHead::calibrate(&weights, Part::Whole, std::slice::from_ref(&hidden), &options).unwrap();
+    Some((whole, Matrix::from_fn(tokens, hidden.cols(), |i, j| hidden[(i, j)])))
 }
 
 fn execute(head: &QuantizedHead, hidden: &Matrix<f32>, multiply: Multiply, what: &str) {
@@ -53,7 +78,7 @@ fn execute(head: &QuantizedHead, hidden: &Matrix<f32>, multiply: Multiply, what:
 #[test]
 fn small_heads_of_every_width_match_with_products() {
     for bits in 2..=6 {
-        let (head, hidden) = small_head(bits);
+        let (head, hidden) = small_head(Part::Head(1), bits);
         execute(&head, &hidden, Multiply::Product, &format!("{bits} bits, product"));
     }
 }
@@ -61,35 +86,48 @@ fn small_heads_of_every_width_match_with_products() {
 #[test]
 fn small_heads_match_with_lookups() {
     for bits in [2, 4, 6] {
-        let (head, hidden) = small_head(bits);
+        let (head, hidden) = small_head(Part::Head(1), bits);
         execute(&head, &hidden, Multiply::Lut, &format!("{bits} bits, lut"));
     }
 }
 
 #[test]
+fn small_attentions_match() {
+    for (bits, multiply) in [(3, Multiply::Product), (4, Multiply::Product), (3, Multiply::Lut), (4, Multiply::Lut)] {
+        let (whole, hidden) = small_head(Part::Whole, bits);
+        execute(&whole, &hidden, multiply, &format!("all heads, {bits} bits, {}", multiply.name()));
+    }
+}
+
+#[test]
 fn the_first_two_tokens_of_gpt2_match() {
-    let (Some(attention), Some(reference)) =
-        (shared("layer0_attention.safetensors"), shared("layer0_reference.safetensors"))
-    else {
-        return;
-    };
-    let weights = AttentionWeights::load(&attention, 0, None).unwrap();
+    let Some((weights, reference)) = layer_0() else { return };
     let hidden = reference.any_matrix("ex0.hidden").unwrap();
-    let head = QuantizedHead::calibrate(&weights, 0, std::slice::from_ref(&hidden), &HeadOptions::new(4)).unwrap();
+    let head =
+        QuantizedHead::calibrate(&weights, Part::Head(0), std::slice::from_ref(&hidden), &HeadOptions::new(4)).unwrap();
     let two = Matrix::from_fn(2, hidden.cols(), |i, j| hidden[(i, j)]);
     execute(&head, &two, Multiply::Product, "GPT-2 layer 0 head 0, two tokens");
+}
+
+#[test]
+#[ignore = "nearly 10,000 bootstrappings"]
+fn the_attention_of_gpt2_matches_on_one_token() {
+    let Some((whole, hidden)) = whole_layer_0(4, 1) else { return };
+    execute(&whole, &hidden, Multiply::Product, "GPT-2 layer 0, all heads, one token");
+}
+
+#[test]
+#[ignore = "59,676 bootstrappings"]
+fn the_attention_of_gpt2_matches() {
+    let Some((whole, hidden)) = whole_layer_0(4, 6) else { return };
+    execute(&whole, &hidden, Multiply::Product, "GPT-2 layer 0, all heads, six tokens");
 }
 
 /// All twelve heads, three prompts, 2 to 6 bits, both ways of multiplying: the noise that the circuit is predicted to have never
 /// changes an integer.
 #[test]
 fn simulated_heads_of_gpt2_match() {
-    let (Some(attention), Some(reference)) =
-        (shared("layer0_attention.safetensors"), shared("layer0_reference.safetensors"))
-    else {
-        return;
-    };
-    let weights = AttentionWeights::load(&attention, 0, None).unwrap();
+    let Some((weights, reference)) = layer_0() else { return };
     let seed = SecretSeed::from_number(4);
     for prompt in 0..3 {
         let hidden = reference.any_matrix(&format!("ex{prompt}.hidden")).unwrap();
@@ -97,7 +135,8 @@ fn simulated_heads_of_gpt2_match() {
             for bits in 2..=6 {
                 let options = HeadOptions::new(bits);
                 let quantized =
-                    QuantizedHead::calibrate(&weights, head, std::slice::from_ref(&hidden), &options).unwrap();
+                    QuantizedHead::calibrate(&weights, Part::Head(head), std::slice::from_ref(&hidden), &options)
+                        .unwrap();
                 for multiply in [Multiply::Product, Multiply::Lut] {
                     let plan = match CircuitPlan::new(&quantized, hidden.rows(), multiply) {
                         Ok(plan) => plan,
@@ -112,6 +151,72 @@ fn simulated_heads_of_gpt2_match() {
                     assert_eq!(outcome.mismatches(), 0, "head {head}, prompt {prompt}, {bits} bits, {multiply:?}");
                 }
             }
+        }
+    }
+}
+
+/// All heads together, 2 to 6 bits, both ways of multiplying.
+#[test]
+fn the_simulated_attention_of_gpt2_matches() {
+    let seed = SecretSeed::from_number(5);
+    for (bits, multiply) in (2..=6).flat_map(|bits| [Multiply::Product, Multiply::Lut].map(|way| (bits, way))) {
+        let Some((whole, hidden)) = whole_layer_0(bits, 6) else { return };
+        assert_eq!(whole.program().operations(6).iter().map(StepRecord::lookup_count).sum::<usize>(), 12 * 1236 + 4608);
+        let what = format!("GPT-2 layer 0, all heads, {bits} bits, {}", multiply.name());
+        let plan = match CircuitPlan::new(&whole, 6, multiply) {
+            Ok(plan) => plan,
+            Err(error) => {
+                // The widest heads, as above.
+                assert_eq!(bits, 6, "{what}: {error}");
+                println!("{what}: {error}");
+                continue;
+            }
+        };
+        print_plan(&what, &plan);
+        let outcome = run_simulated(&whole, &hidden, plan, multiply, &seed, &mut Unobserved).unwrap();
+        assert_eq!(outcome.mismatches(), 0, "{what}");
+    }
+}
+
+fn print_plan(what: &str, plan: &CircuitPlan) {
+    let (statistics, bytes) = (&plan.statistics, &plan.bytes);
+    println!(
+        "{what}, {}: {} lookups, {} PBS, {} products, failure 2^{:.1}, {} bytes of keys, {} of request, {} of response",
+        plan.parameters.name(),
+        statistics.lookups(),
+        statistics.pbs(),
+        statistics.tensor_products(),
+        plan.log2_failure_probability,
+        bytes.evaluation_key,
+        bytes.request,
+        bytes.response
+    );
+    for step in statistics.steps.iter().filter(|step| step.lookups > 0) {
+        println!(
+            "  {}: {} lookups, {} PBS, failure 2^{:.1}",
+            step.name, step.lookups, step.pbs, step.log2_failure_probability
+        );
+    }
+}
+
+/// Sums of ciphertexts are sums of their words, also where there are more columns than are computed together.
+#[test]
+fn weighted_sums_are_those_of_words() {
+    let parameters = sets::TOY.compile().unwrap();
+    let keys = ClientKeys::generate(&parameters, &SecretSeed::from_number(6)).evaluation_keys(&[0], false).prepare();
+    let words = parameters.glwe_shape().extracted_lwe_dimension().get() + 1;
+    let word = |row: usize, index: usize| (noise(row * words + index) * 1e6) as i64 as u64;
+    let values: Vec<LweCiphertext> =
+        (0..7).map(|row| LweCiphertext::from_data((0..words).map(|index| word(row, index)).collect())).collect();
+    let weight = Matrix::from_fn(7, 37, |row, column| (3.5 * noise(7000 + row * 37 + column)) as i32);
+    let constants: Vec<u64> = (0..37).map(|column| 1 << column).collect();
+    let sums = Encrypted::new(&keys).weighted_sums(&values.iter().collect::<Vec<_>>(), &weight, &constants);
+    assert_eq!(sums.len(), 37);
+    for (column, sum) in sums.iter().enumerate() {
+        for (index, &found) in sum.data().iter().enumerate() {
+            let terms = (0..7).map(|row| word(row, index).wrapping_mul(weight[(row, column)] as u64));
+            let constant = if index + 1 == words { constants[column] } else { 0 };
+            assert_eq!(found, terms.fold(constant, u64::wrapping_add), "column {column}, word {index}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::engine::statistics::StepStatistics;
-use gpt2_fhe::run::{Bytes, Head, Plan};
+use gpt2_fhe::run::{Attention, Bytes, Plan};
 use nn::head::RangeReport;
 use nn::packed::{HeadProgram, Span};
 use serde::Serialize;
@@ -116,8 +116,8 @@ struct HeadQuantizationReport {
 }
 
 impl QuantizationReport {
-    fn new(head: &Head) -> Option<Self> {
-        let Head::Packed(head) = head else { return None };
+    fn new(head: &Attention) -> Option<Self> {
+        let Attention::Packed(head) = head else { return None };
         let program = head.program();
         let heads = program.heads().iter().map(HeadQuantizationReport::new).collect();
         Some(Self { output_limit: program.output_limit(), heads })
@@ -144,7 +144,7 @@ struct NoiseReport {
 }
 
 impl StepReport {
-    fn new(step: &StepStatistics, head: &Head) -> Self {
+    fn new(step: &StepStatistics, head: &Attention) -> Self {
         let tables = tables(head, step.name);
         Self {
             name: step.name,
@@ -181,8 +181,8 @@ impl StepReport {
 }
 
 /// (bits, rounded bits) of the tables of a step: those of the data flow, or of squares.
-fn tables(head: &Head, step: &str) -> Option<(u32, u32)> {
-    let Head::Exact(head, multiply) = head else { return None };
+fn tables(head: &Attention, step: &str) -> Option<(u32, u32)> {
+    let Attention::Exact(head, multiply) = head else { return None };
     let program = head.program();
     let table = program.tables().find(|&(name, _)| name == step);
     let factor = program.factors().into_iter().find(|&(name, _)| name == step && *multiply == Multiply::Lut);
@@ -202,8 +202,8 @@ impl<'a> Report<'a> {
         let statistics = plan.statistics();
         let step = |step: &StepStatistics| StepReport::new(step, &input.head);
         let exact = match &input.head {
-            Head::Exact(head, multiply) => Some((head, multiply)),
-            Head::Packed(_) => None,
+            Attention::Exact(head, multiply) => Some((head, multiply)),
+            Attention::Packed(_) => None,
         };
         let (circuit, quantization) = (selection.circuit, &selection.quantization);
         Self {

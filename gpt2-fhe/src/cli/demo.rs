@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use anyhow::bail;
-use gpt2_fhe::run::{Head, Mode, Outcome, Plan};
+use gpt2_fhe::run::{Attention, Mode, Outcome, Plan};
 use nn::gpt2::{NoHooks, Replacement, most_likely};
 use nn::matrix::Matrix;
 use nn::packed::Span;
@@ -67,7 +67,7 @@ fn introduction(
     arguments: &DemoArguments,
     model: &LanguageModel,
     tokens: &[u32],
-    head: &Head,
+    head: &Attention,
     plan: Option<&Plan>,
 ) -> anyhow::Result<String> {
     let config = model.gpt2.config();
@@ -106,7 +106,7 @@ fn introduction(
 struct Demo<'a> {
     mode: Mode,
     model: &'a LanguageModel,
-    head: &'a Head,
+    head: &'a Attention,
     runner: Runner,
     /// The number of tokens of the prompt.
     prompt: usize,

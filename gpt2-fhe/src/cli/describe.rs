@@ -1,6 +1,6 @@
 //! Lines of text about a plan, for people.
 
-use gpt2_fhe::run::{Circuit, Head, Mode, Outcome, Plan};
+use gpt2_fhe::run::{Attention, Circuit, Mode, Outcome, Plan};
 use nn::attention::Part;
 use nn::matrix::relative_error;
 use nn::packed::HeadProgram;
@@ -112,14 +112,14 @@ pub(super) fn head(selection: &Selection, input: &HeadInput) -> String {
 }
 
 /// The circuit, and how the head is quantized for it.
-pub(super) fn circuit(circuit: Circuit, quantization: &Quantization, head: &Head) -> String {
+pub(super) fn circuit(circuit: Circuit, quantization: &Quantization, head: &Attention) -> String {
     let (name, bits) = (circuit.name(), quantization.bits(circuit));
     match head {
-        Head::Exact(_, multiply) => {
+        Attention::Exact(_, multiply) => {
             let (msbs, multiply) = (quantization.msbs, multiply.name());
             format!("{name}, {bits} bits, tables of {msbs} bits after rounding, multiplication by {multiply}")
         }
-        Head::Packed(head) => {
+        Attention::Packed(head) => {
             let levels = head.program().heads().iter().map(HeadProgram::weight_levels);
             let [query, key, value] = levels.fold([0; 3], |a, b| [0, 1, 2].map(|part| a[part].max(b[part])));
             format!("{name}, inputs of {bits} bits, weights up to ±{query} (q), ±{key} (k), ±{value} (v)")

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gpt2_fhe::run::{Head, Mode, Outcome, Plan};
+use gpt2_fhe::run::{Attention, Mode, Outcome, Plan};
 use nn::packed::{HeadProgram, Span};
 use serde::Serialize;
 use tfhe_core::simd::Backend;
@@ -115,8 +115,8 @@ impl<'a> Report<'a> {
         let statistics = plan.map(|_| &outcome.statistics);
         let executed = (mode == Mode::Execute).then_some(outcome);
         let (exact, packed) = match &input.head {
-            Head::Exact(_, multiply) => (Some(multiply), None),
-            Head::Packed(head) => (None, Some(head)),
+            Attention::Exact(_, multiply) => (Some(multiply), None),
+            Attention::Packed(head) => (None, Some(head)),
         };
         let (circuit, quantization) = (selection.circuit, &selection.quantization);
         Ok(Self {

@@ -1,7 +1,7 @@
 //! A head and its input, from files.
 
 use anyhow::bail;
-use gpt2_fhe::run::{Circuit, Head, packed};
+use gpt2_fhe::run::{Attention, Circuit, packed};
 use nn::attention::{AttentionWeights, Part};
 use nn::checkpoint::Checkpoint;
 use nn::head::{HeadOptions, QuantizedHead};
@@ -12,7 +12,7 @@ use super::arguments::{Quantization, Selection};
 /// What a [`Selection`] selects.
 pub(super) struct HeadInput {
     /// The quantized head.
-    pub(super) head: Head,
+    pub(super) head: Attention,
     /// `[T, E]`.
     pub(super) hidden: Matrix<f32>,
     /// The output in f32, `[T, d]`, or `[T, E]` of all heads.
@@ -53,18 +53,17 @@ pub(super) fn quantize(
     calibration: &[Matrix<f32>],
     max_tokens: usize,
     (circuit, quantization): (Circuit, &Quantization),
-) -> anyhow::Result<Head> {
+) -> anyhow::Result<Attention> {
     Ok(match circuit {
         Circuit::Exact => {
             let (bits, msbs) = (quantization.bits(circuit), quantization.msbs);
             let options = HeadOptions { bits, msbs, max_tokens: Some(max_tokens) };
-            let Part::Head(head) = part else { bail!("--all-heads needs --circuit packed") };
-            let head = QuantizedHead::calibrate(weights, head, calibration, &options)?;
-            Head::Exact(Box::new(head), quantization.multiply)
+            let head = QuantizedHead::calibrate(weights, part, calibration, &options)?;
+            Attention::Exact(Box::new(head), quantization.multiply)
         }
         Circuit::Packed => {
             let options = quantization.packed(max_tokens)?;
-            Head::Packed(Box::new(packed::calibrate(weights, part, calibration, &options)?))
+            Attention::Packed(Box::new(packed::calibrate(weights, part, calibration, &options)?))
         }
     })
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gpt2_fhe::run::{Circuit, Head};
+use gpt2_fhe::run::{Attention, Circuit};
 use nn::attention::Part;
 use nn::checkpoint::Checkpoint;
 use nn::gpt2::{Config, Gpt2};
@@ -68,7 +68,7 @@ impl LanguageModel {
         circuit: Circuit,
         quantization: &Quantization,
         max_tokens: usize,
-    ) -> anyhow::Result<Head> {
+    ) -> anyhow::Result<Attention> {
         let positions = self.gpt2.config().n_positions;
         let mut inputs: Vec<Matrix<f32>> = Vec::new();
         for prompt in CALIBRATION.lines() {

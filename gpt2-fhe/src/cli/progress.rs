@@ -7,6 +7,7 @@ use anyhow::Context;
 use gpt2_fhe::engine::{EngineError, Observer};
 use gpt2_fhe::run::Circuit;
 use indicatif::{ProgressBar, ProgressStyle};
+use nn::attention::Part;
 use nn::{head, packed};
 
 /// Set by Ctrl-C, and by the signals with which a process is asked to end.
@@ -44,7 +45,7 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) fn new(circuit: Circuit) -> Self {
         let steps: &[&str] = match circuit {
-            Circuit::Exact => &head::steps::ALL,
+            Circuit::Exact => head::steps::of(Part::Head(0)),
             Circuit::Packed => &packed::steps::ALL,
         };
         let template = "{prefix} [{bar:30}] {pos}/{len}  {elapsed}";

@@ -1,6 +1,6 @@
 //! A head in one of the three modes, on one input after another.
 
-use gpt2_fhe::run::{Head, Mode, Outcome, Plan, RunError, Session};
+use gpt2_fhe::run::{Attention, Mode, Outcome, Plan, RunError, Session};
 use nn::matrix::Matrix;
 use nn::packed::Span;
 use tfhe_core::random::SecretSeed;
@@ -22,7 +22,7 @@ impl Runner {
     ///
     /// # Errors
     /// [`RunError::Engine`] after Ctrl-C.
-    pub(super) fn new(mode: Mode, head: &Head, plan: Option<&Plan>, seed: SecretSeed) -> Result<Self, RunError> {
+    pub(super) fn new(mode: Mode, head: &Attention, plan: Option<&Plan>, seed: SecretSeed) -> Result<Self, RunError> {
         let runner = match (mode, plan) {
             (Mode::Clear, _) | (_, None) => Self::Clear,
             (Mode::Simulate, Some(_)) => Self::Simulate { seed, runs: 0 },
@@ -39,7 +39,7 @@ impl Runner {
     ///
     /// # Errors
     /// As [`Session::execute`].
-    pub(super) fn run(&mut self, head: &Head, hidden: &Matrix<f32>, span: Span) -> Result<Outcome, RunError> {
+    pub(super) fn run(&mut self, head: &Attention, hidden: &Matrix<f32>, span: Span) -> Result<Outcome, RunError> {
         match self {
             Self::Clear => head.run_clear(hidden, span),
             Self::Simulate { seed, runs } => {

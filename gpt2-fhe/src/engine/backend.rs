@@ -74,6 +74,14 @@ pub trait Backend {
     /// Σ factor·ciphertext + plaintext.
     fn combine(&self, terms: &[(&Self::Ciphertext, i64)], plaintext: u64) -> Self::Ciphertext;
 
+    /// Σ_m values_m·weight_mj + constants_j, for each column j: `[m] × [m, p] -> [p]`.
+    fn weighted_sums(
+        &self,
+        values: &[&Self::Ciphertext],
+        weight: &Matrix<i32>,
+        constants: &[u64],
+    ) -> Vec<Self::Ciphertext>;
+
     /// Table i at input i.
     fn bootstrap(
         &mut self,

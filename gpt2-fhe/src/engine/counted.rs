@@ -19,6 +19,10 @@ impl Backend for Counted {
 
     fn combine(&self, _terms: &[(&(), i64)], _plaintext: u64) {}
 
+    fn weighted_sums(&self, _values: &[&()], weight: &Matrix<i32>, _constants: &[u64]) -> Vec<()> {
+        vec![(); weight.cols()]
+    }
+
     fn bootstrap(&mut self, _gadget: usize, inputs: &[()], _tables: &[&NarrowTable]) -> Vec<()> {
         inputs.to_vec()
     }

@@ -14,6 +14,9 @@ use tfhe_core::wide::WideTable;
 use super::backend::{Backend, BackendProduct, NarrowTable, WideLookup, needs};
 use super::plan::columns_per_ciphertext;
 
+/// How many weighted sums are computed at a time: of 32 KiB each, they fit the second-level cache.
+const SUMS_TOGETHER: usize = 16;
+
 /// The head's input as the client sends it: per token ⌈E/N⌉ ciphertexts, of which number c holds x_{cN+j} at X^j.
 #[derive(Clone, Debug)]
 pub struct EncryptedInput {
@@ -110,7 +113,9 @@ impl Backend for Encrypted<'_> {
                     .collect()
             })
             .collect();
-        Matrix::from_fn(tokens.len(), weight.cols(), |token, column| columns[column][token].clone())
+        let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
+        let complete = "each column has a result for each token";
+        Matrix::from_fn(tokens.len(), weight.cols(), |_, column| columns[column].next().expect(complete))
     }
 
     fn combine(&self, terms: &[(&LweCiphertext, i64)], plaintext: u64) -> LweCiphertext {
@@ -120,6 +125,22 @@ impl Backend for Encrypted<'_> {
             sum.add_scaled(ciphertext, factor);
         }
         sum
+    }
+
+    /// Some columns at a time, whose sums stay in the cache while the values stream past: each value is read from
+    /// memory once for every `SUMS_TOGETHER` columns. m·p·(kN + 1) multiplications modulo 2^64; weights of zero cost
+    /// none.
+    fn weighted_sums(&self, values: &[&LweCiphertext], weight: &Matrix<i32>, constants: &[u64]) -> Vec<LweCiphertext> {
+        let sums = |(block, constants): (usize, &[u64])| {
+            let mut sums: Vec<_> = constants.iter().map(|&constant| self.combine(&[], constant)).collect();
+            for (row, value) in values.iter().enumerate() {
+                let weights = &weight.row(row)[block * SUMS_TOGETHER..];
+                let terms = sums.iter_mut().zip(weights).filter(|&(_, &weight)| weight != 0);
+                terms.for_each(|(sum, &weight)| sum.add_scaled(value, weight as i64));
+            }
+            sums
+        };
+        constants.par_chunks(SUMS_TOGETHER).enumerate().flat_map_iter(sums).collect()
     }
 
     fn bootstrap(&mut self, gadget: usize, inputs: &[LweCiphertext], tables: &[&NarrowTable]) -> Vec<LweCiphertext> {

@@ -8,7 +8,7 @@
 //! 3. **re-encoding**, where the result must be precise (a factor of a ciphertext product, or one of many summands) and was
 //!    read in two: digits of at most five bits are read once more with the precise key.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use nn::engine::{LookupTable, Use};
 use tfhe_core::bootstrap::half_slot;
@@ -34,7 +34,8 @@ pub(super) struct Output {
     pub(super) bits: u32,
     /// The bootstrapping gadget of the last reading.
     pub(super) gadget: usize,
-    /// Whether a value read in two bootstrappings is read once more, digit by digit: for factors, whose digits are few.
+    /// Whether a value read in two bootstrappings is read once more, digit by digit: for factors and terms of weighted
+    /// sums, whose digits are few.
     pub(super) reencoded: bool,
 }
 
@@ -45,10 +46,13 @@ impl Output {
             Multiply::Product => factor.product_bits,
             Multiply::Lut => factor.operand_bits,
         });
-        let bits = result.lookup_bits.max(factor_bits).expect("a lookup's result is used by something");
-        let reencoded = multiply == Multiply::Product && result.factor.is_some();
-        let gadget = if reencoded { PRECISE } else { predictor.summand_gadget(bits, gadgets) };
-        Self { bits, gadget, reencoded }
+        let sum_bits = result.term.map(|term| term.sum_bits);
+        let bits = result.lookup_bits.max(factor_bits).max(sum_bits).expect("a lookup's result is used by something");
+        let factor_gadget = result.factor.filter(|_| multiply == Multiply::Product).map(|_| PRECISE);
+        let term_gadget = result.term.map(|term| predictor.term_gadget(term, gadgets));
+        let precise = factor_gadget.max(term_gadget);
+        let gadget = precise.unwrap_or_else(|| predictor.summand_gadget(bits, gadgets));
+        Self { bits, gadget, reencoded: precise.is_some() }
     }
 
     /// Results of which `terms` are summed before the next lookup, of up to `bits` bits, which scales their digits to the whole
@@ -103,7 +107,7 @@ impl Digits {
 }
 
 impl<B: Backend> HomomorphicEngine<'_, B> {
-    /// Table i on value i.
+    /// Table i on value i. Values whose tables are of one width are read together.
     pub(super) fn read_tables(
         &mut self,
         step: &'static str,
@@ -112,24 +116,42 @@ impl<B: Backend> HomomorphicEngine<'_, B> {
         output: Output,
     ) -> Result<Vec<Integer<B::Ciphertext>>, EngineError> {
         assert_eq!(values.len(), tables.len(), "one table to a value");
-        let Some(first) = tables.first() else { return Ok(Vec::new()) };
-        let (bits, rounded) = (first.bits(), first.rounded_bits());
-        let uniform = tables.iter().all(|table| (table.bits(), table.rounded_bits()) == (bits, rounded));
-        assert!(uniform, "tables of one width in a lookup");
-        let reader = Reader::new(self, tables, output);
-        let mut results = Vec::with_capacity(values.len());
-        for (values, tables) in values.chunks(BATCH).zip(tables.chunks(BATCH)) {
-            let mut inputs: Vec<_> = values.iter().map(|value| self.rescale(value, bits)).collect();
-            for (input, table) in inputs.iter_mut().zip(tables) {
-                let offset = (table.rounding_offset() - table.first()) as u64;
-                input.ciphertext = self.backend.combine(&[(&input.ciphertext, 1)], offset << (63 - bits));
-            }
-            self.round(step, &mut inputs, rounded);
-            inputs.iter_mut().for_each(|input| input.bits = bits - rounded);
-            results.extend(reader.read(self, step, &inputs, tables));
-            self.step(step).lookups += values.len();
-            self.advance(values.len())?;
+        let mut groups: BTreeMap<(u32, u32), Vec<usize>> = BTreeMap::new();
+        for (index, table) in tables.iter().enumerate() {
+            groups.entry((table.bits(), table.rounded_bits())).or_default().push(index);
         }
+        let mut results = vec![None; values.len()];
+        for group in groups.values() {
+            let reader = Reader::new(self, &group.iter().map(|&index| tables[index]).collect::<Vec<_>>(), output);
+            for batch in group.chunks(BATCH) {
+                let requests: Vec<_> = batch.iter().map(|&index| (&values[index], tables[index])).collect();
+                let read = self.read_batch(step, &reader, &requests)?;
+                batch.iter().zip(read).for_each(|(&index, result)| results[index] = Some(result));
+            }
+        }
+        Ok(results.into_iter().map(|result| result.expect("every value is in a group")).collect())
+    }
+
+    /// One batch of values with tables of one width.
+    fn read_batch(
+        &mut self,
+        step: &'static str,
+        reader: &Reader,
+        requests: &[(&Integer<B::Ciphertext>, &LookupTable)],
+    ) -> Result<Vec<Integer<B::Ciphertext>>, EngineError> {
+        let (bits, rounded) = (requests[0].1.bits(), requests[0].1.rounded_bits());
+        let offset = |&(value, table): &(&Integer<B::Ciphertext>, &LookupTable)| {
+            let input = self.rescale(value, bits);
+            let offset = (table.rounding_offset() - table.first()) as u64;
+            Integer { ciphertext: self.backend.combine(&[(&input.ciphertext, 1)], offset << (63 - bits)), ..input }
+        };
+        let mut inputs: Vec<_> = requests.iter().map(offset).collect();
+        self.round(step, &mut inputs, rounded);
+        inputs.iter_mut().for_each(|input| input.bits = bits - rounded);
+        let tables: Vec<&LookupTable> = requests.iter().map(|&(_, table)| table).collect();
+        let results = reader.read(self, step, &inputs, &tables);
+        self.step(step).lookups += requests.len();
+        self.advance(requests.len())?;
         Ok(results)
     }
 

@@ -19,7 +19,8 @@ mod product;
 pub mod simulated;
 pub mod statistics;
 
-use nn::engine::{Engine, FactorUse, LookupTable, Product, Use};
+use nn::engine::{Engine, FactorUse, LookupTable, Product, TermUse, Use};
+use nn::head::HeadProgram;
 use nn::matrix::Matrix;
 use tfhe_core::noise::Variance;
 
@@ -78,16 +79,16 @@ pub struct HomomorphicEngine<'a, B> {
 }
 
 impl<'a, B: Backend> HomomorphicEngine<'a, B> {
-    /// With factors of at most `bits` bits, multiplied as `multiply` says. The backend must have the keys of
+    /// For the data flow of `program`, with factors multiplied as `multiply` says. The backend must have the keys of
     /// [`Predictor::gadgets`].
     pub fn new(
         backend: B,
         predictor: Predictor,
         multiply: Multiply,
-        bits: u32,
+        program: &HeadProgram,
         observer: &'a mut dyn Observer,
     ) -> Self {
-        let gadgets = Predictor::gadgets(multiply, bits);
+        let gadgets = Predictor::gadgets(multiply, program.input_bits(), program.is_whole());
         Self { backend, predictor, multiply, observer, statistics: Statistics::default(), gadgets }
     }
 
@@ -140,6 +141,17 @@ impl<'a, B: Backend> HomomorphicEngine<'a, B> {
     }
 }
 
+/// Σ w² of the weights of one output.
+fn squared_weights(weight: &Matrix<i32>, column: usize) -> f64 {
+    (0..weight.rows()).map(|row| f64::from(weight[(row, column)]).powi(2)).sum()
+}
+
+/// The matrix of as many entries as it needs.
+fn matrix<T>(rows: usize, cols: usize, entries: impl IntoIterator<Item = T>) -> Matrix<T> {
+    Matrix::new(rows, cols, entries.into_iter().collect())
+        .expect("a backend returns as many results as it was asked for")
+}
+
 impl<B: Backend> Engine for HomomorphicEngine<'_, B> {
     type Value = Integer<B::Ciphertext>;
     type Input = B::Input;
@@ -153,17 +165,14 @@ impl<B: Backend> Engine for HomomorphicEngine<'_, B> {
         bits: u32,
     ) -> Result<Matrix<Self::Value>, EngineError> {
         self.timed(step, weight.cols(), |engine| {
-            let squares =
-                |column: usize| -> f64 { (0..weight.rows()).map(|row| f64::from(weight[(row, column)]).powi(2)).sum() };
             let variances: Vec<_> =
-                (0..weight.cols()).map(|column| engine.predictor.project(squares(column))).collect();
+                (0..weight.cols()).map(|column| engine.predictor.project(squared_weights(weight, column))).collect();
             let output = engine.backend.project(input, weight, bits);
             engine.advance(weight.cols())?;
-            Ok(Matrix::from_fn(output.rows(), output.cols(), |row, column| Integer {
-                ciphertext: output[(row, column)].clone(),
-                bits,
-                variance: variances[column],
-            }))
+            let rows = output.rows();
+            let of_columns = variances.iter().cycle();
+            let integer = |(ciphertext, &variance)| Integer { ciphertext, bits, variance };
+            Ok(matrix(rows, weight.cols(), output.into_data().into_iter().zip(of_columns).map(integer)))
         })
     }
 
@@ -193,6 +202,35 @@ impl<B: Backend> Engine for HomomorphicEngine<'_, B> {
                     Multiply::Lut => engine.multiply_by_lookup(step, product, factor),
                 })
                 .collect()
+        })
+    }
+
+    fn weighted_sums(
+        &mut self,
+        step: &'static str,
+        values: &Matrix<Self::Value>,
+        weight: &Matrix<i32>,
+        bias: &[i64],
+        term: TermUse,
+    ) -> Result<Matrix<Self::Value>, EngineError> {
+        let bits = term.sum_bits;
+        let constants: Vec<u64> = bias.iter().map(|&bias| (bias as u64) << (63 - bits)).collect();
+        self.timed(step, values.rows() * weight.cols(), |engine| {
+            let mut sums = Vec::with_capacity(values.rows() * weight.cols());
+            for row in 0..values.rows() {
+                let terms: Vec<_> = values.row(row).iter().map(|value| engine.rescale(value, bits)).collect();
+                let ciphertexts: Vec<_> = terms.iter().map(|term| &term.ciphertext).collect();
+                let results = engine.backend.weighted_sums(&ciphertexts, weight, &constants);
+                for (column, ciphertext) in results.into_iter().enumerate() {
+                    let weighted =
+                        |(inner, term): (usize, &Integer<_>)| term.variance.scaled(f64::from(weight[(inner, column)]));
+                    let variance = terms.iter().enumerate().map(weighted).sum();
+                    engine.step(step).result(variance);
+                    sums.push(Integer { ciphertext, bits, variance });
+                }
+                engine.advance(weight.cols())?;
+            }
+            Ok(matrix(values.rows(), weight.cols(), sums))
         })
     }
 

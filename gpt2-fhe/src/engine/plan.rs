@@ -1,5 +1,6 @@
 //! Predictions: what noise each operation leaves, and how often a lookup fails.
 
+use nn::engine::TermUse;
 use tfhe_core::noise::{self, Variance};
 use tfhe_core::params::{Gadget, Parameters, Precision};
 use tfhe_core::sets::{COARSE, FINE, PRECISE};
@@ -30,6 +31,9 @@ pub const NARROW_BITS: u32 = 5;
 
 /// How many places of a right factor are filled at most: each place's noise meets every entry of the product.
 const PACKED_PLACES: usize = 128;
+
+/// Of a weighted sum that is decrypted: there may be 2^20 of them, 1,024 tokens of 1,024 numbers, and 2^-44 is left.
+const MAX_LOG2_SUM_FAILURE: f64 = -64.0;
 
 /// How many columns of a right factor of `depth` rows go into one ciphertext.
 pub fn columns_per_ciphertext(depth: usize) -> usize {
@@ -116,6 +120,22 @@ impl Predictor {
         self.scaled_gadget(bits.saturating_sub(NARROW_BITS) + 1, available)
     }
 
+    /// The gadget of terms of weighted sums: the coarsest with which a sum, packed, is decrypted wrongly with a
+    /// probability of at most 2^`MAX_LOG2_SUM_FAILURE`.
+    pub fn term_gadget(&self, term: TermUse, available: &[usize]) -> usize {
+        let fits = |gadget: usize| {
+            let sum = self.bootstraps[gadget].repeated(term.squared_weights as f64);
+            self.decryption_failure(sum, term.sum_bits) <= MAX_LOG2_SUM_FAILURE
+        };
+        *available.iter().find(|&&gadget| fits(gadget)).or(available.last()).expect("a head needs a bootstrapping key")
+    }
+
+    /// log2 of the probability that an integer at scale 2^−(bits+1), with noise `result`, is decrypted wrongly: that
+    /// after packing it is half a step or more away.
+    pub fn decryption_failure(&self, result: Variance, bits: u32) -> f64 {
+        noise::log2_tail_probability(result + self.packing(), 2f64.powi(-(bits as i32) - 2))
+    }
+
     /// The noise of the encrypted table between a wide lookup's two bootstrappings.
     pub fn wide_table(&self, low: usize, table: &WideTable) -> Variance {
         table.table_variance(self.bootstraps[low], self.automorphism, self.parameters.glwe_shape())
@@ -138,11 +158,12 @@ impl Predictor {
             + self.relinearization
     }
 
-    /// The gadgets whose keys a head needs.
-    pub fn gadgets(multiply: Multiply, bits: u32) -> Vec<usize> {
+    /// The gadgets whose keys a program with factors of at most `bits` bits needs; `whole`: with an output projection,
+    /// whose sums are so wide that their terms have to be precise.
+    pub fn gadgets(multiply: Multiply, bits: u32, whole: bool) -> Vec<usize> {
         match multiply {
             Multiply::Product => vec![COARSE, PRECISE],
-            Multiply::Lut if bits <= 4 => vec![COARSE, FINE],
+            Multiply::Lut if bits <= 4 && !whole => vec![COARSE, FINE],
             Multiply::Lut => vec![COARSE, FINE, PRECISE],
         }
     }

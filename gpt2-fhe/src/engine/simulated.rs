@@ -62,6 +62,14 @@ impl Backend for Simulated {
         terms.iter().fold(plaintext, |sum, &(&phase, factor)| sum.wrapping_add(phase.wrapping_mul(factor as u64)))
     }
 
+    fn weighted_sums(&self, values: &[&u64], weight: &Matrix<i32>, constants: &[u64]) -> Vec<u64> {
+        let sum = |(column, &constant): (usize, &u64)| {
+            let terms = values.iter().enumerate().map(|(row, &value)| (value, weight[(row, column)] as i64));
+            self.combine(&terms.collect::<Vec<_>>(), constant)
+        };
+        constants.iter().enumerate().map(sum).collect()
+    }
+
     fn bootstrap(&mut self, gadget: usize, inputs: &[u64], tables: &[&NarrowTable]) -> Vec<u64> {
         let read = |(&input, table): (&u64, &&NarrowTable)| {
             let (index, negate) = read_half_torus(self.switched(input), table.values.len().ilog2());

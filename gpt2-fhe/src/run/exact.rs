@@ -72,13 +72,13 @@ impl CircuitPlan {
         }
         let predictor = Predictor::new(&parameters);
         let observer = &mut Unobserved;
-        let mut engine = HomomorphicEngine::new(Counted, predictor.clone(), multiply, program.input_bits(), observer);
+        let mut engine = HomomorphicEngine::new(Counted, predictor.clone(), multiply, program, observer);
         let output = program.evaluate(&mut engine, &tokens, tokens)?;
-        let entry = &output.data()[0];
-        // The answer is packed, and its integers read by rounding: half a step away from their neighbours.
-        let decryption =
-            noise::log2_tail_probability(entry.variance + predictor.packing(), 2f64.powi(-(entry.bits as i32) - 2))
-                + f64::log2(output.data().len() as f64);
+        // The answer is packed, and its integers read by rounding.
+        let decryption = output
+            .iter()
+            .map(|entry| predictor.decryption_failure(entry.variance, entry.bits))
+            .fold(f64::NEG_INFINITY, noise::log2_sum);
         let statistics = engine.statistics().clone();
         let log2_failure_probability = noise::log2_sum(statistics.log2_failure_probability(), decryption);
         let bytes = Bytes::predict(&parameters, program, tokens, multiply);
@@ -106,7 +106,8 @@ impl ExactSession {
     pub fn new(head: &QuantizedHead, plan: CircuitPlan, multiply: Multiply, seed: &SecretSeed) -> Self {
         let start = Instant::now();
         let client = Client::new(&plan.parameters, seed);
-        let seeded = client.evaluation_keys(multiply, head.program().input_bits());
+        let program = head.program();
+        let seeded = client.evaluation_keys(multiply, program.input_bits(), program.is_whole());
         let evaluation_key_bytes = seeded.bytes();
         let evaluation_keys = seeded.prepare();
         let keygen_seconds = start.elapsed().as_secs_f64();
@@ -173,8 +174,7 @@ pub fn run_simulated(
     let start = Instant::now();
     let predictor = Predictor::new(&plan.parameters);
     let backend = Simulated::new(predictor.clone(), seed);
-    let bits = head.program().input_bits();
-    let mut engine = HomomorphicEngine::new(backend, predictor, multiply, bits, observer);
+    let mut engine = HomomorphicEngine::new(backend, predictor, multiply, head.program(), observer);
     let output = head.program().evaluate(&mut engine, &input, input.rows())?;
     let integers = output.map(|entry| nearest_integer(entry.ciphertext, entry.bits));
     let mut outcome = finish(head, &input, integers, engine.statistics().clone());
@@ -207,12 +207,13 @@ fn finish(head: &QuantizedHead, input: &Matrix<i32>, integers: Matrix<i64>, stat
 }
 
 impl Bytes {
-    /// Of a head on `tokens` tokens: seeded keys; ⌈E/N⌉ seeded ciphertexts per token; ⌈T·d/N⌉ ciphertexts of the answer.
+    /// Of a program on `tokens` tokens: seeded keys; ⌈E/N⌉ seeded ciphertexts per token; as many ciphertexts of the
+    /// answer as hold T·d numbers of one head, or T·E of a whole attention.
     fn predict(parameters: &Parameters, program: &HeadProgram, tokens: usize, multiply: Multiply) -> Self {
         let (shape, n) = (parameters.glwe_shape(), parameters.polynomial_size().get());
-        let gadgets = Predictor::gadgets(multiply, program.input_bits());
+        let gadgets = Predictor::gadgets(multiply, program.input_bits(), program.is_whole());
         let request = tokens * program.embedding_size().div_ceil(n);
-        let response = (tokens * program.head_size()).div_ceil(n);
+        let response = (tokens * program.output_size()).div_ceil(n);
         Self {
             evaluation_key: SeededEvaluationKeys::predicted_bytes(parameters, &gadgets, multiply == Multiply::Product),
             request: request * SeededGlweCiphertext::bytes_of_shape(shape),

@@ -191,9 +191,9 @@ impl Outcome {
     }
 }
 
-/// A quantized head, and the circuit that it is quantized for.
+/// A quantized part of a layer's attention, and the circuit that it is quantized for.
 #[derive(Clone, Debug)]
-pub enum Head {
+pub enum Attention {
     /// For [`Circuit::Exact`].
     Exact(Box<QuantizedHead>, Multiply),
     /// For [`Circuit::Packed`].
@@ -209,7 +209,7 @@ pub enum Plan {
     Packed(Box<packed::PackedPlan>),
 }
 
-impl Head {
+impl Attention {
     /// The circuit.
     pub fn circuit(&self) -> Circuit {
         match self {
@@ -221,7 +221,7 @@ impl Head {
     /// The size of an output: d of one head, E of the whole attention.
     pub fn output_size(&self) -> usize {
         match self {
-            Self::Exact(head, _) => head.program().head_size(),
+            Self::Exact(head, _) => head.program().output_size(),
             Self::Packed(head) => head.program().output_size(),
         }
     }
@@ -330,12 +330,14 @@ impl Session {
     ///
     /// # Panics
     /// If the plan is of another circuit than the head.
-    pub fn new(head: &Head, plan: &Plan, seed: &SecretSeed) -> Self {
+    pub fn new(head: &Attention, plan: &Plan, seed: &SecretSeed) -> Self {
         match (head, plan) {
-            (Head::Exact(head, multiply), Plan::Exact(plan)) => {
+            (Attention::Exact(head, multiply), Plan::Exact(plan)) => {
                 Self::Exact(Box::new(exact::ExactSession::new(head, plan.clone(), *multiply, seed)))
             }
-            (Head::Packed(_), Plan::Packed(plan)) => Self::Packed(Box::new(packed::PackedSession::new(plan, seed))),
+            (Attention::Packed(_), Plan::Packed(plan)) => {
+                Self::Packed(Box::new(packed::PackedSession::new(plan, seed)))
+            }
             _ => panic!("a plan of the head's circuit"),
         }
     }
@@ -349,14 +351,16 @@ impl Session {
     /// If the head is of another circuit.
     pub fn execute(
         &mut self,
-        head: &Head,
+        head: &Attention,
         hidden: &Matrix<f32>,
         span: Span,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, RunError> {
         match (self, head) {
-            (Self::Exact(session), Head::Exact(head, _)) => Ok(session.execute(head, hidden, observer)?.rows_of(span)),
-            (Self::Packed(session), Head::Packed(head)) => session.execute(head, hidden, span, observer),
+            (Self::Exact(session), Attention::Exact(head, _)) => {
+                Ok(session.execute(head, hidden, observer)?.rows_of(span))
+            }
+            (Self::Packed(session), Attention::Packed(head)) => session.execute(head, hidden, span, observer),
             _ => panic!("a head of the session's circuit"),
         }
     }

@@ -1,10 +1,11 @@
-//! From weights in f32 and a calibration set to a head in integers.
+//! From weights in f32 and a calibration set to a head, or a whole attention, in integers.
 
-use super::program::{HeadProgram, Projection, Scores, check_tokens};
+use super::combination::Combination;
+use super::program::{HeadProgram, HeadTables, Projection, Scores, check_tokens};
 use super::softmax::{IntegerSoftmax, headroom};
 use super::{HeadClient, HeadOptions, QuantizedHead, RangeReport, steps};
-use crate::attention::{AttentionWeights, Linear};
-use crate::clear::ClearEngine;
+use crate::attention::{AttentionWeights, HeadWeights, Linear, Part};
+use crate::clear::{ClearEngine, StepRecord};
 use crate::engine::{FactorUse, LookupTable};
 use crate::error::Error;
 use crate::matrix::Matrix;
@@ -12,41 +13,221 @@ use crate::quantize::Quantizer;
 use crate::range::IntegerRange;
 
 impl QuantizedHead {
-    /// Quantizes one head of a layer so that the calibration inputs, each `[T, E]`, stay in range.
+    /// Quantizes a part of a layer's attention so that the calibration inputs, each `[T, E]`, stay in range.
     ///
-    /// The head runs on them stage by stage, in integers, so that each scale is that of the values which its quantizer
-    /// will see. O(Σ T·(E + T)·d) over the inputs.
+    /// It runs on them stage by stage, in integers, so that each scale is that of the values which its quantizer
+    /// will see. O(Σ T·(E + T)·d) over the inputs for each head, O(Σ T·E²) for the output projection.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] if an option is out of its range or there is no such head, [`Error::Shape`] if there is no
-    /// calibration input or one does not fit, [`Error::NotFinite`], [`Error::TooWide`].
+    /// [`Error::OutOfRange`] if an option is out of its range, there is no such head, or the whole attention is asked
+    /// for and its output projection is not known; [`Error::Shape`] if there is no calibration input or one does not
+    /// fit; [`Error::NotFinite`], [`Error::TooWide`].
     pub fn calibrate(
         weights: &AttentionWeights,
-        head: usize,
+        part: Part,
         calibration: &[Matrix<f32>],
         options: &HeadOptions,
     ) -> Result<Self, Error> {
-        let bits = options.bits;
         let max_tokens = check(weights, calibration, options)?;
-        let input = Quantizer::calibrate(bits, calibration.iter().flat_map(|hidden| hidden.iter().map(|&x| x as f64)))?;
-        let inputs = calibration.iter().map(|hidden| input.quantize_matrix(hidden)).collect::<Result<Vec<_>, _>>()?;
+        let calibration = Calibration::new(weights, calibration, max_tokens, options)?;
+        let heads = weights.heads_of(part)?;
+        let heads = heads.iter().map(|head| CalibratedHead::new(head, &calibration)).collect::<Result<Vec<_>, _>>()?;
+        let Calibrated { program, output_scale, ranges } = match part {
+            Part::Head(index) => heads.into_iter().next().expect("one head").alone(index),
+            Part::Whole => combine(heads, weights.output()?, &calibration)?,
+        };
+        let embedding_size = weights.embedding_size();
+        let client = HeadClient { input: calibration.input, output_scale, embedding_size, max_tokens };
+        Ok(Self { part, program, client, ranges })
+    }
+}
 
-        let parts = Part::calibrate(weights, head, &input, &inputs, bits)?;
-        let projection = Projection::new(&parts, options)?;
-        let (scores, score_quantizer) = calibrate_scores(&parts, &projection, max_tokens, options)?;
-        let value = parts[2].quantizer;
+/// What all heads are calibrated with.
+struct Calibration<'a> {
+    options: &'a HeadOptions,
+    max_tokens: usize,
+    input: Quantizer,
+    /// Of the weights of the whole layer, as in the article.
+    weight: Quantizer,
+    /// `[T, E]` each.
+    inputs: Vec<Matrix<i32>>,
+}
+
+impl<'a> Calibration<'a> {
+    fn new(
+        weights: &AttentionWeights,
+        calibration: &[Matrix<f32>],
+        max_tokens: usize,
+        options: &'a HeadOptions,
+    ) -> Result<Self, Error> {
+        let values = calibration.iter().flat_map(|hidden| hidden.iter().map(|&x| x as f64));
+        let input = Quantizer::calibrate(options.bits, values)?;
+        let layer = weights.projection().weight().iter().map(|&weight| weight as f64);
+        let weight = Quantizer::calibrate(options.bits, layer)?;
+        let inputs = calibration.iter().map(|hidden| input.quantize_matrix(hidden)).collect::<Result<_, _>>()?;
+        Ok(Self { options, max_tokens, input, weight, inputs })
+    }
+
+    /// Runs a program on the inputs, as far as they are not longer than its limit.
+    fn run(&self, program: &HeadProgram) -> (Vec<Matrix<i64>>, ClearEngine) {
+        let mut engine = ClearEngine::new();
+        let run = |input: &Matrix<i32>| {
+            let tokens = input.rows().min(program.max_tokens);
+            let beginning = Matrix::from_fn(tokens, input.cols(), |row, col| input[(row, col)]);
+            program.evaluate_clear(&mut engine, &beginning)
+        };
+        (self.inputs.iter().map(run).collect(), engine)
+    }
+}
+
+/// A program, what a unit of its output stands for, and what its intermediates take on the calibration set.
+struct Calibrated {
+    program: HeadProgram,
+    output_scale: f64,
+    ranges: Vec<RangeReport>,
+}
+
+/// One head, and what it does on the calibration set.
+struct CalibratedHead {
+    program: HeadProgram,
+    /// s_p·s_v.
+    output_scale: f64,
+    /// What the absolute value of an output is at most, whatever the input.
+    output_bound: i64,
+    /// `[T, d]` for each input.
+    outputs: Vec<Matrix<i64>>,
+    engine: ClearEngine,
+}
+
+impl CalibratedHead {
+    fn new(head: &HeadWeights, calibration: &Calibration<'_>) -> Result<Self, Error> {
+        let &Calibration { options, max_tokens, .. } = calibration;
+        let HeadOptions { bits, msbs, .. } = *options;
+        let projected = Projected::calibrate(head, calibration)?;
+        let (projection, accumulator_bits) = Projection::new(&projected, options)?;
+        let (scores, score_quantizer) = calibrate_scores(&projected, &projection, max_tokens, options)?;
+        let value = projected[2].quantizer;
         // Exponentials, inverses of their sums and probabilities all go up to 1, and reach it in the first row.
         let levels = Quantizer::calibrate(bits, [1.0])?;
-        let softmax = IntegerSoftmax::new(bits, options.msbs, max_tokens, &score_quantizer, &levels)?;
-        let bound = softmax.sum_bound(max_tokens, &levels) * value.levels() as i64;
-        let output = factor_use(IntegerRange::symmetric(bound), None, levels.levels(), value.levels());
-        let output_scale = levels.scale() * value.scale();
-
-        let program = HeadProgram { projection, scores, softmax, output, max_tokens };
-        let client = HeadClient { input, output_scale, embedding_size: weights.embedding_size(), max_tokens };
-        let ranges = analyse(&program, &inputs);
-        Ok(Self { program, client, ranges })
+        let softmax = IntegerSoftmax::new(bits, msbs, max_tokens, &score_quantizer, &levels)?;
+        let output_bound = softmax.sum_bound(max_tokens, &levels) * value.levels() as i64;
+        let output = factor_use(IntegerRange::symmetric(output_bound), None, levels.levels(), value.levels());
+        let program = HeadProgram {
+            input_bits: bits,
+            weight: side_by_side(&projected.each_ref().map(|part| &part.weight)),
+            accumulator_bits,
+            heads: vec![HeadTables { projection, scores, softmax, output }],
+            combination: None,
+            max_tokens,
+        };
+        let (outputs, engine) = calibration.run(&program);
+        Ok(Self { program, output_scale: levels.scale() * value.scale(), output_bound, outputs, engine })
     }
+
+    fn tables(&self) -> &HeadTables {
+        &self.program.heads[0]
+    }
+
+    /// As head `index`, whose output is the result.
+    fn alone(self, index: usize) -> Calibrated {
+        let mut ranges = table_reports(Some(index), self.program.tables(), &self.engine);
+        let bits = self.tables().output.product_bits;
+        ranges.extend(modulus_report(Some(index), steps::OUTPUT, bits, &self.engine));
+        Calibrated { program: self.program, output_scale: self.output_scale, ranges }
+    }
+
+    /// The range of the output, guarded.
+    fn output_range(&self) -> IntegerRange {
+        let observed = self.outputs.iter().flat_map(|output| output.iter().copied());
+        guarded(observed, self.output_bound)
+    }
+
+    /// The outputs' values.
+    fn output_values(&self) -> impl Iterator<Item = f64> {
+        let outputs = self.outputs.iter().flat_map(|output| output.iter());
+        outputs.map(|&output| output as f64 * self.output_scale)
+    }
+}
+
+/// All heads, brought to one scale, and the output projection.
+fn combine(
+    mut heads: Vec<CalibratedHead>,
+    output: &Linear,
+    calibration: &Calibration<'_>,
+) -> Result<Calibrated, Error> {
+    let HeadOptions { bits, msbs, .. } = *calibration.options;
+    let quantizer = Quantizer::calibrate(bits, heads.iter().flat_map(CalibratedHead::output_values))?;
+    let mut tables = Vec::with_capacity(heads.len());
+    for head in &mut heads {
+        let unit = head.output_scale;
+        let function = |product| quantizer.quantize(product as f64 * unit) as i64;
+        let range = head.output_range();
+        let table = table_over(steps::QUANTIZE_OUTPUT, range, msbs, function)?;
+        // A table reads the product now, which need not hold what the table does not.
+        head.program.heads[0].output.product_bits = product_bits(range, Some(&table));
+        tables.push(table);
+    }
+    let weights = Quantizer::calibrate(bits, output.weight().iter().map(|&weight| weight as f64))?;
+    let output_scale = quantizer.scale() * weights.scale();
+    let combination = Combination::new(output, &weights, output_scale, (tables, quantizer.levels()))?;
+    let mut ranges: Vec<RangeReport> = Vec::new();
+    for (index, head) in heads.iter().enumerate() {
+        ranges.extend(table_reports(Some(index), head.program.tables(), &head.engine));
+        let observed = record(&head.engine, steps::OUTPUT).and_then(|record| record.outputs);
+        ranges.extend(observed.map(|observed| {
+            RangeReport::of_table(Some(index), steps::QUANTIZE_OUTPUT, observed, &combination.tables[index])
+        }));
+    }
+    let sum_bits = combination.sum_bits;
+    let program = merge(heads, combination);
+    let (_, engine) = calibration.run(&program);
+    ranges.extend(modulus_report(None, steps::PROJECT_OUTPUT, sum_bits, &engine));
+    Ok(Calibrated { program, output_scale, ranges })
+}
+
+/// One program of several heads.
+fn merge(heads: Vec<CalibratedHead>, combination: Combination) -> HeadProgram {
+    let programs: Vec<HeadProgram> = heads.into_iter().map(|head| head.program).collect();
+    HeadProgram {
+        input_bits: programs[0].input_bits,
+        weight: side_by_side(&programs.iter().map(|program| &program.weight).collect::<Vec<_>>()),
+        accumulator_bits: programs.iter().map(|program| program.accumulator_bits).max().unwrap_or(0),
+        max_tokens: programs[0].max_tokens,
+        heads: programs.into_iter().flat_map(|program| program.heads).collect(),
+        combination: Some(combination),
+    }
+}
+
+impl Combination {
+    /// Of an output projection with the given quantizer of weights, results in units of `scale`, and tables of terms of
+    /// at most `largest`.
+    fn new(
+        output: &Linear,
+        quantizer: &Quantizer,
+        scale: f64,
+        (tables, largest): (Vec<LookupTable>, i32),
+    ) -> Result<Self, Error> {
+        let weight = output.weight().map(|&weight| quantizer.quantize(weight as f64));
+        let bias: Vec<i64> = output.bias().iter().map(|&b| (b as f64 / scale).round_ties_even() as i64).collect();
+        let sum_bits = Self::bits_of(&weight, &bias, largest as i64);
+        if sum_bits > Self::MAX_SUM_BITS {
+            let allowed = format!("at most {}: the bias dwarfs everything else", Self::MAX_SUM_BITS);
+            return Err(Error::out_of_range("the number of bits of the output projection", sum_bits, allowed));
+        }
+        Ok(Self { tables, weight, bias, sum_bits })
+    }
+}
+
+/// Matrices of as many rows, one to the right of the other.
+fn side_by_side(parts: &[&Matrix<i32>]) -> Matrix<i32> {
+    let columns = parts.iter().map(|part| part.cols()).sum();
+    let mut whole = Matrix::from_fn(parts[0].rows(), columns, |_, _| 0);
+    let mut first = 0;
+    for part in parts {
+        whole.set_columns(first, part);
+        first += part.cols();
+    }
+    whole
 }
 
 /// Checks everything but the values, and returns the most tokens of an input.
@@ -72,7 +253,7 @@ fn check(weights: &AttentionWeights, calibration: &[Matrix<f32>], options: &Head
 }
 
 /// Queries, keys or values on the calibration set.
-struct Part {
+struct Projected {
     /// `[E, d]`.
     weight: Matrix<i32>,
     /// `[d]`, in units of the accumulators' requantization.
@@ -101,19 +282,10 @@ impl Requantization {
     }
 }
 
-impl Part {
+impl Projected {
     /// Queries, keys and values.
-    fn calibrate(
-        weights: &AttentionWeights,
-        head: usize,
-        input: &Quantizer,
-        inputs: &[Matrix<i32>],
-        bits: u32,
-    ) -> Result<[Self; 3], Error> {
-        // One scale for the weights of the whole layer, as in the article.
-        let layer = weights.projection().weight().iter().map(|&weight| weight as f64);
-        let quantizer = Quantizer::calibrate(bits, layer)?;
-        let head = weights.head(head)?;
+    fn calibrate(head: &HeadWeights, calibration: &Calibration<'_>) -> Result<[Self; 3], Error> {
+        let &Calibration { options: &HeadOptions { bits, .. }, input, weight: quantizer, ref inputs, .. } = calibration;
         let layers = [&head.query, &head.key, &head.value];
         let unit = input.scale() * quantizer.scale();
         let projected = layers.map(|layer| project(layer, &quantizer, inputs));
@@ -146,14 +318,14 @@ fn project(layer: &Linear, quantizer: &Quantizer, inputs: &[Matrix<i32>]) -> (Ma
 }
 
 impl Projection {
-    /// The weights and the tables of queries, keys and values.
-    fn new(parts: &[Part; 3], options: &HeadOptions) -> Result<Self, Error> {
-        let size = parts[0].bias.len();
+    /// The tables of queries, keys and values, and the bits of the widest.
+    fn new(parts: &[Projected; 3], options: &HeadOptions) -> Result<(Self, u32), Error> {
         let levels = parts[0].quantizer.levels() as i64;
-        let mut weight = Matrix::from_fn(parts[0].weight.rows(), 3 * size, |_, _| 0);
-        parts.iter().enumerate().for_each(|(index, part)| weight.set_columns(index * size, &part.weight));
-        let column_sum = |col| (0..weight.rows()).map(|row| weight[(row, col)].unsigned_abs() as i64).sum::<i64>();
-        let limit = levels * (0..weight.cols()).map(column_sum).max().unwrap_or(0);
+        let column_sum = |weight: &Matrix<i32>, col| {
+            (0..weight.rows()).map(|row| weight[(row, col)].unsigned_abs() as i64).sum::<i64>()
+        };
+        let largest = |weight| (0..Matrix::cols(weight)).map(|col| column_sum(weight, col)).max().unwrap_or(0);
+        let limit = levels * parts.iter().map(|part| largest(&part.weight)).max().unwrap_or(0);
         let accumulators = parts.iter().flat_map(|part| part.accumulators.iter().flat_map(Matrix::iter).copied());
         let range = guarded(accumulators, limit);
         let mut tables = Vec::new();
@@ -171,21 +343,13 @@ impl Projection {
                 table_of_channel.push(first + index);
             }
         }
-        Ok(Self { input_bits: options.bits, weight, accumulator_bits: range.bits(), tables, table_of_channel })
-    }
-
-    /// What the tables make of accumulators `[T, d]`; `first` is the channel of the first column.
-    fn look_up(&self, accumulators: &Matrix<i64>, first: usize) -> Matrix<i32> {
-        Matrix::from_fn(accumulators.rows(), accumulators.cols(), |row, col| {
-            let table = &self.tables[self.table_of_channel[first + col]];
-            table.evaluate(accumulators[(row, col)]) as i32 // a level of at most 11 bits
-        })
+        Ok((Self { tables, table_of_channel }, range.bits()))
     }
 }
 
 /// The product and the table of the scores, and the quantizer that the table applies.
 fn calibrate_scores(
-    [query, key, _]: &[Part; 3],
+    [query, key, _]: &[Projected; 3],
     projection: &Projection,
     max_tokens: usize,
     options: &HeadOptions,
@@ -240,40 +404,47 @@ pub(super) fn table_over(
 /// The use of factors of at most `left` and `right` in size, whose products lie in `range` and are read by `table`.
 pub(super) fn factor_use(range: IntegerRange, table: Option<&LookupTable>, left: i32, right: i32) -> FactorUse {
     let operands = IntegerRange::symmetric(left as i64 + right as i64);
-    FactorUse {
-        product_bits: range.signed_bits().max(table.map_or(0, LookupTable::bits)),
-        operand_bits: operands.signed_bits() + 1,
-    }
+    FactorUse { product_bits: product_bits(range, table), operand_bits: operands.signed_bits() + 1 }
 }
 
-/// What each intermediate takes on the calibration set, and what its tables cover.
-fn analyse(program: &HeadProgram, inputs: &[Matrix<i32>]) -> Vec<RangeReport> {
-    let mut engine = ClearEngine::new();
-    inputs.iter().for_each(|input| {
-        // Only the record of the engine is of interest; an input may be longer than the program's limit.
-        let tokens = input.rows().min(program.max_tokens);
-        program.evaluate_clear(&mut engine, &Matrix::from_fn(tokens, input.cols(), |row, col| input[(row, col)]));
-    });
-    let record = |name| engine.steps().iter().find(move |step| step.name == name);
+/// Bits of the modulus of products that lie in `range` and are read by `table`.
+fn product_bits(range: IntegerRange, table: Option<&LookupTable>) -> u32 {
+    range.signed_bits().max(table.map_or(0, LookupTable::bits))
+}
+
+/// What an engine did in a step.
+fn record<'a>(engine: &'a ClearEngine, step: &str) -> Option<&'a StepRecord> {
+    engine.steps().iter().find(|record| record.name == step)
+}
+
+/// What the inputs of tables take on the calibration set, and what the tables cover.
+fn table_reports<'a>(
+    head: Option<usize>,
+    tables: impl Iterator<Item = (&'static str, &'a LookupTable)>,
+    engine: &ClearEngine,
+) -> Vec<RangeReport> {
     let mut reports: Vec<RangeReport> = Vec::new();
-    for (step, table) in program.tables() {
-        let Some(observed) = record(step).and_then(|record| record.inputs) else { continue };
-        let min = table.first() - table.rounding_offset();
-        let covered = IntegerRange { min, max: min + (1 << table.bits()) - 1 };
-        let report = RangeReport { step, observed, covered, bits: table.bits(), rounded_bits: table.rounded_bits() };
+    for (step, table) in tables {
+        let Some(observed) = record(engine, step).and_then(|record| record.inputs) else { continue };
+        let report = RangeReport::of_table(head, step, observed, table);
         if reports.last() != Some(&report) {
             reports.push(report);
         }
     }
-    let bits = program.output.product_bits;
-    let covered = IntegerRange { min: -(1 << bits), max: (1 << bits) - 1 };
-    let observed = record(steps::OUTPUT).and_then(|record| record.outputs);
-    reports.extend(observed.map(|observed| RangeReport {
-        step: steps::OUTPUT,
-        observed,
-        covered,
-        bits,
-        rounded_bits: 0,
-    }));
     reports
+}
+
+/// What the results of a step take on the calibration set, and what a modulus of `bits` bits and a sign holds.
+fn modulus_report(head: Option<usize>, step: &'static str, bits: u32, engine: &ClearEngine) -> Option<RangeReport> {
+    let observed = record(engine, step).and_then(|record| record.outputs)?;
+    let covered = IntegerRange { min: -(1 << bits), max: (1 << bits) - 1 };
+    Some(RangeReport { head, step, observed, covered, bits, rounded_bits: 0 })
+}
+
+impl RangeReport {
+    fn of_table(head: Option<usize>, step: &'static str, observed: IntegerRange, table: &LookupTable) -> Self {
+        let min = table.first() - table.rounding_offset();
+        let covered = IntegerRange { min, max: min + (1 << table.bits()) - 1 };
+        Self { head, step, observed, covered, bits: table.bits(), rounded_bits: table.rounded_bits() }
+    }
 }

@@ -1,6 +1,7 @@
-//! The attention head of an encrypted GPT-2, in integers.
+//! The attention of an encrypted GPT-2, in integers: one head, or all heads of a layer and the output projection
+//! ([`Part`]).
 //!
-//! This is the head of R. Bredehoft, J. Frery et al., "Towards Encrypted Large Language Models with FHE" (Hugging Face
+//! A head is that of R. Bredehoft, J. Frery et al., "Towards Encrypted Large Language Models with FHE" (Hugging Face
 //! blog, 2023), with quantizers of n bits, symmetric, one per tensor ([`crate::quantize`]). L = 2^(n−1) − 1.
 //!
 //! ```text
@@ -18,6 +19,19 @@
 //! The weight scale s_w is that of the whole matrix of the layer (all heads, queries, keys and values), as in the
 //! article. The two requantizations of a value by its lookup are one table.
 //!
+//! # The whole attention
+//! Every head has its own scales but those of x and W, which it would have alone too: its integers are the same. What
+//! follows O is
+//!
+//! ```text
+//! o   = round(O·s_p·s_v / s_o)                                one lookup per entry, by head, [T, E]
+//! out = o·W_o + round(bias / (s_o·s_wo))                      [T, E]
+//! out·s_o·s_wo                                                client
+//! ```
+//!
+//! with one scale s_o for all heads, since their sums have to have one unit, and one scale s_wo for W_o. The sums are
+//! not requantized: they are wide, and decrypted as they are.
+//!
 //! # The causal mask
 //! The article computes all T² scores and puts the smallest score where j > i, which leaves a little weight on the
 //! future. Here the entries above the diagonal do not exist: no lookup and no product is spent on them, and row i of
@@ -34,11 +48,13 @@
 //! and [`HeadClient`] all that a client needs (scales). Both can be serialized.
 
 mod calibrate;
+mod combination;
 mod program;
 mod softmax;
 
 pub use program::HeadProgram;
 
+use crate::attention::Part;
 use crate::clear::{ClearEngine, StepRecord};
 use crate::error::Error;
 use crate::matrix::Matrix;
@@ -48,6 +64,8 @@ use serde::{Deserialize, Serialize};
 
 /// The steps of the data flow, as [`Engine`](crate::engine::Engine) methods get them, in order.
 pub mod steps {
+    use crate::attention::Part;
+
     /// x·W.
     pub const PROJECT: &str = "project";
     /// Accumulators to q, k and v.
@@ -68,8 +86,12 @@ pub mod steps {
     pub const PROBABILITIES: &str = "probabilities";
     /// Probabilities times v.
     pub const OUTPUT: &str = "output";
-    /// All of them.
-    pub const ALL: [&str; 10] = [
+    /// Outputs of all heads to n bits, at one scale: whole attention only.
+    pub const QUANTIZE_OUTPUT: &str = "quantize_output";
+    /// The output projection: whole attention only.
+    pub const PROJECT_OUTPUT: &str = "project_output";
+    /// All of them: those of a whole attention.
+    pub const ALL: [&str; 12] = [
         PROJECT,
         QUERY_KEY_VALUE,
         SCORES,
@@ -80,7 +102,17 @@ pub mod steps {
         NORMALIZE,
         PROBABILITIES,
         OUTPUT,
+        QUANTIZE_OUTPUT,
+        PROJECT_OUTPUT,
     ];
+
+    /// Those of a part of a layer's attention.
+    pub fn of(part: Part) -> &'static [&'static str] {
+        match part {
+            Part::Head(_) => &ALL[..10],
+            Part::Whole => &ALL,
+        }
+    }
 }
 
 /// How the head is quantized.
@@ -111,7 +143,9 @@ impl HeadOptions {
 /// The bits of one intermediate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RangeReport {
-    /// The step whose tables read the intermediate, or [`steps::OUTPUT`].
+    /// The head; `None` for what all heads make together.
+    pub head: Option<usize>,
+    /// The step whose tables read the intermediate, or the last step, whose result none reads.
     pub step: &'static str,
     /// The integers that it takes on the calibration set.
     pub observed: IntegerRange,
@@ -123,7 +157,7 @@ pub struct RangeReport {
     pub rounded_bits: u32,
 }
 
-/// What the client needs: how to make the head's input, and what its output means.
+/// What the client needs: how to make the input, and what the output means.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HeadClient {
     input: Quantizer,
@@ -138,7 +172,7 @@ impl HeadClient {
         &self.input
     }
 
-    /// What one unit of the output stands for: s_p·s_v.
+    /// What one unit of the output stands for: s_p·s_v of one head, s_o·s_wo of a whole attention.
     pub fn output_scale(&self) -> f64 {
         self.output_scale
     }
@@ -160,21 +194,27 @@ impl HeadClient {
         self.input.quantize_matrix(hidden)
     }
 
-    /// The values of the head's output `[T, d]`.
+    /// The values of the output, `[T, d]` of one head, `[T, E]` of a whole attention.
     pub fn dequantize_output(&self, output: &Matrix<i64>) -> Matrix<f32> {
         output.map(|&value| (value as f64 * self.output_scale) as f32)
     }
 }
 
-/// One head in integers: both halves, and what calibration saw.
+/// One head, or a whole attention, in integers: both halves, and what calibration saw.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuantizedHead {
+    part: Part,
     program: HeadProgram,
     client: HeadClient,
     ranges: Vec<RangeReport>,
 }
 
 impl QuantizedHead {
+    /// What it computes of the layer's attention.
+    pub fn part(&self) -> Part {
+        self.part
+    }
+
     /// The server's half.
     pub fn program(&self) -> &HeadProgram {
         &self.program
@@ -185,12 +225,13 @@ impl QuantizedHead {
         &self.client
     }
 
-    /// The bit-width analysis: every intermediate, in the order of the data flow.
+    /// The bit-width analysis: every intermediate, in the order of the data flow, of one head after the other, and then
+    /// of what combines them.
     pub fn ranges(&self) -> &[RangeReport] {
         &self.ranges
     }
 
-    /// The whole head in the clear: quantizes, evaluates on plain integers, and dequantizes. `[T, E] -> [T, d]`.
+    /// All in the clear: quantizes, evaluates on plain integers, and dequantizes. `[T, E] -> [T, output_size]`.
     ///
     /// # Errors
     /// As [`HeadClient::quantize_input`].
@@ -201,7 +242,7 @@ impl QuantizedHead {
 }
 
 impl HeadProgram {
-    /// The head on plain integers: `[T, E] -> [T, d]`. The engine can tell afterwards what happened.
+    /// The program on plain integers: `[T, E] -> [T, output_size]`. The engine can tell afterwards what happened.
     ///
     /// # Panics
     /// As [`Self::evaluate`].

@@ -94,11 +94,6 @@ impl IntegerSoftmax {
         Ok(Self { maximum, exponential, inverse, normalized, probability })
     }
 
-    /// What the scores are needed for.
-    pub(super) fn score_use(&self) -> Use {
-        Use::lookup(self.maximum.bits().max(self.exponential.bits()))
-    }
-
     /// The tables, each with its step.
     pub(super) fn tables(&self) -> [(&'static str, &LookupTable); 4] {
         [
@@ -114,6 +109,11 @@ impl IntegerSoftmax {
         self.normalized
     }
 
+    /// Bits of the table that reads the normalized exponentials.
+    pub(super) fn probability_bits(&self) -> u32 {
+        self.probability.bits()
+    }
+
     /// A bound of Σp over a row of at most `tokens` scores.
     ///
     /// Each p is at most (e·i + r)/L + 1/2, with r what rounding can add before the table is read. So Σp is at most
@@ -124,81 +124,116 @@ impl IntegerSoftmax {
         let scaled = sums.map(|sum| sum * self.inverse.evaluate(sum)).max().unwrap_or(0);
         (scaled + tokens as i64 * self.probability.rounding_offset()) / top + tokens as i64 / 2 + 1
     }
-
-    /// The probabilities of rows of quantized scores; row i has the scores of the tokens up to i.
-    pub(super) fn evaluate<E: Engine>(
-        &self,
-        engine: &mut E,
-        scores: &[Vec<E::Value>],
-        result: Use,
-    ) -> Result<Vec<Vec<E::Value>>, E::Error> {
-        let maxima = self.row_maxima(engine, scores)?;
-        let differences: Vec<Vec<E::Value>> = scores
-            .iter()
-            .zip(&maxima)
-            .map(|(row, maximum)| row.iter().map(|score| engine.subtract(score, maximum)).collect())
-            .collect();
-        let summed = Use { lookup_bits: Some(self.inverse.bits()), factor: Some(self.normalized) };
-        let exponentials = lookup_rows(engine, steps::EXPONENTIAL, &differences, &self.exponential, summed)?;
-        let normalized = self.normalize(engine, &exponentials)?;
-        lookup_rows(engine, steps::PROBABILITIES, &normalized, &self.probability, result)
-    }
-
-    /// The maximum of each row, all rows together, one level of the tree after the other.
-    fn row_maxima<E: Engine>(&self, engine: &mut E, rows: &[Vec<E::Value>]) -> Result<Vec<E::Value>, E::Error> {
-        let mut level = rows.to_vec();
-        while level.iter().any(|row| row.len() > 1) {
-            let differences: Vec<Vec<E::Value>> = level
-                .iter()
-                .map(|row| row.chunks_exact(2).map(|pair| engine.subtract(&pair[0], &pair[1])).collect())
-                .collect();
-            let positive = lookup_rows(engine, steps::MAXIMUM, &differences, &self.maximum, self.score_use())?;
-            for (row, positive) in level.iter_mut().zip(&positive) {
-                let pairs = row.chunks(2).enumerate();
-                *row = pairs
-                    .map(|(index, pair)| match pair {
-                        [_, second] => engine.add(second, &positive[index]),
-                        pair => pair[0].clone(),
-                    })
-                    .collect();
-            }
-        }
-        Ok(level.into_iter().map(|mut row| row.remove(0)).collect())
-    }
-
-    /// e·i of each row, with i the inverse of the row's sum.
-    fn normalize<E: Engine>(&self, engine: &mut E, rows: &[Vec<E::Value>]) -> Result<Vec<Vec<E::Value>>, E::Error> {
-        let sums: Vec<E::Value> = rows
-            .iter()
-            .map(|row| row[1..].iter().fold(row[0].clone(), |sum, exponential| engine.add(&sum, exponential)))
-            .collect();
-        let factor = Use { lookup_bits: None, factor: Some(self.normalized) };
-        let inverses = engine.lookup(steps::INVERSE, &sums, &vec![&self.inverse; sums.len()], factor)?;
-        let single = |value: &E::Value| Matrix::from_fn(1, 1, |_, _| Some(value.clone()));
-        let inverses: Vec<_> = inverses.iter().map(single).collect();
-        let matrices: Vec<_> =
-            rows.iter().map(|row| Matrix::from_fn(1, row.len(), |_, col| row[col].clone())).collect();
-        let needed: Vec<_> = rows.iter().map(|row| Matrix::from_fn(1, row.len(), |_, _| true)).collect();
-        let products: Vec<Product<'_, E::Value>> = inverses
-            .iter()
-            .zip(&matrices)
-            .zip(&needed)
-            .map(|((left, right), needed)| Product { left, right, needed })
-            .collect();
-        let results = engine.matrix_products(steps::NORMALIZE, &products, self.normalized)?;
-        Ok(results.into_iter().map(|row| row.into_data().into_iter().flatten().collect()).collect())
-    }
 }
 
-/// One table on all entries of rows of different lengths, in one call.
+/// What the scores of rows, each with its tables, are needed for.
+pub(super) fn score_use(softmaxes: &[&IntegerSoftmax]) -> Use {
+    let bits = |softmax: &&IntegerSoftmax| softmax.maximum.bits().max(softmax.exponential.bits());
+    Use::lookup(widest(softmaxes, bits))
+}
+
+/// The probabilities of rows of quantized scores, by the tables of each row: those of its head.
+pub(super) fn evaluate<E: Engine>(
+    engine: &mut E,
+    softmaxes: &[&IntegerSoftmax],
+    scores: &[Vec<E::Value>],
+    result: Use,
+) -> Result<Vec<Vec<E::Value>>, E::Error> {
+    let normalized =
+        softmaxes.iter().map(|softmax| softmax.normalized).reduce(FactorUse::union).expect("at least one row");
+    let maxima = row_maxima(engine, softmaxes, scores)?;
+    let differences: Vec<Vec<E::Value>> = scores
+        .iter()
+        .zip(&maxima)
+        .map(|(row, maximum)| row.iter().map(|score| engine.subtract(score, maximum)).collect())
+        .collect();
+    let inverse_bits = widest(softmaxes, |softmax| softmax.inverse.bits());
+    let summed = Use { factor: Some(normalized), ..Use::lookup(inverse_bits) };
+    let tables = tables_of(softmaxes, |softmax| &softmax.exponential);
+    let exponentials = lookup_rows(engine, steps::EXPONENTIAL, &differences, &tables, summed)?;
+    let products = normalize(engine, softmaxes, &exponentials, normalized)?;
+    let tables = tables_of(softmaxes, |softmax| &softmax.probability);
+    lookup_rows(engine, steps::PROBABILITIES, &products, &tables, result)
+}
+
+/// The most bits of a table of any row.
+fn widest(softmaxes: &[&IntegerSoftmax], bits: impl Fn(&&IntegerSoftmax) -> u32) -> u32 {
+    softmaxes.iter().map(bits).max().unwrap_or(0)
+}
+
+/// One of the tables of each row.
+fn tables_of<'a>(
+    softmaxes: &[&'a IntegerSoftmax],
+    table: impl Fn(&'a IntegerSoftmax) -> &'a LookupTable,
+) -> Vec<&'a LookupTable> {
+    softmaxes.iter().map(|&softmax| table(softmax)).collect()
+}
+
+/// The maximum of each row, all rows together, one level of the tree after the other.
+fn row_maxima<E: Engine>(
+    engine: &mut E,
+    softmaxes: &[&IntegerSoftmax],
+    rows: &[Vec<E::Value>],
+) -> Result<Vec<E::Value>, E::Error> {
+    let tables = tables_of(softmaxes, |softmax| &softmax.maximum);
+    let mut level = rows.to_vec();
+    while level.iter().any(|row| row.len() > 1) {
+        let differences: Vec<Vec<E::Value>> = level
+            .iter()
+            .map(|row| row.chunks_exact(2).map(|pair| engine.subtract(&pair[0], &pair[1])).collect())
+            .collect();
+        let positive = lookup_rows(engine, steps::MAXIMUM, &differences, &tables, score_use(softmaxes))?;
+        for (row, positive) in level.iter_mut().zip(&positive) {
+            let pairs = row.chunks(2).enumerate();
+            *row = pairs
+                .map(|(index, pair)| match pair {
+                    [_, second] => engine.add(second, &positive[index]),
+                    pair => pair[0].clone(),
+                })
+                .collect();
+        }
+    }
+    Ok(level.into_iter().map(|mut row| row.remove(0)).collect())
+}
+
+/// e·i of each row, with i the inverse of the row's sum.
+fn normalize<E: Engine>(
+    engine: &mut E,
+    softmaxes: &[&IntegerSoftmax],
+    rows: &[Vec<E::Value>],
+    factor: FactorUse,
+) -> Result<Vec<Vec<E::Value>>, E::Error> {
+    let sums: Vec<E::Value> = rows
+        .iter()
+        .map(|row| row[1..].iter().fold(row[0].clone(), |sum, exponential| engine.add(&sum, exponential)))
+        .collect();
+    let tables = tables_of(softmaxes, |softmax| &softmax.inverse);
+    let inverses = engine.lookup(steps::INVERSE, &sums, &tables, Use::factor(factor))?;
+    let single = |value: &E::Value| Matrix::from_fn(1, 1, |_, _| Some(value.clone()));
+    let inverses: Vec<_> = inverses.iter().map(single).collect();
+    let matrices: Vec<_> = rows.iter().map(|row| Matrix::from_fn(1, row.len(), |_, col| row[col].clone())).collect();
+    let needed: Vec<_> = rows.iter().map(|row| Matrix::from_fn(1, row.len(), |_, _| true)).collect();
+    let products: Vec<Product<'_, E::Value>> = inverses
+        .iter()
+        .zip(&matrices)
+        .zip(&needed)
+        .map(|((left, right), needed)| Product { left, right, needed })
+        .collect();
+    let results = engine.matrix_products(steps::NORMALIZE, &products, factor)?;
+    Ok(results.into_iter().map(|row| row.into_data().into_iter().flatten().collect()).collect())
+}
+
+/// The table of each row on all its entries, of rows of different lengths, in one call.
 pub(super) fn lookup_rows<E: Engine>(
     engine: &mut E,
     step: &'static str,
     rows: &[Vec<E::Value>],
-    table: &LookupTable,
+    tables: &[&LookupTable],
     result: Use,
 ) -> Result<Vec<Vec<E::Value>>, E::Error> {
     let values: Vec<E::Value> = rows.iter().flatten().cloned().collect();
-    let mut results = engine.lookup(step, &values, &vec![table; values.len()], result)?.into_iter();
+    let tables: Vec<&LookupTable> =
+        rows.iter().zip(tables).flat_map(|(row, &table)| std::iter::repeat_n(table, row.len())).collect();
+    let mut results = engine.lookup(step, &values, &tables, result)?.into_iter();
     Ok(rows.iter().map(|row| results.by_ref().take(row.len()).collect()).collect())
 }
