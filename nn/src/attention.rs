@@ -198,8 +198,8 @@ impl AttentionWeights {
     /// # Errors
     /// As [`Self::output`].
     pub(crate) fn output_rows(&self, head: usize) -> Result<Matrix<f32>, Error> {
-        let (output, size) = (self.output()?, self.head_size());
-        Ok(Matrix::from_fn(size, output.weight.cols(), |row, column| output.weight[(head * size + row, column)]))
+        let size = self.head_size();
+        Ok(self.output()?.weight.row_range(head * size..(head + 1) * size))
     }
 
     /// The heads that a part consists of, in order.

@@ -4,6 +4,8 @@
 use crate::matrix::Matrix;
 use rayon::prelude::*;
 
+/// Products of fewer multiplications than this are computed by the calling thread: waking another takes longer.
+const PARALLEL_FROM: usize = 1 << 18;
 /// The number of columns of a product that one task computes. It does not depend on the number of threads, and so
 /// neither do the sums.
 const COLUMNS_OF_A_TASK: usize = 128;
@@ -23,6 +25,9 @@ fn multiply_strided(left: &Matrix<f32>, right: &[f32], cols: usize, strides: (us
     let mut product = Matrix::from_fn(left.rows(), cols, |_, _| 0.0);
     if left.data().is_empty() || cols == 0 {
         return product;
+    }
+    if left.data().len() * cols < PARALLEL_FROM {
+        return multiply_on_thread(left, right, cols, strides);
     }
     let columns = |first: usize| {
         let count = COLUMNS_OF_A_TASK.min(cols - first);

@@ -278,6 +278,17 @@ mod tests {
         assert_eq!(relative_error(&matrix(1, 2, &[3.0, 0.0]), &matrix(1, 2, &[0.0, 4.0])), 1.25);
     }
 
+    /// Large enough for several threads, with columns left over.
+    #[test]
+    fn products_of_several_tasks_agree() {
+        let left = Matrix::from_fn(9, 150, |row, col| (7 * row + 3 * col) as i32 % 11 - 5);
+        let right = Matrix::from_fn(150, 300, |row, col| (5 * row + 13 * col) as i32 % 17 - 8);
+        let exact = left.multiply_exact(&right).map(|&value| value as f32);
+        let (left, right) = (left.map(|&value| value as f32), right.map(|&value| value as f32));
+        assert_eq!(left.multiply(&right), exact);
+        assert_eq!(left.multiply_transposed(&right.transpose()), exact);
+    }
+
     proptest! {
         /// Small integers multiply exactly in f32, so that all three products are one.
         #[test]

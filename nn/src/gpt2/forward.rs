@@ -1,12 +1,11 @@
 //! The forward pass.
 
 use super::hooks::{ForwardHooks, Intermediate, NoHooks, Replacement, Site};
-use super::session::{LayerCache, Session};
+use super::session::{HeadCache, LayerCache, Session};
 use super::{Block, Config, Gpt2, most_likely};
 use crate::attention::Attended;
 use crate::error::Error;
 use crate::matrix::Matrix;
-use rayon::prelude::*;
 
 impl Gpt2 {
     /// A session without a token.
@@ -166,29 +165,24 @@ impl Block {
         let projected = attention.projection().apply(normalized); // [n, 3E]
         hooks.observe(Site::layer(Intermediate::QueryKeyValue, layer), &projected);
         cache.append_projected(attention, &projected);
-        let caches = cache.heads();
-        let outputs = replaced.into_par_iter().enumerate().map(|(head, replacement)| match replacement {
-            Some(output) => (output, None),
-            None => {
-                let [query, ..] = attention.split(&projected, head);
-                let attended = Attended::of(&query, &caches[head].key, &caches[head].value);
-                (attended.output, Some([query, attended.scores, attended.probabilities]))
-            }
-        });
-        let mut all = normalized.clone();
-        for (head, (output, own)) in outputs.collect::<Vec<_>>().into_iter().enumerate() {
+        let mut outputs = normalized.clone();
+        for (head, replacement) in replaced.into_iter().enumerate() {
             let mut observe = |what, value: &Matrix<f32>| hooks.observe(Site::head(what, layer, head), value);
-            if let Some([query, scores, probabilities]) = own {
+            let output = replacement.unwrap_or_else(|| {
+                let [query, ..] = attention.split(&projected, head);
+                let HeadCache { key, value } = &cache.heads()[head];
+                let Attended { scores, probabilities, output } = Attended::of(&query, key, value);
                 observe(Intermediate::Query, &query);
-                observe(Intermediate::Key, &caches[head].key);
-                observe(Intermediate::Value, &caches[head].value);
+                observe(Intermediate::Key, key);
+                observe(Intermediate::Value, value);
                 observe(Intermediate::Scores, &scores);
                 observe(Intermediate::Probabilities, &probabilities);
-            }
+                output
+            });
             observe(Intermediate::HeadOutput, &output);
-            all.set_columns(head * attention.head_size(), &output);
+            outputs.set_columns(head * attention.head_size(), &output);
         }
-        all
+        outputs
     }
 }
 
