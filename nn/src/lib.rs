@@ -18,7 +18,8 @@
 //! doubles with each bit or so, and thus the bits decide what is feasible.
 //!
 //! # One data flow, many engines
-//! [`head`] writes the integer head once, over the trait [`engine::Engine`]: project, look up, multiply, add.
+//! [`head`] writes the integer head once, and all heads of a layer with the output projection by the same lines, over
+//! the trait [`engine::Engine`]: project, look up, multiply, add.
 //! [`clear::ClearEngine`] runs it on plain integers, counts its operations and reports what leaves its range. An
 //! encrypted engine runs the same program on ciphertexts, and a test compares the integers of both.
 //! The program is all that a server needs; the scales stay with the client.
