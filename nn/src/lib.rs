@@ -60,7 +60,9 @@ pub mod matrix;
 pub mod metrics;
 pub mod packed;
 pub mod quantize;
+pub mod quantized;
 pub mod range;
+mod record;
 pub mod tensor;
 pub mod tokenizer;
 

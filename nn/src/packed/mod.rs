@@ -49,12 +49,14 @@
 mod calibrate;
 mod clear;
 mod program;
+mod record;
 
 pub use clear::{ClearOutput, ClearPackedEngine};
 pub use program::{Function, HeadProgram, PackedEngine, PackedProgram, PackedProjection, Row, Span};
 
 use crate::error::{Error, check_finite};
 use crate::matrix::Matrix;
+use serde::{Deserialize, Serialize};
 
 /// The steps of the data flow, in order.
 pub mod steps {
@@ -73,7 +75,7 @@ pub mod steps {
 }
 
 /// How the head is quantized.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PackedOptions {
     /// Bits of the input, from 2 to 8.
     pub input_bits: u32,
@@ -92,6 +94,8 @@ pub struct PackedOptions {
 impl PackedOptions {
     /// What the numbers of bits may be.
     pub const BITS: std::ops::RangeInclusive<u32> = 2..=8;
+    /// What log2 of the modulus of scores may be.
+    pub const LOG_MODULI: std::ops::RangeInclusive<u32> = 8..=32;
     /// What [`Self::max_tokens`] may be at most.
     pub const MAX_TOKENS: usize = 64;
 
