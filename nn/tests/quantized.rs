@@ -88,7 +88,8 @@ proptest! {
     #[test]
     fn a_file_cut_short_is_an_error(length in any::<prop::sample::Index>()) {
         let length = length.index(BYTES.len());
-        prop_assert!(matches!(read(BYTES[..length].to_vec()), Err(Error::Malformed { .. })));
+        let is_malformed = matches!(read(BYTES[..length].to_vec()), Err(Error::Malformed { .. }));
+        prop_assert!(is_malformed);
     }
 
     /// Every bit of a file is part of a digest, of the fingerprint, or of what says where these are.
@@ -98,7 +99,10 @@ proptest! {
         let at = at.index(bytes.len());
         bytes[at] ^= change;
         match read(bytes) {
-            Err(error) => prop_assert!(matches!(error, Error::Malformed { .. }), "{}", error),
+            Err(error) => {
+                let is_malformed = matches!(error, Error::Malformed { .. });
+                prop_assert!(is_malformed, "{}", error);
+            }
             // The header is JSON, in which spaces mean nothing.
             Ok(file) => prop_assert_eq!(file, read(BYTES.clone()).unwrap()),
         }

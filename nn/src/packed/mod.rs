@@ -132,6 +132,16 @@ impl PackedClient {
         self.max_tokens
     }
 
+    /// What one unit of each channel of the input stands for, `[E]`.
+    pub fn input_scales(&self) -> &[f64] {
+        &self.scales
+    }
+
+    /// What one unit of each channel of the output stands for, `[O]`.
+    pub fn output_scales(&self) -> &[f64] {
+        &self.output_scales
+    }
+
     /// What outputs are near to, `[O]`, in units of their integers: of what they are modulo a turn, the nearest to this counts.
     pub fn output_centers(&self) -> &[f64] {
         &self.output_centers
