@@ -209,7 +209,7 @@ fn the_packed_circuit_runs_in_every_mode_as_circuit_predicts() {
     let operations: Vec<&str> =
         plan["noise"].as_array().unwrap().iter().map(|n| n["operation"].as_str().unwrap()).collect();
     assert_eq!((operations.first(), operations.last()), (Some(&"queries projected"), Some(&"output")));
-    assert!(plan["quantization"]["log_modulus"].as_u64().unwrap() >= 16);
+    assert!(plan["quantization"]["heads"][0]["log_modulus"].as_u64().unwrap() >= 16);
     for mode in ["clear", "simulate", "execute"] {
         let run = json(eight_bits("head").args(["--mode", mode, "--seed", "3"]));
         let missing: Vec<_> = HEAD_KEYS.iter().filter(|key| !keys(&run).contains(&key.to_string())).collect();
