@@ -356,7 +356,7 @@ fn an_output_file_that_cannot_be_written_is_known_before_the_work() {
 fn demo_continues_the_prompt_and_shows_the_clear_continuation() {
     let text = success(program().args(["demo", "--mode", "simulate", "--tokens", "2", "--seed", "3"]));
     for word in
-        ["\"Good night, good\": 6 tokens", "evaluation keys", "all in f32", "again, on 7 tokens", "continues with"]
+        ["\"Good night, good\": 5 tokens", "evaluation keys", "all in f32", "again, on 6 tokens", "continues with"]
     {
         assert!(text.contains(word), "{word:?} is not in {text}");
     }
