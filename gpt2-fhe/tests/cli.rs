@@ -372,7 +372,7 @@ fn demo_says_what_is_wrong_with_a_prompt_or_a_model() {
     for (arguments, what) in [
         (&["--prompt", ""][..], "the prompt is empty"),
         (&["--prompt", &long], "64 positions"),
-        (&["--tokens", "60"], "64 positions"),
+        (&["--tokens", "64"], "64 positions"),
         (&["--tokens", "0"], "at least 1"),
         (&["--bits", "12"], "in 4 ..= 8"),
         (&["--circuit", "exact", "--bits", "12"], "in 2 ..= 11"),
