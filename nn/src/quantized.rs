@@ -1,13 +1,14 @@
 //! Quantized attention as a file: what a server and a client have to agree on, made once by calibration.
 //!
-//! A file is in the safetensors format and holds the server's half (weights, tables, ranges), the client's half (scales),
-//! or both; either circuit's. Its tensors are named `server.…` and `client.…`; the metadata `quantized_attention` is a
-//! JSON object: the [version](VERSION) of the format, the [`Origin`], SHA-256 of both halves, also of one that the file
-//! does not hold, and the [`Fingerprint`] of all of this. Two files with one fingerprint are of one calibration.
+//! A file is in the safetensors format and holds the server's half (weights, tables, ranges), the client's half
+//! (scales), or both; either circuit's. Its tensors are named `server.…` and `client.…`; the metadata
+//! `quantized_attention` is a JSON object: the [version](VERSION) of the format, the [`Origin`], SHA-256 of both
+//! halves, also of one that the file does not hold, and the [`Fingerprint`] of all of this. Two files with one
+//! fingerprint are of one calibration.
 //!
-//! What is loaded equals what was saved, bit by bit. A file that is damaged, of another version, or not what calibration
-//! can give is an error, so that no program from a file can make an engine panic. The fingerprint is not a signature: it
-//! shows who compares it that nothing was changed, not who made the file.
+//! What is loaded equals what was saved, bit by bit. A file that is damaged, of another version, or not what
+//! calibration can give is an error, so that no program from a file can make an engine panic. The fingerprint is not
+//! a signature: it shows who compares it that nothing was changed, not who made the file.
 //!
 //! ```
 //! use nn::attention::{AttentionWeights, Linear, Part};
@@ -584,6 +585,9 @@ mod tests {
         changed
     }
 
+    /// Types of one size, of those that are read and of others.
+    const TYPES: [Dtype; 5] = [Dtype::I8, Dtype::U8, Dtype::F64, Dtype::I64, Dtype::F32];
+
     /// One change of a tensor.
     #[derive(Clone, Debug)]
     enum Change {
@@ -628,7 +632,7 @@ mod tests {
             8 => (any::<prop::sample::Index>(), bytes).prop_map(|(at, bytes)| Change::Bytes(at, bytes)),
             1 => any::<bool>().prop_map(Change::Shape),
             1 => Just(Change::Shorter),
-            1 => prop::sample::select(vec![Dtype::I8, Dtype::U8, Dtype::F64, Dtype::I64, Dtype::F32]).prop_map(Change::Type),
+            1 => prop::sample::select(TYPES.to_vec()).prop_map(Change::Type),
             1 => Just(Change::Missing),
         ]
     }

@@ -52,7 +52,8 @@ pub(super) struct Selection {
     /// Tensors of --calibration, separated by commas [default: all of shape [*, n_embd]]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "calibration")]
     pub(super) calibration_tensors: Vec<String>,
-    /// File of `quantize` with the quantized head, instead of calibrating it; given twice, the server's and the client's half
+    /// File of `quantize` with the quantized head, instead of calibrating it; given twice, the server's and the
+    /// client's half
     #[arg(
         long,
         value_name = "FILE",
@@ -228,7 +229,8 @@ pub(super) struct QuantizeArguments {
     /// Hugging Face folder of a GPT-2 [default: the model inside this program, trained on Shakespeare]
     #[arg(long, value_name = "DIR")]
     pub(super) model: Option<PathBuf>,
-    /// Text that the model is run on to calibrate scales and ranges, one prompt a line [default: lines inside this program]
+    /// Text that the model is run on to calibrate scales and ranges, one prompt a line [default: lines inside this
+    /// program]
     #[arg(long, value_name = "FILE")]
     pub(super) text: Option<PathBuf>,
     /// Instead of a model: safetensors file with h.LAYER.attn.c_attn.{weight,bias}, and c_proj for --all-heads
@@ -257,7 +259,8 @@ pub(super) struct QuantizeArguments {
     pub(super) circuit: Circuit,
     #[command(flatten)]
     pub(super) quantization: Quantization,
-    /// The most tokens of an input [default: those of the longest input of the calibration, as far as the circuit takes them]
+    /// The most tokens of an input [default: those of the longest input of the calibration, as far as the circuit
+    /// takes them]
     #[arg(long, value_name = "N")]
     pub(super) max_tokens: Option<usize>,
     /// File to write what server and client need to

@@ -28,7 +28,8 @@ pub(super) struct HeadInput {
 }
 
 impl HeadInput {
-    /// Reads the files and, unless one of them holds the quantized head, calibrates it for as many tokens as the input has.
+    /// Reads the files and, unless one of them holds the quantized head, calibrates it for as many tokens as the input
+    /// has.
     pub(super) fn load(selection: &Selection) -> anyhow::Result<Self> {
         let attention = Checkpoint::open(&selection.attention)?;
         let weights = AttentionWeights::load(&attention, selection.layer, selection.n_head)?;

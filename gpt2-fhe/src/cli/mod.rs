@@ -54,7 +54,7 @@ enum Command {
     Head(HeadArguments),
     /// What a head will run, without running it: operations, widths, noise, failure probability, parameters, bytes.
     Circuit(CircuitArguments),
-    /// Calibrates a head, or all of a layer, and writes what server and client need to a file, for `head` and `circuit`.
+    /// Calibrates a head, or all of a layer, and writes what server and client need to a file, for head and circuit.
     Quantize(QuantizeArguments),
 }
 

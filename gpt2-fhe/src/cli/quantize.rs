@@ -85,7 +85,8 @@ fn longest(calibration: &[Matrix<f32>], circuit: Circuit) -> usize {
     calibration.iter().map(Matrix::rows).max().unwrap_or(1).min(limit)
 }
 
-/// The quantized head of `--quantized`, if it is that of the selection and takes `tokens` tokens; and how it was quantized.
+/// The quantized head of `--quantized`, if it is that of the selection and takes `tokens` tokens; and how it was
+/// quantized.
 pub(super) fn load(
     selection: &Selection,
     weights: &AttentionWeights,
