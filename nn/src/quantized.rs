@@ -7,8 +7,8 @@
 //! fingerprint are of one calibration.
 //!
 //! What is loaded equals what was saved, bit by bit. A file that is damaged, of another version, or not what
-//! calibration can give is an error, so that no program from a file can make an engine panic. The fingerprint is not
-//! a signature: it shows who compares it that nothing was changed, not who made the file.
+//! calibration can give is an error: every number that engines rely on is checked. The fingerprint is not a
+//! signature: it shows who compares it that nothing was changed, not who made the file.
 //!
 //! ```
 //! use nn::attention::{AttentionWeights, Linear, Part};
@@ -679,11 +679,13 @@ mod tests {
             (3, 0, "input_levels", integer(7), "of 5 bits"),
             (3, 0, "max_tokens", integer(65), "in 1 ..= 64"),
             (3, 0, "output_limit", real(-1.0), "greater than 0"),
+            (3, 0, "output_limit", real(1e300), "at most 2^53"),
             (3, 0, "log_modulus", (Dtype::I8, vec![33, 20]), "in 8 ..= 32"),
             (3, 0, "headroom", heads(1.0), "between 0 and 1"),
             (3, 0, "score_turn", heads(0.0), "greater than 0"),
+            (3, 0, "score_turn", heads(1e300), "2^-32 to 2^32"),
             (3, 0, "difference_limit", heads(1e9), "a quarter of a turn"),
-            (3, 0, "value_norm", heads(-1.0), "at least 0"),
+            (3, 0, "value_norm", heads(-1.0), "from 0 to 2^53"),
             (3, 0, "value_norm", heads(f64::NAN), "must be finite"),
             (3, 1, "levels", integer(0), "in 1 ..= 127"),
             (3, 1, "max_tokens", integer(-3), "a usize"),

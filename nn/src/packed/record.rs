@@ -10,8 +10,10 @@ use crate::record::Record;
 const MAX_LEVELS: i32 = (1 << (*PackedOptions::BITS.end() - 1)) - 1;
 /// What the absolute values of scores and of values may be at most, so that sums of them cannot overflow.
 const MAX_SUM: f64 = (1_u64 << 62) as f64;
-/// What biases may be at most, in units of the output's integers: as many as are told apart in f64.
-const MAX_BIAS: f64 = (1_u64 << 53) as f64;
+/// What biases, limits and norms may be at most, in units of the output's integers: as many as are told apart in f64.
+const MAX_OUTPUT: f64 = (1_u64 << 53) as f64;
+/// What a turn of score may stand for: far more and far less than any softmax has, and squares stay finite.
+const SCORE_TURNS: std::ops::RangeInclusive<f64> = 1.0 / (1_u64 << 32) as f64..=(1_u64 << 32) as f64;
 
 impl PackedProgram {
     /// The tensors that [`Self::from_record`] reads; H is the number of heads.
@@ -88,6 +90,9 @@ impl PackedProgram {
     /// Checks the numbers; the shapes are right.
     fn check(&self) -> Result<(), Error> {
         check_common(self.input_levels, self.max_tokens, &self.output_bias)?;
+        if self.output_limit > MAX_OUTPUT {
+            return Err(Error::out_of_range("the limit of outputs", self.output_limit, "at most 2^53"));
+        }
         self.heads.iter().try_for_each(|head| head.check(self.input_levels))
     }
 }
@@ -104,8 +109,11 @@ impl HeadProgram {
             let allowed = "less than a quarter of a turn";
             return Err(Error::out_of_range("the largest difference of scores", self.difference_limit(), allowed));
         }
-        if self.value_norm < 0.0 {
-            return Err(Error::out_of_range("the norm of values", self.value_norm, "at least 0"));
+        if !SCORE_TURNS.contains(&self.score_turn) {
+            return Err(Error::out_of_range("a turn of score", self.score_turn, "in 2^-32 to 2^32"));
+        }
+        if !(0.0..=MAX_OUTPUT).contains(&self.value_norm) {
+            return Err(Error::out_of_range("the norm of values", self.value_norm, "from 0 to 2^53"));
         }
         let [query, key] = [&self.query, &self.key].map(|projection| projection.reach(input_levels));
         let scores = query * key * self.query.bias.len() as f64;
@@ -144,7 +152,7 @@ fn check_common(levels: i32, max_tokens: usize, centers: &[f64]) -> Result<(), E
         let allowed = format!("in 1 ..= {}", PackedOptions::MAX_TOKENS);
         return Err(Error::out_of_range("the number of tokens of the packed head", max_tokens, allowed));
     }
-    match centers.iter().find(|center| center.abs() > MAX_BIAS) {
+    match centers.iter().find(|center| center.abs() > MAX_OUTPUT) {
         None => Ok(()),
         Some(center) => Err(Error::out_of_range("a bias of the output", center, "at most 2^53 in size")),
     }
