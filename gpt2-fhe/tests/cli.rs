@@ -529,10 +529,10 @@ fn a_quantized_file_of_something_else_is_one_line() {
         assert_error(&mut with(tensor, quantized, arguments), what);
     }
     // Of a model with other heads.
-    assert_error(
-        &mut with("input", &["first"], &["--n-head", "4"]),
-        "[16, 8, 8], and --attention of one with [16, 4, 4]",
-    );
+    let mut command = program();
+    command.arg("head").arg("--attention").arg(files.path("attention")).args(["--n-head", "4", "--tensor", "input"]);
+    command.arg("--hidden").arg(files.path("hidden")).arg("--quantized").arg(files.path("first"));
+    assert_error(&mut command, "[16, 8, 8], and --attention of one with [16, 4, 4]");
     // What the file says cannot be said again.
     let refused = output(&mut with("input", &["first"], &["--bits", "4"]));
     assert_eq!(refused.status.code(), Some(2));
