@@ -215,7 +215,7 @@ pub(super) struct GenerateArguments {
     #[command(flatten)]
     pub(super) generation: GenerationArguments,
     /// Draw tokens by their probabilities, flattened or sharpened by this [default: take the likeliest]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub(super) temperature: Option<f64>,
     /// Draw among so many likeliest tokens [default: all]
     #[arg(long, value_name = "K", requires = "temperature")]
