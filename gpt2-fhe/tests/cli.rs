@@ -353,6 +353,22 @@ fn an_output_file_that_cannot_be_written_is_known_before_the_work() {
     assert_eq!((Checkpoint::open(&out).unwrap().names(), count()), (vec!["head_out".to_owned()], before));
 }
 
+/// Rows of several tensors are one input, and some of them can be left out.
+#[test]
+fn rows_of_several_tensors_are_one_input() {
+    let files = Files::new();
+    let tokens = |tensors: &str, more: &[&str]| {
+        let mut command = files.command("head", "hidden", tensors);
+        json(command.args(["--mode", "clear"]).args(more))["tokens"].as_u64().expect("a number")
+    };
+    assert_eq!([tokens("input,input", &[]), tokens("input,other", &["--tokens", "3"])], [4, 3]);
+    for (tensors, count, what) in
+        [("input", "3", "has 2 rows"), ("input", "0", "0 tokens"), ("input,cube", "2", "cube")]
+    {
+        assert_error(files.command("head", "hidden", tensors).args(["--mode", "clear", "--tokens", count]), what);
+    }
+}
+
 /// All heads and the output projection, in both circuits and every mode: the same names, an output of the embedding's size.
 #[test]
 fn all_heads_run_in_both_circuits() {
