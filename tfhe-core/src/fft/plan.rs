@@ -24,8 +24,8 @@ pub(super) struct Plan {
 pub(super) struct Pass {
     pub(super) radix: usize,
     pub(super) stride: usize,
-    /// The number of nodes of L² below each node.
-    pub(super) tails: usize,
+    /// The binary logarithm of the number of nodes of L² below each node.
+    pub(super) log_tails: u32,
     /// For each node, R/2 constants.
     pub(super) split: AlignedBuffer,
     /// For each vector of coefficients below `stride`, R/2 vectors of constants.
@@ -80,11 +80,27 @@ impl Plan {
         self.size / (S::LANES * S::LANES)
     }
 
-    /// The constants of node `node` of L² on the way down: [`split_tail_len`] numbers.
+    /// The constants of the nodes of L² on the way down, one after the other: [`split_tail_len`] numbers each.
     #[inline(always)]
-    pub(super) fn split_tail<S: Simd>(&self, node: usize) -> *const f64 {
-        let len = split_tail_len(S::LANES);
-        self.split_tails[len * node..][..len].as_ptr()
+    pub(super) fn split_tails<S: Simd>(&self) -> std::slice::ChunksExact<'_, f64> {
+        self.split_tails.chunks_exact(split_tail_len(S::LANES))
+    }
+
+    /// The passes but the first over a node that begins with node `tail` of L², the widest first: the last ones, if any.
+    ///
+    /// Asked for each node of L², of which few begin another: with vectors of four lanes a loop over all passes, or a
+    /// division, would take as long as the node.
+    #[inline(always)]
+    pub(super) fn passes_beginning(&self, tail: usize) -> &[Pass] {
+        let passes = &self.passes[1..];
+        let others = passes.iter().rev().take_while(|pass| tail & ((1 << pass.log_tails) - 1) == 0).count();
+        &passes[passes.len() - others..]
+    }
+
+    /// The passes but the first over a node that ends with node `tail` of L².
+    #[inline(always)]
+    pub(super) fn passes_ending(&self, tail: usize) -> &[Pass] {
+        self.passes_beginning(tail + 1)
     }
 
     /// The constants of every node of L² on the way up: L² numbers.
@@ -106,7 +122,7 @@ impl Pass {
             extend_vectors(&mut merge, &constants.collect::<Vec<_>>());
         }
         let (split, merge) = (AlignedBuffer::copy_of(&split), AlignedBuffer::copy_of(&merge));
-        Self { radix, stride, tails: radix * stride / (lanes * lanes), split, merge }
+        Self { radix, stride, log_tails: (radix * stride / (lanes * lanes)).ilog2(), split, merge }
     }
 }
 

@@ -156,11 +156,11 @@ impl Kernel for Split<'_> {
         let Self { plan, data } = self;
         assert_eq!(data.len(), 2 * plan.size);
         let data = data.as_mut_ptr();
-        for tail in 0..plan.tail_nodes::<S>() {
-            // SAFETY: the node is one of the plan's, and `data` holds N numbers.
+        for (tail, constants) in plan.split_tails::<S>().enumerate() {
+            // SAFETY: the node is one of the plan's, the constants are its own, and `data` holds N numbers.
             unsafe {
                 split_to_tail(simd, plan, data, tail);
-                split_tail(simd, plan, data, tail, data.add(2 * S::LANES * S::LANES * tail));
+                split_tail(simd, constants.as_ptr(), data, tail, data.add(2 * S::LANES * S::LANES * tail));
             }
         }
     }
@@ -180,10 +180,11 @@ impl Kernel for Merge<'_> {
         let Self { plan, data } = self;
         assert_eq!(data.len(), 2 * plan.size);
         let data = data.as_mut_ptr();
+        let constants = plan.merge_tail::<S>();
         for tail in 0..plan.tail_nodes::<S>() {
             // SAFETY: a node holds 2·L² numbers; the constants are those of `merge_tail`; `data` holds N numbers.
             unsafe {
-                let (node, constants) = (data.add(2 * S::LANES * S::LANES * tail), plan.merge_tail::<S>());
+                let node = data.add(2 * S::LANES * S::LANES * tail);
                 if S::LANES == 8 {
                     let z = load_strided::<S, 8>(simd, node, 8);
                     store_strided(simd, node, 8, merge_tail(simd, z, constants));
@@ -251,10 +252,16 @@ impl Kernel for MultiplyAccumulate<'_> {
 /// Reduces node `node` of L² of `data` to linear factors, and writes them to `output`.
 ///
 /// # Safety
-/// The node must be one of the plan's, `data` valid for reading N numbers, and `output` for writing 2·L².
+/// The node must be one of the plan's, `constants` its own of [`Plan::split_tails`], `data` valid for reading N numbers, and
+/// `output` for writing 2·L².
 #[inline(always)]
-pub(super) unsafe fn split_tail<S: Simd>(simd: S, plan: &Plan, data: *const f64, node: usize, output: *mut f64) {
-    let constants = plan.split_tail::<S>(node);
+pub(super) unsafe fn split_tail<S: Simd>(
+    simd: S,
+    constants: *const f64,
+    data: *const f64,
+    node: usize,
+    output: *mut f64,
+) {
     // SAFETY: node `node` lies at 2·L²·node, and the constants are its own.
     unsafe {
         let data = data.add(2 * S::LANES * S::LANES * node);
@@ -274,15 +281,14 @@ pub(super) unsafe fn split_tail<S: Simd>(simd: S, plan: &Plan, data: *const f64,
 /// The node must be one of the plan's, and `data` valid for reading and writing N numbers.
 #[inline(always)]
 pub(super) unsafe fn split_to_tail<S: Simd>(simd: S, plan: &Plan, data: *mut f64, tail: usize) {
-    for pass in &plan.passes[1..] {
-        if tail.is_multiple_of(pass.tails) {
-            // SAFETY: the caller's.
-            unsafe {
-                match pass.radix {
-                    2 => split::<S, 2>(simd, pass, tail / pass.tails, data),
-                    4 => split::<S, 4>(simd, pass, tail / pass.tails, data),
-                    _ => split::<S, 8>(simd, pass, tail / pass.tails, data),
-                }
+    for pass in plan.passes_beginning(tail) {
+        let node = tail >> pass.log_tails;
+        // SAFETY: the caller's.
+        unsafe {
+            match pass.radix {
+                2 => split::<S, 2>(simd, pass, node, data),
+                4 => split::<S, 4>(simd, pass, node, data),
+                _ => split::<S, 8>(simd, pass, node, data),
             }
         }
     }
@@ -294,15 +300,14 @@ pub(super) unsafe fn split_to_tail<S: Simd>(simd: S, plan: &Plan, data: *mut f64
 /// As for [`split_to_tail`].
 #[inline(always)]
 pub(super) unsafe fn merge_from_tail<S: Simd>(simd: S, plan: &Plan, data: *mut f64, tail: usize) {
-    for pass in plan.passes[1..].iter().rev() {
-        if (tail + 1).is_multiple_of(pass.tails) {
-            // SAFETY: the caller's.
-            unsafe {
-                match pass.radix {
-                    2 => merge::<S, 2>(simd, pass, tail / pass.tails, data),
-                    4 => merge::<S, 4>(simd, pass, tail / pass.tails, data),
-                    _ => merge::<S, 8>(simd, pass, tail / pass.tails, data),
-                }
+    for pass in plan.passes_ending(tail).iter().rev() {
+        let node = tail >> pass.log_tails;
+        // SAFETY: the caller's.
+        unsafe {
+            match pass.radix {
+                2 => merge::<S, 2>(simd, pass, node, data),
+                4 => merge::<S, 4>(simd, pass, node, data),
+                _ => merge::<S, 8>(simd, pass, node, data),
             }
         }
     }
@@ -425,12 +430,13 @@ unsafe fn split<S: Simd, const R: usize>(simd: S, pass: &Pass, node: usize, data
 /// As there.
 #[inline(always)]
 unsafe fn merge<S: Simd, const R: usize>(simd: S, pass: &Pass, node: usize, data: *mut f64) {
+    let constants = pass.merge.as_ptr();
     // SAFETY: the R/2 vectors of constants of each vector of coefficients, and this node's 2·R·stride numbers.
     unsafe {
         let data = data.add(2 * node * R * pass.stride);
         for index in (0..pass.stride).step_by(S::LANES) {
             let mut z = load_strided::<S, R>(simd, data.add(2 * index), pass.stride);
-            merge_node(simd, &mut z, Vectors(pass.merge.as_ptr().add(R * index)));
+            merge_node(simd, &mut z, Vectors(constants.add(R * index)));
             store_strided(simd, data.add(2 * index), pass.stride, z);
         }
     }
@@ -442,7 +448,7 @@ unsafe fn merge<S: Simd, const R: usize>(simd: S, pass: &Pass, node: usize, data
 /// As for [`split`]; `input` must have N coefficients.
 #[inline(always)]
 unsafe fn split_first<S: Simd, const R: usize>(simd: S, pass: &Pass, input: &impl Coefficients, data: *mut f64) {
-    let size = R * pass.stride;
+    let (size, constants) = (R * pass.stride, Scalars(pass.split.as_ptr()));
     for index in (0..pass.stride).step_by(S::LANES) {
         // SAFETY: index + LANES ≤ stride, so that k·stride + index + LANES ≤ size for k < R.
         unsafe {
@@ -451,7 +457,7 @@ unsafe fn split_first<S: Simd, const R: usize>(simd: S, pass: &Pass, input: &imp
                 let at = k * pass.stride + index;
                 z[k] = Complex { re: input.load(simd, at), im: input.load(simd, size + at) };
             }
-            split_node(simd, &mut z, Scalars(pass.split.as_ptr()));
+            split_node(simd, &mut z, constants);
             store_strided(simd, data.add(2 * index), pass.stride, z);
         }
     }
@@ -464,14 +470,15 @@ unsafe fn split_first<S: Simd, const R: usize>(simd: S, pass: &Pass, input: &imp
 #[inline(always)]
 unsafe fn merge_last<S: Simd, const R: usize>(simd: S, plan: &Plan, data: *const f64, output: &mut impl Accumulator) {
     let (pass, size) = (&plan.passes[0], plan.size);
+    let (constants, untwist) = (pass.merge.as_ptr(), plan.untwist.as_ptr());
     for index in (0..pass.stride).step_by(S::LANES) {
         // SAFETY: as in `split_first`; the untwisting constants are N numbers.
         unsafe {
             let mut z = load_strided::<S, R>(simd, data.add(2 * index), pass.stride);
-            merge_node(simd, &mut z, Vectors(pass.merge.as_ptr().add(R * index)));
+            merge_node(simd, &mut z, Vectors(constants.add(R * index)));
             for k in 0..R {
                 let at = k * pass.stride + index;
-                let untwist = plan.untwist.as_ptr().add(2 * (R * index + k * S::LANES));
+                let untwist = untwist.add(2 * (R * index + k * S::LANES));
                 let (cos, tan) = (simd.load_reals(untwist), simd.load_reals(untwist.add(S::LANES)));
                 let x = shear(simd, z[k], tan);
                 output.add(simd, at, x.re, cos);
