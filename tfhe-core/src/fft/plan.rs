@@ -1,6 +1,6 @@
 //! Plans of the transform on vector instructions: the passes and their constants.
 
-use super::butterfly::{children, merge_constants, split_constants, twiddle};
+use super::butterfly::{children, constants, merge_constants, split_constants, twiddle};
 use crate::buffer::AlignedBuffer;
 use crate::simd::Simd;
 
@@ -11,9 +11,9 @@ pub(super) struct Plan {
     pub(super) size: usize,
     /// The passes over memory, the forward transform's first pass first.
     pub(super) passes: Vec<Pass>,
-    /// For each node of L²: L/2 constants, then L/2 vectors of constants for the nodes of L below it.
+    /// For each node of L²: its constants, then the vectors of constants of the nodes of L below it.
     split_tails: AlignedBuffer,
-    /// L/2 vectors of constants for merging nodes of L into one of L², the same for all of them.
+    /// The vectors of constants for merging nodes of L into one of L², the same for all of them.
     merge_tail: AlignedBuffer,
     /// exp(−iπk/N)/M for every coefficient k, in vectors, in the order in which the last pass needs them: one stream.
     pub(super) untwist: AlignedBuffer,
@@ -26,15 +26,21 @@ pub(super) struct Pass {
     pub(super) stride: usize,
     /// The binary logarithm of the number of nodes of L² below each node.
     pub(super) log_tails: u32,
-    /// For each node, R/2 constants.
+    /// For each node, its constants.
     pub(super) split: AlignedBuffer,
-    /// For each vector of coefficients below `stride`, R/2 vectors of constants.
+    /// For each vector of coefficients below `stride`, its vectors of constants.
     pub(super) merge: AlignedBuffer,
+}
+
+/// The number of `f64`s before the vectors of a node of [`Plan::split_tails`]: its scalars, and zeros, so that the vectors are
+/// aligned.
+pub(super) const fn tail_scalars(lanes: usize) -> usize {
+    (2 * constants(lanes)).next_multiple_of(lanes)
 }
 
 /// The number of `f64`s of [`Plan::split_tails`] per node of L².
 const fn split_tail_len(lanes: usize) -> usize {
-    lanes + lanes * lanes
+    tail_scalars(lanes) + 2 * lanes * constants(lanes)
 }
 
 impl Plan {
@@ -50,7 +56,9 @@ impl Plan {
         }
         let mut split_tails = Vec::with_capacity(angles.len() * split_tail_len(lanes));
         for angle in angles {
+            let end = split_tails.len() + tail_scalars(lanes);
             split_tails.extend(split_constants(angle, lanes).into_iter().flat_map(<[f64; 2]>::from));
+            split_tails.resize(end, 0.0);
             let below: Vec<_> =
                 descend(vec![angle], lanes).iter().map(|&angle| split_constants(angle, lanes)).collect();
             extend_vectors(&mut split_tails, &below);
@@ -60,11 +68,11 @@ impl Plan {
         let mut untwist = Vec::with_capacity(polynomial_size);
         let Pass { radix, stride, .. } = passes[0];
         for first in (0..stride).step_by(lanes).flat_map(|index| (0..radix).map(move |k| k * stride + index)) {
-            let constants = (first..first + lanes).map(|k| {
+            let vectors = (first..first + lanes).map(|k| {
                 let (cos, tan) = twiddle(-(k as f64) / polynomial_size as f64);
                 vec![(cos / size as f64, tan)]
             });
-            extend_vectors(&mut untwist, &constants.collect::<Vec<_>>());
+            extend_vectors(&mut untwist, &vectors.collect::<Vec<_>>());
         }
         Some(Self {
             size,
@@ -103,10 +111,10 @@ impl Plan {
         self.passes_beginning(tail + 1)
     }
 
-    /// The constants of every node of L² on the way up: L² numbers.
+    /// The constants of every node of L² on the way up, in vectors.
     #[inline(always)]
     pub(super) fn merge_tail<S: Simd>(&self) -> *const f64 {
-        self.merge_tail[..S::LANES * S::LANES].as_ptr()
+        self.merge_tail[..2 * S::LANES * constants(S::LANES)].as_ptr()
     }
 }
 
@@ -118,8 +126,8 @@ impl Pass {
             angles.iter().flat_map(|&angle| split_constants(angle, radix)).flat_map(<[f64; 2]>::from).collect();
         let mut merge = Vec::new();
         for first in (0..stride).step_by(lanes) {
-            let constants = (first..first + lanes).map(|k| merge_constants(k, stride, radix));
-            extend_vectors(&mut merge, &constants.collect::<Vec<_>>());
+            let vectors = (first..first + lanes).map(|k| merge_constants(k, stride, radix));
+            extend_vectors(&mut merge, &vectors.collect::<Vec<_>>());
         }
         let (split, merge) = (AlignedBuffer::copy_of(&split), AlignedBuffer::copy_of(&merge));
         Self { radix, stride, log_tails: (radix * stride / (lanes * lanes)).ilog2(), split, merge }

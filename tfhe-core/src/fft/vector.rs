@@ -11,11 +11,11 @@
 //! L further: aligned vectors of either, and one stream of memory.
 
 use super::butterfly::{
-    Complex, Constants, Twiddle, butterfly, merge_level, merge_node, merge_pairs, multiply_add, shear, split_level,
+    Complex, Constants, Twiddle, butterfly, constants, merge_leaves, merge_node, multiply_add, shear, split_four,
     split_node, split_pairs, zeros,
 };
 use super::coefficients::{Accumulator, Coefficients};
-use super::plan::{Pass, Plan};
+use super::plan::{Pass, Plan, tail_scalars};
 use crate::simd::{Kernel, Simd};
 
 /// The complex vector at element `index`, a multiple of L.
@@ -43,45 +43,33 @@ unsafe fn store<S: Simd>(simd: S, data: *mut f64, index: usize, z: Complex<S::Re
     }
 }
 
-/// A node's constants as scalars, to be broadcast. Whoever makes one vouches for R numbers there.
+/// A node's constants as scalars, to be broadcast. Whoever makes one vouches for 2·[`constants`] numbers there.
 #[derive(Clone, Copy)]
 pub(super) struct Scalars(pub(super) *const f64);
 
 impl<S: Simd> Constants<S> for Scalars {
     #[inline(always)]
-    fn get(self, simd: S, index: usize) -> Option<Twiddle<S::Reals>> {
-        // SAFETY: the maker's: `split_node` and `merge_node` ask for R/2 constants.
+    fn get(self, simd: S, index: usize) -> Twiddle<S::Reals> {
+        // SAFETY: the maker's: `split_node` and `merge_node` ask for no more constants.
         unsafe {
             let at = self.0.add(2 * index);
-            Some(Twiddle { cos: simd.splat_reals(*at), tan: simd.splat_reals(*at.add(1)) })
+            Twiddle { cos: simd.splat_reals(*at), tan: simd.splat_reals(*at.add(1)) }
         }
     }
 }
 
-/// The constants of L nodes or coefficients, one to a lane. Whoever makes one vouches for R·L numbers there.
+/// The constants of L nodes or coefficients, one to a lane. Whoever makes one vouches for 2L·[`constants`] numbers there.
 #[derive(Clone, Copy)]
 struct Vectors(*const f64);
 
 impl<S: Simd> Constants<S> for Vectors {
     #[inline(always)]
-    fn get(self, simd: S, index: usize) -> Option<Twiddle<S::Reals>> {
-        // SAFETY: the maker's: `split_node` and `merge_node` ask for R/2 constants.
+    fn get(self, simd: S, index: usize) -> Twiddle<S::Reals> {
+        // SAFETY: the maker's: `split_node` and `merge_node` ask for no more constants.
         unsafe {
             let at = self.0.add(2 * S::LANES * index);
-            Some(Twiddle { cos: simd.load_reals(at), tan: simd.load_reals(at.add(S::LANES)) })
+            Twiddle { cos: simd.load_reals(at), tan: simd.load_reals(at.add(S::LANES)) }
         }
-    }
-}
-
-/// The constants of [`merge_node`] for transforms of one value: 1, 1, 1 and exp(−iπ/4).
-#[derive(Clone, Copy)]
-struct Leaves;
-
-impl<S: Simd> Constants<S> for Leaves {
-    #[inline(always)]
-    fn get(self, simd: S, index: usize) -> Option<Twiddle<S::Reals>> {
-        let eighth = Twiddle { cos: simd.splat_reals(std::f64::consts::FRAC_1_SQRT_2), tan: simd.splat_reals(-1.0) };
-        (index == 3).then_some(eighth)
     }
 }
 
@@ -326,26 +314,27 @@ unsafe fn split_registers<S: Simd, const R: usize>(
     mut z: [Complex<S::Reals>; R],
     constants: *const f64,
 ) -> [Complex<S::Reals>; R] {
-    // SAFETY: the first L numbers are L/2 constants, the other L² are L/2 vectors of constants.
-    let (scalars, vectors) = (Scalars(constants), Vectors(unsafe { constants.add(R) }));
-    split_level::<S, R, 1>(simd, &mut z, scalars);
+    // SAFETY: the scalars come first, the vectors after them.
+    let (scalars, vectors) = (Scalars(constants), Vectors(unsafe { constants.add(tail_scalars(R)) }));
     if R == 8 {
-        split_level::<S, R, 2>(simd, &mut z, scalars);
+        split_pairs(simd, &mut z, scalars);
     }
-    for node in 0..R / 2 {
-        split_pairs::<S, R>(simd, &mut z, R / 2, node, scalars);
-        interleave_rows(simd, &mut z, node);
+    for node in 0..R / 4 {
+        split_four(simd, &mut z, node, scalars);
+        interleave_rows(simd, &mut z, 2 * node);
+        interleave_rows(simd, &mut z, 2 * node + 1);
     }
     for parity in 0..2 {
         exchange_columns(simd, &mut z, parity);
-        let c = Constants::<S>::get(vectors, simd, 0);
-        for k in (parity..R / 2).step_by(2) {
-            (z[k], z[k + R / 2]) = butterfly(simd, z[k], z[k + R / 2], c);
+        if R == 8 {
+            let c = vectors.get(simd, 0);
+            for k in (parity..R / 2).step_by(2) {
+                (z[k], z[k + R / 2]) = butterfly(simd, z[k], z[k + R / 2], c);
+            }
         }
     }
-    split_level::<S, R, 2>(simd, &mut z, vectors);
-    if R == 8 {
-        split_level::<S, R, 4>(simd, &mut z, vectors);
+    for node in 0..R / 4 {
+        split_four(simd, &mut z, node, vectors);
     }
     z
 }
@@ -360,13 +349,14 @@ pub(super) unsafe fn merge_tail<S: Simd, const R: usize>(
     mut z: [Complex<S::Reals>; R],
     constants: *const f64,
 ) -> [Complex<S::Reals>; R] {
-    merge_level::<S, R, 1>(simd, &mut z, Leaves);
+    merge_leaves(simd, &mut z, 1, 0);
     if R == 8 {
-        merge_level::<S, R, 2>(simd, &mut z, Leaves);
+        merge_leaves(simd, &mut z, 2, 0);
+        merge_leaves(simd, &mut z, 2, 1);
     }
     for pair in 0..R / 4 {
-        merge_pairs::<S, R>(simd, &mut z, R / 2, 2 * pair, Leaves);
-        merge_pairs::<S, R>(simd, &mut z, R / 2, 2 * pair + 1, Leaves);
+        merge_leaves(simd, &mut z, R / 2, 2 * pair);
+        merge_leaves(simd, &mut z, R / 2, 2 * pair + 1);
         interleave_rows(simd, &mut z, pair);
         interleave_rows(simd, &mut z, pair + R / 4);
     }
@@ -412,13 +402,13 @@ fn exchange<S: Simd>(simd: S, a: Complex<S::Reals>, b: Complex<S::Reals>) -> (Co
 /// `data` must be valid for reading and writing N numbers, the node one of the pass's, and R the pass's radix.
 #[inline(always)]
 unsafe fn split<S: Simd, const R: usize>(simd: S, pass: &Pass, node: usize, data: *mut f64) {
-    // SAFETY: this node's R/2 constants and its 2·R·stride numbers.
+    // SAFETY: this node's constants and its 2·R·stride numbers.
     unsafe {
-        let constants = pass.split.as_ptr().add(node * R);
+        let factors = pass.split.as_ptr().add(2 * constants(R) * node);
         let data = data.add(2 * node * R * pass.stride);
         for index in (0..pass.stride).step_by(S::LANES) {
             let mut z = load_strided::<S, R>(simd, data.add(2 * index), pass.stride);
-            split_node(simd, &mut z, Scalars(constants));
+            split_node(simd, &mut z, Scalars(factors));
             store_strided(simd, data.add(2 * index), pass.stride, z);
         }
     }
@@ -430,13 +420,13 @@ unsafe fn split<S: Simd, const R: usize>(simd: S, pass: &Pass, node: usize, data
 /// As there.
 #[inline(always)]
 unsafe fn merge<S: Simd, const R: usize>(simd: S, pass: &Pass, node: usize, data: *mut f64) {
-    let constants = pass.merge.as_ptr();
-    // SAFETY: the R/2 vectors of constants of each vector of coefficients, and this node's 2·R·stride numbers.
+    let factors = pass.merge.as_ptr();
+    // SAFETY: the vectors of constants of each vector of coefficients, and this node's 2·R·stride numbers.
     unsafe {
         let data = data.add(2 * node * R * pass.stride);
         for index in (0..pass.stride).step_by(S::LANES) {
             let mut z = load_strided::<S, R>(simd, data.add(2 * index), pass.stride);
-            merge_node(simd, &mut z, Vectors(constants.add(R * index)));
+            merge_node(simd, &mut z, Vectors(factors.add(2 * constants(R) * index)));
             store_strided(simd, data.add(2 * index), pass.stride, z);
         }
     }
@@ -470,12 +460,12 @@ unsafe fn split_first<S: Simd, const R: usize>(simd: S, pass: &Pass, input: &imp
 #[inline(always)]
 unsafe fn merge_last<S: Simd, const R: usize>(simd: S, plan: &Plan, data: *const f64, output: &mut impl Accumulator) {
     let (pass, size) = (&plan.passes[0], plan.size);
-    let (constants, untwist) = (pass.merge.as_ptr(), plan.untwist.as_ptr());
+    let (factors, untwist) = (pass.merge.as_ptr(), plan.untwist.as_ptr());
     for index in (0..pass.stride).step_by(S::LANES) {
         // SAFETY: as in `split_first`; the untwisting constants are N numbers.
         unsafe {
             let mut z = load_strided::<S, R>(simd, data.add(2 * index), pass.stride);
-            merge_node(simd, &mut z, Vectors(constants.add(R * index)));
+            merge_node(simd, &mut z, Vectors(factors.add(2 * constants(R) * index)));
             for k in 0..R {
                 let at = k * pass.stride + index;
                 let untwist = untwist.add(2 * (R * index + k * S::LANES));
