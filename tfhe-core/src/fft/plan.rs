@@ -50,7 +50,7 @@ impl Plan {
         let levels = (size / (lanes * lanes)).checked_ilog2().filter(|&levels| levels > 0)?;
         let mut angles = vec![0.5];
         let mut passes = Vec::new();
-        for radix in radices(levels as usize, lanes) {
+        for radix in radices(levels as usize) {
             passes.push(Pass::new(&angles, radix, size, lanes));
             angles = descend(angles, radix);
         }
@@ -147,15 +147,15 @@ fn descend(angles: Vec<f64>, radix: usize) -> Vec<f64> {
     (0..radix.ilog2()).fold(angles, |angles, _| children(&angles))
 }
 
-/// Radices whose product is 2^levels: fours with 16 registers, eights and fours with 32. There, too, several passes begin
-/// with a four: the first pass also goes over the coefficients, and with radix 8 its 32 streams, a power of two apart, do
-/// not fit the ways of a first-level cache (at N = 8192 the inverse takes half as long again).
-fn radices(levels: usize, lanes: usize) -> Vec<usize> {
-    let largest = if lanes == 8 { 3 } else { 2 };
-    if levels <= largest {
+/// Radices whose product is 2^levels: eights and fours. With 16 registers an eight has some of its numbers on the stack for
+/// a while, which takes less time than another pass. Several passes begin with a four: the first pass also goes over the
+/// coefficients, and with radix 8 its 32 streams, a power of two apart, do not fit the ways of a first-level cache (at
+/// N = 8192 the inverse takes half as long again).
+fn radices(levels: usize) -> Vec<usize> {
+    if levels <= 3 {
         return vec![1 << levels];
     }
     let rest = levels - 2;
-    let passes = rest.div_ceil(largest);
+    let passes = rest.div_ceil(3);
     std::iter::once(4).chain((0..passes).map(|pass| 1 << ((rest + pass) / passes))).collect()
 }
