@@ -15,8 +15,8 @@
 //! coefficient k, not with the node.
 //!
 //! Both directions thus add multiples, a ± c·b, and with c = cos·(1 + i·tan) that is six fused multiply-adds, each
-//! rounding once ([`Twiddle`]; Linzer, Feig, "Implementation of efficient FFT algorithms on fused multiply-add
-//! architectures", IEEE Trans. Signal Processing 41 (1993)).
+//! rounding once ([`Twiddle`]), and two levels of four numbers, four of these, are 22 ([`Four`]; Linzer, Feig,
+//! "Implementation of efficient FFT algorithms on fused multiply-add architectures", IEEE Trans. Signal Processing 41 (1993)).
 
 use crate::simd::Simd;
 
@@ -117,10 +117,9 @@ fn add_and_subtract_turned<S: Simd>(
 /// Two levels of butterflies on four numbers: with c = turn·`upper` and d = `lower`,
 /// (a + c·b ± d·(p + c·q), a − c·b ± i·d·(p − c·q)).
 ///
-/// Butterflies would shear b and q, and then both sums of p and q. Here p and q are sheared before they are added,
+/// Four butterflies would shear b and q, and then both sums of p and q. Here p and q are sheared before they are added,
 /// (1 + i·tan d)·(p ± c·q) = (1 + i·tan d)·p ± (cos cd/cos d)·(1 + i·tan cd)·q,
-/// which makes it 22 instructions instead of 24 (Goedecker, "Fast radix 2, 3, 4, and 5 kernels for fast Fourier transformations on
-/// computers with overlapping multiply-add instructions", SIAM J. Sci. Comput. 18 (1997)), and three in a row, not four.
+/// which makes it 22 instructions instead of 24, three of them waiting for each other instead of four.
 struct Four<V> {
     upper: Twiddle<V>,
     lower: Twiddle<V>,
