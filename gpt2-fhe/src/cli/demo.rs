@@ -26,7 +26,7 @@ const SHOWN: usize = 12;
 /// # Errors
 /// What is wrong with the arguments or the model; that the head cannot be run reliably; that Ctrl-C was pressed.
 pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<Verdict> {
-    arguments.execution.set_threads()?;
+    arguments.execution.resources.set_threads()?;
     let model = LanguageModel::load(arguments.model.as_deref())?;
     let tokens = encode_prompt(arguments, &model)?;
     let longest = tokens.len() + arguments.tokens - 1;
@@ -37,7 +37,7 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<Verdict> {
         _ => Some(head.plan(Span::all(longest))?),
     };
     print(&introduction(arguments, &model, &tokens, &head, plan.as_ref())?)?;
-    let seed = arguments.execution.secret_seed()?;
+    let seed = arguments.execution.resources.secret_seed()?;
     let runner = Runner::new(mode, &head, plan.as_ref(), seed)?;
     Demo { mode, model: &model, head: &head, runner, prompt: tokens.len(), tokens, wrong: 0 }.tell(arguments.tokens)
 }

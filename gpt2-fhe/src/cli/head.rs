@@ -22,15 +22,15 @@ use super::{describe, text};
 /// What is wrong with the arguments or the files; that the head cannot be run reliably; that Ctrl-C was pressed.
 pub(super) fn run(arguments: &HeadArguments) -> anyhow::Result<Verdict> {
     let HeadArguments { selection, execution, out, json } = arguments;
-    execution.set_threads()?;
+    execution.resources.set_threads()?;
     let input = HeadInput::load(selection)?;
     let mode = execution.mode;
     let plan = match mode {
         Mode::Clear => None,
         _ => Some(input.head.plan(Span::all(input.hidden.rows()))?),
     };
-    let file = out.as_deref().map(PendingFile::create).transpose()?;
-    let seed = execution.secret_seed()?;
+    let file = out.as_deref().map(|path| PendingFile::create(path, "--out")).transpose()?;
+    let seed = execution.resources.secret_seed()?;
     let mut runner = Runner::new(mode, &input.head, plan.as_ref(), seed)?;
     let outcome = runner.run(&input.head, &input.hidden, Span::all(input.hidden.rows()))?;
     if let Some(file) = file {
@@ -125,7 +125,7 @@ impl<'a> Report<'a> {
             mode,
             multiply: exact.map(|multiply| multiply.name()),
             bits: quantization.bits(circuit),
-            msbs: exact.map(|_| quantization.msbs),
+            msbs: exact.map(|_| quantization.options.msbs),
             weight_levels: packed
                 .map(|packed| packed.program().heads().iter().map(HeadProgram::weight_levels).collect()),
             tensor: &selection.tensor,

@@ -7,7 +7,7 @@ use nn::checkpoint::Checkpoint;
 use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
 
-use super::arguments::{Quantization, Selection};
+use super::arguments::{QuantizationOptions, Selection};
 
 /// What a [`Selection`] selects.
 pub(super) struct HeadInput {
@@ -37,7 +37,8 @@ impl HeadInput {
                 selection.part(),
                 &calibration,
                 hidden.rows(),
-                (selection.circuit, &selection.quantization),
+                (selection.circuit, selection.quantization.bits(selection.circuit)),
+                &selection.quantization.options,
             )?,
             reference: weights.attend(selection.part(), &hidden)?,
             heads: weights.heads(),
@@ -46,23 +47,23 @@ impl HeadInput {
     }
 }
 
-/// A part of a layer's attention, calibrated for at most `max_tokens` tokens.
+/// A part of a layer's attention, calibrated for at most `max_tokens` tokens, for a circuit with inputs of some bits.
 pub(super) fn quantize(
     weights: &AttentionWeights,
     part: Part,
     calibration: &[Matrix<f32>],
     max_tokens: usize,
-    (circuit, quantization): (Circuit, &Quantization),
+    (circuit, bits): (Circuit, u32),
+    options: &QuantizationOptions,
 ) -> anyhow::Result<Attention> {
     Ok(match circuit {
         Circuit::Exact => {
-            let (bits, msbs) = (quantization.bits(circuit), quantization.msbs);
-            let options = HeadOptions { bits, msbs, max_tokens: Some(max_tokens) };
-            let head = QuantizedHead::calibrate(weights, part, calibration, &options)?;
-            Attention::Exact(Box::new(head), quantization.multiply)
+            let head_options = HeadOptions { bits, msbs: options.msbs, max_tokens: Some(max_tokens) };
+            let head = QuantizedHead::calibrate(weights, part, calibration, &head_options)?;
+            Attention::Exact(Box::new(head), options.multiply)
         }
         Circuit::Packed => {
-            let options = quantization.packed(max_tokens)?;
+            let options = options.packed(bits, max_tokens)?;
             Attention::Packed(Box::new(packed::calibrate(weights, part, calibration, &options)?))
         }
     })

@@ -8,6 +8,7 @@ mod arguments;
 mod circuit;
 mod demo;
 mod describe;
+mod evaluate;
 mod head;
 mod input;
 mod model;
@@ -25,7 +26,7 @@ use gpt2_fhe::engine::EngineError;
 use gpt2_fhe::run::RunError;
 use tfhe_core::simd::Backend;
 
-use arguments::{CircuitArguments, DemoArguments, HeadArguments};
+use arguments::{CircuitArguments, DemoArguments, EvaluateArguments, HeadArguments};
 
 /// The exit code of an encrypted run that decrypted to other integers than the clear engine's.
 const MISMATCH: u8 = 2;
@@ -53,6 +54,8 @@ enum Command {
     Head(HeadArguments),
     /// What a head will run, without running it: operations, widths, noise, failure probability, parameters, bytes.
     Circuit(CircuitArguments),
+    /// What the attention costs a model's predictions over a text, by circuit and bits, beside controls.
+    Evaluate(EvaluateArguments),
 }
 
 /// How a command that ran to its end went.
@@ -94,6 +97,7 @@ fn run(line: CommandLine) -> anyhow::Result<Verdict> {
         Some(Command::Demo(arguments)) => demo::run(&arguments),
         Some(Command::Head(arguments)) => head::run(&arguments),
         Some(Command::Circuit(arguments)) => circuit::run(&arguments),
+        Some(Command::Evaluate(arguments)) => evaluate::run(&arguments),
     }
 }
 

@@ -23,7 +23,7 @@ const WEIGHTS: &[u8] = include_bytes!("../../../models/embedded/model.safetensor
 const TOKENIZER: &[u8] = include_bytes!("../../../models/embedded/tokenizer.json");
 /// Prompts that scales and ranges are calibrated on, one a line: the server's tables are made of them, so they must not
 /// be the client's secret input.
-const CALIBRATION: &str = include_str!("../../../models/calibration.txt");
+pub(super) const CALIBRATION: &str = include_str!("../../../models/calibration.txt");
 
 /// A GPT-2 with its tokenizer.
 pub(super) struct LanguageModel {
@@ -76,7 +76,8 @@ impl LanguageModel {
             tokens.truncate(positions);
             inputs.push(self.gpt2.attention_input(&tokens, LAYER)?);
         }
-        quantize(self.gpt2.attention(LAYER)?, Part::Head(HEAD), &inputs, max_tokens, (circuit, quantization))
+        let (weights, bits) = (self.gpt2.attention(LAYER)?, quantization.bits(circuit));
+        quantize(weights, Part::Head(HEAD), &inputs, max_tokens, (circuit, bits), &quantization.options)
     }
 
     /// The `count` likeliest tokens, the likeliest first.

@@ -33,10 +33,10 @@ pub(super) struct PendingFile {
 }
 
 impl PendingFile {
-    /// Makes the new file.
-    pub(super) fn create(path: &Path) -> anyhow::Result<Self> {
+    /// Makes the new file, which an option names.
+    pub(super) fn create(path: &Path, option: &str) -> anyhow::Result<Self> {
         if path.exists() && !path.is_file() {
-            bail!("cannot write {}: it exists and is not a file; give --out another name", path.display());
+            bail!("cannot write {}: it exists and is not a file; give {option} another name", path.display());
         }
         let Some(name) = path.file_name() else { bail!("cannot write {}: it has no file name", path.display()) };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -49,15 +49,26 @@ impl PendingFile {
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let temporary = builder.tempfile_in(folder).map_err(|error| {
             // The kind alone: the error itself names the temporary file.
-            anyhow!("cannot write {}: {}; give --out another name", path.display(), error.kind())
+            anyhow!("cannot write {}: {}; give {option} another name", path.display(), error.kind())
         })?;
         Ok(Self { path: path.into(), temporary: temporary.into_temp_path() })
     }
 
     /// Writes `head_out` `[T, d]`.
     pub(super) fn write_head_output(self, output: &Matrix<f32>) -> anyhow::Result<()> {
+        write_tensors(&self.temporary, &[("head_out", &Tensor::from(output.clone()))], &[])?;
+        self.persist()
+    }
+
+    /// Writes a text.
+    pub(super) fn write_text(self, text: &str) -> anyhow::Result<()> {
+        std::fs::write(&self.temporary, text)
+            .map_err(|error| anyhow!("cannot write {}: {error}", self.path.display()))?;
+        self.persist()
+    }
+
+    fn persist(self) -> anyhow::Result<()> {
         let Self { path, temporary } = self;
-        write_tensors(&temporary, &[("head_out", &Tensor::from(output.clone()))], &[])?;
         temporary.persist(&path).map_err(|error| anyhow!("cannot write {}: {}", path.display(), error.error))
     }
 }
