@@ -105,7 +105,8 @@ impl Evaluation<'_> {
 impl Totals {
     fn agreement(&self, passages: usize) -> Agreement {
         let accuracy = |sums: &[Sums]| sums.iter().sum::<Sums>().accuracy();
-        let noise = |squares: f64| (squares / self.clear_squares).sqrt();
+        // No noise is none, also of outputs that are all zero.
+        let noise = |squares: f64| if squares == 0.0 { 0.0 } else { (squares / self.clear_squares).sqrt() };
         Agreement {
             executed: accuracy(&self.executed),
             simulated: accuracy(&self.simulated),

@@ -142,10 +142,8 @@ impl<'a> Setting<'a> {
         let quantized = quantize(weights, part, &self.calibration, self.window, (circuit, bits), options);
         match quantized {
             Ok(attention) => Ok(Ok(attention)),
-            Err(error) => match error.downcast::<RunError>() {
-                Ok(error) => Ok(Err(unavailable(error)?)),
-                Err(error) => Err(error),
-            },
+            Err(error) if matches!(error.downcast_ref(), Some(nn::Error::TooWide { .. })) => Ok(Err(error.to_string())),
+            Err(error) => Ok(Err(unavailable(error.downcast::<RunError>()?)?)),
         }
     }
 
@@ -245,9 +243,10 @@ impl<'a> Setting<'a> {
 /// Why a circuit cannot be run with a number of bits; other errors are errors of the command.
 fn unavailable(error: RunError) -> Result<String, RunError> {
     match error {
-        RunError::Unreliable { .. } | RunError::TooWide { .. } | RunError::TooLong { .. } | RunError::TooLarge(_) => {
-            Ok(error.to_string())
+        RunError::Unreliable { best } => {
+            Ok(format!("no parameters with which a run fails with a probability of at most 2^-40, only 2^{best:.1}"))
         }
+        RunError::TooWide { .. } | RunError::TooLong { .. } | RunError::TooLarge(_) => Ok(error.to_string()),
         RunError::Input(_) | RunError::Engine(EngineError::Cancelled) => Err(error),
     }
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use anyhow::anyhow;
 use gpt2_fhe::run::Circuit;
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::ValueFormatter;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
 use super::report::Row;
@@ -16,11 +18,13 @@ const COLUMNS: usize = 2;
 /// Pixels of the height of a line of a legend, and how many entries are on it.
 const LEGEND_LINE: u32 = 18;
 const LEGEND_COLUMNS: usize = 3;
-/// What a lines' points are no smaller than on a logarithmic axis.
+/// What the points of a line are no smaller than on a logarithmic axis.
 const LEAST: f64 = 1e-4;
 
 /// An area of a picture.
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+/// A diagram whose horizontal axis is linear.
+type Chart<'a, Y> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, Y>>;
 
 /// One line of a panel.
 struct Line {
@@ -35,6 +39,8 @@ struct Panel {
     title: String,
     x: &'static str,
     y: &'static str,
+    /// The most numbers on the horizontal axis.
+    x_labels: usize,
     logarithmic: bool,
     lines: Vec<Line>,
 }
@@ -86,7 +92,8 @@ fn color(index: usize) -> RGBColor {
 
 /// The rows of a circuit with the noise that is predicted, or none.
 fn of_circuit(rows: &[Row], circuit: Circuit) -> Vec<&Row> {
-    let as_it_is = |row: &&Row| row.label.circuit == Some(circuit) && row.label.noise.is_none_or(|factor| factor == 1.0);
+    let as_it_is =
+        |row: &&Row| row.label.circuit == Some(circuit) && row.label.noise.is_none_or(|factor| factor == 1.0);
     rows.iter().filter(as_it_is).collect()
 }
 
@@ -113,7 +120,9 @@ fn agreement(rows: &[Row], circuit: Circuit) -> Option<Panel> {
     // Legends are filled line by line: first what is evaluated, then controls.
     lines.sort_by_key(|line| line.dashed);
     let title = format!("Agreement with f32: {}", circuit.name());
-    (!of_circuit.is_empty()).then_some(Panel { title, x: "bits", y: "share of tokens", logarithmic: false, lines })
+    let x_labels = bits_labels(&lines);
+    let panel = Panel { title, x: "bits", y: "share of tokens", x_labels, logarithmic: false, lines };
+    (!of_circuit.is_empty()).then_some(panel)
 }
 
 /// The error of the output of both circuits, and of controls.
@@ -125,14 +134,26 @@ fn error_by_bits(rows: &[Row]) -> Panel {
         lines.push(Line { name: circuit.name().into(), points, color: color(index), dashed: false });
     }
     lines.retain(|line| !line.points.is_empty());
-    let widths = || lines.iter().flat_map(|line| &line.points).map(|&(bits, _)| bits);
-    let ends = [widths().fold(f64::INFINITY, f64::min), widths().fold(f64::NEG_INFINITY, f64::max)];
+    let (least, most) = range(&lines, |point| point.0);
     for (index, name) in ["zeroed", "shuffled"].into_iter().enumerate() {
         let control = rows.iter().find(|row| row.label.control == Some(name));
-        let points = control.map(|row| ends.map(|bits| (bits, error(row))).to_vec()).unwrap_or_default();
+        let points = control.map(|row| [least, most].map(|bits| (bits, error(row))).to_vec()).unwrap_or_default();
         lines.push(Line { name: name.into(), points, color: color(2 + index), dashed: true });
     }
-    Panel { title: "Error of the output".into(), x: "bits", y: "relative error", logarithmic: true, lines }
+    let (title, x_labels) = ("Error of the output".into(), bits_labels(&lines));
+    Panel { title, x: "bits", y: "relative error", x_labels, logarithmic: true, lines }
+}
+
+/// One label for each number of bits.
+fn bits_labels(lines: &[Line]) -> usize {
+    let (least, most) = range(lines, |point| point.0);
+    (most - least).max(0.0) as usize + 1
+}
+
+/// The least and the largest coordinate of all points.
+fn range(lines: &[Line], coordinate: impl Fn(&(f64, f64)) -> f64) -> (f64, f64) {
+    let values = lines.iter().flat_map(|line| &line.points).map(coordinate);
+    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), value| (least.min(value), most.max(value)))
 }
 
 /// The error against the factor of the noise, where there are several.
@@ -149,7 +170,7 @@ fn error_by_noise(rows: &[Row]) -> Option<Panel> {
     }
     let several = lines.iter().any(|line| line.points.len() > 1);
     let (title, x) = ("Error against noise: packed".into(), "noise, in units of the predicted");
-    several.then_some(Panel { title, x, y: "relative error", logarithmic: true, lines })
+    several.then_some(Panel { title, x, y: "relative error", x_labels: 10, logarithmic: true, lines })
 }
 
 impl Panel {
@@ -160,24 +181,21 @@ impl Panel {
         let mut builder = ChartBuilder::on(&diagram);
         builder.caption(&self.title, ("sans-serif", 17)).margin(14).x_label_area_size(38).y_label_area_size(56);
         if self.logarithmic {
-            let mut chart = builder.build_cartesian_2d(x, y.log_scale())?;
-            chart.configure_mesh().x_desc(self.x).y_desc(self.y).x_labels(10).light_line_style(WHITE).draw()?;
-            self.draw_lines(&mut chart)?;
+            self.draw_lines(builder.build_cartesian_2d(x, y.log_scale().base(2.0))?)?;
         } else {
-            let mut chart = builder.build_cartesian_2d(x, y)?;
-            chart.configure_mesh().x_desc(self.x).y_desc(self.y).x_labels(10).light_line_style(WHITE).draw()?;
-            self.draw_lines(&mut chart)?;
+            self.draw_lines(builder.build_cartesian_2d(x, y)?)?;
         }
         self.draw_legend(&legend)
     }
 
-    fn draw_lines<'a, Y>(
-        &self,
-        chart: &mut ChartContext<'_, SVGBackend<'a>, Cartesian2d<plotters::coord::types::RangedCoordf64, Y>>,
-    ) -> Result<(), Box<dyn std::error::Error>>
+    fn draw_lines<Y>(&self, mut chart: Chart<'_, Y>) -> Result<(), Box<dyn std::error::Error>>
     where
-        Y: Ranged<ValueType = f64>,
+        Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
     {
+        let number = |value: &f64| format!("{}", (value * 1e6).round() / 1e6);
+        let mut mesh = chart.configure_mesh();
+        mesh.x_desc(self.x).y_desc(self.y).x_labels(self.x_labels).y_labels(12).light_line_style(WHITE);
+        mesh.x_label_formatter(&number).y_label_formatter(&number).draw()?;
         for line in &self.lines {
             let points = line.points.iter().map(|&(x, y)| (x, if self.logarithmic { y.max(LEAST) } else { y }));
             if line.dashed {
@@ -197,12 +215,11 @@ impl Panel {
         for (index, line) in self.lines.iter().enumerate() {
             let x = 62 + width * (index % LEGEND_COLUMNS) as i32;
             let y = 6 + LEGEND_LINE as i32 * (index / LEGEND_COLUMNS) as i32;
-            let ends = [(x, y), (x + 24, y)];
             if line.dashed {
                 area.draw(&PathElement::new([(x, y), (x + 10, y)], line.color))?;
                 area.draw(&PathElement::new([(x + 14, y), (x + 24, y)], line.color))?;
             } else {
-                area.draw(&PathElement::new(ends, line.color.stroke_width(2)))?;
+                area.draw(&PathElement::new([(x, y), (x + 24, y)], line.color.stroke_width(2)))?;
             }
             area.draw(&Text::new(line.name.clone(), (x + 30, y - 6), ("sans-serif", 13)))?;
         }
@@ -210,15 +227,13 @@ impl Panel {
     }
 
     fn x_range(&self) -> std::ops::Range<f64> {
-        let values = || self.lines.iter().flat_map(|line| &line.points).map(|&(x, _)| x);
-        let (least, most) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
+        let (least, most) = range(&self.lines, |point| point.0);
         let margin = (0.03 * (most - least)).max(0.1);
         if least <= most { least - margin..most + margin } else { 0.0..1.0 }
     }
 
     fn y_range(&self) -> std::ops::Range<f64> {
-        let values = || self.lines.iter().flat_map(|line| &line.points).map(|&(_, y)| y);
-        let (least, most) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
+        let (least, most) = range(&self.lines, |point| point.1);
         match (least <= most, self.logarithmic) {
             (false, _) => LEAST..1.0,
             (true, true) => least.max(LEAST) / 1.3..most.max(2.0 * LEAST) * 1.3,

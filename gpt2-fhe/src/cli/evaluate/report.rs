@@ -46,9 +46,8 @@ pub(super) struct Row {
 }
 
 impl Row {
-    const HEADER: [&'static str; 11] = [
-        "circuit", "bits", "mode", "noise", "top-1", "top-5", "top-10", "KL", "perplexity", "error", "out of range",
-    ];
+    const HEADER: [&'static str; 11] =
+        ["circuit", "bits", "mode", "noise", "top-1", "top-5", "top-10", "KL", "perplexity", "error", "out of range"];
 
     fn cells(&self) -> Vec<String> {
         let Self { label, accuracy } = self;
@@ -222,7 +221,8 @@ impl<'a> Report<'a> {
             Part::Head(head) => format!("head {head} of {heads} in layer {}", self.layer),
             Part::Whole => format!("all {heads} heads of layer {}, and c_proj", self.layer),
         };
-        let skipped = if text.from > 0.0 { format!(" without its first {}", percent(text.from)) } else { String::new() };
+        let skipped =
+            if text.from > 0.0 { format!(" without its first {}", percent(text.from)) } else { String::new() };
         let compared = match self.mode {
             Mode::Execute => format!("{} sampled of {}", plural(text.positions, "position"), text.tokens - 1),
             Mode::Clear | Mode::Simulate => plural(text.positions, "position"),
