@@ -8,7 +8,7 @@ use gpt2_fhe::run::packed::{self, PackedPlan, PackedSession};
 use nn::attention::{AttentionWeights, Linear, Part};
 use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
-use nn::packed::PackedOptions;
+use nn::packed::{PackedOptions, Span};
 use tfhe_core::random::SecretSeed;
 
 /// A layer of three heads of size `size` on embeddings of 3·size, with an input of `tokens` tokens.
@@ -17,7 +17,9 @@ fn layer(size: usize, tokens: usize) -> (AttentionWeights, Matrix<f32>) {
     let embedding = 3 * size;
     let weight = Matrix::from_fn(embedding, 3 * embedding, |i, j| wave(i * 3 * embedding + j));
     let bias = (0..3 * embedding).map(|j| 0.3 * wave(j + 7)).collect();
-    let weights = AttentionWeights::new(Linear::new(weight, bias).unwrap(), 3).unwrap();
+    let output = Matrix::from_fn(embedding, embedding, |i, j| wave(i * embedding + 3 * j + 11));
+    let output = Linear::new(output, vec![0.1; embedding]).unwrap();
+    let weights = AttentionWeights::new(Linear::new(weight, bias).unwrap(), 3).unwrap().with_output(output).unwrap();
     let hidden = Matrix::from_fn(tokens, embedding, |i, j| 2.0 * wave(i * embedding + j + 3));
     (weights, hidden)
 }
@@ -55,16 +57,23 @@ fn packed_heads(criterion: &mut Criterion) {
     group.sample_size(10);
     let (weights, hidden) = layer(64, 8);
     let options = PackedOptions::new(5);
-    let head = packed::calibrate(&weights, 0, std::slice::from_ref(&hidden), &options).unwrap();
-    let seed = SecretSeed::from_number(1);
-    group.bench_function("clear/8 tokens of 64", |b| b.iter(|| packed::run_clear(&head, &hidden).unwrap()));
+    let quantize = |part| packed::calibrate(&weights, part, std::slice::from_ref(&hidden), &options).unwrap();
+    let (head, seed, span) = (quantize(Part::Head(0)), SecretSeed::from_number(1), Span::all(8));
+    group.bench_function("clear/8 tokens of 64", |b| b.iter(|| packed::run_clear(&head, &hidden, span).unwrap()));
     group.bench_function("simulate/8 tokens of 64", |b| {
-        b.iter(|| packed::run_simulated(&head, &hidden, &seed).unwrap())
+        b.iter(|| packed::run_simulated(&head, &hidden, span, &seed).unwrap())
     });
-    let plan = PackedPlan::new(&head, 8).unwrap();
+    let plan = PackedPlan::new(&head, span).unwrap();
     let mut session = PackedSession::new(&plan, &seed);
     group.bench_function("execute/8 tokens of 64", |b| {
-        b.iter(|| session.execute(&head, &hidden, &mut Unobserved).unwrap());
+        b.iter(|| session.execute(&head, &hidden, span, &mut Unobserved).unwrap());
+    });
+    let whole = quantize(Part::Whole);
+    group.bench_function("execute/3 heads and c_proj, 8 tokens of 64", |b| {
+        b.iter(|| session.execute(&whole, &hidden, span, &mut Unobserved).unwrap());
+    });
+    group.bench_function("execute/3 heads and c_proj, the last of 8 tokens of 64", |b| {
+        b.iter(|| session.execute(&whole, &hidden, Span::new(7, 8), &mut Unobserved).unwrap());
     });
     group.finish();
 }

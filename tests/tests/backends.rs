@@ -2,7 +2,8 @@
 
 use integration_tests::packed::{Layer, execute};
 use integration_tests::{Parties, assert_variance, errors};
-use nn::packed::PackedOptions;
+use nn::attention::Part;
+use nn::packed::{PackedOptions, Span};
 use tfhe_core::bootstrap::table_accumulator;
 use tfhe_core::noise;
 use tfhe_core::sets::MESSAGE_2_CARRY_2;
@@ -32,23 +33,23 @@ fn bootstrapping_reads_and_has_the_predicted_noise() {
     assert_variance(&backend, &errors(&phases, (0..64).map(|i| values[i % 16])), predicted, 0.71);
 }
 
-/// A packed head: every kind of key, transforms of three sizes.
+/// All heads: every kind of key, transforms of three sizes.
 #[test]
-fn a_packed_head_is_as_near_to_the_clear_engine_as_the_noise_allows() {
+fn packed_attention_is_as_near_to_the_clear_engine_as_the_noise_allows() {
     let layer = Layer::synthetic(32, 4);
-    let outcome = execute(&layer.quantize(1, &PackedOptions::new(5)), &layer.unseen, 7);
+    let outcome = execute(&layer.quantize(Part::Whole, &PackedOptions::new(5)), &layer.unseen, Span::all(4), 7);
     assert_eq!(outcome.mismatches(), 0, "by up to {}", outcome.max_abs_difference());
-    println!("packed head, {} PBS: {:.2} s", outcome.statistics.pbs(), outcome.seconds.evaluate);
+    println!("packed attention, {} PBS: {:.2} s", outcome.statistics.pbs(), outcome.seconds.evaluate);
 }
 
 /// The same seed gives the same output to the last bit, whatever the number of threads.
 #[test]
 fn a_packed_head_does_not_depend_on_the_number_of_threads() {
     let layer = Layer::synthetic(32, 4);
-    let head = layer.quantize(0, &PackedOptions::new(5));
+    let head = layer.quantize(Part::Head(0), &PackedOptions::new(5));
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| execute(&head, &layer.unseen, 11).numbers)
+        pool.install(|| execute(&head, &layer.unseen, Span::all(4), 11).numbers)
     };
     let one = run(1);
     for threads in [2, 3] {

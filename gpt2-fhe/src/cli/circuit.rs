@@ -180,13 +180,14 @@ impl StepReport {
     }
 }
 
-/// (bits, rounded bits) of the tables of a step: those of the data flow, or of squares.
+/// (bits, rounded bits) of the widest tables of a step: those of the data flow, or of squares.
 fn tables(head: &Attention, step: &str) -> Option<(u32, u32)> {
     let Attention::Exact(head, multiply) = head else { return None };
     let program = head.program();
-    let table = program.tables().find(|&(name, _)| name == step);
+    let of_step = program.tables().filter(|&(name, _)| name == step);
+    let table = of_step.map(|(_, table)| (table.bits(), table.rounded_bits())).max();
     let factor = program.factors().into_iter().find(|&(name, _)| name == step && *multiply == Multiply::Lut);
-    table.map(|(_, table)| (table.bits(), table.rounded_bits())).or(factor.map(|(_, factor)| (factor.operand_bits, 0)))
+    table.or(factor.map(|(_, factor)| (factor.operand_bits, 0)))
 }
 
 /// The packed circuit's operations.

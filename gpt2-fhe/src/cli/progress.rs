@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use gpt2_fhe::engine::{EngineError, Observer};
-use gpt2_fhe::run::Circuit;
+use gpt2_fhe::run::Attention;
 use indicatif::{ProgressBar, ProgressStyle};
-use nn::attention::Part;
 use nn::{head, packed};
 
 /// Set by Ctrl-C, and by the signals with which a process is asked to end.
@@ -74,10 +73,10 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(circuit: Circuit) -> Self {
-        let steps: &[&str] = match circuit {
-            Circuit::Exact => head::steps::of(Part::Head(0)),
-            Circuit::Packed => &packed::steps::ALL,
+    pub(super) fn new(attention: &Attention) -> Self {
+        let steps: &[&str] = match attention {
+            Attention::Exact(head, _) => head::steps::of(head.part()),
+            Attention::Packed(_) => &packed::steps::ALL,
         };
         Self { bar: bar(0), steps, step: "" }
     }

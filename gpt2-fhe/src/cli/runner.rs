@@ -45,9 +45,9 @@ impl Runner {
             Self::Simulate { seed, runs } => {
                 let seed = seed.derive(*runs);
                 *runs += 1;
-                head.run_simulated(hidden, span, &seed, &mut Progress::new(head.circuit()))
+                head.run_simulated(hidden, span, &seed, &mut Progress::new(head))
             }
-            Self::Execute(session) => session.execute(head, hidden, span, &mut Progress::new(head.circuit())),
+            Self::Execute(session) => session.execute(head, hidden, span, &mut Progress::new(head)),
         }
     }
 }

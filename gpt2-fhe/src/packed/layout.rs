@@ -311,7 +311,7 @@ mod tests {
         assert_eq!((layout.output_chunks(), layout.places(), layout.answers()), (12, 96, 2));
         assert_eq!(layout.score_blocks(), [(0, 0)]);
         assert_eq!(layout.score_position(7, 5), ((0, 0), 61));
-        assert_eq!(layout.head_batches(), [0..12]);
+        assert_eq!(layout.head_batches(), vec![0..12]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use nn::attention::{AttentionWeights, Part};
 use nn::matrix::Matrix;
-use nn::packed::{ClearPackedEngine, Function, PackedAttention, PackedOptions, PackedProgram, Span};
+use nn::packed::{Calibration, ClearPackedEngine, Function, PackedAttention, PackedOptions, PackedProgram, Span};
 use rayon::prelude::*;
 use tfhe_core::glwe::SeededGlweCiphertext;
 use tfhe_core::random::SecretSeed;
@@ -101,7 +101,7 @@ fn layout(program: &PackedProgram, parameters: &RingPairParameters, span: Span) 
 /// modulus means finer weights, and more noise.
 ///
 /// # Errors
-/// [`RunError::Input`]: as [`PackedAttention::calibrate`]; [`RunError::TooLarge`], [`RunError::Unreliable`].
+/// [`RunError::Input`]: as [`Calibration::new`] and [`Calibration::quantize`]; [`RunError::TooLarge`], [`RunError::Unreliable`].
 pub fn calibrate(
     weights: &AttentionWeights,
     part: Part,
@@ -112,25 +112,20 @@ pub fn calibrate(
         Part::Head(head) => head..head + 1,
         Part::Whole => 0..weights.heads(),
     };
+    let calibration = Calibration::new(weights, calibration, options)?;
     let log_moduli: Vec<u32> = heads
         .into_par_iter()
-        .map(|head| largest_modulus(weights, head, calibration, options))
+        .map(|head| largest_modulus(&calibration, head, options.log_modulus))
         .collect::<Result<_, RunError>>()?;
-    Ok(PackedAttention::calibrate_with_moduli(weights, part, calibration, options, &log_moduli)?)
+    Ok(calibration.quantize(part, &log_moduli)?)
 }
 
 /// The modulus of one head's scores.
-fn largest_modulus(
-    weights: &AttentionWeights,
-    head: usize,
-    calibration: &[Matrix<f32>],
-    options: &PackedOptions,
-) -> Result<u32, RunError> {
-    let mut options = *options;
+fn largest_modulus(calibration: &Calibration<'_>, head: usize, mut limit: u32) -> Result<u32, RunError> {
     loop {
-        let calibrated = PackedAttention::calibrate(weights, Part::Head(head), calibration, &options)?;
+        let calibrated = calibration.quantize(Part::Head(head), &[limit])?;
         let log_modulus = calibrated.program().heads()[0].log_modulus();
-        let smaller = options.log_modulus > MIN_LOG_MODULUS;
+        let smaller = limit > MIN_LOG_MODULUS;
         match PackedPlan::new(&calibrated, Span::all(calibrated.program().max_tokens())) {
             Ok(plan) if plan.prediction.heads[0].score.repeated(4.0) > plan.prediction.modulus_switch && smaller => {}
             Ok(_) => return Ok(log_modulus),
@@ -138,7 +133,7 @@ fn largest_modulus(
             Err(error) => return Err(error),
         }
         // That of the head may be smaller already, for want of bits of weights.
-        options.log_modulus = log_modulus.min(options.log_modulus) - 1;
+        limit = log_modulus.min(limit) - 1;
     }
 }
 

@@ -4,80 +4,105 @@ use std::convert::Infallible;
 use std::ops::Range;
 
 use super::program::{EXPONENT_FACTOR, Function, HeadProgram, PackedEngine, PackedProjection, Row, headroom, softplus};
+use super::rounding::Rounding;
 use super::{ClearPackedEngine, PackedAttention, PackedClient, PackedOptions, PackedProgram, Span};
 use crate::attention::{AttentionWeights, HeadWeights, Linear, Part};
 use crate::error::{Error, check_finite};
 use crate::matrix::Matrix;
 
-impl PackedAttention {
-    /// Quantizes a part of a layer's attention, with scales and ranges of the calibration inputs, each `[T, E]`.
+/// What quantizing any part of a layer's attention needs of the calibration set.
+#[derive(Clone, Debug)]
+pub struct Calibration<'a> {
+    weights: &'a AttentionWeights,
+    inputs: &'a [Matrix<f32>],
+    options: PackedOptions,
+    max_tokens: usize,
+    scales: InputScales,
+    rounding: Rounding,
+}
+
+impl<'a> Calibration<'a> {
+    /// Of a layer on `inputs`, each `[T, E]`. O(E³) once for all parts.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] if an option is out of its range, there is no such head, or the whole attention's output projection is
-    /// not known; [`Error::Shape`] if there is no calibration input or one does not fit; [`Error::NotFinite`].
-    pub fn calibrate(
-        weights: &AttentionWeights,
-        part: Part,
-        calibration: &[Matrix<f32>],
+    /// [`Error::OutOfRange`] if an option is out of its range, [`Error::Shape`] if there is no input or one does not fit,
+    /// [`Error::NotFinite`].
+    pub fn new(
+        weights: &'a AttentionWeights,
+        inputs: &'a [Matrix<f32>],
         options: &PackedOptions,
     ) -> Result<Self, Error> {
-        let heads = weights.heads_of(part)?.len();
-        Self::calibrate_with_moduli(weights, part, calibration, options, &vec![options.log_modulus; heads])
+        let max_tokens = check(weights, inputs, options)?;
+        let scales = InputScales::calibrate(inputs, levels(options.input_bits));
+        let quantized: Vec<Matrix<i32>> = inputs.iter().map(|input| scales.quantize(input)).collect();
+        let rounding = Rounding::new(&quantized);
+        Ok(Self { weights, inputs, options: *options, max_tokens, scales, rounding })
     }
 
-    /// [`Self::calibrate`] with a limit of log2 t for each head of the part, instead of [`PackedOptions::log_modulus`] for all.
+    /// Quantizes a part, with log2 t of at most the given one for each of its heads.
     ///
     /// # Errors
-    /// As [`Self::calibrate`], and [`Error::Shape`] if there is not one limit for each head.
-    pub fn calibrate_with_moduli(
-        weights: &AttentionWeights,
-        part: Part,
-        calibration: &[Matrix<f32>],
-        options: &PackedOptions,
-        log_moduli: &[u32],
-    ) -> Result<Self, Error> {
-        let heads = weights.heads_of(part)?;
+    /// [`Error::OutOfRange`] if there is no such head, log2 t is not in 8 ..= 32, or the whole attention's output projection is not
+    /// known; [`Error::Shape`] if there is not one modulus for each head.
+    pub fn quantize(&self, part: Part, log_moduli: &[u32]) -> Result<PackedAttention, Error> {
+        let heads = self.weights.heads_of(part)?;
         if log_moduli.len() != heads.len() {
             return Err(Error::shape("the moduli of scores", format!("[{}]", heads.len()), &[log_moduli.len()]));
         }
-        let max_tokens = check(weights, calibration, options, log_moduli)?;
-        let longest = calibration.iter().map(Matrix::rows).max().unwrap_or(1);
-        let input = InputScales::calibrate(calibration, levels(options.input_bits));
-        let values = Values::calibrate(weights, part, calibration, &input, levels(options.value_bits))?;
+        check_moduli(log_moduli)?;
+        let (options, max_tokens) = (&self.options, self.max_tokens);
+        let longest = self.inputs.iter().map(Matrix::rows).max().unwrap_or(1);
+        let values = self.values(part)?;
         let headroom = headroom(max_tokens);
-        let programs = heads.iter().zip(log_moduli).zip(values.weights).map(|((head, &limit), value)| {
-            let difference_limit = Ranges::observe(head, calibration).limit(options.guard, longest, max_tokens);
+        let quantize = |((head, &log_modulus), value): ((&HeadWeights, &u32), Matrix<i32>)| {
+            let difference_limit = Ranges::observe(head, self.inputs).limit(options.guard, longest, max_tokens);
             // A difference reaches a quarter of a turn at most.
             let score_turn = 4.0 * difference_limit / (1.0 - headroom);
-            let options = PackedOptions { log_modulus: limit, ..*options };
-            let (log_modulus, query, key) = input.scores(head, &options, score_turn);
+            let (log_modulus, query, key) = self.scores(head, log_modulus, score_turn);
             HeadProgram { query, key, value, log_modulus, score_turn, headroom, difference_limit, value_norm: 0.0 }
-        });
+        };
+        let programs = heads.iter().zip(log_moduli).zip(values.weights).map(quantize).collect();
         let output_bias = values.offsets.iter().zip(&values.scales).map(|(offset, scale)| offset / scale).collect();
         let mut program = PackedProgram {
-            heads: programs.collect(),
-            input_levels: input.levels,
+            heads: programs,
+            input_levels: self.scales.levels,
             output_bias,
             output_limit: f64::INFINITY,
             max_tokens: max_tokens.max(longest),
         };
         let client = PackedClient {
-            levels: input.levels,
-            centers: input.centers,
-            scales: input.scales,
+            levels: self.scales.levels,
+            centers: self.scales.centers.clone(),
+            scales: self.scales.scales.clone(),
             output_centers: program.output_bias.clone(),
             output_scales: values.scales,
             max_tokens: program.max_tokens,
         };
-        let (largest, norms) = run_calibration(&program, &client, calibration)?;
+        let (largest, norms) = run_calibration(&program, &client, self.inputs)?;
         // An output beyond its range would be wrong in the worst way, and the range costs little: twice the guard. Outputs are
         // linear in deviations from the calibration set's mean, of which those of its own n rows are too small by √((n−1)/(n+1)).
-        let rows: usize = calibration.iter().map(Matrix::rows).sum();
+        let rows: usize = self.inputs.iter().map(Matrix::rows).sum();
         let bias = ((rows + 1) as f64 / rows.saturating_sub(1).max(1) as f64).sqrt();
         program.output_limit = 2.0 * options.guard * bias * largest.max(1.0);
         program.heads.iter_mut().zip(norms).for_each(|(head, norm)| head.value_norm = norm);
         program.max_tokens = max_tokens;
-        Ok(Self { program, client: PackedClient { max_tokens, ..client } })
+        Ok(PackedAttention { program, client: PackedClient { max_tokens, ..client } })
+    }
+}
+
+impl PackedAttention {
+    /// Quantizes a part of a layer's attention, with scales and ranges of the calibration inputs, each `[T, E]`.
+    ///
+    /// # Errors
+    /// As [`Calibration::new`] and [`Calibration::quantize`].
+    pub fn calibrate(
+        weights: &AttentionWeights,
+        part: Part,
+        inputs: &[Matrix<f32>],
+        options: &PackedOptions,
+    ) -> Result<Self, Error> {
+        let heads = weights.heads_of(part)?.len();
+        Calibration::new(weights, inputs, options)?.quantize(part, &vec![options.log_modulus; heads])
     }
 }
 
@@ -109,12 +134,7 @@ fn levels(bits: u32) -> i32 {
 }
 
 /// Checks everything but the values, and returns the most tokens of an input.
-fn check(
-    weights: &AttentionWeights,
-    calibration: &[Matrix<f32>],
-    options: &PackedOptions,
-    log_moduli: &[u32],
-) -> Result<usize, Error> {
+fn check(weights: &AttentionWeights, calibration: &[Matrix<f32>], options: &PackedOptions) -> Result<usize, Error> {
     let allowed = format!("in {} ..= {}", PackedOptions::BITS.start(), PackedOptions::BITS.end());
     let bits = [
         ("the number of bits of the packed head's input", options.input_bits),
@@ -124,9 +144,7 @@ fn check(
     if let Some((what, bits)) = bits.into_iter().find(|(_, bits)| !PackedOptions::BITS.contains(bits)) {
         return Err(Error::out_of_range(what, bits, allowed));
     }
-    if let Some(log) = log_moduli.iter().find(|log| !(8..=32).contains(*log)) {
-        return Err(Error::out_of_range("log2 of the modulus of scores", log, "in 8 ..= 32"));
-    }
+    check_moduli(&[options.log_modulus])?;
     if !(1.0..=16.0).contains(&options.guard) {
         return Err(Error::out_of_range("the guard of ranges", options.guard, "in 1 ..= 16"));
     }
@@ -146,6 +164,14 @@ fn check(
         return Err(Error::out_of_range("the number of tokens of the packed head", max_tokens, "in 1 ..= 64"));
     }
     Ok(max_tokens)
+}
+
+/// Checks log2 t of scores.
+fn check_moduli(log_moduli: &[u32]) -> Result<(), Error> {
+    match log_moduli.iter().find(|log| !(8..=32).contains(*log)) {
+        Some(log) => Err(Error::out_of_range("log2 of the modulus of scores", log, "in 8 ..= 32")),
+        None => Ok(()),
+    }
 }
 
 /// How far arguments of lookups are from zero in the calibration set, in units of score.
@@ -228,6 +254,7 @@ impl PackedEngine for Ranges {
 }
 
 /// How inputs become integers.
+#[derive(Clone, Debug)]
 struct InputScales {
     levels: i32,
     /// `[E]`.
@@ -265,6 +292,15 @@ impl InputScales {
         Self { levels, centers, scales }
     }
 
+    /// The integers of `hidden: [T, E]`; what is out of range saturates.
+    fn quantize(&self, hidden: &Matrix<f32>) -> Matrix<i32> {
+        let levels = f64::from(self.levels);
+        Matrix::from_fn(hidden.rows(), hidden.cols(), |row, channel| {
+            let steps = (f64::from(hidden[(row, channel)]) - self.centers[channel]) / self.scales[channel];
+            steps.round_ties_even().clamp(-levels, levels) as i32
+        })
+    }
+
     /// The weight's rows times the input's scales, `[E, d]`, and the bias with the center's image, `[d]`.
     fn fold(&self, linear: &Linear) -> (Matrix<f64>, Vec<f64>) {
         let weight = linear.weight();
@@ -276,36 +312,6 @@ impl InputScales {
         };
         let bias = linear.bias().iter().enumerate().map(|(column, &bias)| f64::from(bias) + image(column)).collect();
         (folded, bias)
-    }
-
-    /// log2 t, and the projections to queries and keys whose scores are integers over t in turns.
-    ///
-    /// With channel scales a_d and b_d, a_d·b_d = κ, a turn is t·κ/√d units of score. Of a channel's κ, queries and keys get such
-    /// shares that the largest weights of both are the same integer.
-    fn scores(
-        &self,
-        head: &HeadWeights,
-        options: &PackedOptions,
-        score_turn: f64,
-    ) -> (u32, PackedProjection, PackedProjection) {
-        let ((query, query_bias), (key, key_bias)) = (self.fold(&head.query), self.fold(&head.key));
-        let (query_reach, key_reach) = (column_reach(&query), column_reach(&key));
-        let unscaled = score_turn * (query.cols() as f64).sqrt();
-        let largest = query_reach.iter().zip(&key_reach).map(|(q, k)| (q * k).sqrt()).fold(0.0, f64::max);
-        // The largest t for which the largest weight, √(reach·reach/κ), has the bits it may have.
-        let fits = |log: &u32| {
-            largest / (unscaled * 2f64.powi(-(*log as i32))).sqrt() <= f64::from(levels(options.weight_bits)) + 0.5
-        };
-        let log_modulus = (8..=options.log_modulus).rev().find(fits).unwrap_or(8);
-        let kappa = unscaled * 2f64.powi(-(log_modulus as i32));
-        // What a channel without weights has for a scale makes no difference.
-        let ratio = |d: usize| {
-            let ratio = (query_reach[d] / key_reach[d]).sqrt();
-            if ratio.is_finite() && ratio > 0.0 { ratio } else { 1.0 }
-        };
-        let query_scale: Vec<f64> = (0..query.cols()).map(|d| kappa.sqrt() * ratio(d)).collect();
-        let key_scale: Vec<f64> = (0..key.cols()).map(|d| kappa.sqrt() / ratio(d)).collect();
-        (log_modulus, quantize(&query, &query_bias, &query_scale), quantize(&key, &key_bias, &key_scale))
     }
 }
 
@@ -319,20 +325,49 @@ struct Values {
     offsets: Vec<f64>,
 }
 
-impl Values {
+impl Calibration<'_> {
+    /// log2 t, and the projections to queries and keys whose scores are integers over t in turns.
+    ///
+    /// With channel scales a_d and b_d, a_d·b_d = κ, a turn is t·κ/√d units of score. Of a channel's κ, queries and keys get such
+    /// shares that the largest weights of both are the same integer.
+    fn scores(
+        &self,
+        head: &HeadWeights,
+        log_modulus: u32,
+        score_turn: f64,
+    ) -> (u32, PackedProjection, PackedProjection) {
+        let ((query, query_bias), (key, key_bias)) = (self.scales.fold(&head.query), self.scales.fold(&head.key));
+        let (query_reach, key_reach) = (column_reach(&query), column_reach(&key));
+        let unscaled = score_turn * (query.cols() as f64).sqrt();
+        let largest = query_reach.iter().zip(&key_reach).map(|(q, k)| (q * k).sqrt()).fold(0.0, f64::max);
+        // The largest t for which the largest weight, √(reach·reach/κ), has the bits it may have.
+        let fits = |log: &u32| {
+            largest / (unscaled * 2f64.powi(-(*log as i32))).sqrt() <= f64::from(levels(self.options.weight_bits)) + 0.5
+        };
+        let log_modulus = (8..=log_modulus).rev().find(fits).unwrap_or(8);
+        let kappa = unscaled * 2f64.powi(-(log_modulus as i32));
+        // What a channel without weights has for a scale makes no difference.
+        let ratio = |d: usize| {
+            let ratio = (query_reach[d] / key_reach[d]).sqrt();
+            if ratio.is_finite() && ratio > 0.0 { ratio } else { 1.0 }
+        };
+        let query_scale: Vec<f64> = (0..query.cols()).map(|d| kappa.sqrt() * ratio(d)).collect();
+        let key_scale: Vec<f64> = (0..key.cols()).map(|d| kappa.sqrt() / ratio(d)).collect();
+        let project = |weight, bias: &[f64], scales: &[f64]| PackedProjection {
+            weight: self.rounding.round(weight, scales),
+            bias: bias.iter().zip(scales).map(|(bias, scale)| (bias / scale).round_ties_even() as i64).collect(),
+        };
+        (log_modulus, project(&query, &query_bias, &query_scale), project(&key, &key_bias, &key_scale))
+    }
+
     /// The weights of values, folded with those of the output projection where the part has one: O = Σ_h P_h·X·(W_v,h·W_o,h), so
     /// that the projection takes no step of its own and its weights no rounding of their own.
     ///
     /// All channels of an output have one range, so the noise on a channel is proportional to its scale, and the scale of a channel
     /// whose outputs vary most, relative to its weights, would give all others too little of that range: scales are
     /// at least so large that a channel's outputs take no more of it than the median channel's.
-    fn calibrate(
-        weights: &AttentionWeights,
-        part: Part,
-        calibration: &[Matrix<f32>],
-        input: &InputScales,
-        levels: i32,
-    ) -> Result<Self, Error> {
+    fn values(&self, part: Part) -> Result<Values, Error> {
+        let weights = self.weights;
         let mut offsets = vec![0.0; weights.output_size(part)];
         let mut folded = Vec::new();
         for (index, head) in weights.heads_of(part)?.iter().enumerate() {
@@ -340,7 +375,7 @@ impl Values {
                 Part::Head(_) => head.value.clone(),
                 Part::Whole => head.value.then(&weights.output_rows(index)?)?,
             };
-            let (weight, bias) = input.fold(&map);
+            let (weight, bias) = self.scales.fold(&map);
             offsets.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
             folded.push(weight);
         }
@@ -348,7 +383,7 @@ impl Values {
             offsets.iter_mut().zip(weights.output()?.bias()).for_each(|(sum, &bias)| *sum += f64::from(bias));
         }
         let mut reach = vec![0.0_f64; offsets.len()];
-        for hidden in calibration {
+        for hidden in self.inputs {
             let output = weights.attend(part, hidden)?;
             for row in 0..output.rows() {
                 for (channel, reach) in reach.iter_mut().enumerate() {
@@ -358,7 +393,8 @@ impl Values {
         }
         let reaches: Vec<Vec<f64>> = folded.iter().map(column_reach).collect();
         let largest = |channel: usize| reaches.iter().map(|reach| reach[channel]).fold(0.0, f64::max);
-        let finest: Vec<f64> = (0..offsets.len()).map(|channel| largest(channel) / f64::from(levels)).collect();
+        let finest: Vec<f64> =
+            (0..offsets.len()).map(|channel| largest(channel) / f64::from(levels(self.options.value_bits))).collect();
         let mut ratios: Vec<f64> = reach.iter().zip(&finest).map(|(r, f)| r / f).filter(|r| r.is_finite()).collect();
         ratios.sort_by(f64::total_cmp);
         let median = ratios.get(ratios.len() / 2).copied().unwrap_or(0.0).max(1.0);
@@ -367,7 +403,8 @@ impl Values {
             if scale > 0.0 { scale } else { 1.0 }
         };
         let scales: Vec<f64> = reach.iter().zip(&finest).map(scale).collect();
-        Ok(Self { weights: folded.iter().map(|weight| round_columns(weight, &scales)).collect(), scales, offsets })
+        let weights = folded.iter().map(|weight| self.rounding.round(weight, &scales)).collect();
+        Ok(Values { weights, scales, offsets })
     }
 }
 
@@ -375,18 +412,4 @@ impl Values {
 fn column_reach(matrix: &Matrix<f64>) -> Vec<f64> {
     let reach = |column| (0..matrix.rows()).map(|row| matrix[(row, column)].abs()).fold(0.0, f64::max);
     (0..matrix.cols()).map(reach).collect()
-}
-
-fn quantize(weight: &Matrix<f64>, bias: &[f64], scales: &[f64]) -> PackedProjection {
-    PackedProjection {
-        weight: round_columns(weight, scales),
-        bias: bias.iter().zip(scales).map(|(bias, scale)| (bias / scale).round_ties_even() as i64).collect(),
-    }
-}
-
-/// Each column in units of its scale.
-fn round_columns(weight: &Matrix<f64>, scales: &[f64]) -> Matrix<i32> {
-    Matrix::from_fn(weight.rows(), weight.cols(), |row, column| {
-        (weight[(row, column)] / scales[column]).round_ties_even() as i32
-    })
 }

@@ -13,7 +13,8 @@
 //! ```
 //!
 //! The input's scales are folded into the rows of the weights, the center's image into the biases. Scales of q and k differ from
-//! channel to channel, but their product is the same for all, so that scores are sums of integers.
+//! channel to channel, but their product is the same for all, so that scores are sums of integers. Weights are rounded so that their
+//! errors cancel on inputs like those of the calibration set (GPTQ).
 //!
 //! # The output projection
 //! Attention is linear in its values: with the output projection's rows W_o of a head, (P·x·W_v)·W_o = P·(x·W_v·W_o). For the
@@ -49,7 +50,9 @@
 mod calibrate;
 mod clear;
 mod program;
+mod rounding;
 
+pub use calibrate::Calibration;
 pub use clear::{ClearOutput, ClearPackedEngine};
 pub use program::{Function, HeadProgram, PackedEngine, PackedProgram, PackedProjection, Row, Span};
 
