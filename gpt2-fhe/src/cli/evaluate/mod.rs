@@ -229,7 +229,8 @@ impl<'a> Setting<'a> {
             Err(reason) => return Ok(Err(reason)),
         };
         let seed = self.seed.derive(3);
-        let agreement = match self.evaluation.execute(&self.passages, &attention, &seed, &mut Progress::new(width.0)) {
+        let agreement = match self.evaluation.execute(&self.passages, &attention, &seed, &mut Progress::new(&attention))
+        {
             Ok(agreement) => agreement,
             Err(error) => return Ok(Err(unavailable(error)?)),
         };
