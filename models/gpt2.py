@@ -18,15 +18,19 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Config:
-    """The part of Hugging Face's `GPT2Config` that changes what the model computes."""
+    """The part of Hugging Face's `GPT2Config` that changes what the model computes, or how it is trained."""
 
-    vocab_size: int = 512
+    vocab_size: int = 1024
     n_positions: int = 64
-    n_embd: int = 64
-    n_layer: int = 2
-    n_head: int = 4
+    n_embd: int = 192
+    n_layer: int = 3
+    n_head: int = 3
     layer_norm_epsilon: float = 1e-5
     initializer_range: float = 0.02
+    # Probabilities of dropout, in training alone: of the sum of embeddings, of attention's weights, of each branch.
+    embd_pdrop: float = 0.1
+    attn_pdrop: float = 0.1
+    resid_pdrop: float = 0.1
 
 
 class Conv1D(nn.Module):
@@ -47,6 +51,8 @@ class Attention(nn.Module):
     def __init__(self, config: Config, residual_std: float):
         super().__init__()
         self.n_head = config.n_head
+        self.attn_pdrop = config.attn_pdrop
+        self.resid_dropout = nn.Dropout(config.resid_pdrop)
         self.c_attn = Conv1D(config.n_embd, 3 * config.n_embd, config.initializer_range)
         self.c_proj = Conv1D(config.n_embd, config.n_embd, residual_std)
 
@@ -54,8 +60,9 @@ class Attention(nn.Module):
         batch, length, width = x.shape
         heads = (batch, length, self.n_head, width // self.n_head)
         q, k, v = (part.view(heads).transpose(1, 2) for part in self.c_attn(x).split(width, dim=-1))  # [B, H, T, D]
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # scaled by 1/sqrt(D)
-        return self.c_proj(y.transpose(1, 2).reshape(batch, length, width))
+        dropout = self.attn_pdrop if self.training else 0.0
+        y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)  # scaled by 1/sqrt(D)
+        return self.resid_dropout(self.c_proj(y.transpose(1, 2).reshape(batch, length, width)))
 
 
 class Mlp(nn.Module):
@@ -65,9 +72,10 @@ class Mlp(nn.Module):
         super().__init__()
         self.c_fc = Conv1D(config.n_embd, 4 * config.n_embd, config.initializer_range)
         self.c_proj = Conv1D(4 * config.n_embd, config.n_embd, residual_std)
+        self.resid_dropout = nn.Dropout(config.resid_pdrop)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))
+        return self.resid_dropout(self.c_proj(F.gelu(self.c_fc(x), approximate="tanh")))
 
 
 class Block(nn.Module):
@@ -95,6 +103,7 @@ class Gpt2(nn.Module):
         self.config = config
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)
         self.wpe = nn.Embedding(config.n_positions, config.n_embd)
+        self.embd_dropout = nn.Dropout(config.embd_pdrop)
         self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd, config.layer_norm_epsilon)
         for embedding in (self.wte, self.wpe):
@@ -102,7 +111,7 @@ class Gpt2(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits [B, T, V] of the token after each of `tokens` [B, T], T <= n_positions."""
-        x = self.wte(tokens) + self.wpe.weight[: tokens.shape[1]]
+        x = self.embd_dropout(self.wte(tokens) + self.wpe.weight[: tokens.shape[1]])
         for block in self.h:
             x = block(x)
         return self.ln_f(x) @ self.wte.weight.T
@@ -132,16 +141,13 @@ def _hugging_face_config(config: Config, tokenizer: Tokenizer) -> dict:
     fields = asdict(config) | {
         "activation_function": "gelu_new",
         "architectures": ["GPT2LMHeadModel"],
-        "attn_pdrop": 0.0,
         "bos_token_id": end_of_text,
         "dtype": "float16",
-        "embd_pdrop": 0.0,
         "eos_token_id": end_of_text,
         "model_type": "gpt2",
         "n_ctx": config.n_positions,
         "n_inner": None,
         "reorder_and_upcast_attn": False,
-        "resid_pdrop": 0.0,
         "scale_attn_by_inverse_layer_idx": False,
         "scale_attn_weights": True,
         "summary_activation": None,

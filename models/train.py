@@ -19,10 +19,11 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
-from corpus import Corpus, evaluate, train_tokenizer
+from corpus import Corpus, RandomSegmentation, evaluate, model_loss, train_tokenizer
 from gpt2 import Config, Gpt2, load, save
 
 REFERENCE_PROMPTS = ["ROMEO:\nWhat, my lord", "The king is dead, and I must speak no more of him."]
+SEGMENTATION_STEPS = 50  # steps on one choice of words cut at random
 PACKAGES = ["torch", "numpy", "safetensors", "tokenizers"]
 
 
@@ -42,12 +43,18 @@ def optimizer_of(model: Gpt2, weight_decay: float) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, betas=(0.9, 0.99))
 
 
-def fit(model: Gpt2, tokens: torch.Tensor, arguments: argparse.Namespace) -> list[dict]:
-    """Minimizes the cross-entropy on random windows of `tokens`; returns the mean training loss of each report."""
+def fit(model: Gpt2, fitting: RandomSegmentation, choice: list[int], arguments: argparse.Namespace) -> list[dict]:
+    """Minimizes the cross-entropy on random windows of `fitting`; returns the losses at each report.
+
+    The share of words cut at random falls to zero, so that at the end the tokenizer's own segmentation is what the
+    model expects. The model ends with the weights of the report at which it predicted `choice` best.
+    """
     optimizer = optimizer_of(model, arguments.weight_decay)
     window = torch.arange(model.config.n_positions + 1)
-    curve, recent, started = [], [], time.perf_counter()
+    curve, recent, best, started = [], [], None, time.perf_counter()
     for step in range(arguments.steps):
+        if step % SEGMENTATION_STEPS == 0:
+            tokens = fitting.encode(arguments.random_cuts * (1 - step / arguments.steps))
         starts = torch.randint(len(tokens) - model.config.n_positions, (arguments.batch, 1))
         batch = tokens[starts + window]  # [B, T + 1]
         for group in optimizer.param_groups:
@@ -59,9 +66,18 @@ def fit(model: Gpt2, tokens: torch.Tensor, arguments: argparse.Namespace) -> lis
         optimizer.step()
         recent.append(loss.item())
         if (step + 1) % arguments.report == 0 or step + 1 == arguments.steps:
-            curve.append({"step": step + 1, "loss": round(sum(recent) / len(recent), 4)})
-            print(f"step {step + 1}: {curve[-1]['loss']} nats/token, {time.perf_counter() - started:.0f} s", flush=True)
+            report = {
+                "step": step + 1,
+                "training": round(sum(recent) / len(recent), 4),
+                "choice": round(model_loss(model.eval(), choice), 4),
+            }
+            model.train()
             recent.clear()
+            curve.append(report)
+            print(f"{report} nats/token, {time.perf_counter() - started:.0f} s", flush=True)
+            if report["choice"] == min(earlier["choice"] for earlier in curve):
+                best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.load_state_dict(best)
     return curve
 
 
@@ -82,12 +98,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--text", type=Path, required=True, help="UTF-8 text; its last tenth is held out")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "embedded", help="folder to write")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--batch", type=int, default=64, help="windows of n_positions tokens a step")
-    parser.add_argument("--learning-rate", type=float, default=4e-3)
-    parser.add_argument("--warmup", type=int, default=200, help="steps")
-    parser.add_argument("--weight-decay", type=float, default=0.4)
-    parser.add_argument("--report", type=int, default=1000, help="steps between two lines of progress")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--batch", type=int, default=32, help="windows of n_positions tokens a step")
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument("--warmup", type=int, default=100, help="steps")
+    parser.add_argument("--weight-decay", type=float, default=0.3)
+    parser.add_argument("--dropout", type=float, default=0.1, help="of embeddings, attention and residual branches")
+    parser.add_argument("--random-cuts", type=float, default=0.2, help="share of words cut at random, at first")
+    parser.add_argument("--report", type=int, default=250, help="steps between two looks at the loss")
     return parser.parse_args()
 
 
@@ -98,9 +116,11 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
     corpus = Corpus(arguments.text)
     tokenizer = train_tokenizer(corpus.training, Config.vocab_size)
-    model = Gpt2(Config())
+    dropout = {name: arguments.dropout for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop")}
+    model = Gpt2(Config(**dropout))
     started = time.perf_counter()
-    curve = fit(model, torch.tensor(tokenizer.encode(corpus.training).ids), arguments)
+    fitting = RandomSegmentation(tokenizer, corpus.fitting, arguments.seed)
+    curve = fit(model, fitting, tokenizer.encode(corpus.choice).ids, arguments)
     seconds = time.perf_counter() - started
 
     save(model, tokenizer, arguments.out)
@@ -109,10 +129,10 @@ def main() -> None:
     record = {
         "text_sha256": corpus.sha256,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        **{name: value for name, value in vars(arguments).items() if name not in ("text", "out", "report")},
+        **{name: value for name, value in vars(arguments).items() if name not in ("text", "out")},
         "seconds": round(seconds),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-        "training_loss_nats_per_token": curve,
+        "curve_nats_per_token": curve,
         "held_out": evaluate(model, tokenizer, corpus),
     }
     (arguments.out / "training.json").write_text(json.dumps(record, indent=2) + "\n")

@@ -356,7 +356,7 @@ fn an_output_file_that_cannot_be_written_is_known_before_the_work() {
 fn demo_continues_the_prompt_and_shows_the_clear_continuation() {
     let text = success(program().args(["demo", "--mode", "simulate", "--tokens", "2", "--seed", "3"]));
     for word in
-        ["\"Good night, good\": 6 tokens", "evaluation keys", "all in f32", "again, on 7 tokens", "continues with"]
+        ["\"Good night, good\": 5 tokens", "evaluation keys", "all in f32", "again, on 6 tokens", "continues with"]
     {
         assert!(text.contains(word), "{word:?} is not in {text}");
     }
@@ -372,7 +372,7 @@ fn demo_says_what_is_wrong_with_a_prompt_or_a_model() {
     for (arguments, what) in [
         (&["--prompt", ""][..], "the prompt is empty"),
         (&["--prompt", &long], "64 positions"),
-        (&["--tokens", "60"], "64 positions"),
+        (&["--tokens", "64"], "64 positions"),
         (&["--tokens", "0"], "at least 1"),
         (&["--bits", "12"], "in 2 ..= 8"),
         (&["--circuit", "exact", "--bits", "12"], "in 2 ..= 11"),

@@ -1,6 +1,7 @@
 //! The arguments of each command.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -157,26 +158,92 @@ impl Resources {
     }
 }
 
-/// The arguments of `demo`.
+/// Which attention of a model is computed how, and how much of a text.
 #[derive(Debug, Args)]
-pub(super) struct DemoArguments {
-    /// Text to continue
-    #[arg(long, default_value = "Good night, good")]
-    pub(super) prompt: String,
-    /// Hugging Face folder of a GPT-2: config.json, model.safetensors, tokenizer.json or vocab.json and merges.txt
+pub(super) struct GenerationArguments {
+    /// Hugging Face folder of a GPT-2: config.json, model.safetensors or its shards, tokenizer.json or vocab.json and merges.txt
     /// [default: the model inside this program, trained on Shakespeare]
     #[arg(long, value_name = "DIR")]
     pub(super) model: Option<PathBuf>,
-    /// Number of tokens to continue by; each runs the encrypted head once more
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    /// Number of tokens to continue by
+    #[arg(long, value_name = "N", default_value_t = 10)]
     pub(super) tokens: usize,
-    /// How the head becomes operations on ciphertexts
+    /// Layers whose attention is encrypted, from 0, separated by commas; the others stay with the client
+    #[arg(long, value_name = "LAYERS", default_value = "all")]
+    pub(super) layers: Layers,
+    /// One head of each of these layers, from 0 [default: all heads and the output projection]
+    #[arg(long)]
+    pub(super) head: Option<usize>,
+    /// How attention becomes operations on ciphertexts
     #[arg(long, value_enum, default_value_t = Circuit::Packed)]
     pub(super) circuit: Circuit,
     #[command(flatten)]
     pub(super) quantization: Quantization,
     #[command(flatten)]
     pub(super) execution: Execution,
+}
+
+impl GenerationArguments {
+    /// What of each layer is computed.
+    pub(super) fn part(&self) -> Part {
+        self.head.map_or(Part::Whole, Part::Head)
+    }
+}
+
+/// Some layers of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Layers {
+    /// All of them.
+    All,
+    /// These, in order, each once.
+    Some(Vec<usize>),
+}
+
+impl FromStr for Layers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "all" {
+            return Ok(Self::All);
+        }
+        let number = |part: &str| part.trim().parse().map_err(|_| format!("{part:?} is no number of a layer"));
+        let mut layers = text.split(',').map(number).collect::<Result<Vec<usize>, String>>()?;
+        layers.sort_unstable();
+        layers.dedup();
+        Ok(Self::Some(layers))
+    }
+}
+
+/// The arguments of `demo`.
+#[derive(Debug, Args)]
+pub(super) struct DemoArguments {
+    /// Text to continue
+    #[arg(long, default_value = "Good night, good")]
+    pub(super) prompt: String,
+    #[command(flatten)]
+    pub(super) generation: GenerationArguments,
+}
+
+/// The arguments of `generate`.
+#[derive(Debug, Args)]
+pub(super) struct GenerateArguments {
+    /// Text to continue
+    #[arg(long)]
+    pub(super) prompt: String,
+    #[command(flatten)]
+    pub(super) generation: GenerationArguments,
+    /// Draw tokens by their probabilities, flattened or sharpened by this [default: take the likeliest]
+    #[arg(long)]
+    pub(super) temperature: Option<f64>,
+    /// Draw among so many likeliest tokens [default: all]
+    #[arg(long, value_name = "K", requires = "temperature")]
+    pub(super) top_k: Option<usize>,
+    /// Number that the draws come from
+    #[arg(long, value_name = "SEED", default_value_t = 0, requires = "temperature")]
+    pub(super) sample_seed: u64,
+    /// JSON objects instead of text: one for each token as it comes, and one at the end
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// The arguments of `head`.

@@ -25,14 +25,15 @@ pub(super) fn run(arguments: &HeadArguments) -> anyhow::Result<Verdict> {
     execution.resources.set_threads()?;
     let input = HeadInput::load(selection)?;
     let mode = execution.mode;
-    let plan = match mode {
-        Mode::Clear => None,
-        _ => Some(input.head.plan(Span::all(input.hidden.rows()))?),
-    };
+    if mode != Mode::Clear {
+        // What cannot run is said before a file is made.
+        input.head.plan(Span::all(input.hidden.rows()))?;
+    }
     let file = out.as_deref().map(|path| PendingFile::create(path, "--out")).transpose()?;
     let seed = execution.resources.secret_seed()?;
-    let mut runner = Runner::new(mode, &input.head, plan.as_ref(), seed)?;
-    let outcome = runner.run(&input.head, &input.hidden, Span::all(input.hidden.rows()))?;
+    let (layer, span) = (selection.layer, Span::all(input.hidden.rows()));
+    let mut runner = Runner::new(mode, [(layer, &input.head)], span.tokens(), seed)?;
+    let outcome = runner.run(&input.head, layer, &input.hidden, span)?;
     if let Some(file) = file {
         file.write_head_output(&outcome.output)?;
     }

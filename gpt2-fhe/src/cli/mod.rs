@@ -9,6 +9,8 @@ mod circuit;
 mod demo;
 mod describe;
 mod evaluate;
+mod generate;
+mod generation;
 mod head;
 mod input;
 mod model;
@@ -26,7 +28,7 @@ use gpt2_fhe::engine::EngineError;
 use gpt2_fhe::run::RunError;
 use tfhe_core::simd::Backend;
 
-use arguments::{CircuitArguments, DemoArguments, EvaluateArguments, HeadArguments};
+use arguments::{CircuitArguments, DemoArguments, EvaluateArguments, GenerateArguments, HeadArguments};
 
 /// The exit code of an encrypted run that decrypted to other integers than the clear engine's.
 const MISMATCH: u8 = 2;
@@ -35,8 +37,8 @@ const STOPPED: u8 = 130;
 
 /// GPT-2's attention on encrypted data.
 ///
-/// A client encrypts the input of an attention head with TFHE, a server computes the head without being able to read
-/// it, and the client decrypts exactly the integers of the clear computation. Without a command, this is the demo.
+/// A client encrypts the input of GPT-2's attention with TFHE, a server computes heads, softmax and output projection without
+/// being able to read them, and the client decrypts. Without a command, this is the demo.
 #[derive(Debug, Parser)]
 #[command(name = "gpt2-fhe", version, args_conflicts_with_subcommands = true, max_term_width = 100)]
 struct CommandLine {
@@ -48,9 +50,11 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// From a prompt to the next token, with one head of the model encrypted.
+    /// A prompt continued with the model's attention encrypted, beside the same in f32, told step by step.
     Demo(DemoArguments),
-    /// One attention head on a tensor of a file: clear, simulated or encrypted.
+    /// A prompt continued with the attention of some layers encrypted, token by token.
+    Generate(GenerateArguments),
+    /// One attention head, or all of a layer, on a tensor of a file: clear, simulated or encrypted.
     Head(HeadArguments),
     /// What a head will run, without running it: operations, widths, noise, failure probability, parameters, bytes.
     Circuit(CircuitArguments),
@@ -95,6 +99,7 @@ fn run(line: CommandLine) -> anyhow::Result<Verdict> {
     match line.command {
         None => demo::run(&line.demo),
         Some(Command::Demo(arguments)) => demo::run(&arguments),
+        Some(Command::Generate(arguments)) => generate::run(&arguments),
         Some(Command::Head(arguments)) => head::run(&arguments),
         Some(Command::Circuit(arguments)) => circuit::run(&arguments),
         Some(Command::Evaluate(arguments)) => evaluate::run(&arguments),
@@ -120,6 +125,6 @@ mod tests {
     fn without_a_command_the_arguments_are_those_of_the_demo() {
         let line = CommandLine::parse_from(["gpt2-fhe", "--prompt", "To be", "--tokens", "2"]);
         assert!(line.command.is_none());
-        assert_eq!((line.demo.prompt.as_str(), line.demo.tokens), ("To be", 2));
+        assert_eq!((line.demo.prompt.as_str(), line.demo.generation.tokens), ("To be", 2));
     }
 }

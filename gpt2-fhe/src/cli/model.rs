@@ -1,4 +1,4 @@
-//! The language model of the demo: the one inside the program, or a folder's.
+//! The language model: the one inside the program, or a folder's.
 
 use std::path::Path;
 
@@ -7,16 +7,10 @@ use nn::attention::Part;
 use nn::checkpoint::Checkpoint;
 use nn::gpt2::{Config, Gpt2};
 use nn::matrix::Matrix;
-use nn::metrics::{softmax, top_k};
-use nn::tokenizer::Tokenizer;
+use nn::tokenizer::{TextStream, Tokenizer};
 
 use super::arguments::Quantization;
 use super::input::quantize;
-
-/// The layer and the head that the demo encrypts.
-pub(super) const LAYER: usize = 0;
-/// See [`LAYER`].
-pub(super) const HEAD: usize = 0;
 
 const CONFIG: &[u8] = include_bytes!("../../../models/embedded/config.json");
 const WEIGHTS: &[u8] = include_bytes!("../../../models/embedded/model.safetensors");
@@ -30,12 +24,6 @@ pub(super) struct LanguageModel {
     pub(super) gpt2: Gpt2,
     pub(super) name: String,
     tokenizer: Tokenizer,
-}
-
-/// A token as text, and its probability.
-pub(super) struct Candidate {
-    pub(super) text: String,
-    pub(super) probability: f64,
 }
 
 impl LanguageModel {
@@ -62,11 +50,22 @@ impl LanguageModel {
         Ok(format!("{:?}", self.tokenizer.decode(tokens)?))
     }
 
-    /// The head that the demo encrypts, for at most `max_tokens` tokens.
-    pub(super) fn quantize_head(
+    /// The text of tokens.
+    pub(super) fn decode(&self, tokens: &[u32]) -> Result<String, nn::Error> {
+        self.tokenizer.decode(tokens)
+    }
+
+    /// The text of tokens as they come.
+    pub(super) fn stream(&self) -> TextStream<'_> {
+        self.tokenizer.stream()
+    }
+
+    /// A part of a layer's attention, for at most `max_tokens` tokens, calibrated on prompts that are part of this program.
+    pub(super) fn quantize(
         &self,
-        circuit: Circuit,
-        quantization: &Quantization,
+        layer: usize,
+        part: Part,
+        how: (Circuit, &Quantization),
         max_tokens: usize,
     ) -> anyhow::Result<Attention> {
         let positions = self.gpt2.config().n_positions;
@@ -74,17 +73,10 @@ impl LanguageModel {
         for prompt in CALIBRATION.lines() {
             let mut tokens = self.encode(prompt)?;
             tokens.truncate(positions);
-            inputs.push(self.gpt2.attention_input(&tokens, LAYER)?);
+            inputs.push(self.gpt2.attention_input(&tokens, layer)?);
         }
-        let (weights, bits) = (self.gpt2.attention(LAYER)?, quantization.bits(circuit));
-        quantize(weights, Part::Head(HEAD), &inputs, max_tokens, (circuit, bits), &quantization.options)
-    }
-
-    /// The `count` likeliest tokens, the likeliest first.
-    pub(super) fn likeliest(&self, logits: &[f32], count: usize) -> Result<Vec<Candidate>, nn::Error> {
-        let probabilities = softmax(logits.iter().map(|&logit| f64::from(logit)));
-        let candidate =
-            |token: usize| Ok(Candidate { text: self.quote(&[token as u32])?, probability: probabilities[token] });
-        top_k(logits, count).into_iter().map(candidate).collect()
+        let ((circuit, quantization), weights) = (how, self.gpt2.attention(layer)?);
+        let width = (circuit, quantization.bits(circuit));
+        quantize(weights, part, &inputs, max_tokens, width, &quantization.options)
     }
 }

@@ -1,53 +1,85 @@
-//! A head in one of the three modes, on one input after another.
+//! Attention in one of the three modes, on one input after another.
 
-use gpt2_fhe::run::{Attention, Mode, Outcome, Plan, RunError, Session};
+use std::collections::BTreeMap;
+
+use gpt2_fhe::run::{Attention, Circuit, Mode, Outcome, RunError, Session};
 use nn::matrix::Matrix;
 use nn::packed::Span;
 use tfhe_core::random::SecretSeed;
 
 use super::progress::{Progress, check_interrupt, while_showing};
 
-/// Runs a head.
+/// Runs attention.
 pub(super) enum Runner {
     /// On plain numbers.
     Clear,
     /// With drawn noise; run i draws from seed i of the seed's.
     Simulate { seed: SecretSeed, runs: u64 },
-    /// Encrypted, with keys made once.
-    Execute(Box<Session>),
+    /// Encrypted, with keys made once. Layers of the packed circuit share those of the first.
+    Execute(BTreeMap<usize, Session>),
 }
 
 impl Runner {
-    /// With a plan for the longest input; in execute mode, this makes the keys.
+    /// For some layers' attention on inputs of at most `tokens` tokens; in execute mode, this makes the keys.
     ///
     /// # Errors
-    /// [`RunError::Engine`] after Ctrl-C.
-    pub(super) fn new(mode: Mode, head: &Attention, plan: Option<&Plan>, seed: SecretSeed) -> Result<Self, RunError> {
-        let runner = match (mode, plan) {
-            (Mode::Clear, _) | (_, None) => Self::Clear,
-            (Mode::Simulate, Some(_)) => Self::Simulate { seed, runs: 0 },
-            (Mode::Execute, Some(plan)) => {
-                let make = || Session::new(head, plan, &seed);
-                Self::Execute(Box::new(while_showing("making the keys", make)))
-            }
+    /// As [`Attention::plan`]; [`RunError::Engine`] after Ctrl-C.
+    pub(super) fn new<'a>(
+        mode: Mode,
+        layers: impl IntoIterator<Item = (usize, &'a Attention)>,
+        tokens: usize,
+        seed: SecretSeed,
+    ) -> Result<Self, RunError> {
+        let runner = match mode {
+            Mode::Clear => Self::Clear,
+            Mode::Simulate => Self::Simulate { seed, runs: 0 },
+            Mode::Execute => while_showing("making the keys", || Self::make_keys(layers, tokens, &seed))?,
         };
         check_interrupt()?;
         Ok(runner)
     }
 
-    /// The rows of `span`, on `hidden: [T, E]`.
+    fn make_keys<'a>(
+        layers: impl IntoIterator<Item = (usize, &'a Attention)>,
+        tokens: usize,
+        seed: &SecretSeed,
+    ) -> Result<Self, RunError> {
+        let mut sessions = BTreeMap::new();
+        for (layer, attention) in layers {
+            if attention.circuit() == Circuit::Exact || sessions.is_empty() {
+                let plan = attention.plan(Span::all(tokens))?;
+                sessions.insert(layer, Session::new(attention, &plan, &seed.derive(layer as u64)));
+            }
+        }
+        Ok(Self::Execute(sessions))
+    }
+
+    /// The rows of `span` of a layer, on `hidden: [T, E]`.
     ///
     /// # Errors
     /// As [`Session::execute`].
-    pub(super) fn run(&mut self, head: &Attention, hidden: &Matrix<f32>, span: Span) -> Result<Outcome, RunError> {
+    pub(super) fn run(
+        &mut self,
+        attention: &Attention,
+        layer: usize,
+        hidden: &Matrix<f32>,
+        span: Span,
+    ) -> Result<Outcome, RunError> {
+        let progress = &mut Progress::new(attention);
         match self {
-            Self::Clear => head.run_clear(hidden, span),
+            Self::Clear => attention.run_clear(hidden, span),
             Self::Simulate { seed, runs } => {
                 let seed = seed.derive(*runs);
                 *runs += 1;
-                head.run_simulated(hidden, span, &seed, &mut Progress::new(head))
+                attention.run_simulated(hidden, span, &seed, progress)
             }
-            Self::Execute(session) => session.execute(head, hidden, span, &mut Progress::new(head)),
+            Self::Execute(sessions) => {
+                let session = match attention.circuit() {
+                    Circuit::Exact => sessions.get_mut(&layer),
+                    Circuit::Packed => sessions.values_mut().next(),
+                };
+                session.expect("a layer of this runner").execute(attention, hidden, span, progress)
+            }
         }
     }
 }

@@ -1,0 +1,161 @@
+//! The command `generate`: a continuation, token by token as they come, with what each cost.
+
+use gpt2_fhe::run::Mode;
+use nn::gpt2::sampling::Sampler;
+use serde::Serialize;
+
+use super::Verdict;
+use super::arguments::GenerateArguments;
+use super::generation::{Cost, Generated, Generator, adjective, encode_prompt, longest, refs, selection};
+use super::model::LanguageModel;
+use super::output::print;
+use super::runner::Runner;
+use super::text::{bytes, line, plural, power_of_two, seconds};
+
+/// Continues the prompt.
+///
+/// # Errors
+/// What is wrong with the arguments or the model; that the attention cannot be run reliably; that Ctrl-C was pressed.
+pub(super) fn run(arguments: &GenerateArguments) -> anyhow::Result<Verdict> {
+    let generation = &arguments.generation;
+    let mode = generation.execution.mode;
+    generation.execution.resources.set_threads()?;
+    let sampler = match arguments.temperature {
+        Some(temperature) => Sampler::new(temperature, arguments.top_k, arguments.sample_seed)?,
+        None => Sampler::greedy(),
+    };
+    let model = LanguageModel::load(generation.model.as_deref())?;
+    let prompt = encode_prompt(generation, &model, &arguments.prompt)?;
+    let layers = Generator::quantize(generation, &model, prompt.len())?;
+    let seed = generation.execution.resources.secret_seed()?;
+    let runner = Runner::new(mode, refs(&layers), longest(generation, prompt.len()), seed)?;
+    let printer = Printer { json: arguments.json, mode };
+    printer.begin(&format!("{}, {}", selection(generation, &layers), adjective(mode)), &arguments.prompt)?;
+    let mut generator = Generator::new(generation, &model, layers, runner, sampler, &prompt);
+    let (mut all, mut tokens) = (Cost::none(), Vec::new());
+    let mut stream = model.stream();
+    for _ in 0..generation.tokens {
+        let next = generator.next()?;
+        all.add(&next.cost);
+        tokens.push(next.token);
+        printer.token(&next, &stream.push(next.token)?, &model)?;
+    }
+    printer.end(&model.decode(&tokens)?, &arguments.prompt, &all)?;
+    Ok(match all.mismatches {
+        count if mode == Mode::Execute && count > 0 => Verdict::Mismatch(count),
+        _ => Verdict::Right,
+    })
+}
+
+/// One JSON object for each token, and one at the end.
+#[derive(Serialize)]
+struct TokenReport<'a> {
+    token: u32,
+    text: &'a str,
+    /// What the model in f32 says after the same text.
+    f32_token: u32,
+    #[serde(flatten)]
+    cost: CostReport,
+}
+
+#[derive(Serialize)]
+struct TextReport<'a> {
+    prompt: &'a str,
+    /// What was generated.
+    text: &'a str,
+    mode: Mode,
+    #[serde(flatten)]
+    cost: CostReport,
+}
+
+#[derive(Serialize)]
+struct CostReport {
+    seconds: SecondsReport,
+    pbs: usize,
+    bytes: BytesReport,
+    mismatches: usize,
+    out_of_range: usize,
+    log2_failure_probability: f64,
+}
+
+#[derive(Serialize)]
+struct SecondsReport {
+    client: f64,
+    evaluate: f64,
+}
+
+#[derive(Serialize)]
+struct BytesReport {
+    request: usize,
+    response: usize,
+}
+
+impl CostReport {
+    fn new(cost: &Cost) -> Self {
+        Self {
+            seconds: SecondsReport { client: cost.client, evaluate: cost.server },
+            pbs: cost.pbs,
+            bytes: BytesReport { request: cost.sent[0], response: cost.sent[1] },
+            mismatches: cost.mismatches,
+            out_of_range: cost.out_of_range,
+            log2_failure_probability: cost.log2_failure,
+        }
+    }
+}
+
+/// Where tokens go.
+struct Printer {
+    json: bool,
+    mode: Mode,
+}
+
+impl Printer {
+    fn begin(&self, what: &str, prompt: &str) -> anyhow::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        print(&format!("{}\n{}\n", line("attention", what), line("prompt", format!("{prompt:?}"))))
+    }
+
+    fn token(&self, next: &Generated, text: &str, model: &LanguageModel) -> anyhow::Result<()> {
+        if self.json {
+            let report =
+                TokenReport { token: next.token, text, f32_token: next.plain, cost: CostReport::new(&next.cost) };
+            return print(&serde_json::to_string(&report)?);
+        }
+        let plain = match next.plain == next.token {
+            true => String::new(),
+            false => format!("; f32 has {}", model.quote(&[next.plain])?),
+        };
+        print(&line(&model.quote(&[next.token])?, cost(self.mode, &next.cost) + &plain))
+    }
+
+    fn end(&self, text: &str, prompt: &str, all: &Cost) -> anyhow::Result<()> {
+        if self.json {
+            let report = TextReport { prompt, text, mode: self.mode, cost: CostReport::new(all) };
+            return print(&serde_json::to_string(&report)?);
+        }
+        let mut lines = vec![String::new(), line("in all", cost(self.mode, all))];
+        if self.mode != Mode::Clear {
+            lines.push(line("failure", format!("{} for all of it", power_of_two(all.log2_failure))));
+        }
+        lines.push(format!("\n{prompt}{text}"));
+        print(&lines.join("\n"))
+    }
+}
+
+/// What something cost, in words.
+pub(super) fn cost(mode: Mode, cost: &Cost) -> String {
+    let mut parts = vec![format!("{} on the server", seconds(cost.server))];
+    if mode == Mode::Execute {
+        parts.push(format!("{} PBS", cost.pbs));
+        parts.push(format!("{} sent, {} back", bytes(cost.sent[0]), bytes(cost.sent[1])));
+    }
+    if cost.mismatches > 0 {
+        parts.push(format!("{} FARTHER from the clear engine's than the noise explains", cost.mismatches));
+    }
+    if cost.out_of_range > 0 {
+        parts.push(format!("{} out of range", plural(cost.out_of_range, "number")));
+    }
+    parts.join(", ")
+}
