@@ -36,8 +36,8 @@ fn encrypted_positions_have_the_noise_of_simulated_ones() {
     let calibration = evaluation.inputs(&windows(&text, WINDOW, None).unwrap()).unwrap();
     let options = PackedOptions { max_tokens: Some(WINDOW), ..PackedOptions::new(5) };
     let weights = model.attention(0).unwrap();
-    let attention =
-        Attention::Packed(Box::new(packed::calibrate(weights, Part::Head(0), &calibration, &options).unwrap()));
+    let quantized = packed::calibrate(weights, Part::Head(0), &calibration, &options).unwrap();
+    let attention = Attention::Packed(Box::new(quantized.clone()));
     let passages = sample(&text, WINDOW, POSITIONS, &SecretSeed::from_number(1)).unwrap();
 
     let agreement = evaluation.execute(&passages, &attention, &SecretSeed::from_number(2), &mut Unobserved).unwrap();

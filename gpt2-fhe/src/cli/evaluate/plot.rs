@@ -194,7 +194,7 @@ impl Panel {
     {
         let number = |value: &f64| format!("{}", (value * 1e6).round() / 1e6);
         let mut mesh = chart.configure_mesh();
-        mesh.x_desc(self.x).y_desc(self.y).x_labels(self.x_labels).y_labels(12).light_line_style(WHITE);
+        mesh.x_desc(self.x).y_desc(self.y).x_labels(self.x_labels).y_labels(12).max_light_lines(0);
         mesh.x_label_formatter(&number).y_label_formatter(&number).draw()?;
         for line in &self.lines {
             let points = line.points.iter().map(|&(x, y)| (x, if self.logarithmic { y.max(LEAST) } else { y }));
