@@ -1,4 +1,5 @@
-//! Bootstrapping: one at a time and in batches, with and without the key switch, on one thread and on all.
+//! Bootstrapping: one at a time and in batches, with and without the key switch, on one thread and on all; blind rotations;
+//! key generation.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use kernel_benches::{inputs, keys};
@@ -31,6 +32,17 @@ fn bootstrap(criterion: &mut Criterion, literal: ParametersLiteral) {
             });
         }
     }
+    let single = inputs(&client, 1);
+    let switched = server.keyswitch().switch(&single);
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("blind_rotation/1 on 1 thread", |b| {
+        b.iter(|| one_thread.install(|| server.bootstrapping_key(0).blind_rotate(&switched, &[&table])));
+    });
+    group.bench_function("keyswitch_and_pbs/1 on 1 thread", |b| {
+        b.iter(|| {
+            one_thread.install(|| server.bootstrapping_key(0).bootstrap(&server.keyswitch().switch(&single), &[&table]))
+        });
+    });
     let batch = inputs(&client, 64);
     let tables = vec![&table; batch.len()];
     let work = || server.bootstrapping_key(0).bootstrap(&server.keyswitch().switch(&batch), &tables);

@@ -9,6 +9,7 @@ use tfhe_core::exact::FourierIntegers;
 use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::gadget::{FourierRows, GadgetScratch};
 use tfhe_core::glwe::{FourierGlwe, GlweCiphertext, GlweSecretKey};
+use tfhe_core::keyswitch::PackingKeyswitchKey;
 use tfhe_core::lwe::{LweCiphertext, LweSecretKey};
 use tfhe_core::params::{Gadget, LweDimension, PolynomialSize, Precision};
 use tfhe_core::random::{Domain, SecretSeed};
@@ -176,5 +177,27 @@ fn ciphertexts(criterion: &mut Criterion) {
     }
 }
 
-criterion_group! { name = benches; config = kernel_benches::criterion(); targets = transform, gadget_products, cmux, ciphertexts }
+/// Packing by a key switch, for few ciphertexts of small dimension.
+fn packing_keyswitch(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("packing_keyswitch");
+    let parameters = MESSAGE_2_CARRY_2.compile().unwrap();
+    let (shape, seed) = (parameters.glwe_shape(), SecretSeed::from_number(1));
+    let fft = NegacyclicFft::new(shape.polynomial_size);
+    let to = GlweSecretKey::generate(&seed, shape, &fft);
+    let from = LweSecretKey::generate(&seed, LweDimension::new(512).unwrap());
+    let gadget = Gadget::new(8, 2, Precision::Single).unwrap();
+    let masks = seed.derive_public(1);
+    let key = PackingKeyswitchKey::generate(&fft, &from, &to, gadget, parameters.glwe_noise(), masks, &seed);
+    let inputs: Vec<_> = (0..4).map(|i| (LweCiphertext::from_data(random(513)), i)).collect();
+    group.bench_function(BenchmarkId::new("4 of dimension 512", MESSAGE_2_CARRY_2.name), |b| {
+        b.iter(|| key.pack(&inputs))
+    });
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = kernel_benches::criterion();
+    targets = transform, gadget_products, cmux, ciphertexts, packing_keyswitch
+}
 criterion_main!(benches);

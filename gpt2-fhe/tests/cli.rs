@@ -23,10 +23,11 @@ impl Files {
         let weight = tensor(&[SIZE, 3 * SIZE], |index| (0.7 * index as f32).sin());
         let bias = tensor(&[3 * SIZE], |index| 0.1 * (index as f32).cos());
         let positions = tensor(&[4, SIZE], |_| 0.0);
-        files.write(
-            "attention",
-            &[("h.0.attn.c_attn.weight", &weight), ("h.0.attn.c_attn.bias", &bias), ("wpe.weight", &positions)],
-        );
+        let projections = [("h.0.attn.c_attn.weight", &weight), ("h.0.attn.c_attn.bias", &bias)];
+        files.write("heads", &[&projections[..], &[("wpe.weight", &positions)]].concat());
+        let (weight, bias) = (tensor(&[SIZE, SIZE], |index| (0.3 * index as f32).cos()), tensor(&[SIZE], |_| 0.2));
+        let output = [("h.0.attn.c_proj.weight", &weight), ("h.0.attn.c_proj.bias", &bias)];
+        files.write("attention", &[&projections[..], &output, &[("wpe.weight", &positions)]].concat());
         let hidden = |rows| tensor(&[rows, SIZE], |index| (1.3 * index as f32).cos());
         let mut not_a_number = hidden(TOKENS).into_data();
         not_a_number[3] = f32::NAN;
@@ -352,11 +353,83 @@ fn an_output_file_that_cannot_be_written_is_known_before_the_work() {
     assert_eq!((Checkpoint::open(&out).unwrap().names(), count()), (vec!["head_out".to_owned()], before));
 }
 
+/// Rows of several tensors are one input, and some of them can be left out.
+#[test]
+fn rows_of_several_tensors_are_one_input() {
+    let files = Files::new();
+    let tokens = |tensors: &str, more: &[&str]| {
+        let mut command = files.command("head", "hidden", tensors);
+        json(command.args(["--mode", "clear"]).args(more))["tokens"].as_u64().expect("a number")
+    };
+    assert_eq!([tokens("input,input", &[]), tokens("input,other", &["--tokens", "3"])], [4, 3]);
+    for (tensors, count, what) in
+        [("input", "3", "has 2 rows"), ("input", "0", "0 tokens"), ("input,cube", "2", "cube")]
+    {
+        assert_error(files.command("head", "hidden", tensors).args(["--mode", "clear", "--tokens", count]), what);
+    }
+}
+
+/// All heads and the output projection, in both circuits and every mode: the same names, an output of the embedding's size.
+#[test]
+fn all_heads_run_in_both_circuits() {
+    let files = Files::new();
+    let out = files.path("out");
+    for (circuit, bits) in [("packed", "8"), ("exact", "3")] {
+        for mode in ["clear", "simulate", "execute"] {
+            let mut command = files.command("head", "hidden", "input");
+            command.args(["--all-heads", "--circuit", circuit, "--bits", bits, "--mode", mode, "--seed", "3", "--out"]);
+            let run = json(command.arg(&out));
+            let missing: Vec<_> = HEAD_KEYS.iter().filter(|key| !keys(&run).contains(&key.to_string())).collect();
+            assert!(missing.is_empty(), "{circuit} {mode}: {missing:?}");
+            assert_eq!((&run["heads"], &run["head"], &run["matches_clear"]), (&2.into(), &Value::Null, &true.into()));
+            assert_eq!(Checkpoint::open(&out).unwrap().shape("head_out"), Some(&[TOKENS, SIZE][..]));
+        }
+        let mut command = files.command("circuit", "hidden", "input");
+        assert!(
+            success(command.args(["--all-heads", "--circuit", circuit, "--bits", bits])).contains("All 2 attention")
+        );
+    }
+    let mut command = program();
+    command.args(["head", "--n-head", "2", "--tensor", "input", "--all-heads", "--circuit", "packed", "--attention"]);
+    command.arg(files.path("heads")).arg("--hidden").arg(files.path("hidden"));
+    assert_error(&mut command, "c_proj");
+}
+
+#[test]
+fn generate_streams_tokens_with_what_they_cost() {
+    let arguments = ["generate", "--prompt", "My lord", "--tokens", "2", "--layers", "0,2"];
+    let text = success(program().args(arguments).args(["--head", "1", "--seed", "3"]));
+    for word in ["encrypted", "head 1 of layers 0, 2", "on the server", "PBS", "for all of it", "\nMy lord"] {
+        assert!(text.contains(word), "{word:?} is not in {text}");
+    }
+    let sampled = |seed: &str| {
+        let sampling = ["--mode", "simulate", "--temperature", "2", "--top-k", "50", "--sample-seed", seed, "--json"];
+        let text = success(program().args(arguments).args(sampling).args(["--seed", "3"]));
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert_eq!(lines.len(), 3);
+        for key in ["token", "text", "f32_token", "pbs", "seconds", "bytes", "mismatches"] {
+            assert!(lines[0].get(key).is_some(), "{key}");
+        }
+        lines[2]["text"].as_str().expect("a text").to_owned()
+    };
+    let texts: Vec<String> = ["1", "2", "3"].into_iter().map(sampled).collect();
+    assert_eq!(texts[0], sampled("1"));
+    assert!(texts.iter().any(|text| *text != texts[0]), "{texts:?}");
+    for (wrong, what) in [
+        (&["--layers", "3"][..], "layers 0 to 2"),
+        (&["--head", "7"], "less than the number of heads, 3"),
+        (&["--temperature", "-1"], "the temperature is -1"),
+        (&["--tokens", "99"], "64 positions"),
+    ] {
+        assert_error(program().args(["generate", "--prompt", "My lord", "--mode", "clear"]).args(wrong), what);
+    }
+}
+
 #[test]
 fn demo_continues_the_prompt_and_shows_the_clear_continuation() {
     let text = success(program().args(["demo", "--mode", "simulate", "--tokens", "2", "--seed", "3"]));
     for word in
-        ["\"Good night, good\": 5 tokens", "evaluation keys", "all in f32", "again, on 6 tokens", "continues with"]
+        ["\"Good night, good\": 5 tokens", "evaluation keys", "simulated:\nGood night, good", "f32:\nGood night, good"]
     {
         assert!(text.contains(word), "{word:?} is not in {text}");
     }

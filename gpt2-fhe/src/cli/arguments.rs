@@ -24,9 +24,12 @@ pub(super) struct Selection {
     /// Safetensors file with the input of the attention, after LayerNorm 1
     #[arg(long, value_name = "FILE")]
     pub(super) hidden: PathBuf,
-    /// Tensor of --hidden, of shape [tokens, n_embd]
-    #[arg(long, value_name = "NAME")]
+    /// Tensor of --hidden, of shape [tokens, n_embd]; of several names, separated by commas, the rows one after the other
+    #[arg(long, value_name = "NAMES")]
     pub(super) tensor: String,
+    /// Number of rows of the tensor to take, the first ones [default: all]
+    #[arg(long, value_name = "N")]
+    pub(super) tokens: Option<usize>,
     /// Layer, from 0
     #[arg(long, default_value_t = 0)]
     pub(super) layer: usize,
@@ -233,7 +236,7 @@ pub(super) struct GenerateArguments {
     #[command(flatten)]
     pub(super) generation: GenerationArguments,
     /// Draw tokens by their probabilities, flattened or sharpened by this [default: take the likeliest]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub(super) temperature: Option<f64>,
     /// Draw among so many likeliest tokens [default: all]
     #[arg(long, value_name = "K", requires = "temperature")]

@@ -11,12 +11,12 @@ use nn::packed::Span;
 use super::Verdict;
 use super::arguments::DemoArguments;
 use super::describe;
-use super::generate::cost;
+use super::generate::{cost, totals};
 use super::generation::{Cost, Generator, adjective, encode_prompt, longest, refs, selection};
 use super::model::LanguageModel;
 use super::output::print;
 use super::runner::Runner;
-use super::text::{line, plural, power_of_two};
+use super::text::{line, plural};
 
 /// The width of the columns of tokens.
 const COLUMN: usize = 14;
@@ -38,10 +38,7 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<Verdict> {
     let generator = Generator::new(generation, &model, layers, runner, Sampler::greedy(), &prompt);
     let plain = greedy(&model, &prompt, generation.tokens)?;
     let (tokens, all) = continue_beside(&plain, mode, &model, generator)?;
-    let mut lines = vec![String::new(), line("in all", cost(mode, &all))];
-    if mode != Mode::Clear {
-        lines.push(line("failure", format!("{} for all of it", power_of_two(all.log2_failure))));
-    }
+    let mut lines = vec![totals(mode, &all)];
     let same = tokens.iter().zip(&plain).take_while(|(a, b)| a == b).count();
     let equal =
         if same == tokens.len() { "the same".into() } else { format!("the same for {}", plural(same, "token")) };
@@ -75,12 +72,12 @@ fn continue_beside(
     model: &LanguageModel,
     mut generator: Generator<'_>,
 ) -> anyhow::Result<(Vec<u32>, Cost)> {
-    print(&format!("\n  {:<COLUMN$}{:<COLUMN$}cost", adjective(mode), "f32"))?;
+    print(&format!("\n  {:<COLUMN$}f32", adjective(mode)))?;
     let (mut tokens, mut all) = (Vec::new(), Cost::none());
     for &beside in plain {
         let next = generator.next()?;
         let (ours, theirs) = (model.quote(&[next.token])?, model.quote(&[beside])?);
-        print(&format!("  {ours:<COLUMN$}{theirs:<COLUMN$}{}", cost(mode, &next.cost)))?;
+        print(format!("  {ours:<COLUMN$}{theirs:<COLUMN$}{}", cost(mode, &next.cost)).trim_end())?;
         all.add(&next.cost);
         tokens.push(next.token);
     }

@@ -125,9 +125,9 @@ impl Printer {
         }
         let plain = match next.plain == next.token {
             true => String::new(),
-            false => format!("; f32 has {}", model.quote(&[next.plain])?),
+            false => format!("  (f32: {})", model.quote(&[next.plain])?),
         };
-        print(&line(&model.quote(&[next.token])?, cost(self.mode, &next.cost) + &plain))
+        print(line(&model.quote(&[next.token])?, cost(self.mode, &next.cost) + &plain).trim_end())
     }
 
     fn end(&self, text: &str, prompt: &str, all: &Cost) -> anyhow::Result<()> {
@@ -135,20 +135,29 @@ impl Printer {
             let report = TextReport { prompt, text, mode: self.mode, cost: CostReport::new(all) };
             return print(&serde_json::to_string(&report)?);
         }
-        let mut lines = vec![String::new(), line("in all", cost(self.mode, all))];
-        if self.mode != Mode::Clear {
-            lines.push(line("failure", format!("{} for all of it", power_of_two(all.log2_failure))));
-        }
-        lines.push(format!("\n{prompt}{text}"));
-        print(&lines.join("\n"))
+        print(&format!("{}\n{prompt}{text}", totals(self.mode, all)))
     }
 }
 
-/// What something cost, in words.
+/// What all tokens cost, and how likely it is that anything failed: lines, where there is something to be said.
+pub(super) fn totals(mode: Mode, all: &Cost) -> String {
+    let mut lines = vec![String::new()];
+    let text = cost(mode, all);
+    if !text.is_empty() {
+        lines.push(line("in all", text));
+    }
+    if mode != Mode::Clear {
+        lines.push(line("failure", format!("{} for all of it", power_of_two(all.log2_failure))));
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+/// What something cost, in words: nothing where it was not encrypted.
 pub(super) fn cost(mode: Mode, cost: &Cost) -> String {
-    let mut parts = vec![format!("{} on the server", seconds(cost.server))];
+    let mut parts = Vec::new();
     if mode == Mode::Execute {
-        parts.push(format!("{} PBS", cost.pbs));
+        parts.push(format!("{} on the server, {} PBS", seconds(cost.server), cost.pbs));
         parts.push(format!("{} sent, {} back", bytes(cost.sent[0]), bytes(cost.sent[1])));
     }
     if cost.mismatches > 0 {

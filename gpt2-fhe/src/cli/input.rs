@@ -69,28 +69,39 @@ pub(super) fn quantize(
     })
 }
 
-/// The tensor of `--hidden`, with a number of tokens that the model can have.
+/// The rows that `--hidden`, `--tensor` and `--tokens` select, as many as the model can have.
 fn load_hidden(
     selection: &Selection,
     weights: &AttentionWeights,
     attention: &Checkpoint,
 ) -> anyhow::Result<Matrix<f32>> {
-    let (name, path) = (&selection.tensor, selection.hidden.display());
-    let hidden = Checkpoint::open(&selection.hidden)?.any_matrix(name)?;
+    let path = selection.hidden.display();
     let size = weights.embedding_size();
+    let checkpoint = Checkpoint::open(&selection.hidden)?;
+    let mut hidden = Matrix::from_fn(0, size, |_, _| 0.0);
+    for name in selection.tensor.split(',') {
+        let tensor = checkpoint.any_matrix(name)?;
+        if tensor.cols() != size {
+            let shape = [tensor.rows(), tensor.cols()];
+            bail!("tensor \"{name}\" of {path} has shape {shape:?}; [tokens, {size}] is needed, as in --attention");
+        }
+        hidden.append_rows(&tensor);
+    }
     // A whole model, or a part with its position embedding, says how many positions there are.
     let positions = match attention.shape("wpe.weight") {
         Some(&[positions, _]) => positions.min(HeadOptions::MAX_TOKENS),
         _ => HeadOptions::MAX_TOKENS,
     };
-    if hidden.cols() != size {
-        let shape = [hidden.rows(), hidden.cols()];
-        bail!("tensor \"{name}\" of {path} has shape {shape:?}; [tokens, {size}] is needed, as in --attention");
+    let (name, rows) = (&selection.tensor, hidden.rows());
+    let tokens = selection.tokens.unwrap_or(rows);
+    if tokens > rows {
+        bail!("--tokens is {tokens}, and tensor \"{name}\" of {path} has {rows} rows");
     }
-    if !(1..=positions).contains(&hidden.rows()) {
-        let tokens = hidden.rows();
-        bail!("tensor \"{name}\" of {path} has {tokens} tokens; 1 to {positions} are possible, the model's positions");
+    if !(1..=positions).contains(&tokens) {
+        let what = format!("tensor \"{name}\" of {path} has {tokens} tokens");
+        bail!("{what}; 1 to {positions} are possible, the model's positions: choose by --tokens");
     }
+    hidden.truncate_rows(tokens);
     Ok(hidden)
 }
 

@@ -15,8 +15,8 @@
 //! coefficient k, not with the node.
 //!
 //! Both directions thus add multiples, a ± c·b, and with c = cos·(1 + i·tan) that is six fused multiply-adds, each
-//! rounding once ([`Twiddle`]; Linzer, Feig, "Implementation of efficient FFT algorithms on fused multiply-add
-//! architectures", IEEE Trans. Signal Processing 41 (1993)).
+//! rounding once ([`Twiddle`]), and two levels of four numbers, four of these, are 22 ([`Four`]; Linzer, Feig,
+//! "Implementation of efficient FFT algorithms on fused multiply-add architectures", IEEE Trans. Signal Processing 41 (1993)).
 
 use crate::simd::Simd;
 
@@ -63,52 +63,93 @@ pub(super) fn shear<S: Simd>(simd: S, z: Complex<S::Reals>, tan: S::Reals) -> Co
     Complex { re: simd.negate_multiply_add(z.im, tan, z.re), im: simd.multiply_add(z.re, tan, z.im) }
 }
 
-/// (a + c·b, a − c·b); no constant is 1.
+/// (a + scale·b, a − scale·b).
 #[inline(always)]
-pub(super) fn butterfly<S: Simd>(
-    simd: S,
-    a: Complex<S::Reals>,
-    b: Complex<S::Reals>,
-    c: Option<Twiddle<S::Reals>>,
-) -> Pair<S> {
-    let Some(c) = c else {
-        return (
-            Complex { re: simd.add(a.re, b.re), im: simd.add(a.im, b.im) },
-            Complex { re: simd.subtract(a.re, b.re), im: simd.subtract(a.im, b.im) },
-        );
-    };
-    let b = shear(simd, b, c.tan);
+fn add_and_subtract<S: Simd>(simd: S, a: Complex<S::Reals>, b: Complex<S::Reals>, scale: S::Reals) -> Pair<S> {
     (
-        Complex { re: simd.multiply_add(b.re, c.cos, a.re), im: simd.multiply_add(b.im, c.cos, a.im) },
-        Complex { re: simd.negate_multiply_add(b.re, c.cos, a.re), im: simd.negate_multiply_add(b.im, c.cos, a.im) },
+        Complex { re: simd.multiply_add(b.re, scale, a.re), im: simd.multiply_add(b.im, scale, a.im) },
+        Complex { re: simd.negate_multiply_add(b.re, scale, a.re), im: simd.negate_multiply_add(b.im, scale, a.im) },
     )
 }
 
-/// (a + i·c·b, a − i·c·b).
+/// (a + i·scale·b, a − i·scale·b).
 #[inline(always)]
-fn butterfly_by_i<S: Simd>(
+fn add_and_subtract_by_i<S: Simd>(simd: S, a: Complex<S::Reals>, b: Complex<S::Reals>, scale: S::Reals) -> Pair<S> {
+    (
+        Complex { re: simd.negate_multiply_add(b.im, scale, a.re), im: simd.multiply_add(b.re, scale, a.im) },
+        Complex { re: simd.multiply_add(b.im, scale, a.re), im: simd.negate_multiply_add(b.re, scale, a.im) },
+    )
+}
+
+/// (a + c·b, a − c·b).
+#[inline(always)]
+pub(super) fn butterfly<S: Simd>(simd: S, a: Complex<S::Reals>, b: Complex<S::Reals>, c: Twiddle<S::Reals>) -> Pair<S> {
+    add_and_subtract(simd, a, shear(simd, b, c.tan), c.cos)
+}
+
+/// A power of i that a constant is multiplied by.
+#[derive(Clone, Copy)]
+enum Turn {
+    None,
+    ByI,
+    ByMinusI,
+}
+
+/// (a + turn·scale·b, a − turn·scale·b).
+#[inline(always)]
+fn add_and_subtract_turned<S: Simd>(
     simd: S,
     a: Complex<S::Reals>,
     b: Complex<S::Reals>,
-    c: Option<Twiddle<S::Reals>>,
+    scale: S::Reals,
+    turn: Turn,
 ) -> Pair<S> {
-    let Some(c) = c else {
-        return (
-            Complex { re: simd.subtract(a.re, b.im), im: simd.add(a.im, b.re) },
-            Complex { re: simd.add(a.re, b.im), im: simd.subtract(a.im, b.re) },
-        );
-    };
-    let b = shear(simd, b, c.tan);
-    (
-        Complex { re: simd.negate_multiply_add(b.im, c.cos, a.re), im: simd.multiply_add(b.re, c.cos, a.im) },
-        Complex { re: simd.multiply_add(b.im, c.cos, a.re), im: simd.negate_multiply_add(b.re, c.cos, a.im) },
-    )
+    match turn {
+        Turn::None => add_and_subtract(simd, a, b, scale),
+        Turn::ByI => add_and_subtract_by_i(simd, a, b, scale),
+        Turn::ByMinusI => {
+            let (minus, plus) = add_and_subtract_by_i(simd, a, b, scale);
+            (plus, minus)
+        }
+    }
+}
+
+/// Two levels of butterflies on four numbers: with c = turn·`upper` and d = `lower`,
+/// (a + c·b ± d·(p + c·q), a − c·b ± i·d·(p − c·q)).
+///
+/// Four butterflies would shear b and q, and then both sums of p and q. Here p and q are sheared before they are added,
+/// (1 + i·tan d)·(p ± c·q) = (1 + i·tan d)·p ± (cos cd/cos d)·(1 + i·tan cd)·q,
+/// which makes it 22 instructions instead of 24, three of them waiting for each other instead of four.
+struct Four<V> {
+    upper: Twiddle<V>,
+    lower: Twiddle<V>,
+    /// Of the product of both ([`product`]).
+    product: Twiddle<V>,
+}
+
+impl<V: Copy> Four<V> {
+    #[inline(always)]
+    fn run<S: Simd<Reals = V>>(&self, simd: S, [a, b, p, q]: [Complex<V>; 4], turn: Turn) -> (Pair<S>, Pair<S>) {
+        let b = shear(simd, b, self.upper.tan);
+        let (p, q) = (shear(simd, p, self.lower.tan), shear(simd, q, self.product.tan));
+        let (plus, minus) = add_and_subtract_turned(simd, a, b, self.upper.cos, turn);
+        let (sum, difference) = add_and_subtract_turned(simd, p, q, self.product.cos, turn);
+        (
+            add_and_subtract(simd, plus, sum, self.lower.cos),
+            add_and_subtract_by_i(simd, minus, difference, self.lower.cos),
+        )
+    }
+}
+
+/// How many constants a node of R residues has: R/2 and, from four residues on, R/4 products ([`Four`]).
+pub(super) const fn constants(radix: usize) -> usize {
+    radix / 2 + radix / 4
 }
 
 /// Where the constants of a node are.
 pub(super) trait Constants<S: Simd>: Copy {
-    /// Constant `index`, one of R/2; none is 1.
-    fn get(self, simd: S, index: usize) -> Option<Twiddle<S::Reals>>;
+    /// Constant `index`, one of [`constants`].
+    fn get(self, simd: S, index: usize) -> Twiddle<S::Reals>;
 }
 
 /// log2 R levels of reductions of one node with R residues, in place. R is 2, 4 or 8.
@@ -118,48 +159,44 @@ pub(super) fn split_node<S: Simd, const R: usize>(
     z: &mut [Complex<S::Reals>; R],
     constants: impl Constants<S>,
 ) {
-    split_level::<S, R, 1>(simd, z, constants);
-    if R >= 4 {
-        split_level::<S, R, 2>(simd, z, constants);
+    if R != 4 {
+        split_pairs::<S, R>(simd, z, constants);
     }
-    if R >= 8 {
-        split_level::<S, R, 4>(simd, z, constants);
-    }
-}
-
-/// The level of `NODES` nodes.
-///
-/// A function of its own for each level, so that all loop bounds are constants: otherwise the compiler keeps z in memory.
-#[inline(always)]
-pub(super) fn split_level<S: Simd, const R: usize, const NODES: usize>(
-    simd: S,
-    z: &mut [Complex<S::Reals>; R],
-    constants: impl Constants<S>,
-) {
-    for node in 0..NODES {
-        split_pairs(simd, z, NODES, node, constants);
+    for node in 0..R / 4 {
+        split_four(simd, z, node, constants);
     }
 }
 
-/// One node of a level of `nodes`: constant node/2 after those of the levels above, times i for every second node.
+/// The first level.
 #[inline(always)]
 pub(super) fn split_pairs<S: Simd, const R: usize>(
     simd: S,
     z: &mut [Complex<S::Reals>; R],
-    nodes: usize,
+    constants: impl Constants<S>,
+) {
+    let c = constants.get(simd, 0);
+    for k in 0..R / 2 {
+        (z[k], z[k + R / 2]) = butterfly(simd, z[k], z[k + R / 2], c);
+    }
+}
+
+/// The last two levels of node `node` of the R/4 of four residues: constant node/2 after those of the levels above, times i
+/// for every second node, and the constant of the first of its children.
+#[inline(always)]
+pub(super) fn split_four<S: Simd, const R: usize>(
+    simd: S,
+    z: &mut [Complex<S::Reals>; R],
     node: usize,
     constants: impl Constants<S>,
 ) {
-    let half = R / (2 * nodes);
-    let c = constants.get(simd, nodes / 2 + node / 2);
-    for j in 0..half {
-        let k = 2 * half * node + j;
-        (z[k], z[k + half]) = if node.is_multiple_of(2) {
-            butterfly(simd, z[k], z[k + half], c)
-        } else {
-            butterfly_by_i(simd, z[k], z[k + half], c)
-        };
-    }
+    let four = Four {
+        upper: constants.get(simd, R / 8 + node / 2),
+        lower: constants.get(simd, R / 4 + node),
+        product: constants.get(simd, R / 2 + node),
+    };
+    let k = 4 * node;
+    let turn = if node.is_multiple_of(2) { Turn::None } else { Turn::ByI };
+    ((z[k], z[k + 1]), (z[k + 2], z[k + 3])) = four.run(simd, [z[k], z[k + 2], z[k + 1], z[k + 3]], turn);
 }
 
 /// log2 R levels of the inverse transform: from R transforms of every R-th value, in bit-reversed order, to the transform
@@ -170,46 +207,56 @@ pub(super) fn merge_node<S: Simd, const R: usize>(
     z: &mut [Complex<S::Reals>; R],
     constants: impl Constants<S>,
 ) {
-    merge_level::<S, R, 1>(simd, z, constants);
-    if R >= 4 {
-        merge_level::<S, R, 2>(simd, z, constants);
+    if R != 4 {
+        merge_pairs(simd, z, constants);
     }
-    if R >= 8 {
-        merge_level::<S, R, 4>(simd, z, constants);
-    }
-}
-
-/// The level that merges transforms of HALF parts each.
-#[inline(always)]
-pub(super) fn merge_level<S: Simd, const R: usize, const HALF: usize>(
-    simd: S,
-    z: &mut [Complex<S::Reals>; R],
-    constants: impl Constants<S>,
-) {
-    for j in 0..HALF {
-        merge_pairs(simd, z, HALF, j, constants);
+    for j in 0..R / 4 {
+        merge_four(simd, z, j, constants);
     }
 }
 
-/// Part j, of `half`, of each pair of transforms of a level: constant j after those of the levels before, from the middle on
-/// −i times those of the first half.
+/// The first level.
 #[inline(always)]
-pub(super) fn merge_pairs<S: Simd, const R: usize>(
+fn merge_pairs<S: Simd, const R: usize>(simd: S, z: &mut [Complex<S::Reals>; R], constants: impl Constants<S>) {
+    let c = constants.get(simd, 0);
+    for k in (0..R).step_by(2) {
+        (z[k], z[k + 1]) = butterfly(simd, z[k], z[k + 1], c);
+    }
+}
+
+/// The last two levels, which merge four transforms of R/4 parts: part j of each.
+#[inline(always)]
+fn merge_four<S: Simd, const R: usize>(
     simd: S,
     z: &mut [Complex<S::Reals>; R],
-    half: usize,
     j: usize,
     constants: impl Constants<S>,
 ) {
-    let quarter = half.div_ceil(2);
-    let c = constants.get(simd, half / 2 + j % quarter);
-    for node in 0..R / (2 * half) {
-        let k = 2 * half * node + j;
-        if j < quarter {
-            (z[k], z[k + half]) = butterfly(simd, z[k], z[k + half], c);
+    let (half, quarter) = (R / 4, (R / 4).div_ceil(2));
+    let four = Four {
+        upper: constants.get(simd, half / 2 + j % quarter),
+        lower: constants.get(simd, half + j),
+        product: constants.get(simd, 2 * half + j),
+    };
+    let turn = if j < quarter { Turn::None } else { Turn::ByMinusI };
+    ((z[j], z[j + 2 * half]), (z[j + 3 * half], z[j + half])) =
+        four.run(simd, [z[j], z[j + half], z[j + 2 * half], z[j + 3 * half]], turn);
+}
+
+/// Part j of each pair of transforms of a level of the inverse transform of R values, one of the first three: pairs of
+/// transforms of `half` values, whose constants are 1 and exp(−iπ/4), and −i times these.
+#[inline(always)]
+pub(super) fn merge_leaves<S: Simd, const R: usize>(simd: S, z: &mut [Complex<S::Reals>; R], half: usize, j: usize) {
+    let turn = if j < half.div_ceil(2) { Turn::None } else { Turn::ByMinusI };
+    for k in (j..R).step_by(2 * half) {
+        let (a, b) = (z[k], z[k + half]);
+        (z[k], z[k + half]) = if half == 4 && j % 2 == 1 {
+            let b = shear(simd, b, simd.splat_reals(-1.0));
+            add_and_subtract_turned(simd, a, b, simd.splat_reals(std::f64::consts::FRAC_1_SQRT_2), turn)
         } else {
-            (z[k + half], z[k]) = butterfly_by_i(simd, z[k], z[k + half], c);
-        }
+            // The compiler makes additions of it.
+            add_and_subtract_turned(simd, a, b, simd.splat_reals(1.0), turn)
+        };
     }
 }
 
@@ -234,26 +281,43 @@ pub(super) fn twiddle(angle: f64) -> (f64, f64) {
     (cos, sin / cos)
 }
 
-/// The R/2 constants of [`split_node`] for the node x^m − e^(iπ·angle).
-pub(super) fn split_constants(angle: f64, radix: usize) -> Vec<(f64, f64)> {
-    let mut constants = Vec::with_capacity(radix / 2);
-    let mut angles = vec![angle];
-    while angles.len() < radix {
-        constants.extend(angles.iter().step_by(2).map(|angle| twiddle(angle / 2.0)));
-        angles = children(&angles);
-    }
-    constants
+/// e^(iπ(upper + lower)), with the ratio of its cosine to that of e^(iπ·lower) for a cosine.
+fn product(upper: f64, lower: f64) -> (f64, f64) {
+    let (cos, tan) = twiddle(upper + lower);
+    (cos / twiddle(lower).0, tan)
 }
 
-/// The R/2 constants of [`merge_node`] for coefficient k of transforms of m coefficients: at the level that gives
-/// transforms of 2hm coefficients, the twiddle factors of coefficients k + jm, 0 ≤ j < h/2; those of h/2 ≤ j < h
+/// The constants of [`split_node`] for the node x^m − e^(iπ·angle), each as (cos, tan).
+pub(super) fn split_constants(angle: f64, radix: usize) -> Vec<(f64, f64)> {
+    let mut levels = Vec::new();
+    let mut angles = vec![angle];
+    while angles.len() < radix {
+        levels.push(angles.iter().step_by(2).map(|angle| angle / 2.0).collect());
+        angles = children(&angles);
+    }
+    // Two nodes below one, or below it and the next, which has i times its constant.
+    with_products(&levels, |node| node / 2)
+}
+
+/// The constants of [`merge_node`] for coefficient k of transforms of m coefficients, each as (cos, tan): at the level that
+/// gives transforms of 2hm coefficients, the twiddle factors of coefficients k + jm, 0 ≤ j < h/2; those of h/2 ≤ j < h
 /// are −i times these.
 pub(super) fn merge_constants(k: usize, m: usize, radix: usize) -> Vec<(f64, f64)> {
-    let mut constants = Vec::with_capacity(radix / 2);
+    let mut levels: Vec<Vec<f64>> = Vec::new();
     let mut half = 1;
     while half < radix {
-        constants.extend((0..half.div_ceil(2)).map(|j| twiddle(-((k + j * m) as f64) / (half * m) as f64)));
+        levels.push((0..half.div_ceil(2)).map(|j| -((k + j * m) as f64) / (half * m) as f64).collect());
         half *= 2;
+    }
+    with_products(&levels, |j| j % (radix / 4).div_ceil(2))
+}
+
+/// Constants of levels of butterflies, by their angles, and behind them those of the products of the last level's with one each
+/// of the level above, whose index `upper_of` tells.
+fn with_products(levels: &[Vec<f64>], upper_of: impl Fn(usize) -> usize) -> Vec<(f64, f64)> {
+    let mut constants: Vec<_> = levels.iter().flatten().map(|&angle| twiddle(angle)).collect();
+    if let [.., upper, lower] = levels {
+        constants.extend(lower.iter().enumerate().map(|(i, &lower)| product(upper[upper_of(i)], lower)));
     }
     constants
 }

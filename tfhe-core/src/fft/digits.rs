@@ -2,7 +2,7 @@
 //! way: neither they nor the polynomial that they are taken of is ever in memory.
 
 use super::butterfly::{Complex, split_node, zeros};
-use super::plan::{Pass, Plan};
+use super::plan::Plan;
 use super::vector::{Scalars, store_strided};
 use crate::simd::digits::{biased_quotients, lowest_digits};
 use crate::simd::{Kernel, Simd};
@@ -88,7 +88,8 @@ impl<W: Words> Kernel for StartDigits<'_, W> {
         let levels = rows.len() / n;
         assert!(input.len() == n && rows.len() == levels * n && levels > 0 && base_log * (levels as u32) < 64);
         let pass = DigitPass {
-            pass: &plan.passes[0],
+            stride: plan.passes[0].stride,
+            constants: Scalars(plan.passes[0].split.as_ptr()),
             base_log,
             levels,
             real_levels: levels.min((MAXIMUM_REAL_BITS / base_log) as usize),
@@ -105,8 +106,9 @@ impl<W: Words> Kernel for StartDigits<'_, W> {
     }
 }
 
-struct DigitPass<'a> {
-    pass: &'a Pass,
+struct DigitPass {
+    stride: usize,
+    constants: Scalars,
     base_log: u32,
     levels: usize,
     /// The upper levels, whose digits are split off as `f64`s.
@@ -115,16 +117,16 @@ struct DigitPass<'a> {
     rows: *mut f64,
 }
 
-impl DigitPass<'_> {
+impl DigitPass {
     /// # Safety
     /// R must be the pass's radix, `rows` valid for writing levels·N numbers, and `input` of N elements.
     #[inline(always)]
     unsafe fn run<S: Simd, const R: usize>(&self, simd: S, input: &impl Words) {
-        let size = R * self.pass.stride;
-        for index in (0..self.pass.stride).step_by(S::LANES) {
+        let size = R * self.stride;
+        for index in (0..self.stride).step_by(S::LANES) {
             let mut words = [[simd.splat_words(0); 2]; R];
             for k in 0..R {
-                let at = k * self.pass.stride + index;
+                let at = k * self.stride + index;
                 // SAFETY: index + LANES ≤ stride, so that at + LANES ≤ size.
                 words[k] = unsafe { [input.load(simd, at), input.load(simd, size + at)] };
             }
@@ -208,11 +210,11 @@ impl DigitPass<'_> {
         level: usize,
         index: usize,
     ) {
-        split_node(simd, &mut z, Scalars(self.pass.split.as_ptr()));
+        split_node(simd, &mut z, self.constants);
         // SAFETY: row `level` lies at N·level, N = 2·R·stride.
         unsafe {
-            let row = self.rows.add(2 * R * self.pass.stride * level);
-            store_strided(simd, row.add(2 * index), self.pass.stride, z);
+            let row = self.rows.add(2 * R * self.stride * level);
+            store_strided(simd, row.add(2 * index), self.stride, z);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Plans of the transform on vector instructions: the passes and their constants.
 
-use super::butterfly::{children, merge_constants, split_constants, twiddle};
+use super::butterfly::{children, constants, merge_constants, split_constants, twiddle};
 use crate::buffer::AlignedBuffer;
 use crate::simd::Simd;
 
@@ -11,9 +11,9 @@ pub(super) struct Plan {
     pub(super) size: usize,
     /// The passes over memory, the forward transform's first pass first.
     pub(super) passes: Vec<Pass>,
-    /// For each node of L²: L/2 constants, then L/2 vectors of constants for the nodes of L below it.
+    /// For each node of L²: its constants, then the vectors of constants of the nodes of L below it.
     split_tails: AlignedBuffer,
-    /// L/2 vectors of constants for merging nodes of L into one of L², the same for all of them.
+    /// The vectors of constants for merging nodes of L into one of L², the same for all of them.
     merge_tail: AlignedBuffer,
     /// exp(−iπk/N)/M for every coefficient k, in vectors, in the order in which the last pass needs them: one stream.
     pub(super) untwist: AlignedBuffer,
@@ -24,17 +24,23 @@ pub(super) struct Plan {
 pub(super) struct Pass {
     pub(super) radix: usize,
     pub(super) stride: usize,
-    /// The number of nodes of L² below each node.
-    pub(super) tails: usize,
-    /// For each node, R/2 constants.
+    /// The binary logarithm of the number of nodes of L² below each node.
+    pub(super) log_tails: u32,
+    /// For each node, its constants.
     pub(super) split: AlignedBuffer,
-    /// For each vector of coefficients below `stride`, R/2 vectors of constants.
+    /// For each vector of coefficients below `stride`, its vectors of constants.
     pub(super) merge: AlignedBuffer,
+}
+
+/// The number of `f64`s before the vectors of a node of [`Plan::split_tails`]: its scalars, and zeros, so that the vectors are
+/// aligned.
+pub(super) const fn tail_scalars(lanes: usize) -> usize {
+    (2 * constants(lanes)).next_multiple_of(lanes)
 }
 
 /// The number of `f64`s of [`Plan::split_tails`] per node of L².
 const fn split_tail_len(lanes: usize) -> usize {
-    lanes + lanes * lanes
+    tail_scalars(lanes) + 2 * lanes * constants(lanes)
 }
 
 impl Plan {
@@ -44,13 +50,15 @@ impl Plan {
         let levels = (size / (lanes * lanes)).checked_ilog2().filter(|&levels| levels > 0)?;
         let mut angles = vec![0.5];
         let mut passes = Vec::new();
-        for radix in radices(levels as usize, lanes) {
+        for radix in radices(levels as usize) {
             passes.push(Pass::new(&angles, radix, size, lanes));
             angles = descend(angles, radix);
         }
         let mut split_tails = Vec::with_capacity(angles.len() * split_tail_len(lanes));
         for angle in angles {
+            let end = split_tails.len() + tail_scalars(lanes);
             split_tails.extend(split_constants(angle, lanes).into_iter().flat_map(<[f64; 2]>::from));
+            split_tails.resize(end, 0.0);
             let below: Vec<_> =
                 descend(vec![angle], lanes).iter().map(|&angle| split_constants(angle, lanes)).collect();
             extend_vectors(&mut split_tails, &below);
@@ -60,11 +68,11 @@ impl Plan {
         let mut untwist = Vec::with_capacity(polynomial_size);
         let Pass { radix, stride, .. } = passes[0];
         for first in (0..stride).step_by(lanes).flat_map(|index| (0..radix).map(move |k| k * stride + index)) {
-            let constants = (first..first + lanes).map(|k| {
+            let vectors = (first..first + lanes).map(|k| {
                 let (cos, tan) = twiddle(-(k as f64) / polynomial_size as f64);
                 vec![(cos / size as f64, tan)]
             });
-            extend_vectors(&mut untwist, &constants.collect::<Vec<_>>());
+            extend_vectors(&mut untwist, &vectors.collect::<Vec<_>>());
         }
         Some(Self {
             size,
@@ -80,17 +88,33 @@ impl Plan {
         self.size / (S::LANES * S::LANES)
     }
 
-    /// The constants of node `node` of L² on the way down: [`split_tail_len`] numbers.
+    /// The constants of the nodes of L² on the way down, one after the other: [`split_tail_len`] numbers each.
     #[inline(always)]
-    pub(super) fn split_tail<S: Simd>(&self, node: usize) -> *const f64 {
-        let len = split_tail_len(S::LANES);
-        self.split_tails[len * node..][..len].as_ptr()
+    pub(super) fn split_tails<S: Simd>(&self) -> std::slice::ChunksExact<'_, f64> {
+        self.split_tails.chunks_exact(split_tail_len(S::LANES))
     }
 
-    /// The constants of every node of L² on the way up: L² numbers.
+    /// The passes but the first over a node that begins with node `tail` of L², the widest first: the last ones, if any.
+    ///
+    /// Asked for each node of L², of which few begin another: with vectors of four lanes a loop over all passes, or a
+    /// division, would take as long as the node.
+    #[inline(always)]
+    pub(super) fn passes_beginning(&self, tail: usize) -> &[Pass] {
+        let passes = &self.passes[1..];
+        let others = passes.iter().rev().take_while(|pass| tail & ((1 << pass.log_tails) - 1) == 0).count();
+        &passes[passes.len() - others..]
+    }
+
+    /// The passes but the first over a node that ends with node `tail` of L².
+    #[inline(always)]
+    pub(super) fn passes_ending(&self, tail: usize) -> &[Pass] {
+        self.passes_beginning(tail + 1)
+    }
+
+    /// The constants of every node of L² on the way up, in vectors.
     #[inline(always)]
     pub(super) fn merge_tail<S: Simd>(&self) -> *const f64 {
-        self.merge_tail[..S::LANES * S::LANES].as_ptr()
+        self.merge_tail[..2 * S::LANES * constants(S::LANES)].as_ptr()
     }
 }
 
@@ -102,11 +126,11 @@ impl Pass {
             angles.iter().flat_map(|&angle| split_constants(angle, radix)).flat_map(<[f64; 2]>::from).collect();
         let mut merge = Vec::new();
         for first in (0..stride).step_by(lanes) {
-            let constants = (first..first + lanes).map(|k| merge_constants(k, stride, radix));
-            extend_vectors(&mut merge, &constants.collect::<Vec<_>>());
+            let vectors = (first..first + lanes).map(|k| merge_constants(k, stride, radix));
+            extend_vectors(&mut merge, &vectors.collect::<Vec<_>>());
         }
         let (split, merge) = (AlignedBuffer::copy_of(&split), AlignedBuffer::copy_of(&merge));
-        Self { radix, stride, tails: radix * stride / (lanes * lanes), split, merge }
+        Self { radix, stride, log_tails: (radix * stride / (lanes * lanes)).ilog2(), split, merge }
     }
 }
 
@@ -123,15 +147,15 @@ fn descend(angles: Vec<f64>, radix: usize) -> Vec<f64> {
     (0..radix.ilog2()).fold(angles, |angles, _| children(&angles))
 }
 
-/// Radices whose product is 2^levels: fours with 16 registers, eights and fours with 32. There, too, several passes begin
-/// with a four: the first pass also goes over the coefficients, and with radix 8 its 32 streams, a power of two apart, do
-/// not fit the ways of a first-level cache (at N = 8192 the inverse takes half as long again).
-fn radices(levels: usize, lanes: usize) -> Vec<usize> {
-    let largest = if lanes == 8 { 3 } else { 2 };
-    if levels <= largest {
+/// Radices whose product is 2^levels: eights and fours. With 16 registers an eight has some of its numbers on the stack for
+/// a while, which takes less time than another pass. Several passes begin with a four: the first pass also goes over the
+/// coefficients, and with radix 8 its 32 streams, a power of two apart, do not fit the ways of a first-level cache (at
+/// N = 8192 the inverse takes half as long again).
+fn radices(levels: usize) -> Vec<usize> {
+    if levels <= 3 {
         return vec![1 << levels];
     }
     let rest = levels - 2;
-    let passes = rest.div_ceil(largest);
+    let passes = rest.div_ceil(3);
     std::iter::once(4).chain((0..passes).map(|pass| 1 << ((rest + pass) / passes))).collect()
 }

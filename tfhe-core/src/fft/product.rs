@@ -46,8 +46,9 @@ impl MultiplyRows<'_> {
         let (polynomials, node) = (polynomials.as_mut_ptr(), node.as_mut_ptr());
         // Lines to fetch with each node of each polynomial of the key.
         let share = next.len().div_ceil(8 * tails * rows * outputs);
+        let merge_constants = plan.merge_tail::<S>();
         let (mut key, mut next) = (key.as_ptr(), next.as_ptr());
-        for tail in 0..tails {
+        for (tail, constants) in plan.split_tails::<S>().enumerate() {
             for row in 0..rows {
                 // SAFETY: row `row` lies at N·row, and its part of `node` at 2·L²·row.
                 unsafe {
@@ -55,7 +56,7 @@ impl MultiplyRows<'_> {
                         simd.prefetch_near(key.wrapping_add(outputs * node_len * row + 8 * line).cast());
                     }
                     split_to_tail(simd, plan, polynomials.add(n * row), tail);
-                    split_tail(simd, plan, polynomials.add(n * row), tail, node.add(node_len * row));
+                    split_tail(simd, constants.as_ptr(), polynomials.add(n * row), tail, node.add(node_len * row));
                 }
             }
             for output in 0..outputs {
@@ -79,7 +80,7 @@ impl MultiplyRows<'_> {
                 // SAFETY: the constants are those of `merge_tail`. This node of polynomial `output`, if that was a row, has
                 // been read.
                 unsafe {
-                    let merged = merge_tail(simd, sum, plan.merge_tail::<S>());
+                    let merged = merge_tail(simd, sum, merge_constants);
                     let output = polynomials.add(n * output);
                     store_strided(simd, output.add(node_len * tail), R, merged);
                     merge_from_tail(simd, plan, output, tail);

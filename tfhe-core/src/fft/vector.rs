@@ -11,11 +11,11 @@
 //! L further: aligned vectors of either, and one stream of memory.
 
 use super::butterfly::{
-    Complex, Constants, Twiddle, butterfly, merge_level, merge_node, merge_pairs, multiply_add, shear, split_level,
+    Complex, Constants, Twiddle, butterfly, constants, merge_leaves, merge_node, multiply_add, shear, split_four,
     split_node, split_pairs, zeros,
 };
 use super::coefficients::{Accumulator, Coefficients};
-use super::plan::{Pass, Plan};
+use super::plan::{Pass, Plan, tail_scalars};
 use crate::simd::{Kernel, Simd};
 
 /// The complex vector at element `index`, a multiple of L.
@@ -43,45 +43,33 @@ unsafe fn store<S: Simd>(simd: S, data: *mut f64, index: usize, z: Complex<S::Re
     }
 }
 
-/// A node's constants as scalars, to be broadcast. Whoever makes one vouches for R numbers there.
+/// A node's constants as scalars, to be broadcast. Whoever makes one vouches for 2·[`constants`] numbers there.
 #[derive(Clone, Copy)]
 pub(super) struct Scalars(pub(super) *const f64);
 
 impl<S: Simd> Constants<S> for Scalars {
     #[inline(always)]
-    fn get(self, simd: S, index: usize) -> Option<Twiddle<S::Reals>> {
-        // SAFETY: the maker's: `split_node` and `merge_node` ask for R/2 constants.
+    fn get(self, simd: S, index: usize) -> Twiddle<S::Reals> {
+        // SAFETY: the maker's: `split_node` and `merge_node` ask for no more constants.
         unsafe {
             let at = self.0.add(2 * index);
-            Some(Twiddle { cos: simd.splat_reals(*at), tan: simd.splat_reals(*at.add(1)) })
+            Twiddle { cos: simd.splat_reals(*at), tan: simd.splat_reals(*at.add(1)) }
         }
     }
 }
 
-/// The constants of L nodes or coefficients, one to a lane. Whoever makes one vouches for R·L numbers there.
+/// The constants of L nodes or coefficients, one to a lane. Whoever makes one vouches for 2L·[`constants`] numbers there.
 #[derive(Clone, Copy)]
 struct Vectors(*const f64);
 
 impl<S: Simd> Constants<S> for Vectors {
     #[inline(always)]
-    fn get(self, simd: S, index: usize) -> Option<Twiddle<S::Reals>> {
-        // SAFETY: the maker's: `split_node` and `merge_node` ask for R/2 constants.
+    fn get(self, simd: S, index: usize) -> Twiddle<S::Reals> {
+        // SAFETY: the maker's: `split_node` and `merge_node` ask for no more constants.
         unsafe {
             let at = self.0.add(2 * S::LANES * index);
-            Some(Twiddle { cos: simd.load_reals(at), tan: simd.load_reals(at.add(S::LANES)) })
+            Twiddle { cos: simd.load_reals(at), tan: simd.load_reals(at.add(S::LANES)) }
         }
-    }
-}
-
-/// The constants of [`merge_node`] for transforms of one value: 1, 1, 1 and exp(−iπ/4).
-#[derive(Clone, Copy)]
-struct Leaves;
-
-impl<S: Simd> Constants<S> for Leaves {
-    #[inline(always)]
-    fn get(self, simd: S, index: usize) -> Option<Twiddle<S::Reals>> {
-        let eighth = Twiddle { cos: simd.splat_reals(std::f64::consts::FRAC_1_SQRT_2), tan: simd.splat_reals(-1.0) };
-        (index == 3).then_some(eighth)
     }
 }
 
@@ -156,11 +144,11 @@ impl Kernel for Split<'_> {
         let Self { plan, data } = self;
         assert_eq!(data.len(), 2 * plan.size);
         let data = data.as_mut_ptr();
-        for tail in 0..plan.tail_nodes::<S>() {
-            // SAFETY: the node is one of the plan's, and `data` holds N numbers.
+        for (tail, constants) in plan.split_tails::<S>().enumerate() {
+            // SAFETY: the node is one of the plan's, the constants are its own, and `data` holds N numbers.
             unsafe {
                 split_to_tail(simd, plan, data, tail);
-                split_tail(simd, plan, data, tail, data.add(2 * S::LANES * S::LANES * tail));
+                split_tail(simd, constants.as_ptr(), data, tail, data.add(2 * S::LANES * S::LANES * tail));
             }
         }
     }
@@ -180,10 +168,11 @@ impl Kernel for Merge<'_> {
         let Self { plan, data } = self;
         assert_eq!(data.len(), 2 * plan.size);
         let data = data.as_mut_ptr();
+        let constants = plan.merge_tail::<S>();
         for tail in 0..plan.tail_nodes::<S>() {
             // SAFETY: a node holds 2·L² numbers; the constants are those of `merge_tail`; `data` holds N numbers.
             unsafe {
-                let (node, constants) = (data.add(2 * S::LANES * S::LANES * tail), plan.merge_tail::<S>());
+                let node = data.add(2 * S::LANES * S::LANES * tail);
                 if S::LANES == 8 {
                     let z = load_strided::<S, 8>(simd, node, 8);
                     store_strided(simd, node, 8, merge_tail(simd, z, constants));
@@ -251,10 +240,16 @@ impl Kernel for MultiplyAccumulate<'_> {
 /// Reduces node `node` of L² of `data` to linear factors, and writes them to `output`.
 ///
 /// # Safety
-/// The node must be one of the plan's, `data` valid for reading N numbers, and `output` for writing 2·L².
+/// The node must be one of the plan's, `constants` its own of [`Plan::split_tails`], `data` valid for reading N numbers, and
+/// `output` for writing 2·L².
 #[inline(always)]
-pub(super) unsafe fn split_tail<S: Simd>(simd: S, plan: &Plan, data: *const f64, node: usize, output: *mut f64) {
-    let constants = plan.split_tail::<S>(node);
+pub(super) unsafe fn split_tail<S: Simd>(
+    simd: S,
+    constants: *const f64,
+    data: *const f64,
+    node: usize,
+    output: *mut f64,
+) {
     // SAFETY: node `node` lies at 2·L²·node, and the constants are its own.
     unsafe {
         let data = data.add(2 * S::LANES * S::LANES * node);
@@ -274,15 +269,14 @@ pub(super) unsafe fn split_tail<S: Simd>(simd: S, plan: &Plan, data: *const f64,
 /// The node must be one of the plan's, and `data` valid for reading and writing N numbers.
 #[inline(always)]
 pub(super) unsafe fn split_to_tail<S: Simd>(simd: S, plan: &Plan, data: *mut f64, tail: usize) {
-    for pass in &plan.passes[1..] {
-        if tail.is_multiple_of(pass.tails) {
-            // SAFETY: the caller's.
-            unsafe {
-                match pass.radix {
-                    2 => split::<S, 2>(simd, pass, tail / pass.tails, data),
-                    4 => split::<S, 4>(simd, pass, tail / pass.tails, data),
-                    _ => split::<S, 8>(simd, pass, tail / pass.tails, data),
-                }
+    for pass in plan.passes_beginning(tail) {
+        let node = tail >> pass.log_tails;
+        // SAFETY: the caller's.
+        unsafe {
+            match pass.radix {
+                2 => split::<S, 2>(simd, pass, node, data),
+                4 => split::<S, 4>(simd, pass, node, data),
+                _ => split::<S, 8>(simd, pass, node, data),
             }
         }
     }
@@ -294,15 +288,14 @@ pub(super) unsafe fn split_to_tail<S: Simd>(simd: S, plan: &Plan, data: *mut f64
 /// As for [`split_to_tail`].
 #[inline(always)]
 pub(super) unsafe fn merge_from_tail<S: Simd>(simd: S, plan: &Plan, data: *mut f64, tail: usize) {
-    for pass in plan.passes[1..].iter().rev() {
-        if (tail + 1).is_multiple_of(pass.tails) {
-            // SAFETY: the caller's.
-            unsafe {
-                match pass.radix {
-                    2 => merge::<S, 2>(simd, pass, tail / pass.tails, data),
-                    4 => merge::<S, 4>(simd, pass, tail / pass.tails, data),
-                    _ => merge::<S, 8>(simd, pass, tail / pass.tails, data),
-                }
+    for pass in plan.passes_ending(tail).iter().rev() {
+        let node = tail >> pass.log_tails;
+        // SAFETY: the caller's.
+        unsafe {
+            match pass.radix {
+                2 => merge::<S, 2>(simd, pass, node, data),
+                4 => merge::<S, 4>(simd, pass, node, data),
+                _ => merge::<S, 8>(simd, pass, node, data),
             }
         }
     }
@@ -321,26 +314,27 @@ unsafe fn split_registers<S: Simd, const R: usize>(
     mut z: [Complex<S::Reals>; R],
     constants: *const f64,
 ) -> [Complex<S::Reals>; R] {
-    // SAFETY: the first L numbers are L/2 constants, the other L² are L/2 vectors of constants.
-    let (scalars, vectors) = (Scalars(constants), Vectors(unsafe { constants.add(R) }));
-    split_level::<S, R, 1>(simd, &mut z, scalars);
+    // SAFETY: the scalars come first, the vectors after them.
+    let (scalars, vectors) = (Scalars(constants), Vectors(unsafe { constants.add(tail_scalars(R)) }));
     if R == 8 {
-        split_level::<S, R, 2>(simd, &mut z, scalars);
+        split_pairs(simd, &mut z, scalars);
     }
-    for node in 0..R / 2 {
-        split_pairs::<S, R>(simd, &mut z, R / 2, node, scalars);
-        interleave_rows(simd, &mut z, node);
+    for node in 0..R / 4 {
+        split_four(simd, &mut z, node, scalars);
+        interleave_rows(simd, &mut z, 2 * node);
+        interleave_rows(simd, &mut z, 2 * node + 1);
     }
     for parity in 0..2 {
         exchange_columns(simd, &mut z, parity);
-        let c = Constants::<S>::get(vectors, simd, 0);
-        for k in (parity..R / 2).step_by(2) {
-            (z[k], z[k + R / 2]) = butterfly(simd, z[k], z[k + R / 2], c);
+        if R == 8 {
+            let c = vectors.get(simd, 0);
+            for k in (parity..R / 2).step_by(2) {
+                (z[k], z[k + R / 2]) = butterfly(simd, z[k], z[k + R / 2], c);
+            }
         }
     }
-    split_level::<S, R, 2>(simd, &mut z, vectors);
-    if R == 8 {
-        split_level::<S, R, 4>(simd, &mut z, vectors);
+    for node in 0..R / 4 {
+        split_four(simd, &mut z, node, vectors);
     }
     z
 }
@@ -355,13 +349,14 @@ pub(super) unsafe fn merge_tail<S: Simd, const R: usize>(
     mut z: [Complex<S::Reals>; R],
     constants: *const f64,
 ) -> [Complex<S::Reals>; R] {
-    merge_level::<S, R, 1>(simd, &mut z, Leaves);
+    merge_leaves(simd, &mut z, 1, 0);
     if R == 8 {
-        merge_level::<S, R, 2>(simd, &mut z, Leaves);
+        merge_leaves(simd, &mut z, 2, 0);
+        merge_leaves(simd, &mut z, 2, 1);
     }
     for pair in 0..R / 4 {
-        merge_pairs::<S, R>(simd, &mut z, R / 2, 2 * pair, Leaves);
-        merge_pairs::<S, R>(simd, &mut z, R / 2, 2 * pair + 1, Leaves);
+        merge_leaves(simd, &mut z, R / 2, 2 * pair);
+        merge_leaves(simd, &mut z, R / 2, 2 * pair + 1);
         interleave_rows(simd, &mut z, pair);
         interleave_rows(simd, &mut z, pair + R / 4);
     }
@@ -407,13 +402,13 @@ fn exchange<S: Simd>(simd: S, a: Complex<S::Reals>, b: Complex<S::Reals>) -> (Co
 /// `data` must be valid for reading and writing N numbers, the node one of the pass's, and R the pass's radix.
 #[inline(always)]
 unsafe fn split<S: Simd, const R: usize>(simd: S, pass: &Pass, node: usize, data: *mut f64) {
-    // SAFETY: this node's R/2 constants and its 2·R·stride numbers.
+    // SAFETY: this node's constants and its 2·R·stride numbers.
     unsafe {
-        let constants = pass.split.as_ptr().add(node * R);
+        let factors = pass.split.as_ptr().add(2 * constants(R) * node);
         let data = data.add(2 * node * R * pass.stride);
         for index in (0..pass.stride).step_by(S::LANES) {
             let mut z = load_strided::<S, R>(simd, data.add(2 * index), pass.stride);
-            split_node(simd, &mut z, Scalars(constants));
+            split_node(simd, &mut z, Scalars(factors));
             store_strided(simd, data.add(2 * index), pass.stride, z);
         }
     }
@@ -425,12 +420,13 @@ unsafe fn split<S: Simd, const R: usize>(simd: S, pass: &Pass, node: usize, data
 /// As there.
 #[inline(always)]
 unsafe fn merge<S: Simd, const R: usize>(simd: S, pass: &Pass, node: usize, data: *mut f64) {
-    // SAFETY: the R/2 vectors of constants of each vector of coefficients, and this node's 2·R·stride numbers.
+    let factors = pass.merge.as_ptr();
+    // SAFETY: the vectors of constants of each vector of coefficients, and this node's 2·R·stride numbers.
     unsafe {
         let data = data.add(2 * node * R * pass.stride);
         for index in (0..pass.stride).step_by(S::LANES) {
             let mut z = load_strided::<S, R>(simd, data.add(2 * index), pass.stride);
-            merge_node(simd, &mut z, Vectors(pass.merge.as_ptr().add(R * index)));
+            merge_node(simd, &mut z, Vectors(factors.add(2 * constants(R) * index)));
             store_strided(simd, data.add(2 * index), pass.stride, z);
         }
     }
@@ -442,7 +438,7 @@ unsafe fn merge<S: Simd, const R: usize>(simd: S, pass: &Pass, node: usize, data
 /// As for [`split`]; `input` must have N coefficients.
 #[inline(always)]
 unsafe fn split_first<S: Simd, const R: usize>(simd: S, pass: &Pass, input: &impl Coefficients, data: *mut f64) {
-    let size = R * pass.stride;
+    let (size, constants) = (R * pass.stride, Scalars(pass.split.as_ptr()));
     for index in (0..pass.stride).step_by(S::LANES) {
         // SAFETY: index + LANES ≤ stride, so that k·stride + index + LANES ≤ size for k < R.
         unsafe {
@@ -451,7 +447,7 @@ unsafe fn split_first<S: Simd, const R: usize>(simd: S, pass: &Pass, input: &imp
                 let at = k * pass.stride + index;
                 z[k] = Complex { re: input.load(simd, at), im: input.load(simd, size + at) };
             }
-            split_node(simd, &mut z, Scalars(pass.split.as_ptr()));
+            split_node(simd, &mut z, constants);
             store_strided(simd, data.add(2 * index), pass.stride, z);
         }
     }
@@ -464,14 +460,15 @@ unsafe fn split_first<S: Simd, const R: usize>(simd: S, pass: &Pass, input: &imp
 #[inline(always)]
 unsafe fn merge_last<S: Simd, const R: usize>(simd: S, plan: &Plan, data: *const f64, output: &mut impl Accumulator) {
     let (pass, size) = (&plan.passes[0], plan.size);
+    let (factors, untwist) = (pass.merge.as_ptr(), plan.untwist.as_ptr());
     for index in (0..pass.stride).step_by(S::LANES) {
         // SAFETY: as in `split_first`; the untwisting constants are N numbers.
         unsafe {
             let mut z = load_strided::<S, R>(simd, data.add(2 * index), pass.stride);
-            merge_node(simd, &mut z, Vectors(pass.merge.as_ptr().add(R * index)));
+            merge_node(simd, &mut z, Vectors(factors.add(2 * constants(R) * index)));
             for k in 0..R {
                 let at = k * pass.stride + index;
-                let untwist = plan.untwist.as_ptr().add(2 * (R * index + k * S::LANES));
+                let untwist = untwist.add(2 * (R * index + k * S::LANES));
                 let (cos, tan) = (simd.load_reals(untwist), simd.load_reals(untwist.add(S::LANES)));
                 let x = shear(simd, z[k], tan);
                 output.add(simd, at, x.re, cos);

@@ -61,11 +61,6 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn add(self, a: __m256d, b: __m256d) -> __m256d {
-        avx2!(_mm256_add_pd(a, b))
-    }
-
-    #[inline(always)]
     fn subtract(self, a: __m256d, b: __m256d) -> __m256d {
         avx2!(_mm256_sub_pd(a, b))
     }

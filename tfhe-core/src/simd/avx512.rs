@@ -61,11 +61,6 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn add(self, a: __m512d, b: __m512d) -> __m512d {
-        avx512!(_mm512_add_pd(a, b))
-    }
-
-    #[inline(always)]
     fn subtract(self, a: __m512d, b: __m512d) -> __m512d {
         avx512!(_mm512_sub_pd(a, b))
     }

@@ -217,7 +217,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `to` must be valid for writing `LANES` numbers; it need not be aligned.
     unsafe fn store_reals(self, x: Self::Reals, to: *mut f64);
-    fn add(self, a: Self::Reals, b: Self::Reals) -> Self::Reals;
     fn subtract(self, a: Self::Reals, b: Self::Reals) -> Self::Reals;
     fn multiply(self, a: Self::Reals, b: Self::Reals) -> Self::Reals;
     /// a·b + c, rounded once, as the next two.
