@@ -26,6 +26,9 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 /// A diagram whose horizontal axis is linear.
 type Chart<'a, Y> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, Y>>;
 
+/// A figure of a row.
+type Figure = fn(&Row) -> f64;
+
 /// One line of a panel.
 struct Line {
     name: String,
@@ -103,7 +106,7 @@ fn by_bits(rows: &[&Row], figure: impl Fn(&Row) -> f64) -> Vec<(f64, f64)> {
 
 /// Agreement of the likeliest tokens, and with zeros.
 fn agreement(rows: &[Row], circuit: Circuit) -> Option<Panel> {
-    let figures: [(&str, fn(&Row) -> f64); 3] = [
+    let figures: [(&str, Figure); 3] = [
         ("top-1", |row| row.accuracy.top_1),
         ("top-5", |row| row.accuracy.top_5),
         ("top-10", |row| row.accuracy.top_10),
