@@ -20,13 +20,15 @@ const WINDOW: usize = 16;
 const POSITIONS: usize = 40;
 /// Simulated samples from which the distribution of a sample's noise is estimated.
 const SIMULATIONS: u64 = 40;
-/// By what factor a standard deviation may differ from its prediction: that of each operation is within 10 % (`packed_noise`).
+/// By what factor a standard deviation may differ from its prediction: that of each operation is within 10 %
+/// (`packed_noise`).
 const PREDICTION: f64 = 1.1;
 
-/// The noise of a sample, s = ‖decrypted − clear‖, is compared with that of 40 simulations of the same positions by its logarithm:
-/// errors of a position are shared by its channels through its probabilities, so s is a sum of few independent squares, whose
-/// spread only simulation gives. The mean m and the standard deviation σ of log s are estimated from the simulations; were
-/// log s Gaussian, |log s − m| > 5σ would have a chance of 2^-20. To that is added what predictions may be off.
+/// The noise of a sample, s = ‖decrypted − clear‖, is compared with that of 40 simulations of the same positions by its
+/// logarithm: errors of a position are shared by its channels through its probabilities, so s is a sum of few
+/// independent squares, whose spread only simulation gives. The mean m and the standard deviation σ of log s are
+/// estimated from the simulations; were log s Gaussian, |log s − m| > 5σ would have a chance of 2^-20. To that is added
+/// what predictions may be off.
 #[test]
 fn encrypted_positions_have_the_noise_of_simulated_ones() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/embedded");

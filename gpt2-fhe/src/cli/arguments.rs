@@ -93,7 +93,8 @@ pub(super) struct QuantizationOptions {
     /// exact only: how encrypted integers are multiplied with each other
     #[arg(long, value_enum, default_value_t = Multiply::Product)]
     pub(super) multiply: Multiply,
-    /// packed only: bits of the weights of values, from 2 to 8; those of queries and keys have as many as the noise allows
+    /// packed only: bits of the weights of values, from 2 to 8; those of queries and keys have as many as the noise
+    /// allows
     #[arg(long, default_value_t = 7)]
     value_bits: u32,
     /// packed only: how many times farther than in calibration scores may be apart, at least 1
@@ -288,14 +289,15 @@ pub(super) struct EvaluateArguments {
     /// Share of the characters of --text that are left out, at its beginning: 0.9 leaves the last tenth
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub(super) from: f64,
-    /// Text that scales and ranges are calibrated on, at most its first 16 windows [default: the prompts inside this program]
+    /// Text that scales and ranges are calibrated on, at most its first 16 windows [default: the prompts inside this
+    /// program]
     #[arg(long, value_name = "FILE")]
     pub(super) calibration_text: Option<PathBuf>,
     /// Tokens of a window, the pieces that the text is cut into [default: the model's positions, at most 64]
     #[arg(long, value_name = "N")]
     pub(super) window: Option<usize>,
-    /// clear and simulate: how many positions to evaluate, from the beginning of the text [default: all]; execute: how many
-    /// to sample [default: 8]
+    /// clear and simulate: how many positions to evaluate, from the beginning of the text [default: all]; execute: how
+    /// many to sample [default: 8]
     #[arg(long, value_name = "N")]
     pub(super) positions: Option<usize>,
     /// Layer, from 0

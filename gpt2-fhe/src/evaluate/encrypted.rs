@@ -25,7 +25,8 @@ pub struct Agreement {
     pub simulated_noise: f64,
     /// The share of positions whose likeliest token is the same after both.
     pub same_top_1: f64,
-    /// Decrypted numbers that are farther from the clear engine's than the noise explains; exact circuit: that differ at all.
+    /// Decrypted numbers that are farther from the clear engine's than the noise explains; exact circuit: that differ
+    /// at all.
     pub mismatches: usize,
 }
 
@@ -42,8 +43,8 @@ struct Totals {
 }
 
 impl Evaluation<'_> {
-    /// The rows of each passage's span encrypted, and again simulated; rows before the span are the clear engine's. Keys are made
-    /// once, from `seed`; noise of passage i is drawn from seed i of seed 1 of it.
+    /// The rows of each passage's span encrypted, and again simulated; rows before the span are the clear engine's.
+    /// Keys are made once, from `seed`; noise of passage i is drawn from seed i of seed 1 of it.
     ///
     /// # Errors
     /// [`RunError::Input`] if a passage does not fit; [`RunError::Unreliable`] and others as [`Attention::plan`];

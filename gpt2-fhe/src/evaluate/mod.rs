@@ -56,8 +56,8 @@ impl<'a> Evaluation<'a> {
         Ok(Self { model, layer, part })
     }
 
-    /// Each subject over all passages, which are computed in parallel; `advance` is told of each that is done, and stops
-    /// the evaluation by returning false. The result does not depend on the number of threads.
+    /// Each subject over all passages, which are computed in parallel; `advance` is told of each that is done, and
+    /// stops the evaluation by returning false. The result does not depend on the number of threads.
     ///
     /// # Errors
     /// [`RunError::Input`] if a passage does not fit the model or a subject; [`RunError::Engine`] if stopped.

@@ -47,8 +47,8 @@ pub fn windows(text: &[u32], length: usize, positions: Option<usize>) -> Result<
     Ok((0..end).step_by(length).map(window).collect())
 }
 
-/// `count` of the positions of [`windows`], or all if there are no more, in order: each with the tokens of its window up to
-/// it, and only its own row counts.
+/// `count` of the positions of [`windows`], or all if there are no more, in order: each with the tokens of its window up
+/// to it, and only its own row counts.
 ///
 /// # Errors
 /// As [`windows`].

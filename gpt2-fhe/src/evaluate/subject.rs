@@ -37,8 +37,9 @@ pub struct Simulation {
 }
 
 impl Simulation {
-    /// On all rows of passages such as these; of passage i, noise is drawn from seed i of `seed`. The packed circuit's noise
-    /// has `factor` times the standard deviation that is predicted; the exact circuit's has that which is predicted.
+    /// On all rows of passages such as these; of passage i, noise is drawn from seed i of `seed`. The packed circuit's
+    /// noise has `factor` times the standard deviation that is predicted; the exact circuit's has that which is
+    /// predicted.
     ///
     /// # Errors
     /// As [`Attention::plan`].
@@ -103,8 +104,8 @@ impl Subject {
     }
 }
 
-/// The same weights and biases in another order, drawn from `seed`: the queries of a head among themselves, so its keys and
-/// its values, and the output projection. An attention of the same scale that has learnt nothing.
+/// The same weights and biases in another order, drawn from `seed`: the queries of a head among themselves, so its keys
+/// and its values, and the output projection. An attention of the same scale that has learnt nothing.
 ///
 /// # Errors
 /// [`nn::Error::OutOfRange`] if the attention has no output projection.

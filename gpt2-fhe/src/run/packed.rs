@@ -74,8 +74,8 @@ impl PackedPlan {
         Ok(Self { parameters, layout, prediction, statistics, log2_failure_probability, bytes })
     }
 
-    /// The plan to simulate as if every noise had `factor` times its standard deviation. Failure probabilities stay those of the
-    /// noise as it is.
+    /// The plan to simulate as if every noise had `factor` times its standard deviation. Failure probabilities stay
+    /// those of the noise as it is.
     pub fn with_noise(self, factor: f64) -> Self {
         Self { prediction: self.prediction.scaled(factor), ..self }
     }
@@ -251,7 +251,8 @@ pub fn run_simulated(
     Ok(outcome)
 }
 
-/// One simulated run: `[rows, O]` in units of the output's integers; and how many numbers left their range without noise.
+/// One simulated run: `[rows, O]` in units of the output's integers; and how many numbers left their range without
+/// noise.
 pub fn simulate(
     attention: &PackedAttention,
     plan: &PackedPlan,
