@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod engine;
+pub mod evaluate;
 pub mod packed;
 pub mod run;
 pub mod server;

@@ -22,17 +22,21 @@ pub fn log_softmax(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
 }
 
 /// The tokens of the `count` largest logits, the largest first, of equal ones the first; all, if there are fewer.
-/// O(V·log V).
+/// O(V + count·log count).
 pub fn top_k(logits: &[f32], count: usize) -> Vec<usize> {
     let mut tokens: Vec<usize> = (0..logits.len()).collect();
-    // A sort that keeps equal ones in order; `+ 0.0` makes the two zeros equal.
-    tokens.sort_by(|&a, &b| (logits[b] + 0.0).total_cmp(&(logits[a] + 0.0)));
-    tokens.truncate(count);
+    // `+ 0.0` makes the two zeros equal.
+    let order = |a: &usize, b: &usize| (logits[*b] + 0.0).total_cmp(&(logits[*a] + 0.0)).then(a.cmp(b));
+    if count < tokens.len() {
+        tokens.select_nth_unstable_by(count, order);
+        tokens.truncate(count);
+    }
+    tokens.sort_unstable_by(order);
     tokens
 }
 
 /// The share of the `count` most likely tokens by `a` that are among the `count` most likely by `b`; 1 if they are the
-/// same, in any order. O(V·log V).
+/// same, in any order. O(V + count²).
 ///
 /// # Errors
 /// [`Error::Shape`] if the numbers of logits differ, or are 0; [`Error::NotFinite`]; [`Error::OutOfRange`] if `count`

@@ -73,7 +73,7 @@ fn every_form_of_a_tokenizer_gives_the_same_tokens() {
             let folder = renamed(vocabulary, merges);
             let tokenizer = Tokenizer::load(folder.path()).unwrap();
             assert_eq!(tokenizer.vocabulary_size(), expected.vocabulary_size());
-            assert_eq!(tokenizer.end_of_text(), Some(511));
+            assert_eq!(tokenizer.end_of_text(), Some(1023));
             for text in TEXTS {
                 let tokens = tokenizer.encode(text).unwrap();
                 assert_eq!(tokens, expected.encode(text).unwrap(), "{text:?} by {vocabulary} and {merges}");
@@ -87,10 +87,10 @@ fn every_form_of_a_tokenizer_gives_the_same_tokens() {
 fn added_tokens_follow_the_vocabulary() {
     let folder = renamed("vocab.json", "merges.txt");
     let added = folder.path().join("added_tokens.json");
-    fs::write(&added, r#"{"<b>": 513, "<a>": 512, "<|endoftext|>": 511}"#).unwrap();
+    fs::write(&added, r#"{"<b>": 1025, "<a>": 1024, "<|endoftext|>": 1023}"#).unwrap();
     let tokenizer = Tokenizer::load(folder.path()).unwrap();
-    assert_eq!(tokenizer.encode("<a><b><|endoftext|>").unwrap(), [512, 513, 511]);
-    assert_eq!(tokenizer.decode(&[513, 512]).unwrap(), "<b><a>");
+    assert_eq!(tokenizer.encode("<a><b><|endoftext|>").unwrap(), [1024, 1025, 1023]);
+    assert_eq!(tokenizer.decode(&[1025, 1024]).unwrap(), "<b><a>");
     for (text, expected) in [(r#"{"<a>": 600}"#, "it numbers \"<a>\" 600"), ("[", "added_tokens.json is not usable")] {
         fs::write(&added, text).unwrap();
         let message = Tokenizer::load(folder.path()).unwrap_err().to_string();
@@ -133,13 +133,13 @@ fn a_stream_gives_whole_characters() {
     let mut stream = tokenizer.stream();
     assert_eq!(stream.push(tokens[0]).unwrap(), "");
     assert_eq!(stream.finish().unwrap(), "\u{fffd}");
-    assert!(matches!(tokenizer.stream().push(512), Err(Error::UnknownToken { token: 512, vocabulary: 512 })));
+    assert!(matches!(tokenizer.stream().push(1024), Err(Error::UnknownToken { token: 1024, vocabulary: 1024 })));
 }
 
 proptest! {
     /// Any tokens, whole characters or not, give in pieces what they give at once.
     #[test]
-    fn a_stream_gives_what_decoding_gives(tokens in prop::collection::vec(0_u32..512, 0..30)) {
+    fn a_stream_gives_what_decoding_gives(tokens in prop::collection::vec(0_u32..1024, 0..30)) {
         let tokenizer = Tokenizer::load(&embedded()).unwrap();
         let mut stream = tokenizer.stream();
         let pieces: Vec<String> = tokens.iter().map(|&token| stream.push(token).unwrap()).collect();

@@ -104,7 +104,7 @@ fn simulated_errors_have_the_distribution_of_encrypted_ones() {
             (1..clear.rows()).map(|row| f64::sqrt(square(row))).collect()
         };
         let simulated: Vec<Vec<f64>> = (0..400)
-            .map(|seed| row_norms(&simulate(&head, &plan, &input, &SecretSeed::from_number(1000 + seed))))
+            .map(|seed| row_norms(&simulate(&head, &plan, &input, &SecretSeed::from_number(1000 + seed)).0))
             .collect();
         let encrypted: Vec<Vec<f64>> = (0..RUNS)
             .map(|seed| row_norms(&execute(&head, &layer.unseen, Span::all(layer.unseen.rows()), 500 + seed).numbers))

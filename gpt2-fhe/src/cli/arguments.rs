@@ -77,21 +77,11 @@ impl Selection {
 #[derive(Clone, Debug, Args)]
 pub(super) struct Quantization {
     /// exact: bits of inputs, weights and activations, 2 to 11, encrypted up to about 6 with products, 9 with lut; packed: bits
-    /// of inputs, 4 to 8 [default: 4, or 5 for packed]
+    /// of inputs, 2 to 8 [default: 4, or 5 for packed]
     #[arg(long)]
     bits: Option<u32>,
-    /// exact only: bits that lookup tables are indexed with, from 6 to 10; lower bits are rounded away
-    #[arg(long, default_value_t = 8)]
-    pub(super) msbs: u32,
-    /// exact only: how encrypted integers are multiplied with each other
-    #[arg(long, value_enum, default_value_t = Multiply::Product)]
-    pub(super) multiply: Multiply,
-    /// packed only: bits of the weights of values, from 4 to 8; those of queries and keys have as many as the noise allows
-    #[arg(long, default_value_t = 7)]
-    pub(super) value_bits: u32,
-    /// packed only: how many times farther than in calibration scores may be apart, at least 1
-    #[arg(long, default_value_t = 1.5)]
-    guard: f64,
+    #[command(flatten)]
+    pub(super) options: QuantizationOptions,
 }
 
 impl Quantization {
@@ -100,24 +90,20 @@ impl Quantization {
         let (bits, unused) = (Some(options.bits()), PackedOptions::new(options.bits()));
         match options {
             Options::Exact(HeadOptions { msbs, .. }) => {
-                Self { bits, msbs: *msbs, multiply, value_bits: unused.value_bits, guard: unused.guard }
+                let (value_bits, guard) = (unused.value_bits, unused.guard);
+                Self { bits, options: QuantizationOptions { msbs: *msbs, multiply, value_bits, guard } }
             }
             Options::Packed(PackedOptions { value_bits, guard, .. }) => {
                 let msbs = HeadOptions::new(options.bits()).msbs;
-                Self { bits, msbs, multiply, value_bits: *value_bits, guard: *guard }
+                let (value_bits, guard) = (*value_bits, *guard);
+                Self { bits, options: QuantizationOptions { msbs, multiply, value_bits, guard } }
             }
         }
     }
 
     /// The options of a circuit, for at most `max_tokens` tokens.
     pub(super) fn options(&self, circuit: Circuit, max_tokens: usize) -> anyhow::Result<Options> {
-        Ok(match circuit {
-            Circuit::Exact => {
-                let (bits, msbs) = (self.bits(circuit), self.msbs);
-                Options::Exact(HeadOptions { bits, msbs, max_tokens: Some(max_tokens) })
-            }
-            Circuit::Packed => Options::Packed(self.packed(max_tokens)?),
-        })
+        self.options.of_circuit(circuit, self.bits(circuit), max_tokens)
     }
 
     /// `--bits`, or the circuit's default.
@@ -127,16 +113,45 @@ impl Quantization {
             Circuit::Packed => 5,
         })
     }
+}
 
-    /// The options of the packed circuit, for at most `max_tokens` tokens.
-    fn packed(&self, max_tokens: usize) -> anyhow::Result<PackedOptions> {
-        let (bits, value_bits) = (self.bits(Circuit::Packed), self.value_bits);
+/// How a head is quantized, besides the bits of its inputs.
+#[derive(Clone, Debug, Args)]
+pub(super) struct QuantizationOptions {
+    /// exact only: bits that lookup tables are indexed with, from 6 to 10; lower bits are rounded away
+    #[arg(long, default_value_t = 8)]
+    pub(super) msbs: u32,
+    /// exact only: how encrypted integers are multiplied with each other
+    #[arg(long, value_enum, default_value_t = Multiply::Product)]
+    pub(super) multiply: Multiply,
+    /// packed only: bits of the weights of values, from 2 to 8; those of queries and keys have as many as the noise
+    /// allows
+    #[arg(long, default_value_t = 7)]
+    value_bits: u32,
+    /// packed only: how many times farther than in calibration scores may be apart, at least 1
+    #[arg(long, default_value_t = 1.5)]
+    guard: f64,
+}
+
+impl QuantizationOptions {
+    /// The options of a circuit with inputs of `bits` bits, for at most `max_tokens` tokens.
+    pub(super) fn of_circuit(&self, circuit: Circuit, bits: u32, max_tokens: usize) -> anyhow::Result<Options> {
+        Ok(match circuit {
+            Circuit::Exact => Options::Exact(HeadOptions { bits, msbs: self.msbs, max_tokens: Some(max_tokens) }),
+            Circuit::Packed => Options::Packed(self.packed(bits, max_tokens)?),
+        })
+    }
+
+    fn packed(&self, bits: u32, max_tokens: usize) -> anyhow::Result<PackedOptions> {
+        let value_bits = self.value_bits;
+        let allowed = PackedOptions::BITS;
         for (name, bits) in [("--bits", bits), ("--value-bits", value_bits)] {
-            if !(4..=8).contains(&bits) {
-                bail!("{name} is {bits}; with --circuit packed it must be in 4 ..= 8");
+            if !allowed.contains(&bits) {
+                let (least, most) = (allowed.start(), allowed.end());
+                bail!("{name} is {bits}; with --circuit packed it must be in {least} ..= {most}");
             }
         }
-        let (value_bits, guard, max_tokens) = (value_bits, self.guard, Some(max_tokens));
+        let (guard, max_tokens) = (self.guard, Some(max_tokens));
         Ok(PackedOptions { value_bits, guard, max_tokens, ..PackedOptions::new(bits) })
     }
 }
@@ -147,6 +162,13 @@ pub(super) struct Execution {
     /// Where the head is computed
     #[arg(long, value_enum, default_value_t = Mode::Execute)]
     pub(super) mode: Mode,
+    #[command(flatten)]
+    pub(super) resources: Resources,
+}
+
+/// Randomness and threads.
+#[derive(Debug, Args)]
+pub(super) struct Resources {
     /// Number that all keys and all randomness come from, only to reproduce a run: who knows it can decrypt everything
     /// [default: fresh randomness of the operating system]
     #[arg(long)]
@@ -156,7 +178,7 @@ pub(super) struct Execution {
     threads: Option<usize>,
 }
 
-impl Execution {
+impl Resources {
     /// The seed that everything secret comes from.
     pub(super) fn secret_seed(&self) -> anyhow::Result<SecretSeed> {
         match self.seed {
@@ -349,6 +371,70 @@ pub(super) struct QuantizeArguments {
 
 impl QuantizeArguments {
     /// What of the layer is quantized.
+    pub(super) fn part(&self) -> Part {
+        if self.all_heads { Part::Whole } else { Part::Head(self.head) }
+    }
+}
+
+/// The arguments of `evaluate`.
+#[derive(Debug, Args)]
+pub(super) struct EvaluateArguments {
+    /// Hugging Face folder of a GPT-2: config.json, model.safetensors, tokenizer.json or vocab.json and merges.txt
+    /// [default: the model inside this program, trained on Shakespeare]
+    #[arg(long, value_name = "DIR")]
+    pub(super) model: Option<PathBuf>,
+    /// Text to evaluate on, UTF-8; not one that the model was trained or calibrated on
+    #[arg(long, value_name = "FILE")]
+    pub(super) text: PathBuf,
+    /// Share of the characters of --text that are left out, at its beginning: 0.9 leaves the last tenth
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub(super) from: f64,
+    /// Text that scales and ranges are calibrated on, at most its first 16 windows [default: the prompts inside this
+    /// program]
+    #[arg(long, value_name = "FILE")]
+    pub(super) calibration_text: Option<PathBuf>,
+    /// Tokens of a window, the pieces that the text is cut into [default: the model's positions, at most 64]
+    #[arg(long, value_name = "N")]
+    pub(super) window: Option<usize>,
+    /// clear and simulate: how many positions to evaluate, from the beginning of the text [default: all]; execute: how
+    /// many to sample [default: 8]
+    #[arg(long, value_name = "N")]
+    pub(super) positions: Option<usize>,
+    /// Layer, from 0
+    #[arg(long, default_value_t = 0)]
+    pub(super) layer: usize,
+    /// Head of the layer, from 0
+    #[arg(long, default_value_t = 0)]
+    pub(super) head: usize,
+    /// All heads of the layer and its output projection (c_proj), instead of one head
+    #[arg(long, conflicts_with = "head")]
+    pub(super) all_heads: bool,
+    /// One circuit only [default: both]
+    #[arg(long, value_enum)]
+    pub(super) circuit: Option<Circuit>,
+    /// Numbers of bits, as 4, 2..11 (both included) or 2,4,8: for exact 2 to 11, for packed, bits of inputs, 2 to 8
+    #[arg(long, default_value = "2..11")]
+    pub(super) bits: String,
+    #[command(flatten)]
+    pub(super) quantization: QuantizationOptions,
+    /// Where the attention is computed; execute encrypts a sample of positions, beside simulated runs of the same
+    #[arg(long, value_enum, default_value_t = Mode::Clear)]
+    pub(super) mode: Mode,
+    /// simulate, packed only: by what the noise is multiplied, from 0 to 1000, separated by commas
+    #[arg(long, value_name = "FACTORS", value_delimiter = ',', default_value = "1")]
+    pub(super) noise: Vec<f64>,
+    #[command(flatten)]
+    pub(super) resources: Resources,
+    /// SVG file to plot the figures to
+    #[arg(long, value_name = "FILE")]
+    pub(super) plot: Option<PathBuf>,
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl EvaluateArguments {
+    /// What of the layer is replaced.
     pub(super) fn part(&self) -> Part {
         if self.all_heads { Part::Whole } else { Part::Head(self.head) }
     }

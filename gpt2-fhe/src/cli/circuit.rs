@@ -212,7 +212,7 @@ impl<'a> Report<'a> {
             circuit: circuit.name(),
             multiply: exact.map(|(_, multiply)| multiply.name()),
             bits: quantization.bits(circuit),
-            msbs: exact.map(|_| quantization.msbs),
+            msbs: exact.map(|_| quantization.options.msbs),
             tensor: &selection.tensor,
             layer: selection.layer,
             head: (!selection.all_heads).then_some(selection.head),

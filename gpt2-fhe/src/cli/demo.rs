@@ -28,13 +28,13 @@ const COLUMN: usize = 14;
 pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<Verdict> {
     let generation = &arguments.generation;
     let mode = generation.execution.mode;
-    generation.execution.set_threads()?;
+    generation.execution.resources.set_threads()?;
     let model = LanguageModel::load(generation.model.as_deref())?;
     let prompt = encode_prompt(generation, &model, &arguments.prompt)?;
     let layers = Generator::quantize(generation, &model, prompt.len())?;
     print(&introduction(arguments, &model, &prompt, &layers)?)?;
     let longest = longest(generation, prompt.len());
-    let runner = Runner::new(mode, refs(&layers), longest, generation.execution.secret_seed()?)?;
+    let runner = Runner::new(mode, refs(&layers), longest, generation.execution.resources.secret_seed()?)?;
     let generator = Generator::new(generation, &model, layers, runner, Sampler::greedy(), &prompt);
     let plain = greedy(&model, &prompt, generation.tokens)?;
     let (tokens, all) = continue_beside(&plain, mode, &model, generator)?;

@@ -116,7 +116,7 @@ pub(super) fn circuit(circuit: Circuit, quantization: &Quantization, head: &Atte
     let (name, bits) = (circuit.name(), quantization.bits(circuit));
     match head {
         Attention::Exact(_, multiply) => {
-            let (msbs, multiply) = (quantization.msbs, multiply.name());
+            let (msbs, multiply) = (quantization.options.msbs, multiply.name());
             format!("{name}, {bits} bits, tables of {msbs} bits after rounding, multiplication by {multiply}")
         }
         Attention::Packed(head) => {

@@ -19,7 +19,7 @@ use super::text::{bytes, line, plural, power_of_two, seconds};
 pub(super) fn run(arguments: &GenerateArguments) -> anyhow::Result<Verdict> {
     let generation = &arguments.generation;
     let mode = generation.execution.mode;
-    generation.execution.set_threads()?;
+    generation.execution.resources.set_threads()?;
     let sampler = match arguments.temperature {
         Some(temperature) => Sampler::new(temperature, arguments.top_k, arguments.sample_seed)?,
         None => Sampler::greedy(),
@@ -27,7 +27,7 @@ pub(super) fn run(arguments: &GenerateArguments) -> anyhow::Result<Verdict> {
     let model = LanguageModel::load(generation.model.as_deref())?;
     let prompt = encode_prompt(generation, &model, &arguments.prompt)?;
     let layers = Generator::quantize(generation, &model, prompt.len())?;
-    let seed = generation.execution.secret_seed()?;
+    let seed = generation.execution.resources.secret_seed()?;
     let runner = Runner::new(mode, refs(&layers), longest(generation, prompt.len()), seed)?;
     let printer = Printer { json: arguments.json, mode };
     printer.begin(&format!("{}, {}", selection(generation, &layers), adjective(mode)), &arguments.prompt)?;

@@ -22,15 +22,15 @@ use super::{describe, text};
 /// What is wrong with the arguments or the files; that the head cannot be run reliably; that Ctrl-C was pressed.
 pub(super) fn run(arguments: &HeadArguments) -> anyhow::Result<Verdict> {
     let HeadArguments { selection, execution, out, json } = arguments;
-    execution.set_threads()?;
+    execution.resources.set_threads()?;
     let input = HeadInput::load(selection)?;
     let mode = execution.mode;
     if mode != Mode::Clear {
         // What cannot run is said before a file is made.
         input.head.plan(Span::all(input.hidden.rows()))?;
     }
-    let file = out.as_deref().map(PendingFile::create).transpose()?;
-    let seed = execution.secret_seed()?;
+    let file = out.as_deref().map(|path| PendingFile::create(path, "--out")).transpose()?;
+    let seed = execution.resources.secret_seed()?;
     let (layer, span) = (selection.layer, Span::all(input.hidden.rows()));
     let mut runner = Runner::new(mode, [(layer, &input.head)], span.tokens(), seed)?;
     let outcome = runner.run(&input.head, layer, &input.hidden, span)?;
@@ -126,7 +126,7 @@ impl<'a> Report<'a> {
             mode,
             multiply: exact.map(|multiply| multiply.name()),
             bits: quantization.bits(circuit),
-            msbs: exact.map(|_| quantization.msbs),
+            msbs: exact.map(|_| quantization.options.msbs),
             weight_levels: packed
                 .map(|packed| packed.program().heads().iter().map(HeadProgram::weight_levels).collect()),
             tensor: &selection.tensor,

@@ -10,7 +10,7 @@ use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
 use nn::quantized::Options;
 
-use super::arguments::{Quantization, Selection};
+use super::arguments::{Quantization, QuantizationOptions, Selection};
 use super::quantize;
 
 /// What a [`Selection`] selects.
@@ -54,22 +54,23 @@ fn calibrate(selection: &Selection, weights: &AttentionWeights, hidden: &Matrix<
         None => vec![hidden.clone()],
         Some(path) => load_calibration(path, &selection.calibration_tensors, weights)?,
     };
-    let how = (selection.circuit, &selection.quantization);
-    quantize(weights, selection.part(), &calibration, hidden.rows(), how)
+    let width = (selection.circuit, selection.quantization.bits(selection.circuit));
+    quantize(weights, selection.part(), &calibration, hidden.rows(), width, &selection.quantization.options)
 }
 
-/// A part of a layer's attention, calibrated for at most `max_tokens` tokens.
+/// A part of a layer's attention, calibrated for at most `max_tokens` tokens, for a circuit with inputs of some bits.
 pub(super) fn quantize(
     weights: &AttentionWeights,
     part: Part,
     calibration: &[Matrix<f32>],
     max_tokens: usize,
-    (circuit, quantization): (Circuit, &Quantization),
+    (circuit, bits): (Circuit, u32),
+    options: &QuantizationOptions,
 ) -> anyhow::Result<Attention> {
-    Ok(match quantization.options(circuit, max_tokens)? {
-        Options::Exact(options) => {
-            let head = QuantizedHead::calibrate(weights, part, calibration, &options)?;
-            Attention::Exact(Box::new(head), quantization.multiply)
+    Ok(match options.of_circuit(circuit, bits, max_tokens)? {
+        Options::Exact(head_options) => {
+            let head = QuantizedHead::calibrate(weights, part, calibration, &head_options)?;
+            Attention::Exact(Box::new(head), options.multiply)
         }
         Options::Packed(options) => {
             Attention::Packed(Box::new(packed::calibrate(weights, part, calibration, &options)?))

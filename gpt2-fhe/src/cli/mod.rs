@@ -8,6 +8,7 @@ mod arguments;
 mod circuit;
 mod demo;
 mod describe;
+mod evaluate;
 mod generate;
 mod generation;
 mod head;
@@ -28,7 +29,9 @@ use gpt2_fhe::engine::EngineError;
 use gpt2_fhe::run::RunError;
 use tfhe_core::simd::Backend;
 
-use arguments::{CircuitArguments, DemoArguments, GenerateArguments, HeadArguments, QuantizeArguments};
+use arguments::{
+    CircuitArguments, DemoArguments, EvaluateArguments, GenerateArguments, HeadArguments, QuantizeArguments,
+};
 
 /// The exit code of an encrypted run that decrypted to other integers than the clear engine's.
 const MISMATCH: u8 = 2;
@@ -60,6 +63,8 @@ enum Command {
     Circuit(CircuitArguments),
     /// Calibrates a head, or all of a layer, and writes what server and client need to a file, for head and circuit.
     Quantize(QuantizeArguments),
+    /// What the attention costs a model's predictions over a text, by circuit and bits, beside controls.
+    Evaluate(EvaluateArguments),
 }
 
 /// How a command that ran to its end went.
@@ -103,6 +108,7 @@ fn run(line: CommandLine) -> anyhow::Result<Verdict> {
         Some(Command::Head(arguments)) => head::run(&arguments),
         Some(Command::Circuit(arguments)) => circuit::run(&arguments),
         Some(Command::Quantize(arguments)) => quantize::run(&arguments),
+        Some(Command::Evaluate(arguments)) => evaluate::run(&arguments),
     }
 }
 

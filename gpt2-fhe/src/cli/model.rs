@@ -69,7 +69,9 @@ impl LanguageModel {
         max_tokens: usize,
     ) -> anyhow::Result<Attention> {
         let inputs = self.calibration_inputs(CALIBRATION, layer)?;
-        quantize(self.gpt2.attention(layer)?, part, &inputs, max_tokens, how)
+        let ((circuit, quantization), weights) = (how, self.gpt2.attention(layer)?);
+        let width = (circuit, quantization.bits(circuit));
+        quantize(weights, part, &inputs, max_tokens, width, &quantization.options)
     }
 
     /// The inputs of a layer's attention, `[T, E]` each, on the prompts of a text, one a line; blank lines are none.

@@ -33,10 +33,10 @@ pub(super) struct PendingFile {
 }
 
 impl PendingFile {
-    /// Makes the new file.
-    pub(super) fn create(path: &Path) -> anyhow::Result<Self> {
+    /// Makes the new file, which an option names.
+    pub(super) fn create(path: &Path, option: &str) -> anyhow::Result<Self> {
         if path.exists() && !path.is_file() {
-            bail!("cannot write {}: it exists and is not a file; give --out another name", path.display());
+            bail!("cannot write {}: it exists and is not a file; give {option} another name", path.display());
         }
         let Some(name) = path.file_name() else { bail!("cannot write {}: it has no file name", path.display()) };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -49,7 +49,7 @@ impl PendingFile {
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let temporary = builder.tempfile_in(folder).map_err(|error| {
             // The kind alone: the error itself names the temporary file.
-            anyhow!("cannot write {}: {}; give --out another name", path.display(), error.kind())
+            anyhow!("cannot write {}: {}; give {option} another name", path.display(), error.kind())
         })?;
         Ok(Self { path: path.into(), temporary: temporary.into_temp_path() })
     }
@@ -57,6 +57,13 @@ impl PendingFile {
     /// Writes `head_out` `[T, d]`.
     pub(super) fn write_head_output(self, output: &Matrix<f32>) -> anyhow::Result<()> {
         self.write(|path| write_tensors(path, &[("head_out", &Tensor::from(output.clone()))], &[]))
+    }
+
+    /// Writes a text.
+    pub(super) fn write_text(self, text: &str) -> anyhow::Result<()> {
+        let name = self.path.clone();
+        let failed = |source| nn::Error::File { action: "write", path: name, source };
+        self.write(|path| std::fs::write(path, text).map_err(failed))
     }
 
     /// Has the new file written by `write`, which gets its path.

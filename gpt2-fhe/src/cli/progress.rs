@@ -33,6 +33,37 @@ pub(super) fn while_showing<T>(message: &'static str, work: impl FnOnce() -> T) 
     result
 }
 
+fn bar(length: u64) -> ProgressBar {
+    let template = "{prefix} [{bar:30}] {pos}/{len}  {elapsed}";
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(length).with_style(style.progress_chars("=> "));
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
+/// Shows how many of things of one kind are done, where standard error is a terminal.
+pub(super) struct Counter {
+    bar: ProgressBar,
+}
+
+impl Counter {
+    pub(super) fn new(name: &'static str, count: usize) -> Self {
+        Self { bar: bar(count as u64).with_prefix(name) }
+    }
+
+    /// One more is done. False after Ctrl-C.
+    pub(super) fn advance(&self) -> bool {
+        self.bar.inc(1);
+        check_interrupt().is_ok()
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 /// Shows how far each step has come, where standard error is a terminal; stops the computation after Ctrl-C.
 pub(super) struct Progress {
     bar: ProgressBar,
@@ -47,11 +78,7 @@ impl Progress {
             Attention::Exact(head, _) => head::steps::of(head.part()),
             Attention::Packed(_) => &packed::steps::ALL,
         };
-        let template = "{prefix} [{bar:30}] {pos}/{len}  {elapsed}";
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = ProgressBar::new(0).with_style(style.progress_chars("=> "));
-        bar.enable_steady_tick(TICK);
-        Self { bar, steps, step: "" }
+        Self { bar: bar(0), steps, step: "" }
     }
 }
 

@@ -25,19 +25,20 @@ use super::{Verdict, describe, input};
 /// What is wrong with the arguments or the files.
 pub(super) fn run(arguments: &QuantizeArguments) -> anyhow::Result<Verdict> {
     let pending: Vec<(Halves, &PathBuf, PendingFile)> = [
-        (Halves::Both, &arguments.out),
-        (Halves::Server, &arguments.server_out),
-        (Halves::Client, &arguments.client_out),
+        (Halves::Both, "--out", &arguments.out),
+        (Halves::Server, "--server-out", &arguments.server_out),
+        (Halves::Client, "--client-out", &arguments.client_out),
     ]
     .into_iter()
-    .filter_map(|(halves, path)| Some((halves, path.as_ref()?)))
-    .map(|(halves, path)| Ok((halves, path, PendingFile::create(path)?)))
+    .filter_map(|(halves, option, path)| Some((halves, option, path.as_ref()?)))
+    .map(|(halves, option, path)| Ok((halves, path, PendingFile::create(path, option)?)))
     .collect::<anyhow::Result<_>>()?;
     let (weights, calibration) = load_calibrated(arguments)?;
     let (part, circuit) = (arguments.part(), arguments.circuit);
     let max_tokens = arguments.max_tokens.unwrap_or_else(|| longest(&calibration, circuit));
-    let how = (circuit, &arguments.quantization);
-    let attention = input::quantize(&weights, part, &calibration, max_tokens, how)?;
+    let width = (circuit, arguments.quantization.bits(circuit));
+    let how = &arguments.quantization.options;
+    let attention = input::quantize(&weights, part, &calibration, max_tokens, width, how)?;
     let description = describe::circuit(circuit, &arguments.quantization, &attention);
     let quantized = match attention {
         Attention::Exact(head, _) => Quantized::Exact(head),
@@ -103,8 +104,8 @@ pub(super) fn load(
         let asked = in_words(selection.part(), selection.layer);
         bail!("{names} holds {}, and not {asked}: see --layer, --head and --all-heads", in_words(part, layer));
     }
-    let quantization = Quantization::of(&options, selection.quantization.multiply);
-    let (attention, sizes, limit) = opened(file.into_attention().map_err(unfit)?, quantization.multiply);
+    let quantization = Quantization::of(&options, selection.quantization.options.multiply);
+    let (attention, sizes, limit) = opened(file.into_attention().map_err(unfit)?, quantization.options.multiply);
     let expected = [weights.embedding_size(), weights.embedding_size() / weights.heads(), weights.output_size(part)];
     if sizes != expected {
         bail!(

@@ -112,6 +112,23 @@ impl Prediction {
         ]
     }
 
+    /// The same with `factor` times the standard deviation of each noise.
+    pub fn scaled(&self, factor: f64) -> Self {
+        Self {
+            heads: self.heads.iter().map(|head| head.scaled(factor)).collect(),
+            score_keyswitch: self.score_keyswitch.scaled(factor),
+            lookup_keyswitch: self.lookup_keyswitch.scaled(factor),
+            modulus_switch: self.modulus_switch.scaled(factor),
+            softplus: self.softplus.scaled(factor),
+            exponential: self.exponential.scaled(factor),
+            isolation: self.isolation.scaled(factor),
+            isolation_energy: self.isolation_energy.scaled(factor),
+            lift: self.lift.scaled(factor),
+            rounding: self.rounding.scaled(factor),
+            packing: self.packing.scaled(factor),
+        }
+    }
+
     /// A result of `function`, besides the argument's noise.
     pub fn result(&self, function: Function) -> Variance {
         match function {
@@ -204,6 +221,19 @@ impl HeadPrediction {
             value: gathered[2].scaled(2f64.powi(scales.log_ggsw as i32)),
             weighing,
             squares: head.value_norm().powi(2),
+        }
+    }
+
+    fn scaled(&self, factor: f64) -> Self {
+        let scaled = |variance: Variance| variance.scaled(factor);
+        Self {
+            projected: self.projected.map(scaled),
+            gathered: self.gathered.map(scaled),
+            score_common: scaled(self.score_common),
+            score: scaled(self.score),
+            value: scaled(self.value),
+            weighing: scaled(self.weighing),
+            squares: self.squares,
         }
     }
 }

@@ -74,6 +74,12 @@ impl PackedPlan {
         Ok(Self { parameters, layout, prediction, statistics, log2_failure_probability, bytes })
     }
 
+    /// The plan to simulate as if every noise had `factor` times its standard deviation. Failure probabilities stay
+    /// those of the noise as it is.
+    pub fn with_noise(self, factor: f64) -> Self {
+        Self { prediction: self.prediction.scaled(factor), ..self }
+    }
+
     /// The security level of the set, in bits.
     pub fn security_bits(&self) -> Option<f64> {
         security::ring_pair_level(&self.parameters).map(|level| level.bits)
@@ -237,7 +243,7 @@ pub fn run_simulated(
     let input = attention.client().quantize_input(hidden)?;
     let plan = PackedPlan::new(attention, span)?;
     let start = Instant::now();
-    let numbers = simulate(attention, &plan, &input, seed);
+    let (numbers, _) = simulate(attention, &plan, &input, seed);
     let evaluate = start.elapsed().as_secs_f64();
     let statistics = plan.statistics.clone();
     let mut outcome = finish(attention, &input, span, numbers, statistics, Some(plan));
@@ -245,10 +251,17 @@ pub fn run_simulated(
     Ok(outcome)
 }
 
-/// One simulated run: `[rows, O]` in units of the output's integers.
-pub fn simulate(attention: &PackedAttention, plan: &PackedPlan, input: &Matrix<i32>, seed: &SecretSeed) -> Matrix<f64> {
+/// One simulated run: `[rows, O]` in units of the output's integers; and how many numbers left their range without
+/// noise.
+pub fn simulate(
+    attention: &PackedAttention,
+    plan: &PackedPlan,
+    input: &Matrix<i32>,
+    seed: &SecretSeed,
+) -> (Matrix<f64>, usize) {
     let clear = ClearPackedEngine::new(attention.program(), input, plan.layout.span());
-    simulate_from(attention, plan, &clear, seed)
+    let numbers = simulate_from(attention, plan, &clear, seed);
+    (numbers, clear.evaluate().out_of_range)
 }
 
 fn simulate_from(

@@ -1,0 +1,298 @@
+//! The command `evaluate`: what a quantized, noisy or encrypted attention costs a model's predictions over a text.
+
+mod plot;
+mod report;
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::bail;
+use gpt2_fhe::engine::EngineError;
+use gpt2_fhe::evaluate::{Evaluation, Passage, Simulation, Subject, sample, shuffled, windows};
+use gpt2_fhe::run::{Attention, Circuit, Mode, RunError};
+use nn::head::HeadOptions;
+use nn::matrix::Matrix;
+use nn::packed::PackedOptions;
+use tfhe_core::random::SecretSeed;
+
+use super::Verdict;
+use super::arguments::EvaluateArguments;
+use super::input::quantize;
+use super::model::{CALIBRATION, LanguageModel};
+use super::output::{PendingFile, print};
+use super::progress::{Counter, Progress, check_interrupt, while_showing};
+use report::{AgreementReport, Label, Report, Row, Unavailable};
+
+/// The most windows of a text that are calibrated on.
+const CALIBRATION_WINDOWS: usize = 16;
+/// How many positions are encrypted unless `--positions` says so.
+const SAMPLE: usize = 8;
+/// What noise may be multiplied by.
+const NOISE: std::ops::RangeInclusive<f64> = 0.0..=1000.0;
+
+/// Evaluates what the arguments select.
+///
+/// # Errors
+/// What is wrong with the arguments, the model or the texts; that Ctrl-C was pressed.
+pub(super) fn run(arguments: &EvaluateArguments) -> anyhow::Result<Verdict> {
+    arguments.resources.set_threads()?;
+    let widths = widths(arguments)?;
+    let model = LanguageModel::load(arguments.model.as_deref())?;
+    let setting = Setting::new(arguments, &model)?;
+    let file = arguments.plot.as_deref().map(|path| PendingFile::create(path, "--plot")).transpose()?;
+    let start = Instant::now();
+    let figures = match arguments.mode {
+        Mode::Execute => setting.execute(&widths)?,
+        Mode::Clear | Mode::Simulate => setting.evaluate(&widths)?,
+    };
+    let report = Report::new(&setting, &figures, start.elapsed().as_secs_f64());
+    if let Some(file) = file {
+        file.write_text(&plot::svg(&figures.rows)?)?;
+    }
+    print(&if arguments.json { serde_json::to_string(&report)? } else { report.text(&setting) })?;
+    Ok(match figures.agreements.iter().map(|agreement| agreement.mismatches).sum() {
+        0 => Verdict::Right,
+        mismatches => Verdict::Mismatch(mismatches),
+    })
+}
+
+/// Each circuit with each number of bits.
+fn widths(arguments: &EvaluateArguments) -> anyhow::Result<Vec<(Circuit, u32)>> {
+    let bits = parse_bits(&arguments.bits)?;
+    let circuits = match arguments.circuit {
+        Some(circuit) => vec![circuit],
+        None => vec![Circuit::Exact, Circuit::Packed],
+    };
+    Ok(circuits.into_iter().flat_map(|circuit| bits.iter().map(move |&bits| (circuit, bits))).collect())
+}
+
+/// The numbers of bits that "4", "2..11" or "2,4,8" name.
+fn parse_bits(text: &str) -> anyhow::Result<Vec<u32>> {
+    let allowed = HeadOptions::BITS;
+    let mut all = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once("..").unwrap_or((part, part));
+        let range = first.trim().parse().ok().zip(last.trim().parse().ok());
+        let Some((first, last)) = range.filter(|(first, last): &(u32, u32)| first <= last) else {
+            bail!("--bits is {text:?}; give it numbers as 4, 2..11 or 2,4,8");
+        };
+        if !allowed.contains(&first) || !allowed.contains(&last) {
+            bail!("--bits is {text:?}; numbers of bits must be in {} ..= {}", allowed.start(), allowed.end());
+        }
+        all.extend(first..=last);
+    }
+    all.sort_unstable();
+    all.dedup();
+    Ok(all)
+}
+
+/// What is evaluated, and on what.
+struct Setting<'a> {
+    arguments: &'a EvaluateArguments,
+    model: &'a LanguageModel,
+    evaluation: Evaluation<'a>,
+    seed: SecretSeed,
+    /// The tokens of the text, from `--from` on.
+    text: Vec<u32>,
+    /// Tokens of a window.
+    window: usize,
+    passages: Vec<Passage>,
+    calibration: Vec<Matrix<f32>>,
+}
+
+/// What came out.
+#[derive(Default)]
+struct Figures {
+    rows: Vec<Row>,
+    unavailable: Vec<Unavailable>,
+    agreements: Vec<AgreementReport>,
+}
+
+impl<'a> Setting<'a> {
+    fn new(arguments: &'a EvaluateArguments, model: &'a LanguageModel) -> anyhow::Result<Self> {
+        if let Some(factor) = arguments.noise.iter().find(|factor| !NOISE.contains(factor)) {
+            bail!("--noise has {factor}; factors must be in {} ..= {}", NOISE.start(), NOISE.end());
+        }
+        let evaluation = Evaluation::new(&model.gpt2, arguments.layer, arguments.part())?;
+        let window = window(arguments, model)?;
+        let text = model.encode(&text_from(&read(&arguments.text)?, arguments.from)?)?;
+        let seed = arguments.resources.secret_seed()?;
+        let passages = match arguments.mode {
+            Mode::Execute => sample(&text, window, arguments.positions.unwrap_or(SAMPLE), &seed.derive(0))?,
+            Mode::Clear | Mode::Simulate => windows(&text, window, arguments.positions)?,
+        };
+        let calibration_text = match &arguments.calibration_text {
+            Some(path) => read(path)?,
+            None => CALIBRATION.into(),
+        };
+        let mut calibration = windows(&model.encode(&calibration_text)?, window, None)?;
+        calibration.truncate(CALIBRATION_WINDOWS);
+        let calibration = evaluation.inputs(&calibration)?;
+        Ok(Self { arguments, model, evaluation, seed, text, window, passages, calibration })
+    }
+
+    /// The attention quantized for a circuit; an `Err` within, why the circuit does not have this number of bits.
+    fn quantize(&self, (circuit, bits): (Circuit, u32)) -> anyhow::Result<Result<Attention, String>> {
+        if circuit == Circuit::Packed && !PackedOptions::BITS.contains(&bits) {
+            let (least, most) = (PackedOptions::BITS.start(), PackedOptions::BITS.end());
+            return Ok(Err(format!("the packed circuit has inputs of {least} to {most} bits")));
+        }
+        let weights = self.model.gpt2.attention(self.arguments.layer)?;
+        let (part, options) = (self.arguments.part(), &self.arguments.quantization);
+        let quantized = quantize(weights, part, &self.calibration, self.window, (circuit, bits), options);
+        match quantized {
+            Ok(attention) => Ok(Ok(attention)),
+            Err(error) if matches!(error.downcast_ref(), Some(nn::Error::TooWide { .. })) => Ok(Err(error.to_string())),
+            Err(error) => Ok(Err(unavailable(error.downcast::<RunError>()?)?)),
+        }
+    }
+
+    /// f32 and the controls.
+    fn controls(&self) -> anyhow::Result<Vec<(Label, Subject)>> {
+        let weights = self.model.gpt2.attention(self.arguments.layer)?;
+        let shuffled = shuffled(weights, &self.seed.derive(1))?;
+        Ok(vec![
+            (Label::control("f32"), Subject::Unchanged),
+            (Label::control("zeroed"), Subject::Zeroed),
+            (Label::control("shuffled"), Subject::Other(Box::new(shuffled))),
+        ])
+    }
+
+    /// All positions in the clear, or simulated.
+    fn evaluate(&self, widths: &[(Circuit, u32)]) -> anyhow::Result<Figures> {
+        let mut figures = Figures::default();
+        let mut subjects = self.controls()?;
+        while_showing("quantizing", || -> anyhow::Result<()> {
+            for &width in widths {
+                check_interrupt()?;
+                match self.subjects(width)? {
+                    Ok(some) => subjects.extend(some),
+                    Err(reason) => figures.unavailable.push(Unavailable::new(width, reason)),
+                }
+            }
+            Ok(())
+        })?;
+        figures.rows = self.measure(subjects)?;
+        Ok(figures)
+    }
+
+    fn measure(&self, subjects: Vec<(Label, Subject)>) -> anyhow::Result<Vec<Row>> {
+        let (labels, subjects): (Vec<_>, Vec<_>) = subjects.into_iter().unzip();
+        let counter = Counter::new("passages", self.passages.len());
+        let accuracies = self.evaluation.run(&self.passages, &subjects, &|| counter.advance())?;
+        Ok(labels.into_iter().zip(accuracies).map(|(label, accuracy)| Row { label, accuracy }).collect())
+    }
+
+    /// What is evaluated of one circuit with one number of bits.
+    fn subjects(&self, width: (Circuit, u32)) -> anyhow::Result<Result<Vec<(Label, Subject)>, String>> {
+        let attention = match self.quantize(width)? {
+            Ok(attention) => attention,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        if self.arguments.mode == Mode::Clear {
+            return Ok(Ok(vec![(Label::quantized(width, Mode::Clear, None), Subject::Clear(attention))]));
+        }
+        let factors = match width.0 {
+            Circuit::Exact => &[1.0][..],
+            Circuit::Packed => &self.arguments.noise,
+        };
+        let mut subjects = Vec::new();
+        for &factor in factors {
+            let label = Label::quantized(width, Mode::Simulate, Some(factor));
+            match Simulation::new(attention.clone(), &self.passages, factor, self.seed.derive(2)) {
+                Ok(simulation) => subjects.push((label, Subject::Simulated(simulation))),
+                Err(error) => return Ok(Err(unavailable(error)?)),
+            }
+        }
+        Ok(Ok(subjects))
+    }
+
+    /// A sample of positions encrypted, and the same simulated.
+    fn execute(&self, widths: &[(Circuit, u32)]) -> anyhow::Result<Figures> {
+        let mut figures = Figures { rows: self.measure(self.controls()?)?, ..Figures::default() };
+        for &width in widths {
+            match self.execute_one(width)? {
+                Ok((rows, agreement)) => {
+                    figures.rows.extend(rows);
+                    figures.agreements.push(agreement);
+                }
+                Err(reason) => figures.unavailable.push(Unavailable::new(width, reason)),
+            }
+        }
+        Ok(figures)
+    }
+
+    fn execute_one(&self, width: (Circuit, u32)) -> anyhow::Result<Result<([Row; 2], AgreementReport), String>> {
+        check_interrupt()?;
+        let attention = match self.quantize(width)? {
+            Ok(attention) => attention,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let seed = self.seed.derive(3);
+        let agreement = match self.evaluation.execute(&self.passages, &attention, &seed, &mut Progress::new(&attention))
+        {
+            Ok(agreement) => agreement,
+            Err(error) => return Ok(Err(unavailable(error)?)),
+        };
+        let report = AgreementReport::new(width, &agreement);
+        let row = |mode, accuracy| Row { label: Label::quantized(width, mode, None), accuracy };
+        let rows = [row(Mode::Execute, agreement.executed), row(Mode::Simulate, agreement.simulated)];
+        Ok(Ok((rows, report)))
+    }
+}
+
+/// Why a circuit cannot be run with a number of bits; other errors are errors of the command.
+fn unavailable(error: RunError) -> Result<String, RunError> {
+    match error {
+        RunError::Unreliable { best } => {
+            Ok(format!("no parameters with which a run fails with a probability of at most 2^-40, only 2^{best:.1}"))
+        }
+        RunError::TooWide { .. } | RunError::TooLong { .. } | RunError::TooLarge(_) => Ok(error.to_string()),
+        RunError::Input(_) | RunError::Engine(EngineError::Cancelled) => Err(error),
+    }
+}
+
+/// `--window`, or the most tokens that the model and both circuits take.
+fn window(arguments: &EvaluateArguments, model: &LanguageModel) -> anyhow::Result<usize> {
+    let most = model.gpt2.config().n_positions.min(PackedOptions::MAX_TOKENS);
+    let window = arguments.window.unwrap_or(most);
+    if !(1..=most).contains(&window) {
+        bail!("--window is {window}; it must be in 1 ..= {most}, the tokens that the model and the circuits take");
+    }
+    Ok(window)
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).map_err(|error| anyhow::anyhow!("cannot read {}: {error}", path.display()))
+}
+
+/// What is left of a text without a share of its characters.
+fn text_from(text: &str, share: f64) -> anyhow::Result<String> {
+    if !(0.0..1.0).contains(&share) {
+        bail!("--from is {share}; it must be at least 0 and less than 1");
+    }
+    let skipped = (text.chars().count() as f64 * share) as usize;
+    Ok(text.chars().skip(skipped).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_bits() {
+        assert_eq!(parse_bits("4").unwrap(), [4]);
+        assert_eq!(parse_bits("2..4").unwrap(), [2, 3, 4]);
+        assert_eq!(parse_bits("8, 2..3,2").unwrap(), [2, 3, 8]);
+        for text in ["", "x", "5..3", "1", "2..12", "2..", "4,", "99999999999"] {
+            assert!(parse_bits(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shares_are_of_characters() {
+        assert_eq!(text_from("äbcdefghij", 0.9).unwrap(), "j");
+        assert_eq!(text_from("äb", 0.0).unwrap(), "äb");
+        assert!([1.0, -0.1, f64::NAN].iter().all(|&share| text_from("ab", share).is_err()));
+    }
+}

@@ -1,0 +1,243 @@
+//! What `evaluate` prints.
+
+use gpt2_fhe::evaluate::{Accuracy, Agreement, Passage};
+use gpt2_fhe::run::{Circuit, Mode};
+use nn::attention::Part;
+use serde::Serialize;
+
+use super::{Figures, Setting};
+use crate::cli::text::{line, plural, seconds, table};
+
+/// What the columns of the table mean.
+const LEGEND: &str = "  \
+  top-1, 5, 10: share of the likeliest tokens that are the likeliest in f32; KL: divergence from f32, in nats
+  error: ‖output − f32‖/‖f32‖ of what is replaced; out of range: numbers beyond what calibration has seen
+  zeroed, shuffled: controls, with zeros, and with the same weights in another order";
+
+/// What takes the place of the attention.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Label {
+    /// "f32", "zeroed" or "shuffled"; null for a quantized attention.
+    pub(super) control: Option<&'static str>,
+    pub(super) circuit: Option<Circuit>,
+    pub(super) bits: Option<u32>,
+    pub(super) mode: Option<Mode>,
+    /// What predicted noise is multiplied by; null where none is drawn, and in execute mode.
+    pub(super) noise: Option<f64>,
+}
+
+impl Label {
+    pub(super) fn control(name: &'static str) -> Self {
+        Self { control: Some(name), circuit: None, bits: None, mode: None, noise: None }
+    }
+
+    pub(super) fn quantized((circuit, bits): (Circuit, u32), mode: Mode, noise: Option<f64>) -> Self {
+        Self { control: None, circuit: Some(circuit), bits: Some(bits), mode: Some(mode), noise }
+    }
+}
+
+/// One line of the table.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Row {
+    #[serde(flatten)]
+    pub(super) label: Label,
+    #[serde(flatten)]
+    pub(super) accuracy: Accuracy,
+}
+
+impl Row {
+    const HEADER: [&'static str; 11] =
+        ["circuit", "bits", "mode", "noise", "top-1", "top-5", "top-10", "KL", "perplexity", "error", "out of range"];
+
+    fn cells(&self) -> Vec<String> {
+        let Self { label, accuracy } = self;
+        let name = label.control.or(label.circuit.map(Circuit::name)).unwrap_or("-");
+        let mode = label.mode.map_or("-", |mode| match mode {
+            Mode::Clear => "clear",
+            Mode::Simulate => "simulate",
+            Mode::Execute => "execute",
+        });
+        vec![
+            name.into(),
+            label.bits.map_or("-".into(), |bits| bits.to_string()),
+            mode.into(),
+            label.noise.map_or("-".into(), |factor| factor.to_string()),
+            percent(accuracy.top_1),
+            percent(accuracy.top_5),
+            percent(accuracy.top_10),
+            format!("{:.5}", accuracy.kl_divergence),
+            format!("{:.3}", accuracy.perplexity),
+            format!("{:.4}", accuracy.relative_error),
+            accuracy.out_of_range.to_string(),
+        ]
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.2} %", 100.0 * share)
+}
+
+/// What could not be evaluated.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Unavailable {
+    circuit: Circuit,
+    bits: u32,
+    reason: String,
+}
+
+impl Unavailable {
+    pub(super) fn new((circuit, bits): (Circuit, u32), reason: String) -> Self {
+        Self { circuit, bits, reason }
+    }
+}
+
+/// Encrypted runs beside simulated ones of the same positions.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct AgreementReport {
+    circuit: Circuit,
+    bits: u32,
+    /// ‖decrypted − clear engine's‖/‖clear engine's‖.
+    executed_noise: f64,
+    /// The same of simulated outputs.
+    simulated_noise: f64,
+    /// The share of positions with the same likeliest token.
+    same_top_1: f64,
+    pub(super) mismatches: usize,
+}
+
+impl AgreementReport {
+    pub(super) fn new((circuit, bits): (Circuit, u32), agreement: &Agreement) -> Self {
+        Self {
+            circuit,
+            bits,
+            executed_noise: agreement.executed_noise,
+            simulated_noise: agreement.simulated_noise,
+            same_top_1: agreement.same_top_1,
+            mismatches: agreement.mismatches,
+        }
+    }
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.circuit.name().into(),
+            self.bits.to_string(),
+            format!("{:.5}", self.executed_noise),
+            format!("{:.5}", self.simulated_noise),
+            percent(self.same_top_1),
+            self.mismatches.to_string(),
+        ]
+    }
+}
+
+/// The JSON object.
+#[derive(Serialize)]
+pub(super) struct Report<'a> {
+    version: &'static str,
+    model: &'a str,
+    layer: usize,
+    /// Null for all heads.
+    head: Option<usize>,
+    mode: Mode,
+    text: TextReport,
+    calibration: CalibrationReport,
+    threads: usize,
+    seconds: f64,
+    rows: &'a [Row],
+    unavailable: &'a [Unavailable],
+    /// Execute mode only.
+    agreements: &'a [AgreementReport],
+}
+
+#[derive(Serialize)]
+struct TextReport {
+    file: String,
+    /// The share that was left out.
+    from: f64,
+    tokens: usize,
+    /// Tokens of a window.
+    window: usize,
+    /// Positions whose predictions are compared.
+    positions: usize,
+}
+
+#[derive(Serialize)]
+struct CalibrationReport {
+    /// Null: the prompts inside the program.
+    file: Option<String>,
+    tokens: usize,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(setting: &'a Setting<'_>, figures: &'a Figures, seconds: f64) -> Self {
+        let arguments = setting.arguments;
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            model: &setting.model.name,
+            layer: arguments.layer,
+            head: (!arguments.all_heads).then_some(arguments.head),
+            mode: arguments.mode,
+            text: TextReport {
+                file: arguments.text.display().to_string(),
+                from: arguments.from,
+                tokens: setting.text.len(),
+                window: setting.window,
+                positions: setting.passages.iter().map(Passage::span).map(|span| span.rows().len()).sum(),
+            },
+            calibration: CalibrationReport {
+                file: arguments.calibration_text.as_ref().map(|path| path.display().to_string()),
+                tokens: setting.calibration.iter().map(|input| input.rows()).sum(),
+            },
+            threads: rayon::current_num_threads(),
+            seconds,
+            rows: &figures.rows,
+            unavailable: &figures.unavailable,
+            agreements: &figures.agreements,
+        }
+    }
+
+    pub(super) fn text(&self, setting: &Setting<'_>) -> String {
+        let header = Row::HEADER.map(String::from).to_vec();
+        let rows: Vec<Vec<String>> = std::iter::once(header).chain(self.rows.iter().map(Row::cells)).collect();
+        let mut lines = self.introduction(setting);
+        lines.extend([String::new(), table(&rows), LEGEND.into()]);
+        lines.extend(self.unavailable.iter().map(|width| {
+            format!("  {}, {}: {}", width.circuit.name(), plural(width.bits as usize, "bit"), width.reason)
+        }));
+        if !self.agreements.is_empty() {
+            let header = ["circuit", "bits", "noise encrypted", "simulated", "same top-1", "mismatches"];
+            let header = header.map(String::from).to_vec();
+            let rows: Vec<Vec<String>> =
+                std::iter::once(header).chain(self.agreements.iter().map(AgreementReport::cells)).collect();
+            lines.extend([String::new(), table(&rows)]);
+            lines.push("    noise: ‖output − clear engine's‖/‖clear engine's‖".into());
+        }
+        lines.push(format!("\n{}", line("time", seconds(self.seconds))));
+        lines.join("\n")
+    }
+
+    fn introduction(&self, setting: &Setting<'_>) -> Vec<String> {
+        let (text, heads) = (&self.text, setting.model.gpt2.config().n_head);
+        let part = match setting.arguments.part() {
+            Part::Head(head) => format!("head {head} of {heads} in layer {}", self.layer),
+            Part::Whole => format!("all {heads} heads of layer {}, and c_proj", self.layer),
+        };
+        let skipped =
+            if text.from > 0.0 { format!(" without its first {}", percent(text.from)) } else { String::new() };
+        let compared = match self.mode {
+            Mode::Execute => format!("{} sampled of {}", plural(text.positions, "position"), text.tokens - 1),
+            Mode::Clear | Mode::Simulate => plural(text.positions, "position"),
+        };
+        let calibrated = match &self.calibration.file {
+            Some(file) => format!("the beginning of {file}"),
+            None => "the prompts inside this program".into(),
+        };
+        vec![
+            "A model's predictions with a part of its attention replaced".into(),
+            line("model", self.model),
+            line("replaced", part),
+            line("text", format!("{}{skipped}: {}", text.file, plural(text.tokens, "token"))),
+            line("compared", format!("{compared}, in windows of {}", plural(text.window, "token"))),
+            line("calibrated on", format!("{calibrated}: {}", plural(self.calibration.tokens, "token"))),
+        ]
+    }
+}
