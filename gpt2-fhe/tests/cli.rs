@@ -489,3 +489,143 @@ fn ctrl_c_stops_the_work_and_leaves_no_file() {
     assert!(stderr.starts_with("stopped") && stderr.lines().count() == 1, "{stderr}");
     assert_eq!(std::fs::read_dir(files.folder.path()).unwrap().count(), before);
 }
+
+/// What `quantize` writes is what `head` and `circuit` would have calibrated, for both circuits, whole or by halves.
+#[test]
+fn a_quantized_file_gives_the_numbers_of_calibration_in_place() {
+    let files = Files::new();
+    let projection = tensor(&[SIZE, SIZE], |index| (0.4 * index as f32).sin() / 4.0);
+    let bias = tensor(&[SIZE], |index| 0.1 * (index as f32).sin());
+    let attention = Checkpoint::open(files.path("attention")).unwrap();
+    let [weight, weight_bias] =
+        ["h.0.attn.c_attn.weight", "h.0.attn.c_attn.bias"].map(|name| attention.tensor(name).unwrap());
+    files.write(
+        "attention",
+        &[
+            ("h.0.attn.c_attn.weight", &weight),
+            ("h.0.attn.c_attn.bias", &weight_bias),
+            ("h.0.attn.c_proj.weight", &projection),
+            ("h.0.attn.c_proj.bias", &bias),
+        ],
+    );
+    let paths = ["both", "server", "client"].map(|name| files.path(name));
+    for (part, circuit) in [
+        (&["--head", "1"][..], &["--circuit", "exact", "--bits", "5", "--msbs", "7"][..]),
+        (&["--head", "1"], &["--circuit", "packed", "--bits", "6", "--value-bits", "6"]),
+        (&["--all-heads"], &["--circuit", "exact", "--bits", "3"]),
+        (&["--all-heads"], &["--circuit", "packed", "--bits", "6", "--guard", "2"]),
+    ] {
+        let mut command = program();
+        command.arg("quantize").arg("--attention").arg(files.path("attention")).args(["--n-head", "2"]);
+        command.arg("--calibration").arg(files.path("hidden")).args([
+            "--calibration-tensors",
+            "other",
+            "--max-tokens",
+            "2",
+        ]);
+        for (name, path) in ["--out", "--server-out", "--client-out"].iter().zip(&paths) {
+            command.arg(name).arg(path);
+        }
+        let report = json(command.args(part).args(circuit));
+        assert_eq!((&report["circuit"], &report["max_tokens"]), (&circuit[1].into(), &2.into()));
+        for (file, path) in report["files"].as_array().unwrap().iter().zip(&paths) {
+            assert_eq!(file["bytes"].as_u64(), Some(std::fs::metadata(path).unwrap().len()));
+        }
+        let run = |name: &str, mode: &[&str], arguments: &dyn Fn(&mut Command)| {
+            let mut command = files.command(name, "hidden", "input");
+            arguments(command.args(part).args(mode));
+            let Value::Object(mut report) = json(&mut command) else { panic!("an object") };
+            for key in ["seconds", "peak_memory_bytes"] {
+                report.remove(key);
+            }
+            report
+        };
+        for (name, mode) in [("head", &["--mode", "clear"][..]), ("circuit", &[])] {
+            let calibrated = run(name, mode, &|command| {
+                command
+                    .args(circuit)
+                    .arg("--calibration")
+                    .arg(files.path("hidden"))
+                    .args(["--calibration-tensors", "other"]);
+            });
+            let loaded = run(name, mode, &|command| {
+                command.arg("--quantized").arg(&paths[0]);
+            });
+            assert_eq!(loaded, calibrated, "{name} {part:?} {circuit:?}");
+            let joined = run(name, mode, &|command| {
+                command.arg("--quantized").arg(&paths[2]).arg("--quantized").arg(&paths[1]);
+            });
+            assert_eq!(joined, calibrated, "{name} {part:?} {circuit:?}");
+        }
+    }
+}
+
+#[test]
+fn a_quantized_file_of_something_else_is_one_line() {
+    let files = Files::new();
+    let quantize = |out: &str, kind: &str, arguments: &[&str]| {
+        let mut command = program();
+        command.arg("quantize").arg("--attention").arg(files.path("attention")).args(["--n-head", "2"]);
+        command.arg("--calibration").arg(files.path("hidden")).args(["--calibration-tensors", "input"]);
+        success(command.args(arguments).arg(kind).arg(files.path(out)))
+    };
+    let text = quantize("first", "--out", &[]);
+    for word in ["attention head 0 of layer 0", "at most 2 tokens", "one for each of 16 channels", "fingerprint"] {
+        assert!(text.contains(word), "{word:?} is not in {text}");
+    }
+    quantize("client", "--client-out", &[]);
+    quantize("server", "--server-out", &["--bits", "6"]);
+    let whole = std::fs::read(files.path("first")).unwrap();
+    std::fs::write(files.path("truncated"), &whole[..whole.len() - 1]).unwrap();
+    let mut changed = whole.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    std::fs::write(files.path("changed"), changed).unwrap();
+    let with = |tensor: &str, quantized: &[&str], arguments: &[&str]| {
+        let mut command = files.command("head", "hidden", tensor);
+        for name in quantized {
+            command.arg("--quantized").arg(files.path(name));
+        }
+        command.args(["--mode", "clear"]).args(arguments);
+        command
+    };
+    for (tensor, quantized, arguments, what) in [
+        ("input", &["first"][..], &["--head", "1"][..], "holds attention head 0 of layer 0, and not attention head 1"),
+        ("other", &["first"], &[], "at most 2 tokens, and --tensor has 3"),
+        ("input", &["client"], &[], "the server's half is missing"),
+        ("input", &["server"], &[], "the client's half is missing"),
+        ("input", &["server", "client"], &[], "the fingerprint of a half"),
+        ("input", &["hidden"], &[], "not a quantized attention"),
+        ("input", &["truncated"], &[], "fetch or write it again"),
+        ("input", &["changed"], &[], "half was changed"),
+        ("input", &["absent"], &[], "cannot open"),
+    ] {
+        assert_error(&mut with(tensor, quantized, arguments), what);
+    }
+    // Of a model with other heads.
+    let mut command = program();
+    command.arg("head").arg("--attention").arg(files.path("attention")).args(["--n-head", "4", "--tensor", "input"]);
+    command.arg("--hidden").arg(files.path("hidden")).arg("--quantized").arg(files.path("first"));
+    assert_error(&mut command, "[16, 8, 8], and --attention of one with [16, 4, 4]");
+    // What the file says cannot be said again.
+    let refused = output(&mut with("input", &["first"], &["--bits", "4"]));
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
+fn quantize_calibrates_a_model_on_a_text() {
+    let files = Files::new();
+    std::fs::write(files.path("text"), "To be or not\n\nMy lord, good night\n").unwrap();
+    let command = |text: &str| {
+        let mut command = program();
+        command.args(["quantize", "--all-heads", "--layer", "1", "--text"]).arg(files.path(text));
+        command.arg("--out").arg(files.path("out"));
+        command
+    };
+    let report = json(&mut command("text"));
+    assert_eq!((&report["layer"], &report["head"], &report["bits"]), (&1.into(), &Value::Null, &5.into()));
+    assert_eq!(report["fingerprint"].as_str().unwrap().len(), 64);
+    std::fs::write(files.path("blank"), "\n \n").unwrap();
+    assert_error(&mut command("blank"), "no prompt to calibrate on");
+    assert_error(&mut command("absent"), "cannot read");
+    assert_error(command("text").args(["--max-tokens", "65"]), "in 1 ..= 64");
+}

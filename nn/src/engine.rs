@@ -41,15 +41,7 @@ impl TryFrom<Parts> for LookupTable {
     type Error = Error;
 
     fn try_from(Parts { first, bits, rounded_bits, values }: Parts) -> Result<Self, Error> {
-        if !Self::size_is_valid(bits, rounded_bits) || first.unsigned_abs() > 1 << 40 {
-            let found = format!("[{first}, {first} + 2^{bits}) with {rounded_bits} bits rounded away");
-            return Err(Error::out_of_range("the range of a lookup table", found, "of at most 24 bits"));
-        }
-        if values.len() != 1 << (bits - rounded_bits) {
-            let expected = format!("2^{} values", bits - rounded_bits);
-            return Err(Error::shape("a lookup table", expected, &[values.len()]));
-        }
-        Ok(Self { first, bits, rounded_bits, values })
+        Self::new(first, bits, rounded_bits, values)
     }
 }
 
@@ -58,6 +50,28 @@ impl LookupTable {
     pub const MAX_BITS: u32 = 24;
     /// The most bits a table is indexed with.
     pub const MAX_INDEX_BITS: u32 = 16;
+    /// What |first| and |value| may be at most: sums and differences of such numbers are far from overflowing.
+    const MAX_ABS: u64 = 1 << 40;
+
+    /// The table of `values` on `first .. first + 2^bits`, of which `rounded_bits` low bits are rounded away.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if it is wider than tables may be, or `first` or a value is more than 2^40 in size;
+    /// [`Error::Shape`] if there are not `2^(bits − rounded_bits)` values.
+    pub fn new(first: i64, bits: u32, rounded_bits: u32, values: Vec<i64>) -> Result<Self, Error> {
+        if !Self::size_is_valid(bits, rounded_bits) || first.unsigned_abs() > Self::MAX_ABS {
+            let found = format!("[{first}, {first} + 2^{bits}) with {rounded_bits} bits rounded away");
+            return Err(Error::out_of_range("the range of a lookup table", found, "of at most 24 bits"));
+        }
+        if values.len() != 1 << (bits - rounded_bits) {
+            let expected = format!("2^{} values", bits - rounded_bits);
+            return Err(Error::shape("a lookup table", expected, &[values.len()]));
+        }
+        if let Some(value) = values.iter().find(|value| value.unsigned_abs() > Self::MAX_ABS) {
+            return Err(Error::out_of_range("a value of a lookup table", value, "at most 2^40 in size"));
+        }
+        Ok(Self { first, bits, rounded_bits, values })
+    }
 
     /// Tabulates `function` on `first .. first + 2^bits`. With `rounded_bits = l > 0`, `function` is called on the
     /// rounded inputs `first + 2^l·i`, for `i` in `0 .. 2^(bits − l)`.

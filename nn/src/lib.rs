@@ -22,7 +22,7 @@
 //! the trait [`engine::Engine`]: project, look up, multiply, add.
 //! [`clear::ClearEngine`] runs it on plain integers, counts its operations and reports what leaves its range. An
 //! encrypted engine runs the same program on ciphertexts, and a test compares the integers of both.
-//! The program is all that a server needs; the scales stay with the client.
+//! The program is all that a server needs; the scales stay with the client. [`quantized`] keeps both in files.
 //!
 //! ```
 //! use nn::attention::{AttentionWeights, Linear, Part};
@@ -60,7 +60,9 @@ pub mod matrix;
 pub mod metrics;
 pub mod packed;
 pub mod quantize;
+pub mod quantized;
 pub mod range;
+mod record;
 pub mod tensor;
 pub mod tokenizer;
 

@@ -2,12 +2,22 @@
 
 use crate::error::Error;
 use crate::matrix::Matrix;
+use safetensors::Dtype;
 
 /// A dense tensor of f32, the last dimension contiguous.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
     shape: Vec<usize>,
     data: Vec<f32>,
+}
+
+/// A dense tensor of any type, as a file holds it: entries little-endian, the last dimension contiguous.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RawTensor {
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
+    /// As many as type and shape need.
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Tensor {

@@ -5,6 +5,7 @@ mod folder;
 
 use folder::RandomGpt2;
 use nn::Error;
+use nn::attention::Part;
 use nn::checkpoint::{Checkpoint, write_tensors};
 use nn::gpt2::{Gpt2, Intermediate, NoHooks, Site, Trace};
 use nn::head::{HeadOptions, QuantizedHead};
@@ -124,7 +125,8 @@ fn other_scales_of_scores_are_part_of_the_weights() {
             }
             let weights = gpt2.attention(layer).unwrap();
             let options = HeadOptions { msbs: 10, ..HeadOptions::new(8) };
-            let quantized = QuantizedHead::calibrate(weights, 1, std::slice::from_ref(&input), &options).unwrap();
+            let quantized =
+                QuantizedHead::calibrate(weights, Part::Head(1), std::slice::from_ref(&input), &options).unwrap();
             let output = trace.get(Site::head(Intermediate::HeadOutput, layer, 1)).unwrap();
             assert!(relative_error(&quantized.evaluate_clear(&input).unwrap(), output) < 0.05);
         }

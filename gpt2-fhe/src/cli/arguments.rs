@@ -8,7 +8,9 @@ use clap::Args;
 use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::run::{Circuit, Mode};
 use nn::attention::Part;
+use nn::head::HeadOptions;
 use nn::packed::PackedOptions;
+use nn::quantized::Options;
 use tfhe_core::random::SecretSeed;
 
 /// The most threads that can be asked for.
@@ -54,6 +56,14 @@ pub(super) struct Selection {
     /// Tensors of --calibration, separated by commas [default: all of shape [*, n_embd]]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "calibration")]
     pub(super) calibration_tensors: Vec<String>,
+    /// File of `quantize` with the quantized head, instead of calibrating it; given twice, the server's and the
+    /// client's half
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["circuit", "bits", "msbs", "value_bits", "guard", "calibration"]
+    )]
+    pub(super) quantized: Vec<PathBuf>,
 }
 
 impl Selection {
@@ -64,7 +74,7 @@ impl Selection {
 }
 
 /// How a head is quantized.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Quantization {
     /// exact: bits of inputs, weights and activations, 2 to 11, encrypted up to about 6 with products, 9 with lut; packed: bits
     /// of inputs, 4 to 8 [default: 4, or 5 for packed]
@@ -85,6 +95,31 @@ pub(super) struct Quantization {
 }
 
 impl Quantization {
+    /// That of options which were chosen earlier.
+    pub(super) fn of(options: &Options, multiply: Multiply) -> Self {
+        let (bits, unused) = (Some(options.bits()), PackedOptions::new(options.bits()));
+        match options {
+            Options::Exact(HeadOptions { msbs, .. }) => {
+                Self { bits, msbs: *msbs, multiply, value_bits: unused.value_bits, guard: unused.guard }
+            }
+            Options::Packed(PackedOptions { value_bits, guard, .. }) => {
+                let msbs = HeadOptions::new(options.bits()).msbs;
+                Self { bits, msbs, multiply, value_bits: *value_bits, guard: *guard }
+            }
+        }
+    }
+
+    /// The options of a circuit, for at most `max_tokens` tokens.
+    pub(super) fn options(&self, circuit: Circuit, max_tokens: usize) -> anyhow::Result<Options> {
+        Ok(match circuit {
+            Circuit::Exact => {
+                let (bits, msbs) = (self.bits(circuit), self.msbs);
+                Options::Exact(HeadOptions { bits, msbs, max_tokens: Some(max_tokens) })
+            }
+            Circuit::Packed => Options::Packed(self.packed(max_tokens)?),
+        })
+    }
+
     /// `--bits`, or the circuit's default.
     pub(super) fn bits(&self, circuit: Circuit) -> u32 {
         self.bits.unwrap_or(match circuit {
@@ -94,7 +129,7 @@ impl Quantization {
     }
 
     /// The options of the packed circuit, for at most `max_tokens` tokens.
-    pub(super) fn packed(&self, max_tokens: usize) -> anyhow::Result<PackedOptions> {
+    fn packed(&self, max_tokens: usize) -> anyhow::Result<PackedOptions> {
         let (bits, value_bits) = (self.bits(Circuit::Packed), self.value_bits);
         for (name, bits) in [("--bits", bits), ("--value-bits", value_bits)] {
             if !(4..=8).contains(&bits) {
@@ -255,4 +290,66 @@ pub(super) struct CircuitArguments {
     /// One JSON object instead of text
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// The arguments of `quantize`.
+#[derive(Debug, Args)]
+#[command(mut_arg("multiply", |argument| argument.hide(true)))]
+pub(super) struct QuantizeArguments {
+    /// Hugging Face folder of a GPT-2 [default: the model inside this program, trained on Shakespeare]
+    #[arg(long, value_name = "DIR")]
+    pub(super) model: Option<PathBuf>,
+    /// Text that the model is run on to calibrate scales and ranges, one prompt a line [default: lines inside this
+    /// program]
+    #[arg(long, value_name = "FILE")]
+    pub(super) text: Option<PathBuf>,
+    /// Instead of a model: safetensors file with h.LAYER.attn.c_attn.{weight,bias}, and c_proj for --all-heads
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "text"], requires = "calibration")]
+    pub(super) attention: Option<PathBuf>,
+    /// With --attention: number of heads of a layer [default: the metadata "n_head" of --attention, or n_embd / 64]
+    #[arg(long, value_name = "N", requires = "attention")]
+    pub(super) n_head: Option<usize>,
+    /// With --attention: safetensors file of inputs that scales and ranges are calibrated on
+    #[arg(long, value_name = "FILE", requires = "attention")]
+    pub(super) calibration: Option<PathBuf>,
+    /// Tensors of --calibration, separated by commas [default: all of shape [*, n_embd]]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "calibration")]
+    pub(super) calibration_tensors: Vec<String>,
+    /// Layer, from 0
+    #[arg(long, default_value_t = 0)]
+    pub(super) layer: usize,
+    /// Head of the layer, from 0
+    #[arg(long, default_value_t = 0)]
+    pub(super) head: usize,
+    /// All heads of the layer and its output projection (c_proj), instead of one head
+    #[arg(long, conflicts_with = "head")]
+    pub(super) all_heads: bool,
+    /// The circuit to quantize for
+    #[arg(long, value_enum, default_value_t = Circuit::Packed)]
+    pub(super) circuit: Circuit,
+    #[command(flatten)]
+    pub(super) quantization: Quantization,
+    /// The most tokens of an input [default: those of the longest input of the calibration, as far as the circuit
+    /// takes them]
+    #[arg(long, value_name = "N")]
+    pub(super) max_tokens: Option<usize>,
+    /// File to write what server and client need to
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["server_out", "client_out"])]
+    pub(super) out: Option<PathBuf>,
+    /// File to write what only the server needs to: weights and ranges, no scale of the client's
+    #[arg(long, value_name = "FILE")]
+    pub(super) server_out: Option<PathBuf>,
+    /// File to write what only the client needs to: scales, no weights
+    #[arg(long, value_name = "FILE")]
+    pub(super) client_out: Option<PathBuf>,
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl QuantizeArguments {
+    /// What of the layer is quantized.
+    pub(super) fn part(&self) -> Part {
+        if self.all_heads { Part::Whole } else { Part::Head(self.head) }
+    }
 }

@@ -206,10 +206,10 @@ impl<'a> Report<'a> {
             Attention::Exact(head, multiply) => Some((head, multiply)),
             Attention::Packed(_) => None,
         };
-        let (circuit, quantization) = (selection.circuit, &selection.quantization);
+        let (circuit, quantization) = (input.head.circuit(), &input.quantization);
         Self {
             version: env!("CARGO_PKG_VERSION"),
-            circuit: selection.circuit.name(),
+            circuit: circuit.name(),
             multiply: exact.map(|(_, multiply)| multiply.name()),
             bits: quantization.bits(circuit),
             msbs: exact.map(|_| quantization.msbs),

@@ -106,7 +106,7 @@ pub(super) fn head(selection: &Selection, input: &HeadInput) -> String {
         },
         line("input", format!("{} of {size} values (tensor \"{}\")", plural(tokens, "token"), selection.tensor)),
         line("output", format!("{tokens} × {} values", input.head.output_size())),
-        line("circuit", circuit(selection.circuit, &selection.quantization, &input.head)),
+        line("circuit", circuit(input.head.circuit(), &input.quantization, &input.head)),
     ];
     lines.join("\n")
 }

@@ -119,10 +119,10 @@ impl<'a> Report<'a> {
             Attention::Exact(_, multiply) => (Some(multiply), None),
             Attention::Packed(head) => (None, Some(head)),
         };
-        let (circuit, quantization) = (selection.circuit, &selection.quantization);
+        let (circuit, quantization) = (input.head.circuit(), &input.quantization);
         Ok(Self {
             version: env!("CARGO_PKG_VERSION"),
-            circuit: selection.circuit.name(),
+            circuit: circuit.name(),
             mode,
             multiply: exact.map(|multiply| multiply.name()),
             bits: quantization.bits(circuit),

@@ -1,18 +1,24 @@
 //! A head and its input, from files.
 
+use std::path::Path;
+
 use anyhow::bail;
 use gpt2_fhe::run::{Attention, Circuit, packed};
 use nn::attention::{AttentionWeights, Part};
 use nn::checkpoint::Checkpoint;
 use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
+use nn::quantized::Options;
 
 use super::arguments::{Quantization, Selection};
+use super::quantize;
 
 /// What a [`Selection`] selects.
 pub(super) struct HeadInput {
     /// The quantized head.
     pub(super) head: Attention,
+    /// How it is quantized: as the arguments say, or the file that it is from.
+    pub(super) quantization: Quantization,
     /// `[T, E]`.
     pub(super) hidden: Matrix<f32>,
     /// The output in f32, `[T, d]`, or `[T, E]` of all heads.
@@ -22,28 +28,34 @@ pub(super) struct HeadInput {
 }
 
 impl HeadInput {
-    /// Reads the files and calibrates the head for as many tokens as the input has.
+    /// Reads the files and, unless one of them holds the quantized head, calibrates it for as many tokens as the input
+    /// has.
     pub(super) fn load(selection: &Selection) -> anyhow::Result<Self> {
         let attention = Checkpoint::open(&selection.attention)?;
         let weights = AttentionWeights::load(&attention, selection.layer, selection.n_head)?;
         let hidden = load_hidden(selection, &weights, &attention)?;
-        let calibration = match &selection.calibration {
-            None => vec![hidden.clone()],
-            Some(_) => load_calibration(selection, &weights)?,
+        let (head, quantization) = match &selection.quantized[..] {
+            [] => (calibrate(selection, &weights, &hidden)?, selection.quantization.clone()),
+            _ => quantize::load(selection, &weights, hidden.rows())?,
         };
         Ok(Self {
-            head: quantize(
-                &weights,
-                selection.part(),
-                &calibration,
-                hidden.rows(),
-                (selection.circuit, &selection.quantization),
-            )?,
+            head,
+            quantization,
             reference: weights.attend(selection.part(), &hidden)?,
             heads: weights.heads(),
             hidden,
         })
     }
+}
+
+/// The head that is selected, calibrated for `hidden`.
+fn calibrate(selection: &Selection, weights: &AttentionWeights, hidden: &Matrix<f32>) -> anyhow::Result<Attention> {
+    let calibration = match &selection.calibration {
+        None => vec![hidden.clone()],
+        Some(path) => load_calibration(path, &selection.calibration_tensors, weights)?,
+    };
+    let how = (selection.circuit, &selection.quantization);
+    quantize(weights, selection.part(), &calibration, hidden.rows(), how)
 }
 
 /// A part of a layer's attention, calibrated for at most `max_tokens` tokens.
@@ -54,15 +66,12 @@ pub(super) fn quantize(
     max_tokens: usize,
     (circuit, quantization): (Circuit, &Quantization),
 ) -> anyhow::Result<Attention> {
-    Ok(match circuit {
-        Circuit::Exact => {
-            let (bits, msbs) = (quantization.bits(circuit), quantization.msbs);
-            let options = HeadOptions { bits, msbs, max_tokens: Some(max_tokens) };
+    Ok(match quantization.options(circuit, max_tokens)? {
+        Options::Exact(options) => {
             let head = QuantizedHead::calibrate(weights, part, calibration, &options)?;
             Attention::Exact(Box::new(head), quantization.multiply)
         }
-        Circuit::Packed => {
-            let options = quantization.packed(max_tokens)?;
+        Options::Packed(options) => {
             Attention::Packed(Box::new(packed::calibrate(weights, part, calibration, &options)?))
         }
     })
@@ -104,13 +113,16 @@ fn load_hidden(
     Ok(hidden)
 }
 
-/// The tensors of `--calibration`.
-fn load_calibration(selection: &Selection, weights: &AttentionWeights) -> anyhow::Result<Vec<Matrix<f32>>> {
-    let Some(path) = &selection.calibration else { return Ok(Vec::new()) };
+/// The tensors of `--calibration`: those named, or all that fit.
+pub(super) fn load_calibration(
+    path: &Path,
+    names: &[String],
+    weights: &AttentionWeights,
+) -> anyhow::Result<Vec<Matrix<f32>>> {
     let checkpoint = Checkpoint::open(path)?;
     let size = weights.embedding_size();
     let fits = |name: &String| matches!(checkpoint.shape(name), Some(&[_, columns]) if columns == size);
-    let names = match &selection.calibration_tensors[..] {
+    let names = match names {
         [] => checkpoint.names().into_iter().filter(fits).collect(),
         names => names.to_vec(),
     };

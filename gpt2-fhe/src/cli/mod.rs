@@ -15,6 +15,7 @@ mod input;
 mod model;
 mod output;
 mod progress;
+mod quantize;
 mod report;
 mod runner;
 
@@ -27,7 +28,7 @@ use gpt2_fhe::engine::EngineError;
 use gpt2_fhe::run::RunError;
 use tfhe_core::simd::Backend;
 
-use arguments::{CircuitArguments, DemoArguments, GenerateArguments, HeadArguments};
+use arguments::{CircuitArguments, DemoArguments, GenerateArguments, HeadArguments, QuantizeArguments};
 
 /// The exit code of an encrypted run that decrypted to other integers than the clear engine's.
 const MISMATCH: u8 = 2;
@@ -57,6 +58,8 @@ enum Command {
     Head(HeadArguments),
     /// What a head will run, without running it: operations, widths, noise, failure probability, parameters, bytes.
     Circuit(CircuitArguments),
+    /// Calibrates a head, or all of a layer, and writes what server and client need to a file, for head and circuit.
+    Quantize(QuantizeArguments),
 }
 
 /// How a command that ran to its end went.
@@ -99,6 +102,7 @@ fn run(line: CommandLine) -> anyhow::Result<Verdict> {
         Some(Command::Generate(arguments)) => generate::run(&arguments),
         Some(Command::Head(arguments)) => head::run(&arguments),
         Some(Command::Circuit(arguments)) => circuit::run(&arguments),
+        Some(Command::Quantize(arguments)) => quantize::run(&arguments),
     }
 }
 

@@ -17,7 +17,7 @@ const WEIGHTS: &[u8] = include_bytes!("../../../models/embedded/model.safetensor
 const TOKENIZER: &[u8] = include_bytes!("../../../models/embedded/tokenizer.json");
 /// Prompts that scales and ranges are calibrated on, one a line: the server's tables are made of them, so they must not
 /// be the client's secret input.
-const CALIBRATION: &str = include_str!("../../../models/calibration.txt");
+pub(super) const CALIBRATION: &str = include_str!("../../../models/calibration.txt");
 
 /// A GPT-2 with its tokenizer.
 pub(super) struct LanguageModel {
@@ -68,13 +68,18 @@ impl LanguageModel {
         how: (Circuit, &Quantization),
         max_tokens: usize,
     ) -> anyhow::Result<Attention> {
-        let positions = self.gpt2.config().n_positions;
-        let mut inputs: Vec<Matrix<f32>> = Vec::new();
-        for prompt in CALIBRATION.lines() {
-            let mut tokens = self.encode(prompt)?;
-            tokens.truncate(positions);
-            inputs.push(self.gpt2.attention_input(&tokens, layer)?);
-        }
+        let inputs = self.calibration_inputs(CALIBRATION, layer)?;
         quantize(self.gpt2.attention(layer)?, part, &inputs, max_tokens, how)
+    }
+
+    /// The inputs of a layer's attention, `[T, E]` each, on the prompts of a text, one a line; blank lines are none.
+    pub(super) fn calibration_inputs(&self, text: &str, layer: usize) -> Result<Vec<Matrix<f32>>, nn::Error> {
+        let prompts = text.lines().filter(|prompt| !prompt.trim().is_empty());
+        let input = |prompt| {
+            let mut tokens = self.encode(prompt)?;
+            tokens.truncate(self.gpt2.config().n_positions);
+            self.gpt2.attention_input(&tokens, layer)
+        };
+        prompts.map(input).collect()
     }
 }

@@ -56,8 +56,13 @@ impl PendingFile {
 
     /// Writes `head_out` `[T, d]`.
     pub(super) fn write_head_output(self, output: &Matrix<f32>) -> anyhow::Result<()> {
+        self.write(|path| write_tensors(path, &[("head_out", &Tensor::from(output.clone()))], &[]))
+    }
+
+    /// Has the new file written by `write`, which gets its path.
+    pub(super) fn write(self, write: impl FnOnce(&Path) -> Result<(), nn::Error>) -> anyhow::Result<()> {
         let Self { path, temporary } = self;
-        write_tensors(&temporary, &[("head_out", &Tensor::from(output.clone()))], &[])?;
+        write(&temporary)?;
         temporary.persist(&path).map_err(|error| anyhow!("cannot write {}: {}", path.display(), error.error))
     }
 }

@@ -12,7 +12,7 @@ pub(crate) use folder::read_json;
 
 use crate::error::Error;
 use crate::matrix::Matrix;
-use crate::tensor::Tensor;
+use crate::tensor::{RawTensor, Tensor};
 use safetensors::tensor::{TensorInfo, TensorView};
 use safetensors::{Dtype, SafeTensorError};
 use shard::Shard;
@@ -99,6 +99,15 @@ impl Checkpoint {
     pub fn tensor(&self, name: &str) -> Result<Tensor, Error> {
         let (shard, info) = self.find(name).ok_or_else(|| self.missing(name))?;
         Tensor::new(info.shape.clone(), shard.entries(name, info)?)
+    }
+
+    /// Reads a tensor of any type, as its bytes are.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`], [`Error::File`].
+    pub(crate) fn raw(&self, name: &str) -> Result<RawTensor, Error> {
+        let (shard, info) = self.find(name).ok_or_else(|| self.missing(name))?;
+        Ok(RawTensor { dtype: info.dtype, shape: info.shape.clone(), bytes: shard.read(info, <[u8]>::to_vec)? })
     }
 
     /// Reads a tensor of the given shape.

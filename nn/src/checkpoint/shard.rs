@@ -119,12 +119,16 @@ impl Shard {
                 return Err(Error::Malformed { path: self.path.clone(), reason });
             }
         };
-        // Within the length of the file, against which the header was checked.
-        let [start, end] = [info.data_offsets.0, info.data_offsets.1].map(|offset| self.data_start + offset as u64);
-        let entries =
-            self.source.with_bytes(start..end, decode).map_err(|error| file_error("read", &self.path, error))?;
+        let entries = self.read(info, decode)?;
         check_finite(&self.describe(name), &entries)?;
         Ok(entries)
+    }
+
+    /// What `decode` makes of the bytes of one of the file's tensors; it copies before it checks.
+    pub(super) fn read<R>(&self, info: &TensorInfo, decode: impl FnOnce(&[u8]) -> R) -> Result<R, Error> {
+        // Within the length of the file, against which the header was checked.
+        let [start, end] = [info.data_offsets.0, info.data_offsets.1].map(|offset| self.data_start + offset as u64);
+        self.source.with_bytes(start..end, decode).map_err(|error| file_error("read", &self.path, error))
     }
 
     /// What errors call a tensor of this file.

@@ -58,6 +58,7 @@ impl Combination {
         }
         let largest = self.tables.iter().map(LookupTable::max_abs_value).max().unwrap_or(0);
         let is_valid = self.sum_bits <= Self::MAX_SUM_BITS
+            && largest <= 1 << bits
             && self.weight.iter().all(|entry| entry.unsigned_abs() < 1 << bits)
             && Self::bits_of(&self.weight, &self.bias, largest) <= self.sum_bits;
         if is_valid { Ok(()) } else { Err(inconsistent_bits()) }

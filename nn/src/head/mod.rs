@@ -50,6 +50,7 @@
 mod calibrate;
 mod combination;
 mod program;
+mod record;
 mod softmax;
 
 pub use program::HeadProgram;

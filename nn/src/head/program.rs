@@ -71,13 +71,13 @@ type FactorPair<V> = (Matrix<Option<V>>, Matrix<V>);
 
 /// What a program is read from; it is checked before it becomes one.
 #[derive(Deserialize)]
-struct Parts {
-    input_bits: u32,
-    weight: Matrix<i32>,
-    accumulator_bits: u32,
-    heads: Vec<HeadTables>,
-    combination: Option<Combination>,
-    max_tokens: usize,
+pub(super) struct Parts {
+    pub(super) input_bits: u32,
+    pub(super) weight: Matrix<i32>,
+    pub(super) accumulator_bits: u32,
+    pub(super) heads: Vec<HeadTables>,
+    pub(super) combination: Option<Combination>,
+    pub(super) max_tokens: usize,
 }
 
 impl TryFrom<Parts> for HeadProgram {
@@ -94,8 +94,8 @@ impl TryFrom<Parts> for HeadProgram {
             return Err(Error::shape("the weight of a head program", expected, &[weight.rows(), channels]));
         }
         let bits_are_valid = HeadOptions::BITS.contains(&input_bits)
-            && accumulator_bits <= LookupTable::MAX_BITS
-            && heads.iter().all(|head| head.bits_are_valid(accumulator_bits))
+            && (1..=LookupTable::MAX_BITS).contains(&accumulator_bits)
+            && heads.iter().all(|head| head.bits_are_valid(accumulator_bits) && head.values_are_valid(input_bits))
             && weight.iter().all(|entry| entry.unsigned_abs() < 1 << input_bits);
         if !bits_are_valid {
             return Err(inconsistent_bits());
@@ -104,7 +104,14 @@ impl TryFrom<Parts> for HeadProgram {
             return Err(Error::out_of_range("the table of a channel", "missing", "one of the program's tables"));
         }
         match &combination {
-            Some(combination) => combination.check(input_bits, count, channels / 3)?,
+            Some(combination) => {
+                combination.check(input_bits, count, channels / 3)?;
+                // The engine's outputs are read by the tables of the combination.
+                let reads = |(head, table): (&HeadTables, &LookupTable)| table.bits() <= head.output.product_bits;
+                if !heads.iter().zip(&combination.tables).all(reads) {
+                    return Err(inconsistent_bits());
+                }
+            }
             None if count > 1 => {
                 return Err(Error::out_of_range(
                     "the combination of several heads",
@@ -161,7 +168,15 @@ impl HeadTables {
         self.projection.tables.iter().all(|table| table.bits() <= accumulator_bits)
             && self.scores.table.bits() <= scores.product_bits
             && self.softmax.probability_bits() <= normalized.product_bits
-            && [scores, normalized, output].iter().all(|factor| factor.product_bits.max(factor.operand_bits) <= 40)
+            && [scores, normalized, output]
+                .iter()
+                .all(|factor| [factor.product_bits, factor.operand_bits].iter().all(|bits| (1..=40).contains(bits)))
+    }
+
+    /// Whether no table's value is more than a level of `input_bits` bits, or a difference of two, can be: products and
+    /// sums of such values do not overflow.
+    fn values_are_valid(&self, input_bits: u32) -> bool {
+        self.tables().all(|(_, table)| table.max_abs_value() <= 1 << (input_bits + 1))
     }
 
     fn tables(&self) -> impl Iterator<Item = (&'static str, &LookupTable)> {

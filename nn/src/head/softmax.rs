@@ -94,6 +94,12 @@ impl IntegerSoftmax {
         Ok(Self { maximum, exponential, inverse, normalized, probability })
     }
 
+    /// Of the tables in the order of [`Self::tables`], and the use of the factors of the normalization.
+    pub(super) fn from_tables(tables: [LookupTable; 4], normalized: FactorUse) -> Self {
+        let [maximum, exponential, inverse, probability] = tables;
+        Self { maximum, exponential, inverse, normalized, probability }
+    }
+
     /// The tables, each with its step.
     pub(super) fn tables(&self) -> [(&'static str, &LookupTable); 4] {
         [

@@ -50,6 +50,7 @@
 mod calibrate;
 mod clear;
 mod program;
+mod record;
 mod rounding;
 
 pub use calibrate::Calibration;
@@ -58,6 +59,7 @@ pub use program::{Function, HeadProgram, PackedEngine, PackedProgram, PackedProj
 
 use crate::error::{Error, check_finite};
 use crate::matrix::Matrix;
+use serde::{Deserialize, Serialize};
 
 /// The steps of the data flow, in order.
 pub mod steps {
@@ -76,7 +78,7 @@ pub mod steps {
 }
 
 /// How the head is quantized.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PackedOptions {
     /// Bits of the input, from 2 to 8.
     pub input_bits: u32,
@@ -95,6 +97,8 @@ pub struct PackedOptions {
 impl PackedOptions {
     /// What the numbers of bits may be.
     pub const BITS: std::ops::RangeInclusive<u32> = 2..=8;
+    /// What log2 of the modulus of scores may be.
+    pub const LOG_MODULI: std::ops::RangeInclusive<u32> = 8..=32;
     /// What [`Self::max_tokens`] may be at most.
     pub const MAX_TOKENS: usize = 64;
 
@@ -129,6 +133,16 @@ impl PackedClient {
     /// The most tokens of an input.
     pub fn max_tokens(&self) -> usize {
         self.max_tokens
+    }
+
+    /// What one unit of each channel of the input stands for, `[E]`.
+    pub fn input_scales(&self) -> &[f64] {
+        &self.scales
+    }
+
+    /// What one unit of each channel of the output stands for, `[O]`.
+    pub fn output_scales(&self) -> &[f64] {
+        &self.output_scales
     }
 
     /// What outputs are near to, `[O]`, in units of their integers: of what they are modulo a turn, the nearest to this counts.

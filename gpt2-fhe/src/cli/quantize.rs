@@ -1,0 +1,259 @@
+//! The command `quantize`, and what other commands read from its files.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{anyhow, bail};
+use gpt2_fhe::engine::plan::Multiply;
+use gpt2_fhe::run::{Attention, Circuit};
+use nn::attention::{AttentionWeights, Part};
+use nn::checkpoint::Checkpoint;
+use nn::head::HeadOptions;
+use nn::matrix::Matrix;
+use nn::packed::PackedOptions;
+use nn::quantized::{ClientHalf, Fingerprint, Origin, Quantized, QuantizedFile};
+use serde::Serialize;
+
+use super::arguments::{Quantization, QuantizeArguments, Selection};
+use super::model::{CALIBRATION, LanguageModel};
+use super::output::{PendingFile, print};
+use super::text::{bytes, line, plural};
+use super::{Verdict, describe, input};
+
+/// Calibrates what the arguments select, and writes it.
+///
+/// # Errors
+/// What is wrong with the arguments or the files.
+pub(super) fn run(arguments: &QuantizeArguments) -> anyhow::Result<Verdict> {
+    let pending: Vec<(Halves, &PathBuf, PendingFile)> = [
+        (Halves::Both, &arguments.out),
+        (Halves::Server, &arguments.server_out),
+        (Halves::Client, &arguments.client_out),
+    ]
+    .into_iter()
+    .filter_map(|(halves, path)| Some((halves, path.as_ref()?)))
+    .map(|(halves, path)| Ok((halves, path, PendingFile::create(path)?)))
+    .collect::<anyhow::Result<_>>()?;
+    let (weights, calibration) = load_calibrated(arguments)?;
+    let (part, circuit) = (arguments.part(), arguments.circuit);
+    let max_tokens = arguments.max_tokens.unwrap_or_else(|| longest(&calibration, circuit));
+    let how = (circuit, &arguments.quantization);
+    let attention = input::quantize(&weights, part, &calibration, max_tokens, how)?;
+    let description = describe::circuit(circuit, &arguments.quantization, &attention);
+    let quantized = match attention {
+        Attention::Exact(head, _) => Quantized::Exact(head),
+        Attention::Packed(attention) => Quantized::Packed(attention),
+    };
+    let options = arguments.quantization.options(circuit, max_tokens)?;
+    let file = QuantizedFile::new(quantized, Origin { layer: arguments.layer, part, options })?;
+    let mut files = Vec::new();
+    for (halves, path, pending) in pending {
+        let contents = halves.of(&file).to_bytes()?;
+        let failed = |source| nn::Error::File { action: "write", path: path.clone(), source };
+        pending.write(|temporary| std::fs::write(temporary, &contents).map_err(failed))?;
+        files.push(FileReport { halves, path: path.display().to_string(), bytes: contents.len() });
+    }
+    let report = Report::new(arguments, &file, max_tokens, files);
+    print(&if arguments.json { serde_json::to_string(&report)? } else { report.text(part, &description) })?;
+    Ok(Verdict::Right)
+}
+
+/// The weights of the layer, and the inputs to calibrate on.
+fn load_calibrated(arguments: &QuantizeArguments) -> anyhow::Result<(AttentionWeights, Vec<Matrix<f32>>)> {
+    if let (Some(attention), Some(calibration)) = (&arguments.attention, &arguments.calibration) {
+        let weights = AttentionWeights::load(&Checkpoint::open(attention)?, arguments.layer, arguments.n_head)?;
+        let inputs = input::load_calibration(calibration, &arguments.calibration_tensors, &weights)?;
+        return Ok((weights, inputs));
+    }
+    let model = LanguageModel::load(arguments.model.as_deref())?;
+    let weights = model.gpt2.attention(arguments.layer)?.clone();
+    let read =
+        |path: &Path| std::fs::read_to_string(path).map_err(|error| anyhow!("cannot read {}: {error}", path.display()));
+    let text = arguments.text.as_deref().map(read).transpose()?;
+    let inputs = model.calibration_inputs(text.as_deref().unwrap_or(CALIBRATION), arguments.layer)?;
+    if inputs.is_empty() {
+        bail!("--text holds no prompt to calibrate on; give it one a line");
+    }
+    Ok((weights, inputs))
+}
+
+/// The tokens of the longest input, or the most that the circuit takes.
+fn longest(calibration: &[Matrix<f32>], circuit: Circuit) -> usize {
+    let limit = match circuit {
+        Circuit::Exact => HeadOptions::MAX_TOKENS,
+        Circuit::Packed => PackedOptions::MAX_TOKENS,
+    };
+    calibration.iter().map(Matrix::rows).max().unwrap_or(1).min(limit)
+}
+
+/// The quantized head of `--quantized`, if it is that of the selection and takes `tokens` tokens; and how it was
+/// quantized.
+pub(super) fn load(
+    selection: &Selection,
+    weights: &AttentionWeights,
+    tokens: usize,
+) -> anyhow::Result<(Attention, Quantization)> {
+    let names: Vec<String> = selection.quantized.iter().map(|path| path.display().to_string()).collect();
+    let names = names.join(" and ");
+    let files = selection.quantized.iter().map(|path| QuantizedFile::read(path)).collect::<Result<Vec<_>, _>>()?;
+    let unfit = |error: nn::Error| anyhow!("cannot use {names}: {error}");
+    let joined = files.into_iter().map(Ok).reduce(|all, file| all?.join(file?));
+    let file = joined.ok_or_else(|| anyhow!("--quantized names no file"))?.map_err(unfit)?;
+    let Origin { layer, part, options } = *file.origin();
+    if (layer, part) != (selection.layer, selection.part()) {
+        let asked = in_words(selection.part(), selection.layer);
+        bail!("{names} holds {}, and not {asked}: see --layer, --head and --all-heads", in_words(part, layer));
+    }
+    let quantization = Quantization::of(&options, selection.quantization.multiply);
+    let (attention, sizes, limit) = opened(file.into_attention().map_err(unfit)?, quantization.multiply);
+    let expected = [weights.embedding_size(), weights.embedding_size() / weights.heads(), weights.output_size(part)];
+    if sizes != expected {
+        bail!(
+            "{names} is of a model with [n_embd, head, output] = {sizes:?}, and --attention of one with {expected:?}"
+        );
+    }
+    if tokens > limit {
+        bail!("{names} is for inputs of at most {limit} tokens, and --tensor has {tokens}: use quantize --max-tokens");
+    }
+    Ok((attention, quantization))
+}
+
+/// The attention to be run, with E, d and O, and the most tokens of an input.
+fn opened(quantized: Quantized, multiply: Multiply) -> (Attention, [usize; 3], usize) {
+    match quantized {
+        Quantized::Exact(head) => {
+            let program = head.program();
+            let sizes = [program.embedding_size(), program.head_size(), program.output_size()];
+            let limit = program.max_tokens();
+            (Attention::Exact(head, multiply), sizes, limit)
+        }
+        Quantized::Packed(attention) => {
+            let program = attention.program();
+            let sizes = [program.embedding_size(), program.head_size(), program.output_size()];
+            let limit = program.max_tokens();
+            (Attention::Packed(attention), sizes, limit)
+        }
+    }
+}
+
+/// A part of a layer's attention, in words.
+fn in_words(part: Part, layer: usize) -> String {
+    match part {
+        Part::Head(head) => format!("attention head {head} of layer {layer}"),
+        Part::Whole => format!("all attention heads of layer {layer}, and c_proj"),
+    }
+}
+
+/// What a file holds.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Halves {
+    Both,
+    Server,
+    Client,
+}
+
+impl Halves {
+    fn of(self, file: &QuantizedFile) -> QuantizedFile {
+        match self {
+            Self::Both => file.clone(),
+            Self::Server => file.server_half(),
+            Self::Client => file.client_half(),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Both => "for server and client",
+            Self::Server => "for the server",
+            Self::Client => "for the client",
+        }
+    }
+}
+
+/// The JSON object.
+#[derive(Serialize)]
+struct Report {
+    version: &'static str,
+    circuit: &'static str,
+    bits: u32,
+    layer: usize,
+    /// Null for all heads.
+    head: Option<usize>,
+    max_tokens: usize,
+    input_scales: ScalesReport,
+    output_scales: ScalesReport,
+    files: Vec<FileReport>,
+    fingerprint: Fingerprint,
+}
+
+#[derive(Serialize)]
+struct FileReport {
+    halves: Halves,
+    path: String,
+    bytes: usize,
+}
+
+/// Scales of all channels.
+#[derive(Serialize)]
+struct ScalesReport {
+    count: usize,
+    smallest: f64,
+    median: f64,
+    largest: f64,
+}
+
+impl ScalesReport {
+    fn new(scales: &[f64]) -> Self {
+        let mut scales = scales.to_vec();
+        scales.sort_by(f64::total_cmp);
+        let at = |index: usize| scales.get(index).copied().unwrap_or(f64::NAN);
+        let count = scales.len();
+        Self { count, smallest: at(0), median: at(count / 2), largest: at(count.saturating_sub(1)) }
+    }
+
+    fn text(&self) -> String {
+        let Self { count, smallest, median, largest } = self;
+        match count {
+            1 => format!("{median:.3e}"),
+            _ => format!("{smallest:.3e} to {largest:.3e}, median {median:.3e}, one for each of {count} channels"),
+        }
+    }
+}
+
+impl Report {
+    fn new(arguments: &QuantizeArguments, file: &QuantizedFile, max_tokens: usize, files: Vec<FileReport>) -> Self {
+        let [input_scales, output_scales] = match file.client() {
+            Some(ClientHalf::Exact(client)) => [vec![client.input().scale()], vec![client.output_scale()]],
+            Some(ClientHalf::Packed(client)) => [client.input_scales().to_vec(), client.output_scales().to_vec()],
+            None => [Vec::new(), Vec::new()],
+        }
+        .map(|scales| ScalesReport::new(&scales));
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            circuit: arguments.circuit.name(),
+            bits: arguments.quantization.bits(arguments.circuit),
+            layer: arguments.layer,
+            head: (!arguments.all_heads).then_some(arguments.head),
+            max_tokens,
+            input_scales,
+            output_scales,
+            files,
+            fingerprint: file.fingerprint(),
+        }
+    }
+
+    fn text(&self, part: Part, circuit: &str) -> String {
+        let mut lines = vec![
+            format!("Quantized: {}", in_words(part, self.layer)),
+            line("circuit", circuit),
+            line("input", format!("at most {}", plural(self.max_tokens, "token"))),
+            line("scales of inputs", self.input_scales.text()),
+            line("scales of outputs", self.output_scales.text()),
+        ];
+        for FileReport { halves, path, bytes: size } in &self.files {
+            lines.push(line(halves.name(), format!("{path}: {}", bytes(*size))));
+        }
+        lines.push(line("fingerprint", self.fingerprint.to_string()));
+        lines.join("\n")
+    }
+}
