@@ -25,8 +25,8 @@ use super::tables::{self, Tables};
 
 /// Weights and functions, prepared for a parameter set: once for all inputs and clients.
 ///
-/// Weights stay integers. Their polynomials are transformed as they are multiplied: that takes as long as it would to read the
-/// transforms, a thousand times larger, from memory.
+/// Weights stay integers. Their polynomials are transformed as they are multiplied: that takes about as long as it would to read the
+/// transforms from memory, of which a layer of GPT-2 has half a gibibyte.
 #[derive(Clone, Debug)]
 pub struct PreparedAttention {
     program: PackedProgram,

@@ -166,6 +166,11 @@ impl Layout {
         self.sizes.output.div_ceil(self.subring())
     }
 
+    /// The part of an output's channels that a full chunk has.
+    pub fn chunk_share(&self) -> f64 {
+        self.subring().min(self.sizes.output) as f64 / self.sizes.output as f64
+    }
+
     /// The channels of chunk `chunk` of an output.
     pub fn channels_of_chunk(&self, chunk: usize) -> Range<usize> {
         chunk * self.subring()..self.sizes.output.min((chunk + 1) * self.subring())

@@ -175,7 +175,7 @@ impl Prediction {
 impl Layout {
     /// The sum of squares of what a block of probabilities meets: a group's values in one chunk, if a token's in all are `squares`.
     pub fn block_squares(&self, squares: f64) -> f64 {
-        squares * self.group().min(self.tokens()) as f64 / self.output_chunks() as f64
+        squares * self.group().min(self.tokens()) as f64 * self.chunk_share()
     }
 }
 
@@ -189,14 +189,13 @@ impl HeadPrediction {
     fn new(parameters: &RingPairParameters, head: &HeadProgram, scales: HeadScales, layout: &Layout) -> Self {
         let arithmetic = parameters.arithmetic();
         let automorphism = automorphism(parameters);
-        let chunks = layout.output_chunks() as f64;
         // Values' weights fall into chunks, each a product of its own.
-        let weights = [(head.query().0, 1.0), (head.key().0, 1.0), (head.value(), chunks)];
+        let weights = [(head.query().0, 1.0), (head.key().0, 1.0), (head.value(), layout.chunk_share())];
         let mut projected = [Variance::ZERO; 3];
-        for (part, (weight, chunks)) in weights.into_iter().enumerate() {
+        for (part, (weight, share)) in weights.into_iter().enumerate() {
             let squares: f64 = weight.iter().map(|&w| f64::from(w).powi(2)).sum();
             projected[part] =
-                arithmetic.noise.variance().repeated(squares / chunks).scaled(scales.factors()[part] as f64);
+                arithmetic.noise.variance().repeated(squares * share).scaled(scales.factors()[part] as f64);
         }
         let (group, token) = (layout.group_steps(), layout.token_steps());
         let steps = [group, token, group];

@@ -150,7 +150,7 @@ impl PackedEngine for SimulatedPacked<'_> {
             let index = row.query - layout.span().rows().start;
             let squares = |j: usize| values.row(j).iter().map(|&v| (v as f64).powi(2)).sum::<f64>();
             let block = |group: usize| {
-                let of_group = layout.tokens_of_group(group).map(squares).sum::<f64>() / layout.output_chunks() as f64;
+                let of_group = layout.tokens_of_group(group).map(squares).sum::<f64>() * layout.chunk_share();
                 prediction.block(&layout, row.head, of_group)
             };
             let mut spread: Variance = (0..=row.query / layout.group()).map(block).sum();

@@ -43,9 +43,9 @@ pub fn argument_margin(head: &HeadProgram, function: Function) -> f64 {
     }
 }
 
-/// The turns that a probability of one takes: outputs up to the program's limit take half a turn less an eighth.
+/// The turns that a probability of one takes: outputs up to the program's limit take half a turn less what it keeps free.
 pub fn probability_turns(program: &PackedProgram) -> f64 {
-    0.5 * (1.0 - 1.0 / 8.0) / program.output_limit()
+    0.5 * (1.0 - program.output_headroom()) / program.output_limit()
 }
 
 /// What a result of `function` of head `head` at `argument` turns is, in turns.

@@ -97,8 +97,8 @@ fn layout(program: &PackedProgram, parameters: &RingPairParameters, span: Span) 
 }
 
 /// Quantizes a part of the attention, each head with the largest modulus of scores, up to that of the options, with which a run
-/// of it on the most tokens is reliable, and scores have no more noise than the rounding of a lookup's argument adds: a larger
-/// modulus means finer weights, and more noise.
+/// of it on the most tokens is reliable, and scores have at most half the noise that the rounding of a lookup's argument
+/// adds: a larger modulus means finer weights, and more noise.
 ///
 /// # Errors
 /// [`RunError::Input`]: as [`Calibration::new`] and [`Calibration::quantize`]; [`RunError::TooLarge`], [`RunError::Unreliable`].

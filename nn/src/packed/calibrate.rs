@@ -137,9 +137,9 @@ fn levels(bits: u32) -> i32 {
 fn check(weights: &AttentionWeights, calibration: &[Matrix<f32>], options: &PackedOptions) -> Result<usize, Error> {
     let allowed = format!("in {} ..= {}", PackedOptions::BITS.start(), PackedOptions::BITS.end());
     let bits = [
-        ("the number of bits of the packed head's input", options.input_bits),
-        ("the number of bits of the packed head's query and key weights", options.weight_bits),
-        ("the number of bits of the packed head's value weights", options.value_bits),
+        ("the number of bits of the packed circuit's input", options.input_bits),
+        ("the number of bits of the packed circuit's query and key weights", options.weight_bits),
+        ("the number of bits of the packed circuit's value weights", options.value_bits),
     ];
     if let Some((what, bits)) = bits.into_iter().find(|(_, bits)| !PackedOptions::BITS.contains(bits)) {
         return Err(Error::out_of_range(what, bits, allowed));
@@ -161,7 +161,7 @@ fn check(weights: &AttentionWeights, calibration: &[Matrix<f32>], options: &Pack
     };
     let max_tokens = options.max_tokens.unwrap_or(longest);
     if !(1..=PackedOptions::MAX_TOKENS).contains(&max_tokens) {
-        return Err(Error::out_of_range("the number of tokens of the packed head", max_tokens, "in 1 ..= 64"));
+        return Err(Error::out_of_range("the number of tokens of the packed circuit", max_tokens, "in 1 ..= 64"));
     }
     Ok(max_tokens)
 }

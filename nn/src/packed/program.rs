@@ -172,6 +172,13 @@ impl PackedProgram {
         self.output_limit
     }
 
+    /// The part of half a turn that is kept free for noise beyond the limit of outputs: an eighth for 8 tokens, and more for more, since
+    /// an output has the noise of as many probabilities.
+    pub fn output_headroom(&self) -> f64 {
+        const TOKENS: f64 = 8.0;
+        (self.max_tokens as f64 / TOKENS).max(1.0).sqrt() / 8.0
+    }
+
     /// The data flow of some of the heads on whatever the engine holds. The engine adds up what they give.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ const COLUMNS: usize = 64;
 /// The rounding for inputs like those of a calibration set.
 #[derive(Clone, Debug)]
 pub(super) struct Rounding {
-    /// `[E, E]`, upper triangular; each row divided by its diagonal entry.
+    /// `[E, E]`, upper triangular; each column divided by its diagonal entry.
     factor: Matrix<f64>,
 }
 
