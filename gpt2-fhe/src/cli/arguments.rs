@@ -16,6 +16,32 @@ use tfhe_core::random::SecretSeed;
 /// The most threads that can be asked for.
 const MAX_THREADS: usize = 256;
 
+/// Which attention of a model.
+#[derive(Debug, Args)]
+pub(super) struct Place {
+    /// Layer, from 0
+    #[arg(long, default_value_t = 0)]
+    pub(super) layer: usize,
+    /// Head of the layer, from 0
+    #[arg(long, default_value_t = 0)]
+    head: usize,
+    /// All heads of the layer and its output projection (c_proj), instead of one head
+    #[arg(long, conflicts_with = "head")]
+    all_heads: bool,
+}
+
+impl Place {
+    /// What of the layer.
+    pub(super) fn part(&self) -> Part {
+        if self.all_heads { Part::Whole } else { Part::Head(self.head) }
+    }
+
+    /// The head; `None` for all.
+    pub(super) fn head(&self) -> Option<usize> {
+        (!self.all_heads).then_some(self.head)
+    }
+}
+
 /// Which head on which input, and how it is quantized.
 #[derive(Debug, Args)]
 pub(super) struct Selection {
@@ -32,15 +58,8 @@ pub(super) struct Selection {
     /// Number of rows of the tensor to take, the first ones [default: all]
     #[arg(long, value_name = "N")]
     pub(super) tokens: Option<usize>,
-    /// Layer, from 0
-    #[arg(long, default_value_t = 0)]
-    pub(super) layer: usize,
-    /// Head of the layer, from 0
-    #[arg(long, default_value_t = 0)]
-    pub(super) head: usize,
-    /// All heads of the layer and its output projection (c_proj), instead of one head
-    #[arg(long, conflicts_with = "head")]
-    pub(super) all_heads: bool,
+    #[command(flatten)]
+    pub(super) place: Place,
     /// Number of heads of a layer [default: the metadata "n_head" of --attention, or n_embd / 64]
     #[arg(long, value_name = "N")]
     pub(super) n_head: Option<usize>,
@@ -64,13 +83,6 @@ pub(super) struct Selection {
         conflicts_with_all = ["circuit", "bits", "msbs", "value_bits", "guard", "calibration"]
     )]
     pub(super) quantized: Vec<PathBuf>,
-}
-
-impl Selection {
-    /// What of the layer is computed.
-    pub(super) fn part(&self) -> Part {
-        if self.all_heads { Part::Whole } else { Part::Head(self.head) }
-    }
 }
 
 /// How a head is quantized.
@@ -337,15 +349,8 @@ pub(super) struct QuantizeArguments {
     /// Tensors of --calibration, separated by commas [default: all of shape [*, n_embd]]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "calibration")]
     pub(super) calibration_tensors: Vec<String>,
-    /// Layer, from 0
-    #[arg(long, default_value_t = 0)]
-    pub(super) layer: usize,
-    /// Head of the layer, from 0
-    #[arg(long, default_value_t = 0)]
-    pub(super) head: usize,
-    /// All heads of the layer and its output projection (c_proj), instead of one head
-    #[arg(long, conflicts_with = "head")]
-    pub(super) all_heads: bool,
+    #[command(flatten)]
+    pub(super) place: Place,
     /// The circuit to quantize for
     #[arg(long, value_enum, default_value_t = Circuit::Packed)]
     pub(super) circuit: Circuit,
@@ -367,13 +372,6 @@ pub(super) struct QuantizeArguments {
     /// One JSON object instead of text
     #[arg(long)]
     pub(super) json: bool,
-}
-
-impl QuantizeArguments {
-    /// What of the layer is quantized.
-    pub(super) fn part(&self) -> Part {
-        if self.all_heads { Part::Whole } else { Part::Head(self.head) }
-    }
 }
 
 /// The arguments of `evaluate`.
@@ -400,15 +398,8 @@ pub(super) struct EvaluateArguments {
     /// many to sample [default: 8]
     #[arg(long, value_name = "N")]
     pub(super) positions: Option<usize>,
-    /// Layer, from 0
-    #[arg(long, default_value_t = 0)]
-    pub(super) layer: usize,
-    /// Head of the layer, from 0
-    #[arg(long, default_value_t = 0)]
-    pub(super) head: usize,
-    /// All heads of the layer and its output projection (c_proj), instead of one head
-    #[arg(long, conflicts_with = "head")]
-    pub(super) all_heads: bool,
+    #[command(flatten)]
+    pub(super) place: Place,
     /// One circuit only [default: both]
     #[arg(long, value_enum)]
     pub(super) circuit: Option<Circuit>,
@@ -431,11 +422,4 @@ pub(super) struct EvaluateArguments {
     /// One JSON object instead of text
     #[arg(long)]
     pub(super) json: bool,
-}
-
-impl EvaluateArguments {
-    /// What of the layer is replaced.
-    pub(super) fn part(&self) -> Part {
-        if self.all_heads { Part::Whole } else { Part::Head(self.head) }
-    }
 }

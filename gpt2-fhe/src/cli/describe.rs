@@ -100,9 +100,11 @@ pub(super) fn work(plan: &Plan) -> Vec<String> {
 pub(super) fn head(selection: &Selection, input: &HeadInput) -> String {
     let (tokens, size) = (input.hidden.rows(), input.hidden.cols());
     let lines = [
-        match selection.part() {
-            Part::Head(head) => format!("Attention head {head} of {} in layer {}", input.heads, selection.layer),
-            Part::Whole => format!("All {} attention heads of layer {}, and c_proj", input.heads, selection.layer),
+        match selection.place.part() {
+            Part::Head(head) => format!("Attention head {head} of {} in layer {}", input.heads, selection.place.layer),
+            Part::Whole => {
+                format!("All {} attention heads of layer {}, and c_proj", input.heads, selection.place.layer)
+            }
         },
         line("input", format!("{} of {size} values (tensor \"{}\")", plural(tokens, "token"), selection.tensor)),
         line("output", format!("{tokens} × {} values", input.head.output_size())),

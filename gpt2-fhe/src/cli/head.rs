@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &HeadArguments) -> anyhow::Result<Verdict> {
     }
     let file = out.as_deref().map(|path| PendingFile::create(path, "--out")).transpose()?;
     let seed = execution.resources.secret_seed()?;
-    let (layer, span) = (selection.layer, Span::all(input.hidden.rows()));
+    let (layer, span) = (selection.place.layer, Span::all(input.hidden.rows()));
     let mut runner = Runner::new(mode, [(layer, &input.head)], span.tokens(), seed)?;
     let outcome = runner.run(&input.head, layer, &input.hidden, span)?;
     if let Some(file) = file {
@@ -130,10 +130,10 @@ impl<'a> Report<'a> {
             weight_levels: packed
                 .map(|packed| packed.program().heads().iter().map(HeadProgram::weight_levels).collect()),
             tensor: &selection.tensor,
-            layer: selection.layer,
-            head: (!selection.all_heads).then_some(selection.head),
+            layer: selection.place.layer,
+            head: selection.place.head(),
             tokens: input.hidden.rows(),
-            heads: if selection.all_heads { input.heads } else { 1 },
+            heads: selection.place.head().map_or(input.heads, |_| 1),
             threads: rayon::current_num_threads(),
             backend: Backend::selected()?.name(),
             lookups: outcome.statistics.lookups(),

@@ -32,7 +32,7 @@ impl HeadInput {
     /// has.
     pub(super) fn load(selection: &Selection) -> anyhow::Result<Self> {
         let attention = Checkpoint::open(&selection.attention)?;
-        let weights = AttentionWeights::load(&attention, selection.layer, selection.n_head)?;
+        let weights = AttentionWeights::load(&attention, selection.place.layer, selection.n_head)?;
         let hidden = load_hidden(selection, &weights, &attention)?;
         let (head, quantization) = match &selection.quantized[..] {
             [] => (calibrate(selection, &weights, &hidden)?, selection.quantization.clone()),
@@ -41,7 +41,7 @@ impl HeadInput {
         Ok(Self {
             head,
             quantization,
-            reference: weights.attend(selection.part(), &hidden)?,
+            reference: weights.attend(selection.place.part(), &hidden)?,
             heads: weights.heads(),
             hidden,
         })
@@ -55,7 +55,7 @@ fn calibrate(selection: &Selection, weights: &AttentionWeights, hidden: &Matrix<
         Some(path) => load_calibration(path, &selection.calibration_tensors, weights)?,
     };
     let width = (selection.circuit, selection.quantization.bits(selection.circuit));
-    quantize(weights, selection.part(), &calibration, hidden.rows(), width, &selection.quantization.options)
+    quantize(weights, selection.place.part(), &calibration, hidden.rows(), width, &selection.quantization.options)
 }
 
 /// A part of a layer's attention, calibrated for at most `max_tokens` tokens, for a circuit with inputs of some bits.

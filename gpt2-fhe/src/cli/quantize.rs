@@ -34,7 +34,7 @@ pub(super) fn run(arguments: &QuantizeArguments) -> anyhow::Result<Verdict> {
     .map(|(halves, option, path)| Ok((halves, path, PendingFile::create(path, option)?)))
     .collect::<anyhow::Result<_>>()?;
     let (weights, calibration) = load_calibrated(arguments)?;
-    let (part, circuit) = (arguments.part(), arguments.circuit);
+    let (part, circuit) = (arguments.place.part(), arguments.circuit);
     let max_tokens = arguments.max_tokens.unwrap_or_else(|| longest(&calibration, circuit));
     let width = (circuit, arguments.quantization.bits(circuit));
     let how = &arguments.quantization.options;
@@ -45,7 +45,7 @@ pub(super) fn run(arguments: &QuantizeArguments) -> anyhow::Result<Verdict> {
         Attention::Packed(attention) => Quantized::Packed(attention),
     };
     let options = arguments.quantization.options(circuit, max_tokens)?;
-    let file = QuantizedFile::new(quantized, Origin { layer: arguments.layer, part, options })?;
+    let file = QuantizedFile::new(quantized, Origin { layer: arguments.place.layer, part, options })?;
     let mut files = Vec::new();
     for (halves, path, pending) in pending {
         let contents = halves.of(&file).to_bytes()?;
@@ -61,16 +61,16 @@ pub(super) fn run(arguments: &QuantizeArguments) -> anyhow::Result<Verdict> {
 /// The weights of the layer, and the inputs to calibrate on.
 fn load_calibrated(arguments: &QuantizeArguments) -> anyhow::Result<(AttentionWeights, Vec<Matrix<f32>>)> {
     if let (Some(attention), Some(calibration)) = (&arguments.attention, &arguments.calibration) {
-        let weights = AttentionWeights::load(&Checkpoint::open(attention)?, arguments.layer, arguments.n_head)?;
+        let weights = AttentionWeights::load(&Checkpoint::open(attention)?, arguments.place.layer, arguments.n_head)?;
         let inputs = input::load_calibration(calibration, &arguments.calibration_tensors, &weights)?;
         return Ok((weights, inputs));
     }
     let model = LanguageModel::load(arguments.model.as_deref())?;
-    let weights = model.gpt2.attention(arguments.layer)?.clone();
+    let weights = model.gpt2.attention(arguments.place.layer)?.clone();
     let read =
         |path: &Path| std::fs::read_to_string(path).map_err(|error| anyhow!("cannot read {}: {error}", path.display()));
     let text = arguments.text.as_deref().map(read).transpose()?;
-    let inputs = model.calibration_inputs(text.as_deref().unwrap_or(CALIBRATION), arguments.layer)?;
+    let inputs = model.calibration_inputs(text.as_deref().unwrap_or(CALIBRATION), arguments.place.layer)?;
     if inputs.is_empty() {
         bail!("--text holds no prompt to calibrate on; give it one a line");
     }
@@ -100,8 +100,8 @@ pub(super) fn load(
     let joined = files.into_iter().map(Ok).reduce(|all, file| all?.join(file?));
     let file = joined.ok_or_else(|| anyhow!("--quantized names no file"))?.map_err(unfit)?;
     let Origin { layer, part, options } = *file.origin();
-    if (layer, part) != (selection.layer, selection.part()) {
-        let asked = in_words(selection.part(), selection.layer);
+    if (layer, part) != (selection.place.layer, selection.place.part()) {
+        let asked = in_words(selection.place.part(), selection.place.layer);
         bail!("{names} holds {}, and not {asked}: see --layer, --head and --all-heads", in_words(part, layer));
     }
     let quantization = Quantization::of(&options, selection.quantization.options.multiply);
@@ -233,8 +233,8 @@ impl Report {
             version: env!("CARGO_PKG_VERSION"),
             circuit: arguments.circuit.name(),
             bits: arguments.quantization.bits(arguments.circuit),
-            layer: arguments.layer,
-            head: (!arguments.all_heads).then_some(arguments.head),
+            layer: arguments.place.layer,
+            head: arguments.place.head(),
             max_tokens,
             input_scales,
             output_scales,

@@ -113,7 +113,7 @@ impl<'a> Setting<'a> {
         if let Some(factor) = arguments.noise.iter().find(|factor| !NOISE.contains(factor)) {
             bail!("--noise has {factor}; factors must be in {} ..= {}", NOISE.start(), NOISE.end());
         }
-        let evaluation = Evaluation::new(&model.gpt2, arguments.layer, arguments.part())?;
+        let evaluation = Evaluation::new(&model.gpt2, arguments.place.layer, arguments.place.part())?;
         let window = window(arguments, model)?;
         let text = model.encode(&text_from(&read(&arguments.text)?, arguments.from)?)?;
         let seed = arguments.resources.secret_seed()?;
@@ -137,8 +137,8 @@ impl<'a> Setting<'a> {
             let (least, most) = (PackedOptions::BITS.start(), PackedOptions::BITS.end());
             return Ok(Err(format!("the packed circuit has inputs of {least} to {most} bits")));
         }
-        let weights = self.model.gpt2.attention(self.arguments.layer)?;
-        let (part, options) = (self.arguments.part(), &self.arguments.quantization);
+        let weights = self.model.gpt2.attention(self.arguments.place.layer)?;
+        let (part, options) = (self.arguments.place.part(), &self.arguments.quantization);
         let quantized = quantize(weights, part, &self.calibration, self.window, (circuit, bits), options);
         match quantized {
             Ok(attention) => Ok(Ok(attention)),
@@ -149,7 +149,7 @@ impl<'a> Setting<'a> {
 
     /// f32 and the controls.
     fn controls(&self) -> anyhow::Result<Vec<(Label, Subject)>> {
-        let weights = self.model.gpt2.attention(self.arguments.layer)?;
+        let weights = self.model.gpt2.attention(self.arguments.place.layer)?;
         let shuffled = shuffled(weights, &self.seed.derive(1))?;
         Ok(vec![
             (Label::control("f32"), Subject::Unchanged),

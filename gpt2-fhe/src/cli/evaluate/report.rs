@@ -173,8 +173,8 @@ impl<'a> Report<'a> {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             model: &setting.model.name,
-            layer: arguments.layer,
-            head: (!arguments.all_heads).then_some(arguments.head),
+            layer: arguments.place.layer,
+            head: arguments.place.head(),
             mode: arguments.mode,
             text: TextReport {
                 file: arguments.text.display().to_string(),
@@ -217,7 +217,7 @@ impl<'a> Report<'a> {
 
     fn introduction(&self, setting: &Setting<'_>) -> Vec<String> {
         let (text, heads) = (&self.text, setting.model.gpt2.config().n_head);
-        let part = match setting.arguments.part() {
+        let part = match setting.arguments.place.part() {
             Part::Head(head) => format!("head {head} of {heads} in layer {}", self.layer),
             Part::Whole => format!("all {heads} heads of layer {}, and c_proj", self.layer),
         };
