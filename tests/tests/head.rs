@@ -110,14 +110,14 @@ fn the_first_two_tokens_of_gpt2_match() {
 }
 
 #[test]
-#[ignore = "nearly 10,000 bootstrappings"]
+#[ignore = "nearly 10,000 bootstrappings, three minutes: .ci/run runs it by its name"]
 fn the_attention_of_gpt2_matches_on_one_token() {
     let Some((whole, hidden)) = whole_layer_0(4, 1) else { return };
     execute(&whole, &hidden, Multiply::Product, "GPT-2 layer 0, all heads, one token");
 }
 
 #[test]
-#[ignore = "59,676 bootstrappings"]
+#[ignore = "59,676 bootstrappings, 36 minutes of CPU time: by hand, with -- --ignored"]
 fn the_attention_of_gpt2_matches() {
     let Some((whole, hidden)) = whole_layer_0(4, 6) else { return };
     execute(&whole, &hidden, Multiply::Product, "GPT-2 layer 0, all heads, six tokens");
