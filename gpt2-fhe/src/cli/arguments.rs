@@ -233,6 +233,14 @@ pub(super) struct GenerationArguments {
     pub(super) circuit: Circuit,
     #[command(flatten)]
     pub(super) quantization: Quantization,
+    /// File of `quantize` with the quantized attention of one layer, instead of quantizing it on lines inside this
+    /// program; given again for each further layer, and for the server's and the client's half
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["layers", "head", "circuit", "bits", "msbs", "value_bits", "guard"]
+    )]
+    pub(super) quantized: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) execution: Execution,
 }
@@ -403,6 +411,14 @@ pub(super) struct EvaluateArguments {
     /// One circuit only [default: both]
     #[arg(long, value_enum)]
     pub(super) circuit: Option<Circuit>,
+    /// File of `quantize`, for this layer and part, instead of quantizing it here; given again for further ones, and for
+    /// the server's and the client's half
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["circuit", "bits", "msbs", "value_bits", "guard", "calibration_text"]
+    )]
+    pub(super) quantized: Vec<PathBuf>,
     /// Numbers of bits, as 4, 2..11 (both included) or 2,4,8: for exact 2 to 11, for packed, bits of inputs, 2 to 8
     #[arg(long, default_value = "2..11")]
     pub(super) bits: String,

@@ -1,9 +1,7 @@
 //! The command `demo`: a prompt continued with the model's attention on encrypted data, and beside it by the model in f32; told step
 //! by step.
 
-use std::collections::BTreeMap;
-
-use gpt2_fhe::run::{Attention, Mode};
+use gpt2_fhe::run::Mode;
 use nn::gpt2::most_likely;
 use nn::gpt2::{NoHooks, sampling::Sampler};
 use nn::packed::Span;
@@ -12,10 +10,9 @@ use super::Verdict;
 use super::arguments::DemoArguments;
 use super::describe;
 use super::generate::{cost, totals};
-use super::generation::{Cost, Generator, adjective, encode_prompt, longest, refs, selection};
+use super::generation::{Cost, Generator, Task, adjective};
 use super::model::LanguageModel;
 use super::output::print;
-use super::runner::Runner;
 use super::text::{line, plural};
 
 /// The width of the columns of tokens.
@@ -30,13 +27,10 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<Verdict> {
     let mode = generation.execution.mode;
     generation.execution.resources.set_threads()?;
     let model = LanguageModel::load(generation.model.as_deref())?;
-    let prompt = encode_prompt(generation, &model, &arguments.prompt)?;
-    let layers = Generator::quantize(generation, &model, prompt.len())?;
-    print(&introduction(arguments, &model, &prompt, &layers)?)?;
-    let longest = longest(generation, prompt.len());
-    let runner = Runner::new(mode, refs(&layers), longest, generation.execution.resources.secret_seed()?)?;
-    let generator = Generator::new(generation, &model, layers, runner, Sampler::greedy(), &prompt);
-    let plain = greedy(&model, &prompt, generation.tokens)?;
+    let task = Task::new(generation, &model, &arguments.prompt)?;
+    print(&introduction(arguments, &model, &task)?)?;
+    let generator = Generator::new(&model, &task, task.runner(generation)?, Sampler::greedy());
+    let plain = greedy(&model, &task.prompt, generation.tokens)?;
     let (tokens, all) = continue_beside(&plain, mode, &model, generator)?;
     let mut lines = vec![totals(mode, &all)];
     let same = tokens.iter().zip(&plain).take_while(|(a, b)| a == b).count();
@@ -84,13 +78,8 @@ fn continue_beside(
     Ok((tokens, all))
 }
 
-fn introduction(
-    arguments: &DemoArguments,
-    model: &LanguageModel,
-    tokens: &[u32],
-    layers: &BTreeMap<usize, Attention>,
-) -> anyhow::Result<String> {
-    let (generation, config) = (&arguments.generation, model.gpt2.config());
+fn introduction(arguments: &DemoArguments, model: &LanguageModel, task: &Task) -> anyhow::Result<String> {
+    let (generation, config, tokens) = (&arguments.generation, model.gpt2.config(), &task.prompt);
     let pieces = tokens.iter().map(|&token| model.quote(&[token])).collect::<Result<Vec<_>, _>>()?;
     let mut lines = vec![
         "GPT-2 with its attention on encrypted data".into(),
@@ -107,10 +96,10 @@ fn introduction(
         ),
         line("prompt", format!("{:?}: {}", arguments.prompt, plural(tokens.len(), "token"))),
         line("", pieces.join(" ")),
-        line(adjective(generation.execution.mode), selection(generation, layers)),
+        line(adjective(generation.execution.mode), task.selection()),
     ];
-    if let Some((_, attention)) = layers.first_key_value() {
-        lines.push(line("circuit", describe::circuit(generation.circuit, &generation.quantization, attention)));
+    if let Some((_, attention)) = task.layers.first_key_value() {
+        lines.push(line("circuit", describe::circuit(&task.quantization, attention)));
         if generation.execution.mode != Mode::Clear {
             let plan = attention.plan(Span::all(tokens.len()))?;
             lines.extend(describe::parameters(&plan));

@@ -1,6 +1,6 @@
 //! Lines of text about a plan, for people.
 
-use gpt2_fhe::run::{Attention, Circuit, Mode, Outcome, Plan};
+use gpt2_fhe::run::{Attention, Mode, Outcome, Plan};
 use nn::attention::Part;
 use nn::matrix::relative_error;
 use nn::packed::HeadProgram;
@@ -108,13 +108,14 @@ pub(super) fn head(selection: &Selection, input: &HeadInput) -> String {
         },
         line("input", format!("{} of {size} values (tensor \"{}\")", plural(tokens, "token"), selection.tensor)),
         line("output", format!("{tokens} × {} values", input.head.output_size())),
-        line("circuit", circuit(input.head.circuit(), &input.quantization, &input.head)),
+        line("circuit", circuit(&input.quantization, &input.head)),
     ];
     lines.join("\n")
 }
 
 /// The circuit, and how the head is quantized for it.
-pub(super) fn circuit(circuit: Circuit, quantization: &Quantization, head: &Attention) -> String {
+pub(super) fn circuit(quantization: &Quantization, head: &Attention) -> String {
+    let circuit = head.circuit();
     let (name, bits) = (circuit.name(), quantization.bits(circuit));
     match head {
         Attention::Exact(_, multiply) => {

@@ -6,10 +6,9 @@ use serde::Serialize;
 
 use super::Verdict;
 use super::arguments::GenerateArguments;
-use super::generation::{Cost, Generated, Generator, adjective, encode_prompt, longest, refs, selection};
+use super::generation::{Cost, Generated, Generator, Task, adjective};
 use super::model::LanguageModel;
 use super::output::print;
-use super::runner::Runner;
 use super::text::{bytes, line, plural, power_of_two, seconds};
 
 /// Continues the prompt.
@@ -25,13 +24,11 @@ pub(super) fn run(arguments: &GenerateArguments) -> anyhow::Result<Verdict> {
         None => Sampler::greedy(),
     };
     let model = LanguageModel::load(generation.model.as_deref())?;
-    let prompt = encode_prompt(generation, &model, &arguments.prompt)?;
-    let layers = Generator::quantize(generation, &model, prompt.len())?;
-    let seed = generation.execution.resources.secret_seed()?;
-    let runner = Runner::new(mode, refs(&layers), longest(generation, prompt.len()), seed)?;
+    let task = Task::new(generation, &model, &arguments.prompt)?;
+    let runner = task.runner(generation)?;
     let printer = Printer { json: arguments.json, mode };
-    printer.begin(&format!("{}, {}", selection(generation, &layers), adjective(mode)), &arguments.prompt)?;
-    let mut generator = Generator::new(generation, &model, layers, runner, sampler, &prompt);
+    printer.begin(&format!("{}, {}", task.selection(), adjective(mode)), &arguments.prompt)?;
+    let mut generator = Generator::new(&model, &task, runner, sampler);
     let (mut all, mut tokens) = (Cost::none(), Vec::new());
     let mut stream = model.stream();
     for _ in 0..generation.tokens {

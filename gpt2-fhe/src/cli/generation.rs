@@ -5,13 +5,15 @@ use std::ops::Range;
 
 use anyhow::bail;
 use gpt2_fhe::run::{Attention, Circuit, Mode, RunError};
+use nn::attention::Part;
 use nn::gpt2::{ForwardHooks, HookError, NoHooks, Replacement, Session, most_likely, sampling::Sampler};
 use nn::matrix::Matrix;
 use nn::packed::{PackedOptions, Span};
 use tfhe_core::noise;
 
-use super::arguments::{GenerationArguments, Layers};
+use super::arguments::{GenerationArguments, Layers, Quantization};
 use super::model::LanguageModel;
+use super::quantized::{self, Loaded};
 use super::runner::Runner;
 use super::text::plural;
 
@@ -65,10 +67,117 @@ pub(super) struct Generated {
     pub(super) cost: Cost,
 }
 
+/// A prompt, and the quantized attention of some layers of a model that is to continue it.
+pub(super) struct Task {
+    /// The prompt's tokens.
+    pub(super) prompt: Vec<u32>,
+    /// By layer, all of one part and one circuit.
+    pub(super) layers: BTreeMap<usize, Attention>,
+    pub(super) part: Part,
+    /// How the first of the layers is quantized.
+    pub(super) quantization: Quantization,
+    /// The most tokens that the model sees: the last one that is predicted is not an input any more.
+    pub(super) longest: usize,
+}
+
+impl Task {
+    /// Tokenizes the prompt; reads the attention from files, or quantizes that of the layers which the arguments select.
+    ///
+    /// # Errors
+    /// That the prompt is empty, or too long to be continued; that a layer or head is not there; that a file cannot be
+    /// read, or does not fit the model; that the attention does not fit the circuit.
+    pub(super) fn new(arguments: &GenerationArguments, model: &LanguageModel, prompt: &str) -> anyhow::Result<Self> {
+        let multiply = arguments.quantization.options.multiply;
+        let files = quantized::load(&arguments.quantized, multiply)?;
+        let circuit = files.first().map_or(arguments.circuit, |first| first.attention.circuit());
+        let prompt = encode_prompt(arguments, circuit, model, prompt)?;
+        let longest = prompt.len() + arguments.tokens - 1;
+        let Some(first) = files.first() else {
+            let layers = Self::quantize(arguments, model, longest)?;
+            let (part, quantization) = (arguments.part(), arguments.quantization.clone());
+            return Ok(Self { prompt, layers, part, quantization, longest });
+        };
+        let (part, quantization) = (first.origin.part, Quantization::of(&first.origin.options, multiply));
+        let layers = Self::of_files(files, model, longest)?;
+        Ok(Self { prompt, layers, part, quantization, longest })
+    }
+
+    fn quantize(
+        arguments: &GenerationArguments,
+        model: &LanguageModel,
+        longest: usize,
+    ) -> anyhow::Result<BTreeMap<usize, Attention>> {
+        let count = model.gpt2.config().n_layer;
+        let layers = match &arguments.layers {
+            Layers::All => (0..count).collect(),
+            Layers::Some(layers) => layers.clone(),
+        };
+        if let Some(layer) = layers.iter().find(|&&layer| layer >= count) {
+            bail!("--layers has {layer}; the model has layers 0 to {}", count - 1);
+        }
+        let how = (arguments.circuit, &arguments.quantization);
+        let quantize = |layer| Ok((layer, model.quantize(layer, arguments.part(), how, longest)?));
+        layers.into_iter().map(quantize).collect()
+    }
+
+    fn of_files(
+        files: Vec<Loaded>,
+        model: &LanguageModel,
+        longest: usize,
+    ) -> anyhow::Result<BTreeMap<usize, Attention>> {
+        let mut layers: BTreeMap<usize, Loaded> = BTreeMap::new();
+        for file in files {
+            let (layer, count) = (file.origin.layer, model.gpt2.config().n_layer);
+            if layer >= count {
+                bail!("{} holds {}; the model has layers 0 to {}", file.names, file.in_words(), count - 1);
+            }
+            file.check_sizes(model.gpt2.attention(layer)?, "the model")?;
+            file.check_tokens(longest, "the prompt with what follows")?;
+            if let Some(other) = layers.values().find(|other| !other.goes_with(&file)) {
+                bail!(
+                    "{} holds {} for {}, and {} {} for {}; --quantized takes one part of different layers, for one \
+                     circuit",
+                    other.names,
+                    other.in_words(),
+                    other.attention.circuit().name(),
+                    file.names,
+                    file.in_words(),
+                    file.attention.circuit().name(),
+                );
+            }
+            layers.insert(layer, file);
+        }
+        Ok(layers.into_iter().map(|(layer, file)| (layer, file.attention)).collect())
+    }
+
+    /// What is computed elsewhere, in words: "the whole attention of layers 0, 1".
+    pub(super) fn selection(&self) -> String {
+        let numbers: Vec<String> = self.layers.keys().map(ToString::to_string).collect();
+        let which = match self.layers.len() {
+            1 => format!("layer {}", numbers[0]),
+            _ => format!("layers {}", numbers.join(", ")),
+        };
+        match self.part {
+            Part::Head(head) => format!("head {head} of {which}"),
+            Part::Whole => format!("the whole attention of {which}"),
+        }
+    }
+
+    /// What computes the layers; in execute mode, this makes the keys.
+    ///
+    /// # Errors
+    /// As [`Runner::new`]; that the system has no randomness.
+    pub(super) fn runner(&self, arguments: &GenerationArguments) -> anyhow::Result<Runner> {
+        let layers = self.layers.iter().map(|(&layer, attention)| (layer, attention));
+        let execution = &arguments.execution;
+        Ok(Runner::new(execution.mode, layers, self.longest, execution.resources.secret_seed()?)?)
+    }
+}
+
 /// The attention of some layers, computed elsewhere.
 struct Replaced<'a> {
     layers: &'a BTreeMap<usize, Attention>,
-    head: Option<usize>,
+    part: Part,
     runner: &'a mut Runner,
     cost: Cost,
 }
@@ -91,9 +200,9 @@ impl ForwardHooks for Replaced<'_> {
             out_of_range: outcome.out_of_range,
             log2_failure: outcome.plan.as_ref().map_or(f64::NEG_INFINITY, |plan| plan.log2_failure_probability()),
         });
-        Ok(match self.head {
-            Some(head) => Replacement::Heads(vec![(head, outcome.output)]),
-            None => Replacement::Projected(outcome.output),
+        Ok(match self.part {
+            Part::Head(head) => Replacement::Heads(vec![(head, outcome.output)]),
+            Part::Whole => Replacement::Projected(outcome.output),
         })
     }
 }
@@ -102,8 +211,8 @@ impl ForwardHooks for Replaced<'_> {
 pub(super) struct Generator<'a> {
     encrypted: Session<'a>,
     plain: Session<'a>,
-    layers: BTreeMap<usize, Attention>,
-    head: Option<usize>,
+    layers: &'a BTreeMap<usize, Attention>,
+    part: Part,
     runner: Runner,
     sampler: Sampler,
     /// What the model has not seen yet.
@@ -111,40 +220,11 @@ pub(super) struct Generator<'a> {
 }
 
 impl<'a> Generator<'a> {
-    /// Quantizes the attention of the layers that the arguments select, for a prompt of `prompt` tokens.
-    ///
-    /// # Errors
-    /// That a layer or head is not there, or the attention does not fit the circuit.
-    pub(super) fn quantize(
-        arguments: &GenerationArguments,
-        model: &LanguageModel,
-        prompt: usize,
-    ) -> anyhow::Result<BTreeMap<usize, Attention>> {
-        let count = model.gpt2.config().n_layer;
-        let layers = match &arguments.layers {
-            Layers::All => (0..count).collect(),
-            Layers::Some(layers) => layers.clone(),
-        };
-        if let Some(layer) = layers.iter().find(|&&layer| layer >= count) {
-            bail!("--layers has {layer}; the model has layers 0 to {}", count - 1);
-        }
-        let longest = longest(arguments, prompt);
-        let how = (arguments.circuit, &arguments.quantization);
-        let quantize = |layer| Ok((layer, model.quantize(layer, arguments.part(), how, longest)?));
-        layers.into_iter().map(quantize).collect()
-    }
-
-    /// A generator of the layers that [`Self::quantize`] made, after `prompt`.
-    pub(super) fn new(
-        arguments: &GenerationArguments,
-        model: &'a LanguageModel,
-        layers: BTreeMap<usize, Attention>,
-        runner: Runner,
-        sampler: Sampler,
-        prompt: &[u32],
-    ) -> Self {
+    /// A generator after the prompt of `task`, whose layers `runner` computes.
+    pub(super) fn new(model: &'a LanguageModel, task: &'a Task, runner: Runner, sampler: Sampler) -> Self {
         let (encrypted, plain) = (model.gpt2.session(), model.gpt2.session());
-        Self { encrypted, plain, layers, head: arguments.head, runner, sampler, pending: prompt.to_vec() }
+        let (layers, part, pending) = (&task.layers, task.part, task.prompt.clone());
+        Self { encrypted, plain, layers, part, runner, sampler, pending }
     }
 
     /// The next token.
@@ -152,8 +232,8 @@ impl<'a> Generator<'a> {
     /// # Errors
     /// [`RunError`] that the attention could not be run; that Ctrl-C was pressed.
     pub(super) fn next(&mut self) -> anyhow::Result<Generated> {
-        let (layers, head, runner) = (&self.layers, self.head, &mut self.runner);
-        let mut hooks = Replaced { layers, head, runner, cost: Cost::none() };
+        let (layers, part, runner) = (self.layers, self.part, &mut self.runner);
+        let mut hooks = Replaced { layers, part, runner, cost: Cost::none() };
         let logits = self.encrypted.next_logits(&self.pending, &mut hooks).map_err(unhook)?;
         let cost = hooks.cost;
         let token = self.sampler.sample(&logits)?;
@@ -161,16 +241,6 @@ impl<'a> Generator<'a> {
         self.pending = vec![token];
         Ok(Generated { token, plain, cost })
     }
-}
-
-/// The most tokens that the model sees after a prompt of `prompt`: the last one that is predicted is not an input any more.
-pub(super) fn longest(arguments: &GenerationArguments, prompt: usize) -> usize {
-    prompt + arguments.tokens - 1
-}
-
-/// The layers' attention, borrowed.
-pub(super) fn refs(layers: &BTreeMap<usize, Attention>) -> impl Iterator<Item = (usize, &Attention)> {
-    layers.iter().map(|(&layer, attention)| (layer, attention))
 }
 
 /// The error of a run, out of what the forward pass makes of it.
@@ -185,8 +255,9 @@ fn unhook(error: nn::Error) -> anyhow::Error {
 }
 
 /// The prompt's tokens, few enough for all that are to follow.
-pub(super) fn encode_prompt(
+fn encode_prompt(
     arguments: &GenerationArguments,
+    circuit: Circuit,
     model: &LanguageModel,
     prompt: &str,
 ) -> anyhow::Result<Vec<u32>> {
@@ -199,7 +270,7 @@ pub(super) fn encode_prompt(
         bail!("--tokens is 0; ask for at least 1");
     }
     let positions = model.gpt2.config().n_positions;
-    let (limit, whose) = match arguments.circuit {
+    let (limit, whose) = match circuit {
         Circuit::Packed if PackedOptions::MAX_TOKENS < positions => (PackedOptions::MAX_TOKENS, "the packed circuit"),
         _ => (positions, "the model"),
     };
@@ -211,19 +282,6 @@ pub(super) fn encode_prompt(
         );
     }
     Ok(tokens)
-}
-
-/// What is computed where, in words: "all heads of 3 layers".
-pub(super) fn selection(arguments: &GenerationArguments, layers: &BTreeMap<usize, Attention>) -> String {
-    let numbers: Vec<String> = layers.keys().map(ToString::to_string).collect();
-    let which = match layers.len() {
-        1 => format!("layer {}", numbers[0]),
-        _ => format!("layers {}", numbers.join(", ")),
-    };
-    match arguments.head {
-        Some(head) => format!("head {head} of {which}"),
-        None => format!("the whole attention of {which}"),
-    }
 }
 
 /// How the attention is computed, in one word.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use gpt2_fhe::run::{Attention, Circuit, packed};
 use nn::attention::{AttentionWeights, Part};
 use nn::checkpoint::Checkpoint;
@@ -11,7 +11,7 @@ use nn::matrix::Matrix;
 use nn::quantized::Options;
 
 use super::arguments::{Quantization, QuantizationOptions, Selection};
-use super::quantize;
+use super::quantized;
 
 /// What a [`Selection`] selects.
 pub(super) struct HeadInput {
@@ -36,7 +36,7 @@ impl HeadInput {
         let hidden = load_hidden(selection, &weights, &attention)?;
         let (head, quantization) = match &selection.quantized[..] {
             [] => (calibrate(selection, &weights, &hidden)?, selection.quantization.clone()),
-            _ => quantize::load(selection, &weights, hidden.rows())?,
+            _ => load_quantized(selection, &weights, hidden.rows())?,
         };
         Ok(Self {
             head,
@@ -56,6 +56,24 @@ fn calibrate(selection: &Selection, weights: &AttentionWeights, hidden: &Matrix<
     };
     let width = (selection.circuit, selection.quantization.bits(selection.circuit));
     quantize(weights, selection.place.part(), &calibration, hidden.rows(), width, &selection.quantization.options)
+}
+
+/// The quantized head of `--quantized`, if it is that of the selection and takes `tokens` tokens; and how it was
+/// quantized.
+fn load_quantized(
+    selection: &Selection,
+    weights: &AttentionWeights,
+    tokens: usize,
+) -> anyhow::Result<(Attention, Quantization)> {
+    let multiply = selection.quantization.options.multiply;
+    let [loaded] = <[_; 1]>::try_from(quantized::load(&selection.quantized, multiply)?).map_err(|several| {
+        let names = several.iter().map(|loaded| loaded.names.clone()).collect::<Vec<_>>().join(", ");
+        anyhow!("{names} are of different calibrations; give --quantized one, or the two halves of one")
+    })?;
+    loaded.check_place(&selection.place)?;
+    loaded.check_sizes(weights, "--attention")?;
+    loaded.check_tokens(tokens, "--tensor")?;
+    Ok((loaded.attention, Quantization::of(&loaded.origin.options, multiply)))
 }
 
 /// A part of a layer's attention, calibrated for at most `max_tokens` tokens, for a circuit with inputs of some bits.

@@ -17,6 +17,7 @@ mod model;
 mod output;
 mod progress;
 mod quantize;
+mod quantized;
 mod report;
 mod runner;
 

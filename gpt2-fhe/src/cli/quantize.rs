@@ -1,9 +1,8 @@
-//! The command `quantize`, and what other commands read from its files.
+//! The command `quantize`.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
-use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::run::{Attention, Circuit};
 use nn::attention::{AttentionWeights, Part};
 use nn::checkpoint::Checkpoint;
@@ -13,9 +12,10 @@ use nn::packed::PackedOptions;
 use nn::quantized::{ClientHalf, Fingerprint, Origin, Quantized, QuantizedFile};
 use serde::Serialize;
 
-use super::arguments::{Quantization, QuantizeArguments, Selection};
+use super::arguments::QuantizeArguments;
 use super::model::{CALIBRATION, LanguageModel};
 use super::output::{PendingFile, print};
+use super::quantized::in_words;
 use super::text::{bytes, line, plural};
 use super::{Verdict, describe, input};
 
@@ -39,7 +39,7 @@ pub(super) fn run(arguments: &QuantizeArguments) -> anyhow::Result<Verdict> {
     let width = (circuit, arguments.quantization.bits(circuit));
     let how = &arguments.quantization.options;
     let attention = input::quantize(&weights, part, &calibration, max_tokens, width, how)?;
-    let description = describe::circuit(circuit, &arguments.quantization, &attention);
+    let description = describe::circuit(&arguments.quantization, &attention);
     let quantized = match attention {
         Attention::Exact(head, _) => Quantized::Exact(head),
         Attention::Packed(attention) => Quantized::Packed(attention),
@@ -84,64 +84,6 @@ fn longest(calibration: &[Matrix<f32>], circuit: Circuit) -> usize {
         Circuit::Packed => PackedOptions::MAX_TOKENS,
     };
     calibration.iter().map(Matrix::rows).max().unwrap_or(1).min(limit)
-}
-
-/// The quantized head of `--quantized`, if it is that of the selection and takes `tokens` tokens; and how it was
-/// quantized.
-pub(super) fn load(
-    selection: &Selection,
-    weights: &AttentionWeights,
-    tokens: usize,
-) -> anyhow::Result<(Attention, Quantization)> {
-    let names: Vec<String> = selection.quantized.iter().map(|path| path.display().to_string()).collect();
-    let names = names.join(" and ");
-    let files = selection.quantized.iter().map(|path| QuantizedFile::read(path)).collect::<Result<Vec<_>, _>>()?;
-    let unfit = |error: nn::Error| anyhow!("cannot use {names}: {error}");
-    let joined = files.into_iter().map(Ok).reduce(|all, file| all?.join(file?));
-    let file = joined.ok_or_else(|| anyhow!("--quantized names no file"))?.map_err(unfit)?;
-    let Origin { layer, part, options } = *file.origin();
-    if (layer, part) != (selection.place.layer, selection.place.part()) {
-        let asked = in_words(selection.place.part(), selection.place.layer);
-        bail!("{names} holds {}, and not {asked}: see --layer, --head and --all-heads", in_words(part, layer));
-    }
-    let quantization = Quantization::of(&options, selection.quantization.options.multiply);
-    let (attention, sizes, limit) = opened(file.into_attention().map_err(unfit)?, quantization.options.multiply);
-    let expected = [weights.embedding_size(), weights.embedding_size() / weights.heads(), weights.output_size(part)];
-    if sizes != expected {
-        bail!(
-            "{names} is of a model with [n_embd, head, output] = {sizes:?}, and --attention of one with {expected:?}"
-        );
-    }
-    if tokens > limit {
-        bail!("{names} is for inputs of at most {limit} tokens, and --tensor has {tokens}: use quantize --max-tokens");
-    }
-    Ok((attention, quantization))
-}
-
-/// The attention to be run, with E, d and O, and the most tokens of an input.
-fn opened(quantized: Quantized, multiply: Multiply) -> (Attention, [usize; 3], usize) {
-    match quantized {
-        Quantized::Exact(head) => {
-            let program = head.program();
-            let sizes = [program.embedding_size(), program.head_size(), program.output_size()];
-            let limit = program.max_tokens();
-            (Attention::Exact(head, multiply), sizes, limit)
-        }
-        Quantized::Packed(attention) => {
-            let program = attention.program();
-            let sizes = [program.embedding_size(), program.head_size(), program.output_size()];
-            let limit = program.max_tokens();
-            (Attention::Packed(attention), sizes, limit)
-        }
-    }
-}
-
-/// A part of a layer's attention, in words.
-fn in_words(part: Part, layer: usize) -> String {
-    match part {
-        Part::Head(head) => format!("attention head {head} of layer {layer}"),
-        Part::Whole => format!("all attention heads of layer {layer}, and c_proj"),
-    }
 }
 
 /// What a file holds.

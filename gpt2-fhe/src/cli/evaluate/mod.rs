@@ -21,6 +21,7 @@ use super::input::quantize;
 use super::model::{CALIBRATION, LanguageModel};
 use super::output::{PendingFile, print};
 use super::progress::{Counter, Progress, check_interrupt, while_showing};
+use super::quantized::{self, Loaded};
 use report::{AgreementReport, Label, Report, Row, Unavailable};
 
 /// The most windows of a text that are calibrated on.
@@ -36,14 +37,14 @@ const NOISE: std::ops::RangeInclusive<f64> = 0.0..=1000.0;
 /// What is wrong with the arguments, the model or the texts; that Ctrl-C was pressed.
 pub(super) fn run(arguments: &EvaluateArguments) -> anyhow::Result<Verdict> {
     arguments.resources.set_threads()?;
-    let widths = widths(arguments)?;
+    let candidates = candidates(arguments)?;
     let model = LanguageModel::load(arguments.model.as_deref())?;
-    let setting = Setting::new(arguments, &model)?;
+    let setting = Setting::new(arguments, &model, &candidates)?;
     let file = arguments.plot.as_deref().map(|path| PendingFile::create(path, "--plot")).transpose()?;
     let start = Instant::now();
     let figures = match arguments.mode {
-        Mode::Execute => setting.execute(&widths)?,
-        Mode::Clear | Mode::Simulate => setting.evaluate(&widths)?,
+        Mode::Execute => setting.execute(&candidates)?,
+        Mode::Clear | Mode::Simulate => setting.evaluate(&candidates)?,
     };
     let report = Report::new(&setting, &figures, start.elapsed().as_secs_f64());
     if let Some(file) = file {
@@ -56,14 +57,27 @@ pub(super) fn run(arguments: &EvaluateArguments) -> anyhow::Result<Verdict> {
     })
 }
 
-/// Each circuit with each number of bits.
-fn widths(arguments: &EvaluateArguments) -> anyhow::Result<Vec<(Circuit, u32)>> {
+/// A circuit with a number of bits.
+struct Candidate {
+    width: (Circuit, u32),
+    /// Of files; what is not is to be calibrated.
+    loaded: Option<Loaded>,
+}
+
+/// What the files hold, or each circuit with each number of bits.
+fn candidates(arguments: &EvaluateArguments) -> anyhow::Result<Vec<Candidate>> {
+    let files = quantized::load(&arguments.quantized, arguments.quantization.multiply)?;
+    if !files.is_empty() {
+        files.iter().try_for_each(|file| file.check_place(&arguments.place))?;
+        return Ok(files.into_iter().map(|file| Candidate { width: file.width(), loaded: Some(file) }).collect());
+    }
     let bits = parse_bits(&arguments.bits)?;
     let circuits = match arguments.circuit {
         Some(circuit) => vec![circuit],
         None => vec![Circuit::Exact, Circuit::Packed],
     };
-    Ok(circuits.into_iter().flat_map(|circuit| bits.iter().map(move |&bits| (circuit, bits))).collect())
+    let widths = circuits.into_iter().flat_map(|circuit| bits.iter().map(move |&bits| (circuit, bits)));
+    Ok(widths.map(|width| Candidate { width, loaded: None }).collect())
 }
 
 /// The numbers of bits that "4", "2..11" or "2,4,8" name.
@@ -97,6 +111,7 @@ struct Setting<'a> {
     /// Tokens of a window.
     window: usize,
     passages: Vec<Passage>,
+    /// Inputs to calibrate on; none where all candidates are from files.
     calibration: Vec<Matrix<f32>>,
 }
 
@@ -109,35 +124,44 @@ struct Figures {
 }
 
 impl<'a> Setting<'a> {
-    fn new(arguments: &'a EvaluateArguments, model: &'a LanguageModel) -> anyhow::Result<Self> {
+    fn new(
+        arguments: &'a EvaluateArguments,
+        model: &'a LanguageModel,
+        candidates: &[Candidate],
+    ) -> anyhow::Result<Self> {
         if let Some(factor) = arguments.noise.iter().find(|factor| !NOISE.contains(factor)) {
             bail!("--noise has {factor}; factors must be in {} ..= {}", NOISE.start(), NOISE.end());
         }
         let evaluation = Evaluation::new(&model.gpt2, arguments.place.layer, arguments.place.part())?;
-        let window = window(arguments, model)?;
+        let window = window(arguments, model, candidates)?;
         let text = model.encode(&text_from(&read(&arguments.text)?, arguments.from)?)?;
         let seed = arguments.resources.secret_seed()?;
         let passages = match arguments.mode {
             Mode::Execute => sample(&text, window, arguments.positions.unwrap_or(SAMPLE), &seed.derive(0))?,
             Mode::Clear | Mode::Simulate => windows(&text, window, arguments.positions)?,
         };
-        let calibration_text = match &arguments.calibration_text {
-            Some(path) => read(path)?,
-            None => CALIBRATION.into(),
-        };
-        let mut calibration = windows(&model.encode(&calibration_text)?, window, None)?;
-        calibration.truncate(CALIBRATION_WINDOWS);
+        let mut calibration = Vec::new();
+        if candidates.iter().any(|candidate| candidate.loaded.is_none()) {
+            let text = arguments.calibration_text.as_deref().map_or_else(|| Ok(CALIBRATION.into()), read)?;
+            calibration = windows(&model.encode(&text)?, window, None)?;
+            calibration.truncate(CALIBRATION_WINDOWS);
+        }
         let calibration = evaluation.inputs(&calibration)?;
         Ok(Self { arguments, model, evaluation, seed, text, window, passages, calibration })
     }
 
     /// The attention quantized for a circuit; an `Err` within, why the circuit does not have this number of bits.
-    fn quantize(&self, (circuit, bits): (Circuit, u32)) -> anyhow::Result<Result<Attention, String>> {
+    fn quantize(&self, candidate: &Candidate) -> anyhow::Result<Result<Attention, String>> {
+        let weights = self.model.gpt2.attention(self.arguments.place.layer)?;
+        if let Some(loaded) = &candidate.loaded {
+            loaded.check_sizes(weights, "the model")?;
+            return Ok(Ok(loaded.attention.clone()));
+        }
+        let (circuit, bits) = candidate.width;
         if circuit == Circuit::Packed && !PackedOptions::BITS.contains(&bits) {
             let (least, most) = (PackedOptions::BITS.start(), PackedOptions::BITS.end());
             return Ok(Err(format!("the packed circuit has inputs of {least} to {most} bits")));
         }
-        let weights = self.model.gpt2.attention(self.arguments.place.layer)?;
         let (part, options) = (self.arguments.place.part(), &self.arguments.quantization);
         let quantized = quantize(weights, part, &self.calibration, self.window, (circuit, bits), options);
         match quantized {
@@ -159,15 +183,15 @@ impl<'a> Setting<'a> {
     }
 
     /// All positions in the clear, or simulated.
-    fn evaluate(&self, widths: &[(Circuit, u32)]) -> anyhow::Result<Figures> {
+    fn evaluate(&self, candidates: &[Candidate]) -> anyhow::Result<Figures> {
         let mut figures = Figures::default();
         let mut subjects = self.controls()?;
         while_showing("quantizing", || -> anyhow::Result<()> {
-            for &width in widths {
+            for candidate in candidates {
                 check_interrupt()?;
-                match self.subjects(width)? {
+                match self.subjects(candidate)? {
                     Ok(some) => subjects.extend(some),
-                    Err(reason) => figures.unavailable.push(Unavailable::new(width, reason)),
+                    Err(reason) => figures.unavailable.push(Unavailable::new(candidate.width, reason)),
                 }
             }
             Ok(())
@@ -184,8 +208,9 @@ impl<'a> Setting<'a> {
     }
 
     /// What is evaluated of one circuit with one number of bits.
-    fn subjects(&self, width: (Circuit, u32)) -> anyhow::Result<Result<Vec<(Label, Subject)>, String>> {
-        let attention = match self.quantize(width)? {
+    fn subjects(&self, candidate: &Candidate) -> anyhow::Result<Result<Vec<(Label, Subject)>, String>> {
+        let width = candidate.width;
+        let attention = match self.quantize(candidate)? {
             Ok(attention) => attention,
             Err(reason) => return Ok(Err(reason)),
         };
@@ -208,23 +233,24 @@ impl<'a> Setting<'a> {
     }
 
     /// A sample of positions encrypted, and the same simulated.
-    fn execute(&self, widths: &[(Circuit, u32)]) -> anyhow::Result<Figures> {
+    fn execute(&self, candidates: &[Candidate]) -> anyhow::Result<Figures> {
         let mut figures = Figures { rows: self.measure(self.controls()?)?, ..Figures::default() };
-        for &width in widths {
-            match self.execute_one(width)? {
+        for candidate in candidates {
+            match self.execute_one(candidate)? {
                 Ok((rows, agreement)) => {
                     figures.rows.extend(rows);
                     figures.agreements.push(agreement);
                 }
-                Err(reason) => figures.unavailable.push(Unavailable::new(width, reason)),
+                Err(reason) => figures.unavailable.push(Unavailable::new(candidate.width, reason)),
             }
         }
         Ok(figures)
     }
 
-    fn execute_one(&self, width: (Circuit, u32)) -> anyhow::Result<Result<([Row; 2], AgreementReport), String>> {
+    fn execute_one(&self, candidate: &Candidate) -> anyhow::Result<Result<([Row; 2], AgreementReport), String>> {
         check_interrupt()?;
-        let attention = match self.quantize(width)? {
+        let width = candidate.width;
+        let attention = match self.quantize(candidate)? {
             Ok(attention) => attention,
             Err(reason) => return Ok(Err(reason)),
         };
@@ -252,12 +278,16 @@ fn unavailable(error: RunError) -> Result<String, RunError> {
     }
 }
 
-/// `--window`, or the most tokens that the model and both circuits take.
-fn window(arguments: &EvaluateArguments, model: &LanguageModel) -> anyhow::Result<usize> {
-    let most = model.gpt2.config().n_positions.min(PackedOptions::MAX_TOKENS);
+/// `--window`, or the most tokens that the model, both circuits and all files take.
+fn window(arguments: &EvaluateArguments, model: &LanguageModel, candidates: &[Candidate]) -> anyhow::Result<usize> {
+    let files = candidates.iter().filter_map(|candidate| candidate.loaded.as_ref());
+    let limits = files.map(Loaded::max_tokens).chain([PackedOptions::MAX_TOKENS]);
+    let most = limits.fold(model.gpt2.config().n_positions, usize::min);
     let window = arguments.window.unwrap_or(most);
     if !(1..=most).contains(&window) {
-        bail!("--window is {window}; it must be in 1 ..= {most}, the tokens that the model and the circuits take");
+        bail!(
+            "--window is {window}; it must be in 1 ..= {most}, the tokens that the model, the circuits and all of --quantized take"
+        );
     }
     Ok(window)
 }

@@ -162,9 +162,12 @@ struct TextReport {
 
 #[derive(Serialize)]
 struct CalibrationReport {
-    /// Null: the prompts inside the program.
+    /// Null: the prompts inside the program, or `quantized`.
     file: Option<String>,
+    /// 0 with `quantized`.
     tokens: usize,
+    /// Files of attention that was calibrated earlier.
+    quantized: Vec<String>,
 }
 
 impl<'a> Report<'a> {
@@ -186,6 +189,7 @@ impl<'a> Report<'a> {
             calibration: CalibrationReport {
                 file: arguments.calibration_text.as_ref().map(|path| path.display().to_string()),
                 tokens: setting.calibration.iter().map(|input| input.rows()).sum(),
+                quantized: arguments.quantized.iter().map(|path| path.display().to_string()).collect(),
             },
             threads: rayon::current_num_threads(),
             seconds,
@@ -227,9 +231,11 @@ impl<'a> Report<'a> {
             Mode::Execute => format!("{} sampled of {}", plural(text.positions, "position"), text.tokens - 1),
             Mode::Clear | Mode::Simulate => plural(text.positions, "position"),
         };
-        let calibrated = match &self.calibration.file {
-            Some(file) => format!("the beginning of {file}"),
-            None => "the prompts inside this program".into(),
+        let CalibrationReport { file, tokens, quantized } = &self.calibration;
+        let calibrated = match file {
+            _ if !quantized.is_empty() => line("quantized", quantized.join(", ")),
+            Some(file) => line("calibrated on", format!("the beginning of {file}: {}", plural(*tokens, "token"))),
+            None => line("calibrated on", format!("the prompts inside this program: {}", plural(*tokens, "token"))),
         };
         vec![
             "A model's predictions with a part of its attention replaced".into(),
@@ -237,7 +243,7 @@ impl<'a> Report<'a> {
             line("replaced", part),
             line("text", format!("{}{skipped}: {}", text.file, plural(text.tokens, "token"))),
             line("compared", format!("{compared}, in windows of {}", plural(text.window, "token"))),
-            line("calibrated on", format!("{calibrated}: {}", plural(self.calibration.tokens, "token"))),
+            calibrated,
         ]
     }
 }

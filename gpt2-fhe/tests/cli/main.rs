@@ -1,0 +1,156 @@
+//! The program as its users run it: what it prints, and what it says of bad input.
+
+mod evaluate;
+mod generate;
+mod head;
+mod quantized;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use nn::checkpoint::{Checkpoint, write_tensors};
+use nn::tensor::Tensor;
+use serde_json::Value;
+
+/// The size of an embedding of the test's model; with 2 heads, heads of size 8.
+const SIZE: usize = 16;
+/// The tokens of its input.
+const TOKENS: usize = 2;
+
+/// Files of a small model and its input, in a folder that goes away with this value.
+struct Files {
+    folder: tempfile::TempDir,
+}
+
+impl Files {
+    fn new() -> Self {
+        let files = Self { folder: tempfile::tempdir().expect("a temporary folder") };
+        let weight = tensor(&[SIZE, 3 * SIZE], |index| (0.7 * index as f32).sin());
+        let bias = tensor(&[3 * SIZE], |index| 0.1 * (index as f32).cos());
+        let positions = tensor(&[4, SIZE], |_| 0.0);
+        let projections = [("h.0.attn.c_attn.weight", &weight), ("h.0.attn.c_attn.bias", &bias)];
+        files.write("heads", &[&projections[..], &[("wpe.weight", &positions)]].concat());
+        let (weight, bias) = (tensor(&[SIZE, SIZE], |index| (0.3 * index as f32).cos()), tensor(&[SIZE], |_| 0.2));
+        let output = [("h.0.attn.c_proj.weight", &weight), ("h.0.attn.c_proj.bias", &bias)];
+        files.write("attention", &[&projections[..], &output, &[("wpe.weight", &positions)]].concat());
+        let hidden = |rows| tensor(&[rows, SIZE], |index| (1.3 * index as f32).cos());
+        let mut not_a_number = hidden(TOKENS).into_data();
+        not_a_number[3] = f32::NAN;
+        files.write(
+            "hidden",
+            &[
+                ("input", &hidden(TOKENS)),
+                ("other", &hidden(3)),
+                ("none", &tensor(&[0, SIZE], |_| 0.0)),
+                ("long", &hidden(5)),
+                ("narrow", &tensor(&[TOKENS, SIZE / 2], |_| 1.0)),
+                ("cube", &tensor(&[1, TOKENS, SIZE], |_| 1.0)),
+                ("nan", &Tensor::new(vec![TOKENS, SIZE], not_a_number).unwrap()),
+            ],
+        );
+        files
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, tensors: &[(&str, &Tensor)]) {
+        write_tensors(&self.path(name), tensors, &[]).expect("a file of tensors");
+    }
+
+    /// The command `name` on the model, with the tensor `tensor` of the file `hidden`.
+    fn command(&self, name: &str, hidden: &str, tensor: &str) -> Command {
+        let mut command = program();
+        command.arg(name).arg("--attention").arg(self.path("attention")).args(["--n-head", "2"]);
+        command.arg("--hidden").arg(self.path(hidden)).args(["--tensor", tensor]);
+        command
+    }
+}
+
+fn tensor(shape: &[usize], entry: impl Fn(usize) -> f32) -> Tensor {
+    let count: usize = shape.iter().product();
+    Tensor::new(shape.to_vec(), (0..count).map(entry).collect()).expect("as many entries as the shape has")
+}
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_gpt2-fhe"))
+}
+
+fn output(command: &mut Command) -> Output {
+    command.output().expect("the program can be started")
+}
+
+/// Standard output of a run that succeeds.
+fn success(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = output(command);
+    let stderr = String::from_utf8_lossy(&stderr);
+    assert!(status.success(), "{command:?}: {stderr}");
+    assert_eq!(stderr, "", "{command:?}");
+    String::from_utf8(stdout).expect("UTF-8")
+}
+
+fn json(command: &mut Command) -> Value {
+    let text = success(command.arg("--json"));
+    assert_eq!(text.lines().count(), 1);
+    serde_json::from_str(&text).expect("one JSON object")
+}
+
+/// Asserts that a run ends with code 1, nothing on standard output, and one line that says `what`.
+fn assert_error(command: &mut Command, what: &str) {
+    let Output { status, stdout, stderr } = output(command);
+    let stderr = String::from_utf8_lossy(&stderr);
+    assert_eq!(status.code(), Some(1), "{command:?}: {stderr}");
+    assert!(stdout.is_empty(), "{command:?}");
+    let is_one_line = stderr.lines().count() == 1 && stderr.starts_with("error: ") && !stderr.contains("panicked");
+    assert!(is_one_line && stderr.contains(what), "{command:?}: {stderr:?} without {what:?}");
+}
+
+/// The keys of an object, dots between the levels.
+fn keys(value: &Value) -> Vec<String> {
+    let Value::Object(object) = value else { return Vec::new() };
+    let inner = |(key, value): (&String, &Value)| {
+        let inner = keys(value).into_iter().map(|inner| format!("{key}.{inner}")).collect::<Vec<_>>();
+        std::iter::once(key.clone()).chain(inner).collect::<Vec<_>>()
+    };
+    object.iter().flat_map(inner).collect()
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let files = Files::new();
+    let mut command = files.command("head", "hidden", "input");
+    let mut child = command.args(["--mode", "clear"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+    assert!(status.success() && stderr.is_empty(), "{}", String::from_utf8_lossy(&stderr));
+}
+
+#[test]
+fn ctrl_c_stops_the_work_and_leaves_no_file() {
+    if !cfg!(target_os = "linux") || !Path::new("/bin/kill").exists() {
+        println!("skipped: sends SIGINT by /bin/kill");
+        return;
+    }
+    let files = Files::new();
+    let before = std::fs::read_dir(files.folder.path()).unwrap().count();
+    let mut command = files.command("head", "hidden", "other");
+    command.args(["--bits", "6", "--seed", "1", "--out"]).arg(files.path("out"));
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Once the new file is there, the handler has been installed, and seconds of work follow.
+    while std::fs::read_dir(files.folder.path()).unwrap().count() == before {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert!(Command::new("/bin/kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&stderr);
+    assert_eq!((status.code(), stdout.len()), (Some(130), 0), "{stderr}");
+    assert!(stderr.starts_with("stopped") && stderr.lines().count() == 1, "{stderr}");
+    assert_eq!(std::fs::read_dir(files.folder.path()).unwrap().count(), before);
+}
+
+fn assert_keys(value: &Value, expected: &[&str]) {
+    let found = keys(value);
+    let missing: Vec<_> = expected.iter().filter(|key| !found.contains(&key.to_string())).collect();
+    assert!(missing.is_empty(), "{missing:?} are not in {found:?}");
+}
