@@ -206,6 +206,13 @@ impl Matrix<i32> {
     /// If the inner dimensions differ.
     pub fn multiply_exact(&self, right: &Self) -> Matrix<i64> {
         assert_eq!(self.cols, right.rows, "inner dimensions of the product");
+        let largest = |matrix: &Self| matrix.iter().map(|entry| entry.unsigned_abs()).max().unwrap_or(0);
+        let largest_sum = largest(self) as u128 * largest(right) as u128 * self.cols as u128;
+        if largest_sum <= 1 << f64::MANTISSA_DIGITS {
+            // No sum of some of an entry's products is rounded in f64, in whatever order they are added.
+            let real = |matrix: &Self| matrix.map(|&entry| f64::from(entry));
+            return crate::gemm::multiply(&real(self), &real(right)).map(|&entry| entry as i64);
+        }
         let mut product = Matrix { rows: self.rows, cols: right.cols, data: vec![0_i64; self.rows * right.cols] };
         for row in 0..self.rows {
             for (inner, &factor) in self.row(row).iter().enumerate() {
@@ -287,6 +294,21 @@ mod tests {
         let (left, right) = (left.map(|&value| value as f32), right.map(|&value| value as f32));
         assert_eq!(left.multiply(&right), exact);
         assert_eq!(left.multiply_transposed(&right.transpose()), exact);
+    }
+
+    /// Of entries whose sums f64 holds, and of larger ones.
+    #[test]
+    fn exact_products_of_wide_entries() {
+        for bits in [8, 16, 22, 23, 29] {
+            let entry = |index: usize| (index as i32).wrapping_mul(0x9E37_79B1_u32 as i32) >> (32 - bits);
+            let left = Matrix::from_fn(5, 70, |row, col| entry(70 * row + col));
+            let right = Matrix::from_fn(70, 33, |row, col| entry(997 + 33 * row + col));
+            let product = left.multiply_exact(&right);
+            for (row, col) in (0..5).flat_map(|row| (0..33).map(move |col| (row, col))) {
+                let products = (0..70).map(|inner| left[(row, inner)] as i64 * right[(inner, col)] as i64);
+                assert_eq!(product[(row, col)], products.sum::<i64>(), "{bits} bits");
+            }
+        }
     }
 
     proptest! {
