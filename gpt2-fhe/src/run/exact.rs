@@ -135,7 +135,7 @@ impl ExactSession {
         let start = Instant::now();
         let integers = self.client.decrypt(&response);
         let decrypt = start.elapsed().as_secs_f64();
-        let mut outcome = finish(head, &input, integers, statistics);
+        let mut outcome = finish(head, &clear_integers(head, &input), integers, statistics);
         outcome.seconds = Seconds { keygen: self.keygen_seconds, encrypt, evaluate, decrypt, ..outcome.seconds };
         outcome.bytes =
             Bytes { evaluation_key: self.evaluation_key_bytes, request: request.bytes(), response: response.bytes() };
@@ -151,9 +151,9 @@ impl ExactSession {
 pub fn run_clear(head: &QuantizedHead, hidden: &Matrix<f32>) -> Result<Outcome, RunError> {
     let input = head.client().quantize_input(hidden)?;
     let start = Instant::now();
-    let (integers, engine) = clear_integers(head, &input);
+    let clear = clear_integers(head, &input);
     let evaluate = start.elapsed().as_secs_f64();
-    let mut outcome = finish(head, &input, integers, Statistics::of_clear(&engine));
+    let mut outcome = finish(head, &clear, clear.0.clone(), Statistics::of_clear(&clear.1));
     outcome.seconds.evaluate = evaluate;
     Ok(outcome)
 }
@@ -177,27 +177,32 @@ pub fn run_simulated(
     let mut engine = HomomorphicEngine::new(backend, predictor, multiply, head.program(), observer);
     let output = head.program().evaluate(&mut engine, &input, input.rows())?;
     let integers = output.map(|entry| nearest_integer(entry.ciphertext, entry.bits));
-    let mut outcome = finish(head, &input, integers, engine.statistics().clone());
+    let mut outcome = finish(head, &clear_integers(head, &input), integers, engine.statistics().clone());
     outcome.seconds.evaluate = start.elapsed().as_secs_f64();
     outcome.plan = Some(Plan::Exact(plan));
     Ok(outcome)
 }
 
+/// What the clear engine computes, and the engine with its counts.
 fn clear_integers(head: &QuantizedHead, input: &Matrix<i32>) -> (Matrix<i64>, ClearEngine) {
     let mut engine = ClearEngine::new();
     let integers = head.program().evaluate_clear(&mut engine, input);
     (integers, engine)
 }
 
-fn finish(head: &QuantizedHead, input: &Matrix<i32>, integers: Matrix<i64>, statistics: Statistics) -> Outcome {
-    let (clear, engine) = clear_integers(head, input);
+fn finish(
+    head: &QuantizedHead,
+    (clear, engine): &(Matrix<i64>, ClearEngine),
+    integers: Matrix<i64>,
+    statistics: Statistics,
+) -> Outcome {
     let real = |integers: &Matrix<i64>| integers.map(|&integer| integer as f64);
     Outcome {
         numbers: real(&integers),
-        clear_numbers: real(&clear),
+        clear_numbers: real(clear),
         tolerance: None,
         output: head.client().dequantize_output(&integers),
-        clear_output: head.client().dequantize_output(&clear),
+        clear_output: head.client().dequantize_output(clear),
         out_of_range: engine.out_of_range(),
         seconds: Seconds::of_steps(&statistics),
         statistics,

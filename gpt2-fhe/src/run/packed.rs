@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use nn::attention::{AttentionWeights, Part};
 use nn::matrix::Matrix;
-use nn::packed::{Calibration, ClearPackedEngine, Function, PackedAttention, PackedOptions, PackedProgram, Span};
+use nn::packed::{
+    Calibration, ClearOutput, ClearPackedEngine, Function, PackedAttention, PackedOptions, PackedProgram, Span,
+};
 use rayon::prelude::*;
 use tfhe_core::glwe::SeededGlweCiphertext;
 use tfhe_core::random::SecretSeed;
@@ -196,7 +198,7 @@ impl PackedSession {
         let decrypt = start.elapsed().as_secs_f64();
         let bytes =
             Bytes { evaluation_key: self.evaluation_key_bytes, request: request.bytes(), response: response.bytes() };
-        let mut outcome = finish(attention, &input, span, numbers, statistics, Some(plan));
+        let mut outcome = finish(attention, &Clear::new(attention, &input, span), numbers, statistics, Some(plan));
         let keygen = self.keygen_seconds;
         outcome.seconds = Seconds { keygen, prepare, encrypt, evaluate, decrypt, ..outcome.seconds };
         outcome.bytes = bytes;
@@ -219,13 +221,13 @@ impl PackedSession {
 pub fn run_clear(attention: &PackedAttention, hidden: &Matrix<f32>, span: Span) -> Result<Outcome, RunError> {
     let input = attention.client().quantize_input(hidden)?;
     let start = Instant::now();
-    let numbers = ClearPackedEngine::new(attention.program(), &input, span).evaluate().numbers;
+    let clear = Clear::new(attention, &input, span);
     let evaluate = start.elapsed().as_secs_f64();
     let mut statistics = Statistics::default();
     for function in [Function::Softplus, Function::Exponential] {
         statistics.step(function.step()).lookups = attention.program().heads().len() * span.lookups(function);
     }
-    let mut outcome = finish(attention, &input, span, numbers, statistics, None);
+    let mut outcome = finish(attention, &clear, clear.output.numbers.clone(), statistics, None);
     outcome.seconds.evaluate = evaluate;
     Ok(outcome)
 }
@@ -246,7 +248,7 @@ pub fn run_simulated(
     let (numbers, _) = simulate(attention, &plan, &input, seed);
     let evaluate = start.elapsed().as_secs_f64();
     let statistics = plan.statistics.clone();
-    let mut outcome = finish(attention, &input, span, numbers, statistics, Some(plan));
+    let mut outcome = finish(attention, &Clear::new(attention, &input, span), numbers, statistics, Some(plan));
     outcome.seconds.evaluate = evaluate;
     Ok(outcome)
 }
@@ -275,41 +277,47 @@ fn simulate_from(
     engine.evaluate(attention.client())
 }
 
-/// How far each output may be from the exact one.
-fn tolerance(
-    attention: &PackedAttention,
-    plan: &PackedPlan,
-    engine: &ClearPackedEngine<'_>,
-    exact: &Matrix<f64>,
-) -> Matrix<f64> {
-    let runs: Vec<Matrix<f64>> = (0..SIMULATIONS)
-        .into_par_iter()
-        .map(|run| simulate_from(attention, plan, engine, &SecretSeed::from_number(run)))
-        .collect();
-    let square = |index: usize| runs.iter().map(|run| (run.data()[index] - exact.data()[index]).powi(2)).sum::<f64>();
-    let cols = exact.cols();
-    Matrix::from_fn(exact.rows(), cols, |row, column| {
-        TOLERANCE * (square(row * cols + column) / SIMULATIONS as f64).sqrt()
-    })
+/// The clear engine, and what it computes.
+struct Clear<'a> {
+    engine: ClearPackedEngine<'a>,
+    output: ClearOutput,
+}
+
+impl<'a> Clear<'a> {
+    fn new(attention: &'a PackedAttention, input: &Matrix<i32>, span: Span) -> Self {
+        let engine = ClearPackedEngine::new(attention.program(), input, span);
+        Self { output: engine.clone().evaluate(), engine }
+    }
+
+    /// How far each output of a run may be from the clear engine's.
+    fn tolerance(&self, attention: &PackedAttention, plan: &PackedPlan) -> Matrix<f64> {
+        let simulate = |run| simulate_from(attention, plan, &self.engine, &SecretSeed::from_number(run));
+        let runs: Vec<Matrix<f64>> = (0..SIMULATIONS).into_par_iter().map(simulate).collect();
+        let numbers = &self.output.numbers;
+        let square =
+            |index: usize| runs.iter().map(|run| (run.data()[index] - numbers.data()[index]).powi(2)).sum::<f64>();
+        let cols = numbers.cols();
+        Matrix::from_fn(numbers.rows(), cols, |row, column| {
+            TOLERANCE * (square(row * cols + column) / SIMULATIONS as f64).sqrt()
+        })
+    }
 }
 
 fn finish(
     attention: &PackedAttention,
-    input: &Matrix<i32>,
-    span: Span,
+    clear: &Clear<'_>,
     numbers: Matrix<f64>,
     statistics: Statistics,
     plan: Option<PackedPlan>,
 ) -> Outcome {
-    let engine = ClearPackedEngine::new(attention.program(), input, span);
-    let clear = engine.clone().evaluate();
+    let clear_numbers = &clear.output.numbers;
     Outcome {
-        tolerance: plan.as_ref().map(|plan| tolerance(attention, plan, &engine, &clear.numbers)),
+        tolerance: plan.as_ref().map(|plan| clear.tolerance(attention, plan)),
         output: attention.client().dequantize_output(&numbers),
-        clear_output: attention.client().dequantize_output(&clear.numbers),
+        clear_output: attention.client().dequantize_output(clear_numbers),
         numbers,
-        clear_numbers: clear.numbers,
-        out_of_range: clear.out_of_range,
+        clear_numbers: clear_numbers.clone(),
+        out_of_range: clear.output.out_of_range,
         seconds: Seconds::of_steps(&statistics),
         statistics,
         bytes: Bytes::default(),
