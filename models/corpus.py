@@ -15,7 +15,7 @@ from gpt2 import Gpt2
 
 HELD_OUT_FRACTION = 0.1
 CHOICE_FRACTION = 0.05
-MERGE_DROPOUT = 0.5
+SPACE = "Ġ"  # how GPT-2's byte alphabet writes a space
 
 
 class Corpus:
@@ -54,38 +54,47 @@ def train_tokenizer(text: str, vocab_size: int) -> Tokenizer:
     return tokenizer
 
 
-class RandomSegmentation:
-    """Encodes a text with some of its words cut otherwise than the tokenizer cuts them.
+class RenamedText:
+    """A text some of whose characters have other names each time that it is encoded.
 
-    The merges know the names of the plays they were learnt from. In other plays names fall into short pieces, which a
-    model that has seen whole names alone predicts worse than at random, and does not learn to repeat. Provilkov et al.,
-    "BPE-Dropout: Simple and Effective Subword Regularization" (2020), leave merges out at random. Here a word is cut
-    in the same way wherever it occurs in one encoding, so that repeating it is something to learn.
+    The tokenizer and the model know the names of the plays they learn from by heart; those of other plays fall into
+    short pieces, which a model that has seen whole names alone predicts worse than at random and does not learn to
+    repeat. Names that are made up anew every few steps can only be predicted by looking back to where they were used.
     """
 
     def __init__(self, tokenizer: Tokenizer, text: str, seed: int):
-        bpe = json.loads(tokenizer.to_str())["model"]
-        self.ids = bpe["vocab"]
-        self.ranks = {tuple(pair): rank for rank, pair in enumerate(bpe["merges"])}
+        self.tokenizer = tokenizer
         self.words = [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)]
         distinct = dict.fromkeys(self.words)  # unlike a set, in the same order every time
-        self.usual = {word: [token.id for token in tokenizer.model.tokenize(word)] for word in distinct}
+        self.usual = {word: self._tokens(word) for word in distinct}
+        # Names of speakers, written in capitals: not KING or LADY, which are words as well.
+        capitals = dict.fromkeys(word.lstrip(SPACE) for word in distinct if word.lstrip(SPACE).isupper())
+        common = {word.lstrip(SPACE) for word in distinct}
+        self.names = [word for word in capitals if len(word) > 3 and word.lower() not in common]
+        self.spellings = {name: [word for word in self._spellings(name) if word in distinct] for name in self.names}
         self.random = random.Random(seed)
 
     def encode(self, rate: float) -> torch.Tensor:
-        """The text's tokens, each distinct word cut at random with probability `rate`."""
-        cuts = {word: self._cut(word) if self.random.random() < rate else usual for word, usual in self.usual.items()}
-        return torch.tensor([token for word in self.words for token in cuts[word]])
+        """The text's tokens, each character renamed with probability `rate`."""
+        tokens = dict(self.usual)
+        for name in self.names:
+            if self.random.random() < rate:
+                other = self._invent()
+                for word in self.spellings[name]:
+                    start = len(word) - len(name)
+                    tokens[word] = self._tokens(word[:start] + (other if word.isupper() else other.capitalize()))
+        return torch.tensor([token for word in self.words for token in tokens[word]])
 
-    def _cut(self, word: str) -> list[int]:
-        pieces = list(word)
-        while True:
-            merges = [(self.ranks[pair], at) for at, pair in enumerate(zip(pieces, pieces[1:])) if pair in self.ranks]
-            merges = [merge for merge in merges if self.random.random() >= MERGE_DROPOUT]
-            if not merges:
-                return [self.ids[piece] for piece in pieces]
-            _, at = min(merges)
-            pieces[at : at + 2] = [pieces[at] + pieces[at + 1]]
+    def _spellings(self, name: str) -> list[str]:
+        return [space + form for space in ("", SPACE) for form in (name, name.capitalize())]
+
+    def _invent(self) -> str:
+        """The beginning of one name with the end of another."""
+        first, second = self.random.choice(self.names), self.random.choice(self.names)
+        return first[: self.random.randint(1, len(first) - 1)] + second[self.random.randint(1, len(second) - 1) :]
+
+    def _tokens(self, word: str) -> list[int]:
+        return [token.id for token in self.tokenizer.model.tokenize(word)]
 
 
 @torch.no_grad()

@@ -22,15 +22,15 @@ class Config:
 
     vocab_size: int = 1024
     n_positions: int = 64
-    n_embd: int = 192
+    n_embd: int = 128
     n_layer: int = 3
-    n_head: int = 3
+    n_head: int = 2
     layer_norm_epsilon: float = 1e-5
     initializer_range: float = 0.02
     # Probabilities of dropout, in training alone: of the sum of embeddings, of attention's weights, of each branch.
-    embd_pdrop: float = 0.1
-    attn_pdrop: float = 0.1
-    resid_pdrop: float = 0.1
+    embd_pdrop: float = 0.05
+    attn_pdrop: float = 0.05
+    resid_pdrop: float = 0.05
 
 
 class Conv1D(nn.Module):

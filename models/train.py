@@ -19,11 +19,12 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
-from corpus import Corpus, RandomSegmentation, evaluate, model_loss, train_tokenizer
+from corpus import Corpus, RenamedText, evaluate, model_loss, train_tokenizer
 from gpt2 import Config, Gpt2, load, save
 
 REFERENCE_PROMPTS = ["ROMEO:\nWhat, my lord", "The king is dead, and I must speak no more of him."]
-SEGMENTATION_STEPS = 50  # steps on one choice of words cut at random
+HEAD_SIZE = 64
+RENAMING_STEPS = 50  # steps with the same names
 PACKAGES = ["torch", "numpy", "safetensors", "tokenizers"]
 
 
@@ -43,18 +44,17 @@ def optimizer_of(model: Gpt2, weight_decay: float) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, betas=(0.9, 0.99))
 
 
-def fit(model: Gpt2, fitting: RandomSegmentation, choice: list[int], arguments: argparse.Namespace) -> list[dict]:
+def fit(model: Gpt2, fitting: RenamedText, choice: list[int], arguments: argparse.Namespace) -> list[dict]:
     """Minimizes the cross-entropy on random windows of `fitting`; returns the losses at each report.
 
-    The share of words cut at random falls to zero, so that at the end the tokenizer's own segmentation is what the
-    model expects. The model ends with the weights of the report at which it predicted `choice` best.
+    The model ends with the weights of the report at which it predicted `choice` best.
     """
     optimizer = optimizer_of(model, arguments.weight_decay)
     window = torch.arange(model.config.n_positions + 1)
     curve, recent, best, started = [], [], None, time.perf_counter()
     for step in range(arguments.steps):
-        if step % SEGMENTATION_STEPS == 0:
-            tokens = fitting.encode(arguments.random_cuts * (1 - step / arguments.steps))
+        if step % RENAMING_STEPS == 0:
+            tokens = fitting.encode(arguments.renamed)
         starts = torch.randint(len(tokens) - model.config.n_positions, (arguments.batch, 1))
         batch = tokens[starts + window]  # [B, T + 1]
         for group in optimizer.param_groups:
@@ -98,13 +98,15 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--text", type=Path, required=True, help="UTF-8 text; its last tenth is held out")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "embedded", help="folder to write")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--layers", type=int, default=3)
+    parser.add_argument("--width", type=int, default=128, help=f"a multiple of {HEAD_SIZE}, the size of a head")
+    parser.add_argument("--steps", type=int, default=5500)
     parser.add_argument("--batch", type=int, default=32, help="windows of n_positions tokens a step")
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
-    parser.add_argument("--warmup", type=int, default=100, help="steps")
-    parser.add_argument("--weight-decay", type=float, default=0.3)
-    parser.add_argument("--dropout", type=float, default=0.1, help="of embeddings, attention and residual branches")
-    parser.add_argument("--random-cuts", type=float, default=0.2, help="share of words cut at random, at first")
+    parser.add_argument("--learning-rate", type=float, default=4e-3)
+    parser.add_argument("--warmup", type=int, default=200, help="steps")
+    parser.add_argument("--weight-decay", type=float, default=0.4)
+    parser.add_argument("--dropout", type=float, default=0.05, help="of embeddings, attention and residual branches")
+    parser.add_argument("--renamed", type=float, default=0.5, help="share of characters under made-up names")
     parser.add_argument("--report", type=int, default=250, help="steps between two looks at the loss")
     return parser.parse_args()
 
@@ -117,9 +119,10 @@ def main() -> None:
     corpus = Corpus(arguments.text)
     tokenizer = train_tokenizer(corpus.training, Config.vocab_size)
     dropout = {name: arguments.dropout for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop")}
-    model = Gpt2(Config(**dropout))
+    shape = {"n_layer": arguments.layers, "n_embd": arguments.width, "n_head": arguments.width // HEAD_SIZE}
+    model = Gpt2(Config(**shape, **dropout))
     started = time.perf_counter()
-    fitting = RandomSegmentation(tokenizer, corpus.fitting, arguments.seed)
+    fitting = RenamedText(tokenizer, corpus.fitting, arguments.seed)
     curve = fit(model, fitting, tokenizer.encode(corpus.choice).ids, arguments)
     seconds = time.perf_counter() - started
 
