@@ -24,7 +24,7 @@ fn generate_streams_tokens_with_what_they_cost() {
     assert!(texts.iter().any(|text| *text != texts[0]), "{texts:?}");
     for (wrong, what) in [
         (&["--layers", "3"][..], "layers 0 to 2"),
-        (&["--head", "7"], "less than the number of heads, 3"),
+        (&["--head", "7"], "less than the number of heads, 2"),
         (&["--temperature", "-1"], "the temperature is -1"),
         (&["--tokens", "99"], "64 positions"),
     ] {
