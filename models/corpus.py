@@ -4,17 +4,20 @@ import hashlib
 import json
 import math
 import random
+import re
+from bisect import bisect
 from collections import Counter
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Encoding, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from gpt2 import Gpt2
 
 HELD_OUT_FRACTION = 0.1
 CHOICE_FRACTION = 0.05
+NAME = r"\b[A-Z]{2,}\b"
 SPACE = "Ġ"  # how GPT-2's byte alphabet writes a space
 
 
@@ -98,19 +101,33 @@ class RenamedText:
 
 
 @torch.no_grad()
-def model_loss(model: Gpt2, tokens: list[int]) -> float:
-    """Mean negative log-likelihood, nats per token, of every token but the first.
+def token_losses(model: Gpt2, tokens: list[int]) -> list[float]:
+    """Negative log-likelihood, nats, of every token but the first.
 
     Windows of n_positions advance by half their length and only what the previous one did not reach is counted, so each
     token is predicted once, from at least n_positions / 2 tokens wherever there are as many before it.
     """
-    window, total, counted_to = model.config.n_positions, 0.0, 1
+    window, all_losses = model.config.n_positions, []
     for start in range(0, len(tokens) - 1, window // 2):
         piece = torch.tensor(tokens[start : start + window + 1])
         losses = F.cross_entropy(model(piece[None, :-1])[0], piece[1:], reduction="none")
-        total += losses[counted_to - start - 1 :].sum().item()
-        counted_to = start + len(piece)
-    return total / (len(tokens) - 1)
+        all_losses += losses[len(all_losses) - start :].tolist()
+    return all_losses
+
+
+def model_loss(model: Gpt2, tokens: list[int]) -> float:
+    """Mean of `token_losses`."""
+    losses = token_losses(model, tokens)
+    return sum(losses) / len(losses)
+
+
+def unseen_names(encoding: Encoding, text: str, seen: str) -> list[int]:
+    """The tokens of words in capitals that are not in `seen`: the names of speakers of another play."""
+    names = (match for match in re.finditer(NAME, text) if not re.search(rf"\b{match[0]}\b", seen))
+    names = [match.span() for match in names]
+    middles = [(start + end) / 2 for start, end in encoding.offsets]
+    inside = (range(bisect(middles, start), bisect(middles, end)) for start, end in names)
+    return [token for tokens in inside for token in tokens]
 
 
 def bigram_loss(training: list[int], held_out: list[int], vocab_size: int) -> float:
@@ -140,9 +157,12 @@ def bigram_loss(training: list[int], held_out: list[int], vocab_size: int) -> fl
 
 def evaluate(model: Gpt2, tokenizer: Tokenizer, corpus: Corpus) -> dict:
     """The figures of the held-out part: losses in nats per token, and the same in bits per character."""
-    training, held_out = (tokenizer.encode(text).ids for text in (corpus.training, corpus.held_out))
+    training, encoding = tokenizer.encode(corpus.training).ids, tokenizer.encode(corpus.held_out)
+    held_out = encoding.ids
     bits_per_nat_of_token = len(held_out) / len(corpus.held_out) / math.log(2)
-    loss = model_loss(model, held_out)
+    losses = token_losses(model, held_out)
+    loss = sum(losses) / len(losses)
+    names = [losses[token - 1] for token in unseen_names(encoding, corpus.held_out, corpus.fitting) if token > 0]
     bigram = bigram_loss(training, held_out, model.config.vocab_size)
     return {
         "training_tokens": len(training),
@@ -150,6 +170,8 @@ def evaluate(model: Gpt2, tokenizer: Tokenizer, corpus: Corpus) -> dict:
         "held_out_characters": len(corpus.held_out),
         "loss_nats_per_token": round(loss, 4),
         "loss_bits_per_character": round(loss * bits_per_nat_of_token, 4),
+        "unseen_name_tokens": len(names),
+        "unseen_name_nats_per_token": round(sum(names) / len(names), 4),
         "bigram_nats_per_token": round(bigram, 4),
         "bigram_bits_per_character": round(bigram * bits_per_nat_of_token, 4),
     }
