@@ -177,8 +177,9 @@ pub fn run_simulated(
     let mut engine = HomomorphicEngine::new(backend, predictor, multiply, head.program(), observer);
     let output = head.program().evaluate(&mut engine, &input, input.rows())?;
     let integers = output.map(|entry| nearest_integer(entry.ciphertext, entry.bits));
+    let evaluate = start.elapsed().as_secs_f64();
     let mut outcome = finish(head, &clear_integers(head, &input), integers, engine.statistics().clone());
-    outcome.seconds.evaluate = start.elapsed().as_secs_f64();
+    outcome.seconds.evaluate = evaluate;
     outcome.plan = Some(Plan::Exact(plan));
     Ok(outcome)
 }

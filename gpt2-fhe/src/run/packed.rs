@@ -245,10 +245,11 @@ pub fn run_simulated(
     let input = attention.client().quantize_input(hidden)?;
     let plan = PackedPlan::new(attention, span)?;
     let start = Instant::now();
-    let (numbers, _) = simulate(attention, &plan, &input, seed);
+    let clear = Clear::new(attention, &input, span);
+    let numbers = simulate_from(attention, &plan, &clear.engine, seed);
     let evaluate = start.elapsed().as_secs_f64();
     let statistics = plan.statistics.clone();
-    let mut outcome = finish(attention, &Clear::new(attention, &input, span), numbers, statistics, Some(plan));
+    let mut outcome = finish(attention, &clear, numbers, statistics, Some(plan));
     outcome.seconds.evaluate = evaluate;
     Ok(outcome)
 }
@@ -261,9 +262,8 @@ pub fn simulate(
     input: &Matrix<i32>,
     seed: &SecretSeed,
 ) -> (Matrix<f64>, usize) {
-    let clear = ClearPackedEngine::new(attention.program(), input, plan.layout.span());
-    let numbers = simulate_from(attention, plan, &clear, seed);
-    (numbers, clear.evaluate().out_of_range)
+    let clear = Clear::new(attention, input, plan.layout.span());
+    (simulate_from(attention, plan, &clear.engine, seed), clear.output.out_of_range)
 }
 
 fn simulate_from(
