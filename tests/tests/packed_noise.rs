@@ -247,7 +247,7 @@ fn every_operation_has_the_predicted_noise() {
         for (part, name) in ["queries gathered", "keys gathered", "values gathered"].into_iter().enumerate() {
             check(name, &errors.projected[part], of_head.gathered[part]);
         }
-        check("score within its block, in a row", &errors.scores, of_head.score);
+        check("score, in a row", &errors.scores, of_head.score.variance());
         check("key switch of scores", &errors.keyswitched[0], prediction.score_keyswitch);
         check("key switch of lookups", &errors.keyswitched[1], prediction.lookup_keyswitch);
         for (index, (function, argument)) in FLAT.into_iter().enumerate() {
@@ -261,6 +261,6 @@ fn every_operation_has_the_predicted_noise() {
         let lifts = prediction.lift.repeated(layout.ratio() as f64);
         check("probability in its place", &errors.placed, prediction.isolation + lifts);
         let squares: f64 = clear.projected()[0][2].iter().map(|&v| (v as f64).powi(2)).sum();
-        check("external product", &errors.weighed, of_head.weighing + prediction.rounding.repeated(squares));
+        check("external product", &errors.weighed, of_head.weighing.variance() + prediction.rounding.repeated(squares));
     }
 }

@@ -40,6 +40,7 @@ pub mod automorphism;
 pub mod bootstrap;
 pub mod buffer;
 pub mod decomposition;
+pub mod distribution;
 pub mod exact;
 #[allow(unsafe_code)]
 pub mod fft;

@@ -6,9 +6,16 @@
 //! brings it back to S. Messages must be integers: a fraction of one times the wrap-around of the other's phase is
 //! uniform noise.
 //!
+//! # Balance
+//! The phase of a factor is φ + q·K over the integers, and the product's error is t·(K_1·e_2 + K_2·e_1). K = −A·S/q depends on which
+//! representatives modulo q the mask's coefficients have. With the usual ones, in [−q/2, q/2), half of K's energy comes of the mean of
+//! the key's bits, 1/2: it is half of A·(1 + X + … + X^(N−1)), a random walk, which is far from zero over thousands of coefficients in
+//! some ciphertexts, so that their errors are all large together. [`balance`] takes a few other representatives, such that the mask's
+//! running sums stay small. That costs 3.6 % of what remains of K's energy at N = 4096, and halves the variance of the error.
+//!
 //! # Precision
-//! Coefficients are cut into signed limbs x = x_0 + 2^22·x_1 + 2^44·x_2 of 22, 22 and 20 bits. A sum of N products of
-//! limbs, at most three such sums added twice, stays below 6·N·2^42 ≤ 2^57 in the worst case and around
+//! Coefficients are cut into signed limbs x = x_0 + 2^22·x_1 + 2^44·x_2 of 22, 22 and 20 bits, or 22 where the representative is another
+//! one. A sum of N products of limbs, at most three such sums added twice, stays below 6·N·2^42 ≤ 2^57 in the worst case and around
 //! sqrt(6·N)·2^41 in fact, 2^48 for N = 4096, so f64 transforms give it exactly (error about 2^-53·2^48·2 ≪ 1/2). The
 //! products x_0·y_0 are left out. That matters most in the quadratic part, whose error meets S², of norm about
 //! sqrt(N³/48): t·2^(44+5−128)·2^15 for N = 4096, which is 2^-36 for t = 2^28. (Leaving out x_0·y_1 and x_1·y_0 too would cost
@@ -86,6 +93,32 @@ fn limbs(x: u64) -> [i32; LIMBS] {
     [low, middle, signed(top, 64 - 2 * LIMB_BITS)]
 }
 
+/// How many times q to add to the signed limbs of each coefficient of a mask: −1, 0 or 1.
+///
+/// With P_j the sum of the first j representatives a, as fractions of q, half of A·(1 + … + X^(N−1)) has the coefficients P_j − P_N/2,
+/// and the rest of the key meets A itself, with N/4: so Σ (P_j² + N/4·a_j²) is to be small. That is a linear-quadratic regulator, whose
+/// cost to go is about √(N/4)·P², and each a_j is chosen to make its own cost and that least. 2 to 4 % of the
+/// coefficients change, of those near ±q/2, for which it makes little difference. O(N), and the mask is public.
+fn balance(mask: &[u64]) -> Vec<i32> {
+    let n = mask.len() as f64;
+    let (of_representative, of_sum) = (n / 4.0, (n / 4.0).sqrt());
+    let mut sum = 0.0;
+    let choose = |&x: &u64| {
+        let usual = signed_value(x);
+        let other = usual - usual.signum();
+        let cost = |a: f64| of_representative * a * a + of_sum * (sum + a) * (sum + a);
+        let change = cost(other) < cost(usual);
+        sum += if change { other } else { usual };
+        if change { -(usual.signum() as i32) } else { 0 }
+    };
+    mask.iter().map(choose).collect()
+}
+
+/// What the limbs of x add up to, as a fraction of q: in [−1/2, 1/2], up to what they carry at its ends.
+fn signed_value(x: u64) -> f64 {
+    limbs(x).iter().rev().fold(0.0, |sum, &limb| sum * 2f64.powi(LIMB_BITS as i32) + f64::from(limb)) * 2f64.powi(-64)
+}
+
 impl RelinearizationKey {
     /// Bytes of memory.
     pub fn bytes(&self) -> usize {
@@ -94,11 +127,21 @@ impl RelinearizationKey {
 
     /// Transforms a ciphertext to be a factor of one or more products. 6 transforms.
     pub fn factor(&self, ciphertext: &GlweCiphertext) -> Factor {
+        self.factor_with(ciphertext, &balance(ciphertext.mask()))
+    }
+
+    /// With so many times q added to the mask's coefficients.
+    fn factor_with(&self, ciphertext: &GlweCiphertext, added: &[i32]) -> Factor {
         let n = ciphertext.shape().polynomial_size.get();
         let scratch = &mut self.fft.scratch();
         let mut out = Vec::with_capacity(2 * LIMBS);
-        for polynomial in ciphertext.data().chunks_exact(n) {
-            let cut: Vec<[i32; LIMBS]> = polynomial.iter().map(|&x| limbs(x)).collect();
+        let body = vec![0; n];
+        for (polynomial, added) in ciphertext.data().chunks_exact(n).zip([added, &body]) {
+            let cut = |(&x, &added): (&u64, &i32)| {
+                let [low, middle, top] = limbs(x);
+                [low, middle, top + (added << (64 - 2 * LIMB_BITS))]
+            };
+            let cut: Vec<[i32; LIMBS]> = polynomial.iter().zip(added).map(cut).collect();
             for limb in 0..LIMBS {
                 let integers: Vec<i32> = cut.iter().map(|x| x[limb]).collect();
                 let mut transformed = AlignedBuffer::zeros(n);
@@ -192,10 +235,14 @@ impl RelinearizationKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rayon::prelude::*;
+
     use crate::noise;
     use crate::noise::tests::assert_variance;
-    use crate::params::Precision;
+    use crate::noise::{Distribution, Mixture, Spread};
+    use crate::params::{GlweShape, Precision};
     use crate::testing::Setup;
+    use crate::variance::Variance;
 
     #[test]
     fn limbs_recompose() {
@@ -238,14 +285,137 @@ mod tests {
             let phase = setup.key.phase(&setup.fft, &product);
             errors.extend(phase.iter().zip(&expected).map(|(&x, &y)| torus::to_f64(x.wrapping_sub(y))));
         }
-        let predicted = noise::tensor_product(
-            setup.key.shape(),
-            log_t,
-            [(setup.noise.variance(), n as usize), (setup.noise.variance(), n as usize)],
-        );
-        // The wrap-arounds' energy is concentrated in the lowest frequencies, where a binary secret's is (its mean is 1/2): it
-        // varies by about 40 % from factor to factor, and so the mean over 800 factors by 1.4 %.
-        assert_variance("tensor product", &errors, predicted, 0.07);
+        let noise = Spread::new(setup.noise.variance(), n as usize);
+        let predicted = noise::tensor_product(setup.key.shape(), log_t, [noise, noise]).variance();
+        // 4·10^5 errors: those of a product have nearly one variance, which varies by 6 % (1024 degrees of freedom).
+        assert_variance("tensor product", &errors, predicted, 0.03);
+    }
+
+    /// Random products of ciphertexts of zero, with noise at some places of each factor, under several keys.
+    struct Products {
+        clients: Vec<(Setup, RelinearizationKey)>,
+        shape: GlweShape,
+        places: [usize; 2],
+    }
+
+    const LOG_T: u32 = 12;
+    const PLACES_NOISE: NoiseDistribution = NoiseDistribution::Gaussian { log2_std: -44.0 };
+
+    impl Products {
+        fn new(n: usize, places: [usize; 2]) -> Self {
+            let client = |number: u64| {
+                let setup = Setup::of_client(1, n, NoiseDistribution::TUniform { bound_log: 1 }, number);
+                let gadget = Gadget::new(8, 6, Precision::Split).unwrap();
+                let (masks, noises) = (setup.seed.derive_public(3), setup.seed.derive(3));
+                let key =
+                    SeededRelinearizationKey::generate(&setup.fft, &setup.key, gadget, setup.noise, masks, &noises);
+                let key = key.prepare(&setup.fft);
+                (setup, key)
+            };
+            let clients: Vec<_> = (0..16).map(client).collect();
+            let shape = clients[0].0.key.shape();
+            Self { clients, shape, places }
+        }
+
+        /// The errors of product `index`, with the usual representatives or with balanced ones.
+        fn errors(&self, index: u64, balanced: bool) -> Vec<f64> {
+            let n = self.shape.polynomial_size.get();
+            let (setup, key) = &self.clients[index as usize % self.clients.len()];
+            let noises = &mut setup.seed.generator(crate::random::Domain::Sample, index);
+            let factors = [0, 1].map(|side| {
+                let mut ciphertext = setup.encrypt(&vec![0; n], 2 * index + side as u64);
+                let places = ciphertext.body_mut().iter_mut().step_by(n / self.places[side]);
+                places.for_each(|b| *b = b.wrapping_add(noises.noise(PLACES_NOISE)));
+                if balanced { key.factor(&ciphertext) } else { key.factor_with(&ciphertext, &vec![0; n]) }
+            });
+            let product = key.multiply(&factors[0], &factors[1], self.shape, LOG_T);
+            setup.key.phase(&setup.fft, &product).into_iter().map(torus::to_f64).collect()
+        }
+
+        fn spreads(&self) -> [Spread; 2] {
+            self.places.map(|places| Spread::new(PLACES_NOISE.variance(), places))
+        }
+
+        /// Compares how many errors of `count` products are beyond 2, 4, 5 and 6 standard deviations with what `predicted`
+        /// says, from both sides.
+        fn check_tails(&self, what: &str, count: u64, balanced: bool, predicted: &Distribution) {
+            let (n, deviation) = (self.shape.polynomial_size.get() as f64, predicted.variance().std());
+            let thresholds = [2.0, 4.0, 5.0, 6.0];
+            let beyond: Vec<[usize; 4]> = (0..count)
+                .into_par_iter()
+                .map(|index| {
+                    let errors = self.errors(index, balanced);
+                    thresholds.map(|t| errors.iter().filter(|error| error.abs() >= t * deviation).count())
+                })
+                .collect();
+            // Errors of one product have one variance, and are large together.
+            let generator = &mut SecretSeed::from_number(6).generator(crate::random::Domain::Sample, 0);
+            let variances: Vec<Variance> = (0..20_000).map(|_| predicted.draw_variance(generator)).collect();
+            for (index, threshold) in thresholds.into_iter().enumerate() {
+                let measured: f64 = beyond.iter().map(|of_product| of_product[index] as f64).sum();
+                let share = |distribution: &Distribution| distribution.log2_tail(threshold * deviation).exp2();
+                let expected = count as f64 * n * share(predicted);
+                let normal = count as f64 * n * share(&predicted.variance().into());
+                let squares: f64 = variances.iter().map(|&v| (n * share(&v.into())).powi(2)).sum();
+                let error = (count as f64 * squares / variances.len() as f64 + expected).sqrt();
+                println!(
+                    "{what}, beyond {threshold} σ: {measured}, predicted {expected:.1} ± {error:.1}, normal {normal:.1}"
+                );
+                assert!((measured - expected).abs() < 4.0 * error, "{what}, {threshold} σ");
+            }
+        }
+    }
+
+    /// 4·10^6 errors at the size of `head_exact`, as the usual representatives would leave them, and as balanced ones do; the
+    /// latter also with noise on few places.
+    #[test]
+    fn tails_of_products_are_those_predicted() {
+        let (n, count) = (4096, 1024);
+        let products = Products::new(n, [n, n]);
+        let shape = products.shape;
+        let usual: Distribution = products
+            .spreads()
+            .map(|noise| {
+                let half = noise.energy().scaled(2f64.powi(LOG_T as i32)).repeated(n as f64 / 48.0);
+                Distribution::mixture(half, Mixture::Walk)
+                    + Distribution::mixture(half, Mixture::Scattered { degrees: n as f64 / 2.0 })
+            })
+            .into_iter()
+            .sum();
+        products.check_tails("usual representatives", count, false, &usual);
+        for places in [[n, n], [64, 128], [8, 128], [1, 1]] {
+            let products = Products::new(n, places);
+            let predicted = noise::tensor_product(shape, LOG_T, products.spreads());
+            products.check_tails(&format!("balanced, noise on {places:?} places"), count, true, &predicted);
+        }
+    }
+
+    /// The mean square of −A·S/q over random masks and keys, for balanced masks, and that running sums are what is left of it.
+    #[test]
+    fn balanced_masks_have_small_running_sums() {
+        let generator = &mut SecretSeed::from_number(4).generator(crate::random::Domain::Sample, 0);
+        for n in [1024_usize, 2048, 4096] {
+            let (mut squares, mut sums, count) = (0.0, 0.0, 200);
+            for _ in 0..count {
+                let mut mask = vec![0; n];
+                generator.fill_uniform(&mut mask);
+                let balanced: Vec<f64> =
+                    mask.iter().zip(balance(&mask)).map(|(&x, added)| signed_value(x) + f64::from(added)).collect();
+                assert!(balanced.iter().all(|a| a.abs() < 1.0));
+                let total: f64 = balanced.iter().sum();
+                let mut sum = 0.0;
+                for a in balanced {
+                    sum += a;
+                    sums += (sum - total / 2.0).powi(2) / (count * n) as f64;
+                    squares += a * a * n as f64 / 4.0 / (count * n) as f64;
+                }
+            }
+            let unavoidable = n as f64 / 48.0;
+            let excess = ((squares + sums) / unavoidable - 1.0) * (n as f64).sqrt();
+            println!("N = {n}: {excess:.2}/√N more than without the mean");
+            assert!((excess - noise::BALANCE).abs() < 0.1, "N = {n}: {excess}");
+            assert!(sums < 0.05 * squares, "running sums {sums}, steps {squares}");
+        }
     }
 
     /// A real number times an encrypted polynomial of integers, where the polynomial's noise dominates and where the rounding
@@ -287,7 +457,8 @@ mod tests {
             errors.extend(phase.iter().zip(&expected).map(|(&x, &y)| torus::to_f64(x.wrapping_sub(y))));
         }
         let secret = noise::relinearization(relinearization, shape, quiet.variance());
-        let predicted = noise::product_with_ggsw(gadget, shape, noise.variance().repeated(1024.0), secret, squares);
+        let predicted =
+            noise::product_with_ggsw(gadget, shape, Spread::new(noise.variance(), 1024), secret, squares).variance();
         // As for the tensor product: half of the energy is in the lowest frequencies, of 300 products.
         assert_variance("product with an encrypted polynomial", &errors, predicted, 0.15);
     }

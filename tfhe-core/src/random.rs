@@ -152,6 +152,11 @@ impl Generator {
         }
     }
 
+    /// A sample of any other distribution, for simulations.
+    pub fn sample(&mut self, distribution: impl rand_distr::Distribution<f64>) -> f64 {
+        distribution.sample(&mut self.0)
+    }
+
     /// A standard normal sample (Box and Muller, Ann. Math. Statist. 29 (1958)), from 53-bit uniform numbers: its tails
     /// end at about 8.5 standard deviations.
     pub fn normal(&mut self) -> f64 {

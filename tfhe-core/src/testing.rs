@@ -19,10 +19,15 @@ impl Setup {
     }
 
     pub(crate) fn with_noise(k: usize, n: usize, noise: NoiseDistribution) -> Self {
+        Self::of_client(k, n, noise, 11)
+    }
+
+    /// With the key that `number` gives.
+    pub(crate) fn of_client(k: usize, n: usize, noise: NoiseDistribution, number: u64) -> Self {
         let shape =
             GlweShape { dimension: GlweDimension::new(k).unwrap(), polynomial_size: PolynomialSize::new(n).unwrap() };
         let fft = NegacyclicFft::new(shape.polynomial_size);
-        let seed = SecretSeed::from_number(11);
+        let seed = SecretSeed::from_number(number);
         let key = GlweSecretKey::generate(&seed, shape, &fft);
         Self { fft, key, seed, noise }
     }

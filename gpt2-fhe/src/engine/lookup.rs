@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use nn::engine::{LookupTable, Use};
 use tfhe_core::bootstrap::half_slot;
-use tfhe_core::noise::Variance;
+use tfhe_core::noise::Distribution;
 use tfhe_core::sets::{COARSE, FINE, PRECISE};
 use tfhe_core::wide::WideTable;
 
@@ -171,7 +171,7 @@ impl<B: Backend> HomomorphicEngine<'_, B> {
             let low = self.read_digit(step, inputs, bits - done - digit, digit, unit, gadget);
             for (input, low) in inputs.iter_mut().zip(low) {
                 input.ciphertext = self.backend.combine(&[(&input.ciphertext, 1), (&low.ciphertext, -1)], 0);
-                input.variance = input.variance + low.variance;
+                input.noise = std::mem::take(&mut input.noise) + low.noise;
             }
             done += digit;
         }
@@ -193,7 +193,7 @@ impl<B: Backend> HomomorphicEngine<'_, B> {
             .map(|input| Integer {
                 ciphertext: self.backend.combine(&[(&input.ciphertext, 1 << shift)], half_slot(digit)),
                 bits: digit,
-                variance: input.variance.scaled(2f64.powi(shift as i32)),
+                noise: input.noise.scaled(2f64.powi(shift as i32)),
             })
             .collect();
         // ±1/4, and 1/4 added: 0 or 1/2.
@@ -208,7 +208,7 @@ impl<B: Backend> HomomorphicEngine<'_, B> {
                     .backend
                     .combine(&[(&scaled.ciphertext, 1), (&sign.ciphertext, -1)], quarter.wrapping_neg()),
                 bits: digit,
-                variance: scaled.variance + sign.variance,
+                noise: scaled.noise.clone() + sign.noise.clone(),
             })
             .collect();
         let values = NarrowTable::new(self.shape(), (0..1_u64 << digit).map(|d| d * unit).collect());
@@ -230,17 +230,17 @@ impl<B: Backend> HomomorphicEngine<'_, B> {
         let variance = self.predictor.bootstrap(gadget);
         for input in inputs {
             let tolerance = 2f64.powi(-(input.bits as i32) - 2);
-            self.count_read(step, input.variance, tolerance);
+            self.count_read(step, &input.noise, tolerance);
             self.step(step).key_switches += 1;
         }
         self.step(step).result(variance);
-        outputs.into_iter().map(|ciphertext| Integer { ciphertext, bits: 0, variance }).collect()
+        outputs.into_iter().map(|ciphertext| Integer { ciphertext, bits: 0, noise: variance.into() }).collect()
     }
 
-    fn count_read(&mut self, step: &'static str, input: Variance, tolerance: f64) {
-        let failure = self.predictor.failure(input, tolerance);
-        let read = input + self.predictor.switches();
-        self.step(step).read(read, failure);
+    fn count_read(&mut self, step: &'static str, input: &Distribution, tolerance: f64) {
+        let read = input.clone() + self.predictor.switches();
+        let failure = self.tails.log2_tail(&read, tolerance);
+        self.step(step).read(read.variance(), failure);
     }
 
     fn shape(&self) -> tfhe_core::params::GlweShape {
@@ -384,11 +384,11 @@ fn read_wide<B: Backend>(
     let lookups: Vec<_> = tables.iter().map(|&tables| WideLookup { tables, delta }).collect();
     let outputs = engine.backend.wide_lookup(low, high, &ciphertexts, &lookups);
     for (input, tables) in inputs.iter().zip(tables) {
-        let scaled = input.variance.scaled(tables[0].low_factor() as f64);
-        engine.count_read(step, scaled, WideTable::low_tolerance());
+        let scaled = input.noise.scaled(tables[0].low_factor() as f64);
+        engine.count_read(step, &scaled, WideTable::low_tolerance());
         engine.step(step).key_switches += 2;
         for table in *tables {
-            engine.count_read(step, input.variance, table.high_tolerance());
+            engine.count_read(step, &input.noise, table.high_tolerance());
         }
     }
     let bits = 62 - delta.trailing_zeros() + 1;
@@ -399,7 +399,7 @@ fn read_wide<B: Backend>(
             let results = outputs.into_iter().zip(*tables).map(|(ciphertext, table)| {
                 let variance = engine.predictor.wide_table(low, table) + engine.predictor.bootstrap(high);
                 engine.step(step).result(variance);
-                Integer { ciphertext, bits, variance }
+                Integer { ciphertext, bits, noise: variance.into() }
             });
             results.collect()
         })

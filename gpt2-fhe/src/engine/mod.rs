@@ -22,11 +22,11 @@ pub mod statistics;
 use nn::engine::{Engine, FactorUse, LookupTable, Product, TermUse, Use};
 use nn::head::HeadProgram;
 use nn::matrix::Matrix;
-use tfhe_core::noise::Variance;
+use tfhe_core::noise::Distribution;
 
 use backend::Backend;
 use plan::{Multiply, Predictor};
-use statistics::{Statistics, StepStatistics};
+use statistics::{Statistics, StepStatistics, Tails};
 
 /// An integer on the torus: m/2^(bits+1) plus noise.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub struct Integer<C> {
     /// What its scale, 2^−(bits+1), is for: tables of so many bits.
     pub bits: u32,
     /// The predicted noise.
-    pub variance: Variance,
+    pub noise: Distribution,
 }
 
 /// Why the data flow was not finished.
@@ -75,6 +75,7 @@ pub struct HomomorphicEngine<'a, B> {
     multiply: Multiply,
     observer: &'a mut dyn Observer,
     statistics: Statistics,
+    tails: Tails,
     gadgets: Vec<usize>,
 }
 
@@ -89,7 +90,8 @@ impl<'a, B: Backend> HomomorphicEngine<'a, B> {
         observer: &'a mut dyn Observer,
     ) -> Self {
         let gadgets = Predictor::gadgets(multiply, program.input_bits(), program.is_whole());
-        Self { backend, predictor, multiply, observer, statistics: Statistics::default(), gadgets }
+        let (statistics, tails) = (Statistics::default(), Tails::default());
+        Self { backend, predictor, multiply, observer, statistics, tails, gadgets }
     }
 
     /// What was done so far.
@@ -105,7 +107,7 @@ impl<'a, B: Backend> HomomorphicEngine<'a, B> {
         assert!(value.bits >= bits, "made for tables of {} bits, used by one of {bits}", value.bits);
         let factor = 1_i64 << (value.bits - bits);
         let ciphertext = self.backend.combine(&[(&value.ciphertext, factor)], 0);
-        Integer { ciphertext, bits, variance: value.variance.scaled(factor as f64) }
+        Integer { ciphertext, bits, noise: value.noise.scaled(factor as f64) }
     }
 
     /// Σ factor·value, at the larger of the scales (the smaller number of bits).
@@ -113,8 +115,8 @@ impl<'a, B: Backend> HomomorphicEngine<'a, B> {
         let bits = terms.iter().map(|(value, _)| value.bits).min().unwrap_or(0);
         let factor = |&(value, factor): &(&Integer<B::Ciphertext>, i64)| factor << (value.bits - bits);
         let scaled = terms.each_ref().map(|term| (&term.0.ciphertext, factor(term)));
-        let variance = terms.iter().map(|term| term.0.variance.scaled(factor(term) as f64)).sum();
-        Integer { ciphertext: self.backend.combine(&scaled, 0), bits, variance }
+        let noise = terms.iter().map(|term| term.0.noise.scaled(factor(term) as f64)).sum();
+        Integer { ciphertext: self.backend.combine(&scaled, 0), bits, noise }
     }
 
     fn step(&mut self, name: &'static str) -> &mut StepStatistics {
@@ -171,7 +173,7 @@ impl<B: Backend> Engine for HomomorphicEngine<'_, B> {
             engine.advance(weight.cols())?;
             let rows = output.rows();
             let of_columns = variances.iter().cycle();
-            let integer = |(ciphertext, &variance)| Integer { ciphertext, bits, variance };
+            let integer = |(ciphertext, &variance)| Integer { ciphertext, bits, noise: Distribution::from(variance) };
             Ok(matrix(rows, weight.cols(), output.into_data().into_iter().zip(of_columns).map(integer)))
         })
     }
@@ -223,10 +225,10 @@ impl<B: Backend> Engine for HomomorphicEngine<'_, B> {
                 let results = engine.backend.weighted_sums(&ciphertexts, weight, &constants);
                 for (column, ciphertext) in results.into_iter().enumerate() {
                     let weighted =
-                        |(inner, term): (usize, &Integer<_>)| term.variance.scaled(f64::from(weight[(inner, column)]));
-                    let variance = terms.iter().enumerate().map(weighted).sum();
-                    engine.step(step).result(variance);
-                    sums.push(Integer { ciphertext, bits, variance });
+                        |(inner, term): (usize, &Integer<_>)| term.noise.scaled(f64::from(weight[(inner, column)]));
+                    let noise: Distribution = terms.iter().enumerate().map(weighted).sum();
+                    engine.step(step).result(noise.variance());
+                    sums.push(Integer { ciphertext, bits, noise });
                 }
                 engine.advance(weight.cols())?;
             }

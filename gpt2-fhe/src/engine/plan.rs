@@ -1,7 +1,7 @@
 //! Predictions: what noise each operation leaves, and how often a lookup fails.
 
 use nn::engine::TermUse;
-use tfhe_core::noise::{self, Variance};
+use tfhe_core::noise::{self, Distribution, Spread, Variance};
 use tfhe_core::params::{Gadget, Parameters, Precision};
 use tfhe_core::sets::{COARSE, FINE, PRECISE};
 use tfhe_core::wide::WideTable;
@@ -94,8 +94,8 @@ impl Predictor {
 
     /// log2 of the probability that a phase with noise `input` is read wrongly from a table whose values are `tolerance`
     /// (half a slot) away from their neighbours.
-    pub fn failure(&self, input: Variance, tolerance: f64) -> f64 {
-        noise::log2_tail_probability(input + self.switches, tolerance)
+    pub fn failure(&self, input: impl Into<Distribution>, tolerance: f64) -> f64 {
+        (input.into() + self.switches).log2_tail(tolerance)
     }
 
     /// The gadget of a wide lookup's first bootstrapping: the coarsest of the `available` ones whose noise, amplified by the table's differences, does not
@@ -132,8 +132,8 @@ impl Predictor {
 
     /// log2 of the probability that an integer at scale 2^−(bits+1), with noise `result`, is decrypted wrongly: that
     /// after packing it is half a step or more away.
-    pub fn decryption_failure(&self, result: Variance, bits: u32) -> f64 {
-        noise::log2_tail_probability(result + self.packing(), 2f64.powi(-(bits as i32) - 2))
+    pub fn decryption_failure(&self, result: impl Into<Distribution>, bits: u32) -> f64 {
+        (result.into() + self.packing()).log2_tail(2f64.powi(-(bits as i32) - 2))
     }
 
     /// The noise of the encrypted table between a wide lookup's two bootstrappings.
@@ -146,16 +146,15 @@ impl Predictor {
         noise::trace(self.automorphism, self.parameters.polynomial_size().log2())
     }
 
-    /// The noise of an entry of a matrix product: the factors' noise at the packed places, packing's everywhere at most, and
-    /// the relinearization's.
-    pub fn matrix_product(&self, left: (Variance, usize), right: (Variance, usize), log_t: u32) -> Variance {
+    /// The noise of an entry of a matrix product: the factors' noise at so many packed places, what packing adds there and everywhere,
+    /// and the relinearization's.
+    pub fn matrix_product(&self, left: (Variance, usize), right: (Variance, usize), log_t: u32) -> Distribution {
         let shape = self.parameters.glwe_shape();
         let n = shape.polynomial_size.get();
-        let packed = (self.automorphism.repeated(n as f64), n);
-        noise::tensor_product(shape, log_t, [left, right])
-            + noise::tensor_product(shape, log_t, [(self.packing(), left.1), (self.packing(), right.1)])
-            + noise::tensor_product(shape, log_t, [packed, packed])
-            + self.relinearization
+        let everywhere = Spread::new(self.automorphism.repeated(n as f64), n);
+        let factor =
+            |(variance, places): (Variance, usize)| Spread::new(variance + self.packing(), places) + everywhere;
+        noise::tensor_product(shape, log_t, [left, right].map(factor)) + self.relinearization
     }
 
     /// The gadgets whose keys a program with factors of at most `bits` bits needs; `whole`: with an output projection,

@@ -37,12 +37,12 @@ impl<B: Backend> HomomorphicEngine<'_, B> {
         let largest = |variances: &mut dyn Iterator<Item = Variance>| {
             variances.fold(Variance::ZERO, |a, b| if a > b { a } else { b })
         };
-        let left_noise = largest(&mut left.iter().flatten().map(|entry| entry.variance));
-        let right_noise = largest(&mut right.iter().map(|entry| entry.variance));
-        let variance =
+        let left_noise = largest(&mut left.iter().flatten().map(|entry| entry.noise.variance()));
+        let right_noise = largest(&mut right.iter().map(|entry| entry.noise.variance()));
+        let noise =
             self.predictor.matrix_product((left_noise, left.cols()), (right_noise, right.rows() * columns), bits + 1);
-        self.step(step).result(variance);
-        Ok(output.map(|entry| entry.as_ref().map(|c| Integer { ciphertext: c.clone(), bits, variance })))
+        self.step(step).result(noise.variance());
+        Ok(output.map(|entry| entry.as_ref().map(|c| Integer { ciphertext: c.clone(), bits, noise: noise.clone() })))
     }
 
     /// By lookups: x·y = ⌊(x+y)²/4⌋ − ⌊(x−y)²/4⌋, since x+y and x−y have the same parity.
@@ -84,7 +84,7 @@ impl<B: Backend> HomomorphicEngine<'_, B> {
         Integer {
             ciphertext: self.backend.combine(&terms, 0),
             bits: values[0].bits,
-            variance: values.iter().map(|value| value.variance).sum(),
+            noise: values.iter().map(|value| value.noise.clone()).sum(),
         }
     }
 }

@@ -107,14 +107,18 @@ impl Backend for Simulated {
         };
         let columns = columns_per_ciphertext(right.rows()).min(right.cols());
         let right_noise = (mean_square(&mut right.iter()).0, right.rows() * columns);
+        // One draw for each product of ciphertexts: its entries have one variance.
+        let variances = Matrix::from_fn(left.rows(), right.cols().div_ceil(columns), |i, _| {
+            let left_noise = mean_square(&mut left.row(i).iter().flatten());
+            let noise = self.predictor.matrix_product(left_noise, right_noise, log_t);
+            noise.draw_variance(&mut self.generator)
+        });
         Matrix::from_fn(left.rows(), right.cols(), |i, j| {
             needed[(i, j)].then(|| {
-                let left_noise = mean_square(&mut left.row(i).iter().flatten());
                 let exact: i64 = (0..right.rows())
                     .filter_map(|m| left[(i, m)].as_ref().map(|l| integer(l) * integer(&right[(m, j)])))
                     .sum();
-                let variance = self.predictor.matrix_product(left_noise, right_noise, log_t);
-                self.noisy((exact as u64) << (64 - log_t), variance)
+                self.noisy((exact as u64) << (64 - log_t), variances[(i, j / columns)])
             })
         })
     }

@@ -2,7 +2,30 @@
 
 use nn::clear::{ClearEngine, StepRecord};
 use serde::Serialize;
-use tfhe_core::noise::{self, Variance};
+use tfhe_core::noise::{self, Distribution, Variance};
+
+/// Tails that were computed already: many numbers have errors of one distribution.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tails(Vec<(Distribution, f64, f64)>);
+
+impl Tails {
+    /// How many are kept: a program has few that differ, one after the other.
+    const KEPT: usize = 64;
+
+    /// [`Distribution::log2_tail`].
+    pub(crate) fn log2_tail(&mut self, distribution: &Distribution, threshold: f64) -> f64 {
+        let known = |(other, at, _): &&(Distribution, f64, f64)| *at == threshold && other == distribution;
+        if let Some(&(_, _, log2)) = self.0.iter().rev().find(known) {
+            return log2;
+        }
+        let log2 = distribution.log2_tail(threshold);
+        if self.0.len() == Self::KEPT {
+            self.0.remove(0);
+        }
+        self.0.push((distribution.clone(), threshold, log2));
+        log2
+    }
+}
 
 /// What one step did.
 #[derive(Clone, Debug, Serialize)]

@@ -8,13 +8,13 @@ use std::convert::Infallible;
 use std::ops::Range;
 
 use nn::packed::{Function, PackedEngine, PackedProgram, Row, steps};
-use tfhe_core::noise::{self, Variance};
+use tfhe_core::noise::Distribution;
 use tfhe_core::ring_pair::RingPairParameters;
 
 use super::layout::Layout;
 use super::prediction::Prediction;
 use super::tables;
-use crate::engine::statistics::Statistics;
+use crate::engine::statistics::{Statistics, Tails};
 
 /// Integer multiples of independent errors.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +32,8 @@ pub struct CountedPacked<'a> {
     /// log2 N' of the lookup ring.
     lookup_steps: usize,
     /// Of each error.
-    variances: Vec<Variance>,
+    distributions: Vec<Distribution>,
+    tails: Tails,
     statistics: Statistics,
 }
 
@@ -46,9 +47,10 @@ impl<'a> CountedPacked<'a> {
     ) -> Statistics {
         let lookup_steps = parameters.lookup().size().log2() as usize;
         let statistics = Statistics::default();
-        let mut engine = Self { program, prediction, layout, lookup_steps, variances: Vec::new(), statistics };
+        let (distributions, tails) = (Vec::new(), Tails::default());
+        let mut engine = Self { program, prediction, layout, lookup_steps, distributions, tails, statistics };
         for heads in layout.head_batches() {
-            engine.variances.clear();
+            engine.distributions.clear();
             match PackedProgram::attend(&mut engine, heads) {
                 Ok(()) => {}
                 Err(never) => match never {},
@@ -57,13 +59,13 @@ impl<'a> CountedPacked<'a> {
         engine.finish()
     }
 
-    fn error(&mut self, variance: Variance) -> usize {
-        self.variances.push(variance);
-        self.variances.len() - 1
+    fn error(&mut self, distribution: Distribution) -> usize {
+        self.distributions.push(distribution);
+        self.distributions.len() - 1
     }
 
-    fn variance(&self, value: &CountedValue) -> Variance {
-        value.errors.iter().map(|(&error, &factor)| self.variances[error].scaled(factor as f64)).sum()
+    fn distribution(&self, value: &CountedValue) -> Distribution {
+        value.errors.iter().map(|(&error, &factor)| self.distributions[error].scaled(factor as f64)).sum()
     }
 
     /// Counts the answer.
@@ -71,11 +73,11 @@ impl<'a> CountedPacked<'a> {
         let output = self.prediction.output(&self.layout, self.layout.tokens() - 1);
         let statistics = self.statistics.step(steps::OUTPUT);
         statistics.automorphisms += self.layout.answer_automorphisms();
-        statistics.result(output);
+        statistics.result(output.variance());
         // What `tables::probability_turns` leaves between the limit and half a turn.
         let margin = 0.5 - self.program.output_limit() * tables::probability_turns(self.program);
         let outputs = (self.layout.span().rows().len() * self.program.output_size()) as f64;
-        statistics.log2_failure_probability = noise::log2_tail_probability(output, margin) + outputs.log2();
+        statistics.log2_failure_probability = output.log2_tail(margin) + outputs.log2();
         self.statistics
     }
 
@@ -87,16 +89,13 @@ impl<'a> CountedPacked<'a> {
         predicted.gathered[..2].iter().for_each(|&variance| project.result(variance));
         let scores = self.statistics.step(steps::SCORES);
         scores.tensor_products += layout.score_blocks().len();
-        scores.result(predicted.score);
-        let (common, own) = (predicted.score_common, predicted.score);
-        let blocks: BTreeMap<_, usize> =
-            layout.score_blocks().into_iter().map(|block| (block, self.error(common))).collect();
-        let mut score = |i: usize, j: usize| {
-            let (common, own) = (blocks[&layout.score_position(i, j).0], self.error(own));
-            CountedValue { errors: BTreeMap::from([(common, 1), (own, 1)]), score: true, lookup: false }
+        scores.result(predicted.score.variance());
+        let mut score = || {
+            let own = self.error(predicted.score.clone());
+            CountedValue { errors: BTreeMap::from([(own, 1)]), score: true, lookup: false }
         };
         let rows = layout.span().rows();
-        rows.map(|query| Row { head, query, entries: (0..=query).map(|j| score(query, j)).collect() }).collect()
+        rows.map(|query| Row { head, query, entries: (0..=query).map(|_| score()).collect() }).collect()
     }
 }
 
@@ -133,14 +132,15 @@ impl PackedEngine for CountedPacked<'_> {
         for (head, input) in inputs {
             let margin = tables::argument_margin(&self.program.heads()[head], function);
             let added = self.prediction.reading(input.score, input.lookup);
-            let read = self.variance(&input) + added;
+            let read = self.distribution(&input) + added;
+            let failure = self.tails.log2_tail(&read, margin);
             let result = self.prediction.result(function);
             let statistics = self.statistics.step(function.step());
             statistics.lookups += 1;
             statistics.key_switches += usize::from(input.score) + usize::from(input.lookup);
-            statistics.read(read, noise::log2_tail_probability(read, margin));
+            statistics.read(read.variance(), failure);
             statistics.result(result);
-            let own = self.error(added + result);
+            let own = self.error((added + result).into());
             let mut errors = if function == Function::Softplus { input.errors } else { BTreeMap::new() };
             errors.insert(own, 1);
             results.push(CountedValue { errors, score: false, lookup: true });

@@ -1,7 +1,7 @@
 //! What noise each step of the packed attention leaves.
 
 use nn::packed::{Function, HeadProgram, PackedProgram};
-use tfhe_core::noise::{self, Variance};
+use tfhe_core::noise::{self, Distribution, Spread, Variance};
 use tfhe_core::ring_pair::RingPairParameters;
 
 use super::layout::Layout;
@@ -41,14 +41,12 @@ pub struct HeadPrediction {
     pub projected: [Variance; 3],
     /// The same after automorphisms.
     pub gathered: [Variance; 3],
-    /// What all scores of a block have in common ([`noise::tensor_product_parts`]): it cancels in their differences.
-    pub score_common: Variance,
-    /// A score, besides that.
-    pub score: Variance,
+    /// A score.
+    pub score: Distribution,
     /// A value, in units of its integers.
     pub value: Variance,
     /// What one external product of a block of probabilities with a chunk of values adds, whatever both are.
-    pub weighing: Variance,
+    pub weighing: Distribution,
     /// The square of a token's root mean square norm of values, over all O channels.
     pub squares: f64,
 }
@@ -87,7 +85,7 @@ impl Prediction {
     /// Every step's variance with what it is, in the order of the data flow, of one head; the last is an output's of all heads, of the
     /// longest row.
     pub fn table(&self, layout: &Layout, head: usize) -> Vec<(&'static str, Variance)> {
-        let HeadPrediction { projected, gathered, score_common, score, weighing, squares, .. } = &self.heads[head];
+        let HeadPrediction { projected, gathered, score, weighing, squares, .. } = &self.heads[head];
         let [query, key, value] = *projected;
         let [gathered_query, gathered_key, gathered_value] = *gathered;
         vec![
@@ -97,8 +95,7 @@ impl Prediction {
             ("queries gathered", gathered_query),
             ("keys gathered", gathered_key),
             ("values gathered", gathered_value),
-            ("scores of a block in common", *score_common),
-            ("score besides", *score),
+            ("score", score.variance()),
             ("key switch of scores", self.score_keyswitch),
             ("key switch of lookups", self.lookup_keyswitch),
             ("modulus switch", self.modulus_switch),
@@ -106,9 +103,9 @@ impl Prediction {
             ("exponential", self.exponential),
             ("probability isolated", self.isolation),
             ("probabilities lifted", self.lift),
-            ("external product", *weighing + self.rounding.repeated(layout.block_squares(*squares))),
+            ("external product", weighing.variance() + self.rounding.repeated(layout.block_squares(*squares))),
             ("answer packed", self.packing),
-            ("output", self.output(layout, layout.tokens() - 1)),
+            ("output", self.output(layout, layout.tokens() - 1).variance()),
         ]
     }
 
@@ -151,24 +148,25 @@ impl Prediction {
         Variance::new(beside).repeated(squares)
     }
 
-    /// What a block of probabilities adds to an output of head `head`, besides noise of the probabilities themselves: key switches to
-    /// the arithmetic ring, and the external product with values of which `squares` is the sum of squares in a chunk.
-    pub fn block(&self, layout: &Layout, head: usize, squares: f64) -> Variance {
+    /// What a block of probabilities adds to an output, besides noise of the probabilities themselves and [`HeadPrediction::weighing`]: key
+    /// switches to the arithmetic ring, and the rounding of the external product with values of which `squares` is the sum of squares in a
+    /// chunk.
+    pub fn block_besides(&self, layout: &Layout, squares: f64) -> Variance {
         let lifts = layout.group().min(layout.ratio()) as f64;
-        (self.lift.repeated(lifts) + self.rounding).repeated(squares) + self.heads[head].weighing
+        (self.lift.repeated(lifts) + self.rounding).repeated(squares)
     }
 
     /// An output of row `row`, where no probability has more noise than a result of lookups.
-    pub fn output(&self, layout: &Layout, row: usize) -> Variance {
+    pub fn output(&self, layout: &Layout, row: usize) -> Distribution {
         let blocks = row / layout.group() + 1;
         let channels = layout.sizes().output as f64;
-        let head = |(index, head): (usize, &HeadPrediction)| {
+        let head = |head: &HeadPrediction| {
             let squares = head.squares / channels;
             let one = (self.exponential + self.isolation).repeated(squares) + self.isolation_beside(squares);
-            one.repeated((row + 1) as f64)
-                + self.block(layout, index, layout.block_squares(head.squares)).repeated(blocks as f64)
+            let block = head.weighing.clone() + self.block_besides(layout, layout.block_squares(head.squares));
+            std::iter::repeat_n(block, blocks).sum::<Distribution>() + one.repeated((row + 1) as f64)
         };
-        self.heads.iter().enumerate().map(head).sum::<Variance>() + self.packing
+        self.heads.iter().map(head).sum::<Distribution>() + self.packing
     }
 }
 
@@ -203,19 +201,18 @@ impl HeadPrediction {
         let relinearization =
             noise::relinearization(parameters.arithmetic_keyswitch(), arithmetic.shape, arithmetic.noise.variance());
         // What automorphisms add is everywhere; projections' noise is left where the coefficients are.
-        let energy = |part: usize, kept: usize| {
-            projected[part].repeated(kept as f64) + noise::trace_energy(automorphism, steps[part], arithmetic.size())
+        let spread = |part: usize, kept: usize| {
+            Spread::new(projected[part], kept) + Spread::of_trace(automorphism, steps[part], arithmetic.size())
         };
         let of_group = layout.group() * layout.subring();
-        let queries = energy(0, of_group);
-        let keys = energy(1, layout.subring()).repeated(layout.keys_of_block(0).len() as f64);
-        let (score_common, score) = noise::tensor_product_parts(arithmetic.shape, head.log_modulus(), [queries, keys]);
+        let queries = spread(0, of_group);
+        let keys = spread(1, layout.subring()).apart(layout.keys_of_block(0).len());
+        let score = noise::tensor_product(arithmetic.shape, head.log_modulus(), [queries, keys]);
         let weighing =
-            noise::product_with_ggsw(parameters.ggsw(), arithmetic.shape, energy(2, of_group), relinearization, 0.0);
+            noise::product_with_ggsw(parameters.ggsw(), arithmetic.shape, spread(2, of_group), relinearization, 0.0);
         Self {
             projected,
             gathered,
-            score_common,
             score: score + relinearization,
             value: gathered[2].scaled(2f64.powi(scales.log_ggsw as i32)),
             weighing,
@@ -228,10 +225,9 @@ impl HeadPrediction {
         Self {
             projected: self.projected.map(scaled),
             gathered: self.gathered.map(scaled),
-            score_common: scaled(self.score_common),
-            score: scaled(self.score),
+            score: self.score.scaled(factor),
             value: scaled(self.value),
-            weighing: scaled(self.weighing),
+            weighing: self.weighing.scaled(factor),
             squares: self.squares,
         }
     }

@@ -100,17 +100,15 @@ impl PackedEngine for SimulatedPacked<'_> {
         let layout = self.layout;
         let exact = self.clear.scores_of(heads.clone());
         let blocks = layout.score_blocks();
-        let mut shared: BTreeMap<(usize, (usize, usize)), f64> = BTreeMap::new();
+        // The scores of a block are of one product of ciphertexts, and have one variance.
+        let mut variances: BTreeMap<(usize, (usize, usize)), Variance> = BTreeMap::new();
         for head in heads {
-            let common = self.prediction.heads[head].score_common;
-            for &block in &blocks {
-                shared.insert((head, block), self.noise(common));
-            }
+            let score = &self.prediction.heads[head].score;
+            variances.extend(blocks.iter().map(|&block| ((head, block), score.draw_variance(&mut self.generator))));
         }
         let mut noisy = |head: usize, i: usize, j: usize, turns: f64| {
-            let own = self.prediction.heads[head].score;
-            let turns = turns + shared[&(head, layout.score_position(i, j).0)] + self.noise(own);
-            SimulatedValue { turns, score: true, lookup: false }
+            let variance = variances[&(head, layout.score_position(i, j).0)];
+            SimulatedValue { turns: turns + self.noise(variance), score: true, lookup: false }
         };
         let row = |Row { head, query, entries }: Row<f64>| Row {
             head,
@@ -145,15 +143,19 @@ impl PackedEngine for SimulatedPacked<'_> {
 
     fn weigh(&mut self, probabilities: Vec<Row<SimulatedValue>>) -> Result<(), Infallible> {
         let (prediction, layout, clear) = (self.prediction, self.layout, self.clear);
+        // What the products of one ciphertext of probabilities add has one variance.
+        let mut weighings: BTreeMap<(usize, usize, usize), Variance> = BTreeMap::new();
         for row in probabilities {
             let values = &clear.projected()[row.head][2];
             let index = row.query - layout.span().rows().start;
             let squares = |j: usize| values.row(j).iter().map(|&v| (v as f64).powi(2)).sum::<f64>();
-            let block = |group: usize| {
+            let mut block = |group: usize| {
                 let of_group = layout.tokens_of_group(group).map(squares).sum::<f64>() * layout.chunk_share();
-                prediction.block(&layout, row.head, of_group)
+                let key = (row.head, row.query / layout.group(), group);
+                let weighing = || prediction.heads[row.head].weighing.draw_variance(&mut self.generator);
+                prediction.block_besides(&layout, of_group) + *weighings.entry(key).or_insert_with(weighing)
             };
-            let mut spread: Variance = (0..=row.query / layout.group()).map(block).sum();
+            let mut spread: Variance = (0..=row.query / layout.group()).map(&mut block).sum();
             for (j, probability) in row.entries.into_iter().enumerate() {
                 let turns = match probability.lookup {
                     true => probability.turns + self.noise(prediction.isolation),

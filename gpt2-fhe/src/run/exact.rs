@@ -77,7 +77,7 @@ impl CircuitPlan {
         // The answer is packed, and its integers read by rounding.
         let decryption = output
             .iter()
-            .map(|entry| predictor.decryption_failure(entry.variance, entry.bits))
+            .map(|entry| predictor.decryption_failure(entry.noise.clone(), entry.bits))
             .fold(f64::NEG_INFINITY, noise::log2_sum);
         let statistics = engine.statistics().clone();
         let log2_failure_probability = noise::log2_sum(statistics.log2_failure_probability(), decryption);

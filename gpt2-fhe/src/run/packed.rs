@@ -129,7 +129,9 @@ fn largest_modulus(calibration: &Calibration<'_>, head: usize, mut limit: u32) -
         let log_modulus = calibrated.program().heads()[0].log_modulus();
         let smaller = limit > MIN_LOG_MODULUS;
         match PackedPlan::new(&calibrated, Span::all(calibrated.program().max_tokens())) {
-            Ok(plan) if plan.prediction.heads[0].score.repeated(4.0) > plan.prediction.modulus_switch && smaller => {}
+            Ok(plan)
+                if plan.prediction.heads[0].score.variance().repeated(4.0) > plan.prediction.modulus_switch
+                    && smaller => {}
             Ok(_) => return Ok(log_modulus),
             Err(RunError::Unreliable { .. }) if smaller => {}
             Err(error) => return Err(error),
