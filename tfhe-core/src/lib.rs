@@ -3,9 +3,9 @@
 //! A message m is put on the torus T = R/Z as the angle m/2^(p+1) and encrypted with a little noise. Additions add angles and noise; a
 //! *programmable bootstrapping* reads a table at the angle, under encryption, and leaves fresh noise. With these two any function of
 //! small integers is computed without ever decrypting. What the noise is after each operation, and with what probability a table is
-//! read wrongly, is computed in [`noise`]; how hard it is to break a parameter set, in [`security`].
+//! read wrongly, is computed in [`noise`] and [`distribution`]; how hard it is to break a parameter set, in [`security`].
 //!
-//! Modules, from the ground up: [`torus`], [`params`], [`noise`], [`sets`] and [`random`]; [`polynomial`], [`decomposition`], [`fft`] and
+//! Modules, from the ground up: [`torus`], [`params`], [`random`], [`distribution`], [`noise`] and [`sets`]; [`polynomial`], [`decomposition`], [`fft`] and
 //! [`gadget`] (the arithmetic); [`lwe`], [`glwe`], [`ggsw`] (keys and ciphertexts); [`keyswitch`], [`glwe_keyswitch`],
 //! [`automorphism`], [`product`],
 //! [`bootstrap`] and [`wide`] (operations); [`keys`] (who has what); [`ring_pair`] and [`ring_pair_keys`] (sets with a ring for
