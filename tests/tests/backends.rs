@@ -24,7 +24,7 @@ fn bootstrapping_reads_and_has_the_predicted_noise() {
         assert_eq!(torus::switch_modulus(phase, 5) % 32, values[i % 16] >> 59);
     }
     let predicted = noise::blind_rotation(
-        parameters.bootstraps()[0],
+        parameters.bootstraps()[0].on(parties.server.fft().transforms()),
         parameters.glwe_shape(),
         parameters.lwe_dimension(),
         parameters.glwe_noise().variance(),

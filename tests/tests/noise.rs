@@ -35,7 +35,7 @@ fn key_switch_and_bootstrap(literal: ParametersLiteral, gadgets: &[usize]) {
             parties.server.bootstrapping_key(gadget).bootstrap(&switched, &vec![&accumulator; switched.len()]);
         let expected = (0..SAMPLES).map(|i| values[(i % 16) as usize]);
         let predicted = noise::blind_rotation(
-            parameters.bootstraps()[gadget],
+            parameters.bootstraps()[gadget].on(parties.server.fft().transforms()),
             shape,
             parameters.lwe_dimension(),
             parameters.glwe_noise().variance(),
@@ -67,7 +67,8 @@ fn packing_of_the_head() {
         let mut parties = Parties::new(literal, &[], false);
         let parameters = parties.client.parameters().clone();
         let shape = parameters.glwe_shape();
-        let one = noise::glwe_keyswitch(parameters.glwe_keyswitch(), shape, parameters.glwe_noise().variance());
+        let gadget = parameters.glwe_keyswitch().on(parties.server.fft().transforms());
+        let one = noise::glwe_keyswitch(gadget, shape, parameters.glwe_noise().variance());
         let mut all = Vec::new();
         for round in 0..32_u64 {
             let inputs = parties.encrypt((0..16).map(|i| (round * 16 + i) << 50));
@@ -91,7 +92,8 @@ fn tensor_product_of_the_head() {
     let (shape, noise) = (parties.client.parameters().glwe_shape(), parties.client.parameters().glwe_noise());
     let n = shape.polynomial_size.get();
     let log_t = 28;
-    let relinearization = noise::relinearization(parties.client.parameters().glwe_keyswitch(), shape, noise.variance());
+    let gadget = parties.client.parameters().glwe_keyswitch().on(parties.server.fft().transforms());
+    let relinearization = noise::relinearization(gadget, shape, noise.variance());
     let key = parties.server.relinearization();
     let mut all = Vec::new();
     for round in 0..40_u64 {

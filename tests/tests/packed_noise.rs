@@ -10,6 +10,7 @@ use integration_tests::packed::Layer;
 use nn::attention::Part;
 use nn::matrix::Matrix;
 use nn::packed::{ClearPackedEngine, Function, HeadProgram, PackedOptions, PackedProgram, Span};
+use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::noise::Variance;
@@ -238,7 +239,12 @@ fn every_operation_has_the_predicted_noise() {
             let exact = &clear.projected()[0];
             Bench { client, keys, attention: &prepared, layout: &layout, exact }.measure(&input, &mut errors);
         }
-        let prediction = Prediction::new(&parameters, program, &layout);
+        let prediction = Prediction::on(
+            NegacyclicFft::new(parameters.arithmetic().size()).transforms(),
+            &parameters,
+            program,
+            &layout,
+        );
         let of_head = &prediction.heads[0];
         let check = |what: &str, errors: &[f64], predicted: Variance| {
             assert_variance(&format!("head {number}: {what}"), errors, predicted, 0.21);

@@ -251,7 +251,7 @@ mod tests {
                 torus::to_f64(phase[0].wrapping_sub(kept << 9))
             })
             .collect();
-        let one = noise::glwe_keyswitch(gadget, setup.key.shape(), setup.noise.variance());
+        let one = noise::glwe_keyswitch(gadget.on(setup.fft.transforms()), setup.key.shape(), setup.noise.variance());
         // 200 samples: one standard error of the variance is 10 %.
         assert_variance("trace", &errors, noise::trace(one, 9), 0.4);
     }

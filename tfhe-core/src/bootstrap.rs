@@ -289,7 +289,12 @@ mod tests {
                 .enumerate()
                 .map(|(i, output)| torus::to_f64(big.phase(output).wrapping_sub(values[i % 4])))
                 .collect();
-            let predicted = noise::blind_rotation(gadget, setup.key.shape(), lwe, setup.noise.variance());
+            let predicted = noise::blind_rotation(
+                gadget.on(setup.fft.transforms()),
+                setup.key.shape(),
+                lwe,
+                setup.noise.variance(),
+            );
             // 600 samples: one standard error of the variance is 5.8 %.
             assert_variance(&format!("blind rotation {gadget:?}"), &errors, predicted, 0.25);
         }

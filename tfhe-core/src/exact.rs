@@ -1,31 +1,50 @@
 //! Exact products of torus polynomials with polynomials of small integers, by f64 transforms.
 //!
-//! A torus polynomial is taken as two polynomials of signed 32-bit halves; its product with integers of absolute value
-//! at most b has coefficients whose root mean square is at most 2^31/√3·b·√N. The transforms' error is about
-//! 2^-53·0.6·sqrt(3·log2 N) times that (see [`crate::fft`]), eight standard deviations below 1/2 as long as b·√N ≤ 2^16: weights
-//! of 10 bits with N = 4096. Used where the
-//! f64 rounding error of 2^-53 relative would be far above the ciphertexts' noise of 2^-62: key generation, encryption,
+//! A torus polynomial is taken as two polynomials of signed 32-bit halves, uniform ones; a sum of products of them with
+//! polynomials of integers has coefficients of mean square Σ‖p‖²·2^64/12, where ‖p‖² is the sum of a polynomial's squares. It is
+//! exact as far as [`crate::rounding`] says: for N = 4096 as long as Σ‖p‖² is below 2^33, that is a million weights of 7 bits. Used where
+//! the f64 rounding error of 2^-53 relative would be far above the ciphertexts' noise of 2^-62: key generation, encryption,
 //! decryption, products with plaintext weights.
 
 use crate::buffer::AlignedBuffer;
 use crate::fft::{FftScratch, NegacyclicFft};
 use crate::gadget::split_halves;
+use crate::rounding::{EXACT_MARGIN, Transforms};
 
 /// A torus polynomial in the Fourier domain, as two halves.
 #[derive(Clone, Debug)]
 pub struct FourierTorus {
     halves: [AlignedBuffer; 2],
+    /// Of the products that it is a sum of.
+    products: Products,
+}
+
+/// How many products were added up, and Σ‖p‖² of their integers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Products {
+    count: usize,
+    squares: f64,
+}
+
+impl Products {
+    fn are_exact(self, n: usize) -> bool {
+        Transforms::ANY.margin(self.squares * 2f64.powi(64) / 12.0, self.count, n) >= EXACT_MARGIN
+    }
 }
 
 /// A polynomial of small integers in the Fourier domain.
 #[derive(Clone, Debug)]
-pub struct FourierIntegers(AlignedBuffer);
+pub struct FourierIntegers {
+    values: AlignedBuffer,
+    /// ‖p‖².
+    squares: f64,
+}
 
 impl FourierTorus {
     /// The zero polynomial, to accumulate products in.
     pub fn zero(fft: &NegacyclicFft) -> Self {
         let n = fft.polynomial_size().get();
-        Self { halves: [AlignedBuffer::zeros(n), AlignedBuffer::zeros(n)] }
+        Self { halves: [AlignedBuffer::zeros(n), AlignedBuffer::zeros(n)], products: Products::default() }
     }
 
     /// Transforms `polynomial` `[N]`.
@@ -40,28 +59,36 @@ impl FourierTorus {
     /// `self += torus · integers`.
     pub fn add_product(&mut self, fft: &NegacyclicFft, torus: &Self, integers: &FourierIntegers) {
         for (sum, half) in self.halves.iter_mut().zip(&torus.halves) {
-            fft.multiply_accumulate(sum, half, &integers.0);
+            fft.multiply_accumulate(sum, half, &integers.values);
         }
+        self.products.count += 1;
+        self.products.squares += integers.squares;
     }
 
     /// Transforms back and adds to `output` `[N]`. Overwrites `self`.
+    ///
+    /// The integers must have been small enough, as the module explains.
     pub fn inverse_add(&mut self, fft: &NegacyclicFft, output: &mut [u64], scratch: &mut FftScratch) {
+        debug_assert!(self.products.are_exact(output.len()), "{:?} at N = {}", self.products, output.len());
         fft.inverse_add_integers(&mut self.halves[0], 32, output, scratch);
         fft.inverse_add_integers(&mut self.halves[1], 0, output, scratch);
+        // The weight of a secret key may be in it.
+        zeroize::Zeroize::zeroize(&mut self.products.squares);
     }
 }
 
 impl FourierIntegers {
     /// Transforms `polynomial` `[N]`.
     pub fn new(fft: &NegacyclicFft, polynomial: &[i32], scratch: &mut FftScratch) -> Self {
-        let mut out = AlignedBuffer::zeros(fft.polynomial_size().get());
-        fft.forward_integers(polynomial, &mut out, scratch);
-        Self(out)
+        let mut values = AlignedBuffer::zeros(fft.polynomial_size().get());
+        fft.forward_integers(polynomial, &mut values, scratch);
+        Self { values, squares: polynomial.iter().map(|&x| f64::from(x) * f64::from(x)).sum() }
     }
 
     /// Overwrites the values with zeros (for those of secret keys).
     pub(crate) fn wipe(&mut self) {
-        zeroize::Zeroize::zeroize(&mut *self.0);
+        zeroize::Zeroize::zeroize(&mut *self.values);
+        zeroize::Zeroize::zeroize(&mut self.squares);
     }
 }
 

@@ -49,15 +49,27 @@ pub(crate) fn split_halves(x: u64) -> (i32, i32) {
     (high, low)
 }
 
+/// [`Gadget::in_ring`], for rows of sets that have been validated.
+///
+/// # Panics
+/// If it is refused.
+pub(crate) fn check_exact(gadget: Gadget, polynomial_size: PolynomialSize, inputs: usize) {
+    if let Err(error) = gadget.in_ring(polynomial_size, inputs) {
+        panic!("{error}");
+    }
+}
+
 impl FourierRows {
     /// Transforms `rows` = `[input polynomial][level][column][N]` torus polynomials.
     ///
     /// # Panics
-    /// If the number of polynomials is not inputs·levels·columns.
+    /// If the number of polynomials is not inputs·levels·columns, or products with the gadget would not be exact
+    /// ([`Gadget::in_ring`]).
     pub fn prepare(fft: &NegacyclicFft, gadget: Gadget, inputs: usize, columns: usize, rows: &[u64]) -> Self {
         let n = fft.polynomial_size().get();
         let polynomials = inputs * gadget.levels() * columns;
         assert_eq!(rows.len(), polynomials * n);
+        check_exact(gadget, fft.polynomial_size(), inputs);
         let limbs = gadget.precision().limbs();
         let mut data = AlignedBuffer::zeros(polynomials * limbs * n);
         let mut scratch = fft.scratch();
@@ -221,6 +233,21 @@ impl RotatedPolynomials {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Key switches, relinearization and all other keys are made of these rows.
+    #[test]
+    #[should_panic(expected = "its products are not exact")]
+    fn rows_of_a_split_gadget_that_is_not_exact_are_refused() {
+        let setup = crate::testing::Setup::new(1, 1024);
+        setup.row_generator(Gadget::new(16, 3, Precision::Split).unwrap()).rows(&[vec![0; 1024]], 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "its products are not exact")]
+    fn rows_from_elsewhere_are_refused_too() {
+        let fft = NegacyclicFft::new(PolynomialSize::new(1024).unwrap());
+        FourierRows::prepare(&fft, Gadget::new(16, 3, Precision::Split).unwrap(), 1, 1, &vec![0; 3 * 1024]);
+    }
 
     #[test]
     fn halves_recompose() {

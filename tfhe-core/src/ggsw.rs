@@ -12,7 +12,7 @@
 //! ([`FourierRows`]).
 
 use crate::fft::NegacyclicFft;
-use crate::gadget::FourierRows;
+use crate::gadget::{FourierRows, check_exact};
 use crate::glwe::GlweSecretKey;
 use crate::params::{Gadget, GlweShape, NoiseDistribution};
 use crate::random::{Domain, PublicSeed, SecretSeed};
@@ -40,9 +40,13 @@ pub(crate) struct RowGenerator<'a> {
 
 impl RowGenerator<'_> {
     /// Encrypts the rows of the integer polynomials `messages` `[inputs][N]`, with stream `stream` of both seeds.
+    ///
+    /// # Panics
+    /// If products with the gadget would not be exact ([`Gadget::in_ring`]); so does what makes keys of rows.
     pub(crate) fn rows(&self, messages: &[Vec<u64>], stream: u64) -> SeededRows {
         let shape = self.key.shape();
         let n = shape.polynomial_size.get();
+        check_exact(self.gadget, shape.polynomial_size, messages.len());
         let levels = self.gadget.levels();
         let masks = &mut self.mask_seed.mask_generator(stream);
         let noises = &mut self.noise_seed.generator(Domain::Noise, stream);
@@ -131,7 +135,8 @@ mod tests {
                 let out_phase = setup.key.phase(&setup.fft, &output);
                 errors.extend(out_phase.iter().zip(&phase).map(|(&x, &y)| torus::to_f64(x.wrapping_sub(y))));
             }
-            let predicted = noise::external_product(gadget, setup.key.shape(), setup.noise.variance());
+            let predicted =
+                noise::external_product(gadget.on(setup.fft.transforms()), setup.key.shape(), setup.noise.variance());
             assert_variance(&format!("external product {gadget:?}"), &errors, predicted, 0.1);
         }
     }

@@ -59,6 +59,7 @@ pub mod random;
 pub mod raw;
 pub mod ring_pair;
 pub mod ring_pair_keys;
+pub mod rounding;
 pub mod security;
 pub mod sets;
 // Vector instructions are the one place for unsafe code.

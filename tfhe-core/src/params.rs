@@ -3,6 +3,7 @@
 //! A set is written down as a [`ParametersLiteral`] and becomes usable as [`Parameters`], whose fields are read-only
 //! and known to be consistent. Letters are those of the literature: n, k, N, (β, ℓ), σ.
 
+use crate::rounding::{EXACT_MARGIN, Transforms};
 use crate::variance::Variance;
 
 /// Why a parameter was refused.
@@ -31,6 +32,21 @@ pub enum ParameterError {
         /// ℓ.
         levels: u32,
     },
+    /// Products with the split gadget would not be exact: see [`Gadget::in_ring`].
+    #[error(
+        "split gadget of base 2^{base_log} and {levels} levels: with {inputs} input polynomials of {polynomial_size} \
+         coefficients its products are not exact; use a smaller base, fewer levels, or single precision"
+    )]
+    Inexact {
+        /// log2 β.
+        base_log: u32,
+        /// ℓ.
+        levels: u32,
+        /// N.
+        polynomial_size: usize,
+        /// The number of polynomials that are decomposed.
+        inputs: usize,
+    },
     /// The noise is outside what can be sampled.
     #[error("TUniform bound 2^{0} is above 2^62")]
     Noise(u32),
@@ -47,6 +63,9 @@ pub enum ParameterError {
 pub struct PolynomialSize(u32);
 
 impl PolynomialSize {
+    /// The smallest.
+    const MINIMUM: Self = Self(3);
+
     /// # Errors
     /// If `n` is not a power of two from 8 to 65536.
     pub fn new(n: usize) -> Result<Self, ParameterError> {
@@ -143,8 +162,9 @@ pub enum Precision {
     /// The key as one f64 per coefficient: the product carries the rounding error of the transform
     /// ([`crate::noise::fft_error`]).
     Single,
-    /// The key as two signed 32-bit halves: every sum is an integer that f64 holds exactly, at the cost of twice the
-    /// key and twice the inverse transforms. Needs β ≤ 2^11 for N = 4096: see [`crate::noise::split_is_exact`].
+    /// The key as two signed 32-bit halves: every sum is an integer, to which the transform's result is rounded, at the
+    /// cost of twice the key and twice the inverse transforms. Only for gadgets whose digits are small enough for
+    /// that ([`Gadget::in_ring`]): β ≤ 2^11 for N = 4096.
     Split,
 }
 
@@ -170,13 +190,52 @@ impl Gadget {
     /// β = 2^base_log and `levels` levels.
     ///
     /// # Errors
-    /// If base_log is not 1 to 30, levels not 1 to 32, or base_log·levels is above 63.
+    /// If base_log is not 1 to 30, levels not 1 to 32, or base_log·levels is above 63; or if the gadget is split and its
+    /// products are exact in no ring.
     pub fn new(base_log: u32, levels: u32, precision: Precision) -> Result<Self, ParameterError> {
         if (1..=30).contains(&base_log) && (1..=32).contains(&levels) && base_log * levels <= 63 {
-            Ok(Self { base_log, levels, precision })
+            Self { base_log, levels, precision }.in_ring(PolynomialSize::MINIMUM, 1)
         } else {
             Err(ParameterError::Gadget { base_log, levels })
         }
+    }
+
+    /// The gadget itself, for products of `inputs` polynomials of N coefficients by transforms. Whatever makes rows of a key
+    /// asks this first. (Key switches of LWE ciphertexts are computed in integers, and exact with any gadget.)
+    ///
+    /// # Errors
+    /// [`ParameterError::Inexact`] if the gadget is split and the error of a product, on the least precise backend, has less than
+    /// [`EXACT_MARGIN`] standard deviations to 1/2.
+    pub fn in_ring(self, polynomial_size: PolynomialSize, inputs: usize) -> Result<Self, ParameterError> {
+        let n = polynomial_size.get();
+        let exact = || self.split_margin(Transforms::ANY, inputs, inputs * n, n) >= EXACT_MARGIN;
+        if self.precision == Precision::Single || exact() {
+            return Ok(self);
+        }
+        let Self { base_log, levels, .. } = self;
+        Err(ParameterError::Inexact { base_log, levels, polynomial_size: n, inputs })
+    }
+
+    /// How many standard deviations of the error 1/2 is away from a product of `inputs` polynomials, of `coefficients`
+    /// coefficients that are not zero, with 32-bit halves of a key.
+    pub(crate) fn split_margin(self, transforms: Transforms, inputs: usize, coefficients: usize, n: usize) -> f64 {
+        let mean_square = self.digits_square(coefficients) * 2f64.powi(64) / 12.0;
+        transforms.margin(mean_square, inputs * self.levels(), n)
+    }
+
+    /// Mean of the sum of the squares of all digits of `coefficients` coefficients.
+    pub(crate) fn digits_square(self, coefficients: usize) -> f64 {
+        (coefficients * self.levels()) as f64 * self.digit_variance()
+    }
+
+    /// Variance of a digit: (β² + 2)/12.
+    pub(crate) fn digit_variance(self) -> f64 {
+        (4f64.powi(self.base_log as i32) + 2.0) / 12.0
+    }
+
+    /// With the transforms that its products are computed with, for predictions of what is measured with them.
+    pub fn on(self, transforms: Transforms) -> GadgetTransforms {
+        GadgetTransforms { gadget: self, transforms }
     }
 
     /// log2 β.
@@ -192,6 +251,20 @@ impl Gadget {
     /// How products with a key of this gadget are computed.
     pub fn precision(self) -> Precision {
         self.precision
+    }
+}
+
+/// A gadget, and the transforms that products with it are computed with. Of a gadget alone it is not known with which: then its
+/// errors are bounded from above ([`Transforms::ANY`]).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GadgetTransforms {
+    pub(crate) gadget: Gadget,
+    pub(crate) transforms: Transforms,
+}
+
+impl From<Gadget> for GadgetTransforms {
+    fn from(gadget: Gadget) -> Self {
+        gadget.on(Transforms::ANY)
     }
 }
 
@@ -272,24 +345,28 @@ impl ParametersLiteral {
     /// # Errors
     /// The first inconsistency found.
     pub fn compile(self) -> Result<Parameters, ParameterError> {
+        let glwe_shape = GlweShape {
+            dimension: GlweDimension::new(self.glwe_dimension)?,
+            polynomial_size: PolynomialSize::new(self.polynomial_size)?,
+        };
+        let gadget = |(base_log, levels, precision): (u32, u32, Precision), inputs: usize| {
+            Gadget::new(base_log, levels, precision)?.in_ring(glwe_shape.polynomial_size, inputs)
+        };
+        let k = self.glwe_dimension;
         let bootstraps =
-            self.bootstraps.iter().map(|&(b, l, p)| Gadget::new(b, l, p)).collect::<Result<Vec<_>, _>>()?;
+            self.bootstraps.iter().map(|&literal| gadget(literal, k + 1)).collect::<Result<Vec<_>, _>>()?;
         if bootstraps.is_empty() {
             return Err(ParameterError::NoBootstrap);
         }
-        let (base_log, levels, precision) = self.glwe_keyswitch;
         Ok(Parameters {
             name: self.name,
             lwe_dimension: LweDimension::new(self.lwe_dimension)?,
             lwe_noise: self.lwe_noise.validated()?,
-            glwe_shape: GlweShape {
-                dimension: GlweDimension::new(self.glwe_dimension)?,
-                polynomial_size: PolynomialSize::new(self.polynomial_size)?,
-            },
+            glwe_shape,
             glwe_noise: self.glwe_noise.validated()?,
             keyswitch: Gadget::new(self.keyswitch.0, self.keyswitch.1, Precision::Single)?,
             bootstraps,
-            glwe_keyswitch: Gadget::new(base_log, levels, precision)?,
+            glwe_keyswitch: gadget(self.glwe_keyswitch, k)?,
         })
     }
 }
@@ -343,5 +420,47 @@ impl Parameters {
     /// Whether this is one of the insecure sets that exist to be read.
     pub fn is_toy(&self) -> bool {
         self.name.starts_with("toy")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sets::HEAD_EXACT;
+
+    fn inexact(result: Result<impl std::fmt::Debug, ParameterError>) -> (u32, usize, usize) {
+        match result.unwrap_err() {
+            ParameterError::Inexact { base_log, polynomial_size, inputs, .. } => (base_log, polynomial_size, inputs),
+            other => panic!("{other}"),
+        }
+    }
+
+    /// Refused at once if no ring could do, else by the ring that cannot, and only if split.
+    #[test]
+    fn split_gadgets_that_are_not_exact_are_refused() {
+        let (split, single) = (Precision::Split, Precision::Single);
+        assert_eq!(inexact(Gadget::new(30, 2, split)), (30, 8, 1));
+        assert!(Gadget::new(30, 2, single).is_ok());
+        let gadget = Gadget::new(12, 4, split).unwrap();
+        let ring = |n| PolynomialSize::new(n).unwrap();
+        assert_eq!(gadget.in_ring(ring(1024), 1), Ok(gadget));
+        assert_eq!(inexact(gadget.in_ring(ring(4096), 2)), (12, 4096, 2));
+        assert_eq!(inexact(gadget.in_ring(ring(1024), 16)), (12, 1024, 16));
+        let message = gadget.in_ring(ring(4096), 2).unwrap_err().to_string();
+        assert!(
+            message.starts_with("split gadget of base 2^12 and 4 levels: with 2 input polynomials of 4096"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn sets_with_split_gadgets_that_are_not_exact_are_refused() {
+        let bootstraps = &[(23, 1, Precision::Single), (12, 4, Precision::Split)];
+        assert_eq!(inexact(ParametersLiteral { bootstraps, ..HEAD_EXACT }.compile()), (12, 4096, 2));
+        // A key switch of one polynomial is exact where an external product of two is not.
+        let glwe_keyswitch = (12, 4, Precision::Split);
+        assert_eq!(inexact(ParametersLiteral { glwe_keyswitch, ..HEAD_EXACT }.compile()), (12, 4096, 1));
+        let glwe_keyswitch = (11, 5, Precision::Split);
+        assert!(ParametersLiteral { glwe_keyswitch, ..HEAD_EXACT }.compile().is_ok());
     }
 }

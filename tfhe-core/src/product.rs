@@ -14,9 +14,13 @@
 //! running sums stay small. That costs 3.6 % of what remains of K's energy at N = 4096, and halves the variance of the error.
 //!
 //! # Precision
-//! Coefficients are cut into signed limbs x = x_0 + 2^22·x_1 + 2^44·x_2 of 22, 22 and 20 bits, or 22 where the representative is another
-//! one. A sum of N products of limbs, at most three such sums added twice, stays below 6·N·2^42 ≤ 2^57 in the worst case and around
-//! sqrt(6·N)·2^41 in fact, 2^48 for N = 4096, so f64 transforms give it exactly (error about 2^-53·2^48·2 ≪ 1/2). The
+//! Coefficients are cut into signed limbs x = x_0 + 2^22·x_1 + 2^44·x_2 of 22, 22 and 20 bits, or 22 where the
+//! representative is another one. Those of ciphertexts are uniform, so
+//! the products x_i·y_j with i + j = w, of two pairs of polynomials at most, add up to coefficients of a root mean square of 2^43
+//! (w = 4), 2^45.4 (3), 2^47 (2) and 2^47.4 (1) for N = 4096: all are below 2^52, as integers of transforms have to be
+//! ([`crate::rounding`]), by more than twenty standard deviations. The two upper sums are exact by more than eighteen standard deviations of the
+//! transforms' error. In the lower ones, six and four on the least precise backend, a coefficient in 2^29 or in 2^15 is off by one, which
+//! is 2^(22·w + log_t − 128) of the torus: 2^-56 or 2^-78 for t = 2^28, far below what follows. The
 //! products x_0·y_0 are left out. That matters most in the quadratic part, whose error meets S², of norm about
 //! sqrt(N³/48): t·2^(44+5−128)·2^15 for N = 4096, which is 2^-36 for t = 2^28. (Leaving out x_0·y_1 and x_1·y_0 too would cost
 //! 22 bits more.)
@@ -456,9 +460,10 @@ mod tests {
             let phase = setup.key.phase(fft, &product);
             errors.extend(phase.iter().zip(&expected).map(|(&x, &y)| torus::to_f64(x.wrapping_sub(y))));
         }
-        let secret = noise::relinearization(relinearization, shape, quiet.variance());
+        let secret = noise::relinearization(relinearization.on(fft.transforms()), shape, quiet.variance());
+        let message = Spread::new(noise.variance(), 1024);
         let predicted =
-            noise::product_with_ggsw(gadget, shape, Spread::new(noise.variance(), 1024), secret, squares).variance();
+            noise::product_with_ggsw(gadget.on(fft.transforms()), shape, message, secret, squares).variance();
         // As for the tensor product: half of the energy is in the lowest frequencies, of 300 products.
         assert_variance("product with an encrypted polynomial", &errors, predicted, 0.15);
     }

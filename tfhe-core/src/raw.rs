@@ -39,7 +39,7 @@ pub enum RawError {
     /// An element of a secret key is neither 0 nor 1. The element itself is not told.
     #[error("element {0} of a secret key is neither 0 nor 1")]
     NotBinary(usize),
-    /// A dimension is out of range.
+    /// A dimension is out of range, or a gadget does not fit the ring.
     #[error(transparent)]
     Parameter(#[from] ParameterError),
 }
@@ -124,9 +124,10 @@ impl FourierRows {
     /// A GGSW ciphertext from rows `[k+1][ℓ][k+1][N]`, in the Fourier domain of `fft`.
     ///
     /// # Errors
-    /// If there are not (k+1)²·ℓ·N.
+    /// If there are not (k+1)²·ℓ·N, or products with the gadget would not be exact ([`Gadget::in_ring`]).
     pub fn from_raw(fft: &NegacyclicFft, shape: GlweShape, gadget: Gadget, rows: &[u64]) -> Result<Self, RawError> {
         let columns = shape.dimension.get() + 1;
+        gadget.in_ring(shape.polynomial_size, columns)?;
         check_length("a GGSW ciphertext", columns * gadget.levels() * shape.ciphertext_len(), rows.len())?;
         Ok(Self::prepare(fft, gadget, columns, columns, rows))
     }
@@ -137,7 +138,8 @@ impl BootstrappingKey {
     /// A bit's rows are dropped before the next are asked for.
     ///
     /// # Errors
-    /// If a GGSW ciphertext does not have (k+1)²·ℓ·N elements, or there is none, or more than [`LweDimension::MAXIMUM`].
+    /// If a GGSW ciphertext does not have (k+1)²·ℓ·N elements, or there is none, or more than [`LweDimension::MAXIMUM`], or if
+    /// products with the gadget would not be exact ([`Gadget::in_ring`]).
     pub fn from_raw<Rows: AsRef<[u64]>>(
         fft: &NegacyclicFft,
         shape: GlweShape,
@@ -158,7 +160,7 @@ mod tests {
     use super::*;
     use crate::bootstrap::{half_slot, table_accumulator};
     use crate::keys::ClientKeys;
-    use crate::params::Parameters;
+    use crate::params::{Parameters, Precision};
     use crate::random::{Domain, Generator, SecretSeed};
     use crate::sets;
 
@@ -239,6 +241,11 @@ mod tests {
         let (from, to) = (shape.extracted_lwe_dimension(), parameters.lwe_dimension());
         assert!(LweKeyswitchKey::from_raw(from, to, parameters.keyswitch(), vec![0; 9]).is_err());
         assert!(FourierRows::from_raw(fft, shape, gadget, &[0; 64]).is_err());
+        let inexact = Gadget::new(16, 3, Precision::Split).unwrap();
+        let refused = FourierRows::from_raw(fft, shape, inexact, &[0; 768]).unwrap_err();
+        assert!(matches!(refused, RawError::Parameter(ParameterError::Inexact { inputs: 2, .. })), "{refused}");
+        let refused = BootstrappingKey::from_raw(fft, shape, inexact, [[0; 768]]).unwrap_err();
+        assert!(matches!(refused, RawError::Parameter(ParameterError::Inexact { inputs: 2, .. })), "{refused}");
         assert!(BootstrappingKey::from_raw(fft, shape, gadget, std::iter::empty::<Vec<u64>>()).is_err());
     }
 }

@@ -96,7 +96,9 @@ impl RingPairLiteral {
     /// # Errors
     /// The first inconsistency found.
     pub fn compile(self) -> Result<RingPairParameters, ParameterError> {
-        let gadget = |(base_log, levels, precision): GadgetLiteral| Gadget::new(base_log, levels, precision);
+        let gadget = |(base_log, levels, precision): GadgetLiteral, ring: Ring, inputs: usize| {
+            Gadget::new(base_log, levels, precision)?.in_ring(ring.size(), inputs)
+        };
         let (small_dimension, small_size) = self.small;
         if self.bootstraps.is_empty() {
             return Err(ParameterError::NoBootstrap);
@@ -104,17 +106,21 @@ impl RingPairLiteral {
         if !(small_size <= self.lookup_size && self.lookup_size <= self.arithmetic_size) {
             return Err(ParameterError::RingOrder);
         }
+        let small = Ring::new(small_dimension, small_size, self.small_noise)?;
+        let lookup = Ring::new(1, self.lookup_size, self.lookup_noise)?;
+        let arithmetic = Ring::new(1, self.arithmetic_size, self.arithmetic_noise)?;
         Ok(RingPairParameters {
             name: self.name,
-            small: Ring::new(small_dimension, small_size, self.small_noise)?,
-            lookup: Ring::new(1, self.lookup_size, self.lookup_noise)?,
-            arithmetic: Ring::new(1, self.arithmetic_size, self.arithmetic_noise)?,
-            keyswitch: gadget(self.keyswitch)?,
-            bootstraps: self.bootstraps.iter().map(|&literal| gadget(literal)).collect::<Result<_, _>>()?,
-            lookup_automorphism: gadget(self.lookup_automorphism)?,
-            lift: gadget(self.lift)?,
-            arithmetic_keyswitch: gadget(self.arithmetic_keyswitch)?,
-            ggsw: gadget(self.ggsw)?,
+            // From the arithmetic ring, in polynomials of the small one; from the lookup ring there are fewer.
+            keyswitch: gadget(self.keyswitch, small, self.arithmetic_size / small_size)?,
+            bootstraps: self.bootstraps.iter().map(|&one| gadget(one, lookup, 2)).collect::<Result<_, _>>()?,
+            lookup_automorphism: gadget(self.lookup_automorphism, lookup, 1)?,
+            lift: gadget(self.lift, arithmetic, 1)?,
+            arithmetic_keyswitch: gadget(self.arithmetic_keyswitch, arithmetic, 1)?,
+            ggsw: gadget(self.ggsw, arithmetic, 2)?,
+            small,
+            lookup,
+            arithmetic,
         })
     }
 }
@@ -209,5 +215,23 @@ mod tests {
         assert_eq!(error(RingPairLiteral { arithmetic_size: 100, ..literal }), ParameterError::PolynomialSize(100));
         let noise = NoiseDistribution::TUniform { bound_log: 63 };
         assert_eq!(error(RingPairLiteral { lookup_noise: noise, ..literal }), ParameterError::Noise(63));
+    }
+
+    /// Every gadget of the set, by the ring and the number of polynomials that its products have.
+    #[test]
+    fn split_gadgets_that_are_not_exact_are_refused() {
+        let set = crate::sets::PACKED_HEAD;
+        let split = |base_log, levels| (base_log, levels, Precision::Split);
+        let refused = |literal: RingPairLiteral, expected: (usize, usize)| match literal.compile().unwrap_err() {
+            ParameterError::Inexact { polynomial_size, inputs, .. } => assert_eq!((polynomial_size, inputs), expected),
+            other => panic!("{other}"),
+        };
+        refused(RingPairLiteral { keyswitch: split(14, 3), ..set }, (128, 32));
+        refused(RingPairLiteral { bootstraps: const { &[(14, 3, Precision::Split)] }, ..set }, (2048, 2));
+        refused(RingPairLiteral { lookup_automorphism: split(14, 3), ..set }, (2048, 1));
+        refused(RingPairLiteral { lift: split(14, 3), ..set }, (4096, 1));
+        refused(RingPairLiteral { arithmetic_keyswitch: split(14, 3), ..set }, (4096, 1));
+        refused(RingPairLiteral { ggsw: split(14, 3), ..set }, (4096, 2));
+        assert!(RingPairLiteral { ggsw: split(10, 3), ..set }.compile().is_ok());
     }
 }

@@ -2,7 +2,7 @@
 
 use nn::engine::TermUse;
 use tfhe_core::noise::{self, Distribution, Spread, Variance};
-use tfhe_core::params::{Gadget, Parameters, Precision};
+use tfhe_core::params::Parameters;
 use tfhe_core::sets::{COARSE, FINE, PRECISE};
 use tfhe_core::wide::WideTable;
 
@@ -165,15 +165,5 @@ impl Predictor {
             Multiply::Lut if bits <= 4 && !whole => vec![COARSE, FINE],
             Multiply::Lut => vec![COARSE, FINE, PRECISE],
         }
-    }
-
-    /// Whether every split gadget of the set is computed without rounding errors.
-    pub fn split_gadgets_are_exact(&self) -> bool {
-        let shape = self.parameters.glwe_shape();
-        let exact = |gadget: &Gadget| {
-            gadget.precision() == Precision::Single
-                || noise::split_is_exact(*gadget, shape.polynomial_size, shape.dimension.get() + 1)
-        };
-        self.parameters.bootstraps().iter().chain([&self.parameters.glwe_keyswitch()]).all(exact)
     }
 }

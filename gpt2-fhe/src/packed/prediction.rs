@@ -3,6 +3,7 @@
 use nn::packed::{Function, HeadProgram, PackedProgram};
 use tfhe_core::noise::{self, Distribution, Spread, Variance};
 use tfhe_core::ring_pair::RingPairParameters;
+use tfhe_core::rounding::Transforms;
 
 use super::layout::Layout;
 use super::tables;
@@ -52,21 +53,32 @@ pub struct HeadPrediction {
 }
 
 impl Prediction {
-    /// For `program` in `layout`.
+    /// For `program` in `layout`, on any backend: what plans are made with.
     pub fn new(parameters: &RingPairParameters, program: &PackedProgram, layout: &Layout) -> Self {
+        Self::on(Transforms::ANY, parameters, program, layout)
+    }
+
+    /// With the rounding errors of given transforms, for comparison with what is measured with them.
+    pub fn on(
+        transforms: Transforms,
+        parameters: &RingPairParameters,
+        program: &PackedProgram,
+        layout: &Layout,
+    ) -> Self {
         let (small, lookup, arithmetic) = (parameters.small(), parameters.lookup(), parameters.arithmetic());
         let keyswitch_noise = small.noise.variance();
         let blind_rotation = |function| {
             let gadget = parameters.bootstraps()[tables::gadget(function)];
-            noise::blind_rotation(gadget, lookup.shape, small.lwe_dimension(), lookup.noise.variance())
+            noise::blind_rotation(gadget.on(transforms), lookup.shape, small.lwe_dimension(), lookup.noise.variance())
         };
-        let isolation = noise::glwe_keyswitch(parameters.lookup_automorphism(), lookup.shape, lookup.noise.variance());
+        let isolation = parameters.lookup_automorphism().on(transforms);
+        let isolation = noise::glwe_keyswitch(isolation, lookup.shape, lookup.noise.variance());
         let scales = Scales::new(parameters, program);
         Self {
             heads: program
                 .heads()
                 .iter()
-                .map(|head| HeadPrediction::new(parameters, head, scales.of_head(head), layout))
+                .map(|head| HeadPrediction::new(transforms, parameters, head, scales.of_head(head), layout))
                 .collect(),
             score_keyswitch: noise::lwe_keyswitch(parameters.keyswitch(), arithmetic.lwe_dimension(), keyswitch_noise),
             lookup_keyswitch: noise::lwe_keyswitch(parameters.keyswitch(), lookup.lwe_dimension(), keyswitch_noise),
@@ -75,10 +87,14 @@ impl Prediction {
             exponential: blind_rotation(Function::Exponential),
             isolation: noise::trace(isolation, lookup.size().log2()),
             isolation_energy: noise::trace_energy(isolation, lookup.size().log2(), lookup.size()),
-            // Of the mask only N' coefficients are not zero.
-            lift: noise::glwe_keyswitch(parameters.lift(), lookup.shape, arithmetic.noise.variance()),
+            lift: noise::glwe_keyswitch_from(
+                parameters.lift().on(transforms),
+                lookup.shape,
+                arithmetic.shape,
+                arithmetic.noise.variance(),
+            ),
             rounding: noise::product_with_ggsw_rounding(parameters.ggsw(), arithmetic.shape, 1.0),
-            packing: noise::trace(automorphism(parameters), layout.token_steps()),
+            packing: noise::trace(automorphism(transforms, parameters), layout.token_steps()),
         }
     }
 
@@ -178,15 +194,21 @@ impl Layout {
 }
 
 /// What an automorphism in the arithmetic ring adds.
-fn automorphism(parameters: &RingPairParameters) -> Variance {
-    let arithmetic = parameters.arithmetic();
-    noise::glwe_keyswitch(parameters.arithmetic_keyswitch(), arithmetic.shape, arithmetic.noise.variance())
+fn automorphism(transforms: Transforms, parameters: &RingPairParameters) -> Variance {
+    let (arithmetic, gadget) = (parameters.arithmetic(), parameters.arithmetic_keyswitch().on(transforms));
+    noise::glwe_keyswitch(gadget, arithmetic.shape, arithmetic.noise.variance())
 }
 
 impl HeadPrediction {
-    fn new(parameters: &RingPairParameters, head: &HeadProgram, scales: HeadScales, layout: &Layout) -> Self {
+    fn new(
+        transforms: Transforms,
+        parameters: &RingPairParameters,
+        head: &HeadProgram,
+        scales: HeadScales,
+        layout: &Layout,
+    ) -> Self {
         let arithmetic = parameters.arithmetic();
-        let automorphism = automorphism(parameters);
+        let automorphism = automorphism(transforms, parameters);
         // Values' weights fall into chunks, each a product of its own.
         let weights = [(head.query().0, 1.0), (head.key().0, 1.0), (head.value(), layout.chunk_share())];
         let mut projected = [Variance::ZERO; 3];
@@ -198,8 +220,8 @@ impl HeadPrediction {
         let (group, token) = (layout.group_steps(), layout.token_steps());
         let steps = [group, token, group];
         let gathered = [0, 1, 2].map(|part| projected[part] + noise::trace(automorphism, steps[part]));
-        let relinearization =
-            noise::relinearization(parameters.arithmetic_keyswitch(), arithmetic.shape, arithmetic.noise.variance());
+        let relinearization = parameters.arithmetic_keyswitch().on(transforms);
+        let relinearization = noise::relinearization(relinearization, arithmetic.shape, arithmetic.noise.variance());
         // What automorphisms add is everywhere; projections' noise is left where the coefficients are.
         let spread = |part: usize, kept: usize| {
             Spread::new(projected[part], kept) + Spread::of_trace(automorphism, steps[part], arithmetic.size())
@@ -208,8 +230,8 @@ impl HeadPrediction {
         let queries = spread(0, of_group);
         let keys = spread(1, layout.subring()).apart(layout.keys_of_block(0).len());
         let score = noise::tensor_product(arithmetic.shape, head.log_modulus(), [queries, keys]);
-        let weighing =
-            noise::product_with_ggsw(parameters.ggsw(), arithmetic.shape, spread(2, of_group), relinearization, 0.0);
+        let ggsw = parameters.ggsw().on(transforms);
+        let weighing = noise::product_with_ggsw(ggsw, arithmetic.shape, spread(2, of_group), relinearization, 0.0);
         Self {
             projected,
             gathered,

@@ -68,7 +68,7 @@ fn check_bootstrappings(n: usize, shape: GlweShape, gadget: Gadget) {
     let theirs_here = BootstrappingKey::from_raw(&keys.fft, shape, gadget, rows).unwrap();
     let here = theirs_here.bootstrap(&inputs, &vec![&table; inputs.len()]);
 
-    let predicted = noise::blind_rotation(gadget, shape, lwe_dimension, key_noise.variance());
+    let predicted = noise::blind_rotation(gadget.on(keys.fft.transforms()), shape, lwe_dimension, key_noise.variance());
     let big = keys.ours.extracted_lwe_key();
     for (what, outputs) in [("our bootstrapping key in tfhe-rs", there), ("tfhe-rs's bootstrapping key in ours", here)]
     {

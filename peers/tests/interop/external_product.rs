@@ -107,7 +107,7 @@ fn check_products(shape: GlweShape, gadget: Gadget) {
             }
         }
     }
-    let predicted = noise::external_product(gadget, shape, noise.variance());
+    let predicted = noise::external_product(gadget.on(keys.fft.transforms()), shape, noise.variance());
     let names = ["our GGSW in tfhe-rs", "tfhe-rs's GGSW in ours", "our GGSW in ours", "tfhe-rs's GGSW in tfhe-rs"];
     for (name, errors) in names.iter().zip(&errors) {
         let (k, base_log, levels) = (shape.dimension.get(), gadget.base_log(), gadget.levels());

@@ -1,5 +1,6 @@
 //! What the first pass of a transform reads and what the last pass of an inverse transform writes.
 
+use crate::rounding::MAXIMUM_INTEGER;
 use crate::simd::Simd;
 
 /// N coefficients, read as numbers while the first pass goes over them.
@@ -74,7 +75,7 @@ impl Accumulator for AddTorus<'_> {
     }
 }
 
-/// Adds the nearest integers times 2^shift; for integers of less than 2^63.
+/// Adds the nearest integers times 2^shift; for integers below [`MAXIMUM_INTEGER`] in absolute value.
 pub(super) struct AddIntegers<'a> {
     pub(super) output: &'a mut [u64],
     pub(super) shift: u32,
@@ -87,11 +88,22 @@ impl Accumulator for AddIntegers<'_> {
 
     #[inline(always)]
     unsafe fn add<S: Simd>(&mut self, simd: S, index: usize, x: S::Reals, scale: S::Reals) {
-        let integers = simd.integers(simd.multiply(x, scale));
+        let x = simd.multiply(x, scale);
+        debug_assert!(are_exact(simd, x));
+        let integers = simd.integers(x);
         // SAFETY: the caller's: LANES words from `index` are inside the slice.
         unsafe {
             let at = self.output.as_mut_ptr().add(index);
             simd.store_words(simd.add_words(simd.load_words(at), simd.shift_left(integers, self.shift)), at);
         }
     }
+}
+
+/// Whether all lanes are below [`MAXIMUM_INTEGER`] in absolute value.
+#[inline(always)]
+fn are_exact<S: Simd>(simd: S, x: S::Reals) -> bool {
+    let mut lanes = [0.0; super::ROTATION_PADDING];
+    // SAFETY: no vector is longer.
+    unsafe { simd.store_reals(x, lanes.as_mut_ptr()) }
+    lanes.iter().all(|x| x.abs() < MAXIMUM_INTEGER)
 }

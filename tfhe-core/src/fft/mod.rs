@@ -15,9 +15,8 @@
 //! normalized; the inverse divides by N/2.
 //!
 //! # Error
-//! One f64 transform of M points has relative root-mean-square error of about 2^-53·0.6·sqrt(log2 M)
-//! (Schatzman, SIAM J. Sci. Comput. 17 (1996)); [`NegacyclicFft::inverse_add_integers`] is exact as long as that
-//! error stays well below 1/2 on every coefficient.
+//! [`crate::rounding`] has the rounding errors of each backend, and derives what [`NegacyclicFft::inverse_add_integers`] asks of
+//! integers.
 
 mod butterfly;
 mod coefficients;
@@ -39,6 +38,7 @@ use vector::{Finish, Merge, MultiplyAccumulate, Split, Start};
 use crate::buffer::AlignedBuffer;
 use crate::decomposition::decompose;
 use crate::params::{Gadget, PolynomialSize};
+use crate::rounding::{MAXIMUM_INTEGER, Transforms};
 use crate::simd::{Backend, BackendError, Capability, VectorInstructions, selected_capability};
 
 /// A plan: the transform for one polynomial size on one backend. Plan once, use from any thread.
@@ -104,6 +104,14 @@ impl NegacyclicFft {
         }
     }
 
+    /// The rounding errors of this plan's transforms.
+    pub fn transforms(&self) -> Transforms {
+        match &self.plan {
+            Plan::Portable(plan) => plan.transforms,
+            Plan::Vector(instructions, _) => instructions.transforms(),
+        }
+    }
+
     /// Working memory for one thread.
     pub fn scratch(&self) -> FftScratch {
         match &self.plan {
@@ -161,12 +169,13 @@ impl NegacyclicFft {
 
     /// Transforms back, rounds to the nearest integer x and adds `x·2^shift` modulo 2^64 to `output`. Overwrites `input`.
     ///
-    /// The coefficients must be below 2^52 in absolute value, and `shift` below 64.
+    /// The coefficients must be below [`MAXIMUM_INTEGER`] in absolute value, as [`crate::rounding`] explains, and `shift` below
+    /// 64.
     pub fn inverse_add_integers(&self, input: &mut [f64], shift: u32, output: &mut [u64], scratch: &mut FftScratch) {
         debug_assert!(shift < 64);
         match &self.plan {
             Plan::Portable(plan) => plan.inverse(input, &mut scratch.portable, |i, x| {
-                debug_assert!(x.abs() < 2f64.powi(52));
+                debug_assert!(x.abs() < MAXIMUM_INTEGER, "{x:e}");
                 output[i] = output[i].wrapping_add((x.round_ties_even() as i64 as u64) << shift);
             }),
             Plan::Vector(instructions, plan) => {

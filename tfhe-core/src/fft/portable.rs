@@ -4,7 +4,9 @@ use std::f64::consts::PI;
 use std::sync::Arc;
 
 use rustfft::num_complex::Complex;
-use rustfft::{Fft, FftPlanner};
+use rustfft::{Fft, FftDirection, FftPlanner, FftPlannerAvx};
+
+use crate::rounding::Transforms;
 
 #[derive(Clone)]
 pub(super) struct Plan {
@@ -12,6 +14,7 @@ pub(super) struct Plan {
     twist: Arc<[Complex<f64>]>,
     forward: Arc<dyn Fft<f64>>,
     inverse: Arc<dyn Fft<f64>>,
+    pub(super) transforms: Transforms,
 }
 
 /// Working memory of the transform, for one thread.
@@ -22,11 +25,25 @@ pub(super) struct Scratch {
 }
 
 impl Plan {
+    /// With the fastest code that rustfft has for this CPU.
     pub(super) fn new(polynomial_size: usize) -> Self {
-        let half = polynomial_size / 2;
+        if let Ok(mut planner) = FftPlannerAvx::new() {
+            return Self::planned(polynomial_size, |n, way| planner.plan_fft(n, way), Transforms::RUSTFFT_AVX);
+        }
         let mut planner = FftPlanner::new();
+        Self::planned(polynomial_size, |n, way| planner.plan_fft(n, way), Transforms::RUSTFFT)
+    }
+
+    /// With a planner of code that has the given rounding errors.
+    pub(super) fn planned(
+        polynomial_size: usize,
+        mut plan: impl FnMut(usize, FftDirection) -> Arc<dyn Fft<f64>>,
+        transforms: Transforms,
+    ) -> Self {
+        let half = polynomial_size / 2;
         let twist = (0..half).map(|j| Complex::from_polar(1.0, PI * j as f64 / polynomial_size as f64)).collect();
-        Self { twist, forward: planner.plan_fft_forward(half), inverse: planner.plan_fft_inverse(half) }
+        let (forward, inverse) = (plan(half, FftDirection::Forward), plan(half, FftDirection::Inverse));
+        Self { twist, forward, inverse, transforms }
     }
 
     pub(super) fn scratch(&self) -> Scratch {

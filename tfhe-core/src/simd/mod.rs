@@ -17,6 +17,7 @@ pub(crate) mod packed;
 
 use std::sync::OnceLock;
 
+use crate::rounding::Transforms;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
@@ -176,6 +177,16 @@ impl VectorInstructions {
         }
     }
 
+    /// The rounding errors of transforms with these instructions.
+    pub(crate) fn transforms(self) -> Transforms {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => Transforms::AVX2,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => Transforms::AVX512,
+        }
+    }
+
     /// The number of 64-bit lanes.
     pub(crate) fn lanes(self) -> usize {
         match self {
@@ -262,7 +273,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// The signed representatives divided by 2^`dropped` and rounded, ties any way; `dropped` is 13 to 63. A rounding
     /// of the representatives to 53 bits may come first.
     fn rounded_quotients(self, x: Self::Words, dropped: u32) -> Self::Reals;
-    /// The nearest integers, ties to even, modulo 2^64; for |x| ≤ 2^63.
+    /// The nearest integers, ties to even, modulo 2^64; for |x| ≤ 2^63, more than sums of integers ever reach
+    /// ([`crate::rounding::MAXIMUM_INTEGER`]): remainders modulo 2^64 do.
     fn integers(self, x: Self::Reals) -> Self::Words;
 
     /// A factor of sums of products, prepared.
