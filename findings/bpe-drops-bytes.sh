@@ -5,8 +5,8 @@
 # byte has no token, an error.
 # What happens: the trainer takes only the bytes that it saw, unless it is given `ByteLevel.alphabet()`. A byte without
 # token is left out of the encoding, with no error and no unknown token, so decoding gives another text. Of a character
-# of several bytes a part can be left out, and what remains is no character. The offsets are those of the text, so
-# that the hole shows there only. Neither `vocab_size` nor the pre-tokenizer's name hints at it.
+# of several bytes a part can be left out, and what remains is no character.
+# Neither `vocab_size` nor the pre-tokenizer's name hints at it.
 # Seen with: tokenizers 0.23.3.
 # Why it matters: small GPT-2s for tests are trained so. A prompt loses letters before it is encrypted, the server and
 # the model run on a shorter sequence, and all comparisons of encrypted with clear agree on the wrong text.

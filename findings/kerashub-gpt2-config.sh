@@ -8,7 +8,7 @@
 # message, and the outputs are wrong by some percent. (Another n_inner does raise an error, as shapes do not fit.)
 # Seen with: keras-hub 0.32.0, keras 3.15.1 on jax 0.10.2.
 # Why it matters: it is an independent GPT-2 to check an implementation against, and an error of a few percent looks
-# like quantization. Published models of GPT-2's architecture do use all three options.
+# like quantization.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

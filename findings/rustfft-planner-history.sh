@@ -3,8 +3,8 @@
 #
 # One would expect: the plan of a length is a function of the length, the direction and the processor. A planner's
 # cache saves time and changes nothing.
-# What happens: with AVX, a length that is done by way of a longer transform takes an inner length that is in
-# the cache rather than the one that it would choose. So 389 alone and 389 after 107 differ in their last bits. The
+# What happens: with AVX, a length that is done by way of a longer transform seems to take an inner length
+# that is in the cache rather than the one that it would choose. So 389 alone and 389 after 107 differ in their last bits. The
 # scalar planner does not do so, and powers of two are not affected.
 # Seen with: rustfft 6.4.1 on x86-64 with AVX and FMA.
 # Why it matters: results that must be equal bit by bit, as between a test run alone and the whole suite, or between a
