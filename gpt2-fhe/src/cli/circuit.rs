@@ -2,43 +2,49 @@
 
 use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::engine::statistics::StepStatistics;
-use gpt2_fhe::run::{Attention, Bytes, Plan};
+use gpt2_fhe::run::{Attention, Bytes, Circuit, Plan};
 use nn::head::RangeReport;
 use nn::packed::{HeadProgram, Span};
 use serde::Serialize;
 use tfhe_core::noise::Variance;
 
 use super::Verdict;
-use super::arguments::{CircuitArguments, Selection};
+use super::arguments::{CircuitArguments, Given, Selection};
 use super::describe;
 use super::input::HeadInput;
-use super::output::print;
+use super::output::{print, print_json};
+use super::progress::while_showing;
 use super::report::ParametersReport;
 use super::text::{count, table};
 
-/// What the columns of the table mean.
+/// What the columns of the tables mean.
 const LEGEND: &str = "  \
   bits: of a table's inputs; rounded: low bits of them that are cut off before the table is read
   read, result: the largest noise of a value when a table reads it, and of what the step gives,
                 as log2 of its standard deviation in units of the torus
-  failure: log2 of the chance that a lookup of the step fails; the total includes decryption";
+  failure: log2 of the chance that a lookup of the step, or the decryption, fails";
 
 /// Plans the head that the arguments select, and prints the plan.
 ///
 /// # Errors
 /// What is wrong with the arguments or the files; that the head cannot be run reliably.
-pub(super) fn run(arguments: &CircuitArguments) -> anyhow::Result<Verdict> {
+pub(super) fn run(arguments: &CircuitArguments, given: &Given) -> anyhow::Result<Verdict> {
     let selection = &arguments.selection;
-    let input = HeadInput::load(selection)?;
-    let plan = input.head.plan(Span::all(input.hidden.rows()))?;
+    let input = HeadInput::load(selection, given, None)?;
+    let plan = while_showing("planning", || input.head.plan(Span::all(input.hidden.rows())))?;
     let report = Report::new(selection, &input, &plan);
-    print(&if arguments.json { serde_json::to_string(&report)? } else { report.text(selection, &input, &plan) })?;
+    if arguments.reporting.json {
+        print_json(&report)?;
+    } else {
+        print(&report.text(selection, &input, &plan))?;
+    }
     Ok(Verdict::Right)
 }
 
 /// The JSON object.
 #[derive(Serialize)]
 struct Report<'a> {
+    r#type: &'static str,
     version: &'static str,
     circuit: &'static str,
     /// Exact circuit only, as `msbs` and `ranges`.
@@ -56,7 +62,9 @@ struct Report<'a> {
     pbs: usize,
     key_switches: usize,
     tensor_products: usize,
-    automorphisms: usize,
+    /// Packed circuit only.
+    automorphisms: Option<usize>,
+    /// n in each bootstrapping, and those outside of them.
     external_products: usize,
     steps: Vec<StepReport>,
     /// Packed circuit only.
@@ -82,7 +90,7 @@ struct StepReport {
     lookups: usize,
     pbs: usize,
     key_switches: usize,
-    automorphisms: usize,
+    automorphisms: Option<usize>,
     tensor_products: usize,
     external_products: usize,
     /// Of a phase when a table reads it, at most.
@@ -144,7 +152,8 @@ struct NoiseReport {
 }
 
 impl StepReport {
-    fn new(step: &StepStatistics, head: &Attention) -> Self {
+    /// Of a step in which a bootstrapping is `dimension` external products.
+    fn new(step: &StepStatistics, head: &Attention, dimension: usize) -> Self {
         let tables = tables(head, step.name);
         Self {
             name: step.name,
@@ -153,26 +162,29 @@ impl StepReport {
             lookups: step.lookups,
             pbs: step.pbs,
             key_switches: step.key_switches,
-            automorphisms: step.automorphisms,
+            automorphisms: (head.circuit() == Circuit::Packed).then_some(step.automorphisms),
             tensor_products: step.tensor_products,
-            external_products: step.external_products,
+            external_products: step.pbs * dimension + step.external_products,
             log2_read_noise: step.log2_read_noise,
             log2_result_noise: step.log2_result_noise,
             log2_failure_probability: step.log2_failure_probability,
         }
     }
 
-    fn row(&self) -> Vec<String> {
+    /// Without the last of the columns where automorphisms are not counted.
+    fn operations(&self) -> Vec<String> {
+        let name = self.name.replace('_', " ");
+        let counts = [self.lookups, self.pbs, self.external_products, self.tensor_products, self.key_switches];
+        std::iter::once(name).chain(counts.into_iter().chain(self.automorphisms).map(count)).collect()
+    }
+
+    fn noise(&self) -> Vec<String> {
         let noise = |log2: f64| if log2.is_finite() { format!("{log2:.1}") } else { "-".into() };
         let bits = |bits: Option<u32>| bits.map_or("-".into(), |bits| bits.to_string());
         vec![
             self.name.replace('_', " "),
             bits(self.table_bits),
             bits(self.rounded_bits),
-            count(self.lookups),
-            count(self.pbs),
-            count(self.key_switches + self.automorphisms),
-            count(self.tensor_products + self.external_products),
             noise(self.log2_read_noise),
             noise(self.log2_result_noise),
             noise(self.log2_failure_probability),
@@ -201,13 +213,14 @@ fn noise_reports(plan: &Plan) -> Vec<NoiseReport> {
 impl<'a> Report<'a> {
     fn new(selection: &'a Selection, input: &'a HeadInput, plan: &'a Plan) -> Self {
         let statistics = plan.statistics();
-        let step = |step: &StepStatistics| StepReport::new(step, &input.head);
+        let step = |step: &StepStatistics| StepReport::new(step, &input.head, plan.small_dimension());
         let exact = match &input.head {
             Attention::Exact(head, multiply) => Some((head, multiply)),
             Attention::Packed(_) => None,
         };
         let (circuit, quantization) = (input.head.circuit(), &input.quantization);
         Self {
+            r#type: "circuit",
             version: env!("CARGO_PKG_VERSION"),
             circuit: circuit.name(),
             multiply: exact.map(|(_, multiply)| multiply.name()),
@@ -222,7 +235,7 @@ impl<'a> Report<'a> {
             pbs: statistics.pbs(),
             key_switches: statistics.key_switches(),
             tensor_products: statistics.tensor_products(),
-            automorphisms: statistics.automorphisms(),
+            automorphisms: (input.head.circuit() == Circuit::Packed).then(|| statistics.automorphisms()),
             external_products: plan.external_products(),
             steps: statistics.steps.iter().map(step).collect(),
             quantization: QuantizationReport::new(&input.head),
@@ -239,7 +252,8 @@ impl<'a> Report<'a> {
         let mut lines = vec![describe::head(selection, input)];
         lines.extend(describe::parameters(plan));
         lines.extend(describe::work(plan));
-        lines.push(format!("\n{}", self.step_table()));
+        lines.push(format!("\n{}", self.table_of_operations()));
+        lines.push(format!("\n{}", self.table_of_noise()));
         lines.push(format!("\n{LEGEND}"));
         if let Some(quantization) = &self.quantization {
             lines.push(String::new());
@@ -247,11 +261,12 @@ impl<'a> Report<'a> {
                 let HeadQuantizationReport { log_modulus, score_turn, difference_limit, .. } = head;
                 let head = self.head.unwrap_or(index);
                 lines.push(format!(
-                    "  head {head}: scores are integers over 2^{log_modulus}, a turn is {score_turn:.1} units of score, \
-                     differences may reach {difference_limit:.3} turns"
+                    "  head {head}: scores are multiples of 2^-{log_modulus} of a turn, which is {score_turn:.1} units of \
+                     score; differences of scores may reach {difference_limit:.3} turns"
                 ));
             }
-            lines.push(format!("  outputs may be ±{:.0} from their biases", quantization.output_limit));
+            let limit = quantization.output_limit;
+            lines.push(format!("  output: at most {limit:.0} steps of its scale above or below its bias"));
         }
         if !self.noise.is_empty() {
             let header = ["noise of each operation", "log2 σ"].map(String::from).to_vec();
@@ -261,24 +276,23 @@ impl<'a> Report<'a> {
         lines.join("\n")
     }
 
-    fn step_table(&self) -> String {
-        let header =
-            ["step", "bits", "rounded", "lookups", "PBS", "key switches", "products", "read", "result", "failure"];
+    fn table_of_operations(&self) -> String {
+        let header = ["step", "lookups", "PBS", "external products", "products", "key switches", "automorphisms"];
+        let columns = if self.automorphisms.is_some() { header.len() } else { header.len() - 1 };
+        let mut rows = vec![header[..columns].iter().map(ToString::to_string).collect()];
+        rows.extend(self.steps.iter().map(StepReport::operations));
+        let counts = [self.lookups, self.pbs, self.external_products, self.tensor_products, self.key_switches];
+        let counts = counts.into_iter().chain(self.automorphisms).map(count);
+        rows.push(std::iter::once("total".into()).chain(counts).collect());
+        table(&rows)
+    }
+
+    fn table_of_noise(&self) -> String {
+        let header = ["step", "bits", "rounded", "read", "result", "failure"];
         let mut rows = vec![header.map(String::from).to_vec()];
-        rows.extend(self.steps.iter().map(StepReport::row));
-        let blank = String::new;
-        rows.push(vec![
-            "total".into(),
-            blank(),
-            blank(),
-            count(self.lookups),
-            count(self.pbs),
-            count(self.key_switches + self.automorphisms),
-            count(self.steps.iter().map(|step| step.tensor_products + step.external_products).sum()),
-            blank(),
-            blank(),
-            format!("{:.1}", self.log2_failure_probability),
-        ]);
+        rows.extend(self.steps.iter().map(StepReport::noise));
+        let failure = format!("{:.1}", self.log2_failure_probability);
+        rows.push(vec!["total".into(), String::new(), String::new(), String::new(), String::new(), failure]);
         table(&rows)
     }
 }

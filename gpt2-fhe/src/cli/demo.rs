@@ -2,17 +2,21 @@
 //! by step.
 
 use gpt2_fhe::run::Mode;
+use nn::attention::Part;
 use nn::gpt2::most_likely;
 use nn::gpt2::{NoHooks, sampling::Sampler};
 use nn::packed::Span;
+use serde::Serialize;
 
 use super::Verdict;
-use super::arguments::DemoArguments;
+use super::arguments::{DemoArguments, Given};
 use super::describe;
-use super::generate::{cost, totals};
+use super::generate::{TextReport, TokenReport, cost, totals};
 use super::generation::{Cost, Generator, Task, adjective};
 use super::model::LanguageModel;
-use super::output::print;
+use super::output::{count_tokens, is_quiet, print, print_json};
+use super::progress::while_showing;
+use super::report::ParametersReport;
 use super::text::{line, plural};
 
 /// The width of the columns of tokens.
@@ -21,30 +25,84 @@ const COLUMN: usize = 14;
 /// Continues the prompt.
 ///
 /// # Errors
-/// What is wrong with the arguments or the model; that the attention cannot be run reliably; that Ctrl-C was pressed.
-pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<Verdict> {
+/// What is wrong with the arguments or the model; that the attention cannot be run reliably.
+pub(super) fn run(arguments: &DemoArguments, given: &Given) -> anyhow::Result<Verdict> {
     let generation = &arguments.generation;
-    let mode = generation.execution.mode;
-    generation.execution.resources.set_threads()?;
+    let (mode, json) = (generation.execution.mode, generation.reporting.json);
     let model = LanguageModel::load(generation.model.as_deref())?;
-    let task = Task::new(generation, &model, &arguments.prompt)?;
-    print(&introduction(arguments, &model, &task)?)?;
-    let generator = Generator::new(&model, &task, task.runner(generation)?, Sampler::greedy());
-    let plain = greedy(&model, &task.prompt, generation.tokens)?;
-    let (tokens, all) = continue_beside(&plain, mode, &model, generator)?;
-    let mut lines = vec![totals(mode, &all)];
-    let same = tokens.iter().zip(&plain).take_while(|(a, b)| a == b).count();
-    let equal =
-        if same == tokens.len() { "the same".into() } else { format!("the same for {}", plural(same, "token")) };
-    lines.push(line("beside f32", equal));
-    for (how, tokens) in [(adjective(mode), &tokens), ("f32", &plain)] {
-        lines.push(format!("\n{how}:\n{}{}", arguments.prompt, model.decode(tokens)?));
+    let task = Task::new(generation, given, &model, &arguments.prompt)?;
+    count_tokens(0);
+    if json {
+        print_json(&Introduction::new(arguments, &model, &task)?)?;
+    } else {
+        tell(|| introduction(arguments, &model, &task))?;
     }
-    print(&lines.join("\n"))?;
+    let plain = while_showing("running the model in f32", || greedy(&model, &task.prompt, generation.tokens))?;
+    let generator = Generator::new(&model, &task, task.runner(generation)?, Sampler::greedy());
+    let (tokens, all) = continue_beside(&plain, arguments, &model, generator)?;
+    let [text, plain_text] = [&tokens, &plain].map(|tokens| model.decode(tokens));
+    let (text, plain_text) = (text?, plain_text?);
+    if json {
+        print_json(&TextReport::new(&arguments.prompt, &text, Some(&plain_text), mode, &all))?;
+    } else {
+        let same = tokens.iter().zip(&plain).take_while(|(a, b)| a == b).count();
+        let equal =
+            if same == tokens.len() { "the same".into() } else { format!("the same for {}", plural(same, "token")) };
+        tell(|| Ok(format!("{}\n{}\n", totals(mode, &all), line("beside f32", equal))))?;
+        let prompt = &arguments.prompt;
+        print(&format!("{}:\n{prompt}{text}\n\nf32:\n{prompt}{plain_text}", adjective(mode)))?;
+    }
     Ok(match all.mismatches {
         count if mode == Mode::Execute && count > 0 => Verdict::Mismatch(count),
         _ => Verdict::Right,
     })
+}
+
+/// Prints a part of what the demo tells, unless `--quiet`.
+fn tell(text: impl FnOnce() -> anyhow::Result<String>) -> anyhow::Result<()> {
+    if is_quiet() { Ok(()) } else { print(&text()?) }
+}
+
+/// The first JSON object.
+#[derive(Serialize)]
+struct Introduction<'a> {
+    r#type: &'static str,
+    version: &'static str,
+    model: &'a str,
+    prompt: &'a str,
+    prompt_tokens: &'a [u32],
+    circuit: &'static str,
+    mode: Mode,
+    layers: Vec<usize>,
+    /// Null for all heads.
+    head: Option<usize>,
+    /// Null in clear mode.
+    parameters: Option<ParametersReport>,
+}
+
+impl<'a> Introduction<'a> {
+    fn new(arguments: &'a DemoArguments, model: &'a LanguageModel, task: &'a Task) -> anyhow::Result<Self> {
+        let mode = arguments.generation.execution.mode;
+        let plan = match mode {
+            Mode::Clear => None,
+            Mode::Simulate | Mode::Execute => Some(task.first().plan(Span::all(task.prompt.len()))?),
+        };
+        Ok(Self {
+            r#type: "demo",
+            version: env!("CARGO_PKG_VERSION"),
+            model: &model.name,
+            prompt: &arguments.prompt,
+            prompt_tokens: &task.prompt,
+            circuit: task.first().circuit().name(),
+            mode,
+            layers: task.layers.keys().copied().collect(),
+            head: match task.part {
+                Part::Head(head) => Some(head),
+                Part::Whole => None,
+            },
+            parameters: plan.as_ref().map(ParametersReport::new),
+        })
+    }
 }
 
 /// The model's own greedy continuation, in f32.
@@ -62,18 +120,27 @@ fn greedy(model: &LanguageModel, prompt: &[u32], count: usize) -> anyhow::Result
 /// Prints each token as it comes beside that of the model in f32.
 fn continue_beside(
     plain: &[u32],
-    mode: Mode,
+    arguments: &DemoArguments,
     model: &LanguageModel,
     mut generator: Generator<'_>,
 ) -> anyhow::Result<(Vec<u32>, Cost)> {
-    print(&format!("\n  {:<COLUMN$}f32", adjective(mode)))?;
+    let (mode, json) = (arguments.generation.execution.mode, arguments.generation.reporting.json);
+    if !json {
+        tell(|| Ok(format!("\n  {:<COLUMN$}f32", adjective(mode))))?;
+    }
     let (mut tokens, mut all) = (Vec::new(), Cost::none());
     for &beside in plain {
         let next = generator.next()?;
-        let (ours, theirs) = (model.quote(&[next.token])?, model.quote(&[beside])?);
-        print(format!("  {ours:<COLUMN$}{theirs:<COLUMN$}{}", cost(mode, &next.cost)).trim_end())?;
+        if json {
+            print_json(&TokenReport::new(&next, &model.decode(&[next.token])?))?;
+        } else {
+            let (ours, theirs) = (model.quote(&[next.token])?, model.quote(&[beside])?);
+            let text = format!("  {ours:<COLUMN$}{theirs:<COLUMN$}{}", cost(mode, &next.cost));
+            tell(|| Ok(text.trim_end().into()))?;
+        }
         all.add(&next.cost);
         tokens.push(next.token);
+        count_tokens(tokens.len());
     }
     Ok((tokens, all))
 }
@@ -98,14 +165,12 @@ fn introduction(arguments: &DemoArguments, model: &LanguageModel, task: &Task) -
         line("", pieces.join(" ")),
         line(adjective(generation.execution.mode), task.selection()),
     ];
-    if let Some((_, attention)) = task.layers.first_key_value() {
-        lines.push(line("circuit", describe::circuit(&task.quantization, attention)));
-        if generation.execution.mode != Mode::Clear {
-            let plan = attention.plan(Span::all(tokens.len()))?;
-            lines.extend(describe::parameters(&plan));
-            lines.push(line("for the prompt", "of one layer:"));
-            lines.extend(describe::work(&plan));
-        }
+    lines.push(line("circuit", describe::circuit(&task.quantization, task.first())));
+    if generation.execution.mode != Mode::Clear {
+        let plan = task.first().plan(Span::all(tokens.len()))?;
+        lines.extend(describe::parameters(&plan));
+        lines.push(line("for the prompt", "in each layer:"));
+        lines.extend(describe::work(&plan));
     }
     lines.extend(parties(generation.execution.mode));
     Ok(lines.join("\n"))
@@ -113,20 +178,29 @@ fn introduction(arguments: &DemoArguments, model: &LanguageModel, task: &Task) -
 
 /// Who does what.
 fn parties(mode: Mode) -> Vec<String> {
-    let embeds = "looks up embeddings; in each layer applies LayerNorm 1, quantizes";
-    let rest = "adds what comes back to its hidden state, and goes on to the next layer in the clear";
+    let embeds = "looks up the tokens' embeddings; in each layer, normalizes (LayerNorm 1) and quantizes them";
+    let rest = "adds the answer to its hidden state, and computes the rest of the layer in f32";
     let steps: Vec<(&str, &str)> = match mode {
         Mode::Execute => vec![
-            ("client", "makes its keys once, keeps the secret ones and sends evaluation keys"),
+            ("client", "makes its keys once, keeps the secret keys, and sends the evaluation keys"),
             ("client", embeds),
-            ("client", "encrypts the attention's input and sends it"),
+            ("client", "encrypts this input of the attention and sends it"),
             ("server", "has weights, evaluation keys and ciphertexts, but no secret key"),
-            ("server", "computes queries, keys, values, scores, softmax and output, of all heads at once"),
-            ("client", "decrypts the new tokens' rows"),
+            ("server", "computes queries, keys, values, scores, softmax and output, of all heads together"),
+            ("client", "decrypts the answer for the new tokens"),
             ("client", rest),
+            ("", "so there is one round trip for each layer and token; the prompt's tokens share theirs"),
         ],
-        Mode::Simulate => vec![("client", embeds), ("client", "computes it with ciphertexts' noise"), ("client", rest)],
-        Mode::Clear => vec![("client", embeds), ("client", "computes it on plain numbers"), ("client", rest)],
+        Mode::Simulate => {
+            vec![
+                ("client", embeds),
+                ("client", "computes the attention with the noise of ciphertexts"),
+                ("client", rest),
+            ]
+        }
+        Mode::Clear => {
+            vec![("client", embeds), ("client", "computes the attention on these integers"), ("client", rest)]
+        }
     };
     std::iter::once(String::new()).chain(steps.into_iter().map(|(who, what)| line(who, what))).collect()
 }

@@ -11,6 +11,7 @@ use super::arguments::{Quantization, Selection};
 use super::input::HeadInput;
 use super::report::{SecurityReport, distribution, glwe_security, lwe_security, security};
 use super::text::{bytes, line, plural, power_of_two};
+use tfhe_core::security::{self as levels, Basis};
 
 /// The parameter set, and how hard its keys are to break.
 pub(super) fn parameters(plan: &Plan) -> Vec<String> {
@@ -29,8 +30,10 @@ fn two_rings(parameters: &RingPairParameters) -> Vec<String> {
         let level = level(security(ring.lwe_dimension().get(), ring.noise));
         let (noise, std) = (distribution(ring.noise), ring.noise.variance().log2_std());
         let label = if index == 0 { "keys" } else { "" };
-        lines.push(line(label, format!("{name}: {k} × {size} bits, {noise} noise, σ = 2^{std:.2}; {level}")));
+        let key = format!("{name}: {k} × {size} coefficients, {noise} noise, σ = 2^{std:.2}; {level}");
+        lines.push(line(label, key));
     }
+    lines.push(estimator());
     lines
 }
 
@@ -52,37 +55,51 @@ fn one_ring(parameters: &Parameters) -> Vec<String> {
         ),
         line("security", format!("small key (LWE) {}", level(lwe_security(parameters)))),
         line("", format!("large key (GLWE) {}", level(glwe_security(parameters)))),
+        estimator(),
     ]
 }
 
 fn level(level: Option<SecurityReport>) -> String {
     match level {
-        Some(SecurityReport { bits, dimension, log2_std }) => {
-            format!("{bits:.1} bits (lattice estimator, MATZOV model, at n = {dimension}, σ = 2^{log2_std:.2})")
+        Some(SecurityReport { bits, basis: Basis::Estimate, .. }) => format!("{bits:.1} bits, estimated for this key"),
+        Some(SecurityReport { bits, dimension, log2_std, basis: Basis::Bound }) => {
+            format!("at least {bits:.1} bits, no less than an estimated key of n = {dimension}, σ = 2^{log2_std:.2}")
         }
         None => "not covered by an estimate: INSECURE".into(),
     }
 }
 
+/// What the figures of security are.
+fn estimator() -> String {
+    line("", format!("bits: log2 of the cheapest attack's cost (lattice estimator, {})", levels::SOURCE))
+}
+
 /// What will be done, how reliably, and what will be sent.
 pub(super) fn work(plan: &Plan) -> Vec<String> {
     let statistics = plan.statistics();
-    let (lookups, products) = (statistics.lookups(), statistics.tensor_products());
-    let (pbs, key_switches) = (statistics.pbs(), statistics.key_switches());
-    let dimension = plan.small_dimension();
+    let (lookups, pbs) = (statistics.lookups(), statistics.pbs());
+    let (external, dimension) = (plan.external_products(), plan.small_dimension());
+    let others = match statistics.external_products() {
+        0 => String::new(),
+        count => format!(", and {} besides", count),
+    };
+    let products = plural(statistics.tensor_products(), "product");
+    let key_switches = match statistics.key_switches() {
+        1 => "1 key switch".into(),
+        count => format!("{count} key switches"),
+    };
     let (failure, bytes_sent) = (power_of_two(plan.log2_failure_probability()), plan.bytes());
-    let (switches, meaning) = match plan {
-        Plan::Exact(_) => {
-            (format!("{key_switches} key switches"), "the chance that anything decrypts to a wrong integer")
-        }
+    let (automorphisms, meaning) = match plan {
+        Plan::Exact(_) => (String::new(), "the chance that anything decrypts to a wrong integer"),
         Plan::Packed(_) => (
-            format!("{} key switches and automorphisms", key_switches + statistics.automorphisms()),
+            format!(", {}", plural(statistics.automorphisms(), "automorphism")),
             "the chance that a number within its range leaves its table or wraps around",
         ),
     };
     vec![
-        line("work", format!("{lookups} table lookups, {products} products of ciphertexts")),
-        line("", format!("{pbs} bootstrappings (PBS) of {dimension} external products, {switches}")),
+        line("work", format!("{} by {}", plural(lookups, "table lookup"), plural(pbs, "bootstrapping") + " (PBS)")),
+        line("", format!("{}: {dimension} in each bootstrapping{others}", plural(external, "external product"))),
+        line("", format!("{products} of ciphertexts, {key_switches}{automorphisms}")),
         line("failure", format!("{failure}: {meaning}")),
         line(
             "sent",

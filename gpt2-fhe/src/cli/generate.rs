@@ -1,41 +1,48 @@
-//! The command `generate`: a continuation, token by token as they come, with what each cost.
+//! The command `generate`: a continuation, token by token as they come; beside it, what each cost.
+
+use std::io::IsTerminal;
 
 use gpt2_fhe::run::Mode;
 use nn::gpt2::sampling::Sampler;
 use serde::Serialize;
 
 use super::Verdict;
-use super::arguments::GenerateArguments;
+use super::arguments::{GenerateArguments, Given};
 use super::generation::{Cost, Generated, Generator, Task, adjective};
 use super::model::LanguageModel;
-use super::output::print;
+use super::output::{self, count_tokens, is_quiet, note, print, print_json};
 use super::text::{bytes, line, plural, power_of_two, seconds};
 
 /// Continues the prompt.
 ///
 /// # Errors
-/// What is wrong with the arguments or the model; that the attention cannot be run reliably; that Ctrl-C was pressed.
-pub(super) fn run(arguments: &GenerateArguments) -> anyhow::Result<Verdict> {
+/// What is wrong with the arguments or the model; that the attention cannot be run reliably.
+pub(super) fn run(arguments: &GenerateArguments, given: &Given) -> anyhow::Result<Verdict> {
     let generation = &arguments.generation;
     let mode = generation.execution.mode;
-    generation.execution.resources.set_threads()?;
     let sampler = match arguments.temperature {
         Some(temperature) => Sampler::new(temperature, arguments.top_k, arguments.sample_seed)?,
         None => Sampler::greedy(),
     };
     let model = LanguageModel::load(generation.model.as_deref())?;
-    let task = Task::new(generation, &model, &arguments.prompt)?;
+    let task = Task::new(generation, given, &model, &arguments.prompt)?;
+    count_tokens(0);
     let runner = task.runner(generation)?;
-    let printer = Printer { json: arguments.json, mode };
+    let printer = Printer { output: Output::of(generation.reporting.json), mode, model: &model };
     printer.begin(&format!("{}, {}", task.selection(), adjective(mode)), &arguments.prompt)?;
     let mut generator = Generator::new(&model, &task, runner, sampler);
     let (mut all, mut tokens) = (Cost::none(), Vec::new());
-    let mut stream = model.stream();
-    for _ in 0..generation.tokens {
+    let mut stream = Some(model.stream());
+    while tokens.len() < generation.tokens {
         let next = generator.next()?;
         all.add(&next.cost);
         tokens.push(next.token);
-        printer.token(&next, &stream.push(next.token)?, &model)?;
+        let mut text = stream.as_mut().map_or(Ok(String::new()), |stream| stream.push(next.token))?;
+        if tokens.len() == generation.tokens {
+            // The last token may end within a character.
+            text += &stream.take().map_or(Ok(String::new()), |stream| stream.finish())?;
+        }
+        printer.token(&next, &text, tokens.len())?;
     }
     printer.end(&model.decode(&tokens)?, &arguments.prompt, &all)?;
     Ok(match all.mismatches {
@@ -46,7 +53,8 @@ pub(super) fn run(arguments: &GenerateArguments) -> anyhow::Result<Verdict> {
 
 /// One JSON object for each token, and one at the end.
 #[derive(Serialize)]
-struct TokenReport<'a> {
+pub(super) struct TokenReport<'a> {
+    r#type: &'static str,
     token: u32,
     text: &'a str,
     /// What the model in f32 says after the same text.
@@ -55,18 +63,37 @@ struct TokenReport<'a> {
     cost: CostReport,
 }
 
+impl<'a> TokenReport<'a> {
+    pub(super) fn new(next: &Generated, text: &'a str) -> Self {
+        let cost = CostReport::new(&next.cost);
+        Self { r#type: "token", token: next.token, text, f32_token: next.plain, cost }
+    }
+}
+
 #[derive(Serialize)]
-struct TextReport<'a> {
+pub(super) struct TextReport<'a> {
+    r#type: &'static str,
+    version: &'static str,
     prompt: &'a str,
     /// What was generated.
     text: &'a str,
+    /// What the model in f32 continues the prompt by: of the demo only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    f32_text: Option<&'a str>,
     mode: Mode,
     #[serde(flatten)]
     cost: CostReport,
 }
 
+impl<'a> TextReport<'a> {
+    pub(super) fn new(prompt: &'a str, text: &'a str, f32_text: Option<&'a str>, mode: Mode, all: &Cost) -> Self {
+        let version = env!("CARGO_PKG_VERSION");
+        Self { r#type: "generation", version, prompt, text, f32_text, mode, cost: CostReport::new(all) }
+    }
+}
+
 #[derive(Serialize)]
-struct CostReport {
+pub(super) struct CostReport {
     seconds: SecondsReport,
     pbs: usize,
     bytes: BytesReport,
@@ -100,39 +127,70 @@ impl CostReport {
     }
 }
 
-/// Where tokens go.
-struct Printer {
-    json: bool,
-    mode: Mode,
+/// What goes to standard output, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    /// A JSON object for each token, and one for all.
+    Json,
+    /// The text of each token as it comes.
+    Stream,
+    /// The text at the end: on a terminal that shows standard error as well, where each token has a line of its own.
+    Whole,
 }
 
-impl Printer {
+impl Output {
+    fn of(json: bool) -> Self {
+        let shared = std::io::stdout().is_terminal() && std::io::stderr().is_terminal() && !is_quiet();
+        match (json, shared) {
+            (true, _) => Self::Json,
+            (false, true) => Self::Whole,
+            (false, false) => Self::Stream,
+        }
+    }
+}
+
+/// Where tokens go: their text to standard output, all else to standard error.
+struct Printer<'a> {
+    output: Output,
+    mode: Mode,
+    model: &'a LanguageModel,
+}
+
+impl Printer<'_> {
     fn begin(&self, what: &str, prompt: &str) -> anyhow::Result<()> {
-        if self.json {
+        if self.output == Output::Json {
             return Ok(());
         }
-        print(&format!("{}\n{}\n", line("attention", what), line("prompt", format!("{prompt:?}"))))
+        note(&format!("{}\n{}\n", line("attention", what), line("prompt", format!("{prompt:?}"))));
+        if self.output == Output::Stream { output::stream(prompt) } else { Ok(()) }
     }
 
-    fn token(&self, next: &Generated, text: &str, model: &LanguageModel) -> anyhow::Result<()> {
-        if self.json {
-            let report =
-                TokenReport { token: next.token, text, f32_token: next.plain, cost: CostReport::new(&next.cost) };
-            return print(&serde_json::to_string(&report)?);
+    /// Token number `count`.
+    fn token(&self, next: &Generated, text: &str, count: usize) -> anyhow::Result<()> {
+        match self.output {
+            Output::Json => {
+                let report = serde_json::to_string(&TokenReport::new(next, text))?;
+                return output::stream_token(&format!("{report}\n"), count);
+            }
+            Output::Stream => output::stream_token(text, count)?,
+            Output::Whole => count_tokens(count),
         }
         let plain = match next.plain == next.token {
             true => String::new(),
-            false => format!("  (f32: {})", model.quote(&[next.plain])?),
+            false => format!("  (f32: {})", self.model.quote(&[next.plain])?),
         };
-        print(line(&model.quote(&[next.token])?, cost(self.mode, &next.cost) + &plain).trim_end())
+        note(line(&self.model.quote(&[next.token])?, cost(self.mode, &next.cost) + &plain).trim_end());
+        Ok(())
     }
 
     fn end(&self, text: &str, prompt: &str, all: &Cost) -> anyhow::Result<()> {
-        if self.json {
-            let report = TextReport { prompt, text, mode: self.mode, cost: CostReport::new(all) };
-            return print(&serde_json::to_string(&report)?);
+        match self.output {
+            Output::Json => return print_json(&TextReport::new(prompt, text, None, self.mode, all)),
+            Output::Stream => print("")?,
+            Output::Whole => {}
         }
-        print(&format!("{}\n{prompt}{text}", totals(self.mode, all)))
+        note(&totals(self.mode, all));
+        if self.output == Output::Whole { print(&format!("{prompt}{text}")) } else { Ok(()) }
     }
 }
 

@@ -11,8 +11,9 @@ use nn::matrix::Matrix;
 use nn::packed::{PackedOptions, Span};
 use tfhe_core::noise;
 
-use super::arguments::{GenerationArguments, Layers, Quantization};
+use super::arguments::{GenerationArguments, Given, Layers, Quantization, Recipe};
 use super::model::LanguageModel;
+use super::progress::Counter;
 use super::quantized::{self, Loaded};
 use super::runner::Runner;
 use super::text::plural;
@@ -81,15 +82,21 @@ pub(super) struct Task {
 }
 
 impl Task {
-    /// Tokenizes the prompt; reads the attention from files, or quantizes that of the layers which the arguments select.
+    /// Tokenizes the prompt; reads the attention from files, or quantizes that of the layers which the arguments select. `given` are
+    /// the options of the command.
     ///
     /// # Errors
     /// That the prompt is empty, or too long to be continued; that a layer or head is not there; that a file cannot be
-    /// read, or does not fit the model; that the attention does not fit the circuit.
-    pub(super) fn new(arguments: &GenerationArguments, model: &LanguageModel, prompt: &str) -> anyhow::Result<Self> {
-        let multiply = arguments.quantization.options.multiply;
-        let files = quantized::load(&arguments.quantized, multiply)?;
+    /// read, or does not fit the model; that the attention does not fit the circuit; that an option does not apply.
+    pub(super) fn new(
+        arguments: &GenerationArguments,
+        given: &Given,
+        model: &LanguageModel,
+        prompt: &str,
+    ) -> anyhow::Result<Self> {
+        let files = quantized::load(&arguments.quantized, arguments.multiplication.multiply)?;
         let circuit = files.first().map_or(arguments.circuit, |first| first.attention.circuit());
+        given.check(&[circuit], Some(arguments.execution.mode))?;
         let prompt = encode_prompt(arguments, circuit, model, prompt)?;
         let longest = prompt.len() + arguments.tokens - 1;
         let Some(first) = files.first() else {
@@ -97,7 +104,7 @@ impl Task {
             let (part, quantization) = (arguments.part(), arguments.quantization.clone());
             return Ok(Self { prompt, layers, part, quantization, longest });
         };
-        let (part, quantization) = (first.origin.part, Quantization::of(&first.origin.options, multiply));
+        let (part, quantization) = (first.origin.part, Quantization::of(&first.origin.options));
         let layers = Self::of_files(files, model, longest)?;
         Ok(Self { prompt, layers, part, quantization, longest })
     }
@@ -115,8 +122,18 @@ impl Task {
         if let Some(layer) = layers.iter().find(|&&layer| layer >= count) {
             bail!("--layers has {layer}; the model has layers 0 to {}", count - 1);
         }
-        let how = (arguments.circuit, &arguments.quantization);
-        let quantize = |layer| Ok((layer, model.quantize(layer, arguments.part(), how, longest)?));
+        let recipe = Recipe {
+            circuit: arguments.circuit,
+            bits: arguments.quantization.bits(arguments.circuit),
+            multiply: arguments.multiplication.multiply,
+            options: &arguments.quantization.options,
+        };
+        let counter = Counter::new("quantizing the layers", layers.len());
+        let quantize = |layer| {
+            let attention = model.quantize(layer, arguments.part(), recipe, longest)?;
+            counter.advance();
+            Ok((layer, attention))
+        };
         layers.into_iter().map(quantize).collect()
     }
 
@@ -148,6 +165,11 @@ impl Task {
             layers.insert(layer, file);
         }
         Ok(layers.into_iter().map(|(layer, file)| (layer, file.attention)).collect())
+    }
+
+    /// The attention of the first of the layers.
+    pub(super) fn first(&self) -> &Attention {
+        self.layers.values().next().expect("at least one layer is selected")
     }
 
     /// What is computed elsewhere, in words: "the whole attention of layers 0, 1".
@@ -230,7 +252,7 @@ impl<'a> Generator<'a> {
     /// The next token.
     ///
     /// # Errors
-    /// [`RunError`] that the attention could not be run; that Ctrl-C was pressed.
+    /// [`RunError`] that the attention could not be run.
     pub(super) fn next(&mut self) -> anyhow::Result<Generated> {
         let (layers, part, runner) = (self.layers, self.part, &mut self.runner);
         let mut hooks = Replaced { layers, part, runner, cost: Cost::none() };

@@ -3,14 +3,18 @@
 use std::collections::BTreeMap;
 
 use gpt2_fhe::run::{Attention, Mode, Outcome, Plan};
+use nn::checkpoint::write_tensors;
 use nn::packed::{HeadProgram, Span};
+use nn::tensor::Tensor;
 use serde::Serialize;
 use tfhe_core::simd::Backend;
 
 use super::Verdict;
-use super::arguments::{HeadArguments, Selection};
+use super::arguments::{Given, HeadArguments, Selection};
+use super::files::OutputFiles;
 use super::input::HeadInput;
-use super::output::{PendingFile, print};
+use super::output::{print, print_json};
+use super::progress::while_showing;
 use super::report::ParametersReport;
 use super::runner::Runner;
 use super::text::{bytes, count, line, seconds, table};
@@ -19,26 +23,28 @@ use super::{describe, text};
 /// Runs the head that the arguments select.
 ///
 /// # Errors
-/// What is wrong with the arguments or the files; that the head cannot be run reliably; that Ctrl-C was pressed.
-pub(super) fn run(arguments: &HeadArguments) -> anyhow::Result<Verdict> {
-    let HeadArguments { selection, execution, out, json } = arguments;
-    execution.resources.set_threads()?;
-    let input = HeadInput::load(selection)?;
+/// What is wrong with the arguments or the files; that the head cannot be run reliably.
+pub(super) fn run(arguments: &HeadArguments, given: &Given) -> anyhow::Result<Verdict> {
+    let HeadArguments { selection, execution, out, replacing, reporting } = arguments;
     let mode = execution.mode;
+    let outputs = [("--out", out.as_deref())];
+    let files = OutputFiles::create(&outputs, &selection.inputs(), replacing.force)?;
+    let input = HeadInput::load(selection, given, Some(mode))?;
     if mode != Mode::Clear {
-        // What cannot run is said before a file is made.
-        input.head.plan(Span::all(input.hidden.rows()))?;
+        while_showing("planning", || input.head.plan(Span::all(input.hidden.rows())))?;
     }
-    let file = out.as_deref().map(|path| PendingFile::create(path, "--out")).transpose()?;
     let seed = execution.resources.secret_seed()?;
     let (layer, span) = (selection.place.layer, Span::all(input.hidden.rows()));
     let mut runner = Runner::new(mode, [(layer, &input.head)], span.tokens(), seed)?;
     let outcome = runner.run(&input.head, layer, &input.hidden, span)?;
-    if let Some(file) = file {
-        file.write_head_output(&outcome.output)?;
-    }
+    let tensor = Tensor::from(outcome.output.clone());
+    files.write(vec![Box::new(|path| write_tensors(path, &[("head_out", &tensor)], &[]))])?;
     let report = Report::new(selection, mode, &input, &outcome)?;
-    print(&if *json { serde_json::to_string(&report)? } else { report.text(selection, &input, &outcome) })?;
+    if reporting.json {
+        print_json(&report)?;
+    } else {
+        print(&report.text(selection, &input, &outcome))?;
+    }
     Ok(match outcome.mismatches() {
         count if mode == Mode::Execute && count > 0 => Verdict::Mismatch(count),
         _ => Verdict::Right,
@@ -48,6 +54,7 @@ pub(super) fn run(arguments: &HeadArguments) -> anyhow::Result<Verdict> {
 /// The JSON object. What a mode does not have is null.
 #[derive(Serialize)]
 struct Report<'a> {
+    r#type: &'static str,
     version: &'static str,
     circuit: &'static str,
     mode: Mode,
@@ -66,7 +73,7 @@ struct Report<'a> {
     heads: usize,
     threads: usize,
     backend: &'static str,
-    /// Of tables, as the data flow has them.
+    /// Of tables.
     lookups: usize,
     pbs: Option<usize>,
     key_switches: Option<usize>,
@@ -121,6 +128,7 @@ impl<'a> Report<'a> {
         };
         let (circuit, quantization) = (input.head.circuit(), &input.quantization);
         Ok(Self {
+            r#type: "head",
             version: env!("CARGO_PKG_VERSION"),
             circuit: circuit.name(),
             mode,

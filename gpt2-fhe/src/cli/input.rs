@@ -3,15 +3,17 @@
 use std::path::Path;
 
 use anyhow::{anyhow, bail};
-use gpt2_fhe::run::{Attention, Circuit, packed};
+use gpt2_fhe::run::{Attention, Mode, packed};
 use nn::attention::{AttentionWeights, Part};
 use nn::checkpoint::Checkpoint;
 use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
 use nn::quantized::Options;
 
-use super::arguments::{Quantization, QuantizationOptions, Selection};
+use super::arguments::{Given, Quantization, Recipe, Selection};
+use super::progress::while_showing;
 use super::quantized;
+use super::source::check_file;
 
 /// What a [`Selection`] selects.
 pub(super) struct HeadInput {
@@ -30,14 +32,22 @@ pub(super) struct HeadInput {
 impl HeadInput {
     /// Reads the files and, unless one of them holds the quantized head, calibrates it for as many tokens as the input
     /// has.
-    pub(super) fn load(selection: &Selection) -> anyhow::Result<Self> {
-        let attention = Checkpoint::open(&selection.attention)?;
+    /// `given` are the options of the command, run in `mode`.
+    pub(super) fn load(selection: &Selection, given: &Given, mode: Option<Mode>) -> anyhow::Result<Self> {
+        if selection.quantized.is_empty() {
+            given.check(&[selection.circuit], mode)?;
+        }
+        let attention = open(&selection.attention, "--attention")?;
         let weights = AttentionWeights::load(&attention, selection.place.layer, selection.n_head)?;
         let hidden = load_hidden(selection, &weights, &attention)?;
         let (head, quantization) = match &selection.quantized[..] {
-            [] => (calibrate(selection, &weights, &hidden)?, selection.quantization.clone()),
+            [] => {
+                let calibrated = while_showing("quantizing", || calibrate(selection, &weights, &hidden))?;
+                (calibrated, selection.quantization.clone())
+            }
             _ => load_quantized(selection, &weights, hidden.rows())?,
         };
+        given.check(&[head.circuit()], mode)?;
         Ok(Self {
             head,
             quantization,
@@ -48,14 +58,25 @@ impl HeadInput {
     }
 }
 
+/// The tensors of the file that an option names.
+pub(super) fn open(path: &Path, option: &str) -> anyhow::Result<Checkpoint> {
+    check_file(path, option)?;
+    Ok(Checkpoint::open(path)?)
+}
+
 /// The head that is selected, calibrated for `hidden`.
 fn calibrate(selection: &Selection, weights: &AttentionWeights, hidden: &Matrix<f32>) -> anyhow::Result<Attention> {
     let calibration = match &selection.calibration {
         None => vec![hidden.clone()],
         Some(path) => load_calibration(path, &selection.calibration_tensors, weights)?,
     };
-    let width = (selection.circuit, selection.quantization.bits(selection.circuit));
-    quantize(weights, selection.place.part(), &calibration, hidden.rows(), width, &selection.quantization.options)
+    let recipe = Recipe {
+        circuit: selection.circuit,
+        bits: selection.quantization.bits(selection.circuit),
+        multiply: selection.multiplication.multiply,
+        options: &selection.quantization.options,
+    };
+    quantize(weights, selection.place.part(), &calibration, hidden.rows(), recipe)
 }
 
 /// The quantized head of `--quantized`, if it is that of the selection and takes `tokens` tokens; and how it was
@@ -65,7 +86,7 @@ fn load_quantized(
     weights: &AttentionWeights,
     tokens: usize,
 ) -> anyhow::Result<(Attention, Quantization)> {
-    let multiply = selection.quantization.options.multiply;
+    let multiply = selection.multiplication.multiply;
     let [loaded] = <[_; 1]>::try_from(quantized::load(&selection.quantized, multiply)?).map_err(|several| {
         let names = several.iter().map(|loaded| loaded.names.clone()).collect::<Vec<_>>().join(", ");
         anyhow!("{names} are of different calibrations; give --quantized one, or the two halves of one")
@@ -73,22 +94,21 @@ fn load_quantized(
     loaded.check_place(&selection.place)?;
     loaded.check_sizes(weights, "--attention")?;
     loaded.check_tokens(tokens, "--tensor")?;
-    Ok((loaded.attention, Quantization::of(&loaded.origin.options, multiply)))
+    Ok((loaded.attention, Quantization::of(&loaded.origin.options)))
 }
 
-/// A part of a layer's attention, calibrated for at most `max_tokens` tokens, for a circuit with inputs of some bits.
+/// A part of a layer's attention, calibrated for at most `max_tokens` tokens.
 pub(super) fn quantize(
     weights: &AttentionWeights,
     part: Part,
     calibration: &[Matrix<f32>],
     max_tokens: usize,
-    (circuit, bits): (Circuit, u32),
-    options: &QuantizationOptions,
+    recipe: Recipe<'_>,
 ) -> anyhow::Result<Attention> {
-    Ok(match options.of_circuit(circuit, bits, max_tokens)? {
+    Ok(match recipe.options.of_circuit(recipe.circuit, recipe.bits, max_tokens)? {
         Options::Exact(head_options) => {
             let head = QuantizedHead::calibrate(weights, part, calibration, &head_options)?;
-            Attention::Exact(Box::new(head), options.multiply)
+            Attention::Exact(Box::new(head), recipe.multiply)
         }
         Options::Packed(options) => {
             Attention::Packed(Box::new(packed::calibrate(weights, part, calibration, &options)?))
@@ -104,7 +124,7 @@ fn load_hidden(
 ) -> anyhow::Result<Matrix<f32>> {
     let path = selection.hidden.display();
     let size = weights.embedding_size();
-    let checkpoint = Checkpoint::open(&selection.hidden)?;
+    let checkpoint = open(&selection.hidden, "--hidden")?;
     let mut hidden = Matrix::from_fn(0, size, |_, _| 0.0);
     for name in selection.tensor.split(',') {
         let tensor = checkpoint.any_matrix(name)?;
@@ -138,7 +158,7 @@ pub(super) fn load_calibration(
     names: &[String],
     weights: &AttentionWeights,
 ) -> anyhow::Result<Vec<Matrix<f32>>> {
-    let checkpoint = Checkpoint::open(path)?;
+    let checkpoint = open(path, "--calibration")?;
     let size = weights.embedding_size();
     let fits = |name: &String| matches!(checkpoint.shape(name), Some(&[_, columns]) if columns == size);
     let names = match names {

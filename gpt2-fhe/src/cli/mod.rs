@@ -1,18 +1,27 @@
 //! The command line.
 //!
-//! Results go to standard output, progress and errors to standard error. The program ends with code 0; with 1 and one
-//! line that begins with `error:` if it could not do what was asked; with [`MISMATCH`] if an encrypted run decrypted to
-//! integers that are not the clear engine's; with [`STOPPED`] after Ctrl-C. Usage errors are clap's own, with code 2.
+//! Results go to standard output, everything else to standard error. Bad input is one line there that begins with `error:`. The
+//! codes with which the program ends:
+//!
+//! | code | when |
+//! |---|---|
+//! | 0 | it did what was asked |
+//! | 1 | it could not |
+//! | 2 | wrong usage of options; or, with [`MISMATCH`]'s line, an encrypted run that decrypted to other integers than the clear engine's |
+//! | 128 + n | signal n: 130 after Ctrl-C, 141 if nobody reads standard output any more |
 
 mod arguments;
 mod circuit;
 mod demo;
 mod describe;
 mod evaluate;
+mod files;
 mod generate;
 mod generation;
+mod guard;
 mod head;
 mod input;
+mod interrupt;
 mod model;
 mod output;
 mod progress;
@@ -20,53 +29,26 @@ mod quantize;
 mod quantized;
 mod report;
 mod runner;
-
+mod source;
 mod text;
+mod threads;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use gpt2_fhe::engine::EngineError;
-use gpt2_fhe::run::RunError;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use gpt2_fhe::run::{Circuit, Mode, RunError};
 use tfhe_core::simd::Backend;
 
-use arguments::{
-    CircuitArguments, DemoArguments, EvaluateArguments, GenerateArguments, HeadArguments, QuantizeArguments,
-};
+use arguments::{Command, CommandLine, Given, NotApplicable};
+use output::ClosedPipe;
 
 /// The exit code of an encrypted run that decrypted to other integers than the clear engine's.
 const MISMATCH: u8 = 2;
-/// The exit code after Ctrl-C: 128 + SIGINT, as shells have it.
-const STOPPED: u8 = 130;
-
-/// GPT-2's attention on encrypted data.
-///
-/// A client encrypts the input of GPT-2's attention with TFHE, a server computes heads, softmax and output projection without
-/// being able to read them, and the client decrypts. Without a command, this is the demo.
-#[derive(Debug, Parser)]
-#[command(name = "gpt2-fhe", version, args_conflicts_with_subcommands = true, max_term_width = 100)]
-struct CommandLine {
-    #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    demo: DemoArguments,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// A prompt continued with the model's attention encrypted, beside the same in f32, told step by step.
-    Demo(DemoArguments),
-    /// A prompt continued with the attention of some layers encrypted, token by token.
-    Generate(GenerateArguments),
-    /// One attention head, or all of a layer, on a tensor of a file: clear, simulated or encrypted.
-    Head(HeadArguments),
-    /// What a head will run, without running it: operations, widths, noise, failure probability, parameters, bytes.
-    Circuit(CircuitArguments),
-    /// Calibrates a head, or all of a layer, and writes what server and client need to a file, for head and circuit.
-    Quantize(QuantizeArguments),
-    /// What the attention costs a model's predictions over a text, by circuit and bits, beside controls.
-    Evaluate(EvaluateArguments),
-}
+/// The exit code after wrong usage, as clap has it.
+const USAGE: u8 = 2;
+/// The exit code where nobody reads standard output any more: 128 + SIGPIPE, as shells have it.
+const CLOSED_PIPE: u8 = 141;
 
 /// How a command that ran to its end went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,49 +61,89 @@ enum Verdict {
 
 /// Runs the command of the process's arguments, and says with which code the process should end.
 pub(crate) fn main() -> ExitCode {
-    let line = CommandLine::parse();
-    match run(line) {
-        Ok(Verdict::Right) => ExitCode::SUCCESS,
-        Ok(Verdict::Mismatch(count)) => {
+    guard::silence_panics();
+    match guard::guarded("the program", start) {
+        Ok(code) => code,
+        Err(error) => fail(&error),
+    }
+}
+
+fn start() -> anyhow::Result<ExitCode> {
+    let matches = match CommandLine::command().try_get_matches() {
+        Ok(matches) => matches,
+        // --help and --version.
+        Err(said) if said.exit_code() == 0 => {
+            let text = said.render();
+            let styled = std::io::stdout().is_terminal();
+            output::stream(&if styled { text.ansi().to_string() } else { text.to_string() })?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(wrong) => {
+            // Where nobody can be told, there is nothing left to do.
+            let _ = wrong.print();
+            return Ok(ExitCode::from(USAGE));
+        }
+    };
+    let line = CommandLine::from_arg_matches(&matches)?;
+    let given = Given::new(given_to_command(&matches));
+    output::set_quiet(line.reporting().quiet);
+    Ok(match run(&line, &given)? {
+        Verdict::Right => ExitCode::SUCCESS,
+        Verdict::Mismatch(count) => {
             output::print_error(&format!("error: {count} decrypted numbers are not those of the clear engine"));
             ExitCode::from(MISMATCH)
         }
-        Err(error) if is_cancelled(&error) => {
-            output::print_error(&error.to_string());
-            ExitCode::from(STOPPED)
-        }
-        Err(error) => {
-            // One line, whatever the libraries below put into their messages.
-            let message = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-            output::print_error(&format!("error: {message}"));
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
-fn run(line: CommandLine) -> anyhow::Result<Verdict> {
-    progress::handle_interrupts()?;
+/// The options of the command, if there is one.
+fn given_to_command(matches: &ArgMatches) -> &ArgMatches {
+    matches.subcommand().map_or(matches, |(_, of_command)| of_command)
+}
+
+/// Says what is wrong.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    if error.is::<ClosedPipe>() {
+        return ExitCode::from(CLOSED_PIPE);
+    }
+    // One line, whatever the libraries below put into their messages.
+    let message = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    output::print_error(&format!("error: {message}"));
+    if error.is::<NotApplicable>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+}
+
+fn run(line: &CommandLine, given: &Given) -> anyhow::Result<Verdict> {
+    interrupt::watch()?;
     Backend::selected()?;
-    match line.command {
-        None => demo::run(&line.demo),
-        Some(Command::Demo(arguments)) => demo::run(&arguments),
-        Some(Command::Generate(arguments)) => generate::run(&arguments),
-        Some(Command::Head(arguments)) => head::run(&arguments),
-        Some(Command::Circuit(arguments)) => circuit::run(&arguments),
-        Some(Command::Quantize(arguments)) => quantize::run(&arguments),
-        Some(Command::Evaluate(arguments)) => evaluate::run(&arguments),
-    }
+    threads::start(line.threads())?;
+    let verdict = match &line.command {
+        None => demo::run(&line.demo, given),
+        Some(Command::Demo(arguments)) => demo::run(arguments, given),
+        Some(Command::Generate(arguments)) => generate::run(arguments, given),
+        Some(Command::Head(arguments)) => head::run(arguments, given),
+        Some(Command::Circuit(arguments)) => circuit::run(arguments, given),
+        Some(Command::Quantize(arguments)) => quantize::run(arguments, given),
+        Some(Command::Evaluate(arguments)) => evaluate::run(arguments, given),
+    };
+    verdict.map_err(|error| advise(error, line))
 }
 
-fn is_cancelled(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(EngineError::Cancelled))
-        || matches!(error.downcast_ref(), Some(RunError::Engine(EngineError::Cancelled)))
+/// What can still be done where no encrypted run would be reliable: the exact circuit can be looked at without encryption, where there is
+/// a mode to choose.
+fn advise(error: anyhow::Error, line: &CommandLine) -> anyhow::Error {
+    let unreliable = matches!(error.downcast_ref(), Some(RunError::Unreliable { .. }));
+    match line.circuit_and_mode() {
+        Some((Circuit::Exact, mode)) if unreliable && mode != Mode::Clear => {
+            anyhow::anyhow!("{error}; or use --mode clear, without encryption")
+        }
+        _ => error,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+    use clap::Parser;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -133,5 +155,16 @@ mod tests {
         let line = CommandLine::parse_from(["gpt2-fhe", "--prompt", "To be", "--tokens", "2"]);
         assert!(line.command.is_none());
         assert_eq!((line.demo.prompt.as_str(), line.demo.generation.tokens), ("To be", 2));
+    }
+
+    #[test]
+    fn options_of_a_command_are_those_given_to_it() {
+        let given = |line: &[&str]| {
+            let matches = CommandLine::command().try_get_matches_from(line).unwrap();
+            Given::new(given_to_command(&matches))
+        };
+        let head = ["gpt2-fhe", "head", "--attention", "a", "--hidden", "b", "--tensor", "c", "--msbs", "8"];
+        assert!(given(&head).has("msbs") && !given(&head).has("guard"));
+        assert!(given(&["gpt2-fhe", "--guard", "2"]).has("guard"));
     }
 }

@@ -2,15 +2,17 @@
 
 use std::path::Path;
 
-use gpt2_fhe::run::{Attention, Circuit};
+use gpt2_fhe::run::Attention;
 use nn::attention::Part;
 use nn::checkpoint::Checkpoint;
 use nn::gpt2::{Config, Gpt2};
 use nn::matrix::Matrix;
 use nn::tokenizer::{TextStream, Tokenizer};
 
-use super::arguments::Quantization;
+use super::arguments::Recipe;
 use super::input::quantize;
+use super::progress::while_showing;
+use super::source::check_folder;
 
 const CONFIG: &[u8] = include_bytes!("../../../models/embedded/config.json");
 const WEIGHTS: &[u8] = include_bytes!("../../../models/embedded/model.safetensors");
@@ -36,8 +38,11 @@ impl LanguageModel {
             let name = "the one inside this program, trained on Shakespeare".into();
             return Ok(Self { gpt2, name, tokenizer: Tokenizer::from_json(TOKENIZER)? });
         };
-        let (gpt2, name) = (Gpt2::load(folder)?, folder.display().to_string());
-        Ok(Self { gpt2, name, tokenizer: Tokenizer::load(folder)? })
+        check_folder(folder, "--model")?;
+        while_showing("loading the model", || {
+            let (gpt2, name) = (Gpt2::load(folder)?, folder.display().to_string());
+            Ok(Self { gpt2, name, tokenizer: Tokenizer::load(folder)? })
+        })
     }
 
     /// The tokens of a text.
@@ -65,13 +70,11 @@ impl LanguageModel {
         &self,
         layer: usize,
         part: Part,
-        how: (Circuit, &Quantization),
+        recipe: Recipe<'_>,
         max_tokens: usize,
     ) -> anyhow::Result<Attention> {
         let inputs = self.calibration_inputs(CALIBRATION, layer)?;
-        let ((circuit, quantization), weights) = (how, self.gpt2.attention(layer)?);
-        let width = (circuit, quantization.bits(circuit));
-        quantize(weights, part, &inputs, max_tokens, width, &quantization.options)
+        quantize(self.gpt2.attention(layer)?, part, &inputs, max_tokens, recipe)
     }
 
     /// The inputs of a layer's attention, `[T, E]` each, on the prompts of a text, one a line; blank lines are none.

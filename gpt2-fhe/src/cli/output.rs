@@ -1,75 +1,138 @@
-//! Where results go: standard output, and files that are either whole or not there.
+//! What is printed: results to standard output, all else to standard error.
 
+use std::fmt::Write as _;
 use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use anyhow::{anyhow, bail};
-use nn::checkpoint::write_tensors;
-use nn::matrix::Matrix;
-use nn::tensor::Tensor;
-use tempfile::TempPath;
+use anyhow::bail;
+use serde::Serialize;
 
-/// Writes `text` and a line break to standard output. That nobody reads it any more is no error.
+use super::progress;
+
+/// Set by `--quiet`.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// What went to standard output so far.
+static PRINTED: Mutex<Printed> = Mutex::new(Printed { half_line: false, tokens: None });
+
+struct Printed {
+    /// The last line has no line break yet.
+    half_line: bool,
+    /// Generated tokens that were reported; `None` where none are generated.
+    tokens: Option<usize>,
+}
+
+impl Printed {
+    fn write(&mut self, text: &str) -> anyhow::Result<()> {
+        let mut output = std::io::stdout().lock();
+        written(output.write_all(text.as_bytes()).and_then(|()| output.flush()))?;
+        if !text.is_empty() {
+            self.half_line = !text.ends_with('\n');
+        }
+        Ok(())
+    }
+}
+
+/// Nobody reads standard output any more. Not an error to tell anybody of: the process ends, as it does by SIGPIPE.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output is closed")]
+pub(super) struct ClosedPipe;
+
+/// From now on only results and errors are printed.
+pub(super) fn set_quiet(quiet: bool) {
+    QUIET.store(quiet, Ordering::Relaxed);
+}
+
+/// Whether only results and errors are printed.
+pub(super) fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+fn printed() -> MutexGuard<'static, Printed> {
+    PRINTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes `text` and a line break to standard output.
+///
+/// # Errors
+/// [`ClosedPipe`]; that it cannot be written.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
-    let mut output = std::io::stdout().lock();
-    match writeln!(output, "{text}").and_then(|()| output.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => bail!("cannot write to standard output: {error}"),
-        _ => Ok(()),
+    stream(&format!("{text}\n"))
+}
+
+/// Writes `value` as one line of JSON to standard output.
+///
+/// # Errors
+/// As [`print`].
+pub(super) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    print(&serde_json::to_string(value)?)
+}
+
+/// Writes `text` to standard output, at once and without a line break.
+///
+/// # Errors
+/// As [`print`].
+pub(super) fn stream(text: &str) -> anyhow::Result<()> {
+    printed().write(text)
+}
+
+/// What is to be made of the result of writing to standard output.
+fn written(result: std::io::Result<()>) -> anyhow::Result<()> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(ClosedPipe.into()),
+        Err(error) => bail!("cannot write to standard output: {error}"),
+    }
+}
+
+/// Takes note that so many tokens have been generated and reported.
+pub(super) fn count_tokens(tokens: usize) {
+    printed().tokens = Some(tokens);
+}
+
+/// As [`stream`], of a text with which so many tokens have been reported: neither is seen without the other.
+///
+/// # Errors
+/// As [`print`].
+pub(super) fn stream_token(text: &str, tokens: usize) -> anyhow::Result<()> {
+    let mut printed = printed();
+    printed.write(text)?;
+    printed.tokens = Some(tokens);
+    Ok(())
+}
+
+/// Writes a line to standard error, unless `--quiet`: what is no result, and no error.
+pub(super) fn note(line: &str) {
+    if !is_quiet() {
+        print_error(line);
     }
 }
 
 /// Writes a line to standard error. Where nobody can be told, there is nothing left to do.
 pub(super) fn print_error(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    progress::above(|| {
+        let _ = writeln!(std::io::stderr(), "{line}");
+    });
 }
 
-/// A file to be written at the end of a long computation, known to be writable before it.
-///
-/// The tensors go to a new file beside it, which then takes its place; if that does not come about, the new file is
-/// removed.
-pub(super) struct PendingFile {
-    path: PathBuf,
-    temporary: TempPath,
-}
-
-impl PendingFile {
-    /// Makes the new file, which an option names.
-    pub(super) fn create(path: &Path, option: &str) -> anyhow::Result<Self> {
-        if path.exists() && !path.is_file() {
-            bail!("cannot write {}: it exists and is not a file; give {option} another name", path.display());
+/// After a signal: completes half a line, and says how far it came. `files` are those that had been written.
+pub(super) fn abandon(files: &[String]) {
+    // For good: nothing more is printed after this.
+    let printed = std::mem::ManuallyDrop::new(printed());
+    if printed.half_line {
+        let _ = std::io::stdout().write_all(b"\n").and_then(|()| std::io::stdout().flush());
+    }
+    let mut line = String::from("stopped");
+    match (printed.tokens, files) {
+        (Some(1), _) => line += " after 1 token",
+        (Some(tokens), _) => {
+            let _ = write!(line, " after {tokens} tokens");
         }
-        let Some(name) = path.file_name() else { bail!("cannot write {}: it has no file name", path.display()) };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut prefix = std::ffi::OsString::from(".");
-        prefix.push(name);
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(&prefix).suffix(".tmp");
-        // As for any other new file: everything that the user's mask allows.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let temporary = builder.tempfile_in(folder).map_err(|error| {
-            // The kind alone: the error itself names the temporary file.
-            anyhow!("cannot write {}: {}; give {option} another name", path.display(), error.kind())
-        })?;
-        Ok(Self { path: path.into(), temporary: temporary.into_temp_path() })
+        (None, []) => line += " before the work was done; no file was written",
+        (None, files) => {
+            let _ = write!(line, "; written before: {}", files.join(", "));
+        }
     }
-
-    /// Writes `head_out` `[T, d]`.
-    pub(super) fn write_head_output(self, output: &Matrix<f32>) -> anyhow::Result<()> {
-        self.write(|path| write_tensors(path, &[("head_out", &Tensor::from(output.clone()))], &[]))
-    }
-
-    /// Writes a text.
-    pub(super) fn write_text(self, text: &str) -> anyhow::Result<()> {
-        let name = self.path.clone();
-        let failed = |source| nn::Error::File { action: "write", path: name, source };
-        self.write(|path| std::fs::write(path, text).map_err(failed))
-    }
-
-    /// Has the new file written by `write`, which gets its path.
-    pub(super) fn write(self, write: impl FnOnce(&Path) -> Result<(), nn::Error>) -> anyhow::Result<()> {
-        let Self { path, temporary } = self;
-        write(&temporary)?;
-        temporary.persist(&path).map_err(|error| anyhow!("cannot write {}: {}", path.display(), error.error))
-    }
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

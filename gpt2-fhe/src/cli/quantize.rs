@@ -1,21 +1,24 @@
 //! The command `quantize`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
+use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::run::{Attention, Circuit};
 use nn::attention::{AttentionWeights, Part};
-use nn::checkpoint::Checkpoint;
 use nn::head::HeadOptions;
 use nn::matrix::Matrix;
 use nn::packed::PackedOptions;
 use nn::quantized::{ClientHalf, Fingerprint, Origin, Quantized, QuantizedFile};
 use serde::Serialize;
 
-use super::arguments::QuantizeArguments;
+use super::arguments::{Given, QuantizeArguments, Recipe};
+use super::files::{self, OutputFiles};
 use super::model::{CALIBRATION, LanguageModel};
-use super::output::{PendingFile, print};
+use super::output::{print, print_json};
+use super::progress::while_showing;
 use super::quantized::in_words;
+use super::source::read_text;
 use super::text::{bytes, line, plural};
 use super::{Verdict, describe, input};
 
@@ -23,54 +26,81 @@ use super::{Verdict, describe, input};
 ///
 /// # Errors
 /// What is wrong with the arguments or the files.
-pub(super) fn run(arguments: &QuantizeArguments) -> anyhow::Result<Verdict> {
-    let pending: Vec<(Halves, &PathBuf, PendingFile)> = [
-        (Halves::Both, "--out", &arguments.out),
-        (Halves::Server, "--server-out", &arguments.server_out),
-        (Halves::Client, "--client-out", &arguments.client_out),
-    ]
-    .into_iter()
-    .filter_map(|(halves, option, path)| Some((halves, option, path.as_ref()?)))
-    .map(|(halves, option, path)| Ok((halves, path, PendingFile::create(path, option)?)))
-    .collect::<anyhow::Result<_>>()?;
+pub(super) fn run(arguments: &QuantizeArguments, given: &Given) -> anyhow::Result<Verdict> {
+    let (place, circuit) = (&arguments.place, arguments.circuit);
+    given.check(&[circuit], None)?;
+    let outputs = outputs(arguments);
+    let named: Vec<_> = outputs.iter().map(|&(_, option, path)| (option, Some(path))).collect();
+    let pending = OutputFiles::create(&named, &inputs(arguments), arguments.replacing.force)?;
     let (weights, calibration) = load_calibrated(arguments)?;
-    let (part, circuit) = (arguments.place.part(), arguments.circuit);
     let max_tokens = arguments.max_tokens.unwrap_or_else(|| longest(&calibration, circuit));
-    let width = (circuit, arguments.quantization.bits(circuit));
-    let how = &arguments.quantization.options;
-    let attention = input::quantize(&weights, part, &calibration, max_tokens, width, how)?;
+    let recipe = Recipe {
+        circuit,
+        bits: arguments.quantization.bits(circuit),
+        // A file does not say how its numbers are multiplied.
+        multiply: Multiply::Product,
+        options: &arguments.quantization.options,
+    };
+    let attention =
+        while_showing("quantizing", || input::quantize(&weights, place.part(), &calibration, max_tokens, recipe))?;
     let description = describe::circuit(&arguments.quantization, &attention);
     let quantized = match attention {
         Attention::Exact(head, _) => Quantized::Exact(head),
         Attention::Packed(attention) => Quantized::Packed(attention),
     };
     let options = arguments.quantization.options(circuit, max_tokens)?;
-    let file = QuantizedFile::new(quantized, Origin { layer: arguments.place.layer, part, options })?;
-    let mut files = Vec::new();
-    for (halves, path, pending) in pending {
-        let contents = halves.of(&file).to_bytes()?;
-        let failed = |source| nn::Error::File { action: "write", path: path.clone(), source };
-        pending.write(|temporary| std::fs::write(temporary, &contents).map_err(failed))?;
-        files.push(FileReport { halves, path: path.display().to_string(), bytes: contents.len() });
+    let file = QuantizedFile::new(quantized, Origin { layer: place.layer, part: place.part(), options })?;
+    let (mut contents, mut reports) = (Vec::new(), Vec::new());
+    for (halves, _, path) in outputs {
+        let bytes = halves.of(&file).to_bytes()?;
+        reports.push(FileReport { halves, path: path.display().to_string(), bytes: bytes.len() });
+        contents.push(files::bytes(bytes));
     }
-    let report = Report::new(arguments, &file, max_tokens, files);
-    print(&if arguments.json { serde_json::to_string(&report)? } else { report.text(part, &description) })?;
+    pending.write(contents)?;
+    let report = Report::new(arguments, &file, max_tokens, reports);
+    if arguments.reporting.json {
+        print_json(&report)?;
+    } else {
+        print(&report.text(place.part(), &description))?;
+    }
     Ok(Verdict::Right)
+}
+
+/// The files to be written: what each holds, and the option that names it.
+fn outputs(arguments: &QuantizeArguments) -> Vec<(Halves, &'static str, &Path)> {
+    let QuantizeArguments { out, server_out, client_out, .. } = arguments;
+    let all = [
+        (Halves::Both, "--out", out),
+        (Halves::Server, "--server-out", server_out),
+        (Halves::Client, "--client-out", client_out),
+    ];
+    all.into_iter().filter_map(|(halves, option, path)| Some((halves, option, path.as_deref()?))).collect()
+}
+
+/// What is read, by option.
+fn inputs(arguments: &QuantizeArguments) -> [(&'static str, Option<&Path>); 4] {
+    [
+        ("--model", arguments.model.as_deref()),
+        ("--text", arguments.text.as_deref()),
+        ("--attention", arguments.attention.as_deref()),
+        ("--calibration", arguments.calibration.as_deref()),
+    ]
 }
 
 /// The weights of the layer, and the inputs to calibrate on.
 fn load_calibrated(arguments: &QuantizeArguments) -> anyhow::Result<(AttentionWeights, Vec<Matrix<f32>>)> {
     if let (Some(attention), Some(calibration)) = (&arguments.attention, &arguments.calibration) {
-        let weights = AttentionWeights::load(&Checkpoint::open(attention)?, arguments.place.layer, arguments.n_head)?;
+        let weights = input::open(attention, "--attention")?;
+        let weights = AttentionWeights::load(&weights, arguments.place.layer, arguments.n_head)?;
         let inputs = input::load_calibration(calibration, &arguments.calibration_tensors, &weights)?;
         return Ok((weights, inputs));
     }
     let model = LanguageModel::load(arguments.model.as_deref())?;
     let weights = model.gpt2.attention(arguments.place.layer)?.clone();
-    let read =
-        |path: &Path| std::fs::read_to_string(path).map_err(|error| anyhow!("cannot read {}: {error}", path.display()));
-    let text = arguments.text.as_deref().map(read).transpose()?;
-    let inputs = model.calibration_inputs(text.as_deref().unwrap_or(CALIBRATION), arguments.place.layer)?;
+    let text = arguments.text.as_deref().map(|path| read_text(path, "--text")).transpose()?;
+    let inputs = while_showing("running the model on the text", || {
+        model.calibration_inputs(text.as_deref().unwrap_or(CALIBRATION), arguments.place.layer)
+    })?;
     if inputs.is_empty() {
         bail!("--text holds no prompt to calibrate on; give it one a line");
     }
@@ -116,6 +146,7 @@ impl Halves {
 /// The JSON object.
 #[derive(Serialize)]
 struct Report {
+    r#type: &'static str,
     version: &'static str,
     circuit: &'static str,
     bits: u32,
@@ -172,6 +203,7 @@ impl Report {
         }
         .map(|scales| ScalesReport::new(&scales));
         Self {
+            r#type: "quantized",
             version: env!("CARGO_PKG_VERSION"),
             circuit: arguments.circuit.name(),
             bits: arguments.quantization.bits(arguments.circuit),

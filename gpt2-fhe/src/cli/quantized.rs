@@ -9,6 +9,7 @@ use nn::attention::{AttentionWeights, Part};
 use nn::quantized::{Fingerprint, Origin, Quantized, QuantizedFile};
 
 use super::arguments::Place;
+use super::source::check_file;
 use super::text::plural;
 
 /// The quantized attention of one calibration.
@@ -26,6 +27,7 @@ pub(super) struct Loaded {
 pub(super) fn load(paths: &[PathBuf], multiply: Multiply) -> anyhow::Result<Vec<Loaded>> {
     let mut calibrations: Vec<(Fingerprint, String, QuantizedFile)> = Vec::new();
     for path in paths {
+        check_file(path, "--quantized")?;
         let (name, file) = (path.display().to_string(), QuantizedFile::read(path)?);
         let fingerprint = file.fingerprint();
         match calibrations.iter_mut().find(|(other, ..)| *other == fingerprint) {

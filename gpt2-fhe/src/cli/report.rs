@@ -1,10 +1,10 @@
 //! The parts of the JSON objects that several commands print.
 
 use gpt2_fhe::run::Plan;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tfhe_core::params::{Gadget, NoiseDistribution, Parameters, Precision};
 use tfhe_core::ring_pair::{Ring, RingPairParameters};
-use tfhe_core::security;
+use tfhe_core::security::{self, Basis};
 
 /// A parameter set. Noise as log2 of σ, a fraction of the torus.
 #[derive(Serialize)]
@@ -29,6 +29,8 @@ impl ParametersReport {
 #[derive(Serialize)]
 pub(super) struct TwoRingsReport {
     name: &'static str,
+    /// What the figures of security are from.
+    estimator: &'static str,
     /// The dimension of the small key.
     n: usize,
     small: RingReport,
@@ -67,6 +69,7 @@ impl TwoRingsReport {
     fn new(parameters: &RingPairParameters) -> Self {
         Self {
             name: parameters.name(),
+            estimator: security::SOURCE,
             n: parameters.small().lwe_dimension().get(),
             small: RingReport::new(parameters.small()),
             lookup: RingReport::new(parameters.lookup()),
@@ -85,6 +88,8 @@ impl TwoRingsReport {
 #[derive(Serialize)]
 pub(super) struct OneRingReport {
     name: &'static str,
+    /// What the figures of security are from.
+    estimator: &'static str,
     /// The dimension of the small LWE key.
     n: usize,
     /// The number of polynomials of the GLWE key.
@@ -128,8 +133,19 @@ struct GadgetReport {
 #[derive(Clone, Serialize)]
 pub(super) struct SecurityReport {
     pub(super) bits: f64,
+    /// Of the key that was estimated.
     pub(super) dimension: usize,
     pub(super) log2_std: f64,
+    /// Whether that is exactly this key, or one that this key is no weaker than.
+    #[serde(serialize_with = "basis_name")]
+    pub(super) basis: Basis,
+}
+
+fn basis_name<S: Serializer>(basis: &Basis, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match basis {
+        Basis::Estimate => "estimate",
+        Basis::Bound => "bound",
+    })
 }
 
 impl OneRingReport {
@@ -137,6 +153,7 @@ impl OneRingReport {
         let shape = parameters.glwe_shape();
         Self {
             name: parameters.name(),
+            estimator: security::SOURCE,
             n: parameters.lwe_dimension().get(),
             k: shape.dimension.get(),
             polynomial_size: shape.polynomial_size.get(),
@@ -180,8 +197,8 @@ pub(super) fn distribution(noise: NoiseDistribution) -> String {
 
 /// Of a key of `dimension` bits.
 pub(super) fn security(dimension: usize, noise: NoiseDistribution) -> Option<SecurityReport> {
-    let security::Level { bits, dimension, log2_std } = security::level(dimension, noise)?;
-    Some(SecurityReport { bits, dimension, log2_std })
+    let security::Level { bits, dimension, log2_std, basis } = security::level(dimension, noise)?;
+    Some(SecurityReport { bits, dimension, log2_std, basis })
 }
 
 /// Of the small key.

@@ -7,7 +7,7 @@ use nn::matrix::Matrix;
 use nn::packed::Span;
 use tfhe_core::random::SecretSeed;
 
-use super::progress::{Progress, check_interrupt, while_showing};
+use super::progress::{Progress, while_showing};
 
 /// Runs attention.
 pub(super) enum Runner {
@@ -23,20 +23,18 @@ impl Runner {
     /// For some layers' attention on inputs of at most `tokens` tokens; in execute mode, this makes the keys.
     ///
     /// # Errors
-    /// As [`Attention::plan`]; [`RunError::Engine`] after Ctrl-C.
+    /// As [`Attention::plan`].
     pub(super) fn new<'a>(
         mode: Mode,
         layers: impl IntoIterator<Item = (usize, &'a Attention)>,
         tokens: usize,
         seed: SecretSeed,
     ) -> Result<Self, RunError> {
-        let runner = match mode {
+        Ok(match mode {
             Mode::Clear => Self::Clear,
             Mode::Simulate => Self::Simulate { seed, runs: 0 },
             Mode::Execute => while_showing("making the keys", || Self::make_keys(layers, tokens, &seed))?,
-        };
-        check_interrupt()?;
-        Ok(runner)
+        })
     }
 
     fn make_keys<'a>(

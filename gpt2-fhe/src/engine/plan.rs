@@ -10,7 +10,7 @@ use tfhe_core::wide::WideTable;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Multiply {
-    /// By products of GLWE ciphertexts, without lookups.
+    /// By multiplying ciphertexts, without lookups.
     Product,
     /// By x·y = ⌊(x+y)²/4⌋ − ⌊(x−y)²/4⌋: two lookups a product, as in the article.
     Lut,

@@ -22,6 +22,9 @@ use crate::server::Server;
 
 use super::{Bytes, MAX_LOG2_FAILURE, Outcome, Plan, RunError, Seconds};
 
+/// The step in which the client reads the answer, of a plan.
+const DECRYPTION: &str = "decryption";
+
 /// What will run: known before anything is encrypted.
 #[derive(Clone, Debug)]
 pub struct CircuitPlan {
@@ -79,8 +82,9 @@ impl CircuitPlan {
             .iter()
             .map(|entry| predictor.decryption_failure(entry.noise.clone(), entry.bits))
             .fold(f64::NEG_INFINITY, noise::log2_sum);
-        let statistics = engine.statistics().clone();
-        let log2_failure_probability = noise::log2_sum(statistics.log2_failure_probability(), decryption);
+        let mut statistics = engine.statistics().clone();
+        statistics.step(DECRYPTION).log2_failure_probability = decryption;
+        let log2_failure_probability = statistics.log2_failure_probability();
         let bytes = Bytes::predict(&parameters, program, tokens, multiply);
         Ok(Self { parameters, statistics, log2_failure_probability, bytes })
     }

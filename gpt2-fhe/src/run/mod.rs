@@ -18,9 +18,9 @@ use crate::packed::layout::HeadTooLarge;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Circuit {
-    /// Everything linear or bilinear on whole ciphertexts, softmax by lookups of smooth functions: close to f32, and fast.
+    /// Many numbers in each ciphertext: fast, and close to the result in the clear.
     Packed,
-    /// The integer head of the article; decrypts to exactly the integers of the clear engine.
+    /// One number in each ciphertext, as in the article: slow, and equal to the integers computed in the clear.
     Exact,
 }
 
@@ -38,24 +38,46 @@ impl Circuit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// On plain integers.
+    /// Without encryption, on the quantized integers.
     Clear,
-    /// On plain integers with noise drawn from the predictions, through the same scalings and roundings as encrypted.
+    /// Without encryption, with random errors as large as the noise of ciphertexts is predicted to be.
     Simulate,
     /// Encrypted.
     Execute,
 }
 
+impl Mode {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Clear => "clear",
+            Self::Simulate => "simulate",
+            Self::Execute => "execute",
+        }
+    }
+}
+
 /// The failure probability that a run may have at most, log2.
 pub const MAX_LOG2_FAILURE: f64 = -40.0;
+
+/// How reliable the best parameter set is.
+fn in_words(log2_failure: f64) -> String {
+    // A union bound near 1 says nothing.
+    if log2_failure <= -1.0 {
+        format!("the best has 2^{log2_failure:.1}")
+    } else {
+        "with all of them it may fail".into()
+    }
+}
 
 /// Why a head could not be run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// No named parameter set evaluates the head reliably.
     #[error(
-        "no parameter set evaluates this head with a failure probability of at most 2^-40 (the best has \
-         2^{best:.1}): use fewer bits, or --mode clear"
+        "no parameter set evaluates this attention with a chance of failure of at most 2^-40 ({}): use fewer bits or \
+         fewer tokens",
+        in_words(*.best)
     )]
     Unreliable {
         /// log2 of the best set's failure probability.

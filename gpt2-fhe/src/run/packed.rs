@@ -127,7 +127,8 @@ fn largest_modulus(calibration: &Calibration<'_>, head: usize, mut limit: u32) -
     loop {
         let calibrated = calibration.quantize(Part::Head(head), &[limit])?;
         let log_modulus = calibrated.program().heads()[0].log_modulus();
-        let smaller = limit > MIN_LOG_MODULUS;
+        // That of the head may be smaller than the limit already, for want of bits of weights.
+        let smaller = log_modulus.min(limit) > MIN_LOG_MODULUS;
         match PackedPlan::new(&calibrated, Span::all(calibrated.program().max_tokens())) {
             Ok(plan)
                 if plan.prediction.heads[0].score.variance().repeated(4.0) > plan.prediction.modulus_switch
@@ -136,7 +137,6 @@ fn largest_modulus(calibration: &Calibration<'_>, head: usize, mut limit: u32) -
             Err(RunError::Unreliable { .. }) if smaller => {}
             Err(error) => return Err(error),
         }
-        // That of the head may be smaller already, for want of bits of weights.
         limit = log_modulus.min(limit) - 1;
     }
 }

@@ -70,9 +70,21 @@ fn evaluate_compares_each_circuit_with_f32_and_controls() {
 
     let svg = std::fs::read_to_string(plot).unwrap();
     assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>") && svg.contains("top-10"), "{svg}");
+    assert_readable(&svg);
+    assert!(svg.contains("embedded model: layer 0, head 0 of 2, mode clear"), "{svg}");
     let text = success(evaluate(&files).args(["--bits", "4", "--positions", "5", "--all-heads"]));
     for word in ["all", "5 positions", "the prompts inside this program", "zeroed", "exact", "packed"] {
         assert!(text.contains(word), "{word:?} is not in {text}");
+    }
+}
+
+/// Asserts that no text is smaller than 10 px, shares are per cent, and the picture has a background of its own, also in dark.
+fn assert_readable(svg: &str) {
+    let sizes = svg.split("font-size=\"").skip(1).map(|rest| rest.split('"').next().unwrap_or_default());
+    let sizes: Vec<f64> = sizes.map(|size| size.trim_end_matches("px").parse().expect("a size")).collect();
+    assert!(!sizes.is_empty() && sizes.iter().all(|&size| size >= 10.0), "{sizes:?}");
+    for part in ["% of tokens", "<rect", "prefers-color-scheme: dark"] {
+        assert!(svg.contains(part), "{part}");
     }
 }
 
@@ -103,11 +115,14 @@ fn evaluate_says_what_is_wrong() {
     std::fs::write(files.path("empty"), "").unwrap();
     std::fs::write(files.path("short"), "a").unwrap();
     std::fs::write(files.path("binary"), [0xff, 0xfe]).unwrap();
+    std::fs::write(files.path("cut"), b"abc\xc3").unwrap();
     for (name, what) in [
         ("absent", "cannot read"),
         ("empty", "the number of tokens of the text is 0"),
         ("short", "the number of tokens of the text is 1"),
-        ("binary", "cannot read"),
+        ("binary", "it is UTF-16; save it as UTF-8"),
+        ("cut", "it is not UTF-8 from byte 3 on"),
+        (".", "is a folder; give --"),
     ] {
         assert_error(program().args(["evaluate", "--seed", "1", "--text"]).arg(files.path(name)), what);
         assert_error(evaluate(&files).arg("--calibration-text").arg(files.path(name)), what);
@@ -115,6 +130,7 @@ fn evaluate_says_what_is_wrong() {
     for (arguments, what) in [
         (&["--bits", "1"][..], "in 2 ..= 11"),
         (&["--bits", "2..12"], "in 2 ..= 11"),
+        (&["--circuit", "packed", "--bits", "8,9"], "in 2 ..= 8 with the circuit packed"),
         (&["--bits", "many"], "give it numbers"),
         (&["--from", "1"], "less than 1"),
         (&["--window", "0"], "--window is 0"),
@@ -122,7 +138,7 @@ fn evaluate_says_what_is_wrong() {
         (&["--positions", "0"], "at least 1"),
         (&["--layer", "9"], "the index of the layer"),
         (&["--head", "99"], "less than the number of heads"),
-        (&["--noise=-1"], "factors must be in"),
+        (&["--mode", "simulate", "--noise=-1"], "factors must be in"),
         (&["--plot", "/"], "give --plot another name"),
         (&["--threads", "0"], "1 ..= 256"),
         (&["--guard", "0.5", "--bits", "4"], "in 1 ..= 16"),

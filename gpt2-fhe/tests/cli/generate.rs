@@ -5,15 +5,19 @@ use super::*;
 #[test]
 fn generate_streams_tokens_with_what_they_cost() {
     let arguments = ["generate", "--prompt", "My lord", "--tokens", "2", "--layers", "0,2"];
-    let text = success(program().args(arguments).args(["--head", "1", "--seed", "3"]));
-    for word in ["encrypted", "head 1 of layers 0, 2", "on the server", "PBS", "for all of it", "\nMy lord"] {
-        assert!(text.contains(word), "{word:?} is not in {text}");
+    let (text, notes) = outputs(program().args(arguments).args(["--head", "1", "--seed", "3"]));
+    for word in ["encrypted", "head 1 of layers 0, 2", "on the server", "PBS", "for all of it"] {
+        assert!(notes.contains(word), "{word:?} is not in {notes}");
     }
+    // Standard output is the text and nothing else, with or without what is said beside it.
+    assert!(text.starts_with("My lord") && text.ends_with('\n') && !text.contains("PBS"), "{text}");
+    let quiet = outputs(program().args(arguments).args(["--head", "1", "--seed", "3", "--quiet"]));
+    assert_eq!(quiet, (text, String::new()));
     let sampled = |seed: &str| {
-        let sampling = ["--mode", "simulate", "--temperature", "2", "--top-k", "50", "--sample-seed", seed, "--json"];
-        let text = success(program().args(arguments).args(sampling).args(["--seed", "3"]));
-        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-        assert_eq!(lines.len(), 3);
+        let sampling = ["--mode", "simulate", "--temperature", "2", "--top-k", "50", "--sample-seed", seed];
+        let lines = json_lines(program().args(arguments).args(sampling).args(["--seed", "3"]));
+        let types: Vec<&Value> = lines.iter().map(|line| &line["type"]).collect();
+        assert_eq!(types, ["token", "token", "generation"]);
         for key in ["token", "text", "f32_token", "pbs", "seconds", "bytes", "mismatches"] {
             assert!(lines[0].get(key).is_some(), "{key}");
         }
@@ -40,6 +44,13 @@ fn demo_continues_the_prompt_and_shows_the_clear_continuation() {
     {
         assert!(text.contains(word), "{word:?} is not in {text}");
     }
+    let lines = json_lines(program().args(["--mode", "simulate", "--tokens", "2", "--seed", "3"]));
+    let types: Vec<&Value> = lines.iter().map(|line| &line["type"]).collect();
+    assert_eq!(types, ["demo", "token", "token", "generation"]);
+    assert_keys(&lines[0], &["model", "prompt_tokens", "circuit", "mode", "layers", "parameters.lookup.security.bits"]);
+    assert_keys(&lines[3], &["text", "f32_text", "mismatches", "log2_failure_probability"]);
+    let quiet = success(program().args(["--mode", "clear", "--tokens", "2", "--quiet"]));
+    assert!(quiet.starts_with("quantized:\nGood night, good") && quiet.lines().count() >= 4, "{quiet}");
     // Without a command, the arguments are those of the demo.
     let arguments = ["--mode", "clear", "--prompt", "My lord"];
     assert_eq!(success(program().args(arguments)), success(program().arg("demo").args(arguments)));

@@ -35,7 +35,7 @@ const HEAD_KEYS: [&str; 26] = [
 fn head_prints_the_same_names_in_every_mode() {
     let files = Files::new();
     for mode in ["clear", "simulate"] {
-        let report = json(files.command("head", "hidden", "input").args(["--mode", mode, "--seed", "1"]));
+        let report = json(files.exact("head", "hidden", "input").args(["--mode", mode, "--seed", "1"]));
         let found = keys(&report);
         assert!(HEAD_KEYS.iter().all(|key| found.iter().any(|other| other == key)), "{mode}: {found:?}");
         assert_eq!((&report["mode"], &report["tokens"], &report["heads"]), (&mode.into(), &2.into(), &1.into()));
@@ -51,12 +51,12 @@ fn head_prints_the_same_names_in_every_mode() {
 fn head_runs_encrypted_as_circuit_predicts() {
     let files = Files::new();
     let clear = files.path("clear");
-    success(files.command("head", "hidden", "input").args(["--bits", "2", "--mode", "clear", "--out"]).arg(&clear));
+    success(files.exact("head", "hidden", "input").args(["--bits", "2", "--mode", "clear", "--out"]).arg(&clear));
     let expected = Checkpoint::open(clear).unwrap().matrix("head_out", TOKENS, SIZE / 2).unwrap();
     for multiply in ["product", "lut"] {
         let out = files.path(multiply);
         let arguments = ["--bits", "2", "--multiply", multiply];
-        let mut command = files.command("head", "hidden", "input");
+        let mut command = files.exact("head", "hidden", "input");
         let report = json(command.args(arguments).args(["--threads", "2", "--seed", "7", "--out"]).arg(&out));
         let found = keys(&report);
         assert!(HEAD_KEYS.iter().all(|key| found.iter().any(|other| other == key)), "{found:?}");
@@ -66,7 +66,7 @@ fn head_runs_encrypted_as_circuit_predicts() {
         let output = Checkpoint::open(out).unwrap().matrix("head_out", TOKENS, SIZE / 2).unwrap();
         assert_eq!(output, expected);
 
-        let circuit = json(files.command("circuit", "hidden", "input").args(arguments));
+        let circuit = json(files.exact("circuit", "hidden", "input").args(arguments));
         for key in [
             "lookups",
             "pbs",
@@ -86,11 +86,8 @@ fn head_runs_encrypted_as_circuit_predicts() {
 #[test]
 fn the_packed_circuit_runs_in_every_mode_as_circuit_predicts() {
     let files = Files::new();
-    let command = |name| {
-        let mut command = files.command(name, "hidden", "other");
-        command.args(["--circuit", "packed"]);
-        command
-    };
+    // The circuit that there is without --circuit.
+    let command = |name| files.command(name, "hidden", "other");
     let eight_bits = |name| {
         let mut command = command(name);
         command.args(["--bits", "8"]);
@@ -130,21 +127,122 @@ fn the_packed_circuit_runs_in_every_mode_as_circuit_predicts() {
 #[test]
 fn circuit_describes_every_step() {
     let files = Files::new();
-    let circuit = json(&mut files.command("circuit", "hidden", "input"));
+    let circuit = json(&mut files.exact("circuit", "hidden", "input"));
     let steps = circuit["steps"].as_array().expect("steps");
     for &step in nn::head::steps::of(nn::attention::Part::Head(0)) {
         assert!(steps.iter().any(|other| other["name"] == step), "{step} is not in {circuit}");
     }
-    let sum = |key: &str| steps.iter().map(|step| step[key].as_u64().unwrap()).sum::<u64>();
-    for key in ["lookups", "pbs", "key_switches", "tensor_products"] {
-        assert_eq!(sum(key), circuit[key].as_u64().unwrap(), "{key}");
-    }
     assert!(circuit["security_bits"].as_f64().unwrap() >= 128.0);
     assert!(circuit["log2_failure_probability"].as_f64().unwrap() <= -40.0);
 
-    let text = success(&mut files.command("circuit", "hidden", "input"));
+    let text = success(&mut files.exact("circuit", "hidden", "input"));
     for word in ["Attention head 0 of 2", "head_exact", "query key value", "total", "evaluation keys"] {
         assert!(text.contains(word), "{word:?} is not in {text}");
+    }
+}
+
+/// Scores of any size: a run, or one line in words that a user can act on.
+#[test]
+fn attention_that_no_modulus_fits_is_refused_in_words() {
+    let files = Files::new();
+    let attention = Checkpoint::open(files.path("attention")).unwrap();
+    let bias = attention.tensor("h.0.attn.c_attn.bias").unwrap();
+    for factor in [8.0, 64.0, 1e3, 1e6] {
+        let weight = tensor(&[SIZE, 3 * SIZE], |index| {
+            let of_scores = index % (3 * SIZE) < 2 * SIZE;
+            (0.7 * index as f32).sin() * if of_scores { factor } else { 1.0 }
+        });
+        files.write("large", &[("h.0.attn.c_attn.weight", &weight), ("h.0.attn.c_attn.bias", &bias)]);
+        let mut command = program();
+        command.args(["head", "--n-head", "2", "--tensor", "other", "--mode", "clear", "--attention"]);
+        command.arg(files.path("large")).arg("--hidden").arg(files.path("hidden"));
+        let Output { status, stderr, .. } = output(&mut command);
+        let stderr = String::from_utf8_lossy(&stderr);
+        let in_words = stderr.lines().count() == 1 && !stderr.contains("modulus") && !stderr.contains("--mode clear");
+        assert!(status.success() || in_words, "{factor}: {stderr}");
+    }
+}
+
+/// Totals are sums of the steps, in JSON and in the tables, and the lines above the tables say the same.
+#[test]
+fn totals_of_circuit_are_sums_of_its_steps() {
+    let files = Files::new();
+    for circuit in
+        [&["--circuit", "exact", "--bits", "3"][..], &["--circuit", "exact", "--multiply", "lut", "--bits", "3"], &[]]
+    {
+        for heads in [&[][..], &["--head", "1"], &["--all-heads"]] {
+            let command = || {
+                let mut command = files.command("circuit", "hidden", "other");
+                command.args(circuit).args(heads);
+                command
+            };
+            let report = json(&mut command());
+            let steps = report["steps"].as_array().expect("steps");
+            let counts: Vec<u64> = COUNTED
+                .iter()
+                .map(|&key| {
+                    let sum = steps.iter().map(|step| step[key].as_u64().unwrap_or(0)).sum::<u64>();
+                    assert_eq!(sum, report[key].as_u64().unwrap_or(0), "{circuit:?} {heads:?}: {key}");
+                    sum
+                })
+                .collect();
+            let failures = steps.iter().filter_map(|step| step["log2_failure_probability"].as_f64());
+            let failure = failures.map(f64::exp2).sum::<f64>().log2();
+            assert!((failure - report["log2_failure_probability"].as_f64().unwrap()).abs() < 1e-6);
+
+            let text = success(&mut command());
+            let [lookups, pbs, external, products, switches, automorphisms] = counts[..] else { panic!("six counts") };
+            for line in [
+                format!("{lookups} table lookups by {pbs} bootstrappings"),
+                format!("{external} external products:"),
+                format!("{products} product"),
+                format!(" of ciphertexts, {switches} key switch"),
+            ] {
+                assert!(text.contains(&line), "{line:?} is not in {text}");
+            }
+            assert_eq!(text.contains(&format!("{automorphisms} automorphisms")), automorphisms > 0, "{text}");
+            assert_columns_add_up(&text, "external products");
+        }
+    }
+}
+
+/// What is counted, in the order of the table's columns.
+const COUNTED: [&str; 6] = ["lookups", "pbs", "external_products", "tensor_products", "key_switches", "automorphisms"];
+
+/// Asserts that in the table whose header has `column`, each number of the last row is the sum of those above it.
+fn assert_columns_add_up(text: &str, column: &str) {
+    let rows: Vec<Vec<u64>> = text
+        .lines()
+        .skip_while(|line| !line.contains(column) || !line.contains("step"))
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .map(|line| {
+            line.split("  ")
+                .filter(|cell| !cell.is_empty())
+                .skip(1)
+                .map(|cell| cell.trim().parse().unwrap_or(0))
+                .collect()
+        })
+        .collect();
+    let (total, steps) = rows.split_last().expect("a table");
+    let sums: Vec<u64> = (0..total.len()).map(|column| steps.iter().map(|row| row[column]).sum()).collect();
+    assert!(total.len() >= 5 && *total == sums, "{text}");
+}
+
+#[test]
+fn figures_of_security_say_what_they_are() {
+    let files = Files::new();
+    let packed = json(&mut files.command("circuit", "hidden", "input"));
+    assert_eq!(packed["security_bits"], 129.46);
+    for ring in ["small", "lookup", "arithmetic"] {
+        assert_eq!(packed["parameters"][ring]["security"]["basis"], "estimate");
+    }
+    let exact = json(&mut files.exact("circuit", "hidden", "input"));
+    assert_eq!(exact["security_bits"], 132.49);
+    assert_eq!(exact["parameters"]["estimator"], "commit 27a581b, MATZOV cost model");
+    let text = success(&mut files.command("circuit", "hidden", "input"));
+    for words in ["129.5 bits, estimated for this key", "the cheapest attack", "commit 27a581b, MATZOV"] {
+        assert!(text.contains(words), "{words:?} is not in {text}");
     }
 }
 
@@ -213,13 +311,21 @@ fn numbers_out_of_range_are_one_line() {
         (&["--bits", "11"], "use fewer bits"),
         (&["--bits", "11", "--multiply", "lut"], "use --multiply product, or fewer bits"),
     ] {
-        assert_error(files.command("head", "hidden", "input").args(arguments), what);
-        assert_error(files.command("circuit", "hidden", "input").args(arguments), what);
+        assert_error(files.exact("head", "hidden", "input").args(arguments), what);
+        assert_error(files.exact("circuit", "hidden", "input").args(arguments), what);
     }
     for threads in ["0", "257", "99999999999"] {
         assert_error(files.command("head", "hidden", "input").args(["--threads", threads]), "1 ..= 256");
     }
-    assert_error(files.command("head", "hidden", "input").env("TFHE_BACKEND", "abacus"), "unknown backend");
+    for (variable, value, what) in [
+        ("TFHE_BACKEND", "abacus", "unknown backend"),
+        ("RAYON_NUM_THREADS", "99999", "RAYON_NUM_THREADS is 99999; it must be in 1 ..= 256"),
+    ] {
+        assert_error(files.command("head", "hidden", "input").env(variable, value), what);
+    }
+    // An empty variable is as good as none.
+    let mut clear = files.command("head", "hidden", "input");
+    success(clear.args(["--mode", "clear"]).env("TFHE_BACKEND", "").env("RAYON_NUM_THREADS", ""));
 }
 
 #[test]
@@ -236,12 +342,20 @@ fn an_output_file_that_cannot_be_written_is_known_before_the_work() {
     // What could not be done leaves the old file, and no other.
     let out = files.path("out");
     std::fs::write(&out, b"before").unwrap();
-    let count = || std::fs::read_dir(folder).unwrap().count();
-    let before = count();
-    assert_error(files.command("head", "hidden", "nan").arg("--out").arg(&out), "NaN");
-    assert_eq!((std::fs::read(&out).unwrap(), count()), (b"before".to_vec(), before));
-    success(files.command("head", "hidden", "input").args(["--mode", "clear", "--out"]).arg(&out));
-    assert_eq!((Checkpoint::open(&out).unwrap().names(), count()), (vec!["head_out".to_owned()], before));
+    let before = files.count();
+    let head = |tensor: &str, force: &[&str]| {
+        let mut command = files.command("head", "hidden", tensor);
+        command.args(["--mode", "clear", "--out"]).arg(&out).args(force);
+        command
+    };
+    for (mut command, what) in
+        [(head("input", &[]), "out exists already; give --out another name"), (head("nan", &["--force"]), "NaN")]
+    {
+        assert_error(&mut command, what);
+        assert_eq!((std::fs::read(&out).unwrap(), files.count()), (b"before".to_vec(), before));
+    }
+    success(&mut head("input", &["--force"]));
+    assert_eq!((Checkpoint::open(&out).unwrap().names(), files.count()), (vec!["head_out".to_owned()], before));
 }
 
 /// Rows of several tensors are one input, and some of them can be left out.
@@ -268,8 +382,19 @@ fn all_heads_run_in_both_circuits() {
     for (circuit, bits) in [("packed", "8"), ("exact", "3")] {
         for mode in ["clear", "simulate", "execute"] {
             let mut command = files.command("head", "hidden", "input");
-            command.args(["--all-heads", "--circuit", circuit, "--bits", bits, "--mode", mode, "--seed", "3", "--out"]);
-            let run = json(command.arg(&out));
+            command.args([
+                "--all-heads",
+                "--circuit",
+                circuit,
+                "--bits",
+                bits,
+                "--mode",
+                mode,
+                "--seed",
+                "3",
+                "--force",
+            ]);
+            let run = json(command.arg("--out").arg(&out));
             let missing: Vec<_> = HEAD_KEYS.iter().filter(|key| !keys(&run).contains(&key.to_string())).collect();
             assert!(missing.is_empty(), "{circuit} {mode}: {missing:?}");
             assert_eq!((&run["heads"], &run["head"], &run["matches_clear"]), (&2.into(), &Value::Null, &true.into()));

@@ -3,10 +3,14 @@
 mod evaluate;
 mod generate;
 mod head;
+mod help;
+mod options;
 mod quantized;
+#[cfg(unix)]
+mod system;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Output};
 
 use nn::checkpoint::{Checkpoint, write_tensors};
 use nn::tensor::Tensor;
@@ -66,6 +70,18 @@ impl Files {
         command.arg("--hidden").arg(self.path(hidden)).args(["--tensor", tensor]);
         command
     }
+
+    /// The same with the exact circuit.
+    fn exact(&self, name: &str, hidden: &str, tensor: &str) -> Command {
+        let mut command = self.command(name, hidden, tensor);
+        command.args(["--circuit", "exact"]);
+        command
+    }
+
+    /// The number of files in the folder.
+    fn count(&self) -> usize {
+        std::fs::read_dir(self.folder.path()).expect("the folder").count()
+    }
 }
 
 fn tensor(shape: &[usize], entry: impl Fn(usize) -> f32) -> Tensor {
@@ -83,24 +99,39 @@ fn output(command: &mut Command) -> Output {
 
 /// Standard output of a run that succeeds.
 fn success(command: &mut Command) -> String {
+    outputs(command).0
+}
+
+/// Standard output and standard error of a run that succeeds.
+fn outputs(command: &mut Command) -> (String, String) {
     let Output { status, stdout, stderr } = output(command);
-    let stderr = String::from_utf8_lossy(&stderr);
-    assert!(status.success(), "{command:?}: {stderr}");
-    assert_eq!(stderr, "", "{command:?}");
-    String::from_utf8(stdout).expect("UTF-8")
+    let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8(bytes).expect("UTF-8"));
+    assert!(status.success() && !stderr.contains("error"), "{command:?}: {stderr}");
+    (stdout, stderr)
+}
+
+/// The JSON objects of the lines of a run that succeeds.
+fn json_lines(command: &mut Command) -> Vec<Value> {
+    let text = success(command.arg("--json"));
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
 fn json(command: &mut Command) -> Value {
-    let text = success(command.arg("--json"));
-    assert_eq!(text.lines().count(), 1);
-    serde_json::from_str(&text).expect("one JSON object")
+    let mut lines = json_lines(command);
+    assert_eq!(lines.len(), 1, "{command:?}");
+    lines.remove(0)
 }
 
 /// Asserts that a run ends with code 1, nothing on standard output, and one line that says `what`.
 fn assert_error(command: &mut Command, what: &str) {
+    assert_error_of(1, command, what);
+}
+
+/// The same with another code.
+fn assert_error_of(code: i32, command: &mut Command, what: &str) {
     let Output { status, stdout, stderr } = output(command);
     let stderr = String::from_utf8_lossy(&stderr);
-    assert_eq!(status.code(), Some(1), "{command:?}: {stderr}");
+    assert_eq!(status.code(), Some(code), "{command:?}: {stderr}");
     assert!(stdout.is_empty(), "{command:?}");
     let is_one_line = stderr.lines().count() == 1 && stderr.starts_with("error: ") && !stderr.contains("panicked");
     assert!(is_one_line && stderr.contains(what), "{command:?}: {stderr:?} without {what:?}");
@@ -114,39 +145,6 @@ fn keys(value: &Value) -> Vec<String> {
         std::iter::once(key.clone()).chain(inner).collect::<Vec<_>>()
     };
     object.iter().flat_map(inner).collect()
-}
-
-#[test]
-fn a_closed_pipe_is_no_error() {
-    let files = Files::new();
-    let mut command = files.command("head", "hidden", "input");
-    let mut child = command.args(["--mode", "clear"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    drop(child.stdout.take());
-    let Output { status, stderr, .. } = child.wait_with_output().unwrap();
-    assert!(status.success() && stderr.is_empty(), "{}", String::from_utf8_lossy(&stderr));
-}
-
-#[test]
-fn ctrl_c_stops_the_work_and_leaves_no_file() {
-    if !cfg!(target_os = "linux") || !Path::new("/bin/kill").exists() {
-        println!("skipped: sends SIGINT by /bin/kill");
-        return;
-    }
-    let files = Files::new();
-    let before = std::fs::read_dir(files.folder.path()).unwrap().count();
-    let mut command = files.command("head", "hidden", "other");
-    command.args(["--bits", "6", "--seed", "1", "--out"]).arg(files.path("out"));
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // Once the new file is there, the handler has been installed, and seconds of work follow.
-    while std::fs::read_dir(files.folder.path()).unwrap().count() == before {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    assert!(Command::new("/bin/kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-    let stderr = String::from_utf8_lossy(&stderr);
-    assert_eq!((status.code(), stdout.len()), (Some(130), 0), "{stderr}");
-    assert!(stderr.starts_with("stopped") && stderr.lines().count() == 1, "{stderr}");
-    assert_eq!(std::fs::read_dir(files.folder.path()).unwrap().count(), before);
 }
 
 fn assert_keys(value: &Value, expected: &[&str]) {

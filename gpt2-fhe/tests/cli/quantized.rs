@@ -38,7 +38,7 @@ fn a_quantized_file_gives_the_numbers_of_calibration_in_place() {
         for (name, path) in ["--out", "--server-out", "--client-out"].iter().zip(&paths) {
             command.arg(name).arg(path);
         }
-        let report = json(command.args(part).args(circuit));
+        let report = json(command.arg("--force").args(part).args(circuit));
         assert_eq!((&report["circuit"], &report["max_tokens"]), (&circuit[1].into(), &2.into()));
         for (file, path) in report["files"].as_array().unwrap().iter().zip(&paths) {
             assert_eq!(file["bytes"].as_u64(), Some(std::fs::metadata(path).unwrap().len()));
@@ -132,7 +132,7 @@ fn quantize_calibrates_a_model_on_a_text() {
     let command = |text: &str| {
         let mut command = program();
         command.args(["quantize", "--all-heads", "--layer", "1", "--text"]).arg(files.path(text));
-        command.arg("--out").arg(files.path("out"));
+        command.arg("--force").arg("--out").arg(files.path("out"));
         command
     };
     let report = json(&mut command("text"));
@@ -174,18 +174,14 @@ fn generate_and_demo_take_quantized_layers() {
         &[&arguments[..], &["--layer", "2"]].concat(),
         &[("--server-out", "server"), ("--client-out", "client")],
     );
-    let lines = |command: &mut Command| -> Vec<Value> {
-        let text = success(command.arg("--json"));
-        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
-    };
     let generate = |arguments: &[&str]| {
         let mut command = program();
         command.arg("generate").args(prompt).args(["--seed", "3"]).args(arguments);
         command
     };
     let from_files = ["client", "zero", "server"];
-    let loaded = lines(with_quantized(&mut generate(&["--mode", "execute"]), &files, &from_files));
-    let calibrated = lines(&mut generate(&["--mode", "execute", "--layers", "0,2", "--bits", "4"]));
+    let loaded = json_lines(with_quantized(&mut generate(&["--mode", "execute"]), &files, &from_files));
+    let calibrated = json_lines(&mut generate(&["--mode", "execute", "--layers", "0,2", "--bits", "4"]));
     assert_eq!(loaded.len(), 4);
     for (loaded, calibrated) in loaded.iter().zip(&calibrated) {
         for key in ["token", "text", "pbs", "mismatches", "out_of_range"] {
@@ -193,7 +189,7 @@ fn generate_and_demo_take_quantized_layers() {
         }
         assert_eq!(loaded["mismatches"], 0);
     }
-    let text = success(with_quantized(&mut generate(&["--mode", "clear"]), &files, &from_files));
+    let text = outputs(with_quantized(&mut generate(&["--mode", "clear"]), &files, &from_files)).1;
     assert!(text.contains("the whole attention of layers 0, 2, quantized"), "{text}");
     let mut demo = program();
     demo.args(["demo", "--mode", "simulate", "--seed", "1"]).args(prompt);

@@ -138,7 +138,8 @@ impl Capability {
     }
 
     fn select(variable: Option<std::ffi::OsString>) -> Result<Self, BackendError> {
-        let backend = match variable {
+        // An empty variable is one that is not set.
+        let backend = match variable.filter(|name| !name.is_empty()) {
             Some(name) => name.to_string_lossy().parse()?,
             None => Backend::available().last().unwrap_or(Backend::Portable),
         };
@@ -308,7 +309,9 @@ mod tests {
     #[test]
     fn the_variable_selects_or_explains() {
         assert_eq!(Capability::select(Some("portable".into())).unwrap().backend(), Backend::Portable);
-        assert_eq!(Capability::select(None).unwrap().backend(), Backend::available().last().unwrap());
+        for unset in [None, Some("".into())] {
+            assert_eq!(Capability::select(unset).unwrap().backend(), Backend::available().last().unwrap());
+        }
         let message = Capability::select(Some("sse9".into())).unwrap_err().to_string();
         assert_eq!(
             message,

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::bail;
-use gpt2_fhe::engine::EngineError;
 use gpt2_fhe::evaluate::{Evaluation, Passage, Simulation, Subject, sample, shuffled, windows};
 use gpt2_fhe::run::{Attention, Circuit, Mode, RunError};
 use nn::head::HeadOptions;
@@ -16,12 +15,14 @@ use nn::packed::PackedOptions;
 use tfhe_core::random::SecretSeed;
 
 use super::Verdict;
-use super::arguments::EvaluateArguments;
+use super::arguments::{EvaluateArguments, Given, Recipe, bits_of};
+use super::files::{self, OutputFiles};
 use super::input::quantize;
 use super::model::{CALIBRATION, LanguageModel};
-use super::output::{PendingFile, print};
-use super::progress::{Counter, Progress, check_interrupt, while_showing};
+use super::output::{print, print_json};
+use super::progress::{Counter, Progress, while_showing};
 use super::quantized::{self, Loaded};
+use super::source::read_text;
 use report::{AgreementReport, Label, Report, Row, Unavailable};
 
 /// The most windows of a text that are calibrated on.
@@ -34,27 +35,45 @@ const NOISE: std::ops::RangeInclusive<f64> = 0.0..=1000.0;
 /// Evaluates what the arguments select.
 ///
 /// # Errors
-/// What is wrong with the arguments, the model or the texts; that Ctrl-C was pressed.
-pub(super) fn run(arguments: &EvaluateArguments) -> anyhow::Result<Verdict> {
-    arguments.resources.set_threads()?;
+/// What is wrong with the arguments, the model or the texts.
+pub(super) fn run(arguments: &EvaluateArguments, given: &Given) -> anyhow::Result<Verdict> {
+    let outputs = [("--plot", arguments.plot.as_deref())];
+    let files = OutputFiles::create(&outputs, &inputs(arguments), arguments.replacing.force)?;
     let candidates = candidates(arguments)?;
+    let circuits: Vec<Circuit> = candidates.iter().map(|candidate| candidate.width.0).collect();
+    given.check(&circuits, Some(arguments.mode))?;
     let model = LanguageModel::load(arguments.model.as_deref())?;
     let setting = Setting::new(arguments, &model, &candidates)?;
-    let file = arguments.plot.as_deref().map(|path| PendingFile::create(path, "--plot")).transpose()?;
     let start = Instant::now();
     let figures = match arguments.mode {
         Mode::Execute => setting.execute(&candidates)?,
         Mode::Clear | Mode::Simulate => setting.evaluate(&candidates)?,
     };
     let report = Report::new(&setting, &figures, start.elapsed().as_secs_f64());
-    if let Some(file) = file {
-        file.write_text(&plot::svg(&figures.rows)?)?;
+    if arguments.plot.is_some() {
+        let svg = plot::svg(&report.title(&setting), &figures.rows)?;
+        files.write(vec![files::bytes(svg.into_bytes())])?;
     }
-    print(&if arguments.json { serde_json::to_string(&report)? } else { report.text(&setting) })?;
+    if arguments.reporting.json {
+        print_json(&report)?;
+    } else {
+        print(&report.text(&setting))?;
+    }
     Ok(match figures.agreements.iter().map(|agreement| agreement.mismatches).sum() {
         0 => Verdict::Right,
         mismatches => Verdict::Mismatch(mismatches),
     })
+}
+
+/// What is read, by option.
+fn inputs(arguments: &EvaluateArguments) -> Vec<(&'static str, Option<&Path>)> {
+    let mut inputs = vec![
+        ("--model", arguments.model.as_deref()),
+        ("--text", Some(arguments.text.as_path())),
+        ("--calibration-text", arguments.calibration_text.as_deref()),
+    ];
+    inputs.extend(arguments.quantized.iter().map(|path| ("--quantized", Some(path.as_path()))));
+    inputs
 }
 
 /// A circuit with a number of bits.
@@ -66,23 +85,35 @@ struct Candidate {
 
 /// What the files hold, or each circuit with each number of bits.
 fn candidates(arguments: &EvaluateArguments) -> anyhow::Result<Vec<Candidate>> {
-    let files = quantized::load(&arguments.quantized, arguments.quantization.multiply)?;
+    let files = quantized::load(&arguments.quantized, arguments.multiplication.multiply)?;
     if !files.is_empty() {
         files.iter().try_for_each(|file| file.check_place(&arguments.place))?;
         return Ok(files.into_iter().map(|file| Candidate { width: file.width(), loaded: Some(file) }).collect());
     }
-    let bits = parse_bits(&arguments.bits)?;
     let circuits = match arguments.circuit {
         Some(circuit) => vec![circuit],
         None => vec![Circuit::Exact, Circuit::Packed],
     };
-    let widths = circuits.into_iter().flat_map(|circuit| bits.iter().map(move |&bits| (circuit, bits)));
+    let asked = arguments.bits.as_deref().map(parse_bits).transpose()?;
+    let of_any = |bits: u32| circuits.iter().any(|&circuit| bits_of(circuit).contains(&bits));
+    if let Some(bits) = asked.iter().flatten().find(|&&bits| !of_any(bits)) {
+        let possible = circuits.iter().map(|&circuit| {
+            let bits = bits_of(circuit);
+            format!("in {} ..= {} with the circuit {}", bits.start(), bits.end(), circuit.name())
+        });
+        bail!("--bits has {bits}; it must be {}", possible.collect::<Vec<_>>().join(", and "));
+    }
+    let widths = circuits.into_iter().flat_map(|circuit| {
+        let bits = asked.clone().unwrap_or_else(|| bits_of(circuit).collect());
+        bits.into_iter().map(move |bits| (circuit, bits))
+    });
     Ok(widths.map(|width| Candidate { width, loaded: None }).collect())
 }
 
 /// The numbers of bits that "4", "2..11" or "2,4,8" name.
 fn parse_bits(text: &str) -> anyhow::Result<Vec<u32>> {
-    let allowed = HeadOptions::BITS;
+    // A range may be long; no circuit has more bits than this.
+    let largest = *HeadOptions::BITS.end();
     let mut all = Vec::new();
     for part in text.split(',') {
         let (first, last) = part.split_once("..").unwrap_or((part, part));
@@ -90,8 +121,8 @@ fn parse_bits(text: &str) -> anyhow::Result<Vec<u32>> {
         let Some((first, last)) = range.filter(|(first, last): &(u32, u32)| first <= last) else {
             bail!("--bits is {text:?}; give it numbers as 4, 2..11 or 2,4,8");
         };
-        if !allowed.contains(&first) || !allowed.contains(&last) {
-            bail!("--bits is {text:?}; numbers of bits must be in {} ..= {}", allowed.start(), allowed.end());
+        if last > largest {
+            bail!("--bits is {text:?}; numbers of bits must be in {} ..= {largest}", HeadOptions::BITS.start());
         }
         all.extend(first..=last);
     }
@@ -134,7 +165,8 @@ impl<'a> Setting<'a> {
         }
         let evaluation = Evaluation::new(&model.gpt2, arguments.place.layer, arguments.place.part())?;
         let window = window(arguments, model, candidates)?;
-        let text = model.encode(&text_from(&read(&arguments.text)?, arguments.from)?)?;
+        let text = text_from(&read_text(&arguments.text, "--text")?, arguments.from)?;
+        let text = while_showing("splitting the text into tokens", || model.encode(&text))?;
         let seed = arguments.resources.secret_seed()?;
         let passages = match arguments.mode {
             Mode::Execute => sample(&text, window, arguments.positions.unwrap_or(SAMPLE), &seed.derive(0))?,
@@ -142,6 +174,7 @@ impl<'a> Setting<'a> {
         };
         let mut calibration = Vec::new();
         if candidates.iter().any(|candidate| candidate.loaded.is_none()) {
+            let read = |path| read_text(path, "--calibration-text");
             let text = arguments.calibration_text.as_deref().map_or_else(|| Ok(CALIBRATION.into()), read)?;
             calibration = windows(&model.encode(&text)?, window, None)?;
             calibration.truncate(CALIBRATION_WINDOWS);
@@ -158,12 +191,14 @@ impl<'a> Setting<'a> {
             return Ok(Ok(loaded.attention.clone()));
         }
         let (circuit, bits) = candidate.width;
-        if circuit == Circuit::Packed && !PackedOptions::BITS.contains(&bits) {
-            let (least, most) = (PackedOptions::BITS.start(), PackedOptions::BITS.end());
-            return Ok(Err(format!("the packed circuit has inputs of {least} to {most} bits")));
+        let allowed = bits_of(circuit);
+        if !allowed.contains(&bits) {
+            let (least, most) = (allowed.start(), allowed.end());
+            return Ok(Err(format!("the circuit {} has inputs of {least} to {most} bits", circuit.name())));
         }
-        let (part, options) = (self.arguments.place.part(), &self.arguments.quantization);
-        let quantized = quantize(weights, part, &self.calibration, self.window, (circuit, bits), options);
+        let (options, multiply) = (&self.arguments.quantization, self.arguments.multiplication.multiply);
+        let recipe = Recipe { circuit, bits, multiply, options };
+        let quantized = quantize(weights, self.arguments.place.part(), &self.calibration, self.window, recipe);
         match quantized {
             Ok(attention) => Ok(Ok(attention)),
             Err(error) if matches!(error.downcast_ref(), Some(nn::Error::TooWide { .. })) => Ok(Err(error.to_string())),
@@ -186,24 +221,28 @@ impl<'a> Setting<'a> {
     fn evaluate(&self, candidates: &[Candidate]) -> anyhow::Result<Figures> {
         let mut figures = Figures::default();
         let mut subjects = self.controls()?;
-        while_showing("quantizing", || -> anyhow::Result<()> {
-            for candidate in candidates {
-                check_interrupt()?;
-                match self.subjects(candidate)? {
-                    Ok(some) => subjects.extend(some),
-                    Err(reason) => figures.unavailable.push(Unavailable::new(candidate.width, reason)),
-                }
+        let counter = Counter::new("quantizing", candidates.len());
+        for candidate in candidates {
+            match self.subjects(candidate)? {
+                Ok(some) => subjects.extend(some),
+                Err(reason) => figures.unavailable.push(Unavailable::new(candidate.width, reason)),
             }
-            Ok(())
-        })?;
+            counter.advance();
+        }
+        drop(counter);
         figures.rows = self.measure(subjects)?;
         Ok(figures)
     }
 
     fn measure(&self, subjects: Vec<(Label, Subject)>) -> anyhow::Result<Vec<Row>> {
         let (labels, subjects): (Vec<_>, Vec<_>) = subjects.into_iter().unzip();
-        let counter = Counter::new("passages", self.passages.len());
-        let accuracies = self.evaluation.run(&self.passages, &subjects, &|| counter.advance())?;
+        let counter = Counter::new("measuring the windows", self.passages.len());
+        // A signal ends the process by itself: nothing stops this from here.
+        let advance = || {
+            counter.advance();
+            true
+        };
+        let accuracies = self.evaluation.run(&self.passages, &subjects, &advance)?;
         Ok(labels.into_iter().zip(accuracies).map(|(label, accuracy)| Row { label, accuracy }).collect())
     }
 
@@ -248,7 +287,6 @@ impl<'a> Setting<'a> {
     }
 
     fn execute_one(&self, candidate: &Candidate) -> anyhow::Result<Result<([Row; 2], AgreementReport), String>> {
-        check_interrupt()?;
         let width = candidate.width;
         let attention = match self.quantize(candidate)? {
             Ok(attention) => attention,
@@ -270,11 +308,10 @@ impl<'a> Setting<'a> {
 /// Why a circuit cannot be run with a number of bits; other errors are errors of the command.
 fn unavailable(error: RunError) -> Result<String, RunError> {
     match error {
-        RunError::Unreliable { best } => {
-            Ok(format!("no parameters with which a run fails with a probability of at most 2^-40, only 2^{best:.1}"))
+        RunError::Unreliable { .. } | RunError::TooWide { .. } | RunError::TooLong { .. } | RunError::TooLarge(_) => {
+            Ok(error.to_string())
         }
-        RunError::TooWide { .. } | RunError::TooLong { .. } | RunError::TooLarge(_) => Ok(error.to_string()),
-        RunError::Input(_) | RunError::Engine(EngineError::Cancelled) => Err(error),
+        RunError::Input(_) | RunError::Engine(_) => Err(error),
     }
 }
 
@@ -290,10 +327,6 @@ fn window(arguments: &EvaluateArguments, model: &LanguageModel, candidates: &[Ca
         );
     }
     Ok(window)
-}
-
-fn read(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).map_err(|error| anyhow::anyhow!("cannot read {}: {error}", path.display()))
 }
 
 /// What is left of a text without a share of its characters.
@@ -314,7 +347,7 @@ mod tests {
         assert_eq!(parse_bits("4").unwrap(), [4]);
         assert_eq!(parse_bits("2..4").unwrap(), [2, 3, 4]);
         assert_eq!(parse_bits("8, 2..3,2").unwrap(), [2, 3, 8]);
-        for text in ["", "x", "5..3", "1", "2..12", "2..", "4,", "99999999999"] {
+        for text in ["", "x", "5..3", "2..12", "2..", "4,", "99999999999"] {
             assert!(parse_bits(text).is_err(), "{text}");
         }
     }

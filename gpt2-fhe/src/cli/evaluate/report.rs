@@ -10,9 +10,9 @@ use crate::cli::text::{line, plural, seconds, table};
 
 /// What the columns of the table mean.
 const LEGEND: &str = "  \
-  top-1, 5, 10: share of the likeliest tokens that are the likeliest in f32; KL: divergence from f32, in nats
-  error: ‖output − f32‖/‖f32‖ of what is replaced; out of range: numbers beyond what calibration has seen
-  zeroed, shuffled: controls, with zeros, and with the same weights in another order";
+  top-1, 5, 10: how many of the likeliest tokens are among the likeliest in f32; KL: divergence from f32, in nats
+  error: ‖output − f32‖/‖f32‖ of what is replaced; out of range: how many numbers are beyond what calibration saw
+  zeroed, shuffled: for comparison, zeros instead of the output, and the same weights in random order";
 
 /// What takes the place of the attention.
 #[derive(Clone, Debug, Serialize)]
@@ -52,11 +52,7 @@ impl Row {
     fn cells(&self) -> Vec<String> {
         let Self { label, accuracy } = self;
         let name = label.control.or(label.circuit.map(Circuit::name)).unwrap_or("-");
-        let mode = label.mode.map_or("-", |mode| match mode {
-            Mode::Clear => "clear",
-            Mode::Simulate => "simulate",
-            Mode::Execute => "execute",
-        });
+        let mode = label.mode.map_or("-", Mode::name);
         vec![
             name.into(),
             label.bits.map_or("-".into(), |bits| bits.to_string()),
@@ -132,6 +128,7 @@ impl AgreementReport {
 /// The JSON object.
 #[derive(Serialize)]
 pub(super) struct Report<'a> {
+    r#type: &'static str,
     version: &'static str,
     model: &'a str,
     layer: usize,
@@ -174,6 +171,7 @@ impl<'a> Report<'a> {
     pub(super) fn new(setting: &'a Setting<'_>, figures: &'a Figures, seconds: f64) -> Self {
         let arguments = setting.arguments;
         Self {
+            r#type: "evaluation",
             version: env!("CARGO_PKG_VERSION"),
             model: &setting.model.name,
             layer: arguments.place.layer,
@@ -219,12 +217,23 @@ impl<'a> Report<'a> {
         lines.join("\n")
     }
 
+    /// What a picture of it is called.
+    pub(super) fn title(&self, setting: &Setting<'_>) -> String {
+        let model = if setting.arguments.model.is_some() { self.model } else { "embedded model" };
+        format!("{model}: {}, mode {}", self.part(setting), self.mode.name())
+    }
+
+    /// What is replaced, in words.
+    fn part(&self, setting: &Setting<'_>) -> String {
+        let heads = setting.model.gpt2.config().n_head;
+        match setting.arguments.place.part() {
+            Part::Head(head) => format!("layer {}, head {head} of {heads}", self.layer),
+            Part::Whole => format!("layer {}, all {heads} heads and the output projection", self.layer),
+        }
+    }
+
     fn introduction(&self, setting: &Setting<'_>) -> Vec<String> {
-        let (text, heads) = (&self.text, setting.model.gpt2.config().n_head);
-        let part = match setting.arguments.place.part() {
-            Part::Head(head) => format!("head {head} of {heads} in layer {}", self.layer),
-            Part::Whole => format!("all {heads} heads of layer {}, and c_proj", self.layer),
-        };
+        let text = &self.text;
         let skipped =
             if text.from > 0.0 { format!(" without its first {}", percent(text.from)) } else { String::new() };
         let compared = match self.mode {
@@ -240,7 +249,7 @@ impl<'a> Report<'a> {
         vec![
             "A model's predictions with a part of its attention replaced".into(),
             line("model", self.model),
-            line("replaced", part),
+            line("replaced", self.part(setting)),
             line("text", format!("{}{skipped}: {}", text.file, plural(text.tokens, "token"))),
             line("compared", format!("{compared}, in windows of {}", plural(text.window, "token"))),
             calibrated,

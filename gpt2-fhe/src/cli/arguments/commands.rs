@@ -1,0 +1,319 @@
+//! The command line, and the arguments of each command.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use gpt2_fhe::run::{Circuit, Mode};
+use nn::attention::Part;
+
+use super::{
+    Execution, Layers, Multiplication, Place, Quantization, QuantizationOptions, Replacing, Reporting, Resources,
+    Selection, words,
+};
+
+/// Runs the attention of a GPT-2 on encrypted data.
+#[derive(Debug, Parser)]
+#[command(
+    name = "gpt2-fhe",
+    version,
+    long_about = words::PROGRAM,
+    args_conflicts_with_subcommands = true,
+    max_term_width = 100,
+    // The demo's, which `demo --help` shows.
+    mut_args(|argument| argument.hide(true)),
+    override_usage = "gpt2-fhe [COMMAND] [OPTIONS]",
+    after_help = "Without a command: the demo. See `gpt2-fhe COMMAND --help` for the options of a command."
+)]
+pub(crate) struct CommandLine {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) demo: DemoArguments,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Continues a prompt with encrypted attention, next to the unencrypted model, and explains each step
+    #[command(long_about = words::DEMO)]
+    Demo(DemoArguments),
+    /// Continues a prompt with encrypted attention; the text goes to standard output
+    #[command(long_about = words::GENERATE)]
+    Generate(GenerateArguments),
+    /// Runs one attention head, or all heads of a layer, on an input from a file
+    #[command(long_about = words::HEAD)]
+    Head(HeadArguments),
+    /// Shows what `head` would do, without running it: operations, noise, chance of failure, security, bytes
+    #[command(long_about = words::CIRCUIT)]
+    Circuit(CircuitArguments),
+    /// Prepares (calibrates) one attention head, or all heads of a layer, and writes it to files
+    #[command(long_about = words::QUANTIZE)]
+    Quantize(QuantizeArguments),
+    /// Measures on a text how much encryption and rounding change a model's predictions
+    #[command(long_about = words::EVALUATE)]
+    Evaluate(EvaluateArguments),
+}
+
+/// Which attention of a model is computed how, and how much of a text.
+#[derive(Debug, Args)]
+pub(crate) struct GenerationArguments {
+    /// Folder of a GPT-2 as Hugging Face has it [default: the small model inside this program, trained on Shakespeare]
+    ///
+    /// It holds config.json; model.safetensors, or its parts with an index; and tokenizer.json, or vocab.json and merges.txt.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+    /// How many tokens to add to the prompt
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) tokens: usize,
+    /// The layers whose attention is encrypted: "all", or numbers from 0 separated by commas
+    ///
+    /// The client computes the other layers itself. Not together with --quantized, whose files name their layers.
+    #[arg(long, value_name = "LAYERS", default_value = "all")]
+    pub(crate) layers: Layers,
+    /// Only this head of each of these layers, counted from 0 [default: all heads and the output projection]
+    #[arg(long)]
+    pub(crate) head: Option<usize>,
+    /// The circuit
+    #[arg(long, value_enum, default_value_t = Circuit::Packed)]
+    pub(crate) circuit: Circuit,
+    #[command(flatten)]
+    pub(crate) quantization: Quantization,
+    #[command(flatten)]
+    pub(crate) multiplication: Multiplication,
+    /// File that `quantize` wrote for one layer, instead of a calibration here; can be given several times
+    ///
+    /// Give it once for each layer that is to be encrypted; and twice for a layer whose halves for server and client are in two
+    /// files. Layers without a file are not encrypted. The files say which layer they are for and how it was quantized, so --layers,
+    /// --head, --circuit, --bits, --msbs, --value-bits and --guard cannot be given as well.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["layers", "head", "circuit", "bits", "msbs", "value_bits", "guard"]
+    )]
+    pub(crate) quantized: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) execution: Execution,
+    #[command(flatten)]
+    pub(crate) reporting: Reporting,
+}
+
+impl GenerationArguments {
+    /// What of each layer is computed.
+    pub(crate) fn part(&self) -> Part {
+        self.head.map_or(Part::Whole, Part::Head)
+    }
+}
+
+/// The arguments of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// The text to continue
+    #[arg(long, default_value = "Good night, good")]
+    pub(crate) prompt: String,
+    #[command(flatten)]
+    pub(crate) generation: GenerationArguments,
+}
+
+/// The arguments of `generate`.
+#[derive(Debug, Args)]
+pub(crate) struct GenerateArguments {
+    /// The text to continue
+    #[arg(long)]
+    pub(crate) prompt: String,
+    #[command(flatten)]
+    pub(crate) generation: GenerationArguments,
+    /// Draw each token at random, by the model's probabilities at this temperature [default: take the likeliest token]
+    ///
+    /// 1 leaves the probabilities as they are. Less prefers likely tokens, more prefers unlikely ones.
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) temperature: Option<f64>,
+    /// Draw among the K likeliest tokens only [default: among all]
+    #[arg(long, value_name = "K", requires = "temperature")]
+    pub(crate) top_k: Option<usize>,
+    /// Seed of these draws: the same seed draws the same tokens
+    #[arg(long, value_name = "SEED", default_value_t = 0, requires = "temperature")]
+    pub(crate) sample_seed: u64,
+}
+
+/// The arguments of `head`.
+#[derive(Debug, Args)]
+pub(crate) struct HeadArguments {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    #[command(flatten)]
+    pub(crate) execution: Execution,
+    /// Safetensors file to write the output to, as the tensor "head_out"
+    ///
+    /// Its shape is [tokens, size of a head], or [tokens, n_embd] with --all-heads.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) replacing: Replacing,
+    #[command(flatten)]
+    pub(crate) reporting: Reporting,
+}
+
+/// The arguments of `circuit`.
+#[derive(Debug, Args)]
+pub(crate) struct CircuitArguments {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    #[command(flatten)]
+    pub(crate) reporting: Reporting,
+}
+
+/// The arguments of `quantize`.
+#[derive(Debug, Args)]
+pub(crate) struct QuantizeArguments {
+    /// Folder of a GPT-2 as Hugging Face has it [default: the small model inside this program, trained on Shakespeare]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+    /// Text to calibrate on, one prompt a line, at most 16 MiB [default: lines inside this program]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) text: Option<PathBuf>,
+    /// Instead of a model: safetensors file with the weights of the attention
+    ///
+    /// The tensors are h.LAYER.attn.c_attn.weight and .bias, and for --all-heads h.LAYER.attn.c_proj.weight and .bias.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "text"], requires = "calibration")]
+    pub(crate) attention: Option<PathBuf>,
+    /// With --attention: how many heads a layer has [default: the metadata "n_head" of --attention, or n_embd / 64]
+    #[arg(long, value_name = "N", requires = "attention")]
+    pub(crate) n_head: Option<usize>,
+    /// With --attention: safetensors file with example inputs for the calibration
+    #[arg(long, value_name = "FILE", requires = "attention")]
+    pub(crate) calibration: Option<PathBuf>,
+    /// Names of the tensors in --calibration, separated by commas [default: all of shape [*, n_embd]]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "calibration")]
+    pub(crate) calibration_tensors: Vec<String>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The circuit to quantize for
+    #[arg(long, value_enum, default_value_t = Circuit::Packed)]
+    pub(crate) circuit: Circuit,
+    #[command(flatten)]
+    pub(crate) quantization: Quantization,
+    /// The most tokens that an input may have later [default: those of the longest input of the calibration]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_tokens: Option<usize>,
+    /// File to write both halves to, for server and client
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["server_out", "client_out"])]
+    pub(crate) out: Option<PathBuf>,
+    /// File to write the server's half to: weights and ranges, without the client's scales
+    #[arg(long, value_name = "FILE")]
+    pub(crate) server_out: Option<PathBuf>,
+    /// File to write the client's half to: scales, without the weights
+    #[arg(long, value_name = "FILE")]
+    pub(crate) client_out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) replacing: Replacing,
+    #[command(flatten)]
+    pub(crate) reporting: Reporting,
+}
+
+/// The arguments of `evaluate`.
+#[derive(Debug, Args)]
+pub(crate) struct EvaluateArguments {
+    /// Folder of a GPT-2 as Hugging Face has it [default: the small model inside this program, trained on Shakespeare]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+    /// Text to measure on, in UTF-8, at most 16 MiB: a file or a pipe
+    ///
+    /// It should not be one that the model was trained or calibrated on.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) text: PathBuf,
+    /// Leave out this share of the characters of --text, at its beginning: 0.9 leaves the last tenth
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub(crate) from: f64,
+    /// Text to calibrate on, of which the first 16 windows are used [default: lines inside this program]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) calibration_text: Option<PathBuf>,
+    /// How many tokens a window has [default: as many as the model has positions, at most 64]
+    #[arg(long, value_name = "N")]
+    pub(crate) window: Option<usize>,
+    /// How many positions to measure [default: all, or 8 with --mode execute]
+    ///
+    /// They are the first ones of the text. With --mode execute they are drawn at random from all of it.
+    #[arg(long, value_name = "N")]
+    pub(crate) positions: Option<usize>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Only this circuit [default: both, to compare them]
+    #[arg(long, value_enum)]
+    pub(crate) circuit: Option<Circuit>,
+    /// File that `quantize` wrote for this layer and head, instead of a calibration here; can be given several times
+    ///
+    /// Each gives a row of the table. The file says how it was quantized, so --circuit, --bits, --msbs, --value-bits, --guard and
+    /// --calibration-text cannot be given as well.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["circuit", "bits", "msbs", "value_bits", "guard", "calibration_text"]
+    )]
+    pub(crate) quantized: Vec<PathBuf>,
+    /// Bits of the inputs' integers, a row of the table for each: as 4, or 2..8 (both included), or 2,4,8 [default: all that the circuit
+    /// takes]
+    ///
+    /// packed takes 2 to 8, exact 2 to 11.
+    #[arg(long)]
+    pub(crate) bits: Option<String>,
+    #[command(flatten)]
+    pub(crate) quantization: QuantizationOptions,
+    #[command(flatten)]
+    pub(crate) multiplication: Multiplication,
+    /// How the attention is computed
+    ///
+    /// With execute, a sample of positions is encrypted, and the same positions are simulated for comparison.
+    #[arg(long, value_enum, default_value_t = Mode::Clear)]
+    pub(crate) mode: Mode,
+    /// With --mode simulate, packed only: multiply the noise by this, from 0 to 1000; several numbers, separated by commas, give a
+    /// row each
+    #[arg(long, value_name = "FACTORS", value_delimiter = ',', default_value = "1")]
+    pub(crate) noise: Vec<f64>,
+    #[command(flatten)]
+    pub(crate) resources: Resources,
+    /// SVG file to draw the results to
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) replacing: Replacing,
+    #[command(flatten)]
+    pub(crate) reporting: Reporting,
+}
+
+impl CommandLine {
+    /// What is printed, and how.
+    pub(crate) fn reporting(&self) -> Reporting {
+        match &self.command {
+            None => self.demo.generation.reporting,
+            Some(Command::Demo(arguments)) => arguments.generation.reporting,
+            Some(Command::Generate(arguments)) => arguments.generation.reporting,
+            Some(Command::Head(arguments)) => arguments.reporting,
+            Some(Command::Circuit(arguments)) => arguments.reporting,
+            Some(Command::Quantize(arguments)) => arguments.reporting,
+            Some(Command::Evaluate(arguments)) => arguments.reporting,
+        }
+    }
+
+    /// `--threads`, where the command has it.
+    pub(crate) fn threads(&self) -> Option<usize> {
+        match &self.command {
+            None => self.demo.generation.execution.resources.threads,
+            Some(Command::Demo(arguments)) => arguments.generation.execution.resources.threads,
+            Some(Command::Generate(arguments)) => arguments.generation.execution.resources.threads,
+            Some(Command::Head(arguments)) => arguments.execution.resources.threads,
+            Some(Command::Evaluate(arguments)) => arguments.resources.threads,
+            Some(Command::Circuit(_) | Command::Quantize(_)) => None,
+        }
+    }
+
+    /// `--circuit` and `--mode`, where the command has both for one run.
+    pub(crate) fn circuit_and_mode(&self) -> Option<(Circuit, Mode)> {
+        let of_generation = |generation: &GenerationArguments| (generation.circuit, generation.execution.mode);
+        match &self.command {
+            None => Some(of_generation(&self.demo.generation)),
+            Some(Command::Demo(arguments)) => Some(of_generation(&arguments.generation)),
+            Some(Command::Generate(arguments)) => Some(of_generation(&arguments.generation)),
+            Some(Command::Head(arguments)) => Some((arguments.selection.circuit, arguments.execution.mode)),
+            Some(Command::Circuit(_) | Command::Quantize(_) | Command::Evaluate(_)) => None,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Which options were given, and which of them the chosen circuit and mode know.
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use gpt2_fhe::run::{Circuit, Mode};
+
+/// An option that only some circuits and modes know. Any other option is known to all.
+struct Rule {
+    /// The name of its field.
+    option: &'static str,
+    circuit: Circuit,
+    modes: &'static [Mode],
+}
+
+const ALL_MODES: &[Mode] = &[Mode::Clear, Mode::Simulate, Mode::Execute];
+
+const RULES: [Rule; 5] = [
+    Rule { option: "msbs", circuit: Circuit::Exact, modes: ALL_MODES },
+    // Without noise nothing is multiplied encrypted.
+    Rule { option: "multiply", circuit: Circuit::Exact, modes: &[Mode::Simulate, Mode::Execute] },
+    Rule { option: "value_bits", circuit: Circuit::Packed, modes: ALL_MODES },
+    Rule { option: "guard", circuit: Circuit::Packed, modes: ALL_MODES },
+    Rule { option: "noise", circuit: Circuit::Packed, modes: &[Mode::Simulate] },
+];
+
+/// An option was given that would change nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct NotApplicable(String);
+
+/// The options on the command line, by the names of their fields.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Given(Vec<String>);
+
+impl Given {
+    /// Those of a command.
+    pub(crate) fn new(matches: &ArgMatches) -> Self {
+        let given = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+        Self(matches.ids().filter(given).map(ToString::to_string).collect())
+    }
+
+    /// Whether an option was given.
+    pub(crate) fn has(&self, option: &str) -> bool {
+        self.0.iter().any(|given| given == option)
+    }
+
+    /// Checks that each option is known to one of the circuits that are run, in the mode. `None`: a command without modes.
+    ///
+    /// # Errors
+    /// That one would be ignored.
+    pub(crate) fn check(&self, circuits: &[Circuit], mode: Option<Mode>) -> Result<(), NotApplicable> {
+        for rule in RULES.iter().filter(|rule| self.has(rule.option)) {
+            let option = rule.option.replace('_', "-");
+            let known = rule.circuit.name();
+            if !circuits.contains(&rule.circuit) {
+                let chosen = circuits.first().map_or("none", |circuit| circuit.name());
+                return Err(NotApplicable(format!(
+                    "--{option} is for the circuit {known}, and {chosen} was chosen; leave it out, or choose --circuit {known}"
+                )));
+            }
+            if let Some(mode) = mode.filter(|mode| !rule.modes.contains(mode)) {
+                let modes: Vec<&str> = rule.modes.iter().map(|mode| mode.name()).collect();
+                return Err(NotApplicable(format!(
+                    "--{option} changes nothing with --mode {}; leave it out, or choose --mode {}",
+                    mode.name(),
+                    modes.join(" or ")
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_option_is_known_to_its_circuit_and_modes_only() {
+        for rule in RULES {
+            let given = Given(vec![rule.option.into(), "seed".into()]);
+            for circuit in [Circuit::Exact, Circuit::Packed] {
+                for &mode in ALL_MODES {
+                    let known = circuit == rule.circuit && rule.modes.contains(&mode);
+                    assert_eq!(
+                        given.check(&[circuit], Some(mode)).is_ok(),
+                        known,
+                        "{} {circuit:?} {mode:?}",
+                        rule.option
+                    );
+                }
+                assert_eq!(given.check(&[circuit], None).is_ok(), circuit == rule.circuit);
+            }
+            assert!(given.check(&[Circuit::Exact, Circuit::Packed], None).is_ok());
+        }
+        assert!(Given(vec!["bits".into()]).check(&[Circuit::Packed], Some(Mode::Clear)).is_ok());
+    }
+}

@@ -1,0 +1,304 @@
+//! The arguments of the commands: what several of them share.
+
+mod commands;
+mod given;
+mod words;
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use gpt2_fhe::engine::plan::Multiply;
+use gpt2_fhe::run::{Circuit, Mode};
+use nn::attention::Part;
+use nn::head::HeadOptions;
+use nn::packed::PackedOptions;
+use nn::quantized::Options;
+use tfhe_core::random::SecretSeed;
+
+pub(super) use commands::{
+    CircuitArguments, Command, CommandLine, DemoArguments, EvaluateArguments, GenerateArguments, GenerationArguments,
+    HeadArguments, QuantizeArguments,
+};
+pub(super) use given::{Given, NotApplicable};
+
+/// Which attention of a model.
+#[derive(Debug, Args)]
+pub(super) struct Place {
+    /// The layer, counted from 0
+    #[arg(long, default_value_t = 0)]
+    pub(super) layer: usize,
+    /// The head of the layer, counted from 0
+    #[arg(long, default_value_t = 0)]
+    head: usize,
+    /// All heads of the layer and its output projection, instead of one head
+    #[arg(long, conflicts_with = "head")]
+    all_heads: bool,
+}
+
+impl Place {
+    /// What of the layer.
+    pub(super) fn part(&self) -> Part {
+        if self.all_heads { Part::Whole } else { Part::Head(self.head) }
+    }
+
+    /// The head; `None` for all.
+    pub(super) fn head(&self) -> Option<usize> {
+        (!self.all_heads).then_some(self.head)
+    }
+}
+
+/// Which head on which input, and how it is quantized.
+#[derive(Debug, Args)]
+pub(super) struct Selection {
+    /// Safetensors file with the weights of the attention
+    ///
+    /// The tensors are h.LAYER.attn.c_attn.weight and .bias, and for --all-heads h.LAYER.attn.c_proj.weight and .bias. Their names may
+    /// begin with "transformer.".
+    #[arg(long, value_name = "FILE")]
+    pub(super) attention: PathBuf,
+    /// Safetensors file with the input of the attention, as it is after LayerNorm 1
+    #[arg(long, value_name = "FILE")]
+    pub(super) hidden: PathBuf,
+    /// Name of the tensor in --hidden, of shape [tokens, n_embd]
+    ///
+    /// Several names, separated by commas, make one input of all their rows, in this order.
+    #[arg(long, value_name = "NAMES")]
+    pub(super) tensor: String,
+    /// How many rows of the tensor to take, from the first on [default: all]
+    #[arg(long, value_name = "N")]
+    pub(super) tokens: Option<usize>,
+    #[command(flatten)]
+    pub(super) place: Place,
+    /// How many heads a layer has [default: the metadata "n_head" of --attention, or n_embd / 64]
+    #[arg(long, value_name = "N")]
+    pub(super) n_head: Option<usize>,
+    /// The circuit
+    #[arg(long, value_enum, default_value_t = Circuit::Packed)]
+    pub(super) circuit: Circuit,
+    #[command(flatten)]
+    pub(super) quantization: Quantization,
+    #[command(flatten)]
+    pub(super) multiplication: Multiplication,
+    /// Safetensors file with example inputs for the calibration [default: the input itself]
+    ///
+    /// The default is for experiments only: a real client would not show the server its input.
+    #[arg(long, value_name = "FILE")]
+    pub(super) calibration: Option<PathBuf>,
+    /// Names of the tensors in --calibration, separated by commas [default: all of shape [*, n_embd]]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "calibration")]
+    pub(super) calibration_tensors: Vec<String>,
+    /// File that `quantize` wrote, instead of a calibration here
+    ///
+    /// If the halves for server and client are in two files, give this option twice. The file says how it was quantized, so
+    /// --circuit, --bits, --msbs, --value-bits, --guard and --calibration cannot be given as well.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["circuit", "bits", "msbs", "value_bits", "guard", "calibration"]
+    )]
+    pub(super) quantized: Vec<PathBuf>,
+}
+
+impl Selection {
+    /// What is read, by option.
+    pub(super) fn inputs(&self) -> Vec<(&'static str, Option<&std::path::Path>)> {
+        let mut inputs: Vec<_> = vec![
+            ("--attention", Some(self.attention.as_path())),
+            ("--hidden", Some(&self.hidden)),
+            ("--calibration", self.calibration.as_deref()),
+        ];
+        inputs.extend(self.quantized.iter().map(|path| ("--quantized", Some(path.as_path()))));
+        inputs
+    }
+}
+
+/// How a head is quantized.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Quantization {
+    /// Bits of the inputs' integers [default: 5 for packed, 4 for exact]
+    ///
+    /// packed takes 2 to 8. exact takes 2 to 11, and has as many for weights and for what is computed in between; encrypted,
+    /// it is reliable up to about 6 bits.
+    #[arg(long)]
+    bits: Option<u32>,
+    #[command(flatten)]
+    pub(super) options: QuantizationOptions,
+}
+
+impl Quantization {
+    /// That of options which were chosen earlier.
+    pub(super) fn of(options: &Options) -> Self {
+        let (bits, unused) = (Some(options.bits()), PackedOptions::new(options.bits()));
+        match options {
+            Options::Exact(HeadOptions { msbs, .. }) => {
+                let (value_bits, guard) = (unused.value_bits, unused.guard);
+                Self { bits, options: QuantizationOptions { msbs: *msbs, value_bits, guard } }
+            }
+            Options::Packed(PackedOptions { value_bits, guard, .. }) => {
+                let msbs = HeadOptions::new(options.bits()).msbs;
+                let (value_bits, guard) = (*value_bits, *guard);
+                Self { bits, options: QuantizationOptions { msbs, value_bits, guard } }
+            }
+        }
+    }
+
+    /// The options of a circuit, for at most `max_tokens` tokens.
+    pub(super) fn options(&self, circuit: Circuit, max_tokens: usize) -> anyhow::Result<Options> {
+        self.options.of_circuit(circuit, self.bits(circuit), max_tokens)
+    }
+
+    /// `--bits`, or the circuit's default.
+    pub(super) fn bits(&self, circuit: Circuit) -> u32 {
+        self.bits.unwrap_or(match circuit {
+            Circuit::Exact => 4,
+            Circuit::Packed => 5,
+        })
+    }
+}
+
+/// How many bits inputs can have.
+pub(super) fn bits_of(circuit: Circuit) -> std::ops::RangeInclusive<u32> {
+    match circuit {
+        Circuit::Exact => HeadOptions::BITS,
+        Circuit::Packed => PackedOptions::BITS,
+    }
+}
+
+/// How a head is quantized, besides the bits of its inputs.
+#[derive(Clone, Debug, Args)]
+pub(super) struct QuantizationOptions {
+    /// exact only: bits of the position at which a table is read, from 6 to 10
+    ///
+    /// A number with more bits is rounded before it is looked up.
+    #[arg(long, default_value_t = 8)]
+    pub(super) msbs: u32,
+    /// packed only: bits of the weights that make values, from 2 to 8
+    ///
+    /// The weights of queries and keys get as many bits as the noise allows.
+    #[arg(long, default_value_t = 7)]
+    value_bits: u32,
+    /// packed only: how much larger differences of attention scores may be than in the calibration, from 1 to 16
+    ///
+    /// At 1.5, tables are made for differences half as large again as the largest that the calibration saw. More is safer
+    /// on unusual inputs, and less precise.
+    #[arg(long, default_value_t = 1.5)]
+    guard: f64,
+}
+
+impl QuantizationOptions {
+    /// The options of a circuit with inputs of `bits` bits, for at most `max_tokens` tokens.
+    pub(super) fn of_circuit(&self, circuit: Circuit, bits: u32, max_tokens: usize) -> anyhow::Result<Options> {
+        let allowed = bits_of(circuit);
+        let of_values = (circuit == Circuit::Packed).then_some(("--value-bits", self.value_bits));
+        for (name, bits) in std::iter::once(("--bits", bits)).chain(of_values) {
+            if !allowed.contains(&bits) {
+                let (least, most) = (allowed.start(), allowed.end());
+                bail!("{name} is {bits}; with --circuit {} it must be in {least} ..= {most}", circuit.name());
+            }
+        }
+        let (value_bits, guard, max_tokens) = (self.value_bits, self.guard, Some(max_tokens));
+        Ok(match circuit {
+            Circuit::Exact => Options::Exact(HeadOptions { bits, msbs: self.msbs, max_tokens }),
+            Circuit::Packed => {
+                Options::Packed(PackedOptions { value_bits, guard, max_tokens, ..PackedOptions::new(bits) })
+            }
+        })
+    }
+}
+
+/// How encrypted integers are multiplied.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Multiplication {
+    /// exact only: how two encrypted numbers are multiplied with each other
+    ///
+    /// product is faster. With lut, runs are reliable up to about 9 bits instead of 6.
+    #[arg(long, value_enum, default_value_t = Multiply::Product)]
+    pub(super) multiply: Multiply,
+}
+
+/// All that decides how weights become a quantized attention.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Recipe<'a> {
+    pub(super) circuit: Circuit,
+    /// Bits of inputs.
+    pub(super) bits: u32,
+    pub(super) multiply: Multiply,
+    pub(super) options: &'a QuantizationOptions,
+}
+
+/// How a head is run.
+#[derive(Debug, Args)]
+pub(super) struct Execution {
+    /// How the attention is computed
+    #[arg(long, value_enum, default_value_t = Mode::Execute)]
+    pub(super) mode: Mode,
+    #[command(flatten)]
+    pub(super) resources: Resources,
+}
+
+/// Randomness and threads.
+#[derive(Debug, Args)]
+pub(super) struct Resources {
+    /// Number that all keys and all randomness come from, only to reproduce a run: who knows it can decrypt everything
+    /// [default: fresh randomness of the operating system]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How many threads to use, from 1 to 256 [default: one for each CPU]
+    #[arg(long, value_name = "N")]
+    pub(super) threads: Option<usize>,
+}
+
+impl Resources {
+    /// The seed that everything secret comes from.
+    pub(super) fn secret_seed(&self) -> anyhow::Result<SecretSeed> {
+        match self.seed {
+            Some(number) => Ok(SecretSeed::from_number(number)),
+            None => SecretSeed::from_system().context("the operating system has no randomness to give; use --seed"),
+        }
+    }
+}
+
+/// What is printed, and how.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Reporting {
+    /// JSON instead of text: one object a line, each with its "type"
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Print results and errors only: no progress, no statistics
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+}
+
+/// Whether outputs may replace files.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Replacing {
+    /// Replace output files that exist already; without this, they are left alone and the command refuses to run
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+/// Some layers of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Layers {
+    /// All of them.
+    All,
+    /// These, in order, each once.
+    Some(Vec<usize>),
+}
+
+impl FromStr for Layers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "all" {
+            return Ok(Self::All);
+        }
+        let number = |part: &str| part.trim().parse().map_err(|_| format!("{part:?} is no number of a layer"));
+        let mut layers = text.split(',').map(number).collect::<Result<Vec<usize>, String>>()?;
+        layers.sort_unstable();
+        layers.dedup();
+        Ok(Self::Some(layers))
+    }
+}

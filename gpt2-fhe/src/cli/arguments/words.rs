@@ -1,0 +1,118 @@
+//! The words of the help: each command explains those that it uses before it uses them.
+
+macro_rules! layer {
+    () => {
+        "  layer: A GPT-2 is a stack of layers. Each has one attention.\n"
+    };
+}
+macro_rules! head {
+    () => {
+        "  head: An attention consists of heads that work side by side. The output projection (c_proj) joins their \
+         outputs.\n"
+    };
+}
+macro_rules! circuit {
+    () => {
+        "  circuit: How the attention is computed on encrypted numbers. There are two circuits, packed and exact.\n  \
+         packed: Many numbers in each ciphertext. Fast. The result is close to that without encryption.\n  \
+         exact: One number in each ciphertext. Slow. The result is equal to that without encryption.\n"
+    };
+}
+macro_rules! calibration {
+    () => {
+        "  quantized: Rounded to small integers. Both circuits compute with these.\n  \
+         calibration: Choosing the scales and ranges of the integers, from example inputs.\n"
+    };
+}
+macro_rules! lookup {
+    () => {
+        "  lookup: Reading a table at an encrypted position. This computes functions that are not sums or products.\n  \
+         PBS: Programmable bootstrapping, the operation behind a lookup. It also removes noise. Most of the time \
+         goes into it.\n"
+    };
+}
+macro_rules! mode {
+    () => {
+        "  clear: Not encrypted.\n  \
+         noise: Small random errors in every ciphertext. Encryption is not secure without them.\n"
+    };
+}
+
+pub(super) const PROGRAM: &str = concat!(
+    "Runs the attention of a GPT-2 on encrypted data.\n\n\
+     The client holds the secret keys. It computes everything but the attention itself. For each layer it encrypts the input of the \
+     attention and sends it to the server. The server computes the attention without being able to read it, and the \
+     client decrypts the answer. Client and server are both inside this one program.\n\nWords:\n",
+    layer!(),
+    head!(),
+    circuit!(),
+    calibration!(),
+    "\nWithout a command, the program runs the demo: `gpt2-fhe demo --help` shows its options, which can be given without \
+     the word `demo`."
+);
+
+pub(super) const DEMO: &str = concat!(
+    "Continues a prompt with encrypted attention, next to the same model without encryption, and explains each step.\n\n\
+     Words:\n",
+    layer!(),
+    head!(),
+    circuit!(),
+    calibration!(),
+    lookup!(),
+    mode!()
+);
+
+pub(super) const GENERATE: &str = concat!(
+    "Continues a prompt, with the attention of the chosen layers encrypted.\n\n\
+     The text goes to standard output, everything else to standard error.\n\nWords:\n",
+    layer!(),
+    head!(),
+    circuit!(),
+    calibration!(),
+    lookup!(),
+    mode!()
+);
+
+pub(super) const HEAD: &str = concat!(
+    "Runs one attention head, or all heads of a layer, on an input from a file.\n\nWords:\n",
+    layer!(),
+    head!(),
+    circuit!(),
+    calibration!(),
+    lookup!(),
+    mode!()
+);
+
+pub(super) const CIRCUIT: &str = concat!(
+    "Shows what a run would do, without running it: operations, noise, chance of failure, security, bytes.\n\nWords:\n",
+    layer!(),
+    head!(),
+    circuit!(),
+    calibration!(),
+    lookup!(),
+    mode!()
+);
+
+pub(super) const QUANTIZE: &str = concat!(
+    "Calibrates one attention head, or all heads of a layer, and writes the result to files.\n\n\
+     The other commands read these files by --quantized. The server needs weights and ranges, the client needs scales: \
+     they can be written to one file, or to one each.\n\nWords:\n",
+    layer!(),
+    head!(),
+    circuit!(),
+    calibration!()
+);
+
+pub(super) const EVALUATE: &str = concat!(
+    "Measures how much a model's predictions change when a part of its attention is replaced by the quantized, noisy or \
+     encrypted one.\n\n\
+     The predictions for every position of a text are compared with those in ordinary floating point (f32). Two \
+     replacements that know nothing, zeros and shuffled weights, are measured as well, for comparison.\n\nWords:\n",
+    layer!(),
+    head!(),
+    circuit!(),
+    calibration!(),
+    mode!(),
+    "  window: A piece of the text, as long as the model and the circuits take.\n  \
+     position: A place in the text. The model predicts the token after it.\n"
+);
