@@ -1,4 +1,4 @@
-//! Every step of the packed head on GPT-2's weights: measured noise against the predictions, from both sides.
+//! Every step of the packed head at GPT-2's sizes: measured noise against the predictions, from both sides.
 
 use gpt2_fhe::packed::client::{PackedHeadClient, WireScales};
 use gpt2_fhe::packed::evaluator::{EncryptedValue, Evaluator, Placed, PreparedAttention, Projected};
@@ -6,7 +6,7 @@ use gpt2_fhe::packed::layout::{Layout, Sizes};
 use gpt2_fhe::packed::prediction::Prediction;
 use gpt2_fhe::packed::tables;
 use integration_tests::assert_variance;
-use integration_tests::packed::Layer;
+use integration_tests::layer::Layer;
 use nn::attention::Part;
 use nn::matrix::Matrix;
 use nn::packed::{ClearPackedEngine, Function, HeadProgram, PackedOptions, PackedProgram, Span};
@@ -220,7 +220,7 @@ impl Bench<'_> {
 /// Measured σ within 10 % of the prediction, so measured variance within 20 %, for each operation.
 #[test]
 fn every_operation_has_the_predicted_noise() {
-    let Some(layer) = Layer::of_gpt2() else { return };
+    let layer = Layer::like_gpt2();
     for number in [0, 5] {
         let quantized = layer.quantize(Part::Head(number), &PackedOptions::new(5));
         let program = quantized.program();
