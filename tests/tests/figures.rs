@@ -11,8 +11,9 @@
 //!
 //! Each `doc` is looked for before the comment, from its end, and the `out` after it in what the command prints. `{}` is
 //! a number, the same in both up to the digits that the document gives; `{±0.02}` in `doc` may be off by as much, `{*}` is
-//! not compared. Line breaks count as spaces, and bold type is ignored. A command whose figures are not compared is
-//! followed by `<!-- not compared: why -->`.
+//! not compared. Line breaks count as spaces, and bold type is ignored. `slow figures of` are those of a command of a
+//! minute or more, which the ignored test runs. A command whose figures are not compared has `<!-- not compared: why -->`
+//! after it, in the same section.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -53,17 +54,24 @@ struct Figure {
 #[derive(Debug)]
 struct Comparison {
     command: String,
+    /// Whether the command takes a minute or more, or reads what is not in the repository.
+    only_by_request: bool,
     figures: Vec<Figure>,
     before: String,
 }
 
 /// All comments of a document.
 fn comparisons(text: &str) -> Vec<Comparison> {
-    let starts = text.match_indices("<!-- figures of `");
+    let starts = text.match_indices("figures of `").filter_map(|(at, marker)| {
+        let start = ["<!-- ", "<!-- slow "].into_iter().find(|start| text[..at].ends_with(start))?;
+        Some((at - start.len(), at + marker.len(), start != "<!-- "))
+    });
     starts
-        .map(|(at, marker)| {
-            let (comment, _) = text[at + marker.len()..].split_once("-->").expect("a comment ends");
+        .map(|(at, inside, is_slow)| {
+            let (comment, _) = text[inside..].split_once("-->").expect("a comment ends");
             let (command, lines) = comment.split_once('`').expect("a command ends");
+            let command = joined(command);
+            let needs_shared = ["../shared", "--ignored"].iter().any(|part| command.contains(part));
             let lines: Vec<&str> = lines.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
             let figure = |pair: &[&str]| {
                 let part = |line: Option<&&str>, what: &str| {
@@ -74,7 +82,8 @@ fn comparisons(text: &str) -> Vec<Comparison> {
             };
             let figures: Vec<Figure> = lines.chunks(2).map(figure).collect();
             assert!(!figures.is_empty(), "`{command}` has no figures");
-            Comparison { command: joined(command), figures, before: without_comments(&text[..at]) }
+            let only_by_request = is_slow || needs_shared;
+            Comparison { command, only_by_request, figures, before: without_comments(&text[..at]) }
         })
         .collect()
 }
@@ -224,12 +233,12 @@ fn output(command: &str) -> String {
 }
 
 /// Asserts all figures of the commands that are chosen, running each command once.
-fn assert_figures(chosen: impl Fn(&str) -> bool) {
+fn assert_figures(by_request: bool) {
     let mut outputs = BTreeMap::new();
     let (mut compared, mut complaints) = (0, Vec::new());
     for path in documents() {
         let text = std::fs::read_to_string(&path).expect("a document");
-        for comparison in comparisons(&text).iter().filter(|comparison| chosen(&comparison.command)) {
+        for comparison in comparisons(&text).iter().filter(|comparison| comparison.only_by_request == by_request) {
             let printed: &String =
                 outputs.entry(comparison.command.clone()).or_insert_with(|| output(&comparison.command));
             compared += comparison.figures.len();
@@ -242,19 +251,15 @@ fn assert_figures(chosen: impl Fn(&str) -> bool) {
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
-fn needs_shared(command: &str) -> bool {
-    ["../shared", "--ignored", "--include-ignored"].iter().any(|part| command.contains(part))
-}
-
 #[test]
 fn figures_are_what_their_commands_print() {
-    assert_figures(|command| !needs_shared(command));
+    assert_figures(false);
 }
 
 #[test]
-#[ignore = "needs ../shared: figures of GPT-2"]
-fn figures_of_gpt2_are_what_their_commands_print() {
-    assert_figures(needs_shared);
+#[ignore = "needs ../shared: figures of GPT-2, and of slow commands"]
+fn figures_of_gpt2_and_of_slow_commands_are_what_these_print() {
+    assert_figures(true);
 }
 
 /// The commands that a text names, where they end: lines of fenced blocks, and code within lines.
@@ -285,9 +290,9 @@ fn every_command_of_the_book_is_compared_or_says_why_not() {
         let compared: Vec<String> = comparisons(&text).into_iter().map(|comparison| comparison.command).collect();
         let visible = hide_comments(&text);
         let commands = commands(&visible);
-        for (index, (end, command)) in commands.iter().enumerate() {
-            let next = commands.get(index + 1).map_or(text.len(), |(next, _)| *next);
-            let has_reason = text[*end..next].contains("<!-- not compared: ");
+        for (end, command) in &commands {
+            let section = visible[*end..].find("\n#").map_or(text.len(), |length| end + length);
+            let has_reason = text[*end..section].contains("<!-- not compared: ");
             if !has_reason && !compared.contains(command) {
                 missing.push(format!("{}: `{command}`", path.display()));
             }
