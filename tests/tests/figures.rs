@@ -161,9 +161,15 @@ fn numbers_at<'a>(mut text: &'a str, literals: &[String]) -> Option<Vec<&'a str>
     Some(numbers)
 }
 
-/// The places where a template fits, each with its numbers, the first in the text first.
+/// The places where a template fits, each with its numbers, the first in the text first. A number that a template begins
+/// with is a whole one.
 fn occurrences<'a>(text: &'a str, literals: &[String]) -> Vec<Vec<&'a str>> {
-    text.char_indices().filter_map(|(at, _)| numbers_at(&text[at..], literals)).collect()
+    let is_within =
+        |at: usize| literals[0].is_empty() && text[..at].ends_with(|c: char| c.is_ascii_digit() || ".,-".contains(c));
+    text.char_indices()
+        .filter(|&(at, _)| !is_within(at))
+        .filter_map(|(at, _)| numbers_at(&text[at..], literals))
+        .collect()
 }
 
 /// Whether a number of a document is the one that was printed, to the digits that the document gives.
@@ -318,6 +324,7 @@ fn hide_comments(text: &str) -> String {
 fn a_wrong_figure_is_noticed() {
     let text = "A run takes **3,615** PBS, fails with $2^{−92.0}$ and\nerrs by 0.0376.\n\n<!-- figures of `cargo test --release`\n\
         doc takes {} PBS, fails with $2^{{}}$\nout {} PBS, 2^{} in {*} s\n\
+        doc {} PBS, fails\nout {} PBS\n\
         doc errs by {±0.005}.\nout error {}\n-->\n";
     let comparisons = comparisons(text);
     let comparison = &comparisons[0];
@@ -328,14 +335,9 @@ fn a_wrong_figure_is_noticed() {
     assert_eq!(complaints("3615 PBS, 2^-92.04 in 3.1 s\nerror 0.0381"), [""; 0]);
     for wrong in ["3616 PBS, 2^-92.04 in 3.1 s", "3615 PBS, 2^-92.06 in 3.1 s", "3615 PBS, 2^-92 in 3.1 s", "3615 PBS"]
     {
-        assert_eq!(complaints(&format!("{wrong}\nerror 0.0376")).len(), 1, "{wrong}");
+        assert!(!complaints(&format!("{wrong}\nerror 0.0376")).is_empty(), "{wrong}");
     }
     assert_eq!(complaints("3615 PBS, 2^-92.04 in 3.1 s\nerror 0.0431").len(), 1);
-    let changed = Comparison { before: comparison.before.replace("3,615", "3,617"), ..comparisons_of(text) };
-    assert!(complaint(&changed.figures[0], &changed.before, "3615 PBS, 2^-92.0 in 3 s").is_some());
-}
-
-/// The first comment of a text.
-fn comparisons_of(text: &str) -> Comparison {
-    comparisons(text).into_iter().next().expect("a comment")
+    let changed = comparison.before.replace("3,615", "3,617");
+    assert!(complaint(&comparison.figures[0], &changed, "3615 PBS, 2^-92.0 in 3 s").is_some());
 }
