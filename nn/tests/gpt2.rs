@@ -1,23 +1,37 @@
-//! The f32 model against reference intermediates, made by other implementations.
+//! The f32 model against intermediates by a plain forward pass in f64, and by other implementations.
 
 mod common;
+#[path = "../examples/random_gpt2/folder.rs"]
+mod folder;
 
-use common::{shared, shared_checkpoint};
+use common::shared;
+use folder::RandomGpt2;
 use nn::Error;
 use nn::attention::AttentionWeights;
 use nn::checkpoint::{Checkpoint, write_tensors};
 use nn::gpt2::{Config, Gpt2, Intermediate, NoHooks, Replacement, Site, Trace, most_likely};
-use nn::matrix::Matrix;
+use nn::matrix::{Matrix, relative_error};
 use nn::metrics;
 use nn::tensor::Tensor;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 const NANO_CONFIG: &str = r#"{"n_layer":3,"n_head":3,"n_embd":48,"n_positions":11,"vocab_size":3,
     "activation_function":"gelu_new","tie_word_embeddings":false}"#;
 
-fn nano() -> Option<Gpt2> {
-    let checkpoint = shared_checkpoint("nano/gpt-nano-sort.safetensors")?;
-    Some(Gpt2::from_checkpoint(Config::from_json(NANO_CONFIG.as_bytes()).unwrap(), &checkpoint).unwrap())
+/// A trained model of three layers of three heads of size 16, of another author.
+fn nano() -> Gpt2 {
+    let checkpoint = shared::checkpoint("nano/gpt-nano-sort.safetensors");
+    Gpt2::from_checkpoint(Config::from_json(NANO_CONFIG.as_bytes()).unwrap(), &checkpoint).unwrap()
+}
+
+fn embedded_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/embedded")
+}
+
+/// A trained model of three layers of two heads of size 64.
+fn embedded() -> Gpt2 {
+    Gpt2::load(&embedded_folder()).unwrap()
 }
 
 fn max_abs_difference(a: &Matrix<f32>, b: &Matrix<f32>) -> f32 {
@@ -46,13 +60,135 @@ fn softmax(logits: &Matrix<f32>) -> Matrix<f32> {
     Matrix::from_fn(logits.rows(), logits.cols(), |row, col| rows[row][col] as f32)
 }
 
+/// A layer of the model as GPT-2's definition has it, in f64: what it computes for `hidden: [T][E]`, by name.
+fn plain_layer(checkpoint: &Checkpoint, layer: usize, heads: usize, hidden: &Rows) -> Vec<(Site, Rows)> {
+    use Intermediate::*;
+    let name = |part: &str| format!("h.{layer}.{part}");
+    let normalized = plain_norm(checkpoint, &name("ln_1"), hidden);
+    let projected = plain_linear(checkpoint, &name("attn.c_attn"), &normalized);
+    let (size, head_size) = (hidden[0].len(), hidden[0].len() / heads);
+    let mut found = Vec::new();
+    let mut outputs = vec![Vec::new(); hidden.len()];
+    for head in 0..heads {
+        let part = |part: usize| -> Rows {
+            let first = part * size + head * head_size;
+            projected.iter().map(|row| row[first..first + head_size].to_vec()).collect()
+        };
+        let [query, key, value] = [0, 1, 2].map(part);
+        let mut probabilities = vec![vec![0.0; hidden.len()]; hidden.len()];
+        for (i, output) in outputs.iter_mut().enumerate() {
+            let score = |j: usize| plain_dot(&query[i], &key[j]) / (head_size as f64).sqrt();
+            let sum: f64 = (0..=i).map(|j| score(j).exp()).sum();
+            (0..=i).for_each(|j| probabilities[i][j] = score(j).exp() / sum);
+            let weighed = |channel: usize| (0..=i).map(|j| probabilities[i][j] * value[j][channel]).sum();
+            output.extend((0..head_size).map(weighed).collect::<Vec<f64>>());
+        }
+        let of_head = [(Query, query), (Key, key), (Value, value), (Probabilities, probabilities)];
+        found.extend(of_head.map(|(what, rows)| (Site::head(what, layer, head), rows)));
+    }
+    let attention = plain_linear(checkpoint, &name("attn.c_proj"), &outputs);
+    let residual = plain_sum(hidden, &attention);
+    let feed_forward_norm = plain_norm(checkpoint, &name("ln_2"), &residual);
+    let inner = plain_linear(checkpoint, &name("mlp.c_fc"), &feed_forward_norm);
+    let gelu = |x: f64| 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh());
+    let activated: Rows = inner.iter().map(|row| row.iter().map(|&x| gelu(x)).collect()).collect();
+    let feed_forward = plain_linear(checkpoint, &name("mlp.c_proj"), &activated);
+    let block = plain_sum(&residual, &feed_forward);
+    let of_layer = [
+        (AttentionNorm, normalized),
+        (QueryKeyValue, projected),
+        (AttentionOutput, outputs),
+        (AttentionProjection, attention),
+        (AttentionResidual, residual),
+        (FeedForwardNorm, feed_forward_norm),
+        (FeedForward, inner),
+        (Activation, activated),
+        (FeedForwardProjection, feed_forward),
+        (Block, block),
+    ];
+    found.extend(of_layer.map(|(what, rows)| (Site::layer(what, layer), rows)));
+    found
+}
+
+/// One vector for each token.
+type Rows = Vec<Vec<f64>>;
+
+fn plain_dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn plain_sum(a: &Rows, b: &Rows) -> Rows {
+    a.iter().zip(b).map(|(a, b)| a.iter().zip(b).map(|(a, b)| a + b).collect()).collect()
+}
+
+fn plain_tensor(checkpoint: &Checkpoint, name: &str) -> Vec<f64> {
+    checkpoint.tensor(name).unwrap().data().iter().map(|&entry| f64::from(entry)).collect()
+}
+
+fn plain_linear(checkpoint: &Checkpoint, name: &str, input: &Rows) -> Rows {
+    let weight = plain_tensor(checkpoint, &format!("{name}.weight"));
+    let bias = plain_tensor(checkpoint, &format!("{name}.bias"));
+    let output = |row: &Vec<f64>| {
+        let mut output = bias.clone();
+        for (x, weights) in row.iter().zip(weight.chunks_exact(bias.len())) {
+            output.iter_mut().zip(weights).for_each(|(output, weight)| *output += x * weight);
+        }
+        output
+    };
+    input.iter().map(output).collect()
+}
+
+fn plain_norm(checkpoint: &Checkpoint, name: &str, input: &Rows) -> Rows {
+    let weight = plain_tensor(checkpoint, &format!("{name}.weight"));
+    let bias = plain_tensor(checkpoint, &format!("{name}.bias"));
+    let output = |row: &Vec<f64>| {
+        let count = row.len() as f64;
+        let mean = row.iter().sum::<f64>() / count;
+        let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count;
+        let scaled = row.iter().zip(&weight).map(|(x, weight)| weight * (x - mean) / (variance + 1e-5).sqrt());
+        scaled.zip(&bias).map(|(x, bias)| x + bias).collect()
+    };
+    input.iter().map(output).collect()
+}
+
+/// Sums of up to 512 products in f32 are off by some 2^-24 of their terms' size, through three layers.
 #[test]
+fn every_intermediate_is_that_of_a_plain_forward_pass() {
+    let (model, checkpoint) = (embedded(), Checkpoint::open_folder(&embedded_folder()).unwrap());
+    let tokens = [17, 300, 5, 1000, 42, 300, 611];
+    let mut trace = Trace::default();
+    let logits = model.logits(&tokens, &mut trace).unwrap();
+    let check = |site: Site, expected: &Rows| {
+        let expected = Matrix::from_fn(expected.len(), expected[0].len(), |i, j| expected[i][j] as f32);
+        let error = relative_error(trace.get(site).unwrap(), &expected);
+        assert!(error < 1e-5, "{site:?}: {error}");
+    };
+    let embedding = |name: &str, index: usize| plain_tensor(&checkpoint, name)[index * 128..][..128].to_vec();
+    let of_tokens: Rows = tokens.iter().map(|&token| embedding("wte.weight", token as usize)).collect();
+    let mut hidden =
+        plain_sum(&of_tokens, &(0..tokens.len()).map(|position| embedding("wpe.weight", position)).collect());
+    check(Site::model(Intermediate::TokenEmbedding), &of_tokens);
+    check(Site::model(Intermediate::Embedding), &hidden);
+    for layer in 0..3 {
+        let mut found = plain_layer(&checkpoint, layer, 2, &hidden);
+        found.iter().for_each(|(site, expected)| check(*site, expected));
+        hidden = found.pop().unwrap().1;
+    }
+    let normalized = plain_norm(&checkpoint, "ln_f", &hidden);
+    check(Site::model(Intermediate::FinalNorm), &normalized);
+    let vocabulary: Rows = (0..1024).map(|token| embedding("wte.weight", token)).collect();
+    let expected =
+        normalized.iter().map(|row| vocabulary.iter().map(|token| plain_dot(row, token)).collect()).collect();
+    check(Site::model(Intermediate::Logits), &expected);
+    assert_eq!(trace.get(Site::model(Intermediate::Logits)), Some(&logits));
+}
+
+#[test]
+#[ignore = "needs ../shared: intermediates of another implementation"]
 fn nano_matches_every_reference_intermediate() {
     use Intermediate::*;
     const TOLERANCE: f32 = 1e-5;
-    let (Some(model), Some(partials)) = (nano(), shared_checkpoint("nano/gpt-nano-sort-partials.safetensors")) else {
-        return;
-    };
+    let (model, partials) = (nano(), shared::checkpoint("nano/gpt-nano-sort-partials.safetensors"));
     let expected = |name: &str, example: usize| partials.tensor(name).unwrap().part(example).unwrap();
     for example in 0..3 {
         let tokens: Vec<u32> = expected("idx", example).data().iter().map(|&token| token as u32).collect();
@@ -98,8 +234,9 @@ fn nano_matches_every_reference_intermediate() {
 
 /// The model was trained to continue six letters by the same letters, sorted.
 #[test]
+#[ignore = "needs ../shared: a model that was trained to sort"]
 fn nano_sorts_every_input() {
-    let Some(model) = nano() else { return };
+    let model = nano();
     for input in 0..3_u32.pow(6) {
         let mut tokens: Vec<u32> = (0..6).map(|digit| input / 3_u32.pow(digit) % 3).collect();
         let mut sorted = tokens.clone();
@@ -113,19 +250,14 @@ fn nano_sorts_every_input() {
 }
 
 #[test]
+#[ignore = "needs ../shared: published scores of GPT-2"]
 fn layer_0_of_gpt2_gives_the_published_scores() {
-    let (Some(weights), Some(reference)) = (
-        shared_checkpoint("gpt2/layer0_attention.safetensors"),
-        shared_checkpoint("gpt2/layer0_reference.safetensors"),
-    ) else {
-        return;
-    };
-    let weights = AttentionWeights::load(&weights, 0, None).unwrap();
+    let (weights, inputs) = shared::layer_0();
+    let reference = shared::checkpoint("gpt2/layer0_reference.safetensors");
     assert_eq!((weights.heads(), weights.head_size()), (12, 64));
-    for example in ["ex0", "ex1", "ex2"] {
-        let hidden = reference.any_matrix(&format!("{example}.hidden")).unwrap();
+    for (example, hidden) in ["ex0", "ex1", "ex2"].into_iter().zip(&inputs) {
         for head in 0..weights.heads() {
-            let trace = weights.head(head).unwrap().attend(&hidden);
+            let trace = weights.head(head).unwrap().attend(hidden);
             let expected = |name: &str| {
                 reference.tensor(&format!("{example}.{name}")).unwrap().part(head).unwrap().into_matrix().unwrap()
             };
@@ -143,8 +275,8 @@ fn layer_0_of_gpt2_gives_the_published_scores() {
 
 #[test]
 fn a_replaced_head_takes_the_place_of_the_models_own() {
-    let Some(model) = nano() else { return };
-    let tokens = [2, 0, 1, 1, 0, 2];
+    let model = embedded();
+    let tokens = [2, 700, 1, 1, 0, 2];
     let expected = model.logits(&tokens, &mut NoHooks).unwrap();
 
     let mut same = |layer: usize, input: &Matrix<f32>, new_rows: Range<usize>| {
@@ -155,7 +287,7 @@ fn a_replaced_head_takes_the_place_of_the_models_own() {
     // The projection of one head alone may sum in another order: rounding only.
     assert!(max_abs_difference(&model.logits(&tokens, &mut same).unwrap(), &expected) < 1e-4);
 
-    let zero = |rows| Matrix::from_fn(rows, 16, |_, _| 0.0);
+    let zero = |rows| Matrix::from_fn(rows, 64, |_, _| 0.0);
     let mut silent = |layer: usize, input: &Matrix<f32>, _: Range<usize>| {
         Ok(if layer == 0 { Replacement::Heads(vec![(1, zero(input.rows()))]) } else { Replacement::Nothing })
     };
@@ -165,7 +297,7 @@ fn a_replaced_head_takes_the_place_of_the_models_own() {
         let mut unfit = |_: usize, _: &Matrix<f32>, _: Range<usize>| Ok(unfit.clone());
         assert!(matches!(model.logits(&tokens, &mut unfit), Err(Error::Shape { .. })));
     }
-    let mut beyond = |_: usize, _: &Matrix<f32>, _: Range<usize>| Ok(Replacement::Heads(vec![(3, zero(6))]));
+    let mut beyond = |_: usize, _: &Matrix<f32>, _: Range<usize>| Ok(Replacement::Heads(vec![(2, zero(6))]));
     assert!(matches!(model.logits(&tokens, &mut beyond), Err(Error::OutOfRange { .. })));
     let mut failing = |_: usize, _: &Matrix<f32>, _: Range<usize>| Err("no connection".into());
     let message = model.logits(&tokens, &mut failing).unwrap_err().to_string();
@@ -174,7 +306,7 @@ fn a_replaced_head_takes_the_place_of_the_models_own() {
 
 #[test]
 fn attention_input_is_what_the_layers_see() {
-    let Some(model) = nano() else { return };
+    let model = embedded();
     let tokens = [0, 2, 1];
     let mut trace = Trace::default();
     let logits = model.logits(&tokens, &mut trace).unwrap();
@@ -188,10 +320,10 @@ fn attention_input_is_what_the_layers_see() {
 
 #[test]
 fn bad_tokens_are_refused() {
-    let Some(model) = nano() else { return };
+    let model = embedded();
     assert!(matches!(model.logits(&[], &mut NoHooks), Err(Error::OutOfRange { .. })));
-    assert!(matches!(model.logits(&[0; 12], &mut NoHooks), Err(Error::OutOfRange { .. })));
-    assert!(matches!(model.logits(&[0, 3], &mut NoHooks), Err(Error::UnknownToken { token: 3, .. })));
+    assert!(matches!(model.logits(&[0; 65], &mut NoHooks), Err(Error::OutOfRange { .. })));
+    assert!(matches!(model.logits(&[0, 1024], &mut NoHooks), Err(Error::UnknownToken { token: 1024, .. })));
 }
 
 #[test]
@@ -215,8 +347,9 @@ fn the_number_of_heads_is_found_or_asked_for() {
 /// A folder as Hugging Face writes it: prefixed names, old mask buffers, the output tied to the embedding.
 #[test]
 fn a_folder_is_read_with_and_without_prefix() {
-    let Some(path) = shared("nano/gpt-nano-sort.safetensors") else { return };
-    let source = Checkpoint::open(&path).unwrap();
+    let untied = tempfile::tempdir().unwrap();
+    RandomGpt2::new(serde_json::from_str(NANO_CONFIG).unwrap(), 3).write(untied.path()).unwrap();
+    let source = Checkpoint::open_folder(untied.path()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let names: Vec<String> = source.names().into_iter().filter(|name| name != "lm_head.weight").collect();
     let tensors: Vec<Tensor> = names.iter().map(|name| source.tensor(name).unwrap()).collect();
@@ -230,7 +363,7 @@ fn a_folder_is_read_with_and_without_prefix() {
     std::fs::write(folder.path().join("config.json"), config).unwrap();
 
     let tied = Gpt2::load(folder.path()).unwrap();
-    let separate = nano().unwrap();
+    let separate = Gpt2::load(untied.path()).unwrap();
     let hidden = |model: &Gpt2| {
         let mut trace = Trace::default();
         let logits = model.logits(&[1, 2, 0], &mut trace).unwrap();

@@ -1,36 +1,43 @@
-//! The packed head on GPT-2's own weights, without noise.
+//! The packed head, without noise.
 
 mod common;
 
 use nn::attention::{AttentionWeights, Linear, Part};
-use nn::checkpoint::Checkpoint;
 use nn::matrix::{Matrix, relative_error};
 use nn::packed::{ClearPackedEngine, Function, PackedAttention, PackedOptions, Span};
 
-/// Calibrated on two prompts, measured on the third: what quantization alone costs, for each of the twelve heads.
-#[test]
-fn heads_of_gpt2_stay_close_to_f32_on_an_unseen_prompt() {
-    let Some(shared) = common::shared("gpt2/layer0_attention.safetensors") else { return };
-    let weights = AttentionWeights::load(&Checkpoint::open(&shared).unwrap(), 0, None).unwrap();
-    let reference = Checkpoint::open(shared.with_file_name("layer0_reference.safetensors")).unwrap();
-    let hidden = |name: &str| reference.any_matrix(name).unwrap();
-    let calibration = [hidden("ex0.hidden"), hidden("ex1.hidden")];
-    let unseen = hidden("ex2.hidden");
-    let error_of = |part: Part| {
-        let packed = PackedAttention::calibrate(&weights, part, &calibration, &PackedOptions::new(5)).unwrap();
-        let expected = weights.attend(part, &unseen).unwrap();
-        let input = packed.client().quantize_input(&unseen).unwrap();
-        let output = ClearPackedEngine::new(packed.program(), &input, Span::all(unseen.rows())).evaluate();
-        assert_eq!(output.out_of_range, 0, "{part:?}");
-        let error = relative_error(&packed.client().dequantize_output(&output.numbers), &expected);
-        println!("{part:?}: relative error {error:.4}, {:?}", packed.program().heads()[0].weight_levels());
-        error
-    };
-    let mut errors: Vec<f64> = (0..12).map(|head| error_of(Part::Head(head))).collect();
+/// Calibrated on all inputs but the last, measured on that: what quantization alone costs a part.
+fn unseen_error(weights: &AttentionWeights, inputs: &[Matrix<f32>], part: Part) -> f64 {
+    let (unseen, calibration) = inputs.split_last().unwrap();
+    let packed = PackedAttention::calibrate(weights, part, calibration, &PackedOptions::new(5)).unwrap();
+    let expected = weights.attend(part, unseen).unwrap();
+    let input = packed.client().quantize_input(unseen).unwrap();
+    let output = ClearPackedEngine::new(packed.program(), &input, Span::all(unseen.rows())).evaluate();
+    assert_eq!(output.out_of_range, 0, "{part:?}");
+    let error = relative_error(&packed.client().dequantize_output(&output.numbers), &expected);
+    println!("{part:?}: relative error {error:.4}, {:?}", packed.program().heads()[0].weight_levels());
+    error
+}
+
+/// The errors of the twelve heads alone, from the least, and of the whole attention.
+fn unseen_errors((weights, inputs): (AttentionWeights, Vec<Matrix<f32>>)) -> (Vec<f64>, f64) {
+    let mut errors: Vec<f64> = (0..12).map(|head| unseen_error(&weights, &inputs, Part::Head(head))).collect();
     errors.sort_by(f64::total_cmp);
     println!("median {:.4}, worst {:.4}", (errors[5] + errors[6]) / 2.0, errors[11]);
-    assert!(errors[6] < 0.05 && errors[11] < 0.07, "{errors:?}");
-    assert!(error_of(Part::Whole) < 0.045);
+    (errors, unseen_error(&weights, &inputs, Part::Whole))
+}
+
+#[test]
+fn heads_stay_close_to_f32_on_an_unseen_input() {
+    let (errors, whole) = unseen_errors(common::random_layer());
+    assert!(errors[6] < 0.05 && errors[11] < 0.07 && whole < 0.045, "{errors:?}, {whole}");
+}
+
+#[test]
+#[ignore = "needs ../shared: the error of GPT-2's own heads"]
+fn heads_of_gpt2_stay_close_to_f32_on_an_unseen_prompt() {
+    let (errors, whole) = unseen_errors(common::shared::layer_0());
+    assert!(errors[6] < 0.05 && errors[11] < 0.07 && whole < 0.045, "{errors:?}, {whole}");
 }
 
 /// The rows of a span are those of the whole, and the whole attention is that of all heads.

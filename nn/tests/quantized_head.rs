@@ -1,25 +1,14 @@
-//! The integer head on the real layer 0 of GPT-2, against the f32 head.
+//! The integer head on a layer with the statistics of GPT-2's layer 0, against the f32 head.
 
 mod common;
 
-use common::shared_checkpoint;
+use common::random_layer;
+use common::shared::layer_0;
 use nn::attention::{AttentionWeights, Part};
-use nn::checkpoint::Checkpoint;
 use nn::clear::ClearEngine;
 use nn::head::{HeadOptions, QuantizedHead, steps};
 use nn::matrix::{Matrix, relative_error};
 use nn::range::IntegerRange;
-
-/// The weights of layer 0, and the inputs of three prompts with the outputs of every head.
-fn layer_0() -> Option<(AttentionWeights, Checkpoint)> {
-    let weights = shared_checkpoint("gpt2/layer0_attention.safetensors")?;
-    let reference = shared_checkpoint("gpt2/layer0_reference.safetensors")?;
-    Some((AttentionWeights::load(&weights, 0, None).unwrap(), reference))
-}
-
-fn hidden(reference: &Checkpoint, example: usize) -> Matrix<f32> {
-    reference.any_matrix(&format!("ex{example}.hidden")).unwrap()
-}
 
 /// The relative error on an input that the quantizers are calibrated on; nothing may leave its range on the way.
 fn calibrated_error(
@@ -43,27 +32,26 @@ fn evaluated(quantized: &QuantizedHead, hidden: &Matrix<f32>) -> (Matrix<f32>, C
     (quantized.client().dequantize_output(&output), engine)
 }
 
-/// Mean relative errors over examples and heads, for 2 ..= 11 bits.
-fn mean_errors(weights: &AttentionWeights, reference: &Checkpoint, heads: &[usize], msbs: u32) -> Vec<f64> {
-    let pairs: Vec<(usize, usize)> =
-        (0..3).flat_map(|example| heads.iter().map(move |&head| (example, head))).collect();
-    let error = |example, head, options: &HeadOptions| {
-        let outputs = reference.tensor(&format!("ex{example}.head_out")).unwrap();
-        let expected = outputs.part(head).unwrap().into_matrix().unwrap();
-        calibrated_error(weights, Part::Head(head), &hidden(reference, example), &expected, options)
+/// Mean relative errors over inputs and heads, for 2 ..= 11 bits.
+fn mean_errors(weights: &AttentionWeights, inputs: &[Matrix<f32>], heads: &[usize], msbs: u32) -> Vec<f64> {
+    let pairs: Vec<(&Matrix<f32>, usize)> =
+        inputs.iter().flat_map(|hidden| heads.iter().map(move |&head| (hidden, head))).collect();
+    let error = |hidden: &Matrix<f32>, head, options: &HeadOptions| {
+        let expected = weights.head(head).unwrap().attend(hidden).output;
+        calibrated_error(weights, Part::Head(head), hidden, &expected, options)
     };
     let mean = |bits| {
         let options = HeadOptions { msbs, ..HeadOptions::new(bits) };
-        pairs.iter().map(|&(example, head)| error(example, head, &options)).sum::<f64>() / pairs.len() as f64
+        pairs.iter().map(|&(hidden, head)| error(hidden, head, &options)).sum::<f64>() / pairs.len() as f64
     };
     HeadOptions::BITS.map(mean).collect()
 }
 
 #[test]
 fn error_falls_with_bits() {
-    let Some((weights, reference)) = layer_0() else { return };
+    let (weights, inputs) = random_layer();
     let all: Vec<usize> = (0..weights.heads()).collect();
-    let errors = mean_errors(&weights, &reference, &all, 10);
+    let errors = mean_errors(&weights, &inputs[..3], &all, 10);
     println!("mean relative error of 12 heads at 2 ..= 11 bits, lookups of 10 bits: {errors:.3?}");
     // At 2 and 3 bits nearly all values are 0, and so is the output.
     assert!(errors[..2].iter().all(|error| (0.9..1.1).contains(error)), "{errors:.3?}");
@@ -73,9 +61,10 @@ fn error_falls_with_bits() {
 
 /// What a prototype of the article's circuit gave on head 0, averaged over the same prompts.
 #[test]
+#[ignore = "needs ../shared: the article's head is GPT-2's"]
 fn error_of_head_0_is_near_the_articles() {
-    let Some((weights, reference)) = layer_0() else { return };
-    let errors = mean_errors(&weights, &reference, &[0], 10);
+    let (weights, inputs) = layer_0();
+    let errors = mean_errors(&weights, &inputs[..3], &[0], 10);
     println!("mean relative error of head 0 at 2 ..= 11 bits, lookups of 10 bits: {errors:.3?}");
     for (bits, article) in [(4, 0.78), (7, 0.31), (8, 0.17)] {
         let ratio = errors[bits - 2] / article;
@@ -83,15 +72,12 @@ fn error_of_head_0_is_near_the_articles() {
     }
 }
 
-/// The whole attention, heads and output projection, on a prompt that it is calibrated on.
-#[test]
-fn error_of_the_whole_attention_falls_with_bits() {
-    let Some((weights, reference)) = layer_0() else { return };
-    let hidden = hidden(&reference, 0);
-    let expected = weights.attend(Part::Whole, &hidden).unwrap();
+/// The whole attention, heads and output projection, on an input that it is calibrated on.
+fn assert_whole_error_falls_with_bits(weights: &AttentionWeights, hidden: &Matrix<f32>) {
+    let expected = weights.attend(Part::Whole, hidden).unwrap();
     let error = |bits, msbs| {
         let options = HeadOptions { msbs, ..HeadOptions::new(bits) };
-        calibrated_error(&weights, Part::Whole, &hidden, &expected, &options)
+        calibrated_error(weights, Part::Whole, hidden, &expected, &options)
     };
     for msbs in [8, 10] {
         let errors: Vec<f64> = HeadOptions::BITS.map(|bits| error(bits, msbs)).collect();
@@ -100,50 +86,62 @@ fn error_of_the_whole_attention_falls_with_bits() {
     }
 }
 
+#[test]
+fn error_of_the_whole_attention_falls_with_bits() {
+    let (weights, inputs) = random_layer();
+    assert_whole_error_falls_with_bits(&weights, &inputs[0]);
+}
+
 /// Up to 8 bits of activations, lookups rounded to 8 bits are hardly worse than those of 10; beyond, they set the
 /// error.
 #[test]
 fn rounding_to_8_bits_costs_little_up_to_8_bits() {
-    let Some((weights, reference)) = layer_0() else { return };
+    let (weights, inputs) = random_layer();
     let heads = [0, 5, 11];
-    let finer = mean_errors(&weights, &reference, &heads, 10);
-    let rounded = mean_errors(&weights, &reference, &heads, 8);
+    let finer = mean_errors(&weights, &inputs[..3], &heads, 10);
+    let rounded = mean_errors(&weights, &inputs[..3], &heads, 8);
     println!("mean relative error of three heads, lookups of 8 bits: {rounded:.3?}, of 10 bits: {finer:.3?}");
     assert!(rounded[..7].iter().zip(&finer).all(|(rounded, finer)| *rounded < 1.3 * finer), "{rounded:.3?}");
     assert!(rounded[9] < 0.11, "{rounded:.3?}");
 }
 
-/// The article's demonstration, 4 bits and 6 tokens, needs 8 bits at most; so does head 0 here, with its guard.
+/// How wide the widest lookup of a head is at 4 bits, calibrated on one input.
+fn widest_lookup(weights: &AttentionWeights, hidden: &Matrix<f32>, head: usize) -> u32 {
+    let input = std::slice::from_ref(hidden);
+    let quantized = QuantizedHead::calibrate(weights, Part::Head(head), input, &HeadOptions::new(4)).unwrap();
+    quantized.ranges().iter().map(|range| range.bits).max().unwrap()
+}
+
+/// The article's demonstration, 4 bits and 6 tokens, needs 8 bits at most; so does GPT-2's head 0 here, with its guard.
 #[test]
-fn four_bits_need_lookups_of_eight() {
-    let Some((weights, reference)) = layer_0() else { return };
-    let widest = |example, head| {
-        let input = [hidden(&reference, example)];
-        let quantized = QuantizedHead::calibrate(&weights, Part::Head(head), &input, &HeadOptions::new(4)).unwrap();
-        quantized.ranges().iter().map(|range| range.bits).max().unwrap()
-    };
-    for example in 0..3 {
-        assert_eq!(widest(example, 0), 8);
-        assert!((1..12).all(|head| widest(example, head) <= 9));
+#[ignore = "needs ../shared: the article's head is GPT-2's"]
+fn four_bits_of_gpt2_need_lookups_of_eight() {
+    let (weights, inputs) = layer_0();
+    for hidden in &inputs {
+        assert_eq!(widest_lookup(&weights, hidden, 0), 8);
+        assert!((1..12).all(|head| widest_lookup(&weights, hidden, head) <= 9));
     }
 }
 
-/// Each head has ranges of its own, and what they make together is far from what its modulus holds.
+/// The fewest and the most bits of lookups of a step.
+fn extremes(quantized: &QuantizedHead, step: &str) -> (u32, u32) {
+    let bits = quantized.ranges().iter().filter(|range| range.step == step).map(|range| range.bits);
+    (bits.clone().min().unwrap(), bits.max().unwrap())
+}
+
+/// Each head has ranges of its own: alone, it has the same tables as in the whole attention.
 #[test]
 fn tables_of_the_whole_attention_are_as_wide_as_each_head_needs() {
-    let Some((weights, reference)) = layer_0() else { return };
-    let input = [hidden(&reference, 0)];
-    let whole = QuantizedHead::calibrate(&weights, Part::Whole, &input, &HeadOptions::new(4)).unwrap();
-    let bits = |step| whole.ranges().iter().filter(move |range| range.step == step).map(|range| range.bits);
-    let extremes = |step| (bits(step).min().unwrap(), bits(step).max().unwrap());
-    assert_eq!(extremes(steps::QUERY_KEY_VALUE), (7, 9));
-    assert_eq!(extremes(steps::QUANTIZE_SCORES), (7, 9));
-    assert_eq!(extremes(steps::QUANTIZE_OUTPUT), (2, 8));
-    let sums = whole.ranges().last().unwrap();
-    assert_eq!((sums.step, sums.bits, sums.observed), (steps::PROJECT_OUTPUT, 13, IntegerRange { min: -90, max: 79 }));
-    // Alone, a head has the same tables.
+    let (weights, inputs) = random_layer();
+    let input = &inputs[..1];
+    let whole = QuantizedHead::calibrate(&weights, Part::Whole, input, &HeadOptions::new(4)).unwrap();
+    for step in [steps::QUERY_KEY_VALUE, steps::QUANTIZE_SCORES, steps::QUANTIZE_OUTPUT] {
+        let (narrowest, widest) = extremes(&whole, step);
+        println!("{step}: {narrowest} to {widest} bits");
+        assert!(narrowest < widest, "{step}");
+    }
     for index in 0..12 {
-        let head = QuantizedHead::calibrate(&weights, Part::Head(index), &input, &HeadOptions::new(4)).unwrap();
+        let head = QuantizedHead::calibrate(&weights, Part::Head(index), input, &HeadOptions::new(4)).unwrap();
         let tables =
             whole.ranges().iter().filter(|range| range.head == Some(index) && range.step != steps::QUANTIZE_OUTPUT);
         let alone = head.ranges().iter().filter(|range| range.step != steps::OUTPUT);
@@ -151,36 +149,59 @@ fn tables_of_the_whole_attention_are_as_wide_as_each_head_needs() {
     }
 }
 
-/// The guard holds what two prompts do not show of a third.
+/// What the heads make together is far from what its modulus holds.
+#[test]
+#[ignore = "needs ../shared: the widths of GPT-2's tables"]
+fn tables_of_gpt2_have_the_documented_widths() {
+    let (weights, inputs) = layer_0();
+    let whole = QuantizedHead::calibrate(&weights, Part::Whole, &inputs[..1], &HeadOptions::new(4)).unwrap();
+    assert_eq!(extremes(&whole, steps::QUERY_KEY_VALUE), (7, 9));
+    assert_eq!(extremes(&whole, steps::QUANTIZE_SCORES), (7, 9));
+    assert_eq!(extremes(&whole, steps::QUANTIZE_OUTPUT), (2, 8));
+    let sums = whole.ranges().last().unwrap();
+    assert_eq!((sums.step, sums.bits, sums.observed), (steps::PROJECT_OUTPUT, 13, IntegerRange { min: -90, max: 79 }));
+}
+
+/// The guard holds what the inputs of the calibration set do not show of another.
 #[test]
 fn a_prompt_that_was_not_calibrated_on_stays_in_range() {
-    let Some((weights, reference)) = layer_0() else { return };
-    let calibration = [hidden(&reference, 0), hidden(&reference, 1)];
-    let other = hidden(&reference, 2);
+    let (weights, inputs) = random_layer();
+    let (other, calibration) = inputs.split_last().unwrap();
     for (bits, head) in [(4, 0), (6, 5), (8, 0), (8, 5), (8, 11), (11, 0)] {
         let options = HeadOptions::new(bits);
-        let quantized = QuantizedHead::calibrate(&weights, Part::Head(head), &calibration, &options).unwrap();
-        let (_, engine) = evaluated(&quantized, &other);
+        let quantized = QuantizedHead::calibrate(&weights, Part::Head(head), calibration, &options).unwrap();
+        let (_, engine) = evaluated(&quantized, other);
         assert_eq!((engine.out_of_range(), engine.overflows()), (0, 0), "{bits} bits, head {head}");
     }
 }
 
-/// Of 19,440 lookups of the whole attention, at most one in a thousand leaves its range on a third prompt, and the
-/// error is near that on a calibrated one.
-#[test]
-fn the_whole_attention_generalizes_to_another_prompt() {
-    let Some((weights, reference)) = layer_0() else { return };
-    let calibration = [hidden(&reference, 0), hidden(&reference, 1)];
+/// Of 19,440 lookups of the whole attention, at most one in a thousand leaves its range on an input that it was not
+/// calibrated on, and the error is near that on a calibrated one.
+fn assert_generalizes(weights: &AttentionWeights, inputs: &[Matrix<f32>]) {
+    let (other, calibration) = inputs.split_last().unwrap();
     for bits in 4..=8 {
-        let whole = QuantizedHead::calibrate(&weights, Part::Whole, &calibration, &HeadOptions::new(bits)).unwrap();
-        let [(seen, _), (unseen, engine)] = [0, 2].map(|example| {
-            let hidden = hidden(&reference, example);
-            let (output, engine) = evaluated(&whole, &hidden);
-            (relative_error(&output, &weights.attend(Part::Whole, &hidden).unwrap()), engine)
+        let whole = QuantizedHead::calibrate(weights, Part::Whole, calibration, &HeadOptions::new(bits)).unwrap();
+        let [(seen, _), (unseen, engine)] = [&inputs[0], other].map(|hidden| {
+            let (output, engine) = evaluated(&whole, hidden);
+            (relative_error(&output, &weights.attend(Part::Whole, hidden).unwrap()), engine)
         });
         let (outside, lookups) = (engine.out_of_range(), engine.lookups());
         println!("{bits} bits: {outside} of {lookups} lookups out of range, error {unseen:.3} ({seen:.3} calibrated)");
         assert!(outside * 1000 <= lookups && engine.overflows() == 0, "{bits} bits: {outside}");
         assert!(unseen < 1.2 * seen, "{bits} bits: {unseen} against {seen}");
     }
+}
+
+#[test]
+fn the_whole_attention_generalizes_to_another_input() {
+    let (weights, inputs) = random_layer();
+    assert_generalizes(&weights, &inputs);
+}
+
+#[test]
+#[ignore = "needs ../shared: the figures of GPT-2's attention"]
+fn the_whole_attention_of_gpt2_is_as_documented() {
+    let (weights, inputs) = layer_0();
+    assert_whole_error_falls_with_bits(&weights, &inputs[0]);
+    assert_generalizes(&weights, &inputs);
 }

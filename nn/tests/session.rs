@@ -1,15 +1,12 @@
 //! Texts that grow: the same as at once.
 
-mod common;
 #[path = "../examples/random_gpt2/folder.rs"]
 mod folder;
 
-use common::shared_checkpoint;
 use folder::RandomGpt2;
 use nn::Error;
 use nn::attention::Part;
-use nn::checkpoint::Checkpoint;
-use nn::gpt2::{Config, ForwardHooks, Gpt2, HookError, Intermediate, NoHooks, Replacement, Session, Site, Trace};
+use nn::gpt2::{ForwardHooks, Gpt2, HookError, Intermediate, NoHooks, Replacement, Session, Site, Trace};
 use nn::matrix::{Matrix, relative_error};
 use serde_json::json;
 use std::ops::Range;
@@ -30,12 +27,6 @@ fn random() -> Gpt2 {
 
 fn embedded() -> Gpt2 {
     Gpt2::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/embedded")).unwrap()
-}
-
-fn nano() -> Option<Gpt2> {
-    let checkpoint: Checkpoint = shared_checkpoint("nano/gpt-nano-sort.safetensors")?;
-    let config = r#"{"n_layer":3,"n_head":3,"n_embd":48,"n_positions":11,"vocab_size":3,"tie_word_embeddings":false}"#;
-    Some(Gpt2::from_checkpoint(Config::from_json(config.as_bytes()).unwrap(), &checkpoint).unwrap())
 }
 
 /// Tokens that fit a model.
@@ -63,7 +54,7 @@ fn assert_near(found: &Matrix<f32>, expected: &Matrix<f32>, what: &str) {
 
 #[test]
 fn parts_give_what_the_whole_gives() {
-    for model in nano().into_iter().chain([embedded(), random()]) {
+    for model in [embedded(), random()] {
         let tokens = tokens(&model, 10);
         let expected = model.logits(&tokens, &mut NoHooks).unwrap();
         for sizes in [&[10][..], &[1; 10], &[4, 1, 1, 3, 1], &[9, 1], &[1, 9]] {

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 #[test]
+#[ignore = "needs ../shared: GPT-2's vocabulary"]
 fn tokens_of_known_texts() {
-    let Some(folder) = shared("gpt2") else { return };
-    let tokenizer = Tokenizer::load(&folder).unwrap();
+    let tokenizer = Tokenizer::load(&shared::path("gpt2")).unwrap();
     assert_eq!(tokenizer.vocabulary_size(), 50257);
     let known: [(&str, &[u32]); 5] = [
         ("Data visualization empowers users to", &[6601, 32704, 795, 30132, 2985, 284]),
@@ -27,12 +27,12 @@ fn tokens_of_known_texts() {
         assert_eq!(tokenizer.decode(tokens).unwrap(), text);
     }
     assert!(matches!(tokenizer.decode(&[50257]), Err(Error::UnknownToken { token: 50257, vocabulary: 50257 })));
+    assert_eq!(tokenizer.encode("Hello<|endoftext|> world").unwrap(), [15496, 50256, 995]);
 }
 
 #[test]
 fn any_text_survives_the_round_trip() {
-    let Some(folder) = shared("gpt2") else { return };
-    let tokenizer = Tokenizer::load(&folder).unwrap();
+    let tokenizer = Tokenizer::load(&embedded()).unwrap();
     for text in ["", " ", "\n\n\tx  y ", "naïve café, 東京, 🦀🦀", "don't we'll I'd", "a\u{0}b", "1234567890"] {
         let tokens = tokenizer.encode(text).unwrap();
         assert_eq!(tokenizer.decode(&tokens).unwrap(), text);
@@ -41,12 +41,13 @@ fn any_text_survives_the_round_trip() {
 
 #[test]
 fn special_tokens_are_found_in_texts() {
-    let Some(folder) = shared("gpt2") else { return };
-    let tokenizer = Tokenizer::load(&folder).unwrap();
-    assert_eq!(tokenizer.end_of_text(), Some(50256));
+    let tokenizer = Tokenizer::load(&embedded()).unwrap();
+    assert_eq!(tokenizer.end_of_text(), Some(1023));
+    let [hello, world] = ["Hello", " world"].map(|text| tokenizer.encode(text).unwrap());
+    let expected = [hello, vec![1023], world].concat();
     let text = "Hello<|endoftext|> world";
-    assert_eq!(tokenizer.encode(text).unwrap(), [15496, 50256, 995]);
-    assert_eq!(tokenizer.decode(&[15496, 50256, 995]).unwrap(), text);
+    assert_eq!(tokenizer.encode(text).unwrap(), expected);
+    assert_eq!(tokenizer.decode(&expected).unwrap(), text);
 }
 
 /// The embedded model's folder has its tokenizer in both forms.

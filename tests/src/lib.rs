@@ -1,5 +1,6 @@
 //! What the integration tests share.
 
+pub mod layer;
 pub mod packed;
 
 use tfhe_core::bootstrap::half_slot;

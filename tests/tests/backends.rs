@@ -1,6 +1,7 @@
 //! The active backend of the transforms, from bootstrapping to a product of ciphertexts. `TFHE_BACKEND` chooses it.
 
-use integration_tests::packed::{Layer, execute};
+use integration_tests::layer::Layer;
+use integration_tests::packed::execute;
 use integration_tests::{Parties, assert_variance, errors};
 use nn::attention::Part;
 use nn::packed::{PackedOptions, Span};

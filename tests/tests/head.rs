@@ -1,14 +1,12 @@
 //! The encrypted head equals the clear one, integer by integer.
 
-use std::path::PathBuf;
-
 use gpt2_fhe::engine::Unobserved;
 use gpt2_fhe::engine::backend::Backend;
 use gpt2_fhe::engine::encrypted::Encrypted;
 use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::run::exact::{CircuitPlan, ExactSession, run_simulated};
+use integration_tests::layer::Layer;
 use nn::attention::{AttentionWeights, Linear, Part};
-use nn::checkpoint::Checkpoint;
 use nn::clear::StepRecord;
 use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
@@ -16,15 +14,6 @@ use tfhe_core::keys::ClientKeys;
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::random::SecretSeed;
 use tfhe_core::sets;
-
-fn shared(file: &str) -> Option<Checkpoint> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/gpt2").join(file);
-    if !path.exists() {
-        println!("skipped: {} is not there", path.display());
-        return None;
-    }
-    Some(Checkpoint::open(path).expect("a readable checkpoint"))
-}
 
 /// A pseudo-random number in [−1, 1].
 fn noise(index: usize) -> f32 {
@@ -47,19 +36,9 @@ fn small_head(part: Part, bits: u32) -> (QuantizedHead, Matrix<f32>) {
     (head, hidden)
 }
 
-/// Layer 0 of GPT-2, and what its attention gets for the first prompt.
-fn layer_0() -> Option<(AttentionWeights, Checkpoint)> {
-    let (attention, reference) = (shared("layer0_attention.safetensors")?, shared("layer0_reference.safetensors")?);
-    Some((AttentionWeights::load(&attention, 0, None).unwrap(), reference))
-}
-
-/// The whole attention of layer 0, calibrated on the first prompt, and its first tokens.
-fn whole_layer_0(bits: u32, tokens: usize) -> Option<(QuantizedHead, Matrix<f32>)> {
-    let (weights, reference) = layer_0()?;
-    let hidden = reference.any_matrix("ex0.hidden").unwrap();
-    let options = HeadOptions::new(bits);
-    let whole = QuantizedHead::calibrate(&weights, Part::Whole, std::slice::from_ref(&hidden), &options).unwrap();
-    Some((whole, Matrix::from_fn(tokens, hidden.cols(), |i, j| hidden[(i, j)])))
+/// A part of a layer's attention, calibrated on one input.
+fn quantized(layer: &Layer, part: Part, hidden: &Matrix<f32>, bits: u32) -> QuantizedHead {
+    QuantizedHead::calibrate(&layer.weights, part, std::slice::from_ref(hidden), &HeadOptions::new(bits)).unwrap()
 }
 
 fn execute(head: &QuantizedHead, hidden: &Matrix<f32>, multiply: Multiply, what: &str) {
@@ -100,69 +79,78 @@ fn small_attentions_match() {
 }
 
 #[test]
-fn the_first_two_tokens_of_gpt2_match() {
-    let Some((weights, reference)) = layer_0() else { return };
-    let hidden = reference.any_matrix("ex0.hidden").unwrap();
-    let head =
-        QuantizedHead::calibrate(&weights, Part::Head(0), std::slice::from_ref(&hidden), &HeadOptions::new(4)).unwrap();
-    let two = Matrix::from_fn(2, hidden.cols(), |i, j| hidden[(i, j)]);
-    execute(&head, &two, Multiply::Product, "GPT-2 layer 0 head 0, two tokens");
+fn two_tokens_of_a_head_of_gpt2s_size_match() {
+    let layer = Layer::like_gpt2();
+    let hidden = &layer.calibration[0];
+    let head = quantized(&layer, Part::Head(0), hidden, 4);
+    execute(&head, &hidden.row_range(0..2), Multiply::Product, "head 0, two tokens");
 }
 
-#[test]
-#[ignore = "nearly 10,000 bootstrappings, three minutes: .ci/run runs it by its name"]
-fn the_attention_of_gpt2_matches_on_one_token() {
-    let Some((whole, hidden)) = whole_layer_0(4, 1) else { return };
-    execute(&whole, &hidden, Multiply::Product, "GPT-2 layer 0, all heads, one token");
+/// The whole attention on the first tokens of the first input.
+fn execute_whole(layer: &Layer, tokens: usize, what: &str) {
+    let hidden = &layer.calibration[0];
+    let whole = quantized(layer, Part::Whole, hidden, 4);
+    execute(&whole, &hidden.row_range(0..tokens), Multiply::Product, what);
 }
 
-#[test]
-#[ignore = "59,676 bootstrappings, 36 minutes of CPU time: by hand, with -- --ignored"]
-fn the_attention_of_gpt2_matches() {
-    let Some((whole, hidden)) = whole_layer_0(4, 6) else { return };
-    execute(&whole, &hidden, Multiply::Product, "GPT-2 layer 0, all heads, six tokens");
+/// Minutes: `.ci/run` runs what is in here, with or without what else is ignored.
+mod long {
+    use super::*;
+
+    #[test]
+    #[ignore = "long: nearly 10,000 bootstrappings, three minutes"]
+    fn the_attention_of_gpt2s_size_matches_on_one_token() {
+        execute_whole(&Layer::like_gpt2(), 1, "all heads, one token");
+    }
 }
 
-/// All twelve heads, three prompts, 2 to 6 bits, both ways of multiplying: the noise that the circuit is predicted to have never
+/// Longer than anyone waits for.
+mod by_hand {
+    use super::*;
+
+    #[test]
+    #[ignore = "by hand: 59,676 bootstrappings, 36 minutes of CPU time; needs ../shared"]
+    fn the_attention_of_gpt2_matches_on_six_tokens() {
+        execute_whole(&Layer::of_gpt2(), 6, "GPT-2 layer 0, all heads, six tokens");
+    }
+}
+
+/// All twelve heads, three inputs, 2 to 6 bits, both ways of multiplying: the noise that the circuit is predicted to have never
 /// changes an integer.
 #[test]
-fn simulated_heads_of_gpt2_match() {
-    let Some((weights, reference)) = layer_0() else { return };
+fn simulated_heads_match() {
+    let layer = Layer::like_gpt2();
     let seed = SecretSeed::from_number(4);
-    for prompt in 0..3 {
-        let hidden = reference.any_matrix(&format!("ex{prompt}.hidden")).unwrap();
-        for head in 0..12 {
-            for bits in 2..=6 {
-                let options = HeadOptions::new(bits);
-                let quantized =
-                    QuantizedHead::calibrate(&weights, Part::Head(head), std::slice::from_ref(&hidden), &options)
-                        .unwrap();
-                for multiply in [Multiply::Product, Multiply::Lut] {
-                    let plan = match CircuitPlan::new(&quantized, hidden.rows(), multiply) {
-                        Ok(plan) => plan,
-                        // The widest heads at 6 bits: refused, with the reason, rather than run unreliably.
-                        Err(error) => {
-                            assert_eq!(bits, 6, "head {head}, {bits} bits, {multiply:?}: {error}");
-                            println!("head {head}, prompt {prompt}, {bits} bits, {multiply:?}: {error}");
-                            continue;
-                        }
-                    };
-                    let outcome = run_simulated(&quantized, &hidden, plan, multiply, &seed, &mut Unobserved).unwrap();
-                    assert_eq!(outcome.mismatches(), 0, "head {head}, prompt {prompt}, {bits} bits, {multiply:?}");
+    let inputs = &layer.calibration[..3];
+    let cases =
+        inputs.iter().flat_map(|hidden| (0..12).flat_map(move |head| (2..=6).map(move |bits| (hidden, head, bits))));
+    for (hidden, head, bits) in cases {
+        let head_of = quantized(&layer, Part::Head(head), hidden, bits);
+        for multiply in [Multiply::Product, Multiply::Lut] {
+            let what = format!("head {head}, {bits} bits, {multiply:?}");
+            let plan = match CircuitPlan::new(&head_of, hidden.rows(), multiply) {
+                Ok(plan) => plan,
+                // The widest heads at 6 bits: refused, with the reason, rather than run unreliably.
+                Err(error) => {
+                    assert_eq!(bits, 6, "{what}: {error}");
+                    println!("{what}: {error}");
+                    continue;
                 }
-            }
+            };
+            let outcome = run_simulated(&head_of, hidden, plan, multiply, &seed, &mut Unobserved).unwrap();
+            assert_eq!(outcome.mismatches(), 0, "{what}");
         }
     }
 }
 
-/// All heads together, 2 to 6 bits, both ways of multiplying.
-#[test]
-fn the_simulated_attention_of_gpt2_matches() {
+/// All heads together, both ways of multiplying.
+fn simulate_whole(layer: &Layer, bits: std::ops::RangeInclusive<u32>) {
     let seed = SecretSeed::from_number(5);
-    for (bits, multiply) in (2..=6).flat_map(|bits| [Multiply::Product, Multiply::Lut].map(|way| (bits, way))) {
-        let Some((whole, hidden)) = whole_layer_0(bits, 6) else { return };
+    let hidden = &layer.calibration[0];
+    for (bits, multiply) in bits.flat_map(|bits| [Multiply::Product, Multiply::Lut].map(|way| (bits, way))) {
+        let whole = quantized(layer, Part::Whole, hidden, bits);
         assert_eq!(whole.program().operations(6).iter().map(StepRecord::lookup_count).sum::<usize>(), 12 * 1236 + 4608);
-        let what = format!("GPT-2 layer 0, all heads, {bits} bits, {}", multiply.name());
+        let what = format!("all heads, {bits} bits, {}", multiply.name());
         let plan = match CircuitPlan::new(&whole, 6, multiply) {
             Ok(plan) => plan,
             Err(error) => {
@@ -173,9 +161,20 @@ fn the_simulated_attention_of_gpt2_matches() {
             }
         };
         print_plan(&what, &plan);
-        let outcome = run_simulated(&whole, &hidden, plan, multiply, &seed, &mut Unobserved).unwrap();
+        let outcome = run_simulated(&whole, hidden, plan, multiply, &seed, &mut Unobserved).unwrap();
         assert_eq!(outcome.mismatches(), 0, "{what}");
     }
+}
+
+#[test]
+fn the_simulated_attention_matches() {
+    simulate_whole(&Layer::like_gpt2(), 2..=6);
+}
+
+#[test]
+#[ignore = "needs ../shared: the plans of GPT-2's attention"]
+fn the_simulated_attention_of_gpt2_matches() {
+    simulate_whole(&Layer::of_gpt2(), 2..=6);
 }
 
 fn print_plan(what: &str, plan: &CircuitPlan) {

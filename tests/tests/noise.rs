@@ -4,9 +4,11 @@ use integration_tests::{Parties, assert_variance, errors};
 use tfhe_core::bootstrap::table_accumulator;
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::noise;
-use tfhe_core::params::ParametersLiteral;
+use tfhe_core::params::{GlweDimension, GlweShape, ParametersLiteral};
 use tfhe_core::polynomial::schoolbook_add;
-use tfhe_core::sets::{COARSE, FINE, HEAD_EXACT, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, PRECISE};
+use tfhe_core::random::{Domain, SecretSeed};
+use tfhe_core::ring_pair_keys::RingPairClientKeys;
+use tfhe_core::sets::{COARSE, FINE, HEAD_EXACT, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, PACKED_HEAD, PRECISE};
 
 const SAMPLES: u64 = 512;
 /// Four standard errors of the variance of 512 samples: 4·sqrt(2/512).
@@ -119,4 +121,31 @@ fn tensor_product_of_the_head() {
         noise::tensor_product(shape, log_t, [noise::Spread::new(noise.variance(), n); 2]).variance() + relinearization;
     // 1.6·10^5 errors; the variance of those of one product varies by 3 % (4096 degrees of freedom for each factor).
     assert_variance("head_exact: tensor product, t = 2^28", &all, predicted, 0.05);
+}
+
+/// Key switches to the small key, from both rings.
+#[test]
+fn key_switches_of_the_packed_head() {
+    let parameters = PACKED_HEAD.compile().unwrap();
+    let client = RingPairClientKeys::generate(&parameters, &SecretSeed::from_number(2026));
+    let keys = client.evaluation_keys(64).prepare();
+    let small = parameters.small();
+    let to = client.small_key().extracted_lwe_key();
+    for (what, ring, key, keyswitch) in [
+        ("arithmetic", parameters.arithmetic(), client.arithmetic_key(), keys.arithmetic_to_small()),
+        ("lookup", parameters.lookup(), client.lookup_key(), keys.lookup_to_small()),
+    ] {
+        let from = key.extracted_lwe_key();
+        let mut masks = client.seed().generator(Domain::Mask, 1 << 40);
+        let mut noises = client.seed().generator(Domain::Noise, 1 << 40);
+        let inputs: Vec<_> = (0..SAMPLES).map(|i| from.encrypt(i << 50, ring.noise, &mut masks, &mut noises)).collect();
+        let after: Vec<u64> = keyswitch.switch_lwe(&inputs).iter().map(|output| to.phase(output)).collect();
+        let size = small.shape.polynomial_size;
+        let dimension = GlweDimension::new(ring.size().get() / size.get()).unwrap();
+        let cut = GlweShape { dimension, polynomial_size: size };
+        let predicted = noise::glwe_keyswitch_from(parameters.keyswitch(), cut, small.shape, small.noise.variance());
+        let before = inputs.iter().map(|input| from.phase(input));
+        let what = format!("packed_head: key switch from the {what} ring");
+        assert_variance(&what, &errors(&after, before), predicted, TOLERANCE);
+    }
 }

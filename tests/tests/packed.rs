@@ -1,49 +1,113 @@
 //! The packed head, encrypted, against the clear engine, the simulation, and f32.
 
 use gpt2_fhe::run::packed::{PackedPlan, simulate};
-use integration_tests::packed::{Layer, execute};
+use integration_tests::layer::Layer;
+use integration_tests::packed::execute;
 use nn::attention::Part;
 use nn::matrix::{Matrix, relative_error};
 use nn::packed::{ClearPackedEngine, Function, PackedOptions, Span};
 use tfhe_core::random::SecretSeed;
 
-/// All heads of GPT-2's layer 0 on a prompt that they were not calibrated on: as near to the clear engine's as the noise
-/// allows, and to f32.
+/// Simulated runs of which means and spreads are made.
+const SEEDS: u64 = 20;
+
+/// Errors of a part's output against f32, on an input that it was not calibrated on.
+struct PartErrors {
+    encrypted: f64,
+    /// One for each seed.
+    simulated: Vec<f64>,
+    /// Of the clear engine: what quantization alone costs.
+    clear: f64,
+}
+
+/// A mean and a standard deviation.
+fn mean_and_spread(values: &[f64]) -> (f64, f64) {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    (mean, (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt())
+}
+
+/// Runs a part encrypted once, as near to the clear engine's as the noise allows, and simulates it; the encrypted run's
+/// error has to be one that simulated runs could have.
+fn part_errors(layer: &Layer, part: Part, seed: u64) -> PartErrors {
+    let attention = layer.quantize(part, &PackedOptions::new(5));
+    let span = Span::all(layer.unseen.rows());
+    let reference = layer.weights.attend(part, &layer.unseen).unwrap();
+    let outcome = execute(&attention, &layer.unseen, span, seed);
+    assert_eq!((outcome.mismatches(), outcome.out_of_range), (0, 0), "{part:?}");
+    assert_eq!(outcome.statistics.pbs(), 35 * attention.program().heads().len());
+    assert!(outcome.bytes.response <= 2 << 20);
+    let plan = PackedPlan::new(&attention, span).unwrap();
+    let input = attention.client().quantize_input(&layer.unseen).unwrap();
+    let simulated_error = |seed| {
+        let (numbers, _) = simulate(&attention, &plan, &input, &SecretSeed::from_number(seed));
+        relative_error(&attention.client().dequantize_output(&numbers), &reference)
+    };
+    let errors = PartErrors {
+        encrypted: outcome.relative_error(&reference),
+        simulated: (0..SEEDS).map(simulated_error).collect(),
+        clear: outcome.clear_relative_error(&reference),
+    };
+    report(&format!("{part:?}"), errors.encrypted, &errors.simulated, errors.clear);
+    errors
+}
+
+/// Prints a figure with what it scatters, and asserts that the encrypted run's is within that: four standard deviations,
+/// the spread of 20 runs being known to a sixth of itself.
+fn report(what: &str, encrypted: f64, simulated: &[f64], clear: f64) {
+    let (mean, spread) = mean_and_spread(simulated);
+    println!(
+        "{what}: relative error to f32 {encrypted:.4} encrypted, {mean:.4} ± {spread:.4} over {} simulated runs, \
+        {clear:.4} without noise",
+        simulated.len()
+    );
+    assert!(
+        (encrypted - mean).abs() < 4.0 * (1.0 + 1.0 / 6.0) * spread,
+        "{what}: {encrypted} is not {mean} ± {spread}"
+    );
+}
+
+/// A figure of sorted errors.
+type Rank = fn(&[f64]) -> f64;
+
+/// All heads of a layer, one by one: the median and the worst of their errors.
+fn measure_heads(layer: &Layer) -> [f64; 2] {
+    let errors: Vec<PartErrors> =
+        (0..12).map(|number| part_errors(layer, Part::Head(number), 100 + number as u64)).collect();
+    let ranks: [(&str, Rank); 2] =
+        [("median of 12 heads", |sorted| (sorted[5] + sorted[6]) / 2.0), ("worst of 12 heads", |sorted| sorted[11])];
+    ranks.map(|(what, rank)| {
+        let of = |error: &dyn Fn(&PartErrors) -> f64| {
+            let mut sorted: Vec<f64> = errors.iter().map(error).collect();
+            sorted.sort_by(f64::total_cmp);
+            rank(&sorted)
+        };
+        let simulated: Vec<f64> = (0..SEEDS as usize).map(|run| of(&|errors| errors.simulated[run])).collect();
+        report(what, of(&|errors| errors.encrypted), &simulated, of(&|errors| errors.clear));
+        mean_and_spread(&simulated).0
+    })
+}
+
 #[test]
-fn heads_of_gpt2_are_close_to_f32_on_an_unseen_prompt() {
-    let Some(layer) = Layer::of_gpt2() else { return };
-    let mut errors: Vec<f64> = (0..12)
-        .map(|number| {
-            let head = layer.quantize(Part::Head(number), &PackedOptions::new(5));
-            let outcome = execute(&head, &layer.unseen, Span::all(6), 100 + number as u64);
-            assert_eq!((outcome.mismatches(), outcome.out_of_range), (0, 0), "head {number}");
-            assert_eq!(outcome.statistics.pbs(), 35);
-            let error = outcome.relative_error(&layer.weights.attend(Part::Head(number), &layer.unseen).unwrap());
-            let to_clear = relative_error(&outcome.output, &outcome.clear_output);
-            println!("head {number:>2}: relative error to f32 {error:.4}, to the clear engine {to_clear:.4}");
-            error
-        })
-        .collect();
-    errors.sort_by(f64::total_cmp);
-    let (median, worst) = ((errors[5] + errors[6]) / 2.0, errors[11]);
-    println!("median {median:.4}, worst {worst:.4}");
+fn heads_are_close_to_f32_on_an_unseen_input() {
+    let [median, worst] = measure_heads(&Layer::like_gpt2());
     assert!(median <= 0.08 && worst <= 0.25, "median {median}, worst {worst}");
 }
 
-/// All heads with the output projection, on the same prompt: as near to the clear engine's as the noise allows, and to f32.
+/// All heads with the output projection.
 #[test]
-fn the_whole_attention_of_gpt2_is_close_to_f32_on_an_unseen_prompt() {
-    let Some(layer) = Layer::of_gpt2() else { return };
-    let attention = layer.quantize(Part::Whole, &PackedOptions::new(5));
-    let outcome = execute(&attention, &layer.unseen, Span::all(6), 90);
-    assert_eq!((outcome.mismatches(), outcome.out_of_range), (0, 0));
-    assert_eq!(outcome.statistics.pbs(), 12 * 35);
-    let reference = layer.weights.attend(Part::Whole, &layer.unseen).unwrap();
-    let (error, clear) = (outcome.relative_error(&reference), outcome.clear_relative_error(&reference));
-    println!("12 heads and c_proj: relative error to f32 {error:.4}, of the clear engine {clear:.4}");
-    println!("answer {} bytes, {:?}", outcome.bytes.response, outcome.seconds);
-    assert!(error <= 0.1, "{error}");
-    assert!(outcome.bytes.response <= 2 << 20);
+fn the_whole_attention_is_close_to_f32_on_an_unseen_input() {
+    let errors = part_errors(&Layer::like_gpt2(), Part::Whole, 90);
+    assert!(errors.encrypted <= 0.1, "{}", errors.encrypted);
+}
+
+#[test]
+#[ignore = "needs ../shared: the accuracy of GPT-2's own attention"]
+fn the_attention_of_gpt2_is_close_to_f32_on_an_unseen_prompt() {
+    let layer = Layer::of_gpt2();
+    let [median, worst] = measure_heads(&layer);
+    let errors = part_errors(&layer, Part::Whole, 90);
+    assert!(median <= 0.08 && worst <= 0.25 && errors.encrypted <= 0.1, "{median}, {worst}, {}", errors.encrypted);
 }
 
 /// Head sizes 16 to 128 (and one that is no power of two), 1 to 17 tokens, embeddings of any width; one head on all rows, and all
@@ -86,12 +150,21 @@ fn check_against_clear(layer: &Layer, part: Part, span: Span, allowed: f64) {
     assert!(plan.log2_failure_probability <= -40.0);
 }
 
+#[test]
+fn simulated_errors_have_the_distribution_of_encrypted_ones() {
+    assert_same_distribution(&Layer::like_gpt2());
+}
+
+#[test]
+#[ignore = "needs ../shared: the errors of GPT-2's own heads"]
+fn simulated_errors_of_gpt2_have_the_distribution_of_encrypted_ones() {
+    assert_same_distribution(&Layer::of_gpt2());
+}
+
 /// The errors that encryption causes have the distribution of simulated ones. The entries of a row share the errors of a few
 /// probabilities, so what is compared is the norm of each row's error, by the two-sample Kolmogorov–Smirnov distance, and the
 /// mean squares.
-#[test]
-fn simulated_errors_have_the_distribution_of_encrypted_ones() {
-    let Some(layer) = Layer::of_gpt2() else { return };
+fn assert_same_distribution(layer: &Layer) {
     const RUNS: u64 = 20;
     for number in [0, 5, 9] {
         let head = layer.quantize(Part::Head(number), &PackedOptions::new(5));

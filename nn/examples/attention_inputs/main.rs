@@ -1,0 +1,37 @@
+//! Writes what a layer's attention gets for some prompts: the inputs that `gpt2-fhe head` runs and calibrates on, from any
+//! Hugging Face folder of a GPT-2.
+//!
+//! ```text
+//! cargo run --release -p nn --example attention_inputs -- DIR inputs.safetensors "A prompt" "Another" "A third"
+//! cargo run --release -- head --circuit packed --attention DIR/model.safetensors --hidden inputs.safetensors \
+//!     --tensor ex2.hidden --calibration inputs.safetensors --calibration-tensors ex0.hidden,ex1.hidden
+//! ```
+
+mod inputs;
+
+use clap::Parser;
+use std::path::PathBuf;
+
+/// Writes the inputs of a layer's attention for some prompts, `ex0.hidden`, `ex1.hidden` and so on, each [tokens, n_embd].
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Folder of a GPT-2, with its tokenizer
+    model: PathBuf,
+    /// The safetensors file to write
+    out: PathBuf,
+    /// The prompts
+    #[arg(required = true)]
+    prompts: Vec<String>,
+    /// The layer, from 0
+    #[arg(long, default_value_t = 0)]
+    layer: usize,
+}
+
+fn main() -> anyhow::Result<()> {
+    let Arguments { model, out, prompts, layer } = Arguments::parse();
+    let shapes = inputs::write(&model, layer, &prompts, &out)?;
+    for ((index, prompt), shape) in prompts.iter().enumerate().zip(shapes) {
+        println!("ex{index}.hidden {shape:?} {prompt:?}");
+    }
+    Ok(())
+}
