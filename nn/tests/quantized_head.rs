@@ -3,7 +3,7 @@
 mod common;
 
 use common::shared_checkpoint;
-use nn::attention::{AttentionWeights, Part};
+use nn::attention::{AttentionWeights, Linear, Part};
 use nn::checkpoint::Checkpoint;
 use nn::clear::ClearEngine;
 use nn::head::{HeadOptions, QuantizedHead, steps};
@@ -182,5 +182,33 @@ fn the_whole_attention_generalizes_to_another_prompt() {
         println!("{bits} bits: {outside} of {lookups} lookups out of range, error {unseen:.3} ({seen:.3} calibrated)");
         assert!(outside * 1000 <= lookups && engine.overflows() == 0, "{bits} bits: {outside}");
         assert!(unseen < 1.2 * seen, "{bits} bits: {unseen} against {seen}");
+    }
+}
+
+/// Where the output projection has no weights, or the heads no values, the output is the projection's bias, to the precision that products
+/// would have.
+#[test]
+fn an_attention_without_weight_is_its_bias() {
+    let weights = common::random_attention(8, 2);
+    let hidden =
+        [0, 3, 7].map(|salt| Matrix::from_fn(4, 8, |row, column| ((salt + 3 * row + 5 * column) as f32).sin()));
+    let bias: Vec<f32> = (0..8).map(|channel| 0.004 * channel as f32 - 0.01).collect();
+    let zeros = Linear::new(Matrix::from_fn(8, 8, |_, _| 0.0), bias.clone()).unwrap();
+    let ones = Linear::new(Matrix::from_fn(8, 8, |row, column| (row + column) as f32), bias.clone()).unwrap();
+    let without_values =
+        |row: usize, column: usize| if column < 16 { weights.projection().weight()[(row, column)] } else { 0.0 };
+    let projection = Linear::new(Matrix::from_fn(8, 24, without_values), vec![0.0; 24]).unwrap();
+    let dead = AttentionWeights::new(projection, 2).unwrap();
+    for layer in [weights.with_output(zeros.clone()), dead.clone().with_output(ones), dead.with_output(zeros)] {
+        let layer = layer.unwrap();
+        let quantized = QuantizedHead::calibrate(&layer, Part::Whole, &hidden[..1], &HeadOptions::new(5)).unwrap();
+        for hidden in &hidden {
+            let output = quantized.evaluate_clear(hidden).unwrap();
+            for row in 0..4 {
+                for (found, expected) in output.row(row).iter().zip(&bias) {
+                    assert!((found - expected).abs() < 0.018 / 225.0, "{found} for {expected}");
+                }
+            }
+        }
     }
 }
