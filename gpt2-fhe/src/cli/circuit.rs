@@ -4,7 +4,7 @@ use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::engine::statistics::StepStatistics;
 use gpt2_fhe::run::{Attention, Bytes, Plan};
 use nn::head::RangeReport;
-use nn::packed::{HeadProgram, Span};
+use nn::packed::HeadProgram;
 use serde::Serialize;
 use tfhe_core::noise::Variance;
 
@@ -21,7 +21,7 @@ const LEGEND: &str = "  \
   bits: of a table's inputs; rounded: low bits of them that are cut off before the table is read
   read, result: the largest noise of a value when a table reads it, and of what the step gives,
                 as log2 of its standard deviation in units of the torus
-  failure: log2 of the chance that a lookup of the step fails; the total includes decryption";
+  failure: log2 of the chance that a lookup of the step fails; the total includes decryption, and is what is said above";
 
 /// Plans the head that the arguments select, and prints the plan.
 ///
@@ -30,7 +30,7 @@ const LEGEND: &str = "  \
 pub(super) fn run(arguments: &CircuitArguments) -> anyhow::Result<Verdict> {
     let selection = &arguments.selection;
     let input = HeadInput::load(selection)?;
-    let plan = input.head.plan(Span::all(input.hidden.rows()))?;
+    let plan = input.plan(selection)?;
     let report = Report::new(selection, &input, &plan);
     print(&if arguments.json { serde_json::to_string(&report)? } else { report.text(selection, &input, &plan) })?;
     Ok(Verdict::Right)
@@ -67,6 +67,7 @@ struct Report<'a> {
     ranges: Option<&'a [RangeReport]>,
     bytes: &'a Bytes,
     security_bits: Option<f64>,
+    /// Of what [`FAILURE_MEANING`](gpt2_fhe::run::FAILURE_MEANING) says.
     log2_failure_probability: f64,
     parameters: ParametersReport,
 }
@@ -113,25 +114,29 @@ struct HeadQuantizationReport {
     value_norm: f64,
     /// The largest weights of queries, keys and values.
     weight_levels: [u32; 3],
+    /// The standard deviation with which exponents are read, at most, in units of score: the relative error of a probability.
+    exponent_noise: f64,
 }
 
 impl QuantizationReport {
-    fn new(head: &Attention) -> Option<Self> {
-        let Attention::Packed(head) = head else { return None };
+    fn new(head: &Attention, plan: &Plan) -> Option<Self> {
+        let (Attention::Packed(head), Plan::Packed(plan)) = (head, plan) else { return None };
         let program = head.program();
-        let heads = program.heads().iter().map(HeadQuantizationReport::new).collect();
+        let heads = program.heads().iter().zip(&plan.exponent_noise);
+        let heads = heads.map(|(head, &noise)| HeadQuantizationReport::new(head, noise)).collect();
         Some(Self { output_limit: program.output_limit(), heads })
     }
 }
 
 impl HeadQuantizationReport {
-    fn new(head: &HeadProgram) -> Self {
+    fn new(head: &HeadProgram, exponent_noise: f64) -> Self {
         Self {
             log_modulus: head.log_modulus(),
             score_turn: head.score_turn(),
             difference_limit: head.difference_limit(),
             value_norm: head.value_norm(),
             weight_levels: head.weight_levels(),
+            exponent_noise,
         }
     }
 }
@@ -225,7 +230,7 @@ impl<'a> Report<'a> {
             automorphisms: statistics.automorphisms(),
             external_products: plan.external_products(),
             steps: statistics.steps.iter().map(step).collect(),
-            quantization: QuantizationReport::new(&input.head),
+            quantization: QuantizationReport::new(&input.head, plan),
             noise: noise_reports(plan),
             ranges: exact.map(|(head, _)| head.ranges()),
             bytes: plan.bytes(),
@@ -244,11 +249,12 @@ impl<'a> Report<'a> {
         if let Some(quantization) = &self.quantization {
             lines.push(String::new());
             for (index, head) in quantization.heads.iter().enumerate() {
-                let HeadQuantizationReport { log_modulus, score_turn, difference_limit, .. } = head;
+                let HeadQuantizationReport { log_modulus, score_turn, difference_limit, exponent_noise, .. } = head;
                 let head = self.head.unwrap_or(index);
                 lines.push(format!(
                     "  head {head}: scores are integers over 2^{log_modulus}, a turn is {score_turn:.1} units of score, \
-                     differences may reach {difference_limit:.3} turns"
+                     differences may reach {difference_limit:.3} turns, noise puts probabilities off by up to {:.1} % (σ)",
+                    100.0 * exponent_noise
                 ));
             }
             lines.push(format!("  outputs may be ±{:.0} from their biases", quantization.output_limit));

@@ -101,7 +101,7 @@ fn introduction(arguments: &DemoArguments, model: &LanguageModel, task: &Task) -
     if let Some((_, attention)) = task.layers.first_key_value() {
         lines.push(line("circuit", describe::circuit(&task.quantization, attention)));
         if generation.execution.mode != Mode::Clear {
-            let plan = attention.plan(Span::all(tokens.len()))?;
+            let plan = attention.plan(Span::all(tokens.len())).map_err(|error| error.of_part(task.part))?;
             lines.extend(describe::parameters(&plan));
             lines.push(line("for the prompt", "of one layer:"));
             lines.extend(describe::work(&plan));

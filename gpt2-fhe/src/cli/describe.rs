@@ -1,6 +1,6 @@
 //! Lines of text about a plan, for people.
 
-use gpt2_fhe::run::{Attention, Mode, Outcome, Plan};
+use gpt2_fhe::run::{Attention, FAILURE_MEANING, Mode, Outcome, Plan};
 use nn::attention::Part;
 use nn::matrix::relative_error;
 use nn::packed::HeadProgram;
@@ -71,19 +71,14 @@ pub(super) fn work(plan: &Plan) -> Vec<String> {
     let (pbs, key_switches) = (statistics.pbs(), statistics.key_switches());
     let dimension = plan.small_dimension();
     let (failure, bytes_sent) = (power_of_two(plan.log2_failure_probability()), plan.bytes());
-    let (switches, meaning) = match plan {
-        Plan::Exact(_) => {
-            (format!("{key_switches} key switches"), "the chance that anything decrypts to a wrong integer")
-        }
-        Plan::Packed(_) => (
-            format!("{} key switches and automorphisms", key_switches + statistics.automorphisms()),
-            "the chance that a number within its range leaves its table or wraps around",
-        ),
+    let switches = match plan {
+        Plan::Exact(_) => format!("{key_switches} key switches"),
+        Plan::Packed(_) => format!("{} key switches and automorphisms", key_switches + statistics.automorphisms()),
     };
     vec![
         line("work", format!("{lookups} table lookups, {products} products of ciphertexts")),
         line("", format!("{pbs} bootstrappings (PBS) of {dimension} external products, {switches}")),
-        line("failure", format!("{failure}: {meaning}")),
+        line("failure", format!("{failure}: {FAILURE_MEANING}")),
         line(
             "sent",
             format!(

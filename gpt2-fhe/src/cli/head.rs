@@ -27,12 +27,12 @@ pub(super) fn run(arguments: &HeadArguments) -> anyhow::Result<Verdict> {
     let mode = execution.mode;
     if mode != Mode::Clear {
         // What cannot run is said before a file is made.
-        input.head.plan(Span::all(input.hidden.rows()))?;
+        input.plan(selection)?;
     }
     let file = out.as_deref().map(|path| PendingFile::create(path, "--out")).transpose()?;
     let seed = execution.resources.secret_seed()?;
     let (layer, span) = (selection.place.layer, Span::all(input.hidden.rows()));
-    let mut runner = Runner::new(mode, [(layer, &input.head)], span.tokens(), seed)?;
+    let mut runner = Runner::new(execution, [(layer, &input.head)], span.tokens(), seed)?;
     let outcome = runner.run(&input.head, layer, &input.hidden, span)?;
     if let Some(file) = file {
         file.write_head_output(&outcome.output)?;
@@ -85,9 +85,12 @@ struct Report<'a> {
     mismatches: usize,
     /// In units of the output's integers.
     max_abs_difference: f64,
-    /// Inputs of tables, and outputs, outside the range that calibration gave them.
+    /// Inputs of tables, products and outputs, outside the range that calibration gave them.
     out_of_range: usize,
+    /// Entries of the input that were cut off to their ranges.
+    saturated: usize,
     security_bits: Option<f64>,
+    /// Of what [`FAILURE_MEANING`](gpt2_fhe::run::FAILURE_MEANING) says.
     log2_failure_probability: Option<f64>,
     parameters: Option<ParametersReport>,
 }
@@ -162,6 +165,7 @@ impl<'a> Report<'a> {
             mismatches: outcome.mismatches(),
             max_abs_difference: outcome.max_abs_difference(),
             out_of_range: outcome.out_of_range,
+            saturated: outcome.saturation.count,
             security_bits: plan.and_then(Plan::security_bits),
             log2_failure_probability: plan.map(Plan::log2_failure_probability),
             parameters: plan.map(ParametersReport::new),
@@ -205,8 +209,15 @@ impl<'a> Report<'a> {
             lines.push(line("of the clear engine", error));
         }
         if self.out_of_range > 0 {
-            let count = text::plural(self.out_of_range, "table input");
-            lines.push(line("out of range", format!("{count}: calibrate on inputs like this one")));
+            let count = text::plural(self.out_of_range, "number");
+            lines
+                .push(line("out of range", format!("{count}: the result is WRONG; calibrate on inputs like this one")));
+        }
+        if let Some(farthest) = outcome.saturation.farthest {
+            let (count, ratio) = (self.saturated, farthest.ratio);
+            let cut =
+                format!("{count} of the input's entries cut off to their ranges, the farthest {ratio:.2} times as far");
+            lines.push(line("saturated", cut));
         }
         lines
     }

@@ -1,8 +1,8 @@
 //! The command line.
 //!
 //! Results go to standard output, progress and errors to standard error. The program ends with code 0; with 1 and one
-//! line that begins with `error:` if it could not do what was asked; with [`MISMATCH`] if an encrypted run decrypted to
-//! integers that are not the clear engine's; with [`STOPPED`] after Ctrl-C. Usage errors are clap's own, with code 2.
+//! line that begins with `error:` if it could not do what was asked; with [`MISMATCH`] if an encrypted or simulated run
+//! gave numbers that are not the clear engine's, or farther from them than the noise explains; with [`STOPPED`] after Ctrl-C. Usage errors are clap's own, with code 2.
 
 mod arguments;
 mod circuit;
@@ -34,7 +34,7 @@ use arguments::{
     CircuitArguments, DemoArguments, EvaluateArguments, GenerateArguments, HeadArguments, QuantizeArguments,
 };
 
-/// The exit code of an encrypted run that decrypted to other integers than the clear engine's.
+/// The exit code of a run with other numbers than the clear engine's, or farther from them than the noise explains.
 const MISMATCH: u8 = 2;
 /// The exit code after Ctrl-C: 128 + SIGINT, as shells have it.
 const STOPPED: u8 = 130;
@@ -91,10 +91,11 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::from(STOPPED)
         }
         Err(error) => {
+            let mismatch = matches!(error.downcast_ref(), Some(RunError::Mismatch { .. }));
             // One line, whatever the libraries below put into their messages.
             let message = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
             output::print_error(&format!("error: {message}"));
-            ExitCode::FAILURE
+            if mismatch { ExitCode::from(MISMATCH) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -24,6 +24,15 @@ pub struct CountedValue {
     lookup: bool,
 }
 
+/// What a run does, and what noise it has.
+#[derive(Clone, Debug)]
+pub struct Counts {
+    /// Operations, noise and failure probabilities by step; no times.
+    pub statistics: Statistics,
+    /// Of each head, the largest noise of an exponential's argument when it is read; zero if it reads none.
+    pub exponents: Vec<Variance>,
+}
+
 /// Counts.
 pub struct CountedPacked<'a> {
     program: &'a PackedProgram,
@@ -33,7 +42,7 @@ pub struct CountedPacked<'a> {
     lookup_steps: usize,
     /// Of each error.
     variances: Vec<Variance>,
-    statistics: Statistics,
+    counts: Counts,
 }
 
 impl<'a> CountedPacked<'a> {
@@ -43,10 +52,11 @@ impl<'a> CountedPacked<'a> {
         parameters: &RingPairParameters,
         prediction: &'a Prediction,
         layout: Layout,
-    ) -> Statistics {
+    ) -> Counts {
         let lookup_steps = parameters.lookup().size().log2() as usize;
-        let statistics = Statistics::default();
-        let mut engine = Self { program, prediction, layout, lookup_steps, variances: Vec::new(), statistics };
+        let exponents = vec![Variance::ZERO; program.heads().len()];
+        let counts = Counts { statistics: Statistics::default(), exponents };
+        let mut engine = Self { program, prediction, layout, lookup_steps, variances: Vec::new(), counts };
         for heads in layout.head_batches() {
             engine.variances.clear();
             match PackedProgram::attend(&mut engine, heads) {
@@ -67,25 +77,25 @@ impl<'a> CountedPacked<'a> {
     }
 
     /// Counts the answer.
-    fn finish(mut self) -> Statistics {
+    fn finish(mut self) -> Counts {
         let output = self.prediction.output(&self.layout, self.layout.tokens() - 1);
-        let statistics = self.statistics.step(steps::OUTPUT);
+        let statistics = self.counts.statistics.step(steps::OUTPUT);
         statistics.automorphisms += self.layout.answer_automorphisms();
         statistics.result(output);
         // What `tables::probability_turns` leaves between the limit and half a turn.
         let margin = 0.5 - self.program.output_limit() * tables::probability_turns(self.program);
         let outputs = (self.layout.span().rows().len() * self.program.output_size()) as f64;
         statistics.log2_failure_probability = noise::log2_tail_probability(output, margin) + outputs.log2();
-        self.statistics
+        self.counts
     }
 
     fn scores_of_head(&mut self, head: usize) -> Vec<Row<CountedValue>> {
         let layout = self.layout;
         let predicted = &self.prediction.heads[head];
-        let project = self.statistics.step(steps::PROJECT);
+        let project = self.counts.statistics.step(steps::PROJECT);
         project.automorphisms += layout.projection_automorphisms();
         predicted.gathered[..2].iter().for_each(|&variance| project.result(variance));
-        let scores = self.statistics.step(steps::SCORES);
+        let scores = self.counts.statistics.step(steps::SCORES);
         scores.tensor_products += layout.score_blocks().len();
         scores.result(predicted.score);
         let (common, own) = (predicted.score_common, predicted.score);
@@ -135,11 +145,15 @@ impl PackedEngine for CountedPacked<'_> {
             let added = self.prediction.reading(input.score, input.lookup);
             let read = self.variance(&input) + added;
             let result = self.prediction.result(function);
-            let statistics = self.statistics.step(function.step());
+            let statistics = self.counts.statistics.step(function.step());
             statistics.lookups += 1;
             statistics.key_switches += usize::from(input.score) + usize::from(input.lookup);
             statistics.read(read, noise::log2_tail_probability(read, margin));
             statistics.result(result);
+            let largest = &mut self.counts.exponents[head];
+            if function == Function::Exponential && read.get() > largest.get() {
+                *largest = read;
+            }
             let own = self.error(added + result);
             let mut errors = if function == Function::Softplus { input.errors } else { BTreeMap::new() };
             errors.insert(own, 1);
@@ -154,7 +168,7 @@ impl PackedEngine for CountedPacked<'_> {
         let heads = probabilities.chunk_by(|a, b| a.head == b.head).count();
         let blocks = layout.probability_blocks();
         let lifts: usize = blocks.iter().map(|&(rows, _)| layout.row_sets(rows).len()).sum();
-        let statistics = self.statistics.step(steps::OUTPUT);
+        let statistics = self.counts.statistics.step(steps::OUTPUT);
         statistics.external_products += heads * blocks.len() * layout.output_chunks();
         statistics.automorphisms += entries * self.lookup_steps;
         statistics.key_switches += heads * lifts;

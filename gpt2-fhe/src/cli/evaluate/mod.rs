@@ -7,7 +7,6 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::bail;
-use gpt2_fhe::engine::EngineError;
 use gpt2_fhe::evaluate::{Evaluation, Passage, Simulation, Subject, sample, shuffled, windows};
 use gpt2_fhe::run::{Attention, Circuit, Mode, RunError};
 use nn::head::HeadOptions;
@@ -51,9 +50,11 @@ pub(super) fn run(arguments: &EvaluateArguments) -> anyhow::Result<Verdict> {
         file.write_text(&plot::svg(&figures.rows)?)?;
     }
     print(&if arguments.json { serde_json::to_string(&report)? } else { report.text(&setting) })?;
-    Ok(match figures.agreements.iter().map(|agreement| agreement.mismatches).sum() {
+    let mismatches: usize = figures.agreements.iter().map(|agreement| agreement.mismatches).sum();
+    let unexplained: usize = figures.rows.iter().map(|row| row.accuracy.unexplained).sum();
+    Ok(match mismatches + unexplained {
         0 => Verdict::Right,
-        mismatches => Verdict::Mismatch(mismatches),
+        count => Verdict::Mismatch(count),
     })
 }
 
@@ -167,8 +168,14 @@ impl<'a> Setting<'a> {
         match quantized {
             Ok(attention) => Ok(Ok(attention)),
             Err(error) if matches!(error.downcast_ref(), Some(nn::Error::TooWide { .. })) => Ok(Err(error.to_string())),
-            Err(error) => Ok(Err(unavailable(error.downcast::<RunError>()?)?)),
+            Err(error) => Ok(Err(self.unavailable(error.downcast::<RunError>()?)?)),
         }
+    }
+
+    /// Why a circuit does not have a number of bits.
+    fn unavailable(&self, error: RunError) -> Result<String, RunError> {
+        let place = &self.arguments.place;
+        unavailable(error.in_layer(place.layer).of_part(place.part()))
     }
 
     /// f32 and the controls.
@@ -226,7 +233,7 @@ impl<'a> Setting<'a> {
             let label = Label::quantized(width, Mode::Simulate, Some(factor));
             match Simulation::new(attention.clone(), &self.passages, factor, self.seed.derive(2)) {
                 Ok(simulation) => subjects.push((label, Subject::Simulated(simulation))),
-                Err(error) => return Ok(Err(unavailable(error)?)),
+                Err(error) => return Ok(Err(self.unavailable(error)?)),
             }
         }
         Ok(Ok(subjects))
@@ -258,7 +265,7 @@ impl<'a> Setting<'a> {
         let agreement = match self.evaluation.execute(&self.passages, &attention, &seed, &mut Progress::new(&attention))
         {
             Ok(agreement) => agreement,
-            Err(error) => return Ok(Err(unavailable(error)?)),
+            Err(error) => return Ok(Err(self.unavailable(error)?)),
         };
         let report = AgreementReport::new(width, &agreement);
         let row = |mode, accuracy| Row { label: Label::quantized(width, mode, None), accuracy };
@@ -273,8 +280,10 @@ fn unavailable(error: RunError) -> Result<String, RunError> {
         RunError::Unreliable { best } => {
             Ok(format!("no parameters with which a run fails with a probability of at most 2^-40, only 2^{best:.1}"))
         }
-        RunError::TooWide { .. } | RunError::TooLong { .. } | RunError::TooLarge(_) => Ok(error.to_string()),
-        RunError::Input(_) | RunError::Engine(EngineError::Cancelled) => Err(error),
+        RunError::TooWide { .. } | RunError::TooLong { .. } | RunError::TooLarge(_) | RunError::Noisy { .. } => {
+            Ok(error.to_string())
+        }
+        error => Err(error),
     }
 }
 

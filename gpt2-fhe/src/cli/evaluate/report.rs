@@ -11,7 +11,10 @@ use crate::cli::text::{line, plural, seconds, table};
 /// What the columns of the table mean.
 const LEGEND: &str = "  \
   top-1, 5, 10: share of the likeliest tokens that are the likeliest in f32; KL: divergence from f32, in nats
-  error: ‖output − f32‖/‖f32‖ of what is replaced; out of range: numbers beyond what calibration has seen
+  error: ‖output − f32‖/‖f32‖ of what is replaced
+  out of range: arguments of lookups, and outputs, beyond their calibrated ranges: windows with any are wrong from there on, and
+                counted in all other columns (a single run would end with an error)
+  saturated: entries of inputs that are cut off to their calibrated ranges, the same in the clear and encrypted
   zeroed, shuffled: controls, with zeros, and with the same weights in another order";
 
 /// What takes the place of the attention.
@@ -46,8 +49,20 @@ pub(super) struct Row {
 }
 
 impl Row {
-    const HEADER: [&'static str; 11] =
-        ["circuit", "bits", "mode", "noise", "top-1", "top-5", "top-10", "KL", "perplexity", "error", "out of range"];
+    const HEADER: [&'static str; 12] = [
+        "circuit",
+        "bits",
+        "mode",
+        "noise",
+        "top-1",
+        "top-5",
+        "top-10",
+        "KL",
+        "perplexity",
+        "error",
+        "out of range",
+        "saturated",
+    ];
 
     fn cells(&self) -> Vec<String> {
         let Self { label, accuracy } = self;
@@ -69,6 +84,7 @@ impl Row {
             format!("{:.3}", accuracy.perplexity),
             format!("{:.4}", accuracy.relative_error),
             accuracy.out_of_range.to_string(),
+            accuracy.saturated.to_string(),
         ]
     }
 }
