@@ -147,7 +147,7 @@ pub(super) fn totals(mode: Mode, all: &Cost) -> String {
         lines.push(line("in all", text));
     }
     if mode != Mode::Clear {
-        lines.push(line("failure", format!("{}, of all requests: {FAILURE_MEANING}", power_of_two(all.log2_failure))));
+        lines.push(line("failure", format!("{} for all of it: {FAILURE_MEANING}", power_of_two(all.log2_failure))));
     }
     lines.push(String::new());
     lines.join("\n")
