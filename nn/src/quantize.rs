@@ -48,12 +48,23 @@ impl Quantizer {
 
     /// The quantizer of `bits` bits that represents all of `values` without saturating, as finely as possible.
     ///
-    /// The scale is 1 if all values are zero (or there are none). O(number of values).
+    /// The scale is 1 if all values are zero (or there are none): any scale represents zeros exactly. Where it is the unit of something
+    /// else besides, that must give it: [`Self::calibrate_beside`]. O(number of values).
     ///
     /// # Errors
     /// [`Error::OutOfRange`] if `bits` is not in [`QUANTIZER_BITS`], [`Error::NotFinite`] if a value is not finite.
     pub fn calibrate(bits: u32, values: impl IntoIterator<Item = f64>) -> Result<Self, Error> {
         Self::calibrate_with_headroom(bits, 0, values)
+    }
+
+    /// As [`Self::calibrate`], with `scale` if all values are zero.
+    ///
+    /// # Errors
+    /// As [`Self::calibrate`] and [`Self::new`].
+    pub fn calibrate_beside(bits: u32, values: impl IntoIterator<Item = f64>, scale: f64) -> Result<Self, Error> {
+        let mut nonzero = false;
+        let quantizer = Self::calibrate(bits, values.into_iter().inspect(|&value| nonzero |= value != 0.0))?;
+        if nonzero { Ok(quantizer) } else { Self::new(bits, scale) }
     }
 
     /// As [`Self::calibrate`], with the `headroom` largest levels on either side left unused.
@@ -120,6 +131,46 @@ impl Quantizer {
     /// The entries that the integers of a matrix represent.
     pub fn dequantize_matrix<T: Copy + Into<i64>>(&self, levels: &Matrix<T>) -> Matrix<f32> {
         levels.map(|&level| self.dequantize(level.into()) as f32)
+    }
+}
+
+/// How many entries of a matrix are beyond what their quantizers represent, and so were cut off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Saturation {
+    /// How many.
+    pub count: usize,
+    /// The farthest of all entries; `None` if none is beyond.
+    pub farthest: Option<SaturatedEntry>,
+}
+
+/// An entry beyond what its quantizer represents.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct SaturatedEntry {
+    /// Its row, from 0.
+    pub row: usize,
+    /// Its column, from 0.
+    pub channel: usize,
+    /// Its size in units of the largest that is represented, above 1.
+    pub ratio: f64,
+}
+
+impl Saturation {
+    /// Of a matrix whose entry (row, channel) is `steps(row, channel)` scales from what zero represents, with the integers −levels ..=
+    /// levels.
+    pub(crate) fn of([rows, channels]: [usize; 2], levels: i32, steps: impl Fn(usize, usize) -> f64) -> Self {
+        let levels = f64::from(levels);
+        let mut saturation = Self::default();
+        for (row, channel) in (0..rows).flat_map(|row| (0..channels).map(move |channel| (row, channel))) {
+            let size = steps(row, channel).abs();
+            if size.round_ties_even() > levels {
+                saturation.count += 1;
+                let ratio = size / levels;
+                if saturation.farthest.is_none_or(|farthest| ratio > farthest.ratio) {
+                    saturation.farthest = Some(SaturatedEntry { row, channel, ratio });
+                }
+            }
+        }
+        saturation
     }
 }
 
@@ -209,6 +260,23 @@ mod tests {
     fn zeros_have_scale_one() {
         assert_eq!(Quantizer::calibrate(8, [0.0, -0.0]).unwrap().scale(), 1.0);
         assert_eq!(Quantizer::calibrate(8, []).unwrap().scale(), 1.0);
+    }
+
+    #[test]
+    fn zeros_have_the_scale_that_is_given() {
+        assert_eq!(Quantizer::calibrate_beside(8, [0.0, 0.0], 0.25).unwrap().scale(), 0.25);
+        assert_eq!(Quantizer::calibrate_beside(8, [0.0, 254.0], 0.25).unwrap().scale(), 2.0);
+        assert!(Quantizer::calibrate_beside(8, [0.0], 0.0).is_err());
+    }
+
+    /// What rounds to the last integer is not cut off yet.
+    #[test]
+    fn saturated_entries_are_counted() {
+        let rows = [[1.0, -7.4, 3.0], [7.0, -7.6, 21.0]];
+        let saturation = Saturation::of([2, 3], 7, |row, channel| rows[row][channel]);
+        let farthest = Some(SaturatedEntry { row: 1, channel: 2, ratio: 3.0 });
+        assert_eq!(saturation, Saturation { count: 2, farthest });
+        assert_eq!(Saturation::of([1, 3], 8, |_, channel| rows[0][channel]), Saturation::default());
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod common;
 
 use common::random_layer;
 use common::shared::layer_0;
-use nn::attention::{AttentionWeights, Part};
+use nn::attention::{AttentionWeights, Linear, Part};
 use nn::clear::ClearEngine;
 use nn::head::{HeadOptions, QuantizedHead, steps};
 use nn::matrix::{Matrix, relative_error};
@@ -204,4 +204,32 @@ fn the_whole_attention_of_gpt2_is_as_documented() {
     let (weights, inputs) = layer_0();
     assert_whole_error_falls_with_bits(&weights, &inputs[0]);
     assert_generalizes(&weights, &inputs);
+}
+
+/// Where the output projection has no weights, or the heads no values, the output is the projection's bias, to the precision that products
+/// would have.
+#[test]
+fn an_attention_without_weight_is_its_bias() {
+    let weights = common::random_attention(8, 2);
+    let hidden =
+        [0, 3, 7].map(|salt| Matrix::from_fn(4, 8, |row, column| ((salt + 3 * row + 5 * column) as f32).sin()));
+    let bias: Vec<f32> = (0..8).map(|channel| 0.004 * channel as f32 - 0.01).collect();
+    let zeros = Linear::new(Matrix::from_fn(8, 8, |_, _| 0.0), bias.clone()).unwrap();
+    let ones = Linear::new(Matrix::from_fn(8, 8, |row, column| (row + column) as f32), bias.clone()).unwrap();
+    let without_values =
+        |row: usize, column: usize| if column < 16 { weights.projection().weight()[(row, column)] } else { 0.0 };
+    let projection = Linear::new(Matrix::from_fn(8, 24, without_values), vec![0.0; 24]).unwrap();
+    let dead = AttentionWeights::new(projection, 2).unwrap();
+    for layer in [weights.with_output(zeros.clone()), dead.clone().with_output(ones), dead.with_output(zeros)] {
+        let layer = layer.unwrap();
+        let quantized = QuantizedHead::calibrate(&layer, Part::Whole, &hidden[..1], &HeadOptions::new(5)).unwrap();
+        for hidden in &hidden {
+            let output = quantized.evaluate_clear(hidden).unwrap();
+            for row in 0..4 {
+                for (found, expected) in output.row(row).iter().zip(&bias) {
+                    assert!((found - expected).abs() < 0.018 / 225.0, "{found} for {expected}");
+                }
+            }
+        }
+    }
 }

@@ -4,7 +4,7 @@ use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::engine::statistics::StepStatistics;
 use gpt2_fhe::run::{Attention, Bytes, Circuit, Plan};
 use nn::head::RangeReport;
-use nn::packed::{HeadProgram, Span};
+use nn::packed::HeadProgram;
 use serde::Serialize;
 use tfhe_core::noise::Variance;
 
@@ -22,7 +22,7 @@ const LEGEND: &str = "  \
   bits: of a table's inputs; rounded: low bits of them that are cut off before the table is read
   read, result: the largest noise of a value when a table reads it, and of what the step gives,
                 as log2 of its standard deviation in units of the torus
-  failure: log2 of the chance that a lookup of the step, or the decryption, fails";
+  failure: log2 of the chance that a lookup of the step, or the decryption, fails; the total is what is said above";
 
 /// Plans the head that the arguments select, and prints the plan.
 ///
@@ -31,7 +31,7 @@ const LEGEND: &str = "  \
 pub(super) fn run(arguments: &CircuitArguments, given: &Given) -> anyhow::Result<Verdict> {
     let selection = &arguments.selection;
     let input = HeadInput::load(selection, given, None)?;
-    let plan = while_showing("planning", || input.head.plan(Span::all(input.hidden.rows())))?;
+    let plan = while_showing("planning", || input.plan(selection))?;
     let report = Report::new(selection, &input, &plan);
     if arguments.reporting.json {
         print_json(&report)?;
@@ -75,6 +75,7 @@ struct Report<'a> {
     ranges: Option<&'a [RangeReport]>,
     bytes: &'a Bytes,
     security_bits: Option<f64>,
+    /// Of what [`FAILURE_MEANING`](gpt2_fhe::run::FAILURE_MEANING) says.
     log2_failure_probability: f64,
     parameters: ParametersReport,
 }
@@ -121,25 +122,29 @@ struct HeadQuantizationReport {
     value_norm: f64,
     /// The largest weights of queries, keys and values.
     weight_levels: [u32; 3],
+    /// The standard deviation with which exponents are read, at most, in units of score: the relative error of a probability.
+    exponent_noise: f64,
 }
 
 impl QuantizationReport {
-    fn new(head: &Attention) -> Option<Self> {
-        let Attention::Packed(head) = head else { return None };
+    fn new(head: &Attention, plan: &Plan) -> Option<Self> {
+        let (Attention::Packed(head), Plan::Packed(plan)) = (head, plan) else { return None };
         let program = head.program();
-        let heads = program.heads().iter().map(HeadQuantizationReport::new).collect();
+        let heads = program.heads().iter().zip(&plan.exponent_noise);
+        let heads = heads.map(|(head, &noise)| HeadQuantizationReport::new(head, noise)).collect();
         Some(Self { output_limit: program.output_limit(), heads })
     }
 }
 
 impl HeadQuantizationReport {
-    fn new(head: &HeadProgram) -> Self {
+    fn new(head: &HeadProgram, exponent_noise: f64) -> Self {
         Self {
             log_modulus: head.log_modulus(),
             score_turn: head.score_turn(),
             difference_limit: head.difference_limit(),
             value_norm: head.value_norm(),
             weight_levels: head.weight_levels(),
+            exponent_noise,
         }
     }
 }
@@ -238,7 +243,7 @@ impl<'a> Report<'a> {
             automorphisms: (input.head.circuit() == Circuit::Packed).then(|| statistics.automorphisms()),
             external_products: plan.external_products(),
             steps: statistics.steps.iter().map(step).collect(),
-            quantization: QuantizationReport::new(&input.head),
+            quantization: QuantizationReport::new(&input.head, plan),
             noise: noise_reports(plan),
             ranges: exact.map(|(head, _)| head.ranges()),
             bytes: plan.bytes(),
@@ -258,11 +263,13 @@ impl<'a> Report<'a> {
         if let Some(quantization) = &self.quantization {
             lines.push(String::new());
             for (index, head) in quantization.heads.iter().enumerate() {
-                let HeadQuantizationReport { log_modulus, score_turn, difference_limit, .. } = head;
+                let HeadQuantizationReport { log_modulus, score_turn, difference_limit, exponent_noise, .. } = head;
                 let head = self.head.unwrap_or(index);
                 lines.push(format!(
                     "  head {head}: scores are multiples of 2^-{log_modulus} of a turn, which is {score_turn:.1} units of \
-                     score; differences of scores may reach {difference_limit:.3} turns"
+                     score; differences of scores may reach {difference_limit:.3} turns; noise puts probabilities off by up to \
+                     {:.1} % (σ)",
+                    100.0 * exponent_noise
                 ));
             }
             let limit = quantization.output_limit;

@@ -167,7 +167,7 @@ fn introduction(arguments: &DemoArguments, model: &LanguageModel, task: &Task) -
     ];
     lines.push(line("circuit", describe::circuit(&task.quantization, task.first())));
     if generation.execution.mode != Mode::Clear {
-        let plan = task.first().plan(Span::all(tokens.len()))?;
+        let plan = task.first().plan(Span::all(tokens.len())).map_err(|error| error.of_part(task.part))?;
         lines.extend(describe::parameters(&plan));
         lines.push(line("for the prompt", "in each layer:"));
         lines.extend(describe::work(&plan));

@@ -1,6 +1,6 @@
 //! Lines of text about a plan, for people.
 
-use gpt2_fhe::run::{Attention, Mode, Outcome, Plan};
+use gpt2_fhe::run::{Attention, FAILURE_MEANING, Mode, Outcome, Plan};
 use nn::attention::Part;
 use nn::matrix::relative_error;
 use nn::packed::HeadProgram;
@@ -89,18 +89,15 @@ pub(super) fn work(plan: &Plan) -> Vec<String> {
         count => format!("{count} key switches"),
     };
     let (failure, bytes_sent) = (power_of_two(plan.log2_failure_probability()), plan.bytes());
-    let (automorphisms, meaning) = match plan {
-        Plan::Exact(_) => (String::new(), "the chance that anything decrypts to a wrong integer"),
-        Plan::Packed(_) => (
-            format!(", {}", plural(statistics.automorphisms(), "automorphism")),
-            "the chance that a number within its range leaves its table or wraps around",
-        ),
+    let automorphisms = match plan {
+        Plan::Exact(_) => String::new(),
+        Plan::Packed(_) => format!(", {}", plural(statistics.automorphisms(), "automorphism")),
     };
     vec![
         line("work", format!("{} by {}", plural(lookups, "table lookup"), plural(pbs, "bootstrapping") + " (PBS)")),
         line("", format!("{}: {dimension} in each bootstrapping{others}", plural(external, "external product"))),
         line("", format!("{products} of ciphertexts, {key_switches}{automorphisms}")),
-        line("failure", format!("{failure}: {meaning}")),
+        line("failure", format!("{failure}: {FAILURE_MEANING}")),
         line(
             "sent",
             format!(

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use gpt2_fhe::run::Mode;
+use gpt2_fhe::run::{FAILURE_MEANING, Mode};
 use nn::gpt2::sampling::Sampler;
 use serde::Serialize;
 
@@ -99,6 +99,8 @@ pub(super) struct CostReport {
     bytes: BytesReport,
     mismatches: usize,
     out_of_range: usize,
+    saturated: usize,
+    /// Of what [`FAILURE_MEANING`] says, for any request.
     log2_failure_probability: f64,
 }
 
@@ -122,6 +124,7 @@ impl CostReport {
             bytes: BytesReport { request: cost.sent[0], response: cost.sent[1] },
             mismatches: cost.mismatches,
             out_of_range: cost.out_of_range,
+            saturated: cost.saturated,
             log2_failure_probability: cost.log2_failure,
         }
     }
@@ -202,7 +205,7 @@ pub(super) fn totals(mode: Mode, all: &Cost) -> String {
         lines.push(line("in all", text));
     }
     if mode != Mode::Clear {
-        lines.push(line("failure", format!("{} for all of it", power_of_two(all.log2_failure))));
+        lines.push(line("failure", format!("{} for all of it: {FAILURE_MEANING}", power_of_two(all.log2_failure))));
     }
     lines.push(String::new());
     lines.join("\n")
@@ -219,7 +222,10 @@ pub(super) fn cost(mode: Mode, cost: &Cost) -> String {
         parts.push(format!("{} FARTHER from the clear engine's than the noise explains", cost.mismatches));
     }
     if cost.out_of_range > 0 {
-        parts.push(format!("{} out of range", plural(cost.out_of_range, "number")));
+        parts.push(format!("{} out of range: WRONG", plural(cost.out_of_range, "number")));
+    }
+    if cost.saturated > 0 {
+        parts.push(format!("{} of the input cut off to their ranges", cost.saturated));
     }
     parts.join(", ")
 }

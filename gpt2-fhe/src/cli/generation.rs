@@ -32,7 +32,9 @@ pub(super) struct Cost {
     pub(super) mismatches: usize,
     /// Arguments of lookups, and outputs, beyond the range that calibration gave them.
     pub(super) out_of_range: usize,
-    /// log2 of the probability that any lookup failed, or any output was decrypted wrongly.
+    /// Entries of inputs that were cut off to their ranges.
+    pub(super) saturated: usize,
+    /// log2 of the chance of what [`FAILURE_MEANING`](gpt2_fhe::run::FAILURE_MEANING) says, for any request.
     pub(super) log2_failure: f64,
 }
 
@@ -45,6 +47,7 @@ impl Cost {
             sent: [0; 2],
             mismatches: 0,
             out_of_range: 0,
+            saturated: 0,
             log2_failure: f64::NEG_INFINITY,
         }
     }
@@ -56,6 +59,7 @@ impl Cost {
         self.sent = [0, 1].map(|way| self.sent[way] + other.sent[way]);
         self.mismatches += other.mismatches;
         self.out_of_range += other.out_of_range;
+        self.saturated += other.saturated;
         self.log2_failure = noise::log2_sum(self.log2_failure, other.log2_failure);
     }
 }
@@ -192,7 +196,8 @@ impl Task {
     pub(super) fn runner(&self, arguments: &GenerationArguments) -> anyhow::Result<Runner> {
         let layers = self.layers.iter().map(|(&layer, attention)| (layer, attention));
         let execution = &arguments.execution;
-        Ok(Runner::new(execution.mode, layers, self.longest, execution.resources.secret_seed()?)?)
+        let runner = Runner::new(execution, layers, self.longest, execution.resources.secret_seed()?);
+        Ok(runner.map_err(|error| error.of_part(self.part))?)
     }
 }
 
@@ -220,6 +225,7 @@ impl ForwardHooks for Replaced<'_> {
             sent: [outcome.bytes.request, outcome.bytes.response],
             mismatches: outcome.mismatches(),
             out_of_range: outcome.out_of_range,
+            saturated: outcome.saturation.count,
             log2_failure: outcome.plan.as_ref().map_or(f64::NEG_INFINITY, |plan| plan.log2_failure_probability()),
         });
         Ok(match self.part {

@@ -31,11 +31,12 @@ pub(super) fn run(arguments: &HeadArguments, given: &Given) -> anyhow::Result<Ve
     let files = OutputFiles::create(&outputs, &selection.inputs(), replacing.force)?;
     let input = HeadInput::load(selection, given, Some(mode))?;
     if mode != Mode::Clear {
-        while_showing("planning", || input.head.plan(Span::all(input.hidden.rows())))?;
+        // What cannot run is said before a file is made.
+        while_showing("planning", || input.plan(selection))?;
     }
     let seed = execution.resources.secret_seed()?;
     let (layer, span) = (selection.place.layer, Span::all(input.hidden.rows()));
-    let mut runner = Runner::new(mode, [(layer, &input.head)], span.tokens(), seed)?;
+    let mut runner = Runner::new(execution, [(layer, &input.head)], span.tokens(), seed)?;
     let outcome = runner.run(&input.head, layer, &input.hidden, span)?;
     let tensor = Tensor::from(outcome.output.clone());
     files.write(vec![Box::new(|path| write_tensors(path, &[("head_out", &tensor)], &[]))])?;
@@ -92,9 +93,12 @@ struct Report<'a> {
     mismatches: usize,
     /// In units of the output's integers.
     max_abs_difference: f64,
-    /// Inputs of tables, and outputs, outside the range that calibration gave them.
+    /// Inputs of tables, products and outputs, outside the range that calibration gave them.
     out_of_range: usize,
+    /// Entries of the input that were cut off to their ranges.
+    saturated: usize,
     security_bits: Option<f64>,
+    /// Of what [`FAILURE_MEANING`](gpt2_fhe::run::FAILURE_MEANING) says.
     log2_failure_probability: Option<f64>,
     parameters: Option<ParametersReport>,
 }
@@ -170,6 +174,7 @@ impl<'a> Report<'a> {
             mismatches: outcome.mismatches(),
             max_abs_difference: outcome.max_abs_difference(),
             out_of_range: outcome.out_of_range,
+            saturated: outcome.saturation.count,
             security_bits: plan.and_then(Plan::security_bits),
             log2_failure_probability: plan.map(Plan::log2_failure_probability),
             parameters: plan.map(ParametersReport::new),
@@ -213,8 +218,15 @@ impl<'a> Report<'a> {
             lines.push(line("of the clear engine", error));
         }
         if self.out_of_range > 0 {
-            let count = text::plural(self.out_of_range, "table input");
-            lines.push(line("out of range", format!("{count}: calibrate on inputs like this one")));
+            let count = text::plural(self.out_of_range, "number");
+            lines
+                .push(line("out of range", format!("{count}: the result is WRONG; calibrate on inputs like this one")));
+        }
+        if let Some(farthest) = outcome.saturation.farthest {
+            let (count, ratio) = (self.saturated, farthest.ratio);
+            let cut =
+                format!("{count} of the input's entries cut off to their ranges, the farthest {ratio:.2} times as far");
+            lines.push(line("saturated", cut));
         }
         lines
     }

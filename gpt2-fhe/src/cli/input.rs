@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use anyhow::{anyhow, bail};
-use gpt2_fhe::run::{Attention, Mode, packed};
+use gpt2_fhe::run::{Attention, Mode, Plan, RunError, packed};
 use nn::attention::{AttentionWeights, Part};
 use nn::checkpoint::Checkpoint;
 use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
+use nn::packed::Span;
 use nn::quantized::Options;
 
 use super::arguments::{Given, Quantization, Recipe, Selection};
@@ -30,6 +31,15 @@ pub(super) struct HeadInput {
 }
 
 impl HeadInput {
+    /// What will run on the input.
+    ///
+    /// # Errors
+    /// As [`Attention::plan`].
+    pub(super) fn plan(&self, selection: &Selection) -> Result<Plan, RunError> {
+        let plan = self.head.plan(Span::all(self.hidden.rows()));
+        plan.map_err(|error| error.in_layer(selection.place.layer).of_part(selection.place.part()))
+    }
+
     /// Reads the files and, unless one of them holds the quantized head, calibrates it for as many tokens as the input
     /// has.
     /// `given` are the options of the command, run in `mode`.

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | 0 | it did what was asked |
 //! | 1 | it could not |
-//! | 2 | wrong usage of options; or, with [`MISMATCH`]'s line, an encrypted run that decrypted to other integers than the clear engine's |
+//! | 2 | wrong usage of options; or, with [`MISMATCH`]'s line, a run with other numbers than the clear engine's, or farther from them than the noise explains |
 //! | 128 + n | signal n: 130 after Ctrl-C, 141 if nobody reads standard output any more |
 
 mod arguments;
@@ -43,7 +43,7 @@ use tfhe_core::simd::Backend;
 use arguments::{Command, CommandLine, Given, NotApplicable};
 use output::ClosedPipe;
 
-/// The exit code of an encrypted run that decrypted to other integers than the clear engine's.
+/// The exit code of a run with other numbers than the clear engine's, or farther from them than the noise explains.
 const MISMATCH: u8 = 2;
 /// The exit code after wrong usage, as clap has it.
 const USAGE: u8 = 2;
@@ -109,7 +109,11 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     // One line, whatever the libraries below put into their messages.
     let message = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     output::print_error(&format!("error: {message}"));
-    if error.is::<NotApplicable>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+    match error.downcast_ref() {
+        Some(RunError::Mismatch { .. }) => ExitCode::from(MISMATCH),
+        _ if error.is::<NotApplicable>() => ExitCode::from(USAGE),
+        _ => ExitCode::FAILURE,
+    }
 }
 
 fn run(line: &CommandLine, given: &Given) -> anyhow::Result<Verdict> {

@@ -2,15 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use gpt2_fhe::run::{Attention, Circuit, Mode, Outcome, RunError, Session};
+use gpt2_fhe::run::{Attention, Circuit, Mode, Outcome, Plan, RunError, Session, check_saturation};
 use nn::matrix::Matrix;
 use nn::packed::Span;
 use tfhe_core::random::SecretSeed;
 
+use super::arguments::Execution;
 use super::progress::{Progress, while_showing};
 
-/// Runs attention.
-pub(super) enum Runner {
+/// Runs attention, and checks what comes out.
+pub(super) struct Runner {
+    engine: Engine,
+    allow_out_of_range: bool,
+}
+
+/// What runs it.
+enum Engine {
     /// On plain numbers.
     Clear,
     /// With drawn noise; run i draws from seed i of the seed's.
@@ -20,43 +27,68 @@ pub(super) enum Runner {
 }
 
 impl Runner {
-    /// For some layers' attention on inputs of at most `tokens` tokens; in execute mode, this makes the keys.
+    /// For some layers' attention on inputs of at most `tokens` tokens; in execute mode, this makes the keys. That a layer cannot be run
+    /// is said before anything is.
     ///
     /// # Errors
     /// As [`Attention::plan`].
     pub(super) fn new<'a>(
-        mode: Mode,
+        execution: &Execution,
         layers: impl IntoIterator<Item = (usize, &'a Attention)>,
         tokens: usize,
         seed: SecretSeed,
     ) -> Result<Self, RunError> {
-        Ok(match mode {
-            Mode::Clear => Self::Clear,
-            Mode::Simulate => Self::Simulate { seed, runs: 0 },
-            Mode::Execute => while_showing("making the keys", || Self::make_keys(layers, tokens, &seed))?,
-        })
-    }
-
-    fn make_keys<'a>(
-        layers: impl IntoIterator<Item = (usize, &'a Attention)>,
-        tokens: usize,
-        seed: &SecretSeed,
-    ) -> Result<Self, RunError> {
-        let mut sessions = BTreeMap::new();
-        for (layer, attention) in layers {
-            if attention.circuit() == Circuit::Exact || sessions.is_empty() {
-                let plan = attention.plan(Span::all(tokens))?;
-                sessions.insert(layer, Session::new(attention, &plan, &seed.derive(layer as u64)));
+        let plan = |(layer, attention): (usize, &'a Attention)| {
+            let plan = attention.plan(Span::all(tokens)).map_err(|error| error.in_layer(layer))?;
+            Ok((layer, attention, plan))
+        };
+        let plans = || layers.into_iter().map(plan).collect::<Result<Vec<_>, RunError>>();
+        let engine = match execution.mode {
+            Mode::Clear => Engine::Clear,
+            Mode::Simulate => {
+                plans()?;
+                Engine::Simulate { seed, runs: 0 }
             }
-        }
-        Ok(Self::Execute(sessions))
+            Mode::Execute => {
+                let plans = plans()?;
+                while_showing("making the keys", || Engine::make_keys(&plans, &seed))
+            }
+        };
+        Ok(Self { engine, allow_out_of_range: execution.allows_out_of_range() })
     }
 
     /// The rows of `span` of a layer, on `hidden: [T, E]`.
     ///
     /// # Errors
-    /// As [`Session::execute`].
+    /// As [`Session::execute`] and [`Outcome::check`].
     pub(super) fn run(
+        &mut self,
+        attention: &Attention,
+        layer: usize,
+        hidden: &Matrix<f32>,
+        span: Span,
+    ) -> Result<Outcome, RunError> {
+        if !self.allow_out_of_range {
+            check_saturation(&attention.saturation(hidden)?)?;
+        }
+        let outcome = self.engine.run(attention, layer, hidden, span).map_err(|error| error.in_layer(layer))?;
+        outcome.check(self.allow_out_of_range)?;
+        Ok(outcome)
+    }
+}
+
+impl Engine {
+    fn make_keys(plans: &[(usize, &Attention, Plan)], seed: &SecretSeed) -> Self {
+        let mut sessions = BTreeMap::new();
+        for (layer, attention, plan) in plans {
+            if attention.circuit() == Circuit::Exact || sessions.is_empty() {
+                sessions.insert(*layer, Session::new(attention, plan, &seed.derive(*layer as u64)));
+            }
+        }
+        Self::Execute(sessions)
+    }
+
+    fn run(
         &mut self,
         attention: &Attention,
         layer: usize,

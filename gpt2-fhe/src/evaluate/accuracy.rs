@@ -5,6 +5,7 @@ use nn::metrics::{cross_entropy, kl_divergence, perplexity, top_k_agreement};
 use serde::Serialize;
 
 use super::Reference;
+use super::subject::Computed;
 
 /// How many of the likeliest tokens are compared.
 const COUNTS: [usize; 3] = [1, 5, 10];
@@ -26,8 +27,16 @@ pub struct Accuracy {
     pub perplexity: f64,
     /// Of the part's output: ‖output − f32‖/‖f32‖ over all positions.
     pub relative_error: f64,
-    /// Arguments of lookups and outputs that left the range which calibration gave them, in the clear engine.
+    /// Arguments of lookups and outputs that left the range which calibration gave them, in the clear engine: passages with any have
+    /// wrong rows.
     pub out_of_range: usize,
+    /// Entries of inputs that were cut off to their ranges.
+    pub saturated: usize,
+    /// How far the farthest of them is, in units of its range; 0 if there is none.
+    pub largest_saturation: f64,
+    /// Of a simulated attention with noise as it is predicted: rows (exact circuit: numbers) that are farther from the clear engine's
+    /// than the noise explains. More than none is an error.
+    pub unexplained: usize,
 }
 
 /// What [`Accuracy`] is the mean of.
@@ -39,7 +48,10 @@ pub(super) struct Sums {
     cross_entropy: f64,
     squared_error: f64,
     squared_reference: f64,
-    pub(super) out_of_range: usize,
+    out_of_range: usize,
+    saturated: usize,
+    largest_saturation: f64,
+    unexplained: usize,
 }
 
 impl Sums {
@@ -64,6 +76,14 @@ impl Sums {
         Ok(sums)
     }
 
+    /// Counts what left its range.
+    pub(super) fn count(&mut self, computed: &Computed) {
+        self.out_of_range = computed.out_of_range;
+        self.saturated = computed.saturation.count;
+        self.largest_saturation = computed.saturation.farthest.map_or(0.0, |farthest| farthest.ratio);
+        self.unexplained = computed.unexplained;
+    }
+
     pub(super) fn accuracy(&self) -> Accuracy {
         let mean = |sum: f64| sum / self.positions as f64;
         let [top_1, top_5, top_10] = self.agreements.map(mean);
@@ -74,8 +94,16 @@ impl Sums {
             top_10,
             kl_divergence: mean(self.divergence),
             perplexity: perplexity(mean(self.cross_entropy)),
-            relative_error: (self.squared_error / self.squared_reference).sqrt(),
+            // Of outputs that are all zero, and stay so, there is no error.
+            relative_error: if self.squared_error == 0.0 {
+                0.0
+            } else {
+                (self.squared_error / self.squared_reference).sqrt()
+            },
             out_of_range: self.out_of_range,
+            saturated: self.saturated,
+            largest_saturation: self.largest_saturation,
+            unexplained: self.unexplained,
         }
     }
 }
@@ -90,6 +118,9 @@ impl<'a> std::iter::Sum<&'a Sums> for Sums {
             squared_error: a.squared_error + b.squared_error,
             squared_reference: a.squared_reference + b.squared_reference,
             out_of_range: a.out_of_range + b.out_of_range,
+            saturated: a.saturated + b.saturated,
+            largest_saturation: a.largest_saturation.max(b.largest_saturation),
+            unexplained: a.unexplained + b.unexplained,
         })
     }
 }

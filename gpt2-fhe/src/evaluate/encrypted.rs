@@ -86,7 +86,7 @@ impl Evaluation<'_> {
         let with = |rows: &Matrix<f32>| {
             let mut output = clear.output.clone();
             span.rows().zip(0..).for_each(|(row, new)| output.row_mut(row).copy_from_slice(rows.row(new)));
-            Computed { output, out_of_range: executed.out_of_range }
+            Computed { output, ..Computed::of(executed.clone()) }
         };
         let (executed_sums, executed_logits) = self.measure(&reference, &with(&executed.output))?;
         let (simulated_sums, simulated_logits) = self.measure(&reference, &with(&simulated.output))?;

@@ -106,7 +106,7 @@ impl<'a> Evaluation<'a> {
         };
         let logits = self.model.logits(reference.passage.tokens(), &mut replace)?;
         let mut sums = Sums::of(reference, output, &logits)?;
-        sums.out_of_range = computed.out_of_range;
+        sums.count(computed);
         Ok((sums, logits))
     }
 

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use nn::attention::{AttentionWeights, Linear, Part};
 use nn::matrix::Matrix;
 use nn::packed::Span;
+use nn::quantize::Saturation;
 use tfhe_core::random::SecretSeed;
 
 use super::passage::shuffle;
 use super::{Passage, Reference};
 use crate::engine::Unobserved;
-use crate::run::{Attention, Plan, RunError, exact, packed};
+use crate::run::{Attention, Outcome, Plan, RunError, check_finite, exact, packed};
 
 /// What takes the place of a part of the attention.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ pub struct Simulation {
     /// By the number of tokens.
     plans: BTreeMap<usize, Plan>,
     seed: SecretSeed,
+    /// Whether noise is as it is predicted, or less.
+    predicted: bool,
 }
 
 impl Simulation {
@@ -53,7 +56,7 @@ impl Simulation {
                 });
             }
         }
-        Ok(Self { attention, plans, seed })
+        Ok(Self { attention, plans, seed, predicted: factor <= 1.0 })
     }
 
     fn compute(&self, hidden: &Matrix<f32>, passage: u64) -> Result<Computed, RunError> {
@@ -61,12 +64,17 @@ impl Simulation {
         match (&self.attention, plan) {
             (Attention::Exact(head, multiply), Plan::Exact(plan)) => {
                 let outcome = exact::run_simulated(head, hidden, plan.clone(), *multiply, &seed, &mut Unobserved)?;
-                Ok(Computed { output: outcome.output, out_of_range: outcome.out_of_range })
+                let unexplained = if outcome.out_of_range > 0 { 0 } else { outcome.mismatches() };
+                Ok(Computed { unexplained, ..Computed::of(outcome) })
             }
             (Attention::Packed(attention), Plan::Packed(plan)) => {
                 let input = attention.client().quantize_input(hidden)?;
-                let (numbers, out_of_range) = packed::simulate(attention, plan, &input, &seed);
-                Ok(Computed { output: attention.client().dequantize_output(&numbers), out_of_range })
+                let run = packed::simulate_beside(attention, plan, &input, &seed);
+                let output = attention.client().dequantize_output(&run.numbers);
+                check_finite(&output)?;
+                let unexplained = if self.predicted { run.unexplained_rows(plan, attention.program()) } else { 0 };
+                let saturation = attention.client().saturation(hidden);
+                Ok(Computed { output, out_of_range: run.clear.out_of_range, saturation, unexplained })
             }
             _ => unreachable!("the plan was made for the attention"),
         }
@@ -78,6 +86,16 @@ pub(super) struct Computed {
     /// `[T, O]`.
     pub(super) output: Matrix<f32>,
     pub(super) out_of_range: usize,
+    pub(super) saturation: Saturation,
+    /// Of simulated ones, rows (exact circuit: numbers) that are farther from the clear engine's than noise explains.
+    pub(super) unexplained: usize,
+}
+
+impl Computed {
+    pub(super) fn of(outcome: Outcome) -> Self {
+        let Outcome { output, out_of_range, saturation, .. } = outcome;
+        Self { output, out_of_range, saturation, unexplained: 0 }
+    }
 }
 
 impl Subject {
@@ -95,12 +113,11 @@ impl Subject {
             Self::Zeroed => Matrix::from_fn(hidden.rows(), weights.output_size(part), |_, _| 0.0),
             Self::Other(weights) => weights.attend(part, hidden)?,
             Self::Clear(attention) => {
-                let outcome = attention.run_clear(hidden, Span::all(hidden.rows()))?;
-                return Ok(Computed { output: outcome.output, out_of_range: outcome.out_of_range });
+                return Ok(Computed::of(attention.run_clear(hidden, Span::all(hidden.rows()))?));
             }
             Self::Simulated(simulation) => return simulation.compute(hidden, index),
         };
-        Ok(Computed { output, out_of_range: 0 })
+        Ok(Computed { output, out_of_range: 0, saturation: Saturation::default(), unexplained: 0 })
     }
 }
 

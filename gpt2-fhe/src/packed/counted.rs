@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::ops::Range;
 
 use nn::packed::{Function, PackedEngine, PackedProgram, Row, steps};
-use tfhe_core::noise::Distribution;
+use tfhe_core::noise::{Distribution, Variance};
 use tfhe_core::ring_pair::RingPairParameters;
 
 use super::layout::Layout;
@@ -24,6 +24,15 @@ pub struct CountedValue {
     lookup: bool,
 }
 
+/// What a run does, and what noise it has.
+#[derive(Clone, Debug)]
+pub struct Counts {
+    /// Operations, noise and failure probabilities by step; no times.
+    pub statistics: Statistics,
+    /// Of each head, the largest noise of an exponential's argument when it is read; zero if it reads none.
+    pub exponents: Vec<Variance>,
+}
+
 /// Counts.
 pub struct CountedPacked<'a> {
     program: &'a PackedProgram,
@@ -34,7 +43,7 @@ pub struct CountedPacked<'a> {
     /// Of each error.
     distributions: Vec<Distribution>,
     tails: Tails,
-    statistics: Statistics,
+    counts: Counts,
 }
 
 impl<'a> CountedPacked<'a> {
@@ -44,11 +53,12 @@ impl<'a> CountedPacked<'a> {
         parameters: &RingPairParameters,
         prediction: &'a Prediction,
         layout: Layout,
-    ) -> Statistics {
+    ) -> Counts {
         let lookup_steps = parameters.lookup().size().log2() as usize;
-        let statistics = Statistics::default();
+        let exponents = vec![Variance::ZERO; program.heads().len()];
+        let counts = Counts { statistics: Statistics::default(), exponents };
         let (distributions, tails) = (Vec::new(), Tails::default());
-        let mut engine = Self { program, prediction, layout, lookup_steps, distributions, tails, statistics };
+        let mut engine = Self { program, prediction, layout, lookup_steps, distributions, tails, counts };
         for heads in layout.head_batches() {
             engine.distributions.clear();
             match PackedProgram::attend(&mut engine, heads) {
@@ -69,25 +79,25 @@ impl<'a> CountedPacked<'a> {
     }
 
     /// Counts the answer.
-    fn finish(mut self) -> Statistics {
+    fn finish(mut self) -> Counts {
         let output = self.prediction.output(&self.layout, self.layout.tokens() - 1);
-        let statistics = self.statistics.step(steps::OUTPUT);
+        let statistics = self.counts.statistics.step(steps::OUTPUT);
         statistics.automorphisms += self.layout.answer_automorphisms();
         statistics.result(output.variance());
         // What `tables::probability_turns` leaves between the limit and half a turn.
         let margin = 0.5 - self.program.output_limit() * tables::probability_turns(self.program);
         let outputs = (self.layout.span().rows().len() * self.program.output_size()) as f64;
         statistics.log2_failure_probability = output.log2_tail(margin) + outputs.log2();
-        self.statistics
+        self.counts
     }
 
     fn scores_of_head(&mut self, head: usize) -> Vec<Row<CountedValue>> {
         let layout = self.layout;
         let predicted = &self.prediction.heads[head];
-        let project = self.statistics.step(steps::PROJECT);
+        let project = self.counts.statistics.step(steps::PROJECT);
         project.automorphisms += layout.projection_automorphisms();
         predicted.gathered[..2].iter().for_each(|&variance| project.result(variance));
-        let scores = self.statistics.step(steps::SCORES);
+        let scores = self.counts.statistics.step(steps::SCORES);
         scores.tensor_products += layout.score_blocks().len();
         scores.result(predicted.score.variance());
         let mut score = || {
@@ -135,11 +145,15 @@ impl PackedEngine for CountedPacked<'_> {
             let read = self.distribution(&input) + added;
             let failure = self.tails.log2_tail(&read, margin);
             let result = self.prediction.result(function);
-            let statistics = self.statistics.step(function.step());
+            let statistics = self.counts.statistics.step(function.step());
             statistics.lookups += 1;
             statistics.key_switches += usize::from(input.score) + usize::from(input.lookup);
             statistics.read(read.variance(), failure);
             statistics.result(result);
+            let largest = &mut self.counts.exponents[head];
+            if function == Function::Exponential && read.variance() > *largest {
+                *largest = read.variance();
+            }
             let own = self.error((added + result).into());
             let mut errors = if function == Function::Softplus { input.errors } else { BTreeMap::new() };
             errors.insert(own, 1);
@@ -154,7 +168,7 @@ impl PackedEngine for CountedPacked<'_> {
         let heads = probabilities.chunk_by(|a, b| a.head == b.head).count();
         let blocks = layout.probability_blocks();
         let lifts: usize = blocks.iter().map(|&(rows, _)| layout.row_sets(rows).len()).sum();
-        let statistics = self.statistics.step(steps::OUTPUT);
+        let statistics = self.counts.statistics.step(steps::OUTPUT);
         statistics.external_products += heads * blocks.len() * layout.output_chunks();
         statistics.automorphisms += entries * self.lookup_steps;
         statistics.key_switches += heads * lifts;

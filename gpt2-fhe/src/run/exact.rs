@@ -20,7 +20,7 @@ use crate::engine::statistics::Statistics;
 use crate::engine::{HomomorphicEngine, Observer, Unobserved};
 use crate::server::Server;
 
-use super::{Bytes, MAX_LOG2_FAILURE, Outcome, Plan, RunError, Seconds};
+use super::{Bytes, MAX_LOG2_FAILURE, Outcome, Plan, RunError, Seconds, check_finite};
 
 /// The step in which the client reads the answer, of a plan.
 const DECRYPTION: &str = "decryption";
@@ -32,7 +32,7 @@ pub struct CircuitPlan {
     pub parameters: Parameters,
     /// Operations, noise and failure probabilities by step; no times.
     pub statistics: Statistics,
-    /// log2 of the probability that the run decrypts to anything but the clear engine's integers.
+    /// log2 of the probability that the run decrypts to anything but the clear engine's integers: see [`super::FAILURE_MEANING`].
     pub log2_failure_probability: f64,
     /// What will be sent.
     pub bytes: Bytes,
@@ -121,7 +121,7 @@ impl ExactSession {
     /// Encrypts, evaluates, decrypts.
     ///
     /// # Errors
-    /// [`RunError::Input`], [`RunError::Engine`].
+    /// [`RunError::Input`], [`RunError::Engine`], [`RunError::NotFinite`].
     pub fn execute(
         &mut self,
         head: &QuantizedHead,
@@ -139,7 +139,7 @@ impl ExactSession {
         let start = Instant::now();
         let integers = self.client.decrypt(&response);
         let decrypt = start.elapsed().as_secs_f64();
-        let mut outcome = finish(head, &clear_integers(head, &input), integers, statistics);
+        let mut outcome = finish(head, hidden, &clear_integers(head, &input), integers, statistics)?;
         outcome.seconds = Seconds { keygen: self.keygen_seconds, encrypt, evaluate, decrypt, ..outcome.seconds };
         outcome.bytes =
             Bytes { evaluation_key: self.evaluation_key_bytes, request: request.bytes(), response: response.bytes() };
@@ -151,13 +151,13 @@ impl ExactSession {
 /// The head on plain integers.
 ///
 /// # Errors
-/// [`RunError::Input`].
+/// [`RunError::Input`], [`RunError::NotFinite`].
 pub fn run_clear(head: &QuantizedHead, hidden: &Matrix<f32>) -> Result<Outcome, RunError> {
     let input = head.client().quantize_input(hidden)?;
     let start = Instant::now();
     let clear = clear_integers(head, &input);
     let evaluate = start.elapsed().as_secs_f64();
-    let mut outcome = finish(head, &clear, clear.0.clone(), Statistics::of_clear(&clear.1));
+    let mut outcome = finish(head, hidden, &clear, clear.0.clone(), Statistics::of_clear(&clear.1))?;
     outcome.seconds.evaluate = evaluate;
     Ok(outcome)
 }
@@ -165,7 +165,7 @@ pub fn run_clear(head: &QuantizedHead, hidden: &Matrix<f32>) -> Result<Outcome, 
 /// The head on phases with drawn noise.
 ///
 /// # Errors
-/// [`RunError::Input`], [`RunError::Engine`].
+/// [`RunError::Input`], [`RunError::Engine`], [`RunError::NotFinite`].
 pub fn run_simulated(
     head: &QuantizedHead,
     hidden: &Matrix<f32>,
@@ -182,7 +182,8 @@ pub fn run_simulated(
     let output = head.program().evaluate(&mut engine, &input, input.rows())?;
     let integers = output.map(|entry| nearest_integer(entry.ciphertext, entry.bits));
     let evaluate = start.elapsed().as_secs_f64();
-    let mut outcome = finish(head, &clear_integers(head, &input), integers, engine.statistics().clone());
+    let statistics = engine.statistics().clone();
+    let mut outcome = finish(head, hidden, &clear_integers(head, &input), integers, statistics)?;
     outcome.seconds.evaluate = evaluate;
     outcome.plan = Some(Plan::Exact(plan));
     Ok(outcome)
@@ -197,23 +198,27 @@ fn clear_integers(head: &QuantizedHead, input: &Matrix<i32>) -> (Matrix<i64>, Cl
 
 fn finish(
     head: &QuantizedHead,
+    hidden: &Matrix<f32>,
     (clear, engine): &(Matrix<i64>, ClearEngine),
     integers: Matrix<i64>,
     statistics: Statistics,
-) -> Outcome {
+) -> Result<Outcome, RunError> {
     let real = |integers: &Matrix<i64>| integers.map(|&integer| integer as f64);
-    Outcome {
+    let [output, clear_output] = [&integers, clear].map(|integers| head.client().dequantize_output(integers));
+    [&output, &clear_output].into_iter().try_for_each(check_finite)?;
+    Ok(Outcome {
         numbers: real(&integers),
         clear_numbers: real(clear),
         tolerance: None,
-        output: head.client().dequantize_output(&integers),
-        clear_output: head.client().dequantize_output(clear),
-        out_of_range: engine.out_of_range(),
+        output,
+        clear_output,
+        out_of_range: engine.out_of_range() + engine.overflows(),
+        saturation: head.client().saturation(hidden),
         seconds: Seconds::of_steps(&statistics),
         statistics,
         bytes: Bytes::default(),
         plan: None,
-    }
+    })
 }
 
 impl Bytes {

@@ -3,9 +3,11 @@
 pub mod exact;
 pub mod packed;
 
+use nn::attention::Part;
 use nn::head::QuantizedHead;
 use nn::matrix::{Matrix, relative_error};
 use nn::packed::{PackedAttention, Span};
+use nn::quantize::{SaturatedEntry, Saturation};
 use serde::Serialize;
 use tfhe_core::random::SecretSeed;
 
@@ -70,6 +72,18 @@ fn in_words(log2_failure: f64) -> String {
     }
 }
 
+/// What a failure probability is of: to be said wherever one is printed.
+pub const FAILURE_MEANING: &str = "the chance that noise makes any lookup or output of the request wrong, if all numbers stay in their \
+                                   calibrated ranges; not counted: numbers beyond them, and the small errors that noise always leaves \
+                                   in a packed output";
+
+/// How many times its range an entry of an input may be, to be cut off to the range without an error.
+///
+/// What is cut off costs accuracy, the same in the clear and encrypted. A range is a fifth more than the farthest entry of the
+/// calibration set at least (packed circuit), and other texts go a little beyond now and then: in 3,000 tokens for the model inside the
+/// program, 140 to 263 entries of each layer do, at most 1.4 times as far. Three times as far is another kind of input.
+pub const MAX_SATURATION: f64 = 3.0;
+
 /// Why a head could not be run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -82,6 +96,61 @@ pub enum RunError {
     Unreliable {
         /// log2 of the best set's failure probability.
         best: f64,
+    },
+    /// The noise of lookups is too large for a head's scores.
+    #[error(
+        "{}: its scores are so far apart that noise may put probabilities off by {:.0} % (σ; at most {:.0} % is accepted), as a lookup \
+         reads {score_turn:.0} units of score within one turn: {}", name_head(.layer, .head), percent(.noise),
+        percent(&packed::MAX_EXPONENT_NOISE), remedy(.noise)
+    )]
+    Noisy {
+        /// The layer, where it is known.
+        layer: Option<usize>,
+        /// The head.
+        head: usize,
+        /// The standard deviation of exponents, at most, in units of score: the relative error of a probability.
+        noise: f64,
+        /// What a turn of score stands for.
+        score_turn: f64,
+    },
+    /// Numbers left their ranges.
+    #[error(
+        "the result is wrong, for arguments of lookups, or outputs, are beyond the ranges that calibration gave them ({count} in all): \
+         calibrate on inputs like this one, use a larger --guard (packed circuit), or --allow-out-of-range to get the numbers all the same"
+    )]
+    OutOfRange {
+        /// How many.
+        count: usize,
+    },
+    /// An entry of the input is far beyond its range.
+    #[error(
+        "the input is not like those of the calibration: {} of its entries are beyond their ranges, channel {} of token {} {:.1} times as \
+         far (at most {} times is accepted): calibrate on inputs like this one, or use --allow-out-of-range to get the numbers all the \
+         same", .count, .farthest.channel, .farthest.row, .farthest.ratio, MAX_SATURATION
+    )]
+    Saturated {
+        /// How many entries are cut off to their ranges.
+        count: usize,
+        /// The farthest.
+        farthest: SaturatedEntry,
+    },
+    /// Numbers that are not the clear engine's, or farther from them than the noise explains.
+    #[error(
+        "{count} of {total} numbers are not those of the clear engine, or farther from them than the noise explains: none can be relied on"
+    )]
+    Mismatch {
+        /// How many.
+        count: usize,
+        /// Of how many.
+        total: usize,
+    },
+    /// An output is NaN or infinite.
+    #[error(
+        "{count} of the outputs are not finite numbers: calibrate on inputs like this one, or leave this attention to the client"
+    )]
+    NotFinite {
+        /// How many.
+        count: usize,
     },
     /// The squares of [`Multiply::Lut`] have too wide a table.
     #[error(
@@ -110,6 +179,73 @@ pub enum RunError {
     /// The run was stopped.
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+impl RunError {
+    /// The same, of a layer's attention.
+    pub fn in_layer(self, number: usize) -> Self {
+        match self {
+            Self::Noisy { head, noise, score_turn, .. } => Self::Noisy { layer: Some(number), head, noise, score_turn },
+            other => other,
+        }
+    }
+
+    /// The same, of a part: heads are numbered within their layer.
+    pub fn of_part(self, part: Part) -> Self {
+        match (self, part) {
+            (Self::Noisy { layer, noise, score_turn, .. }, Part::Head(head)) => {
+                Self::Noisy { layer, head, noise, score_turn }
+            }
+            (other, _) => other,
+        }
+    }
+}
+
+/// What would do about noise of exponents.
+fn remedy(noise: &f64) -> &'static str {
+    // A range is the farthest that scores are apart, and half as much more for the usual guard.
+    if is_within(*noise, 1.5 * packed::MAX_EXPONENT_NOISE) {
+        "use --guard 1 if inputs are like those of the calibration, or fewer tokens, or leave this head or layer to the client"
+    } else {
+        "leave this head or layer to the client (--layers), or try --circuit exact"
+    }
+}
+
+/// Whether a number is at most `limit`; NaN is not.
+pub(crate) fn is_within(value: f64, limit: f64) -> bool {
+    value <= limit
+}
+
+fn percent(share: &f64) -> f64 {
+    100.0 * share
+}
+
+fn name_head(layer: &Option<usize>, head: &usize) -> String {
+    match layer {
+        Some(layer) => format!("head {head} of layer {layer}"),
+        None => format!("head {head}"),
+    }
+}
+
+/// Checks that no entry of an input is too far beyond its range: what a client knows before it sends anything.
+///
+/// # Errors
+/// [`RunError::Saturated`].
+pub fn check_saturation(saturation: &Saturation) -> Result<(), RunError> {
+    match saturation.farthest {
+        Some(farthest) if !is_within(farthest.ratio, MAX_SATURATION) => {
+            Err(RunError::Saturated { count: saturation.count, farthest })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks that every output is a number.
+pub(crate) fn check_finite(output: &Matrix<f32>) -> Result<(), RunError> {
+    match output.iter().filter(|value| !value.is_finite()).count() {
+        0 => Ok(()),
+        count => Err(RunError::NotFinite { count }),
+    }
 }
 
 /// Seconds of wall time.
@@ -162,8 +298,10 @@ pub struct Outcome {
     pub output: Matrix<f32>,
     /// The clear engine's, dequantized.
     pub clear_output: Matrix<f32>,
-    /// Arguments of lookups and outputs that left their range, in the clear engine.
+    /// Arguments of lookups, products and outputs that left their range, in the clear engine: what they are in is wrong.
     pub out_of_range: usize,
+    /// Entries of the input beyond their ranges, to which they were cut off.
+    pub saturation: Saturation,
     /// What was done; in clear mode, only lookups are counted.
     pub statistics: Statistics,
     /// Times.
@@ -175,6 +313,27 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Whether the numbers can be relied on; numbers and inputs beyond their ranges can be allowed.
+    ///
+    /// # Errors
+    /// [`RunError::OutOfRange`], [`RunError::Saturated`], [`RunError::Mismatch`].
+    pub fn check(&self, allow_out_of_range: bool) -> Result<(), RunError> {
+        match (self.out_of_range, self.mismatches()) {
+            (0, mismatches) => {
+                if !allow_out_of_range {
+                    check_saturation(&self.saturation)?;
+                }
+                match mismatches {
+                    0 => Ok(()),
+                    count => Err(RunError::Mismatch { count, total: self.numbers.data().len() }),
+                }
+            }
+            // What leaves its range is wrong in every way, and need not be near anything.
+            (_, _) if allow_out_of_range => Ok(()),
+            (count, _) => Err(RunError::OutOfRange { count }),
+        }
+    }
+
     /// The outcome of some of the rows of a run on all.
     fn rows_of(self, span: Span) -> Self {
         fn rows<T: Clone>(all: &Matrix<T>, span: Span) -> Matrix<T> {
@@ -194,7 +353,7 @@ impl Outcome {
     pub fn mismatches(&self) -> usize {
         let allowed = |index: usize| self.tolerance.as_ref().map_or(0.0, |tolerance| tolerance.data()[index]);
         let pairs = self.numbers.iter().zip(self.clear_numbers.iter()).enumerate();
-        pairs.filter(|&(index, (a, b))| (a - b).abs() > allowed(index)).count()
+        pairs.filter(|&(index, (a, b))| !is_within((a - b).abs(), allowed(index))).count()
     }
 
     /// The largest difference from the clear engine's numbers.
@@ -246,6 +405,18 @@ impl Attention {
             Self::Exact(head, _) => head.program().output_size(),
             Self::Packed(head) => head.program().output_size(),
         }
+    }
+
+    /// What the client cuts off of an input.
+    ///
+    /// # Errors
+    /// [`RunError::Input`] if it does not fit.
+    pub fn saturation(&self, hidden: &Matrix<f32>) -> Result<Saturation, RunError> {
+        match self {
+            Self::Exact(head, _) => head.client().quantize_input(hidden).map(|_| head.client().saturation(hidden)),
+            Self::Packed(head) => head.client().quantize_input(hidden).map(|_| head.client().saturation(hidden)),
+        }
+        .map_err(RunError::from)
     }
 
     /// Plans a run on the tokens of `span`.
@@ -300,7 +471,7 @@ impl Plan {
         }
     }
 
-    /// log2 of the probability that a lookup of the run fails, or the output is decrypted wrongly.
+    /// log2 of a failure probability: see [`FAILURE_MEANING`].
     pub fn log2_failure_probability(&self) -> f64 {
         match self {
             Self::Exact(plan) => plan.log2_failure_probability,

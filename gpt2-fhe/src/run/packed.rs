@@ -17,14 +17,15 @@ use tfhe_core::{security, sets};
 use crate::engine::Observer;
 use crate::engine::statistics::Statistics;
 use crate::packed::client::{PackedHeadClient, WireScales};
-use crate::packed::counted::CountedPacked;
+use crate::packed::counted::{CountedPacked, Counts};
 use crate::packed::evaluator::PreparedAttention;
 use crate::packed::layout::{Layout, Sizes};
 use crate::packed::prediction::Prediction;
 use crate::packed::server::PackedServer;
 use crate::packed::simulated::SimulatedPacked;
+use crate::packed::tables;
 
-use super::{Bytes, MAX_LOG2_FAILURE, Outcome, Plan, RunError, Seconds};
+use super::{Bytes, MAX_LOG2_FAILURE, Outcome, Plan, RunError, Seconds, check_finite, is_within};
 
 /// The smallest modulus of scores that is tried: weights would have hardly more than a sign.
 const MIN_LOG_MODULUS: u32 = 16;
@@ -33,6 +34,13 @@ const SIMULATIONS: u64 = 32;
 /// How many estimated standard deviations an output may be from the clear engine's. The estimate from 32 runs has a relative
 /// standard error of an eighth; were it exact, one of 64·768 Gaussian errors would exceed eight with a chance of 2^-34.
 const TOLERANCE: f64 = 8.0;
+
+/// What the standard deviation of an exponent, as a head reads it, may be at most, in units of score.
+///
+/// It is a bound, with all slopes of softplus 1. Simulated outputs have a third to a half of it as their relative noise (chapter 15 has
+/// the figures), so this is up to 3/8 of an output, five times what quantization costs. Beyond, e^δ is not near 1 + δ any more, and noise
+/// grows faster than the bound.
+pub const MAX_EXPONENT_NOISE: f64 = 0.75;
 
 /// What will run.
 #[derive(Clone, Debug)]
@@ -45,8 +53,11 @@ pub struct PackedPlan {
     pub prediction: Prediction,
     /// Operations, noise and failure probabilities by step; no times.
     pub statistics: Statistics,
+    /// Of each head, the standard deviation with which an exponential reads its argument, at most, in units of score: the relative
+    /// error of a probability.
+    pub exponent_noise: Vec<f64>,
     /// log2 of the probability that an argument of a lookup within its range is read outside of the table, or an output within its
-    /// range wraps around.
+    /// range wraps around: see [`super::FAILURE_MEANING`].
     pub log2_failure_probability: f64,
     /// What will be sent.
     pub bytes: Bytes,
@@ -56,13 +67,27 @@ impl PackedPlan {
     /// Plans a run on the tokens of `span`.
     ///
     /// # Errors
-    /// [`RunError::TooLarge`], [`RunError::Unreliable`].
+    /// [`RunError::TooLarge`], [`RunError::Unreliable`], [`RunError::Noisy`].
     pub fn new(attention: &PackedAttention, span: Span) -> Result<Self, RunError> {
+        let plan = Self::reliable(attention, span)?;
+        let heads = plan.exponent_noise.iter().zip(attention.program().heads()).enumerate();
+        match heads.max_by(|(_, (a, _)), (_, (b, _))| a.total_cmp(b)) {
+            Some((head, (&noise, program))) if !is_within(noise, MAX_EXPONENT_NOISE) => {
+                Err(RunError::Noisy { layer: None, head, noise, score_turn: program.score_turn() })
+            }
+            _ => Ok(plan),
+        }
+    }
+
+    /// A plan without regard to how much noise probabilities have.
+    fn reliable(attention: &PackedAttention, span: Span) -> Result<Self, RunError> {
         let program = attention.program();
         let parameters = sets::PACKED_HEAD.compile().expect("named sets are valid");
         let layout = layout(program, &parameters, span)?;
         let prediction = Prediction::new(&parameters, program, &layout);
-        let statistics = CountedPacked::count(program, &parameters, &prediction, layout);
+        let Counts { statistics, exponents } = CountedPacked::count(program, &parameters, &prediction, layout);
+        let exponent_noise =
+            program.heads().iter().zip(exponents).map(|(head, read)| read.std() * head.exponent_turn()).collect();
         let log2_failure_probability = statistics.log2_failure_probability();
         if log2_failure_probability > MAX_LOG2_FAILURE {
             return Err(RunError::Unreliable { best: log2_failure_probability.min(0.0) });
@@ -73,7 +98,19 @@ impl PackedPlan {
             request: layout.groups() * layout.input_chunks() * SeededGlweCiphertext::bytes_of_shape(arithmetic),
             response: layout.answers() * arithmetic.ciphertext_len() * size_of::<u64>(),
         };
-        Ok(Self { parameters, layout, prediction, statistics, log2_failure_probability, bytes })
+        Ok(Self { parameters, layout, prediction, statistics, exponent_noise, log2_failure_probability, bytes })
+    }
+
+    /// What the root mean square noise of an input's outputs may be at most, in units of their integers: of a run whose values are as
+    /// large as those of the calibration set, all that every row weighs. To first order in exponents' noise, which
+    /// [`MAX_EXPONENT_NOISE`] allows for.
+    pub fn output_noise(&self, program: &PackedProgram) -> f64 {
+        let layout = &self.layout;
+        let unit = tables::probability_turns(program);
+        let added = self.prediction.output(layout, layout.tokens() - 1).variance().get() / unit.powi(2);
+        let heads = program.heads().iter().zip(&self.exponent_noise);
+        let read: f64 = heads.map(|(head, noise)| (noise * head.value_norm()).powi(2)).sum();
+        (added + read / program.output_size() as f64).sqrt()
     }
 
     /// The plan to simulate as if every noise had `factor` times its standard deviation. Failure probabilities stay
@@ -100,7 +137,7 @@ fn layout(program: &PackedProgram, parameters: &RingPairParameters, span: Span) 
 
 /// Quantizes a part of the attention, each head with the largest modulus of scores, up to that of the options, with which a run
 /// of it on the most tokens is reliable, and scores have at most half the noise that the rounding of a lookup's argument
-/// adds: a larger modulus means finer weights, and more noise.
+/// adds: a larger modulus means finer weights, and more noise. Whether probabilities have too much of it is said by a plan.
 ///
 /// # Errors
 /// [`RunError::Input`]: as [`Calibration::new`] and [`Calibration::quantize`]; [`RunError::TooLarge`], [`RunError::Unreliable`].
@@ -129,7 +166,7 @@ fn largest_modulus(calibration: &Calibration<'_>, head: usize, mut limit: u32) -
         let log_modulus = calibrated.program().heads()[0].log_modulus();
         // That of the head may be smaller than the limit already, for want of bits of weights.
         let smaller = log_modulus.min(limit) > MIN_LOG_MODULUS;
-        match PackedPlan::new(&calibrated, Span::all(calibrated.program().max_tokens())) {
+        match PackedPlan::reliable(&calibrated, Span::all(calibrated.program().max_tokens())) {
             Ok(plan)
                 if plan.prediction.heads[0].score.variance().repeated(4.0) > plan.prediction.modulus_switch
                     && smaller => {}
@@ -173,7 +210,7 @@ impl PackedSession {
     /// Encrypts, evaluates, decrypts: the rows of `span`, of `hidden` `[T, E]`.
     ///
     /// # Errors
-    /// [`RunError::Input`], [`RunError::Engine`]; as [`PackedPlan::new`].
+    /// [`RunError::Input`], [`RunError::Engine`], [`RunError::NotFinite`]; as [`PackedPlan::new`].
     pub fn execute(
         &mut self,
         attention: &PackedAttention,
@@ -200,7 +237,8 @@ impl PackedSession {
         let decrypt = start.elapsed().as_secs_f64();
         let bytes =
             Bytes { evaluation_key: self.evaluation_key_bytes, request: request.bytes(), response: response.bytes() };
-        let mut outcome = finish(attention, &Clear::new(attention, &input, span), numbers, statistics, Some(plan));
+        let clear = Clear::new(attention, &input, span);
+        let mut outcome = finish(attention, hidden, &clear, numbers, statistics, Some(plan))?;
         let keygen = self.keygen_seconds;
         outcome.seconds = Seconds { keygen, prepare, encrypt, evaluate, decrypt, ..outcome.seconds };
         outcome.bytes = bytes;
@@ -219,7 +257,7 @@ impl PackedSession {
 /// The attention without noise.
 ///
 /// # Errors
-/// [`RunError::Input`].
+/// [`RunError::Input`], [`RunError::NotFinite`].
 pub fn run_clear(attention: &PackedAttention, hidden: &Matrix<f32>, span: Span) -> Result<Outcome, RunError> {
     let input = attention.client().quantize_input(hidden)?;
     let start = Instant::now();
@@ -229,7 +267,7 @@ pub fn run_clear(attention: &PackedAttention, hidden: &Matrix<f32>, span: Span) 
     for function in [Function::Softplus, Function::Exponential] {
         statistics.step(function.step()).lookups = attention.program().heads().len() * span.lookups(function);
     }
-    let mut outcome = finish(attention, &clear, clear.output.numbers.clone(), statistics, None);
+    let mut outcome = finish(attention, hidden, &clear, clear.output.numbers.clone(), statistics, None)?;
     outcome.seconds.evaluate = evaluate;
     Ok(outcome)
 }
@@ -237,7 +275,7 @@ pub fn run_clear(attention: &PackedAttention, hidden: &Matrix<f32>, span: Span) 
 /// The attention with drawn noise.
 ///
 /// # Errors
-/// [`RunError::Input`]; as [`PackedPlan::new`].
+/// [`RunError::Input`], [`RunError::NotFinite`]; as [`PackedPlan::new`].
 pub fn run_simulated(
     attention: &PackedAttention,
     hidden: &Matrix<f32>,
@@ -251,7 +289,7 @@ pub fn run_simulated(
     let numbers = simulate_from(attention, &plan, &clear.engine, seed);
     let evaluate = start.elapsed().as_secs_f64();
     let statistics = plan.statistics.clone();
-    let mut outcome = finish(attention, &clear, numbers, statistics, Some(plan));
+    let mut outcome = finish(attention, hidden, &clear, numbers, statistics, Some(plan))?;
     outcome.seconds.evaluate = evaluate;
     Ok(outcome)
 }
@@ -264,8 +302,41 @@ pub fn simulate(
     input: &Matrix<i32>,
     seed: &SecretSeed,
 ) -> (Matrix<f64>, usize) {
+    let SimulatedRun { numbers, clear } = simulate_beside(attention, plan, input, seed);
+    (numbers, clear.out_of_range)
+}
+
+/// A simulated run, and the same without noise.
+pub(crate) struct SimulatedRun {
+    /// `[rows, O]` in units of the output's integers.
+    pub(crate) numbers: Matrix<f64>,
+    pub(crate) clear: ClearOutput,
+}
+
+impl SimulatedRun {
+    /// How many rows are farther from the clear engine's than `plan` predicts of outputs, where nothing left its range.
+    pub(crate) fn unexplained_rows(&self, plan: &PackedPlan, program: &PackedProgram) -> usize {
+        if self.clear.out_of_range > 0 {
+            return 0;
+        }
+        let (limit, clear) = (TOLERANCE * plan.output_noise(program), &self.clear.numbers);
+        let mean_square = |row: usize| {
+            let pairs = self.numbers.row(row).iter().zip(clear.row(row));
+            pairs.map(|(a, b)| (a - b).powi(2)).sum::<f64>() / clear.cols() as f64
+        };
+        (0..clear.rows()).filter(|&row| !is_within(mean_square(row).sqrt(), limit)).count()
+    }
+}
+
+/// One simulated run, and the same without noise.
+pub(crate) fn simulate_beside(
+    attention: &PackedAttention,
+    plan: &PackedPlan,
+    input: &Matrix<i32>,
+    seed: &SecretSeed,
+) -> SimulatedRun {
     let clear = Clear::new(attention, input, plan.layout.span());
-    (simulate_from(attention, plan, &clear.engine, seed), clear.output.out_of_range)
+    SimulatedRun { numbers: simulate_from(attention, plan, &clear.engine, seed), clear: clear.output }
 }
 
 fn simulate_from(
@@ -307,22 +378,27 @@ impl<'a> Clear<'a> {
 
 fn finish(
     attention: &PackedAttention,
+    hidden: &Matrix<f32>,
     clear: &Clear<'_>,
     numbers: Matrix<f64>,
     statistics: Statistics,
     plan: Option<PackedPlan>,
-) -> Outcome {
+) -> Result<Outcome, RunError> {
+    let client = attention.client();
     let clear_numbers = &clear.output.numbers;
-    Outcome {
+    let [output, clear_output] = [&numbers, clear_numbers].map(|numbers| client.dequantize_output(numbers));
+    [&output, &clear_output].into_iter().try_for_each(check_finite)?;
+    Ok(Outcome {
         tolerance: plan.as_ref().map(|plan| clear.tolerance(attention, plan)),
-        output: attention.client().dequantize_output(&numbers),
-        clear_output: attention.client().dequantize_output(clear_numbers),
+        output,
+        clear_output,
         numbers,
         clear_numbers: clear_numbers.clone(),
         out_of_range: clear.output.out_of_range,
+        saturation: client.saturation(hidden),
         seconds: Seconds::of_steps(&statistics),
         statistics,
         bytes: Bytes::default(),
         plan: plan.map(|plan| Plan::Packed(Box::new(plan))),
-    }
+    })
 }

@@ -31,7 +31,7 @@ const EVALUATE_KEYS: [&str; 11] = [
     "agreements",
 ];
 
-const ROW_KEYS: [&str; 13] = [
+const ROW_KEYS: [&str; 16] = [
     "control",
     "circuit",
     "bits",
@@ -45,6 +45,9 @@ const ROW_KEYS: [&str; 13] = [
     "perplexity",
     "relative_error",
     "out_of_range",
+    "saturated",
+    "largest_saturation",
+    "unexplained",
 ];
 
 #[test]

@@ -410,3 +410,43 @@ fn all_heads_run_in_both_circuits() {
     command.arg(files.path("heads")).arg("--hidden").arg(files.path("hidden"));
     assert_error(&mut command, "c_proj");
 }
+
+/// An input ten times as large as those of the calibration: an error where it is encrypted or simulated, which leaves no file; counted in
+/// the clear, and where it is allowed.
+#[test]
+fn an_input_of_another_kind_is_an_error() {
+    let files = Files::new();
+    for factor in [10.0, 1e4] {
+        files.write("far", &[("input", &tensor(&[TOKENS, SIZE], |index| factor * (1.3 * index as f32).cos()))]);
+        for circuit in ["packed", "exact"] {
+            let command = || {
+                let mut command = files.command("head", "far", "input");
+                command.args(["--circuit", circuit, "--all-heads", "--seed", "1", "--calibration"]);
+                command.arg(files.path("hidden")).args(["--calibration-tensors", "input,other"]);
+                command
+            };
+            let out = files.path("out");
+            assert_error(command().args(["--mode", "simulate", "--out"]).arg(&out), "--allow-out-of-range");
+            assert!(!out.exists());
+            for arguments in [&["--mode", "clear"][..], &["--mode", "simulate", "--allow-out-of-range"]] {
+                let report = json(command().args(arguments));
+                assert!(report["saturated"].as_u64().unwrap() > 0, "{report}");
+            }
+        }
+    }
+    let packed = ["--circuit", "packed", "--mode", "simulate", "--seed", "1"];
+    let report = json(files.command("head", "hidden", "input").args(packed));
+    assert_eq!((&report["saturated"], &report["out_of_range"]), (&0.into(), &0.into()));
+}
+
+/// What a failure is, and what not, is said where its probability is.
+#[test]
+fn the_meaning_of_failure_is_said_where_it_is_printed() {
+    let files = Files::new();
+    for circuit in ["packed", "exact"] {
+        for (name, more) in [("circuit", &[][..]), ("head", &["--mode", "simulate"])] {
+            let text = success(files.command(name, "hidden", "input").args(["--circuit", circuit]).args(more));
+            assert!(text.contains(gpt2_fhe::run::FAILURE_MEANING), "{text}");
+        }
+    }
+}

@@ -156,7 +156,7 @@ fn combine(
     calibration: &Calibration<'_>,
 ) -> Result<Calibrated, Error> {
     let HeadOptions { bits, msbs, .. } = *calibration.options;
-    let quantizer = Quantizer::calibrate(bits, heads.iter().flat_map(CalibratedHead::output_values))?;
+    let (quantizer, weights) = output_quantizers(bits, &heads, output)?;
     let mut tables = Vec::with_capacity(heads.len());
     for head in &mut heads {
         let unit = head.output_scale;
@@ -167,7 +167,6 @@ fn combine(
         head.program.heads[0].output.product_bits = product_bits(range, Some(&table));
         tables.push(table);
     }
-    let weights = Quantizer::calibrate(bits, output.weight().iter().map(|&weight| weight as f64))?;
     let output_scale = quantizer.scale() * weights.scale();
     let combination = Combination::new(output, &weights, output_scale, (tables, quantizer.levels()))?;
     let mut ranges: Vec<RangeReport> = Vec::new();
@@ -183,6 +182,20 @@ fn combine(
     let (_, engine) = calibration.run(&program);
     ranges.extend(modulus_report(None, steps::PROJECT_OUTPUT, sum_bits, &engine));
     Ok(Calibrated { program, output_scale, ranges })
+}
+
+/// The quantizers of heads' outputs and of the output projection's weights, whose scales' product is the unit of the biases.
+///
+/// Where outputs or weights are all zero, that product is free, and such that the largest bias is L²: rounded to within a unit, it keeps
+/// as many bits as a product has.
+fn output_quantizers(bits: u32, heads: &[CalibratedHead], output: &Linear) -> Result<(Quantizer, Quantizer), Error> {
+    let weights = |scale| Quantizer::calibrate_beside(bits, output.weight().iter().map(|&weight| weight as f64), scale);
+    let first = weights(1.0)?;
+    let largest = output.bias().iter().fold(0.0, |largest: f64, &bias| largest.max((bias as f64).abs()));
+    let unit = if largest > 0.0 { largest / (first.levels() as f64).powi(2) } else { 1.0 };
+    let values = heads.iter().flat_map(CalibratedHead::output_values);
+    let outputs = Quantizer::calibrate_beside(bits, values, unit / first.scale())?;
+    Ok((outputs, weights(unit / outputs.scale())?))
 }
 
 /// One program of several heads.

@@ -59,7 +59,7 @@ use crate::attention::Part;
 use crate::clear::{ClearEngine, StepRecord};
 use crate::error::Error;
 use crate::matrix::Matrix;
-use crate::quantize::Quantizer;
+use crate::quantize::{Quantizer, Saturation};
 use crate::range::IntegerRange;
 use serde::{Deserialize, Serialize};
 
@@ -183,7 +183,16 @@ impl HeadClient {
         self.max_tokens
     }
 
-    /// The integers of `hidden: [T, E]`, the input of the attention after LayerNorm 1.
+    /// What [`Self::quantize_input`] cuts off.
+    pub fn saturation(&self, hidden: &Matrix<f32>) -> Saturation {
+        let scale = self.input.scale();
+        Saturation::of([hidden.rows(), hidden.cols()], self.input.levels(), |row, channel| {
+            hidden[(row, channel)] as f64 / scale
+        })
+    }
+
+    /// The integers of `hidden: [T, E]`, the input of the attention after LayerNorm 1; what is beyond the range saturates
+    /// ([`Self::saturation`]).
     ///
     /// # Errors
     /// [`Error::Shape`] if T is 0 or more than [`Self::max_tokens`], or E is not the head's; [`Error::NotFinite`].

@@ -10,6 +10,15 @@ use crate::attention::{AttentionWeights, HeadWeights, Linear, Part};
 use crate::error::{Error, check_finite};
 use crate::matrix::Matrix;
 
+/// How many times the median channel's standard deviation that of all channels of the input is taken to be at most.
+const OUTLIER: f64 = 8.0;
+/// What a unit of an output may be at least, relative to the output's constant: 256 times less than f32 tells apart. It also keeps the
+/// constant within 2^32 units, where f64 has 2^20 steps to a unit.
+const FINEST_OF_CONSTANT: f64 = 1.0 / (1_u64 << 32) as f64;
+
+/// What a unit of an output stands for that is always zero: so little that its noise is zero in f32, and less than any product of weights.
+const ZERO_SCALE: f64 = f64::from_bits((1023 - 200) << 52);
+
 /// What quantizing any part of a layer's attention needs of the calibration set.
 #[derive(Clone, Debug)]
 pub struct Calibration<'a> {
@@ -55,13 +64,16 @@ impl<'a> Calibration<'a> {
         let values = self.values(part)?;
         let headroom = headroom(max_tokens);
         let quantize = |((head, &log_modulus), value): ((&HeadWeights, &u32), Matrix<i32>)| {
-            let difference_limit = Ranges::observe(head, self.inputs).limit(options.guard, longest, max_tokens);
+            let difference_limit = Ranges::observe(head, self.inputs)?.limit(options.guard, longest, max_tokens);
             // A difference reaches a quarter of a turn at most.
             let score_turn = 4.0 * difference_limit / (1.0 - headroom);
             let (log_modulus, query, key) = self.scores(head, log_modulus, score_turn);
-            HeadProgram { query, key, value, log_modulus, score_turn, headroom, difference_limit, value_norm: 0.0 }
+            let value_norm = 0.0;
+            Ok(HeadProgram { query, key, value, log_modulus, score_turn, headroom, difference_limit, value_norm })
         };
-        let programs = heads.iter().zip(log_moduli).zip(values.weights).map(quantize).collect();
+        let programs = heads.iter().zip(log_moduli).zip(values.weights).map(quantize);
+        let programs: Vec<HeadProgram> = programs.collect::<Result<_, Error>>()?;
+        programs.iter().try_for_each(|head| head.check(self.scales.levels))?;
         let output_bias = values.offsets.iter().zip(&values.scales).map(|(offset, scale)| offset / scale).collect();
         let mut program = PackedProgram {
             heads: programs,
@@ -186,10 +198,11 @@ struct Ranges {
 }
 
 impl Ranges {
-    fn observe(head: &HeadWeights, calibration: &[Matrix<f32>]) -> Self {
+    fn observe(head: &HeadWeights, calibration: &[Matrix<f32>]) -> Result<Self, Error> {
         let mut ranges = Self::default();
         for hidden in calibration {
             let scores = head.attend(hidden).scores;
+            check_finite("the scores of a calibration input", scores.data())?;
             let visible = |query: usize| {
                 let entries = scores.row(query)[..=query].iter().map(|&s| f64::from(s)).collect();
                 Row { head: 0, query, entries }
@@ -205,7 +218,7 @@ impl Ranges {
                 Err(never) => match never {},
             }
         }
-        ranges
+        Ok(ranges)
     }
 
     /// The limit of arguments: for inputs longer by a factor, logarithms of sums grow by its logarithm; the scores' part may grow by
@@ -267,7 +280,8 @@ impl InputScales {
     /// Each channel's mean, and a scale that reaches its largest deviation and a fifth more.
     ///
     /// From n rows a channel's largest deviation is badly known, so it is taken to be at least twice the channel's standard deviation,
-    /// and at least 8/√(n + 4) times that of all channels.
+    /// and at least 8/√(n + 4) times that of all channels: their root mean square, but at most [`OUTLIER`] times their median, for a few
+    /// channels that vary far more than the others say nothing about those. Where nothing varies, at least the size of the centers.
     fn calibrate(calibration: &[Matrix<f32>], levels: i32) -> Self {
         let size = calibration[0].cols();
         let rows: usize = calibration.iter().map(Matrix::rows).sum();
@@ -282,10 +296,16 @@ impl InputScales {
                 (deviations().fold(0.0, |largest: f64, x| largest.max(x.abs())), squares / rows as f64)
             })
             .collect();
-        let overall = (deviations.iter().map(|(_, variance)| variance).sum::<f64>() / size as f64).sqrt();
-        let floor = overall * 8.0 / (rows as f64 + 4.0).sqrt();
+        let mean_square = |values: &mut dyn Iterator<Item = f64>| (values.sum::<f64>() / size as f64).sqrt();
+        let overall = mean_square(&mut deviations.iter().map(|(_, variance)| *variance));
+        let median = median(deviations.iter().map(|(_, variance)| variance.sqrt()).filter(|std| *std > 0.0));
+        let floor = match median {
+            Some(median) => overall.min(OUTLIER * median) * 8.0 / (rows as f64 + 4.0).sqrt(),
+            None => mean_square(&mut centers.iter().map(|center| center * center)),
+        };
         let scale = |&(largest, variance): &(f64, f64)| {
             let reach = 1.2 * largest.max(2.0 * variance.sqrt()).max(floor);
+            // Of inputs that are all zero: any range is as good as any other.
             if reach > 0.0 { reach / f64::from(levels) } else { 1.0 }
         };
         let scales = deviations.iter().map(scale).collect();
@@ -328,36 +348,42 @@ struct Values {
 impl Calibration<'_> {
     /// log2 t, and the projections to queries and keys whose scores are integers over t in turns.
     ///
-    /// With channel scales a_d and b_d, a_d·b_d = κ, a turn is t·κ/√d units of score. Of a channel's κ, queries and keys get such
-    /// shares that the largest weights of both are the same integer.
+    /// With channel scales a_d and b_d, a_d·b_d = κ, a turn is t·κ/√d units of score.
     fn scores(
         &self,
         head: &HeadWeights,
         log_modulus: u32,
         score_turn: f64,
     ) -> (u32, PackedProjection, PackedProjection) {
-        let ((query, query_bias), (key, key_bias)) = (self.scales.fold(&head.query), self.scales.fold(&head.key));
-        let (query_reach, key_reach) = (column_reach(&query), column_reach(&key));
-        let unscaled = score_turn * (query.cols() as f64).sqrt();
-        let largest = query_reach.iter().zip(&key_reach).map(|(q, k)| (q * k).sqrt()).fold(0.0, f64::max);
+        let (query, key) = (self.scales.fold(&head.query), self.scales.fold(&head.key));
+        let unscaled = score_turn * (query.0.cols() as f64).sqrt();
+        let channels = self.score_channels(&query, &key);
+        let levels = f64::from(levels(self.options.weight_bits)) + 0.5;
+        let largest = channels.iter().map(ScoreChannel::reach).fold(0.0, f64::max);
         // The largest t for which the largest weight, √(reach·reach/κ), has the bits it may have.
-        let fits = |log: &u32| {
-            largest / (unscaled * 2f64.powi(-(*log as i32))).sqrt() <= f64::from(levels(self.options.weight_bits)) + 0.5
-        };
+        let fits = |log: &u32| largest / (unscaled * 2f64.powi(-(*log as i32))).sqrt() <= levels;
         let log_modulus = (8..=log_modulus).rev().find(fits).unwrap_or(8);
         let kappa = unscaled * 2f64.powi(-(log_modulus as i32));
-        // What a channel without weights has for a scale makes no difference.
-        let ratio = |d: usize| {
-            let ratio = (query_reach[d] / key_reach[d]).sqrt();
-            if ratio.is_finite() && ratio > 0.0 { ratio } else { 1.0 }
-        };
-        let query_scale: Vec<f64> = (0..query.cols()).map(|d| kappa.sqrt() * ratio(d)).collect();
-        let key_scale: Vec<f64> = (0..key.cols()).map(|d| kappa.sqrt() / ratio(d)).collect();
-        let project = |weight, bias: &[f64], scales: &[f64]| PackedProjection {
+        let (query_scale, key_scale): (Vec<f64>, Vec<f64>) =
+            channels.iter().map(|channel| channel.scales(kappa, levels)).unzip();
+        let project = |(weight, bias): &(Matrix<f64>, Vec<f64>), scales: &[f64]| PackedProjection {
             weight: self.rounding.round(weight, scales),
             bias: bias.iter().zip(scales).map(|(bias, scale)| (bias / scale).round_ties_even() as i64).collect(),
         };
-        (log_modulus, project(&query, &query_bias, &query_scale), project(&key, &key_bias, &key_scale))
+        (log_modulus, project(&query, &query_scale), project(&key, &key_scale))
+    }
+
+    /// What each channel of folded queries and keys is.
+    fn score_channels(&self, query: &(Matrix<f64>, Vec<f64>), key: &(Matrix<f64>, Vec<f64>)) -> Vec<ScoreChannel> {
+        // More than all weights of a column together can give.
+        let most = self.scales.levels as f64 * query.0.rows() as f64;
+        let (query_reach, key_reach) = (column_reach(&query.0), column_reach(&key.0));
+        let channel = |d: usize| match (query_reach[d], key_reach[d], query.1[d].abs()) {
+            (query, key, bias) if key == 0.0 || query.max(bias) == 0.0 => ScoreChannel::Nothing,
+            (query, key, bias) if bias > most * query => ScoreChannel::Constant { bias, key },
+            (query, key, _) => ScoreChannel::Varying { query, key },
+        };
+        (0..query_reach.len()).map(channel).collect()
     }
 
     /// The weights of values, folded with those of the output projection where the part has one: O = Σ_h P_h·X·(W_v,h·W_o,h), so
@@ -385,6 +411,7 @@ impl Calibration<'_> {
         let mut reach = vec![0.0_f64; offsets.len()];
         for hidden in self.inputs {
             let output = weights.attend(part, hidden)?;
+            check_finite("the attention's output on a calibration input", output.data())?;
             for row in 0..output.rows() {
                 for (channel, reach) in reach.iter_mut().enumerate() {
                     *reach = reach.max((f64::from(output[(row, channel)]) - offsets[channel]).abs());
@@ -395,17 +422,59 @@ impl Calibration<'_> {
         let largest = |channel: usize| reaches.iter().map(|reach| reach[channel]).fold(0.0, f64::max);
         let finest: Vec<f64> =
             (0..offsets.len()).map(|channel| largest(channel) / f64::from(levels(self.options.value_bits))).collect();
-        let mut ratios: Vec<f64> = reach.iter().zip(&finest).map(|(r, f)| r / f).filter(|r| r.is_finite()).collect();
-        ratios.sort_by(f64::total_cmp);
-        let median = ratios.get(ratios.len() / 2).copied().unwrap_or(0.0).max(1.0);
-        let scale = |(&reach, &finest): (&f64, &f64)| {
-            let scale = finest.max(reach / median);
-            if scale > 0.0 { scale } else { 1.0 }
-        };
-        let scales: Vec<f64> = reach.iter().zip(&finest).map(scale).collect();
+        let ratios = reach.iter().zip(&finest).map(|(r, f)| r / f).filter(|r| r.is_finite());
+        let typical = median(ratios).unwrap_or(0.0).max(1.0);
+        // A channel without weights is its constant, and what else its number holds is noise alone: it must not show beside that constant,
+        // however large the other channels' numbers are. The same of one whose weights are next to nothing.
+        let least = |offset: f64| (offset.abs() * FINEST_OF_CONSTANT).max(ZERO_SCALE);
+        let scale = |((&reach, &finest), &offset): ((&f64, &f64), &f64)| finest.max(reach / typical).max(least(offset));
+        let scales: Vec<f64> = reach.iter().zip(&finest).zip(&offsets).map(scale).collect();
         let weights = folded.iter().map(|weight| self.rounding.round(weight, &scales)).collect();
         Ok(Values { weights, scales, offsets })
     }
+}
+
+/// What a channel of queries and keys adds to differences of a row's scores. That all keys have a constant in common changes none.
+enum ScoreChannel {
+    /// Nothing: the keys or the queries have neither weights nor anything else that differs.
+    Nothing,
+    /// A multiple of the keys: the query's bias is beyond all that its weights can add.
+    Constant { bias: f64, key: f64 },
+    /// Products; with the largest weights of both.
+    Varying { query: f64, key: f64 },
+}
+
+impl ScoreChannel {
+    /// √(query·key), the largest integer of both times √κ; 0 where the weights of only one count.
+    fn reach(&self) -> f64 {
+        match *self {
+            Self::Varying { query, key } => (query * key).sqrt(),
+            Self::Nothing | Self::Constant { .. } => 0.0,
+        }
+    }
+
+    /// The scales of queries and keys, with the product `kappa`; infinite where the integers are to be zero.
+    ///
+    /// Of κ, queries and keys get such shares that the largest integers of both are the same, for a constant query that of its bias. But
+    /// weights of keys may be `levels` at most, and a bias more.
+    fn scales(&self, kappa: f64, levels: f64) -> (f64, f64) {
+        let (ratio, finest) = match *self {
+            Self::Nothing => return (f64::INFINITY, f64::INFINITY),
+            Self::Constant { bias, key } => ((bias / key).sqrt(), key / levels),
+            Self::Varying { query, key } => ((query / key).sqrt(), 0.0),
+        };
+        if kappa.sqrt() / ratio < finest {
+            return (kappa / finest, finest);
+        }
+        (kappa.sqrt() * ratio, kappa.sqrt() / ratio)
+    }
+}
+
+/// The upper median of positive values; `None` of none.
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
 }
 
 /// The largest absolute value of each column.

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::ops::Range;
 
-use super::program::{Function, HeadProgram, PackedEngine, PackedProgram, Row, Span};
+use super::program::{EXPONENT_FACTOR, Function, HeadProgram, PackedEngine, PackedProgram, Row, Span};
 use crate::matrix::Matrix;
 
 /// Computes the attention on integers and exact functions.
@@ -115,16 +115,15 @@ impl PackedEngine for ClearPackedEngine<'_> {
             let limit = head.difference_limit();
             let turns = match function {
                 Function::Softplus => {
-                    let difference = fraction(input);
-                    self.largest_difference = self.largest_difference.max(difference.abs());
-                    self.out_of_range += usize::from(difference.abs() > limit);
-                    difference
+                    // Without noise scores are known besides their turn, so that a difference of whole turns is seen.
+                    self.largest_difference = self.largest_difference.max(input.abs());
+                    self.out_of_range += usize::from(input.abs() > limit);
+                    fraction(input)
                 }
                 Function::Exponential => {
+                    self.out_of_range += usize::from(input < -(EXPONENT_FACTOR as f64) * limit);
                     // Of one sign, so read around −1/4.
-                    let exponent = fraction(input + 0.25) - 0.25;
-                    self.out_of_range += usize::from(exponent < -2.0 * limit);
-                    exponent
+                    fraction(input + 0.25) - 0.25
                 }
             };
             head.apply(function, turns)
@@ -141,5 +140,41 @@ impl PackedEngine for ClearPackedEngine<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packed::PackedProjection;
+
+    /// A head of one channel, whose scores are products of inputs over 2^8 turns.
+    fn products() -> PackedProgram {
+        let one = || Matrix::from_fn(1, 1, |_, _| 1);
+        let projection = || PackedProjection { weight: one(), bias: vec![0] };
+        let head = HeadProgram {
+            query: projection(),
+            key: projection(),
+            value: one(),
+            log_modulus: 8,
+            score_turn: 4.0,
+            headroom: 0.2,
+            difference_limit: 0.8,
+            value_norm: 1.0,
+        };
+        PackedProgram { heads: vec![head], input_levels: 127, output_bias: vec![0.0], output_limit: 1e6, max_tokens: 2 }
+    }
+
+    /// Scores of 0 and s²/256 turns: the exponent of the smaller one, and then the softplus, are beyond their limits, also where the
+    /// difference is one or several whole turns, which look like none.
+    #[test]
+    fn differences_of_whole_turns_are_out_of_range() {
+        let program = products();
+        for (second, expected) in [(0, 0), (3, 0), (7, 1), (8, 2), (16, 2), (17, 2), (64, 2), (127, 2)] {
+            let input = Matrix::new(2, 1, vec![0, second]).unwrap();
+            let output = ClearPackedEngine::new(&program, &input, Span::all(2)).evaluate();
+            assert_eq!(output.out_of_range, expected, "{second}");
+            assert_eq!(output.largest_difference, f64::from(second * second) / 256.0);
+        }
     }
 }

@@ -59,6 +59,7 @@ pub use program::{Function, HeadProgram, PackedEngine, PackedProgram, PackedProj
 
 use crate::error::{Error, check_finite};
 use crate::matrix::Matrix;
+use crate::quantize::Saturation;
 use serde::{Deserialize, Serialize};
 
 /// The steps of the data flow, in order.
@@ -150,7 +151,22 @@ impl PackedClient {
         &self.output_centers
     }
 
-    /// The integers of `hidden: [T, E]`, the input of the attention after LayerNorm 1; what is out of range saturates.
+    /// How far an entry of the input is from its channel's center, in units of its scale.
+    fn steps(&self, hidden: &Matrix<f32>, row: usize, channel: usize) -> f64 {
+        (hidden[(row, channel)] as f64 - self.centers[channel]) / self.scales[channel]
+    }
+
+    /// What [`Self::quantize_input`] cuts off.
+    ///
+    /// # Panics
+    /// If `hidden` does not have E columns.
+    pub fn saturation(&self, hidden: &Matrix<f32>) -> Saturation {
+        assert_eq!(hidden.cols(), self.centers.len(), "an input of the attention");
+        Saturation::of([hidden.rows(), hidden.cols()], self.levels, |row, channel| self.steps(hidden, row, channel))
+    }
+
+    /// The integers of `hidden: [T, E]`, the input of the attention after LayerNorm 1; what is beyond its range saturates
+    /// ([`Self::saturation`]).
     ///
     /// # Errors
     /// [`Error::Shape`] if T is 0 or more than [`Self::max_tokens`], or E is not the head's; [`Error::NotFinite`].
@@ -163,8 +179,7 @@ impl PackedClient {
         check_finite("the input of the attention", hidden.data())?;
         let levels = self.levels as f64;
         Ok(Matrix::from_fn(hidden.rows(), size, |row, channel| {
-            let steps = (hidden[(row, channel)] as f64 - self.centers[channel]) / self.scales[channel];
-            steps.round_ties_even().clamp(-levels, levels) as i32
+            self.steps(hidden, row, channel).round_ties_even().clamp(-levels, levels) as i32
         }))
     }
 

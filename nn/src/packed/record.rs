@@ -98,7 +98,8 @@ impl PackedProgram {
 }
 
 impl HeadProgram {
-    fn check(&self, input_levels: i32) -> Result<(), Error> {
+    /// Checks that sums neither overflow nor lose all precision.
+    pub(super) fn check(&self, input_levels: i32) -> Result<(), Error> {
         if !PackedOptions::LOG_MODULI.contains(&self.log_modulus) {
             return Err(Error::out_of_range("log2 of the modulus of scores", self.log_modulus, "in 8 ..= 32"));
         }

@@ -234,8 +234,19 @@ pub(super) struct Execution {
     /// How the attention is computed
     #[arg(long, value_enum, default_value_t = Mode::Execute)]
     pub(super) mode: Mode,
+    /// Give a result although numbers left their calibrated ranges, which makes it wrong, or inputs are far beyond theirs; without this,
+    /// both are errors, except in clear mode
+    #[arg(long)]
+    pub(super) allow_out_of_range: bool,
     #[command(flatten)]
     pub(super) resources: Resources,
+}
+
+impl Execution {
+    /// Which numbers are given as a result.
+    pub(super) fn allows_out_of_range(&self) -> bool {
+        self.allow_out_of_range || self.mode == Mode::Clear
+    }
 }
 
 /// Randomness and threads.

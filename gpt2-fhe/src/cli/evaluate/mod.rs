@@ -59,9 +59,11 @@ pub(super) fn run(arguments: &EvaluateArguments, given: &Given) -> anyhow::Resul
     } else {
         print(&report.text(&setting))?;
     }
-    Ok(match figures.agreements.iter().map(|agreement| agreement.mismatches).sum() {
+    let mismatches: usize = figures.agreements.iter().map(|agreement| agreement.mismatches).sum();
+    let unexplained: usize = figures.rows.iter().map(|row| row.accuracy.unexplained).sum();
+    Ok(match mismatches + unexplained {
         0 => Verdict::Right,
-        mismatches => Verdict::Mismatch(mismatches),
+        count => Verdict::Mismatch(count),
     })
 }
 
@@ -202,8 +204,14 @@ impl<'a> Setting<'a> {
         match quantized {
             Ok(attention) => Ok(Ok(attention)),
             Err(error) if matches!(error.downcast_ref(), Some(nn::Error::TooWide { .. })) => Ok(Err(error.to_string())),
-            Err(error) => Ok(Err(unavailable(error.downcast::<RunError>()?)?)),
+            Err(error) => Ok(Err(self.unavailable(error.downcast::<RunError>()?)?)),
         }
+    }
+
+    /// Why a circuit does not have a number of bits.
+    fn unavailable(&self, error: RunError) -> Result<String, RunError> {
+        let place = &self.arguments.place;
+        unavailable(error.in_layer(place.layer).of_part(place.part()))
     }
 
     /// f32 and the controls.
@@ -265,7 +273,7 @@ impl<'a> Setting<'a> {
             let label = Label::quantized(width, Mode::Simulate, Some(factor));
             match Simulation::new(attention.clone(), &self.passages, factor, self.seed.derive(2)) {
                 Ok(simulation) => subjects.push((label, Subject::Simulated(simulation))),
-                Err(error) => return Ok(Err(unavailable(error)?)),
+                Err(error) => return Ok(Err(self.unavailable(error)?)),
             }
         }
         Ok(Ok(subjects))
@@ -296,7 +304,7 @@ impl<'a> Setting<'a> {
         let agreement = match self.evaluation.execute(&self.passages, &attention, &seed, &mut Progress::new(&attention))
         {
             Ok(agreement) => agreement,
-            Err(error) => return Ok(Err(unavailable(error)?)),
+            Err(error) => return Ok(Err(self.unavailable(error)?)),
         };
         let report = AgreementReport::new(width, &agreement);
         let row = |mode, accuracy| Row { label: Label::quantized(width, mode, None), accuracy };
@@ -311,7 +319,7 @@ fn unavailable(error: RunError) -> Result<String, RunError> {
         RunError::Unreliable { .. } | RunError::TooWide { .. } | RunError::TooLong { .. } | RunError::TooLarge(_) => {
             Ok(error.to_string())
         }
-        RunError::Input(_) | RunError::Engine(_) => Err(error),
+        error => Err(error),
     }
 }
 

@@ -11,7 +11,10 @@ use crate::cli::text::{line, plural, seconds, table};
 /// What the columns of the table mean.
 const LEGEND: &str = "  \
   top-1, 5, 10: how many of the likeliest tokens are among the likeliest in f32; KL: divergence from f32, in nats
-  error: ‖output − f32‖/‖f32‖ of what is replaced; out of range: how many numbers are beyond what calibration saw
+  error: ‖output − f32‖/‖f32‖ of what is replaced
+  out of range: how many arguments of lookups, and outputs, are beyond what calibration saw: a window with any is wrong from
+                there on, and counts in all other columns (a single run would end with an error)
+  saturated: entries of inputs that are cut off to their calibrated ranges, the same in the clear and encrypted
   zeroed, shuffled: for comparison, zeros instead of the output, and the same weights in random order";
 
 /// What takes the place of the attention.
@@ -46,8 +49,20 @@ pub(super) struct Row {
 }
 
 impl Row {
-    const HEADER: [&'static str; 11] =
-        ["circuit", "bits", "mode", "noise", "top-1", "top-5", "top-10", "KL", "perplexity", "error", "out of range"];
+    const HEADER: [&'static str; 12] = [
+        "circuit",
+        "bits",
+        "mode",
+        "noise",
+        "top-1",
+        "top-5",
+        "top-10",
+        "KL",
+        "perplexity",
+        "error",
+        "out of range",
+        "saturated",
+    ];
 
     fn cells(&self) -> Vec<String> {
         let Self { label, accuracy } = self;
@@ -65,6 +80,7 @@ impl Row {
             format!("{:.3}", accuracy.perplexity),
             format!("{:.4}", accuracy.relative_error),
             accuracy.out_of_range.to_string(),
+            accuracy.saturated.to_string(),
         ]
     }
 }
