@@ -12,9 +12,10 @@ use nn::checkpoint::Checkpoint;
 use nn::clear::StepRecord;
 use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
+use tfhe_core::derivation::ClientSeed;
 use tfhe_core::keys::ClientKeys;
 use tfhe_core::lwe::LweCiphertext;
-use tfhe_core::random::SecretSeed;
+use tfhe_core::random::SampleSeed;
 use tfhe_core::sets;
 
 fn shared(file: &str) -> Option<Checkpoint> {
@@ -63,7 +64,7 @@ fn whole_layer_0(bits: u32, tokens: usize) -> Option<(QuantizedHead, Matrix<f32>
 }
 
 fn execute(head: &QuantizedHead, hidden: &Matrix<f32>, multiply: Multiply, what: &str) {
-    let seed = SecretSeed::from_number(9);
+    let seed = ClientSeed::from_number(9);
     let plan = CircuitPlan::new(head, hidden.rows(), multiply).expect("a reliable plan");
     assert!(plan.log2_failure_probability <= -40.0);
     let planned = (plan.statistics.lookups(), plan.statistics.pbs(), plan.statistics.key_switches());
@@ -128,7 +129,7 @@ fn the_attention_of_gpt2_matches() {
 #[test]
 fn simulated_heads_of_gpt2_match() {
     let Some((weights, reference)) = layer_0() else { return };
-    let seed = SecretSeed::from_number(4);
+    let seed = SampleSeed::from_number(4);
     for prompt in 0..3 {
         let hidden = reference.any_matrix(&format!("ex{prompt}.hidden")).unwrap();
         for head in 0..12 {
@@ -158,7 +159,7 @@ fn simulated_heads_of_gpt2_match() {
 /// All heads together, 2 to 6 bits, both ways of multiplying.
 #[test]
 fn the_simulated_attention_of_gpt2_matches() {
-    let seed = SecretSeed::from_number(5);
+    let seed = SampleSeed::from_number(5);
     for (bits, multiply) in (2..=6).flat_map(|bits| [Multiply::Product, Multiply::Lut].map(|way| (bits, way))) {
         let Some((whole, hidden)) = whole_layer_0(bits, 6) else { return };
         assert_eq!(whole.program().operations(6).iter().map(StepRecord::lookup_count).sum::<usize>(), 12 * 1236 + 4608);
@@ -203,7 +204,7 @@ fn print_plan(what: &str, plan: &CircuitPlan) {
 #[test]
 fn weighted_sums_are_those_of_words() {
     let parameters = sets::TOY.compile().unwrap();
-    let keys = ClientKeys::generate(&parameters, &SecretSeed::from_number(6)).evaluation_keys(&[0], false).prepare();
+    let keys = ClientKeys::generate(&parameters, &ClientSeed::from_number(6)).evaluation_keys(&[0], false).prepare();
     let words = parameters.glwe_shape().extracted_lwe_dimension().get() + 1;
     let word = |row: usize, index: usize| (noise(row * words + index) * 1e6) as i64 as u64;
     let values: Vec<LweCiphertext> =

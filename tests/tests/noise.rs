@@ -6,6 +6,7 @@ use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::noise;
 use tfhe_core::params::ParametersLiteral;
 use tfhe_core::polynomial::schoolbook_add;
+use tfhe_core::random::SecretSeed;
 use tfhe_core::sets::{COARSE, FINE, HEAD_EXACT, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, PRECISE};
 
 const SAMPLES: u64 = 512;
@@ -102,12 +103,12 @@ fn tensor_product_of_the_head() {
         };
         let encode = |m: &[i64]| m.iter().map(|&x| (x as u64) << (64 - log_t)).collect::<Vec<u64>>();
         let (left, right) = (sparse(2 * round), sparse(2 * round + 1));
-        let encrypt = |message: &[i64], index: u64| {
-            let seed = parties.client.seed();
+        let seed = &mut SecretSeed::from_number(77).experiment(round);
+        let mut encrypt = |message: &[i64]| {
             let (fft, glwe) = (parties.client.fft(), parties.client.glwe_key());
-            glwe.encrypt(fft, &encode(message), noise, seed.derive_public(77), &seed.derive(77), index).expand()
+            glwe.encrypt(fft, &encode(message), noise, seed).expand()
         };
-        let (c1, c2) = (encrypt(&left, 2 * round), encrypt(&right, 2 * round + 1));
+        let (c1, c2) = (encrypt(&left), encrypt(&right));
         let product = key.multiply(&key.factor(&c1), &key.factor(&c2), shape, log_t);
         let mut expected = vec![0; n];
         schoolbook_add(&left, &encode(&right), &mut expected);

@@ -5,7 +5,7 @@ use integration_tests::packed::{Layer, execute};
 use nn::attention::Part;
 use nn::matrix::{Matrix, relative_error};
 use nn::packed::{ClearPackedEngine, Function, PackedOptions, Span};
-use tfhe_core::random::SecretSeed;
+use tfhe_core::random::SampleSeed;
 
 /// All heads of GPT-2's layer 0 on a prompt that they were not calibrated on: as near to the clear engine's as the noise
 /// allows, and to f32.
@@ -104,7 +104,7 @@ fn simulated_errors_have_the_distribution_of_encrypted_ones() {
             (1..clear.rows()).map(|row| f64::sqrt(square(row))).collect()
         };
         let simulated: Vec<Vec<f64>> = (0..400)
-            .map(|seed| row_norms(&simulate(&head, &plan, &input, &SecretSeed::from_number(1000 + seed)).0))
+            .map(|seed| row_norms(&simulate(&head, &plan, &input, &SampleSeed::from_number(1000 + seed)).0))
             .collect();
         let encrypted: Vec<Vec<f64>> = (0..RUNS)
             .map(|seed| row_norms(&execute(&head, &layer.unseen, Span::all(layer.unseen.rows()), 500 + seed).numbers))

@@ -7,6 +7,8 @@
 //! f64 rounding error of 2^-53 relative would be far above the ciphertexts' noise of 2^-62: key generation, encryption,
 //! decryption, products with plaintext weights.
 
+use zeroize::Zeroize;
+
 use crate::buffer::AlignedBuffer;
 use crate::fft::{FftScratch, NegacyclicFft};
 use crate::gadget::split_halves;
@@ -26,6 +28,11 @@ impl FourierTorus {
     pub fn zero(fft: &NegacyclicFft) -> Self {
         let n = fft.polynomial_size().get();
         Self { halves: [AlignedBuffer::zeros(n), AlignedBuffer::zeros(n)] }
+    }
+
+    /// Makes it the zero polynomial again.
+    pub(crate) fn clear(&mut self) {
+        self.halves.iter_mut().for_each(|half| half.fill(0.0));
     }
 
     /// Transforms `polynomial` `[N]`.
@@ -51,6 +58,13 @@ impl FourierTorus {
     }
 }
 
+/// Overwrites the values with zeros, for products with secret keys.
+impl Zeroize for FourierTorus {
+    fn zeroize(&mut self) {
+        self.halves.iter_mut().for_each(|half| half[..].zeroize());
+    }
+}
+
 impl FourierIntegers {
     /// Transforms `polynomial` `[N]`.
     pub fn new(fft: &NegacyclicFft, polynomial: &[i32], scratch: &mut FftScratch) -> Self {
@@ -58,10 +72,12 @@ impl FourierIntegers {
         fft.forward_integers(polynomial, &mut out, scratch);
         Self(out)
     }
+}
 
-    /// Overwrites the values with zeros (for those of secret keys).
-    pub(crate) fn wipe(&mut self) {
-        zeroize::Zeroize::zeroize(&mut *self.0);
+/// Overwrites the values with zeros, for those of secret keys.
+impl Zeroize for FourierIntegers {
+    fn zeroize(&mut self) {
+        self.0[..].zeroize();
     }
 }
 
@@ -70,13 +86,13 @@ mod tests {
     use super::*;
     use crate::params::PolynomialSize;
     use crate::polynomial::schoolbook_add;
-    use crate::random::{Domain, SecretSeed};
+    use crate::random::SampleSeed;
 
     #[test]
     fn products_are_exact() {
         for (n, bits) in [(64, 12), (1024, 8), (4096, 7)] {
             let fft = NegacyclicFft::new(PolynomialSize::new(n).unwrap());
-            let mut generator = SecretSeed::from_number(n as u64).generator(Domain::Sample, 0);
+            let mut generator = SampleSeed::from_number(n as u64).stream(0);
             let mut torus = vec![0; n];
             generator.fill_uniform(&mut torus);
             torus[0] = u64::MAX;

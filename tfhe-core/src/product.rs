@@ -14,6 +14,8 @@
 //! sqrt(N³/48): t·2^(44+5−128)·2^15 for N = 4096, which is 2^-36 for t = 2^28. (Leaving out x_0·y_1 and x_1·y_0 too would cost
 //! 22 bits more.)
 
+use zeroize::Zeroizing;
+
 use crate::buffer::AlignedBuffer;
 use crate::fft::{FftScratch, NegacyclicFft};
 use crate::gadget::{FourierRows, GadgetScratch};
@@ -21,7 +23,7 @@ use crate::ggsw::{RowGenerator, SeededRows};
 use crate::glwe::{GlweCiphertext, GlweSecretKey};
 use crate::params::{Gadget, NoiseDistribution};
 use crate::polynomial::schoolbook_add;
-use crate::random::{PublicSeed, SecretSeed};
+use crate::random::EncryptionSeed;
 use crate::torus;
 
 const LIMBS: usize = 3;
@@ -32,23 +34,24 @@ const LIMB_BITS: u32 = 22;
 pub struct SeededRelinearizationKey(SeededRows);
 
 impl SeededRelinearizationKey {
-    /// Encrypts S², with stream 0 of both seeds.
+    /// Encrypts S², with the streams 0 of `seed`.
     ///
     /// # Panics
-    /// If k is not 1.
+    /// If k is not 1, or something was drawn from the seed before.
     pub fn generate(
         fft: &NegacyclicFft,
         key: &GlweSecretKey,
         gadget: Gadget,
         noise: NoiseDistribution,
-        mask_seed: PublicSeed,
-        noise_seed: &SecretSeed,
+        mut seed: EncryptionSeed,
     ) -> Self {
         assert_eq!(key.shape().dimension.get(), 1, "products are defined for k = 1");
+        seed.take_first(1);
         let secret = key.polynomial(0);
-        let mut square = vec![0; secret.len()];
-        schoolbook_add(&secret.iter().map(|&s| s as i64).collect::<Vec<_>>(), secret, &mut square);
-        Self(RowGenerator { fft, key, gadget, noise, mask_seed, noise_seed }.rows(&[square], 0))
+        let integers: Zeroizing<Vec<i64>> = Zeroizing::new(secret.iter().map(|&s| s as i64).collect());
+        let mut square = Zeroizing::new([vec![0; secret.len()]]);
+        schoolbook_add(&integers, secret, &mut square[0]);
+        Self(RowGenerator { fft, key, gadget, noise, seed: &seed }.rows(&*square, 0))
     }
 
     /// Bytes as stored.
@@ -215,16 +218,9 @@ mod tests {
         let (n, log_t) = (1024, 12);
         let gadget = Gadget::new(8, 6, Precision::Split).unwrap();
         let key_noise = NoiseDistribution::TUniform { bound_log: 3 };
-        let seed = setup.seed.derive(3);
-        let key = SeededRelinearizationKey::generate(
-            &setup.fft,
-            &setup.key,
-            gadget,
-            key_noise,
-            setup.seed.derive_public(3),
-            &seed,
-        )
-        .prepare(&setup.fft);
+        let seed = setup.seed.experiment(3);
+        let key = SeededRelinearizationKey::generate(&setup.fft, &setup.key, gadget, key_noise, seed);
+        let key = key.prepare(&setup.fft);
         let mut errors = Vec::new();
         for index in 0..400 {
             let small = |salt: i64| (0..n).map(|j| (j * j * (salt + 3) + index) % 3 - 1).collect::<Vec<i64>>();
@@ -260,13 +256,13 @@ mod tests {
     fn check_product_with_ggsw(noise: NoiseDistribution, base_log: u32) {
         let setup = Setup::with_noise(1, 1024, noise);
         let (fft, shape) = (&setup.fft, setup.key.shape());
-        let (masks, noises) = (setup.seed.derive_public(3), setup.seed.derive(3));
+        let seed = setup.seed.experiment(3);
         let relinearization = Gadget::new(3, 21, Precision::Split).unwrap();
         let quiet = NoiseDistribution::TUniform { bound_log: 1 };
-        let key = SeededRelinearizationKey::generate(fft, &setup.key, relinearization, quiet, masks, &noises);
+        let key = SeededRelinearizationKey::generate(fft, &setup.key, relinearization, quiet, seed);
         let key = key.prepare(fft);
         let gadget = Gadget::new(base_log, 3, Precision::Single).unwrap();
-        let mut generator = setup.seed.generator(crate::random::Domain::Sample, 0);
+        let mut generator = crate::random::SampleSeed::from_number(3).stream(0);
         let (mut errors, mut squares) = (Vec::new(), 0.0);
         let count = 300;
         for index in 0..count {

@@ -11,7 +11,8 @@ use nn::attention::Part;
 use nn::head::HeadOptions;
 use nn::packed::PackedOptions;
 use nn::quantized::Options;
-use tfhe_core::random::SecretSeed;
+use tfhe_core::derivation::ClientSeed;
+use tfhe_core::random::{RandomnessError, SampleSeed};
 
 /// The most threads that can be asked for.
 const MAX_THREADS: usize = 256;
@@ -181,7 +182,8 @@ pub(super) struct Execution {
 /// Randomness and threads.
 #[derive(Debug, Args)]
 pub(super) struct Resources {
-    /// Number that all keys and all randomness come from, only to reproduce a run: who knows it can decrypt everything
+    /// Number that all keys and all randomness are computed from, only to reproduce a run: who knows or guesses it can decrypt
+    /// everything, and whoever sees the ciphertexts sees which inputs were the same, for these are the same, too
     /// [default: fresh randomness of the operating system]
     #[arg(long)]
     seed: Option<u64>,
@@ -191,12 +193,16 @@ pub(super) struct Resources {
 }
 
 impl Resources {
-    /// The seed that everything secret comes from.
-    pub(super) fn secret_seed(&self) -> anyhow::Result<SecretSeed> {
-        match self.seed {
-            Some(number) => Ok(SecretSeed::from_number(number)),
-            None => SecretSeed::from_system().context("the operating system has no randomness to give; use --seed"),
-        }
+    /// What secret keys and requests are made from.
+    pub(super) fn client_seed(&self) -> anyhow::Result<ClientSeed> {
+        self.seed
+            .map_or_else(|| ClientSeed::from_system().map_err(no_randomness), |seed| Ok(ClientSeed::from_number(seed)))
+    }
+
+    /// What is drawn and not encrypted comes from: simulated noise, samples of a text. Not related to the secrets.
+    pub(super) fn sample_seed(&self) -> anyhow::Result<SampleSeed> {
+        self.seed
+            .map_or_else(|| SampleSeed::from_system().map_err(no_randomness), |seed| Ok(SampleSeed::from_number(seed)))
     }
 
     /// Sets the number of threads of the process.
@@ -210,6 +216,10 @@ impl Resources {
             .build_global()
             .with_context(|| format!("cannot start {threads} threads; use fewer by --threads"))
     }
+}
+
+fn no_randomness(error: RandomnessError) -> anyhow::Error {
+    anyhow::anyhow!("{error}; --seed runs without it, with keys that are not secret")
 }
 
 /// Which attention of a model is computed how, and how much of a text.

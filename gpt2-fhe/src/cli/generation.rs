@@ -170,7 +170,7 @@ impl Task {
     pub(super) fn runner(&self, arguments: &GenerationArguments) -> anyhow::Result<Runner> {
         let layers = self.layers.iter().map(|(&layer, attention)| (layer, attention));
         let execution = &arguments.execution;
-        Ok(Runner::new(execution.mode, layers, self.longest, execution.resources.secret_seed()?)?)
+        Runner::new(execution, layers, self.longest)
     }
 }
 

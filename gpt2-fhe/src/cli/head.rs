@@ -30,9 +30,8 @@ pub(super) fn run(arguments: &HeadArguments) -> anyhow::Result<Verdict> {
         input.head.plan(Span::all(input.hidden.rows()))?;
     }
     let file = out.as_deref().map(|path| PendingFile::create(path, "--out")).transpose()?;
-    let seed = execution.resources.secret_seed()?;
     let (layer, span) = (selection.place.layer, Span::all(input.hidden.rows()));
-    let mut runner = Runner::new(mode, [(layer, &input.head)], span.tokens(), seed)?;
+    let mut runner = Runner::new(execution, [(layer, &input.head)], span.tokens())?;
     let outcome = runner.run(&input.head, layer, &input.hidden, span)?;
     if let Some(file) = file {
         file.write_head_output(&outcome.output)?;

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use gpt2_fhe::run::{Attention, Circuit, Mode, Outcome, RunError, Session};
 use nn::matrix::Matrix;
 use nn::packed::Span;
-use tfhe_core::random::SecretSeed;
+use tfhe_core::derivation::ClientSeed;
+use tfhe_core::random::SampleSeed;
 
+use super::arguments::Execution;
 use super::progress::{Progress, check_interrupt, while_showing};
 
 /// Runs attention.
@@ -14,7 +16,7 @@ pub(super) enum Runner {
     /// On plain numbers.
     Clear,
     /// With drawn noise; run i draws from seed i of the seed's.
-    Simulate { seed: SecretSeed, runs: u64 },
+    Simulate { seed: SampleSeed, runs: u64 },
     /// Encrypted, with keys made once. Layers of the packed circuit share those of the first.
     Execute(BTreeMap<usize, Session>),
 }
@@ -23,17 +25,20 @@ impl Runner {
     /// For some layers' attention on inputs of at most `tokens` tokens; in execute mode, this makes the keys.
     ///
     /// # Errors
-    /// As [`Attention::plan`]; [`RunError::Engine`] after Ctrl-C.
+    /// As [`Attention::plan`]; that the system has no randomness; [`RunError::Engine`] after Ctrl-C.
     pub(super) fn new<'a>(
-        mode: Mode,
+        execution: &Execution,
         layers: impl IntoIterator<Item = (usize, &'a Attention)>,
         tokens: usize,
-        seed: SecretSeed,
-    ) -> Result<Self, RunError> {
-        let runner = match mode {
+    ) -> anyhow::Result<Self> {
+        let resources = &execution.resources;
+        let runner = match execution.mode {
             Mode::Clear => Self::Clear,
-            Mode::Simulate => Self::Simulate { seed, runs: 0 },
-            Mode::Execute => while_showing("making the keys", || Self::make_keys(layers, tokens, &seed))?,
+            Mode::Simulate => Self::Simulate { seed: resources.sample_seed()?, runs: 0 },
+            Mode::Execute => {
+                let seed = resources.client_seed()?;
+                while_showing("making the keys", || Self::make_keys(layers, tokens, &seed))?
+            }
         };
         check_interrupt()?;
         Ok(runner)
@@ -42,13 +47,13 @@ impl Runner {
     fn make_keys<'a>(
         layers: impl IntoIterator<Item = (usize, &'a Attention)>,
         tokens: usize,
-        seed: &SecretSeed,
+        seed: &ClientSeed,
     ) -> Result<Self, RunError> {
         let mut sessions = BTreeMap::new();
         for (layer, attention) in layers {
             if attention.circuit() == Circuit::Exact || sessions.is_empty() {
                 let plan = attention.plan(Span::all(tokens))?;
-                sessions.insert(layer, Session::new(attention, &plan, &seed.derive(layer as u64)));
+                sessions.insert(layer, Session::new(attention, &plan, &seed.bound_to("layer", layer as u64)));
             }
         }
         Ok(Self::Execute(sessions))

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::polynomial::schoolbook_add;
-use crate::random::{Domain, Generator, SecretSeed};
+use crate::random::{SampleSeed, SampleStream};
 
 /// Every plan that this CPU has for polynomials of `n` coefficients.
 fn plans(n: usize) -> impl Iterator<Item = NegacyclicFft> {
@@ -10,17 +10,17 @@ fn plans(n: usize) -> impl Iterator<Item = NegacyclicFft> {
     Backend::available().map(move |backend| NegacyclicFft::with_backend(size, backend).unwrap())
 }
 
-fn generator(index: u64) -> Generator {
-    SecretSeed::from_number(20).generator(Domain::Noise, index)
+fn generator(index: u64) -> SampleStream {
+    SampleSeed::from_number(20).stream(index)
 }
 
 /// `n` digits from −bound to bound, all but every `step`-th zero.
-fn sparse_digits(generator: &mut Generator, n: usize, step: usize, bound: i32) -> Vec<i32> {
+fn sparse_digits(generator: &mut SampleStream, n: usize, step: usize, bound: i32) -> Vec<i32> {
     let width = 2 * bound as u64 + 1;
     (0..n).map(|j| if j % step == 0 { (generator.uniform() % width) as i32 - bound } else { 0 }).collect()
 }
 
-fn uniform(generator: &mut Generator, n: usize) -> Vec<u64> {
+fn uniform(generator: &mut SampleStream, n: usize) -> Vec<u64> {
     (0..n).map(|_| generator.uniform()).collect()
 }
 
@@ -189,7 +189,7 @@ impl coefficients::Accumulator for Unrounded<'_> {
 
 /// Root mean square and maximum of the errors before rounding of `rows` products, summed up, of digits uniform in
 /// [−β/2, β/2] with 32-bit halves of a key.
-fn rounding_errors(fft: &NegacyclicFft, generator: &mut Generator, base_log: u32, rows: usize) -> (f64, f64) {
+fn rounding_errors(fft: &NegacyclicFft, generator: &mut SampleStream, base_log: u32, rows: usize) -> (f64, f64) {
     let n = fft.polynomial_size().get();
     let (mut sum, mut expected) = (vec![0.0; n], vec![0; n]);
     for _ in 0..rows {

@@ -13,7 +13,8 @@ use gpt2_fhe::run::{Attention, Circuit, Mode, RunError};
 use nn::head::HeadOptions;
 use nn::matrix::Matrix;
 use nn::packed::PackedOptions;
-use tfhe_core::random::SecretSeed;
+use tfhe_core::derivation::ClientSeed;
+use tfhe_core::random::SampleSeed;
 
 use super::Verdict;
 use super::arguments::EvaluateArguments;
@@ -64,6 +65,14 @@ struct Candidate {
     loaded: Option<Loaded>,
 }
 
+impl Candidate {
+    /// What the keys of candidate number `index` are made from: no two candidates have anything in common.
+    fn bound(&self, seed: &ClientSeed, index: u64) -> ClientSeed {
+        let (circuit, bits) = self.width;
+        seed.bound_to("candidate", index).bound_to(circuit.name(), bits.into())
+    }
+}
+
 /// What the files hold, or each circuit with each number of bits.
 fn candidates(arguments: &EvaluateArguments) -> anyhow::Result<Vec<Candidate>> {
     let files = quantized::load(&arguments.quantized, arguments.quantization.multiply)?;
@@ -105,7 +114,8 @@ struct Setting<'a> {
     arguments: &'a EvaluateArguments,
     model: &'a LanguageModel,
     evaluation: Evaluation<'a>,
-    seed: SecretSeed,
+    /// Of what is not encrypted: positions, controls, simulated noise.
+    samples: SampleSeed,
     /// The tokens of the text, from `--from` on.
     text: Vec<u32>,
     /// Tokens of a window.
@@ -135,9 +145,9 @@ impl<'a> Setting<'a> {
         let evaluation = Evaluation::new(&model.gpt2, arguments.place.layer, arguments.place.part())?;
         let window = window(arguments, model, candidates)?;
         let text = model.encode(&text_from(&read(&arguments.text)?, arguments.from)?)?;
-        let seed = arguments.resources.secret_seed()?;
+        let samples = arguments.resources.sample_seed()?;
         let passages = match arguments.mode {
-            Mode::Execute => sample(&text, window, arguments.positions.unwrap_or(SAMPLE), &seed.derive(0))?,
+            Mode::Execute => sample(&text, window, arguments.positions.unwrap_or(SAMPLE), &samples.derive(0))?,
             Mode::Clear | Mode::Simulate => windows(&text, window, arguments.positions)?,
         };
         let mut calibration = Vec::new();
@@ -147,7 +157,7 @@ impl<'a> Setting<'a> {
             calibration.truncate(CALIBRATION_WINDOWS);
         }
         let calibration = evaluation.inputs(&calibration)?;
-        Ok(Self { arguments, model, evaluation, seed, text, window, passages, calibration })
+        Ok(Self { arguments, model, evaluation, samples, text, window, passages, calibration })
     }
 
     /// The attention quantized for a circuit; an `Err` within, why the circuit does not have this number of bits.
@@ -174,7 +184,7 @@ impl<'a> Setting<'a> {
     /// f32 and the controls.
     fn controls(&self) -> anyhow::Result<Vec<(Label, Subject)>> {
         let weights = self.model.gpt2.attention(self.arguments.place.layer)?;
-        let shuffled = shuffled(weights, &self.seed.derive(1))?;
+        let shuffled = shuffled(weights, &self.samples.derive(1))?;
         Ok(vec![
             (Label::control("f32"), Subject::Unchanged),
             (Label::control("zeroed"), Subject::Zeroed),
@@ -224,7 +234,7 @@ impl<'a> Setting<'a> {
         let mut subjects = Vec::new();
         for &factor in factors {
             let label = Label::quantized(width, Mode::Simulate, Some(factor));
-            match Simulation::new(attention.clone(), &self.passages, factor, self.seed.derive(2)) {
+            match Simulation::new(attention.clone(), &self.passages, factor, self.samples.derive(2)) {
                 Ok(simulation) => subjects.push((label, Subject::Simulated(simulation))),
                 Err(error) => return Ok(Err(unavailable(error)?)),
             }
@@ -235,8 +245,9 @@ impl<'a> Setting<'a> {
     /// A sample of positions encrypted, and the same simulated.
     fn execute(&self, candidates: &[Candidate]) -> anyhow::Result<Figures> {
         let mut figures = Figures { rows: self.measure(self.controls()?)?, ..Figures::default() };
-        for candidate in candidates {
-            match self.execute_one(candidate)? {
+        let seed = self.arguments.resources.client_seed()?;
+        for (candidate, index) in candidates.iter().zip(0..) {
+            match self.execute_one(candidate, &candidate.bound(&seed, index))? {
                 Ok((rows, agreement)) => {
                     figures.rows.extend(rows);
                     figures.agreements.push(agreement);
@@ -247,16 +258,19 @@ impl<'a> Setting<'a> {
         Ok(figures)
     }
 
-    fn execute_one(&self, candidate: &Candidate) -> anyhow::Result<Result<([Row; 2], AgreementReport), String>> {
+    fn execute_one(
+        &self,
+        candidate: &Candidate,
+        seed: &ClientSeed,
+    ) -> anyhow::Result<Result<([Row; 2], AgreementReport), String>> {
         check_interrupt()?;
         let width = candidate.width;
         let attention = match self.quantize(candidate)? {
             Ok(attention) => attention,
             Err(reason) => return Ok(Err(reason)),
         };
-        let seed = self.seed.derive(3);
-        let agreement = match self.evaluation.execute(&self.passages, &attention, &seed, &mut Progress::new(&attention))
-        {
+        let (samples, progress) = (self.samples.derive(3), &mut Progress::new(&attention));
+        let agreement = match self.evaluation.execute(&self.passages, &attention, seed, &samples, progress) {
             Ok(agreement) => agreement,
             Err(error) => return Ok(Err(unavailable(error)?)),
         };
@@ -274,7 +288,7 @@ fn unavailable(error: RunError) -> Result<String, RunError> {
             Ok(format!("no parameters with which a run fails with a probability of at most 2^-40, only 2^{best:.1}"))
         }
         RunError::TooWide { .. } | RunError::TooLong { .. } | RunError::TooLarge(_) => Ok(error.to_string()),
-        RunError::Input(_) | RunError::Engine(EngineError::Cancelled) => Err(error),
+        RunError::Input(_) | RunError::Randomness(_) | RunError::Engine(EngineError::Cancelled) => Err(error),
     }
 }
 
