@@ -4,6 +4,7 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use kernel_benches::{inputs, keys};
 use tfhe_core::bootstrap::{SeededBootstrappingKey, table_accumulator};
+use tfhe_core::derivation::ClientSeed;
 use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::glwe::GlweSecretKey;
 use tfhe_core::keys::ClientKeys;
@@ -63,13 +64,13 @@ fn large_polynomials(criterion: &mut Criterion) {
             GlweShape { dimension: GlweDimension::new(1).unwrap(), polynomial_size: PolynomialSize::new(n).unwrap() };
         let seed = SecretSeed::from_number(1);
         let fft = NegacyclicFft::new(shape.polynomial_size);
-        let to = GlweSecretKey::generate(&seed, shape, &fft);
+        let to = GlweSecretKey::generate(&mut seed.experiment_bits(0), shape, &fft);
         let bits = lwe_dimension / 100;
-        let from = LweSecretKey::generate(&seed, LweDimension::new(bits).unwrap());
+        let from = LweSecretKey::generate(&mut seed.experiment_bits(1), LweDimension::new(bits).unwrap());
         let gadget = Gadget::new(15, 2, Precision::Single).unwrap();
         let noise = NoiseDistribution::TUniform { bound_log: 3 };
-        let key = SeededBootstrappingKey::generate(&fft, &from, &to, gadget, noise, seed.derive_public(1), &seed)
-            .prepare(&fft, shape);
+        let key =
+            SeededBootstrappingKey::generate(&fft, &from, &to, gadget, noise, seed.experiment(1)).prepare(&fft, shape);
         let input: Vec<u64> = (0..=bits as u64).map(|i| (2 * i + 1) << 58).collect();
         let table = table_accumulator(shape, &(0..64_u64).map(|m| m << 57).collect::<Vec<_>>());
         for count in [1, 8] {
@@ -98,7 +99,7 @@ fn key_generation(criterion: &mut Criterion) {
     group.sample_size(10);
     for literal in [MESSAGE_2_CARRY_2, HEAD_EXACT] {
         let parameters = literal.compile().unwrap();
-        let client = ClientKeys::generate(&parameters, &SecretSeed::from_number(1));
+        let client = ClientKeys::generate(&parameters, &ClientSeed::from_number(1));
         group.bench_function(BenchmarkId::new("generate", literal.name), |b| {
             b.iter(|| client.evaluation_keys(&[0], true));
         });

@@ -9,7 +9,8 @@ use nn::attention::{AttentionWeights, Linear, Part};
 use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
 use nn::packed::{PackedOptions, Span};
-use tfhe_core::random::SecretSeed;
+use tfhe_core::derivation::ClientSeed;
+use tfhe_core::random::SampleSeed;
 
 /// A layer of three heads of size `size` on embeddings of 3·size, with an input of `tokens` tokens.
 fn layer(size: usize, tokens: usize) -> (AttentionWeights, Matrix<f32>) {
@@ -38,9 +39,9 @@ fn heads(criterion: &mut Criterion) {
     let (large, hidden) = head(64, 6);
     group.bench_function("clear/6 tokens of 64", |b| b.iter(|| run_clear(&large, &hidden).unwrap()));
     let plan = CircuitPlan::new(&large, 6, Multiply::Product).unwrap();
-    let seed = SecretSeed::from_number(1);
+    let (seed, samples) = (ClientSeed::from_number(1), SampleSeed::from_number(1));
     group.bench_function("simulate/6 tokens of 64", |b| {
-        b.iter(|| run_simulated(&large, &hidden, plan.clone(), Multiply::Product, &seed, &mut Unobserved).unwrap());
+        b.iter(|| run_simulated(&large, &hidden, plan.clone(), Multiply::Product, &samples, &mut Unobserved).unwrap());
     });
     let (small, hidden) = head(4, 2);
     let plan = CircuitPlan::new(&small, 2, Multiply::Product).unwrap();
@@ -58,13 +59,13 @@ fn packed_heads(criterion: &mut Criterion) {
     let (weights, hidden) = layer(64, 8);
     let options = PackedOptions::new(5);
     let quantize = |part| packed::calibrate(&weights, part, std::slice::from_ref(&hidden), &options).unwrap();
-    let (head, seed, span) = (quantize(Part::Head(0)), SecretSeed::from_number(1), Span::all(8));
+    let (head, samples, span) = (quantize(Part::Head(0)), SampleSeed::from_number(1), Span::all(8));
     group.bench_function("clear/8 tokens of 64", |b| b.iter(|| packed::run_clear(&head, &hidden, span).unwrap()));
     group.bench_function("simulate/8 tokens of 64", |b| {
-        b.iter(|| packed::run_simulated(&head, &hidden, span, &seed).unwrap())
+        b.iter(|| packed::run_simulated(&head, &hidden, span, &samples).unwrap())
     });
     let plan = PackedPlan::new(&head, span).unwrap();
-    let mut session = PackedSession::new(&plan, &seed);
+    let mut session = PackedSession::new(&plan, &ClientSeed::from_number(1));
     group.bench_function("execute/8 tokens of 64", |b| {
         b.iter(|| session.execute(&head, &hidden, span, &mut Unobserved).unwrap());
     });

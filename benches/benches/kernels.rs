@@ -12,12 +12,12 @@ use tfhe_core::glwe::{FourierGlwe, GlweCiphertext, GlweSecretKey};
 use tfhe_core::keyswitch::PackingKeyswitchKey;
 use tfhe_core::lwe::{LweCiphertext, LweSecretKey};
 use tfhe_core::params::{Gadget, LweDimension, PolynomialSize, Precision};
-use tfhe_core::random::{Domain, SecretSeed};
+use tfhe_core::random::{SampleSeed, SecretSeed};
 use tfhe_core::sets::{HEAD_EXACT, MESSAGE_2_CARRY_2};
 
 fn random(n: usize) -> Vec<u64> {
     let mut out = vec![0; n];
-    SecretSeed::from_number(n as u64).generator(Domain::Sample, 0).fill_uniform(&mut out);
+    SampleSeed::from_number(n as u64).stream(0).fill_uniform(&mut out);
     out
 }
 
@@ -104,13 +104,12 @@ fn cmux(criterion: &mut Criterion) {
         let parameters = literal.compile().unwrap();
         let (shape, seed) = (parameters.glwe_shape(), SecretSeed::from_number(1));
         let fft = NegacyclicFft::new(shape.polynomial_size);
-        let to = GlweSecretKey::generate(&seed, shape, &fft);
-        let from = LweSecretKey::generate(&seed, LweDimension::new(1).unwrap());
+        let to = GlweSecretKey::generate(&mut seed.experiment_bits(0), shape, &fft);
+        let from = LweSecretKey::generate(&mut seed.experiment_bits(1), LweDimension::new(1).unwrap());
         for (index, &(base_log, levels, precision)) in literal.bootstraps.iter().enumerate() {
             let gadget = Gadget::new(base_log, levels, precision).unwrap();
-            let (noise, masks) = (parameters.glwe_noise(), seed.derive_public(index as u64));
-            let key =
-                SeededBootstrappingKey::generate(&fft, &from, &to, gadget, noise, masks, &seed).prepare(&fft, shape);
+            let (noise, seed) = (parameters.glwe_noise(), seed.experiment(index as u64));
+            let key = SeededBootstrappingKey::generate(&fft, &from, &to, gadget, noise, seed).prepare(&fft, shape);
             let inputs = vec![LweCiphertext::from_data(vec![3 << 60, 1 << 60]); 16];
             let table = GlweCiphertext::trivial(shape, &random(shape.polynomial_size.get()));
             let tables = vec![&table; inputs.len()];
@@ -134,12 +133,11 @@ fn ciphertexts(criterion: &mut Criterion) {
                 b.iter(|| server.keyswitch().switch(&inputs));
             });
         }
-        let (masks, noises) = (client.seed().derive_public(5), client.seed().derive(5));
         let lwe = client.glwe_key().extracted_lwe_key();
-        let mask_stream = &mut client.seed().generator(Domain::Mask, 1 << 41);
-        let noise_stream = &mut client.seed().generator(Domain::Noise, 1 << 41);
+        let seed = &mut SecretSeed::from_number(2).experiment(0);
+        let (mut masks, mut noises) = SecretSeed::from_number(2).experiment(1).into_streams();
         group.bench_function("lwe_encrypt", |b| {
-            b.iter(|| lwe.encrypt(1 << 60, client.parameters().glwe_noise(), mask_stream, noise_stream));
+            b.iter(|| lwe.encrypt(1 << 60, client.parameters().glwe_noise(), &mut masks, &mut noises));
         });
         let samples = inputs(&client, 16);
         group.bench_function("lwe_decrypt", |b| b.iter(|| lwe.phase(&samples[0])));
@@ -158,9 +156,9 @@ fn ciphertexts(criterion: &mut Criterion) {
         let plaintext = vec![0; shape.polynomial_size.get()];
         let noise = client.parameters().glwe_noise();
         group.bench_function("glwe_encrypt", |b| {
-            b.iter(|| client.glwe_key().encrypt(client.fft(), &plaintext, noise, masks, &noises, 0));
+            b.iter(|| client.glwe_key().encrypt(client.fft(), &plaintext, noise, seed));
         });
-        let encrypted = client.glwe_key().encrypt(client.fft(), &plaintext, noise, masks, &noises, 0).expand();
+        let encrypted = client.glwe_key().encrypt(client.fft(), &plaintext, noise, seed).expand();
         group.bench_function("glwe_decrypt", |b| b.iter(|| client.glwe_key().phase(client.fft(), &encrypted)));
         let scratch = &mut client.fft().scratch();
         let weights: Vec<i32> = (0..plaintext.len() as i32).map(|j| j % 63 - 31).collect();
@@ -183,11 +181,11 @@ fn packing_keyswitch(criterion: &mut Criterion) {
     let parameters = MESSAGE_2_CARRY_2.compile().unwrap();
     let (shape, seed) = (parameters.glwe_shape(), SecretSeed::from_number(1));
     let fft = NegacyclicFft::new(shape.polynomial_size);
-    let to = GlweSecretKey::generate(&seed, shape, &fft);
-    let from = LweSecretKey::generate(&seed, LweDimension::new(512).unwrap());
+    let to = GlweSecretKey::generate(&mut seed.experiment_bits(0), shape, &fft);
+    let from = LweSecretKey::generate(&mut seed.experiment_bits(1), LweDimension::new(512).unwrap());
     let gadget = Gadget::new(8, 2, Precision::Single).unwrap();
-    let masks = seed.derive_public(1);
-    let key = PackingKeyswitchKey::generate(&fft, &from, &to, gadget, parameters.glwe_noise(), masks, &seed);
+    let (noise, seed) = (parameters.glwe_noise(), seed.experiment(1));
+    let key = PackingKeyswitchKey::generate(&fft, &from, &to, gadget, noise, seed);
     let inputs: Vec<_> = (0..4).map(|i| (LweCiphertext::from_data(random(513)), i)).collect();
     group.bench_function(BenchmarkId::new("4 of dimension 512", MESSAGE_2_CARRY_2.name), |b| {
         b.iter(|| key.pack(&inputs))

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use criterion::Criterion;
 use tfhe_core::bootstrap::half_slot;
+use tfhe_core::derivation::ClientSeed;
 use tfhe_core::keys::{ClientKeys, EvaluationKeys};
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::params::ParametersLiteral;
-use tfhe_core::random::{Domain, SecretSeed};
+use tfhe_core::random::SecretSeed;
 
 /// Short runs: `cargo bench` as a whole stays well under a quarter of an hour.
 pub fn criterion() -> Criterion {
@@ -21,7 +22,7 @@ pub fn criterion() -> Criterion {
 /// Keys of a set, with all of its bootstrapping keys.
 pub fn keys(literal: ParametersLiteral) -> (ClientKeys, EvaluationKeys) {
     let parameters = literal.compile().expect("named sets are valid");
-    let client = ClientKeys::generate(&parameters, &SecretSeed::from_number(1));
+    let client = ClientKeys::generate(&parameters, &ClientSeed::from_number(1));
     let all: Vec<usize> = (0..parameters.bootstraps().len()).collect();
     let server = client.evaluation_keys(&all, true).prepare();
     (client, server)
@@ -30,8 +31,7 @@ pub fn keys(literal: ParametersLiteral) -> (ClientKeys, EvaluationKeys) {
 /// `count` encryptions of indices of 4-bit tables under the extracted GLWE key.
 pub fn inputs(client: &ClientKeys, count: u64) -> Vec<LweCiphertext> {
     let key = client.glwe_key().extracted_lwe_key();
-    let masks = &mut client.seed().generator(Domain::Mask, 1 << 40);
-    let noises = &mut client.seed().generator(Domain::Noise, 1 << 40);
+    let (mut masks, mut noises) = SecretSeed::from_number(1).experiment(0).into_streams();
     let noise = client.parameters().glwe_noise();
-    (0..count).map(|i| key.encrypt(((i % 16) << 59) + half_slot(4), noise, masks, noises)).collect()
+    (0..count).map(|i| key.encrypt(((i % 16) << 59) + half_slot(4), noise, &mut masks, &mut noises)).collect()
 }

@@ -1,30 +1,33 @@
 //! The client: it has the secret keys and the scales, encrypts inputs and decrypts answers.
 
 use nn::matrix::Matrix;
+use tfhe_core::derivation::ClientSeed;
+use tfhe_core::fingerprint::{Fields, Fingerprint};
 use tfhe_core::keys::{ClientKeys, SeededEvaluationKeys};
 use tfhe_core::params::Parameters;
-use tfhe_core::random::SecretSeed;
+use tfhe_core::random::RandomnessError;
 use tfhe_core::torus;
+use zeroize::Zeroizing;
 
 use crate::engine::encrypted::EncryptedInput;
 use crate::engine::plan::{Multiply, Predictor};
 use crate::server::EncryptedOutput;
 
-/// Numbers of the seeds derived from the master seed, besides those of the keys.
-const REQUESTS: u64 = 1 << 20;
+/// The version of this circuit's requests.
+const VERSION: u64 = 1;
 
 /// One client.
 #[derive(Debug)]
 pub struct Client {
     keys: ClientKeys,
-    requests: u64,
 }
 
 impl Client {
-    /// Derives all secrets from `seed`. The same seed gives the same keys and, request by request, the same encryption
-    /// randomness: a seed that is not fresh must not be used for different inputs.
-    pub fn new(parameters: &Parameters, seed: &SecretSeed) -> Self {
-        Self { keys: ClientKeys::generate(parameters, seed), requests: 0 }
+    /// Derives the secret keys from `seed`: the same seed gives the same keys, for this circuit and these parameters alone.
+    /// Each request has randomness of its own, as the seed says
+    /// ([`RequestRandomness`](tfhe_core::derivation::RequestRandomness)).
+    pub fn new(parameters: &Parameters, seed: &ClientSeed) -> Self {
+        Self { keys: ClientKeys::generate(parameters, &seed.bound_to("exact circuit", VERSION)) }
     }
 
     /// The evaluation keys that a head, or a whole attention, with factors of `bits` bits needs.
@@ -33,27 +36,21 @@ impl Client {
     }
 
     /// Encrypts integers `[T, E]`, each to be x/2^(bits+1) on the torus: ⌈E/N⌉ ciphertexts per token.
-    pub fn encrypt(&mut self, input: &Matrix<i32>, bits: u32) -> EncryptedInput {
-        let (parameters, fft) = (self.keys.parameters(), self.keys.fft());
-        let n = parameters.polynomial_size().get();
-        let masks = self.keys.seed().derive_public(REQUESTS + self.requests);
-        let noises = self.keys.seed().derive(REQUESTS + self.requests);
-        self.requests += 1;
-        let mut index = 0;
-        let tokens = (0..input.rows())
-            .map(|token| {
-                let encrypt = |chunk: &[i32]| {
-                    let mut plaintext = vec![0; n];
-                    plaintext.iter_mut().zip(chunk).for_each(|(out, &x)| *out = (x as u64) << (63 - bits));
-                    let noise = parameters.glwe_noise();
-                    let ciphertext = self.keys.glwe_key().encrypt(fft, &plaintext, noise, masks, &noises, index);
-                    index += 1;
-                    ciphertext
-                };
-                input.row(token).chunks(n).map(encrypt).collect()
-            })
-            .collect();
-        EncryptedInput { tokens }
+    ///
+    /// # Errors
+    /// If the operating system has no randomness to give.
+    pub fn encrypt(&self, input: &Matrix<i32>, bits: u32) -> Result<EncryptedInput, RandomnessError> {
+        let n = self.keys.parameters().polynomial_size().get();
+        let encode = |chunk: &[i32]| {
+            let mut plaintext = Zeroizing::new(vec![0; n]);
+            plaintext.iter_mut().zip(chunk).for_each(|(out, &x)| *out = (x as u64) << (63 - bits));
+            plaintext
+        };
+        let plaintexts: Vec<_> = (0..input.rows()).flat_map(|token| input.row(token).chunks(n).map(encode)).collect();
+        let mut ciphertexts = self.keys.encrypt(&plaintexts, &context(input, bits))?.into_iter();
+        let chunks = input.cols().div_ceil(n);
+        let tokens = (0..input.rows()).map(|_| ciphertexts.by_ref().take(chunks).collect()).collect();
+        Ok(EncryptedInput { tokens })
     }
 
     /// Decrypts an answer to the integers nearest to its phases.
@@ -64,11 +61,17 @@ impl Client {
         for ciphertext in &output.ciphertexts {
             let held = (count - entries.len()).min(n);
             let spacing = n / held.next_power_of_two();
-            let phase = self.keys.glwe_key().phase(self.keys.fft(), ciphertext);
+            let phase = self.keys.phase(ciphertext);
             entries.extend((0..held).map(|i| nearest_integer(phase[i * spacing], output.bits)));
         }
         Matrix::new(output.rows, output.columns, entries).expect("an answer holds rows · columns entries")
     }
+}
+
+/// How a request is encoded.
+fn context(input: &Matrix<i32>, bits: u32) -> Fingerprint {
+    let sizes = [input.rows(), input.cols()].map(|size| size as u64);
+    Fields::new("integers of the exact circuit").integers(sizes.into_iter()).integer(bits.into()).fingerprint()
 }
 
 /// The integer m for which m/2^(bits+1) is nearest to the phase, −2^bits ≤ m < 2^bits.

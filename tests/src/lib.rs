@@ -4,11 +4,12 @@ pub mod layer;
 pub mod packed;
 
 use tfhe_core::bootstrap::half_slot;
+use tfhe_core::derivation::ClientSeed;
 use tfhe_core::keys::{ClientKeys, EvaluationKeys};
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::noise::Variance;
 use tfhe_core::params::ParametersLiteral;
-use tfhe_core::random::{Domain, SecretSeed};
+use tfhe_core::random::{MaskStream, NoiseStream, SecretSeed};
 use tfhe_core::torus;
 
 /// A client and a server of one parameter set.
@@ -17,33 +18,26 @@ pub struct Parties {
     pub client: ClientKeys,
     /// Evaluation keys.
     pub server: EvaluationKeys,
-    /// How many ciphertexts were encrypted so far.
-    encrypted: u64,
+    masks: MaskStream,
+    noises: NoiseStream,
 }
 
 impl Parties {
     /// With the bootstrapping keys of the gadgets `bootstraps`, from a fixed seed.
     pub fn new(literal: ParametersLiteral, bootstraps: &[usize], products: bool) -> Self {
         let parameters = literal.compile().expect("named sets are valid");
-        let client = ClientKeys::generate(&parameters, &SecretSeed::from_number(2026));
+        let client = ClientKeys::generate(&parameters, &ClientSeed::from_number(2026));
         let server = client.evaluation_keys(bootstraps, products).prepare();
-        Self { client, server, encrypted: 0 }
+        let (masks, noises) = SecretSeed::from_number(2026).experiment(0).into_streams();
+        Self { client, server, masks, noises }
     }
 
     /// Fresh encryptions, under the extracted GLWE key, of the given torus elements.
     pub fn encrypt(&mut self, plaintexts: impl IntoIterator<Item = u64>) -> Vec<LweCiphertext> {
         let key = self.client.glwe_key().extracted_lwe_key();
         let noise = self.client.parameters().glwe_noise();
-        plaintexts
-            .into_iter()
-            .map(|plaintext| {
-                let index = (1 << 40) + self.encrypted;
-                self.encrypted += 1;
-                let masks = &mut self.client.seed().generator(Domain::Mask, index);
-                let noises = &mut self.client.seed().generator(Domain::Noise, index);
-                key.encrypt(plaintext, noise, masks, noises)
-            })
-            .collect()
+        let (masks, noises) = (&mut self.masks, &mut self.noises);
+        plaintexts.into_iter().map(|plaintext| key.encrypt(plaintext, noise, masks, noises)).collect()
     }
 
     /// Fresh encryptions of the indices of tables of 2^p values, in the middle of their slots.

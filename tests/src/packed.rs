@@ -6,7 +6,7 @@ use gpt2_fhe::run::{Attention, Outcome, Session};
 use nn::attention::Part;
 use nn::matrix::Matrix;
 use nn::packed::{PackedAttention, PackedOptions, Span};
-use tfhe_core::random::SecretSeed;
+use tfhe_core::derivation::ClientSeed;
 
 impl Layer {
     /// A part, quantized for the packed circuit.
@@ -19,6 +19,6 @@ impl Layer {
 pub fn execute(attention: &PackedAttention, hidden: &Matrix<f32>, span: Span, seed: u64) -> Outcome {
     let head = Attention::Packed(Box::new(attention.clone()));
     let plan = head.plan(span).expect("a reliable circuit");
-    let mut session = Session::new(&head, &plan, &SecretSeed::from_number(seed));
+    let mut session = Session::new(&head, &plan, &ClientSeed::from_number(seed));
     session.execute(&head, hidden, span, &mut Unobserved).expect("nobody stops the run")
 }

@@ -11,7 +11,8 @@ use nn::gpt2::Gpt2;
 use nn::matrix::Matrix;
 use nn::packed::{PackedAttention, PackedOptions, Span};
 use nn::tokenizer::Tokenizer;
-use tfhe_core::random::SecretSeed;
+use tfhe_core::derivation::ClientSeed;
+use tfhe_core::random::SampleSeed;
 
 const TEXT: &str = "What, shall we part? The morning is not yet,\nAnd all the birds are silent in the wood.\nSay not a \
                     word: the watch will hear thy step,\nAnd I would have thee live another day.";
@@ -40,14 +41,15 @@ fn encrypted_positions_have_the_noise_of_simulated_ones() {
     let weights = model.attention(0).unwrap();
     let quantized = packed::calibrate(weights, Part::Head(0), &calibration, &options).unwrap();
     let attention = Attention::Packed(Box::new(quantized.clone()));
-    let passages = sample(&text, WINDOW, POSITIONS, &SecretSeed::from_number(1)).unwrap();
+    let passages = sample(&text, WINDOW, POSITIONS, &SampleSeed::from_number(1)).unwrap();
 
-    let agreement = evaluation.execute(&passages, &attention, &SecretSeed::from_number(2), &mut Unobserved).unwrap();
+    let (seed, samples) = (ClientSeed::from_number(2), SampleSeed::from_number(2));
+    let agreement = evaluation.execute(&passages, &attention, &seed, &samples, &mut Unobserved).unwrap();
     assert_eq!((agreement.mismatches, agreement.executed.positions), (0, POSITIONS));
     let hidden = evaluation.inputs(&passages).unwrap();
     let position = |(passage, hidden): (&Passage, &Matrix<f32>)| Position::new(&quantized, hidden, passage.span());
     let positions: Vec<Position> = passages.iter().zip(&hidden).map(position).collect();
-    let simulation = |seed| simulated_noise(&quantized, &positions, &SecretSeed::from_number(1000 + seed));
+    let simulation = |seed| simulated_noise(&quantized, &positions, &SampleSeed::from_number(1000 + seed));
     let simulated: Vec<f64> = (0..SIMULATIONS).map(simulation).collect();
     let count = SIMULATIONS as f64;
     let mean = simulated.iter().map(|noise| noise.ln()).sum::<f64>() / count;
@@ -84,7 +86,7 @@ impl Position {
 }
 
 /// ‖simulated − clear‖/‖clear‖ over all positions.
-fn simulated_noise(attention: &PackedAttention, positions: &[Position], seed: &SecretSeed) -> f64 {
+fn simulated_noise(attention: &PackedAttention, positions: &[Position], seed: &SampleSeed) -> f64 {
     let (mut noise, mut clear) = (0.0, 0.0);
     for (position, index) in positions.iter().zip(0..) {
         let (numbers, _) = packed::simulate(attention, &position.plan, &position.input, &seed.derive(index));

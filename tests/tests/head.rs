@@ -10,9 +10,10 @@ use nn::attention::{AttentionWeights, Linear, Part};
 use nn::clear::StepRecord;
 use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
+use tfhe_core::derivation::ClientSeed;
 use tfhe_core::keys::ClientKeys;
 use tfhe_core::lwe::LweCiphertext;
-use tfhe_core::random::SecretSeed;
+use tfhe_core::random::SampleSeed;
 use tfhe_core::sets;
 
 /// A pseudo-random number in [−1, 1].
@@ -42,7 +43,7 @@ fn quantized(layer: &Layer, part: Part, hidden: &Matrix<f32>, bits: u32) -> Quan
 }
 
 fn execute(head: &QuantizedHead, hidden: &Matrix<f32>, multiply: Multiply, what: &str) {
-    let seed = SecretSeed::from_number(9);
+    let seed = ClientSeed::from_number(9);
     let plan = CircuitPlan::new(head, hidden.rows(), multiply).expect("a reliable plan");
     assert!(plan.log2_failure_probability <= -40.0);
     let planned = (plan.statistics.lookups(), plan.statistics.pbs(), plan.statistics.key_switches());
@@ -120,7 +121,7 @@ mod by_hand {
 #[test]
 fn simulated_heads_match() {
     let layer = Layer::like_gpt2();
-    let seed = SecretSeed::from_number(4);
+    let seed = SampleSeed::from_number(4);
     let inputs = &layer.calibration[..3];
     let cases =
         inputs.iter().flat_map(|hidden| (0..12).flat_map(move |head| (2..=6).map(move |bits| (hidden, head, bits))));
@@ -145,7 +146,7 @@ fn simulated_heads_match() {
 
 /// All heads together, both ways of multiplying.
 fn simulate_whole(layer: &Layer, bits: std::ops::RangeInclusive<u32>) {
-    let seed = SecretSeed::from_number(5);
+    let seed = SampleSeed::from_number(5);
     let hidden = &layer.calibration[0];
     for (bits, multiply) in bits.flat_map(|bits| [Multiply::Product, Multiply::Lut].map(|way| (bits, way))) {
         let whole = quantized(layer, Part::Whole, hidden, bits);
@@ -202,7 +203,7 @@ fn print_plan(what: &str, plan: &CircuitPlan) {
 #[test]
 fn weighted_sums_are_those_of_words() {
     let parameters = sets::TOY.compile().unwrap();
-    let keys = ClientKeys::generate(&parameters, &SecretSeed::from_number(6)).evaluation_keys(&[0], false).prepare();
+    let keys = ClientKeys::generate(&parameters, &ClientSeed::from_number(6)).evaluation_keys(&[0], false).prepare();
     let words = parameters.glwe_shape().extracted_lwe_dimension().get() + 1;
     let word = |row: usize, index: usize| (noise(row * words + index) * 1e6) as i64 as u64;
     let values: Vec<LweCiphertext> =

@@ -12,7 +12,7 @@ use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
 use nn::packed::{PackedOptions, Span};
 use rayon::prelude::*;
-use tfhe_core::random::SecretSeed;
+use tfhe_core::derivation::ClientSeed;
 
 const CONFIG: &str = r#"{"n_layer":3,"n_head":3,"n_embd":48,"n_positions":11,"vocab_size":3,
     "activation_function":"gelu_new","tie_word_embeddings":false}"#;
@@ -127,7 +127,7 @@ fn a_sample_is_sorted_with_all_attention_encrypted() {
     };
     let layers: BTreeMap<usize, Attention> = (0..3).map(quantize).collect();
     let plan = layers[&0].plan(Span::all(tokens)).unwrap();
-    let session = Session::new(&layers[&0], &plan, &SecretSeed::from_number(1));
+    let session = Session::new(&layers[&0], &plan, &ClientSeed::from_number(1));
     let mut encrypted = Encrypted { layers, session, mismatches: 0 };
     for input in [5, 401] {
         let letters = letters(input);

@@ -2,11 +2,12 @@
 
 use integration_tests::{Parties, assert_variance, errors};
 use tfhe_core::bootstrap::table_accumulator;
+use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::noise;
 use tfhe_core::params::{GlweDimension, GlweShape, ParametersLiteral};
 use tfhe_core::polynomial::schoolbook_add;
-use tfhe_core::random::{Domain, SecretSeed};
+use tfhe_core::random::SecretSeed;
 use tfhe_core::ring_pair_keys::RingPairClientKeys;
 use tfhe_core::sets::{COARSE, FINE, HEAD_EXACT, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, PACKED_HEAD, PRECISE};
 
@@ -106,12 +107,12 @@ fn tensor_product_of_the_head() {
         };
         let encode = |m: &[i64]| m.iter().map(|&x| (x as u64) << (64 - log_t)).collect::<Vec<u64>>();
         let (left, right) = (sparse(2 * round), sparse(2 * round + 1));
-        let encrypt = |message: &[i64], index: u64| {
-            let seed = parties.client.seed();
+        let seed = &mut SecretSeed::from_number(77).experiment(round);
+        let mut encrypt = |message: &[i64]| {
             let (fft, glwe) = (parties.client.fft(), parties.client.glwe_key());
-            glwe.encrypt(fft, &encode(message), noise, seed.derive_public(77), &seed.derive(77), index).expand()
+            glwe.encrypt(fft, &encode(message), noise, seed).expand()
         };
-        let (c1, c2) = (encrypt(&left, 2 * round), encrypt(&right, 2 * round + 1));
+        let (c1, c2) = (encrypt(&left), encrypt(&right));
         let product = key.multiply(&key.factor(&c1), &key.factor(&c2), shape, log_t);
         let mut expected = vec![0; n];
         schoolbook_add(&left, &encode(&right), &mut expected);
@@ -127,7 +128,7 @@ fn tensor_product_of_the_head() {
 #[test]
 fn key_switches_of_the_packed_head() {
     let parameters = PACKED_HEAD.compile().unwrap();
-    let client = RingPairClientKeys::generate(&parameters, &SecretSeed::from_number(2026));
+    let client = RingPairClientKeys::generate(&parameters, &ClientSeed::from_number(2026));
     let keys = client.evaluation_keys(64).prepare();
     let small = parameters.small();
     let to = client.small_key().extracted_lwe_key();
@@ -136,8 +137,7 @@ fn key_switches_of_the_packed_head() {
         ("lookup", parameters.lookup(), client.lookup_key(), keys.lookup_to_small()),
     ] {
         let from = key.extracted_lwe_key();
-        let mut masks = client.seed().generator(Domain::Mask, 1 << 40);
-        let mut noises = client.seed().generator(Domain::Noise, 1 << 40);
+        let (mut masks, mut noises) = SecretSeed::from_number(2026).experiment(0).into_streams();
         let inputs: Vec<_> = (0..SAMPLES).map(|i| from.encrypt(i << 50, ring.noise, &mut masks, &mut noises)).collect();
         let after: Vec<u64> = keyswitch.switch_lwe(&inputs).iter().map(|output| to.phase(output)).collect();
         let size = small.shape.polynomial_size;

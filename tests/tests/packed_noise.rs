@@ -10,13 +10,13 @@ use integration_tests::layer::Layer;
 use nn::attention::Part;
 use nn::matrix::Matrix;
 use nn::packed::{ClearPackedEngine, Function, HeadProgram, PackedOptions, PackedProgram, Span};
+use tfhe_core::derivation::ClientSeed;
 use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::noise::Variance;
 use tfhe_core::polynomial;
-use tfhe_core::random::SecretSeed;
-use tfhe_core::ring_pair_keys::RingPairKeys;
+use tfhe_core::ring_pair_keys::{RingPairClientKeys, RingPairKeys};
 use tfhe_core::sets::PACKED_HEAD;
 use tfhe_core::torus;
 
@@ -42,6 +42,8 @@ struct Errors {
 /// One client and server, and what the clear engine has.
 struct Bench<'a> {
     client: PackedHeadClient,
+    /// The client's.
+    secrets: RingPairClientKeys,
     keys: &'a RingPairKeys,
     attention: &'a PreparedAttention,
     layout: &'a Layout,
@@ -58,7 +60,7 @@ impl Bench<'_> {
     }
 
     fn phase(&self, ciphertext: &GlweCiphertext) -> Vec<u64> {
-        self.client.keys().arithmetic_key().phase(self.client.keys().arithmetic_fft(), ciphertext)
+        self.secrets.phase(ciphertext).to_vec()
     }
 
     /// Coefficients of queries, keys and values, against their integers.
@@ -104,7 +106,7 @@ impl Bench<'_> {
 
     /// Ciphertexts with the given argument, in turns, and masks of scores.
     fn arguments(&self, product: &GlweCiphertext, argument: f64) -> Vec<LweCiphertext> {
-        let key = self.client.keys().arithmetic_key().extracted_lwe_key();
+        let key = self.secrets.arithmetic_key().extracted_lwe_key();
         let place = |i: usize| {
             let mut ciphertext = product.extract(i);
             let phase = key.phase(&ciphertext);
@@ -122,7 +124,7 @@ impl Bench<'_> {
 
     /// Both functions where they are flat.
     fn measure_lookups(&self, evaluator: &Evaluator<'_>, product: &GlweCiphertext, errors: &mut Errors) {
-        let key = self.client.keys().lookup_key().extracted_lwe_key();
+        let key = self.secrets.lookup_key().extracted_lwe_key();
         for (index, (function, argument)) in FLAT.into_iter().enumerate() {
             let inputs = self.values(product, argument);
             let exact = torus::from_f64(tables::value(self.program(), 0, function, argument));
@@ -134,7 +136,7 @@ impl Bench<'_> {
 
     /// Key switches to the small key.
     fn measure_keyswitches(&self, product: &GlweCiphertext, lookups: &[LweCiphertext], errors: &mut Errors) {
-        let secrets = self.client.keys();
+        let secrets = &self.secrets;
         let small = secrets.small_key().extracted_lwe_key();
         let scores = self.arguments(product, 0.1);
         let parts = [
@@ -158,7 +160,7 @@ impl Bench<'_> {
         lookups: &[LweCiphertext],
         errors: &mut Errors,
     ) {
-        let key = self.client.keys().lookup_key().extracted_lwe_key();
+        let key = self.secrets.lookup_key().extracted_lwe_key();
         let (layout, values) = (self.layout, evaluator.encrypt_values(&projected.values));
         let visible: Vec<(usize, usize)> =
             (0..layout.tokens()).flat_map(|row| (0..=row).map(move |token| (row, token))).collect();
@@ -197,7 +199,7 @@ impl Bench<'_> {
 
     fn measure(&mut self, input: &Matrix<i32>, errors: &mut Errors) {
         let scales = WireScales::new(self.keys.parameters(), self.program());
-        let request = self.client.encrypt(input, self.layout, &scales);
+        let request = self.client.encrypt(input, self.layout, &scales).unwrap();
         let evaluator = Evaluator { keys: self.keys, attention: self.attention, layout: self.layout };
         let projected = evaluator.project(&evaluator.transform(&request.ciphertexts), 0);
         self.measure_projections(&projected, errors);
@@ -264,10 +266,12 @@ fn assert_noise(layer: &Layer) {
         let clear = ClearPackedEngine::new(program, &input, span);
         let mut errors = Errors::default();
         for seed in 0..KEYS {
-            let client = PackedHeadClient::new(&parameters, &SecretSeed::from_number(seed));
+            let seed = ClientSeed::from_number(seed);
+            let client = PackedHeadClient::new(&parameters, &seed);
+            let secrets = RingPairClientKeys::generate(&parameters, &PackedHeadClient::bound(&seed));
             let keys = &client.evaluation_keys(&layout).prepare();
             let exact = &clear.projected()[0];
-            Bench { client, keys, attention: &prepared, layout: &layout, exact }.measure(&input, &mut errors);
+            Bench { client, secrets, keys, attention: &prepared, layout: &layout, exact }.measure(&input, &mut errors);
         }
         let prediction = Prediction::on(
             NegacyclicFft::new(parameters.arithmetic().size()).transforms(),

@@ -8,7 +8,8 @@ use integration_tests::layer::Layer;
 use nn::attention::{AttentionWeights, Linear, Part};
 use nn::matrix::{Matrix, relative_error};
 use nn::packed::{PackedAttention, PackedOptions, Span};
-use tfhe_core::random::SecretSeed;
+use tfhe_core::derivation::ClientSeed;
+use tfhe_core::random::SampleSeed;
 
 /// A head's size, a layer's, and the tokens of an input.
 const HEAD: usize = 16;
@@ -62,7 +63,7 @@ fn quantize(layer: &Layer, part: Part) -> PackedAttention {
 }
 
 fn simulated(attention: &PackedAttention, hidden: &Matrix<f32>) -> Outcome {
-    run_simulated(attention, hidden, Span::all(hidden.rows()), &SecretSeed::from_number(4)).unwrap()
+    run_simulated(attention, hidden, Span::all(hidden.rows()), &SampleSeed::from_number(4)).unwrap()
 }
 
 /// ‖output − clear‖/‖clear‖.
@@ -128,7 +129,7 @@ fn encrypted_channels_without_weight_are_those_of_the_clear_engine() {
         for part in [Part::Whole, Part::Head(1)] {
             let attention = Attention::Packed(Box::new(quantize(&layer, part)));
             let plan = attention.plan(Span::all(TOKENS)).unwrap();
-            let session = session.get_or_insert_with(|| Session::new(&attention, &plan, &SecretSeed::from_number(6)));
+            let session = session.get_or_insert_with(|| Session::new(&attention, &plan, &ClientSeed::from_number(6)));
             for hidden in [&layer.unseen, &layer.calibration[2]] {
                 let outcome = session.execute(&attention, hidden, Span::new(3, TOKENS), &mut Unobserved).unwrap();
                 outcome.check(false).unwrap();
@@ -205,7 +206,7 @@ fn a_large_channel_of_the_input_is_computed_or_refused() {
         layer.calibration = layer.calibration.iter().map(grow).collect();
         let hidden = grow(&layer.unseen);
         let run = packed::calibrate(&layer.weights, Part::Whole, &layer.calibration, &PackedOptions::new(5))
-            .and_then(|attention| run_simulated(&attention, &hidden, Span::all(TOKENS), &SecretSeed::from_number(8)));
+            .and_then(|attention| run_simulated(&attention, &hidden, Span::all(TOKENS), &SampleSeed::from_number(8)));
         match run {
             Ok(outcome) => {
                 outcome.check(false).unwrap();

@@ -14,6 +14,7 @@
 use std::ops::RangeInclusive;
 
 use rayon::prelude::*;
+use zeroize::Zeroizing;
 
 use crate::fft::NegacyclicFft;
 use crate::gadget::{FourierRows, GadgetScratch};
@@ -21,7 +22,7 @@ use crate::ggsw::{RowGenerator, SeededRows};
 use crate::glwe::{GlweCiphertext, GlweSecretKey};
 use crate::params::{Gadget, NoiseDistribution};
 use crate::polynomial;
-use crate::random::{PublicSeed, SecretSeed};
+use crate::random::EncryptionSeed;
 
 /// Key-switching keys of automorphisms g_l = 2^l + 1 for some range of l in 1 ..= log2 N, as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,35 +33,35 @@ pub struct SeededAutomorphismKeys {
 }
 
 impl SeededAutomorphismKeys {
-    /// Makes the keys of the `steps` l; key l uses stream l of both seeds.
+    /// Makes the keys of the `steps` l; key l uses the streams l of `seed`.
     ///
     /// # Panics
-    /// If a step is not in 1 ..= log2 N.
+    /// If a step is not in 1 ..= log2 N, or something was drawn from the seed before.
     pub fn generate(
         fft: &NegacyclicFft,
         key: &GlweSecretKey,
         steps: RangeInclusive<u32>,
         gadget: Gadget,
         noise: NoiseDistribution,
-        mask_seed: PublicSeed,
-        noise_seed: &SecretSeed,
+        mut seed: EncryptionSeed,
     ) -> Self {
-        let generator = RowGenerator { fft, key, gadget, noise, mask_seed, noise_seed };
         let shape = key.shape();
         let n = shape.polynomial_size.get();
+        seed.take_first(u64::from(shape.polynomial_size.log2()) + 1);
+        let generator = RowGenerator { fft, key, gadget, noise, seed: &seed };
         assert!(*steps.start() >= 1 && *steps.end() <= shape.polynomial_size.log2(), "steps from 1 to log2 N");
         let first = *steps.start();
         let keys = steps
             .into_par_iter()
             .map(|l| {
-                let messages: Vec<Vec<u64>> = (0..shape.dimension.get())
-                    .map(|i| {
-                        let mut image = vec![0; n];
-                        polynomial::automorphism(key.polynomial(i), galois_element(l), &mut image);
-                        image.iter_mut().for_each(|x| *x = x.wrapping_neg());
-                        image
-                    })
-                    .collect();
+                let negated_image = |i: usize| {
+                    let mut image = vec![0; n];
+                    polynomial::automorphism(key.polynomial(i), galois_element(l), &mut image);
+                    image.iter_mut().for_each(|x| *x = x.wrapping_neg());
+                    image
+                };
+                let messages: Zeroizing<Vec<Vec<u64>>> =
+                    Zeroizing::new((0..shape.dimension.get()).map(negated_image).collect());
                 generator.rows(&messages, u64::from(l))
             })
             .collect();
@@ -223,15 +224,13 @@ mod tests {
     use crate::torus;
 
     fn keys(setup: &Setup, gadget: Gadget) -> AutomorphismKeys {
-        let seed = setup.seed.derive(9);
         let keys = SeededAutomorphismKeys::generate(
             &setup.fft,
             &setup.key,
             1..=setup.key.shape().polynomial_size.log2(),
             gadget,
             setup.noise,
-            setup.seed.derive_public(9),
-            &seed,
+            setup.seed.experiment(9),
         );
         keys.prepare(&setup.fft)
     }

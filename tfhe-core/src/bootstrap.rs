@@ -17,7 +17,7 @@ use crate::ggsw::{RowGenerator, SeededRows};
 use crate::glwe::{GlweCiphertext, GlweSecretKey};
 use crate::lwe::{LweCiphertext, LweSecretKey};
 use crate::params::{Gadget, GlweShape, NoiseDistribution, PolynomialSize};
-use crate::random::{PublicSeed, SecretSeed};
+use crate::random::{EncryptionSeed, PublicSeed};
 
 /// How many ciphertexts go through a blind rotation together: each element of the key is read once for all of them.
 pub const BOOTSTRAP_BLOCK: usize = 8;
@@ -54,17 +54,20 @@ pub struct SeededBootstrappingKey {
 }
 
 impl SeededBootstrappingKey {
-    /// Encrypts the bits of `from` under `to`; bit i uses stream i of both seeds. In parallel over the bits.
+    /// Encrypts the bits of `from` under `to`; bit i uses the streams i of `seed`. In parallel over the bits.
+    ///
+    /// # Panics
+    /// If something was drawn from the seed before.
     pub fn generate(
         fft: &NegacyclicFft,
         from: &LweSecretKey,
         to: &GlweSecretKey,
         gadget: Gadget,
         noise: NoiseDistribution,
-        mask_seed: PublicSeed,
-        noise_seed: &SecretSeed,
+        mut seed: EncryptionSeed,
     ) -> Self {
-        let generator = RowGenerator { fft, key: to, gadget, noise, mask_seed, noise_seed };
+        seed.take_first(from.dimension().get() as u64);
+        let generator = RowGenerator { fft, key: to, gadget, noise, seed: &seed };
         let bits = from.bits().par_iter().enumerate().map(|(i, &bit)| generator.ggsw(bit, i as u64)).collect();
         Self { bits }
     }
@@ -250,9 +253,10 @@ impl BootstrappingKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::derivation::ClientSeed;
     use crate::noise::tests::assert_variance;
     use crate::params::Precision;
-    use crate::random::{Domain, SecretSeed};
+    use crate::random::SecretSeed;
     use crate::{noise, sets, torus};
 
     /// The variance at small dimensions, for which a hundred thousand CMUX take a second; the named sets are measured by the
@@ -261,7 +265,7 @@ mod tests {
     fn blind_rotation_has_the_predicted_noise() {
         let setup = crate::testing::Setup::new(1, 512);
         let lwe = crate::params::LweDimension::new(100).unwrap();
-        let small = LweSecretKey::generate(&setup.seed, lwe);
+        let small = LweSecretKey::generate(&mut setup.seed.experiment_bits(4), lwe);
         for (base_log, levels, precision) in [(12, 2, Precision::Single), (6, 6, Precision::Split)] {
             let gadget = Gadget::new(base_log, levels, precision).unwrap();
             let key = SeededBootstrappingKey::generate(
@@ -270,14 +274,12 @@ mod tests {
                 &setup.key,
                 gadget,
                 setup.noise,
-                setup.seed.derive_public(4),
-                &setup.seed.derive(4),
+                setup.seed.experiment(4),
             )
             .prepare(&setup.fft, setup.key.shape());
             let values: Vec<u64> = (0..4_u64).map(|m| m << 60).collect();
             let accumulator = table_accumulator(setup.key.shape(), &values);
-            let (mut masks, mut noises) =
-                (setup.seed.generator(Domain::Mask, 7), setup.seed.generator(Domain::Noise, 7));
+            let (mut masks, mut noises) = setup.seed.experiment(7).into_streams();
             let quiet = NoiseDistribution::TUniform { bound_log: 20 };
             let inputs: Vec<LweCiphertext> = (0..600_u64)
                 .map(|i| small.encrypt(((i % 4) << 61) + half_slot(2), quiet, &mut masks, &mut noises))
@@ -303,13 +305,13 @@ mod tests {
     #[test]
     fn toy_set_reads_every_value() {
         let parameters = sets::TOY.compile().unwrap();
-        let keys = crate::keys::ClientKeys::generate(&parameters, &SecretSeed::from_number(1));
+        let keys = crate::keys::ClientKeys::generate(&parameters, &ClientSeed::from_number(1));
         let server = keys.evaluation_keys(&[0], false).prepare();
         let table = [3, 0, 2, 1];
         let values: Vec<u64> = table.iter().map(|&v: &u64| v << 61).collect();
         let accumulator = table_accumulator(parameters.glwe_shape(), &values);
         let big = keys.glwe_key().extracted_lwe_key();
-        let (mut masks, mut noises) = (keys.seed().generator(Domain::Mask, 7), keys.seed().generator(Domain::Noise, 7));
+        let (mut masks, mut noises) = SecretSeed::from_number(7).experiment(0).into_streams();
         for message in 0..4_u64 {
             let input = big.encrypt((message << 61) + half_slot(2), parameters.glwe_noise(), &mut masks, &mut noises);
             let switched = server.keyswitch().switch(&[input]);
@@ -323,24 +325,22 @@ mod tests {
     fn many_tables_are_read_by_one_rotation() {
         let setup = crate::testing::Setup::new(1, 1024);
         let lwe = crate::params::LweDimension::new(60).unwrap();
-        let small = LweSecretKey::generate(&setup.seed, lwe);
+        let small = LweSecretKey::generate(&mut setup.seed.experiment_bits(4), lwe);
         let gadget = Gadget::new(10, 3, Precision::Single).unwrap();
-        let (mask_seed, noise_seed) = (setup.seed.derive_public(4), setup.seed.derive(4));
         let key = SeededBootstrappingKey::generate(
             &setup.fft,
             &small,
             &setup.key,
             gadget,
             setup.noise,
-            mask_seed,
-            &noise_seed,
+            setup.seed.experiment(4),
         )
         .prepare(&setup.fft, setup.key.shape());
         let value = |table: u64, m: u64| (table * 7 + m * 3) % 16;
         let tables: Vec<Vec<u64>> = (0..4).map(|t| (0..4).map(|m| value(t, m) << 60).collect()).collect();
         let polynomial = many_tables_polynomial(setup.key.shape().polynomial_size, &tables);
         let accumulator = GlweCiphertext::trivial(setup.key.shape(), &polynomial);
-        let (mut masks, mut noises) = (setup.seed.generator(Domain::Mask, 8), setup.seed.generator(Domain::Noise, 8));
+        let (mut masks, mut noises) = setup.seed.experiment(8).into_streams();
         let quiet = NoiseDistribution::TUniform { bound_log: 20 };
         let inputs: Vec<LweCiphertext> =
             (0..4_u64).map(|m| small.encrypt((m << 61) + half_slot(2), quiet, &mut masks, &mut noises)).collect();
@@ -359,8 +359,8 @@ mod tests {
         let n = crate::params::PolynomialSize::new(1024).unwrap();
         let lwe = crate::params::LweDimension::new(600).unwrap();
         let seed = SecretSeed::from_number(3);
-        let key = LweSecretKey::generate(&seed, lwe);
-        let (mut masks, mut noises) = (seed.generator(Domain::Mask, 0), seed.generator(Domain::Noise, 0));
+        let key = LweSecretKey::generate(&mut seed.experiment_bits(0), lwe);
+        let (mut masks, mut noises) = seed.experiment(0).into_streams();
         let quiet = NoiseDistribution::TUniform { bound_log: 4 };
         let errors: Vec<f64> = (0..20_000)
             .map(|_| {

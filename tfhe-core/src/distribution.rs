@@ -24,7 +24,7 @@ use std::f64::consts::{FRAC_PI_2, LN_2, LOG2_E, PI};
 use rand_distr::{ChiSquared, Exp1};
 use rustfft::num_complex::Complex;
 
-use crate::random::Generator;
+use crate::random::SampleStream;
 use crate::variance::Variance;
 
 /// Which mixture of normal distributions a part is.
@@ -103,7 +103,7 @@ impl Distribution {
     }
 
     /// Draws the variance that the error has in one ciphertext.
-    pub fn draw_variance(&self, generator: &mut Generator) -> Variance {
+    pub fn draw_variance(&self, generator: &mut SampleStream) -> Variance {
         let mut draw = |part: &Part| {
             let mut ratio = || match part.mixture {
                 Mixture::Scattered { degrees } => {
@@ -193,7 +193,7 @@ const SMALLEST_TERM: f64 = -40.0;
 const MAX_TERMS: usize = 1 << 16;
 
 /// Σ λ_k·E_k: the terms but the first few are replaced by their mean; their variance, Σ λ_k², is 10^-5 of the sum's.
-fn walk_energy(generator: &mut Generator) -> f64 {
+fn walk_energy(generator: &mut SampleStream) -> f64 {
     const DRAWN: i32 = 16;
     let share = |k: i32| 2.0 / (FRAC_PI_2 * f64::from(2 * k - 1)).powi(2);
     let rest = 1.0 - (1..=DRAWN).map(share).sum::<f64>();
@@ -315,7 +315,7 @@ mod tests {
         let distribution = Distribution::mixture(Variance::new(0.5), Mixture::Walk)
             + Distribution::mixture(Variance::new(0.3), Mixture::Scattered { degrees: 5.5 })
             + Variance::new(0.2);
-        let mut generator = crate::random::SecretSeed::from_number(3).generator(crate::random::Domain::Sample, 0);
+        let mut generator = crate::random::SampleSeed::from_number(3).stream(0);
         let samples: Vec<f64> =
             (0..1 << 20).map(|_| distribution.draw_variance(&mut generator).std() * generator.normal()).collect();
         for threshold in [0.5, 1.0, 2.0, 3.0, 4.0] {

@@ -6,6 +6,8 @@
 //! the f64 rounding error of 2^-53 relative would be far above the ciphertexts' noise of 2^-62: key generation, encryption,
 //! decryption, products with plaintext weights.
 
+use zeroize::Zeroize;
+
 use crate::buffer::AlignedBuffer;
 use crate::fft::{FftScratch, NegacyclicFft};
 use crate::gadget::split_halves;
@@ -47,6 +49,11 @@ impl FourierTorus {
         Self { halves: [AlignedBuffer::zeros(n), AlignedBuffer::zeros(n)], products: Products::default() }
     }
 
+    /// Makes it the zero polynomial again.
+    pub(crate) fn clear(&mut self) {
+        self.halves.iter_mut().for_each(|half| half.fill(0.0));
+    }
+
     /// Transforms `polynomial` `[N]`.
     pub fn new(fft: &NegacyclicFft, polynomial: &[u64], scratch: &mut FftScratch) -> Self {
         let (high, low): (Vec<i32>, Vec<i32>) = polynomial.iter().map(|&x| split_halves(x)).unzip();
@@ -73,7 +80,14 @@ impl FourierTorus {
         fft.inverse_add_integers(&mut self.halves[0], 32, output, scratch);
         fft.inverse_add_integers(&mut self.halves[1], 0, output, scratch);
         // The weight of a secret key may be in it.
-        zeroize::Zeroize::zeroize(&mut self.products.squares);
+        self.products.squares.zeroize();
+    }
+}
+
+/// Overwrites the values with zeros, for products with secret keys.
+impl Zeroize for FourierTorus {
+    fn zeroize(&mut self) {
+        self.halves.iter_mut().for_each(|half| half[..].zeroize());
     }
 }
 
@@ -84,11 +98,13 @@ impl FourierIntegers {
         fft.forward_integers(polynomial, &mut values, scratch);
         Self { values, squares: polynomial.iter().map(|&x| f64::from(x) * f64::from(x)).sum() }
     }
+}
 
-    /// Overwrites the values with zeros (for those of secret keys).
-    pub(crate) fn wipe(&mut self) {
-        zeroize::Zeroize::zeroize(&mut *self.values);
-        zeroize::Zeroize::zeroize(&mut self.squares);
+/// Overwrites the values with zeros, for those of secret keys.
+impl Zeroize for FourierIntegers {
+    fn zeroize(&mut self) {
+        self.values[..].zeroize();
+        self.squares.zeroize();
     }
 }
 
@@ -97,13 +113,13 @@ mod tests {
     use super::*;
     use crate::params::PolynomialSize;
     use crate::polynomial::schoolbook_add;
-    use crate::random::{Domain, SecretSeed};
+    use crate::random::SampleSeed;
 
     #[test]
     fn products_are_exact() {
         for (n, bits) in [(64, 12), (1024, 8), (4096, 7)] {
             let fft = NegacyclicFft::new(PolynomialSize::new(n).unwrap());
-            let mut generator = SecretSeed::from_number(n as u64).generator(Domain::Sample, 0);
+            let mut generator = SampleSeed::from_number(n as u64).stream(0);
             let mut torus = vec![0; n];
             generator.fill_uniform(&mut torus);
             torus[0] = u64::MAX;

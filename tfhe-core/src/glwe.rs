@@ -4,14 +4,15 @@
 //! (Brakerski, Gentry, Vaikuntanathan, ITCS 2012; Chillotti et al., J. Cryptology 2020, section 3).
 //! A [`SeededGlweCiphertext`] holds the seed of its masks instead of the masks: half the bytes for k = 1.
 
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::exact::{FourierIntegers, FourierTorus};
 use crate::fft::{FftScratch, NegacyclicFft};
 use crate::lwe::{LweCiphertext, LweSecretKey};
 use crate::params::{GlweShape, NoiseDistribution, PolynomialSize};
 use crate::polynomial;
-use crate::random::{Domain, Generator, PublicSeed, SecretSeed};
+use crate::random::{EncryptionSeed, NoiseStream, PublicSeed, SecretStream};
+use crate::wiping::leaving_nothing_on_the_stack;
 
 /// A binary secret key of k polynomials. Wiped on drop, never printed.
 pub struct GlweSecretKey {
@@ -20,11 +21,23 @@ pub struct GlweSecretKey {
     fourier: Vec<FourierIntegers>,
 }
 
+/// Working memory of products of masks with a key. Wiped on drop.
+pub(crate) struct InnerProductScratch {
+    fft: FftScratch,
+    sum: Zeroizing<FourierTorus>,
+}
+
+impl InnerProductScratch {
+    pub(crate) fn new(fft: &NegacyclicFft) -> Self {
+        Self { fft: fft.scratch(), sum: Zeroizing::new(FourierTorus::zero(fft)) }
+    }
+}
+
 impl GlweSecretKey {
-    /// k·N uniform bits from the stream (`GlweSecret`, 0) of `seed`. `fft` must be a plan of size N.
-    pub fn generate(seed: &SecretSeed, shape: GlweShape, fft: &NegacyclicFft) -> Self {
+    /// The next k·N bits of `stream`. `fft` must be a plan of size N.
+    pub fn generate(stream: &mut SecretStream, shape: GlweShape, fft: &NegacyclicFft) -> Self {
         let mut bits = vec![0; shape.extracted_lwe_dimension().get()];
-        seed.generator(Domain::GlweSecret, 0).fill_binary(&mut bits);
+        stream.fill_binary(&mut bits);
         Self::from_bits(shape, bits, fft)
     }
 
@@ -52,16 +65,12 @@ impl GlweSecretKey {
 
     /// From k·N bits and a plan of size N.
     pub(crate) fn from_bits(shape: GlweShape, bits: Vec<u64>, fft: &NegacyclicFft) -> Self {
-        let scratch = &mut fft.scratch();
-        let fourier = bits
-            .chunks_exact(shape.polynomial_size.get())
-            .map(|polynomial| {
-                let mut small: Vec<i32> = polynomial.iter().map(|&bit| bit as i32).collect();
-                let transformed = FourierIntegers::new(fft, &small, scratch);
-                small.zeroize();
-                transformed
-            })
-            .collect();
+        let transform = |polynomial: &[u64]| {
+            let small: Zeroizing<Vec<i32>> = Zeroizing::new(polynomial.iter().map(|&bit| bit as i32).collect());
+            FourierIntegers::new(fft, &small, &mut fft.scratch())
+        };
+        let polynomials = bits.chunks_exact(shape.polynomial_size.get());
+        let fourier = leaving_nothing_on_the_stack(|| polynomials.map(transform).collect());
         Self { shape, bits, fourier }
     }
 
@@ -82,8 +91,14 @@ impl GlweSecretKey {
     }
 
     /// `output += Σ A_i·S_i`, exactly: `mask` `[k·N]`, `output` `[N]`.
-    fn add_inner_product(&self, fft: &NegacyclicFft, mask: &[u64], output: &mut [u64], scratch: &mut FftScratch) {
-        let mut sum = FourierTorus::zero(fft);
+    fn add_inner_product(
+        &self,
+        fft: &NegacyclicFft,
+        mask: &[u64],
+        output: &mut [u64],
+        InnerProductScratch { fft: scratch, sum }: &mut InnerProductScratch,
+    ) {
+        sum.clear();
         for (a, s) in mask.chunks_exact(self.shape.polynomial_size.get()).zip(&self.fourier) {
             sum.add_product(fft, &FourierTorus::new(fft, a, scratch), s);
         }
@@ -97,46 +112,64 @@ impl GlweSecretKey {
         mask: &[u64],
         body: &mut [u64],
         noise: NoiseDistribution,
-        noises: &mut Generator,
-        scratch: &mut FftScratch,
+        noises: &mut NoiseStream,
+        scratch: &mut InnerProductScratch,
     ) {
         body.iter_mut().for_each(|x| *x = x.wrapping_add(noises.noise(noise)));
         self.add_inner_product(fft, mask, body, scratch);
     }
 
-    /// Encrypts `plaintext` `[N]`, with masks from stream `index` of `mask_seed` and noise from stream `index` of `noise_seed`.
-    /// An index must not be used twice with the same seeds. O(N log N).
+    /// Encrypts `plaintext` `[N]`, with the next masks and noise of `seed`. O(N log N).
+    ///
+    /// # Panics
+    /// If there are not N coefficients.
     pub fn encrypt(
         &self,
         fft: &NegacyclicFft,
         plaintext: &[u64],
         noise: NoiseDistribution,
-        mask_seed: PublicSeed,
-        noise_seed: &SecretSeed,
+        seed: &mut EncryptionSeed,
+    ) -> SeededGlweCiphertext {
+        let index = seed.take(1);
+        self.encrypt_with(fft, plaintext, noise, seed, index)
+    }
+
+    /// The same with the streams `index`, which the caller must have taken.
+    pub(crate) fn encrypt_with(
+        &self,
+        fft: &NegacyclicFft,
+        plaintext: &[u64],
+        noise: NoiseDistribution,
+        seed: &EncryptionSeed,
         index: u64,
     ) -> SeededGlweCiphertext {
         assert_eq!(plaintext.len(), self.shape.polynomial_size.get(), "the plaintext has N coefficients");
+        let (mut masks, mut noises) = seed.streams(index);
         let mut mask = vec![0; self.bits.len()];
-        mask_seed.mask_generator(index).fill_uniform(&mut mask);
+        masks.fill_uniform(&mut mask);
         let mut body = plaintext.to_vec();
-        let noises = &mut noise_seed.generator(Domain::Noise, index);
-        self.encrypt_body(fft, &mask, &mut body, noise, noises, &mut fft.scratch());
-        SeededGlweCiphertext { shape: self.shape, seed: mask_seed, index, body }
+        leaving_nothing_on_the_stack(|| {
+            self.encrypt_body(fft, &mask, &mut body, noise, &mut noises, &mut InnerProductScratch::new(fft));
+        });
+        SeededGlweCiphertext { shape: self.shape, seed: seed.masks(), index, body }
     }
 
     /// The phase B − Σ A_i·S_i = M + E.
     pub fn phase(&self, fft: &NegacyclicFft, ciphertext: &GlweCiphertext) -> Vec<u64> {
         assert_eq!(ciphertext.shape, self.shape, "key and ciphertext have the same shape");
-        let mut product = vec![0; self.shape.polynomial_size.get()];
-        self.add_inner_product(fft, ciphertext.mask(), &mut product, &mut fft.scratch());
-        ciphertext.body().iter().zip(&product).map(|(&b, &p)| b.wrapping_sub(p)).collect()
+        let mut phase = vec![0; self.shape.polynomial_size.get()];
+        leaving_nothing_on_the_stack(|| {
+            self.add_inner_product(fft, ciphertext.mask(), &mut phase, &mut InnerProductScratch::new(fft));
+        });
+        phase.iter_mut().zip(ciphertext.body()).for_each(|(product, &b)| *product = b.wrapping_sub(*product));
+        phase
     }
 }
 
 impl Drop for GlweSecretKey {
     fn drop(&mut self) {
         self.bits.zeroize();
-        self.fourier.iter_mut().for_each(FourierIntegers::wipe);
+        self.fourier.zeroize();
     }
 }
 
@@ -170,7 +203,7 @@ impl SeededGlweCiphertext {
     pub fn expand(&self) -> GlweCiphertext {
         let mut out = GlweCiphertext::zero(self.shape);
         let (mask, body) = out.split_mut();
-        self.seed.mask_generator(self.index).fill_uniform(mask);
+        self.seed.mask_stream(self.index).fill_uniform(mask);
         body.copy_from_slice(&self.body);
         out
     }
@@ -337,26 +370,27 @@ mod tests {
     use super::*;
     use crate::noise::tests::assert_variance;
     use crate::params::{GlweDimension, PolynomialSize};
+    use crate::random::SecretSeed;
     use crate::torus;
 
     const NOISE: NoiseDistribution = NoiseDistribution::TUniform { bound_log: 17 };
 
-    fn setup(k: usize, n: usize) -> (NegacyclicFft, GlweSecretKey, SecretSeed) {
+    fn setup(k: usize, n: usize) -> (NegacyclicFft, GlweSecretKey, EncryptionSeed) {
         let shape =
             GlweShape { dimension: GlweDimension::new(k).unwrap(), polynomial_size: PolynomialSize::new(n).unwrap() };
         let fft = NegacyclicFft::new(shape.polynomial_size);
         let seed = SecretSeed::from_number(5);
-        let key = GlweSecretKey::generate(&seed, shape, &fft);
-        (fft, key, seed)
+        let key = GlweSecretKey::generate(&mut seed.experiment_bits(0), shape, &fft);
+        (fft, key, seed.experiment(0))
     }
 
     #[test]
     fn fresh_noise_has_the_predicted_variance() {
-        let (fft, key, seed) = setup(1, 2048);
+        let (fft, key, mut seed) = setup(1, 2048);
         let plaintext: Vec<u64> = (0..2048_u64).map(|j| j << 50).collect();
         let mut errors = Vec::new();
-        for index in 0..10 {
-            let ciphertext = key.encrypt(&fft, &plaintext, NOISE, seed.derive_public(0), &seed, index).expand();
+        for _ in 0..10 {
+            let ciphertext = key.encrypt(&fft, &plaintext, NOISE, &mut seed).expand();
             let phase = key.phase(&fft, &ciphertext);
             errors.extend(phase.iter().zip(&plaintext).map(|(&p, &m)| torus::to_f64(p.wrapping_sub(m))));
         }
@@ -365,9 +399,9 @@ mod tests {
 
     #[test]
     fn extraction_and_embedding_agree_with_the_phase() {
-        let (fft, key, seed) = setup(2, 64);
+        let (fft, key, mut seed) = setup(2, 64);
         let plaintext: Vec<u64> = (0..64_u64).map(|j| j << 50).collect();
-        let ciphertext = key.encrypt(&fft, &plaintext, NOISE, seed.derive_public(0), &seed, 0).expand();
+        let ciphertext = key.encrypt(&fft, &plaintext, NOISE, &mut seed).expand();
         let phase = key.phase(&fft, &ciphertext);
         let lwe_key = key.extracted_lwe_key();
         for position in [0, 1, 31, 63] {
@@ -381,9 +415,9 @@ mod tests {
 
     #[test]
     fn plaintext_products_are_exact() {
-        let (fft, key, seed) = setup(1, 256);
+        let (fft, key, mut seed) = setup(1, 256);
         let plaintext: Vec<u64> = (0..256_u64).map(|j| j << 50).collect();
-        let ciphertext = key.encrypt(&fft, &plaintext, NOISE, seed.derive_public(0), &seed, 0).expand();
+        let ciphertext = key.encrypt(&fft, &plaintext, NOISE, &mut seed).expand();
         let weights: Vec<i32> = (0..256).map(|j| j % 15 - 7).collect();
         let scratch = &mut fft.scratch();
         let mut product = FourierGlwe::zero(&fft, key.shape());

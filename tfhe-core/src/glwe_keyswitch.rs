@@ -12,6 +12,7 @@
 //!   keys it leads to are those of a GLWE key of dimension k: their security is that of module LWE.
 
 use rayon::prelude::*;
+use zeroize::Zeroizing;
 
 use crate::fft::NegacyclicFft;
 use crate::gadget::{FourierRows, GadgetScratch};
@@ -19,7 +20,7 @@ use crate::ggsw::{RowGenerator, SeededRows};
 use crate::glwe::{GlweCiphertext, GlweSecretKey};
 use crate::lwe::LweCiphertext;
 use crate::params::{Gadget, GlweShape, NoiseDistribution};
-use crate::random::{PublicSeed, SecretSeed};
+use crate::random::EncryptionSeed;
 
 /// A key-switching key as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,25 +31,24 @@ pub struct SeededGlweKeyswitchKey {
 }
 
 impl SeededGlweKeyswitchKey {
-    /// Encrypts the polynomials of `from` under `to`, with stream 0 of both seeds.
+    /// Encrypts the polynomials of `from` under `to`, with the streams 0 of `seed`.
     ///
     /// # Panics
-    /// If the keys are over different rings, or `fft` is of another size.
+    /// If the keys are over different rings, or `fft` is of another size, or something was drawn from the seed before.
     pub fn generate(
         fft: &NegacyclicFft,
         from: &GlweSecretKey,
         to: &GlweSecretKey,
         gadget: Gadget,
         noise: NoiseDistribution,
-        mask_seed: PublicSeed,
-        noise_seed: &SecretSeed,
+        mut seed: EncryptionSeed,
     ) -> Self {
         let (input, output) = (from.shape(), to.shape());
         assert_eq!(input.polynomial_size, output.polynomial_size, "keys over one ring");
-        let messages: Vec<Vec<u64>> = (0..input.dimension.get())
-            .map(|i| from.polynomial(i).iter().map(|&bit| bit.wrapping_neg()).collect())
-            .collect();
-        let rows = RowGenerator { fft, key: to, gadget, noise, mask_seed, noise_seed }.rows(&messages, 0);
+        seed.take_first(1);
+        let negated = |i: usize| from.polynomial(i).iter().map(|&bit| bit.wrapping_neg()).collect();
+        let messages: Zeroizing<Vec<Vec<u64>>> = Zeroizing::new((0..input.dimension.get()).map(negated).collect());
+        let rows = RowGenerator { fft, key: to, gadget, noise, seed: &seed }.rows(&messages, 0);
         Self { input, output, rows }
     }
 
@@ -115,7 +115,7 @@ mod tests {
     use crate::noise;
     use crate::noise::tests::assert_variance;
     use crate::params::{GlweDimension, LweDimension, PolynomialSize, Precision};
-    use crate::random::Domain;
+    use crate::random::SecretSeed;
     use crate::testing::Setup;
     use crate::torus;
 
@@ -127,13 +127,12 @@ mod tests {
     fn lwe_ciphertexts_switch_with_the_predicted_noise() {
         let to = Setup::new(3, 128);
         let seed = SecretSeed::from_number(5);
-        let lwe = LweSecretKey::generate(&seed, LweDimension::new(8 * 128).unwrap());
+        let lwe = LweSecretKey::generate(&mut seed.experiment_bits(0), LweDimension::new(8 * 128).unwrap());
         let from = GlweSecretKey::from_lwe_key(&lwe, shape(8, 128), &to.fft);
         let gadget = Gadget::new(3, 8, Precision::Single).unwrap();
-        let (masks, noises) = (seed.derive_public(1), seed.derive(1));
-        let key = SeededGlweKeyswitchKey::generate(&to.fft, &from, &to.key, gadget, to.noise, masks, &noises);
+        let key = SeededGlweKeyswitchKey::generate(&to.fft, &from, &to.key, gadget, to.noise, seed.experiment(1));
         let key = key.prepare(&to.fft);
-        let (mut masks, mut noises) = (seed.generator(Domain::Mask, 5), seed.generator(Domain::Noise, 5));
+        let (mut masks, mut noises) = seed.experiment(5).into_streams();
         let quiet = NoiseDistribution::TUniform { bound_log: 1 };
         let inputs: Vec<LweCiphertext> =
             (0..1500_u64).map(|i| lwe.encrypt(i << 53, quiet, &mut masks, &mut noises)).collect();
@@ -166,9 +165,9 @@ mod tests {
             let gadget = Gadget::new(20, 2, Precision::Single).unwrap();
             let mut errors = Vec::new();
             for index in 0..200 {
-                let (masks, noises) = (large.seed.derive_public(index), large.seed.derive(index));
-                let to = GlweSecretKey::generate(&noises, large.key.shape(), &large.fft);
-                let key = SeededGlweKeyswitchKey::generate(&large.fft, &from, &to, gadget, quiet, masks, &noises);
+                let to = GlweSecretKey::generate(&mut large.seed.experiment_bits(index), large.key.shape(), &large.fft);
+                let seed = large.seed.experiment(index);
+                let key = SeededGlweKeyswitchKey::generate(&large.fft, &from, &to, gadget, quiet, seed);
                 let key = key.prepare(&large.fft);
                 for round in 0..4 {
                     let ciphertext = small.encrypt(&vec![0; n], 4 * index + round);
@@ -195,8 +194,8 @@ mod tests {
         let ciphertext = small.encrypt(&plaintext, 0).into_larger_ring(large.key.shape().polynomial_size);
         let from = small.key.in_larger_ring(&large.fft);
         let gadget = Gadget::new(8, 5, Precision::Single).unwrap();
-        let (masks, noises) = (large.seed.derive_public(1), large.seed.derive(1));
-        let key = SeededGlweKeyswitchKey::generate(&large.fft, &from, &large.key, gadget, large.noise, masks, &noises);
+        let seed = large.seed.experiment(1);
+        let key = SeededGlweKeyswitchKey::generate(&large.fft, &from, &large.key, gadget, large.noise, seed);
         let key = key.prepare(&large.fft);
         let phase = large.key.phase(&large.fft, &key.switch(&ciphertext, &mut key.scratch()));
         for (j, &x) in phase.iter().enumerate() {

@@ -3,29 +3,25 @@
 //! [`ClientKeys`] are secret. [`SeededEvaluationKeys`] are what the client sends: encryptions of secret bits, with seeded masks.
 //! [`EvaluationKeys`] are what the server computes with. Neither of the latter can name a secret key.
 
+use zeroize::Zeroizing;
+
 use crate::automorphism::{AutomorphismKeys, SeededAutomorphismKeys};
 use crate::bootstrap::{BootstrappingKey, SeededBootstrappingKey};
+use crate::derivation::{ClientSeed, Purpose, RequestRandomness, Scope};
 use crate::fft::NegacyclicFft;
-use crate::glwe::GlweSecretKey;
+use crate::fingerprint::Fingerprint;
+use crate::glwe::{GlweCiphertext, GlweSecretKey, SeededGlweCiphertext};
 use crate::keyswitch::{LweKeyswitchKey, SeededLweKeyswitchKey};
 use crate::lwe::LweSecretKey;
 use crate::params::{Gadget, Parameters};
 use crate::product::{RelinearizationKey, SeededRelinearizationKey};
-use crate::random::{PublicSeed, SecretSeed};
+use crate::random::{PublicSeed, RandomnessError};
 
-/// Numbers of the seeds derived from the master seed.
-mod purpose {
-    pub(super) const KEYSWITCH: u64 = 1;
-    pub(super) const AUTOMORPHISMS: u64 = 2;
-    pub(super) const RELINEARIZATION: u64 = 3;
-    pub(super) const BOOTSTRAP: u64 = 16;
-}
-
-/// The secret keys of a parameter set. Wiped on drop.
-#[derive(Debug)]
+/// The secret keys of a parameter set. Wiped on drop. They encrypt, decrypt and make evaluation keys, and are not given away.
 pub struct ClientKeys {
     parameters: Parameters,
-    seed: SecretSeed,
+    scope: Scope,
+    requests: RequestRandomness,
     fft: NegacyclicFft,
     lwe: LweSecretKey,
     glwe: GlweSecretKey,
@@ -33,13 +29,16 @@ pub struct ClientKeys {
 
 impl ClientKeys {
     /// Derives the secret keys from `seed`.
-    pub fn generate(parameters: &Parameters, seed: &SecretSeed) -> Self {
+    pub fn generate(parameters: &Parameters, seed: &ClientSeed) -> Self {
         let fft = NegacyclicFft::new(parameters.polynomial_size());
+        let scope = seed.scope(&parameters.fingerprint());
+        let bits = |purpose| scope.secret(purpose, 0);
         Self {
-            lwe: LweSecretKey::generate(seed, parameters.lwe_dimension()),
-            glwe: GlweSecretKey::generate(seed, parameters.glwe_shape(), &fft),
+            lwe: LweSecretKey::generate(&mut bits(Purpose::LweSecretKey), parameters.lwe_dimension()),
+            glwe: GlweSecretKey::generate(&mut bits(Purpose::GlweSecretKey), parameters.glwe_shape(), &fft),
             parameters: parameters.clone(),
-            seed: seed.clone(),
+            requests: seed.requests(),
+            scope,
             fft,
         }
     }
@@ -49,24 +48,33 @@ impl ClientKeys {
         &self.parameters
     }
 
-    /// The seed that the keys were derived from.
-    pub fn seed(&self) -> &SecretSeed {
-        &self.seed
-    }
-
     /// The plan of transforms of size N.
     pub fn fft(&self) -> &NegacyclicFft {
         &self.fft
     }
 
-    /// The small LWE key, of dimension n.
-    pub fn lwe_key(&self) -> &LweSecretKey {
-        &self.lwe
+    /// Encrypts the plaintexts `[N]` of one request under the GLWE key. `context` is the fingerprint of how they are encoded:
+    /// of everything that a reader of the decrypted numbers has to know. Randomness is as the seed said
+    /// ([`RequestRandomness`]).
+    ///
+    /// # Errors
+    /// If the operating system has no randomness to give.
+    ///
+    /// # Panics
+    /// If a plaintext has not N coefficients.
+    pub fn encrypt(
+        &self,
+        plaintexts: &[Zeroizing<Vec<u64>>],
+        context: &Fingerprint,
+    ) -> Result<Vec<SeededGlweCiphertext>, RandomnessError> {
+        let mut seed = self.scope.request(self.requests, context, plaintexts.iter().map(|plaintext| &plaintext[..]))?;
+        let noise = self.parameters.glwe_noise();
+        Ok(plaintexts.iter().map(|plaintext| self.glwe.encrypt(&self.fft, plaintext, noise, &mut seed)).collect())
     }
 
-    /// The GLWE key.
-    pub fn glwe_key(&self) -> &GlweSecretKey {
-        &self.glwe
+    /// The phase, plaintext and noise, of a ciphertext under the GLWE key.
+    pub fn phase(&self, ciphertext: &GlweCiphertext) -> Zeroizing<Vec<u64>> {
+        Zeroizing::new(self.glwe.phase(&self.fft, ciphertext))
     }
 
     /// Makes the evaluation keys: the key switch kN -> n, the bootstrapping keys of the gadgets `bootstraps` (indices of
@@ -75,15 +83,15 @@ impl ClientKeys {
     /// # Panics
     /// If an index is out of range.
     pub fn evaluation_keys(&self, bootstraps: &[usize], products: bool) -> SeededEvaluationKeys {
-        let (fft, glwe, seed) = (&self.fft, &self.glwe, &self.seed);
+        let (fft, glwe) = (&self.fft, &self.glwe);
+        let seed = |purpose| self.scope.encryption(purpose, 0);
         let (gadget, noise) = (self.parameters.glwe_keyswitch(), self.parameters.glwe_noise());
         let keyswitch = SeededLweKeyswitchKey::generate(
             &glwe.extracted_lwe_key(),
             &self.lwe,
             self.parameters.keyswitch(),
             self.parameters.lwe_noise(),
-            seed.derive_public(purpose::KEYSWITCH),
-            &seed.derive(purpose::KEYSWITCH),
+            seed(Purpose::LweKeyswitch),
         );
         let automorphisms = SeededAutomorphismKeys::generate(
             fft,
@@ -91,24 +99,19 @@ impl ClientKeys {
             1..=self.parameters.polynomial_size().log2(),
             gadget,
             noise,
-            seed.derive_public(purpose::AUTOMORPHISMS),
-            &seed.derive(purpose::AUTOMORPHISMS),
+            seed(Purpose::Automorphisms),
         );
-        let relinearization = products.then(|| {
-            let (masks, noises) = (seed.derive_public(purpose::RELINEARIZATION), seed.derive(purpose::RELINEARIZATION));
-            SeededRelinearizationKey::generate(fft, glwe, gadget, noise, masks, &noises)
-        });
+        let relinearization = products
+            .then(|| SeededRelinearizationKey::generate(fft, glwe, gadget, noise, seed(Purpose::Relinearization)));
         let mut bootstrapping: Vec<_> = self.parameters.bootstraps().iter().map(|_| None).collect();
         for &index in bootstraps {
-            let purpose = purpose::BOOTSTRAP + index as u64;
             bootstrapping[index] = Some(SeededBootstrappingKey::generate(
                 fft,
                 &self.lwe,
                 glwe,
                 self.parameters.bootstraps()[index],
                 noise,
-                seed.derive_public(purpose),
-                &seed.derive(purpose),
+                self.scope.encryption(Purpose::Bootstrapping, index as u64),
             ));
         }
         SeededEvaluationKeys {
@@ -118,6 +121,26 @@ impl ClientKeys {
             relinearization,
             bootstrapping,
         }
+    }
+}
+
+/// For tests, benches and comparisons, which measure noise and make keys of their own. A client needs none of it.
+#[cfg(any(test, feature = "testing"))]
+impl ClientKeys {
+    /// The small LWE key, of dimension n.
+    pub fn lwe_key(&self) -> &LweSecretKey {
+        &self.lwe
+    }
+
+    /// The GLWE key.
+    pub fn glwe_key(&self) -> &GlweSecretKey {
+        &self.glwe
+    }
+}
+
+impl std::fmt::Debug for ClientKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ClientKeys({}, redacted)", self.parameters.name())
     }
 }
 
@@ -132,6 +155,19 @@ pub struct SeededEvaluationKeys {
 }
 
 impl SeededEvaluationKeys {
+    /// The key switch kN -> n.
+    pub fn keyswitch(&self) -> &SeededLweKeyswitchKey {
+        &self.keyswitch
+    }
+
+    /// The bootstrapping key of gadget `index`, if the keys were made with it.
+    ///
+    /// # Panics
+    /// If there is no such gadget.
+    pub fn bootstrapping_key(&self, index: usize) -> Option<&SeededBootstrappingKey> {
+        self.bootstrapping[index].as_ref()
+    }
+
     /// Bytes as stored.
     pub fn bytes(&self) -> usize {
         self.keyswitch.bytes()
@@ -239,7 +275,7 @@ mod tests {
     fn sizes_of_keys_are_predicted() {
         let bootstraps = &[(8, 3, Precision::Single), (7, 4, Precision::Split)];
         let parameters = ParametersLiteral { bootstraps, ..sets::TOY }.compile().unwrap();
-        let keys = ClientKeys::generate(&parameters, &SecretSeed::from_number(1));
+        let keys = ClientKeys::generate(&parameters, &ClientSeed::from_number(1));
         for (bootstraps, products) in [(&[0, 1][..], true), (&[1], false), (&[], false)] {
             let predicted = SeededEvaluationKeys::predicted_bytes(&parameters, bootstraps, products);
             assert_eq!(predicted, keys.evaluation_keys(bootstraps, products).bytes(), "{bootstraps:?}, {products}");

@@ -5,13 +5,14 @@
 //! (Chillotti et al., J. Cryptology 2020, Algorithm 2; the variances in [`crate::noise`]).
 
 use rayon::prelude::*;
+use zeroize::Zeroizing;
 
 use crate::decomposition::decompose;
 use crate::fft::NegacyclicFft;
 use crate::glwe::{GlweCiphertext, GlweSecretKey};
 use crate::lwe::{LweCiphertext, LweSecretKey};
 use crate::params::{Gadget, GlweShape, LweDimension, NoiseDistribution};
-use crate::random::{Domain, PublicSeed, SecretSeed};
+use crate::random::{EncryptionSeed, PublicSeed};
 use crate::simd::packed::{MAXIMUM_BASE_LOG, PackedMatrix};
 
 /// How many ciphertexts are switched together: the key is read once per block, and a block's digits and results stay in
@@ -40,31 +41,33 @@ fn may_be_rounded(gadget: Gadget, output: LweDimension, noise: NoiseDistribution
 }
 
 impl SeededLweKeyswitchKey {
-    /// Encrypts the bits of `from` under `to`. Rows of input bit i use stream i of both seeds. O(n'·ℓ·n).
+    /// Encrypts the bits of `from` under `to`. Rows of input bit i use the streams i of `seed`. O(n'·ℓ·n).
+    ///
+    /// # Panics
+    /// If something was drawn from the seed before.
     pub fn generate(
         from: &LweSecretKey,
         to: &LweSecretKey,
         gadget: Gadget,
         noise: NoiseDistribution,
-        mask_seed: PublicSeed,
-        noise_seed: &SecretSeed,
+        mut seed: EncryptionSeed,
     ) -> Self {
+        seed.take_first(from.dimension().get() as u64);
         let levels = gadget.levels();
         let mut bodies = vec![0; from.dimension().get() * levels];
         bodies.par_chunks_exact_mut(levels).zip(from.bits()).enumerate().for_each_init(
             || vec![0; to.dimension().get()],
             |mask, (i, (bodies, &bit))| {
-                let masks = &mut mask_seed.mask_generator(i as u64);
-                let noises = &mut noise_seed.generator(Domain::Noise, i as u64);
+                let (mut masks, mut noises) = seed.streams(i as u64);
                 for (level, body) in bodies.iter_mut().enumerate() {
                     masks.fill_uniform(mask);
                     let plaintext = bit << (64 - gadget.base_log() * (level as u32 + 1));
-                    *body = to.body(mask, plaintext, noise, noises);
+                    *body = to.body(mask, plaintext, noise, &mut noises);
                 }
             },
         );
         let narrow = may_be_rounded(gadget, to.dimension(), noise);
-        Self { input: from.dimension(), output: to.dimension(), gadget, seed: mask_seed, bodies, narrow }
+        Self { input: from.dimension(), output: to.dimension(), gadget, seed: seed.masks(), bodies, narrow }
     }
 
     /// Bytes as stored.
@@ -106,7 +109,7 @@ impl SeededLweKeyswitchKey {
         let (levels, columns) = (self.gadget.levels(), self.output.get() + 1);
         for (i, (rows, bodies)) in rows.chunks_exact_mut(levels * columns).zip(bodies.chunks_exact(levels)).enumerate()
         {
-            let masks = &mut self.seed.mask_generator((first_bit + i) as u64);
+            let masks = &mut self.seed.mask_stream((first_bit + i) as u64);
             for (row, &body) in rows.chunks_exact_mut(columns).zip(bodies) {
                 let (last, mask) = row.split_last_mut().expect("a row has a body");
                 masks.fill_uniform(mask);
@@ -207,23 +210,26 @@ pub struct PackingKeyswitchKey {
 }
 
 impl PackingKeyswitchKey {
-    /// Encrypts the bits of `from` as constant polynomials under `to`. Row r uses stream r of both seeds.
+    /// Encrypts the bits of `from` as constant polynomials under `to`. Row r uses the streams r of `seed`.
+    ///
+    /// # Panics
+    /// If something was drawn from the seed before.
     pub fn generate(
         fft: &NegacyclicFft,
         from: &LweSecretKey,
         to: &GlweSecretKey,
         gadget: Gadget,
         noise: NoiseDistribution,
-        mask_seed: PublicSeed,
-        noise_seed: &SecretSeed,
+        mut seed: EncryptionSeed,
     ) -> Self {
         let levels = gadget.levels();
+        seed.take_first((from.bits().len() * levels) as u64);
         let rows = (0..from.bits().len() * levels)
             .into_par_iter()
             .map(|r| {
-                let mut plaintext = vec![0; to.shape().polynomial_size.get()];
+                let mut plaintext = Zeroizing::new(vec![0; to.shape().polynomial_size.get()]);
                 plaintext[0] = from.bits()[r / levels] << (64 - gadget.base_log() * (r % levels + 1) as u32);
-                to.encrypt(fft, &plaintext, noise, mask_seed, noise_seed, r as u64).expand()
+                to.encrypt_with(fft, &plaintext, noise, &seed, r as u64).expand()
             })
             .collect();
         Self { shape: to.shape(), gadget, rows }
@@ -266,15 +272,14 @@ mod tests {
 
     /// A small LWE key and fresh ciphertexts under it, of (i + 1)/32 of the torus.
     fn small(setup: &Setup, count: u64) -> (LweSecretKey, Vec<LweCiphertext>) {
-        let key = LweSecretKey::generate(&setup.seed, LweDimension::new(80).unwrap());
-        let (mut masks, mut noises) = (setup.seed.generator(Domain::Mask, 5), setup.seed.generator(Domain::Noise, 5));
+        let key = LweSecretKey::generate(&mut setup.seed.experiment_bits(5), LweDimension::new(80).unwrap());
+        let (mut masks, mut noises) = setup.seed.experiment(5).into_streams();
         let inputs = (0..count).map(|i| key.encrypt((i + 1) << 59, setup.noise, &mut masks, &mut noises)).collect();
         (key, inputs)
     }
 
     fn packing_key(setup: &Setup, from: &LweSecretKey, gadget: Gadget) -> PackingKeyswitchKey {
-        let (masks, noises) = (setup.seed.derive_public(6), setup.seed.derive(6));
-        PackingKeyswitchKey::generate(&setup.fft, from, &setup.key, gadget, setup.noise, masks, &noises)
+        PackingKeyswitchKey::generate(&setup.fft, from, &setup.key, gadget, setup.noise, setup.seed.experiment(6))
     }
 
     #[test]

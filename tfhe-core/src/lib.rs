@@ -5,7 +5,8 @@
 //! small integers is computed without ever decrypting. What the noise is after each operation, and with what probability a table is
 //! read wrongly, is computed in [`noise`] and [`distribution`]; how hard it is to break a parameter set, in [`security`].
 //!
-//! Modules, from the ground up: [`torus`], [`params`], [`random`], [`distribution`], [`noise`] and [`sets`]; [`polynomial`], [`decomposition`], [`fft`] and
+//! Modules, from the ground up: [`torus`], [`params`], [`fingerprint`], [`random`] and [`derivation`] (what is derived from a seed);
+//! [`distribution`], [`noise`] and [`sets`]; [`polynomial`], [`decomposition`], [`fft`] and
 //! [`gadget`] (the arithmetic); [`lwe`], [`glwe`], [`ggsw`] (keys and ciphertexts); [`keyswitch`], [`glwe_keyswitch`],
 //! [`automorphism`], [`product`],
 //! [`bootstrap`] and [`wide`] (operations); [`keys`] (who has what); [`ring_pair`] and [`ring_pair_keys`] (sets with a ring for
@@ -14,25 +15,26 @@
 //! # Example
 //! The toy set, insecure and instant: a client encrypts 2, a server looks it up in a table.
 //! ```
-//! use tfhe_core::{bootstrap, keys::ClientKeys, random::{Domain, SecretSeed}, sets, torus};
+//! use tfhe_core::fingerprint::Fields;
+//! use tfhe_core::{bootstrap, derivation::ClientSeed, keys::ClientKeys, sets, torus};
+//! use zeroize::Zeroizing;
 //!
 //! let parameters = sets::TOY.compile()?;
-//! let client = ClientKeys::generate(&parameters, &SecretSeed::from_number(1));
+//! let client = ClientKeys::generate(&parameters, &ClientSeed::from_system()?);
 //! let server = client.evaluation_keys(&[0], false).prepare();
 //!
 //! // Four values on half the torus: m is the angle m/8, plus half a slot.
-//! let key = client.glwe_key().extracted_lwe_key();
-//! let masks = &mut client.seed().generator(Domain::Mask, 1000);
-//! let noises = &mut client.seed().generator(Domain::Noise, 1000);
-//! let two = key.encrypt((2 << 61) + bootstrap::half_slot(2), parameters.glwe_noise(), masks, noises);
+//! let mut plaintext = Zeroizing::new(vec![0; parameters.polynomial_size().get()]);
+//! plaintext[0] = (2 << 61) + bootstrap::half_slot(2);
+//! let request = client.encrypt(&[plaintext], &Fields::new("one index of a table of 4").fingerprint())?;
 //!
 //! let squares_modulo_4: Vec<u64> = [0, 1, 0, 1].map(|square: u64| square << 61).to_vec();
 //! let table = bootstrap::table_accumulator(parameters.glwe_shape(), &squares_modulo_4);
-//! let small = server.keyswitch().switch(&[two]);
-//! let result = &server.bootstrapping_key(0).bootstrap(&small, &[&table])[0];
+//! let small = server.keyswitch().switch(&[request[0].expand().extract(0)]);
+//! let result = &server.bootstrapping_key(0).blind_rotate(&small, &[&table])[0];
 //!
-//! assert_eq!(torus::switch_modulus(key.phase(result), 3) % 8, 0);
-//! # Ok::<(), tfhe_core::params::ParameterError>(())
+//! assert_eq!(torus::switch_modulus(client.phase(result)[0], 3) % 8, 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![deny(unsafe_code)]
 
@@ -40,10 +42,12 @@ pub mod automorphism;
 pub mod bootstrap;
 pub mod buffer;
 pub mod decomposition;
+pub mod derivation;
 pub mod distribution;
 pub mod exact;
 #[allow(unsafe_code)]
 pub mod fft;
+pub mod fingerprint;
 pub mod gadget;
 pub mod ggsw;
 pub mod glwe;
@@ -70,3 +74,4 @@ pub(crate) mod testing;
 pub mod torus;
 pub mod variance;
 pub mod wide;
+mod wiping;

@@ -6,7 +6,7 @@
 use zeroize::Zeroize;
 
 use crate::params::{LweDimension, NoiseDistribution};
-use crate::random::{Domain, Generator, SecretSeed};
+use crate::random::{MaskStream, NoiseStream, SecretStream};
 
 /// A binary secret key of n bits. Wiped on drop, never printed.
 pub struct LweSecretKey {
@@ -14,10 +14,10 @@ pub struct LweSecretKey {
 }
 
 impl LweSecretKey {
-    /// n uniform bits from the stream (`LweSecret`, 0) of `seed`.
-    pub fn generate(seed: &SecretSeed, dimension: LweDimension) -> Self {
+    /// The next n bits of `stream`.
+    pub fn generate(stream: &mut SecretStream, dimension: LweDimension) -> Self {
         let mut bits = vec![0; dimension.get()];
-        seed.generator(Domain::LweSecret, 0).fill_binary(&mut bits);
+        stream.fill_binary(&mut bits);
         Self { bits }
     }
 
@@ -39,8 +39,8 @@ impl LweSecretKey {
         &self,
         plaintext: u64,
         noise: NoiseDistribution,
-        masks: &mut Generator,
-        noises: &mut Generator,
+        masks: &mut MaskStream,
+        noises: &mut NoiseStream,
     ) -> LweCiphertext {
         let mut data = vec![0; self.bits.len() + 1];
         let (body, mask) = data.split_last_mut().expect("a ciphertext has a body");
@@ -50,7 +50,7 @@ impl LweSecretKey {
     }
 
     /// The body for a given mask: Σ a_i·s_i + plaintext + e.
-    pub(crate) fn body(&self, mask: &[u64], plaintext: u64, noise: NoiseDistribution, noises: &mut Generator) -> u64 {
+    pub(crate) fn body(&self, mask: &[u64], plaintext: u64, noise: NoiseDistribution, noises: &mut NoiseStream) -> u64 {
         self.inner_product(mask).wrapping_add(plaintext).wrapping_add(noises.noise(noise))
     }
 
@@ -145,14 +145,15 @@ impl LweCiphertext {
 mod tests {
     use super::*;
     use crate::noise::tests::assert_variance;
+    use crate::random::SecretSeed;
     use crate::torus;
 
     #[test]
     fn fresh_noise_has_the_predicted_variance() {
         let noise = NoiseDistribution::TUniform { bound_log: 45 };
         let seed = SecretSeed::from_number(1);
-        let key = LweSecretKey::generate(&seed, LweDimension::new(64).unwrap());
-        let (mut masks, mut noises) = (seed.generator(Domain::Mask, 0), seed.generator(Domain::Noise, 0));
+        let key = LweSecretKey::generate(&mut seed.experiment_bits(0), LweDimension::new(64).unwrap());
+        let (mut masks, mut noises) = seed.experiment(0).into_streams();
         let errors: Vec<f64> = (0..20_000_u64)
             .map(|i| {
                 let plaintext = i << 50;
@@ -168,8 +169,8 @@ mod tests {
     fn linear_operations_act_on_the_plaintext() {
         let noise = NoiseDistribution::TUniform { bound_log: 10 };
         let seed = SecretSeed::from_number(2);
-        let key = LweSecretKey::generate(&seed, LweDimension::new(30).unwrap());
-        let (mut masks, mut noises) = (seed.generator(Domain::Mask, 0), seed.generator(Domain::Noise, 0));
+        let key = LweSecretKey::generate(&mut seed.experiment_bits(0), LweDimension::new(30).unwrap());
+        let (mut masks, mut noises) = seed.experiment(0).into_streams();
         let mut a = key.encrypt(3 << 59, noise, &mut masks, &mut noises);
         let b = key.encrypt(1 << 59, noise, &mut masks, &mut noises);
         a.add_scaled(&b, -5);

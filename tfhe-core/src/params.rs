@@ -3,6 +3,7 @@
 //! A set is written down as a [`ParametersLiteral`] and becomes usable as [`Parameters`], whose fields are read-only
 //! and known to be consistent. Letters are those of the literature: n, k, N, (β, ℓ), σ.
 
+use crate::fingerprint::{Fields, Fingerprint};
 use crate::rounding::{EXACT_MARGIN, Transforms};
 use crate::variance::Variance;
 
@@ -150,6 +151,12 @@ impl GlweShape {
         (self.dimension.get() + 1) * self.polynomial_size.get()
     }
 
+    /// All of its numbers, for a fingerprint.
+    pub(crate) fn append_to(self, fields: Fields) -> Fields {
+        let Self { dimension, polynomial_size } = self;
+        fields.integer(dimension.get() as u64).integer(polynomial_size.get() as u64)
+    }
+
     /// k·N: the dimension of the LWE ciphertexts extracted from such a ciphertext.
     pub fn extracted_lwe_dimension(self) -> LweDimension {
         LweDimension(self.dimension.get() * self.polynomial_size.get())
@@ -252,6 +259,12 @@ impl Gadget {
     pub fn precision(self) -> Precision {
         self.precision
     }
+
+    /// All of its numbers, for a fingerprint.
+    pub(crate) fn append_to(self, fields: Fields) -> Fields {
+        let Self { base_log, levels, precision } = self;
+        fields.integer(base_log.into()).integer(levels.into()).integer(precision.limbs() as u64)
+    }
 }
 
 /// A gadget, and the transforms that products with it are computed with. Of a gadget alone it is not known with which: then its
@@ -291,6 +304,14 @@ impl NoiseDistribution {
         match self {
             Self::TUniform { bound_log } if bound_log > 62 => Err(ParameterError::Noise(bound_log)),
             _ => Ok(self),
+        }
+    }
+
+    /// All of its numbers, for a fingerprint.
+    pub(crate) fn append_to(self, fields: Fields) -> Fields {
+        match self {
+            Self::Gaussian { log2_std } => fields.name("Gaussian").real(log2_std),
+            Self::TUniform { bound_log } => fields.name("TUniform").integer(bound_log.into()),
         }
     }
 
@@ -415,6 +436,17 @@ impl Parameters {
     /// The gadget of automorphisms, packing and relinearization.
     pub fn glwe_keyswitch(&self) -> Gadget {
         self.glwe_keyswitch
+    }
+
+    /// The fingerprint of all its numbers. The name is none of them: sets that differ in nothing else are the same.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let Self { name: _, lwe_dimension, lwe_noise, glwe_shape, glwe_noise, keyswitch, bootstraps, glwe_keyswitch } =
+            self;
+        let mut fields = Fields::new("one ring").integer(lwe_dimension.get() as u64);
+        fields = glwe_noise.append_to(glwe_shape.append_to(lwe_noise.append_to(fields)));
+        fields = keyswitch.append_to(fields).integer(bootstraps.len() as u64);
+        fields = bootstraps.iter().fold(fields, |fields, gadget| gadget.append_to(fields));
+        glwe_keyswitch.append_to(fields).fingerprint()
     }
 
     /// Whether this is one of the insecure sets that exist to be read.

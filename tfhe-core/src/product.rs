@@ -25,6 +25,8 @@
 //! sqrt(N³/48): t·2^(44+5−128)·2^15 for N = 4096, which is 2^-36 for t = 2^28. (Leaving out x_0·y_1 and x_1·y_0 too would cost
 //! 22 bits more.)
 
+use zeroize::Zeroizing;
+
 use crate::buffer::AlignedBuffer;
 use crate::fft::{FftScratch, NegacyclicFft};
 use crate::gadget::{FourierRows, GadgetScratch};
@@ -32,7 +34,7 @@ use crate::ggsw::{RowGenerator, SeededRows};
 use crate::glwe::{GlweCiphertext, GlweSecretKey};
 use crate::params::{Gadget, NoiseDistribution};
 use crate::polynomial::schoolbook_add;
-use crate::random::{PublicSeed, SecretSeed};
+use crate::random::EncryptionSeed;
 use crate::torus;
 
 const LIMBS: usize = 3;
@@ -43,23 +45,24 @@ const LIMB_BITS: u32 = 22;
 pub struct SeededRelinearizationKey(SeededRows);
 
 impl SeededRelinearizationKey {
-    /// Encrypts S², with stream 0 of both seeds.
+    /// Encrypts S², with the streams 0 of `seed`.
     ///
     /// # Panics
-    /// If k is not 1.
+    /// If k is not 1, or something was drawn from the seed before.
     pub fn generate(
         fft: &NegacyclicFft,
         key: &GlweSecretKey,
         gadget: Gadget,
         noise: NoiseDistribution,
-        mask_seed: PublicSeed,
-        noise_seed: &SecretSeed,
+        mut seed: EncryptionSeed,
     ) -> Self {
         assert_eq!(key.shape().dimension.get(), 1, "products are defined for k = 1");
+        seed.take_first(1);
         let secret = key.polynomial(0);
-        let mut square = vec![0; secret.len()];
-        schoolbook_add(&secret.iter().map(|&s| s as i64).collect::<Vec<_>>(), secret, &mut square);
-        Self(RowGenerator { fft, key, gadget, noise, mask_seed, noise_seed }.rows(&[square], 0))
+        let integers: Zeroizing<Vec<i64>> = Zeroizing::new(secret.iter().map(|&s| s as i64).collect());
+        let mut square = Zeroizing::new([vec![0; secret.len()]]);
+        schoolbook_add(&integers, secret, &mut square[0]);
+        Self(RowGenerator { fft, key, gadget, noise, seed: &seed }.rows(&*square, 0))
     }
 
     /// Bytes as stored.
@@ -245,6 +248,7 @@ mod tests {
     use crate::noise::tests::assert_variance;
     use crate::noise::{Distribution, Mixture, Spread};
     use crate::params::{GlweShape, Precision};
+    use crate::random::SampleSeed;
     use crate::testing::Setup;
     use crate::variance::Variance;
 
@@ -266,16 +270,9 @@ mod tests {
         let (n, log_t) = (1024, 12);
         let gadget = Gadget::new(8, 6, Precision::Split).unwrap();
         let key_noise = NoiseDistribution::TUniform { bound_log: 3 };
-        let seed = setup.seed.derive(3);
-        let key = SeededRelinearizationKey::generate(
-            &setup.fft,
-            &setup.key,
-            gadget,
-            key_noise,
-            setup.seed.derive_public(3),
-            &seed,
-        )
-        .prepare(&setup.fft);
+        let seed = setup.seed.experiment(3);
+        let key = SeededRelinearizationKey::generate(&setup.fft, &setup.key, gadget, key_noise, seed);
+        let key = key.prepare(&setup.fft);
         let mut errors = Vec::new();
         for index in 0..400 {
             let small = |salt: i64| (0..n).map(|j| (j * j * (salt + 3) + index) % 3 - 1).collect::<Vec<i64>>();
@@ -310,9 +307,8 @@ mod tests {
             let client = |number: u64| {
                 let setup = Setup::of_client(1, n, NoiseDistribution::TUniform { bound_log: 1 }, number);
                 let gadget = Gadget::new(8, 6, Precision::Split).unwrap();
-                let (masks, noises) = (setup.seed.derive_public(3), setup.seed.derive(3));
-                let key =
-                    SeededRelinearizationKey::generate(&setup.fft, &setup.key, gadget, setup.noise, masks, &noises);
+                let seed = setup.seed.experiment(3);
+                let key = SeededRelinearizationKey::generate(&setup.fft, &setup.key, gadget, setup.noise, seed);
                 let key = key.prepare(&setup.fft);
                 (setup, key)
             };
@@ -325,7 +321,7 @@ mod tests {
         fn errors(&self, index: u64, balanced: bool) -> Vec<f64> {
             let n = self.shape.polynomial_size.get();
             let (setup, key) = &self.clients[index as usize % self.clients.len()];
-            let noises = &mut setup.seed.generator(crate::random::Domain::Sample, index);
+            let noises = &mut SampleSeed::from_number(5).stream(index);
             let factors = [0, 1].map(|side| {
                 let mut ciphertext = setup.encrypt(&vec![0; n], 2 * index + side as u64);
                 let places = ciphertext.body_mut().iter_mut().step_by(n / self.places[side]);
@@ -353,7 +349,7 @@ mod tests {
                 })
                 .collect();
             // Errors of one product have one variance, and are large together.
-            let generator = &mut SecretSeed::from_number(6).generator(crate::random::Domain::Sample, 0);
+            let generator = &mut SampleSeed::from_number(6).stream(0);
             let variances: Vec<Variance> = (0..20_000).map(|_| predicted.draw_variance(generator)).collect();
             for (index, threshold) in thresholds.into_iter().enumerate() {
                 let measured: f64 = beyond.iter().map(|of_product| of_product[index] as f64).sum();
@@ -397,7 +393,7 @@ mod tests {
     /// The mean square of −A·S/q over random masks and keys, for balanced masks, and that running sums are what is left of it.
     #[test]
     fn balanced_masks_have_small_running_sums() {
-        let generator = &mut SecretSeed::from_number(4).generator(crate::random::Domain::Sample, 0);
+        let generator = &mut SampleSeed::from_number(4).stream(0);
         for n in [1024_usize, 2048, 4096] {
             let (mut squares, mut sums, count) = (0.0, 0.0, 200);
             for _ in 0..count {
@@ -434,13 +430,13 @@ mod tests {
     fn check_product_with_ggsw(noise: NoiseDistribution, base_log: u32) {
         let setup = Setup::with_noise(1, 1024, noise);
         let (fft, shape) = (&setup.fft, setup.key.shape());
-        let (masks, noises) = (setup.seed.derive_public(3), setup.seed.derive(3));
+        let seed = setup.seed.experiment(3);
         let relinearization = Gadget::new(3, 21, Precision::Split).unwrap();
         let quiet = NoiseDistribution::TUniform { bound_log: 1 };
-        let key = SeededRelinearizationKey::generate(fft, &setup.key, relinearization, quiet, masks, &noises);
+        let key = SeededRelinearizationKey::generate(fft, &setup.key, relinearization, quiet, seed);
         let key = key.prepare(fft);
         let gadget = Gadget::new(base_log, 3, Precision::Single).unwrap();
-        let mut generator = setup.seed.generator(crate::random::Domain::Sample, 0);
+        let mut generator = crate::random::SampleSeed::from_number(3).stream(0);
         let (mut errors, mut squares) = (Vec::new(), 0.0);
         let count = 300;
         for index in 0..count {

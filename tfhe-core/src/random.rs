@@ -1,45 +1,96 @@
-//! Randomness: ChaCha20 with seeds and domain separation.
+//! Randomness: seeds, and streams of ChaCha20 from them, a type for each use.
 //!
-//! Everything random is drawn from a [`Generator`], which is ChaCha20 keyed by a 32-byte seed, on the stream numbered by a
-//! [`Domain`] and an index. Two (domain, index) pairs never share a stream, so keys can be made in parallel and come out
-//! the same whatever the number of threads. ChaCha20's nonce makes the streams of one key independent of each other
-//! (Bernstein, "ChaCha, a variant of Salsa20", 2008; RFC 8439).
+//! | seed | gives | who may know it |
+//! |---|---|---|
+//! | [`SecretSeed`] | everything of a client, by [`crate::derivation`]; no stream of its own | the client |
+//! | [`EncryptionSeed`] | [`MaskStream`]s and [`NoiseStream`]s, for one key or one request | the client; its masks' half, a [`PublicSeed`], everybody |
+//! | [`PublicSeed`] | [`MaskStream`]s | everybody |
+//! | [`SampleSeed`] | [`SampleStream`]s: simulated noise, shuffles, test inputs | everybody |
+//!
+//! A stream is ChaCha20 keyed by a 32-byte seed, with its [`Role`] and an index as the nonce. Two (role, index) pairs never share
+//! a stream, so keys can be made in parallel and come out the same whatever the number of threads. ChaCha20's nonce makes the
+//! streams of one key independent of each other (Bernstein, "ChaCha, a variant of Salsa20", 2008; RFC 8439).
+//!
+//! A mask that is used twice gives away the difference of two plaintexts up to noise, and with the noise used twice as well,
+//! the difference itself. So what gives masks and noise is made for one key or one request, cannot be copied, and is used up
+//! by what it encrypts; masks and noise are of different types, and no public seed gives noise.
+//!
+//! Seeds, and the state of ciphers that make secrets, are on the heap, where moving them leaves no copies, and are overwritten
+//! when they are dropped, as is the stack below ([`crate::wiping`] says what that covers).
 
-use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::{Rng, SeedableRng};
 use zeroize::Zeroize;
 
 use crate::params::NoiseDistribution;
+use crate::wiping::{leaving_nothing_on_the_stack, wipe_stack};
 
-/// What a stream of randomness is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The operating system has no randomness to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the operating system has no randomness to give: {0}")]
+pub struct RandomnessError(#[from] getrandom::Error);
+
+/// What a seed, or a stream of it, is for. The numbers are part of what is derived: none may change its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u16)]
-pub enum Domain {
-    /// Bits of LWE secret keys.
-    LweSecret = 1,
-    /// Bits of GLWE secret keys.
-    GlweSecret = 2,
+pub enum Role {
+    /// Bits of secret keys.
+    Secret = 1,
     /// Masks: public.
-    Mask = 3,
+    Mask = 2,
     /// Noise: secret.
-    Noise = 4,
-    /// Seeds derived from a seed.
-    Derivation = 5,
-    /// Test inputs and samples of simulated noise.
-    Sample = 6,
+    Noise = 3,
+    /// Keys of hash functions, from which the seeds of requests are derived: secret.
+    Derivation = 4,
+    /// Test inputs and simulated noise: nothing that is encrypted.
+    Sample = 5,
 }
 
-/// A secret 32-byte seed. Wiped on drop, never printed.
-#[derive(Clone)]
-pub struct SecretSeed([u8; 32]);
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Secret, Self::Mask, Self::Noise, Self::Derivation, Self::Sample];
+}
 
-/// A public 32-byte seed, from which masks are expanded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PublicSeed(pub [u8; 32]);
+/// 32 secret bytes, in one place until they are overwritten.
+#[derive(Clone)]
+pub(crate) struct SecretBytes(Box<[u8; 32]>);
+
+impl SecretBytes {
+    /// The bytes that `fill` writes.
+    pub(crate) fn filled<E>(fill: impl FnOnce(&mut [u8; 32]) -> Result<(), E>) -> Result<Self, E> {
+        let mut bytes = Self(Box::new([0; 32]));
+        leaving_nothing_on_the_stack(|| fill(&mut bytes.0))?;
+        Ok(bytes)
+    }
+
+    /// From the operating system's generator.
+    pub(crate) fn from_system() -> Result<Self, RandomnessError> {
+        Self::filled(|bytes| Ok(getrandom::fill(bytes)?))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl Drop for SecretBytes {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+/// The secret 32-byte seed from which everything secret of a client is derived ([`crate::derivation::ClientSeed`]). Wiped on
+/// drop, never printed.
+#[derive(Clone)]
+pub struct SecretSeed(pub(crate) SecretBytes);
 
 impl SecretSeed {
-    /// From given bytes: reproducible, and only as secret as those bytes.
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+    /// From given bytes: only as secret as those bytes, which stay the caller's to wipe.
+    pub fn from_bytes(bytes: &[u8; 32]) -> Self {
+        let Ok(bytes) = SecretBytes::filled(|seed| -> Result<(), std::convert::Infallible> {
+            seed.copy_from_slice(bytes);
+            Ok(())
+        });
         Self(bytes)
     }
 
@@ -47,49 +98,15 @@ impl SecretSeed {
     pub fn from_number(number: u64) -> Self {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&number.to_le_bytes());
-        Self(bytes)
+        Self::from_bytes(&bytes)
     }
 
     /// From the operating system's generator.
     ///
     /// # Errors
     /// If the operating system has no randomness to give.
-    pub fn from_system() -> Result<Self, getrandom::Error> {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes)?;
-        Ok(Self(bytes))
-    }
-
-    /// An independent secret seed for purpose number `index`.
-    pub fn derive(&self, index: u64) -> Self {
-        let mut bytes = [0; 32];
-        self.generator(Domain::Derivation, 2 * index).fill(&mut bytes);
-        Self(bytes)
-    }
-
-    /// A public seed for purpose number `index`: output of the cipher, which tells nothing of this seed.
-    pub fn derive_public(&self, index: u64) -> PublicSeed {
-        let mut bytes = [0; 32];
-        self.generator(Domain::Derivation, 2 * index + 1).fill(&mut bytes);
-        PublicSeed(bytes)
-    }
-
-    /// The generator on stream (domain, index).
-    pub fn generator(&self, domain: Domain, index: u64) -> Generator {
-        Generator::new(self.0, domain, index)
-    }
-}
-
-impl PublicSeed {
-    /// The generator of masks on stream `index`.
-    pub fn mask_generator(&self, index: u64) -> Generator {
-        Generator::new(self.0, Domain::Mask, index)
-    }
-}
-
-impl Drop for SecretSeed {
-    fn drop(&mut self) {
-        self.0.zeroize();
+    pub fn from_system() -> Result<Self, RandomnessError> {
+        SecretBytes::from_system().map(Self)
     }
 }
 
@@ -99,70 +116,265 @@ impl std::fmt::Debug for SecretSeed {
     }
 }
 
-/// A stream of random numbers.
-pub struct Generator(ChaCha20Rng);
+/// A public 32-byte seed, from which masks are expanded: output of a hash function, which tells nothing of the seed that it was
+/// derived from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublicSeed(pub [u8; 32]);
 
-impl Generator {
-    fn new(seed: [u8; 32], domain: Domain, index: u64) -> Self {
+impl PublicSeed {
+    /// The masks of stream `index`.
+    pub fn mask_stream(&self, index: u64) -> MaskStream {
+        MaskStream(Stream::new(&self.0, Role::Mask, index))
+    }
+}
+
+/// The masks and the noise of one key, or of one request. It cannot be copied, and what was drawn is not drawn again.
+pub struct EncryptionSeed {
+    masks: PublicSeed,
+    noises: SecretBytes,
+    /// The first streams that nothing was drawn from.
+    next: u64,
+}
+
+impl EncryptionSeed {
+    pub(crate) fn new(masks: PublicSeed, noises: SecretBytes) -> Self {
+        Self { masks, noises, next: 0 }
+    }
+
+    /// From the operating system's generator.
+    ///
+    /// # Errors
+    /// If the operating system has no randomness to give.
+    pub fn from_system() -> Result<Self, RandomnessError> {
+        let mut masks = [0; 32];
+        getrandom::fill(&mut masks)?;
+        Ok(Self::new(PublicSeed(masks), SecretBytes::from_system()?))
+    }
+
+    /// The public half.
+    pub fn masks(&self) -> PublicSeed {
+        self.masks
+    }
+
+    /// Masks and noise for LWE ciphertexts, one after the other.
+    pub fn into_streams(mut self) -> (MaskStream, NoiseStream) {
+        let index = self.take(1);
+        self.streams(index)
+    }
+
+    /// Streams 0 to `count` − 1, for a key, whose parts are numbered.
+    ///
+    /// # Panics
+    /// If something was drawn before.
+    pub(crate) fn take_first(&mut self, count: u64) {
+        assert_eq!(self.take(count), 0, "a seed that nothing was drawn from");
+    }
+
+    /// The first of `count` streams that nothing was drawn from, and that are the caller's from now on.
+    pub(crate) fn take(&mut self, count: u64) -> u64 {
+        let first = self.next;
+        self.next += count;
+        first
+    }
+
+    /// The streams `index`, which the caller must have taken.
+    pub(crate) fn streams(&self, index: u64) -> (MaskStream, NoiseStream) {
+        debug_assert!(index < self.next, "streams that were taken");
+        (self.masks.mask_stream(index), NoiseStream(Stream::secret(self.noises.as_bytes(), Role::Noise, index)))
+    }
+}
+
+impl std::fmt::Debug for EncryptionSeed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "EncryptionSeed({:?}, redacted)", self.masks)
+    }
+}
+
+/// A public seed of what is drawn and not encrypted: simulated noise, shuffles, test inputs. It is never derived from a
+/// [`SecretSeed`], nor is one from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SampleSeed([u8; 32]);
+
+impl SampleSeed {
+    /// From a number, for reproducible runs and tests.
+    pub fn from_number(number: u64) -> Self {
+        let mut bytes = *b"samples, not secret v1 >\0\0\0\0\0\0\0\0";
+        bytes[24..].copy_from_slice(&number.to_le_bytes());
+        Self(bytes)
+    }
+
+    /// From the operating system's generator.
+    ///
+    /// # Errors
+    /// If the operating system has no randomness to give.
+    pub fn from_system() -> Result<Self, RandomnessError> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(bytes))
+    }
+
+    /// An independent seed for purpose number `index`.
+    #[must_use]
+    pub fn derive(&self, index: u64) -> Self {
+        let mut bytes = [0; 32];
+        Stream::new(&self.0, Role::Derivation, index).0.fill_bytes(&mut bytes);
+        Self(bytes)
+    }
+
+    /// The samples of stream `index`.
+    pub fn stream(&self, index: u64) -> SampleStream {
+        SampleStream(Stream::new(&self.0, Role::Sample, index))
+    }
+}
+
+/// ChaCha20 from some position of some stream on. Overwritten on drop, by the cipher itself.
+struct Stream(Box<ChaCha20Rng>);
+
+impl Stream {
+    fn new(key: &[u8; 32], role: Role, index: u64) -> Self {
         assert!(index < 1 << 48, "stream index out of range");
-        let mut cipher = ChaCha20Rng::from_seed(seed);
-        cipher.set_stream((domain as u64) << 48 | index);
+        let mut cipher = Box::new(ChaCha20Rng::from_seed(*key));
+        cipher.set_stream((role as u64) << 48 | index);
         Self(cipher)
     }
 
-    /// Random bytes.
-    pub fn fill(&mut self, bytes: &mut [u8]) {
-        self.0.fill_bytes(bytes);
+    /// [`Self::new`] of a secret key.
+    fn secret(key: &[u8; 32], role: Role, index: u64) -> Self {
+        leaving_nothing_on_the_stack(|| Self::new(key, role, index))
     }
 
-    /// A uniform 64-bit number, that is, a uniform torus element.
+    /// A uniform 64-bit number.
     #[inline]
-    pub fn uniform(&mut self) -> u64 {
+    fn word(&mut self) -> u64 {
         self.0.next_u64()
     }
 
-    /// Uniform torus elements.
-    pub fn fill_uniform(&mut self, out: &mut [u64]) {
+    fn fill_uniform(&mut self, out: &mut [u64]) {
         self.0.fill_bytes(bytemuck::cast_slice_mut(out));
         if cfg!(target_endian = "big") {
             out.iter_mut().for_each(|x| *x = u64::from_le(*x));
         }
     }
 
-    /// Uniform bits, one to an element.
-    pub fn fill_binary(&mut self, out: &mut [u64]) {
+    fn fill_binary(&mut self, out: &mut [u64]) {
         for chunk in out.chunks_mut(64) {
-            let word = self.uniform();
+            let word = self.word();
             for (i, bit) in chunk.iter_mut().enumerate() {
                 *bit = (word >> i) & 1;
             }
         }
     }
 
-    /// A sample of `distribution`, in units of 2^-64 modulo 1.
     #[inline]
-    pub fn noise(&mut self, distribution: NoiseDistribution) -> u64 {
+    fn noise(&mut self, distribution: NoiseDistribution) -> u64 {
         match distribution {
             NoiseDistribution::TUniform { bound_log } => {
                 // b+2 uniform bits r: (r+1)/2 takes 0 and 2^(b+1) once and everything between twice.
-                let r = self.uniform() >> (62 - bound_log);
+                let r = self.word() >> (62 - bound_log);
                 ((r + 1) >> 1).wrapping_sub(1 << bound_log)
             }
             NoiseDistribution::Gaussian { log2_std } => crate::torus::from_f64(self.normal() * 2f64.powf(log2_std)),
         }
     }
 
-    /// A sample of any other distribution, for simulations.
-    pub fn sample(&mut self, distribution: impl rand_distr::Distribution<f64>) -> f64 {
-        distribution.sample(&mut self.0)
+    /// Box and Muller, Ann. Math. Statist. 29 (1958), from 53-bit uniform numbers: its tails end at about 8.5 standard
+    /// deviations.
+    fn normal(&mut self) -> f64 {
+        let unit = |word: u64| ((word >> 11) as f64 + 0.5) * 2f64.powi(-53);
+        let radius = (-2.0 * unit(self.word()).ln()).sqrt();
+        radius * (std::f64::consts::TAU * unit(self.word())).cos()
+    }
+}
+
+/// A stream of masks, public.
+pub struct MaskStream(Stream);
+
+impl MaskStream {
+    /// Uniform torus elements.
+    pub fn fill_uniform(&mut self, out: &mut [u64]) {
+        self.0.fill_uniform(out);
+    }
+}
+
+/// A stream of noise, secret.
+pub struct NoiseStream(Stream);
+
+impl NoiseStream {
+    /// A sample of `distribution`, in units of 2^-64 modulo 1.
+    #[inline]
+    pub fn noise(&mut self, distribution: NoiseDistribution) -> u64 {
+        self.0.noise(distribution)
+    }
+}
+
+impl Drop for NoiseStream {
+    fn drop(&mut self) {
+        wipe_stack();
+    }
+}
+
+/// A stream of bits of secret keys.
+pub struct SecretStream(Stream);
+
+impl SecretStream {
+    pub(crate) fn new(key: &SecretBytes) -> Self {
+        Self(Stream::secret(key.as_bytes(), Role::Secret, 0))
     }
 
-    /// A standard normal sample (Box and Muller, Ann. Math. Statist. 29 (1958)), from 53-bit uniform numbers: its tails
-    /// end at about 8.5 standard deviations.
+    /// From the operating system's generator.
+    ///
+    /// # Errors
+    /// If the operating system has no randomness to give.
+    pub fn from_system() -> Result<Self, RandomnessError> {
+        SecretBytes::from_system().map(|key| Self::new(&key))
+    }
+
+    /// Uniform bits, one to an element.
+    pub fn fill_binary(&mut self, out: &mut [u64]) {
+        self.0.fill_binary(out);
+    }
+}
+
+impl Drop for SecretStream {
+    fn drop(&mut self) {
+        wipe_stack();
+    }
+}
+
+/// A stream of samples that are not secret: test inputs, simulated noise.
+pub struct SampleStream(Stream);
+
+impl SampleStream {
+    /// A sample of any other distribution.
+    pub fn sample(&mut self, distribution: impl rand_distr::Distribution<f64>) -> f64 {
+        distribution.sample(&mut *self.0.0)
+    }
+
+    /// A uniform 64-bit number, that is, a uniform torus element.
+    #[inline]
+    pub fn uniform(&mut self) -> u64 {
+        self.0.word()
+    }
+
+    /// Uniform torus elements.
+    pub fn fill_uniform(&mut self, out: &mut [u64]) {
+        self.0.fill_uniform(out);
+    }
+
+    /// Uniform bits, one to an element.
+    pub fn fill_binary(&mut self, out: &mut [u64]) {
+        self.0.fill_binary(out);
+    }
+
+    /// A sample of `distribution`, in units of 2^-64 modulo 1.
+    #[inline]
+    pub fn noise(&mut self, distribution: NoiseDistribution) -> u64 {
+        self.0.noise(distribution)
+    }
+
+    /// A standard normal sample. Its tails end at about 8.5 standard deviations.
     pub fn normal(&mut self) -> f64 {
-        let unit = |word: u64| ((word >> 11) as f64 + 0.5) * 2f64.powi(-53);
-        let radius = (-2.0 * unit(self.uniform()).ln()).sqrt();
-        radius * (std::f64::consts::TAU * unit(self.uniform())).cos()
+        self.0.normal()
     }
 }
 
@@ -172,13 +384,46 @@ mod tests {
 
     #[test]
     fn streams_differ_and_repeat() {
-        let seed = SecretSeed::from_number(7);
-        let first = |domain, index| seed.generator(domain, index).uniform();
-        assert_eq!(first(Domain::Noise, 3), first(Domain::Noise, 3));
-        assert_ne!(first(Domain::Noise, 3), first(Domain::Noise, 4));
-        assert_ne!(first(Domain::Noise, 3), first(Domain::Mask, 3));
-        assert_ne!(seed.derive(1).0, seed.derive_public(1).0);
-        assert_eq!(format!("{seed:?}"), "SecretSeed(redacted)");
+        let key = [7; 32];
+        let first = |role, index| Stream::new(&key, role, index).word();
+        for role in Role::ALL {
+            assert_eq!(first(role, 3), first(role, 3));
+            assert_ne!(first(role, 3), first(role, 4));
+            let others = Role::ALL.into_iter().filter(|&other| other != role);
+            others.for_each(|other| assert_ne!(first(role, 3), first(other, 3), "{role:?}, {other:?}"));
+        }
+        assert_ne!(SampleSeed::from_number(1), SampleSeed::from_number(2));
+        assert_ne!(SampleSeed::from_number(1).derive(1), SampleSeed::from_number(1).derive(2));
+        assert_ne!(SampleSeed::from_system().unwrap(), SampleSeed::from_system().unwrap());
+    }
+
+    /// RFC 8439, section 2.3.2's block function on an all-zero key, nonce and counter (appendix A.1, vector 1).
+    #[test]
+    fn streams_are_those_of_chacha20() {
+        let mut cipher = ChaCha20Rng::from_seed([0; 32]);
+        let mut bytes = [0; 8];
+        cipher.fill_bytes(&mut bytes);
+        assert_eq!(bytes, [0x76, 0xb8, 0xe0, 0xad, 0xa0, 0xf1, 0x3d, 0x90]);
+    }
+
+    #[test]
+    fn an_encryption_seed_gives_no_stream_twice() {
+        let mut seed = EncryptionSeed::from_system().unwrap();
+        let mut masks = Vec::new();
+        for count in [1, 3, 1] {
+            let first = seed.take(count);
+            masks.extend((first..first + count).map(|index| seed.streams(index).0.0.word()));
+        }
+        masks.push(seed.into_streams().0.0.word());
+        masks.sort_unstable();
+        masks.dedup();
+        assert_eq!(masks.len(), 6);
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let seed = EncryptionSeed::new(PublicSeed([1; 32]), SecretBytes(Box::new([77; 32])));
+        assert!(!format!("{seed:?} {:?}", SecretSeed::from_bytes(&[77; 32])).contains("77"));
     }
 
     /// 2^18 samples: the relative standard error of a variance is sqrt((kurtosis−1)/2^18) ≤ 0.28 %; bounds at 5 of them.
@@ -188,7 +433,7 @@ mod tests {
         for distribution in
             [NoiseDistribution::TUniform { bound_log: 17 }, NoiseDistribution::Gaussian { log2_std: -40.0 }]
         {
-            let mut generator = SecretSeed::from_number(1).generator(Domain::Sample, 0);
+            let mut generator = SampleSeed::from_number(1).stream(0);
             let values: Vec<f64> = (0..samples).map(|_| crate::torus::to_f64(generator.noise(distribution))).collect();
             let predicted = distribution.variance().get();
             let variance = values.iter().map(|x| x * x).sum::<f64>() / samples as f64;
@@ -200,7 +445,7 @@ mod tests {
 
     #[test]
     fn tuniform_stays_in_its_bounds_and_reaches_them() {
-        let mut generator = SecretSeed::from_number(2).generator(Domain::Sample, 0);
+        let mut generator = SampleSeed::from_number(2).stream(0);
         let distribution = NoiseDistribution::TUniform { bound_log: 2 };
         let mut counts = [0_u32; 9];
         for _ in 0..16_000 {

@@ -159,21 +159,22 @@ impl BootstrappingKey {
 mod tests {
     use super::*;
     use crate::bootstrap::{half_slot, table_accumulator};
+    use crate::derivation::ClientSeed;
     use crate::keys::ClientKeys;
     use crate::params::{Parameters, Precision};
-    use crate::random::{Domain, Generator, SecretSeed};
+    use crate::random::SecretSeed;
     use crate::sets;
 
-    fn toy() -> (Parameters, ClientKeys, Generator, Generator) {
+    fn toy() -> (Parameters, ClientKeys, SecretSeed) {
         let parameters = sets::TOY.compile().unwrap();
-        let keys = ClientKeys::generate(&parameters, &SecretSeed::from_number(1));
-        let (masks, noises) = (keys.seed().generator(Domain::Mask, 0), keys.seed().generator(Domain::Noise, 0));
-        (parameters, keys, masks, noises)
+        let keys = ClientKeys::generate(&parameters, &ClientSeed::from_number(1));
+        (parameters, keys, SecretSeed::from_number(2))
     }
 
     #[test]
     fn imported_secret_keys_are_the_same_keys() {
-        let (parameters, keys, mut masks, mut noises) = toy();
+        let (parameters, keys, seed) = toy();
+        let (mut masks, mut noises) = seed.experiment(0).into_streams();
         let copy = LweSecretKey::from_raw(keys.lwe_key().bits()).unwrap();
         let ciphertext = keys.lwe_key().encrypt(5 << 59, parameters.lwe_noise(), &mut masks, &mut noises);
         assert_eq!(copy.phase(&ciphertext), keys.lwe_key().phase(&ciphertext));
@@ -182,9 +183,7 @@ mod tests {
         let (fft, shape, glwe) = (keys.fft(), parameters.glwe_shape(), keys.glwe_key());
         let copy = GlweSecretKey::from_raw(fft, shape, glwe.extracted_lwe_key().bits()).unwrap();
         let plaintext = vec![3 << 60; shape.polynomial_size.get()];
-        let seed = keys.seed();
-        let ciphertext =
-            glwe.encrypt(fft, &plaintext, parameters.glwe_noise(), seed.derive_public(9), seed, 9).expand();
+        let ciphertext = glwe.encrypt(fft, &plaintext, parameters.glwe_noise(), &mut seed.experiment(9)).expand();
         let again = GlweCiphertext::from_raw(shape, ciphertext.data()).unwrap();
         assert_eq!(again, ciphertext);
         assert_eq!(copy.phase(fft, &again), glwe.phase(fft, &ciphertext));
@@ -193,20 +192,14 @@ mod tests {
     /// Exported and imported again, the evaluation keys compute what the prepared ones do, bootstrapping to the last bit.
     #[test]
     fn exported_evaluation_keys_come_back_the_same() {
-        let (parameters, keys, mut masks, mut noises) = toy();
-        let (fft, shape, seed) = (keys.fft(), parameters.glwe_shape(), keys.seed());
+        let (parameters, keys, seed) = toy();
+        let (mut masks, mut noises) = seed.experiment(0).into_streams();
+        let (fft, shape) = (keys.fft(), parameters.glwe_shape());
         let (big, gadget) = (keys.glwe_key().extracted_lwe_key(), parameters.bootstraps()[0]);
         let input = big.encrypt((1 << 61) + half_slot(2), parameters.glwe_noise(), &mut masks, &mut noises);
 
-        let (mask_seed, noise_seed, noise) = (seed.derive_public(7), seed.derive(7), parameters.lwe_noise());
-        let seeded = SeededLweKeyswitchKey::generate(
-            &big,
-            keys.lwe_key(),
-            parameters.keyswitch(),
-            noise,
-            mask_seed,
-            &noise_seed,
-        );
+        let (own, noise) = (seed.experiment(7), parameters.lwe_noise());
+        let seeded = SeededLweKeyswitchKey::generate(&big, keys.lwe_key(), parameters.keyswitch(), noise, own);
         let (from, to) = (shape.extracted_lwe_dimension(), parameters.lwe_dimension());
         let again = LweKeyswitchKey::from_raw(from, to, parameters.keyswitch(), seeded.to_raw()).unwrap();
         let small = seeded.expand().switch(std::slice::from_ref(&input));
@@ -215,16 +208,8 @@ mod tests {
         let difference = crate::torus::to_f64(phases[0].wrapping_sub(phases[1])).abs();
         assert!(difference < 320.0 * 8.0 * 9.0 * 2f64.powi(-33), "{difference}");
 
-        let (mask_seed, noise_seed, noise) = (seed.derive_public(8), seed.derive(8), parameters.glwe_noise());
-        let seeded = SeededBootstrappingKey::generate(
-            fft,
-            keys.lwe_key(),
-            keys.glwe_key(),
-            gadget,
-            noise,
-            mask_seed,
-            &noise_seed,
-        );
+        let (own, noise) = (seed.experiment(8), parameters.glwe_noise());
+        let seeded = SeededBootstrappingKey::generate(fft, keys.lwe_key(), keys.glwe_key(), gadget, noise, own);
         let again = BootstrappingKey::from_raw(fft, shape, gadget, seeded.to_raw()).unwrap();
         let table = table_accumulator(shape, &[0, 1 << 61, 2 << 61, 3 << 61]);
         assert_eq!(again.bootstrap(&small, &[&table]), seeded.prepare(fft, shape).bootstrap(&small, &[&table]));

@@ -13,6 +13,7 @@
 //!
 //! The small key is a GLWE key of k polynomials of few coefficients, used as an LWE key.
 
+use crate::fingerprint::{Fields, Fingerprint};
 use crate::params::{
     Gadget, GlweDimension, GlweShape, LweDimension, NoiseDistribution, ParameterError, PolynomialSize, Precision,
 };
@@ -179,6 +180,32 @@ impl RingPairParameters {
     /// The gadget of external products with encrypted integers.
     pub fn ggsw(&self) -> Gadget {
         self.ggsw
+    }
+
+    /// The fingerprint of all its numbers. The name is none of them: sets that differ in nothing else are the same.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let Self {
+            name: _,
+            small,
+            lookup,
+            arithmetic,
+            keyswitch,
+            bootstraps,
+            lookup_automorphism,
+            lift,
+            arithmetic_keyswitch,
+            ggsw,
+        } = self;
+        let mut fields = Fields::new("two rings");
+        for Ring { shape, noise } in [small, lookup, arithmetic] {
+            fields = noise.append_to(shape.append_to(fields));
+        }
+        fields = keyswitch.append_to(fields).integer(bootstraps.len() as u64);
+        fields = bootstraps.iter().fold(fields, |fields, gadget| gadget.append_to(fields));
+        [lookup_automorphism, lift, arithmetic_keyswitch, ggsw]
+            .into_iter()
+            .fold(fields, |fields, gadget| gadget.append_to(fields))
+            .fingerprint()
     }
 
     /// Whether this is one of the insecure sets that exist to be read.

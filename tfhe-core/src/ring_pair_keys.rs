@@ -1,28 +1,18 @@
 //! The keys of a client and of a server for a set with two rings ([`crate::ring_pair`]).
 
+use zeroize::Zeroizing;
+
 use crate::automorphism::{AutomorphismKeys, SeededAutomorphismKeys};
 use crate::bootstrap::{BootstrappingKey, SeededBootstrappingKey};
+use crate::derivation::{ClientSeed, Purpose, RequestRandomness, Scope};
 use crate::fft::NegacyclicFft;
-use crate::glwe::GlweSecretKey;
+use crate::fingerprint::Fingerprint;
+use crate::glwe::{GlweCiphertext, GlweSecretKey, SeededGlweCiphertext};
 use crate::glwe_keyswitch::{GlweKeyswitchKey, SeededGlweKeyswitchKey};
 use crate::params::{Gadget, GlweDimension, GlweShape};
 use crate::product::{RelinearizationKey, SeededRelinearizationKey};
-use crate::random::{PublicSeed, SecretSeed};
+use crate::random::{EncryptionSeed, PublicSeed, RandomnessError};
 use crate::ring_pair::{Ring, RingPairParameters};
-
-/// Numbers of the seeds derived from the master seed.
-mod purpose {
-    pub(super) const SMALL_SECRET: u64 = 1;
-    pub(super) const LOOKUP_SECRET: u64 = 2;
-    pub(super) const ARITHMETIC_SECRET: u64 = 3;
-    pub(super) const ARITHMETIC_TO_SMALL: u64 = 4;
-    pub(super) const LOOKUP_TO_SMALL: u64 = 5;
-    pub(super) const LIFT: u64 = 6;
-    pub(super) const LOOKUP_AUTOMORPHISMS: u64 = 7;
-    pub(super) const ARITHMETIC_AUTOMORPHISMS: u64 = 8;
-    pub(super) const RELINEARIZATION: u64 = 9;
-    pub(super) const BOOTSTRAP: u64 = 16;
-}
 
 /// The plans of transforms of the three rings.
 #[derive(Clone, Debug)]
@@ -50,11 +40,11 @@ fn regrouped(ring: Ring, small: Ring) -> GlweShape {
     GlweShape { dimension, polynomial_size: size }
 }
 
-/// The secret keys. Wiped on drop.
-#[derive(Debug)]
+/// The secret keys. Wiped on drop. They encrypt, decrypt and make evaluation keys, and are not given away.
 pub struct RingPairClientKeys {
     parameters: RingPairParameters,
-    seed: SecretSeed,
+    scope: Scope,
+    requests: RequestRandomness,
     plans: Plans,
     small: GlweSecretKey,
     lookup: GlweSecretKey,
@@ -63,15 +53,17 @@ pub struct RingPairClientKeys {
 
 impl RingPairClientKeys {
     /// Derives the secret keys from `seed`.
-    pub fn generate(parameters: &RingPairParameters, seed: &SecretSeed) -> Self {
+    pub fn generate(parameters: &RingPairParameters, seed: &ClientSeed) -> Self {
         let plans = Plans::new(parameters);
-        let key = |purpose, ring: Ring, fft| GlweSecretKey::generate(&seed.derive(purpose), ring.shape, fft);
+        let scope = seed.scope(&parameters.fingerprint());
+        let key = |purpose, ring: Ring, fft| GlweSecretKey::generate(&mut scope.secret(purpose, 0), ring.shape, fft);
         Self {
-            small: key(purpose::SMALL_SECRET, parameters.small(), &plans.small),
-            lookup: key(purpose::LOOKUP_SECRET, parameters.lookup(), &plans.lookup),
-            arithmetic: key(purpose::ARITHMETIC_SECRET, parameters.arithmetic(), &plans.arithmetic),
+            small: key(Purpose::SmallSecretKey, parameters.small(), &plans.small),
+            lookup: key(Purpose::LookupSecretKey, parameters.lookup(), &plans.lookup),
+            arithmetic: key(Purpose::ArithmeticSecretKey, parameters.arithmetic(), &plans.arithmetic),
             parameters: parameters.clone(),
-            seed: seed.clone(),
+            requests: seed.requests(),
+            scope,
             plans,
         }
     }
@@ -81,29 +73,33 @@ impl RingPairClientKeys {
         &self.parameters
     }
 
-    /// The seed that the keys were derived from.
-    pub fn seed(&self) -> &SecretSeed {
-        &self.seed
+    /// Encrypts the plaintexts `[N]` of one request under the arithmetic ring's key. `context` is the fingerprint of how they
+    /// are encoded: of everything that a reader of the decrypted numbers has to know. Randomness is as the seed said
+    /// ([`RequestRandomness`]).
+    ///
+    /// # Errors
+    /// If the operating system has no randomness to give.
+    ///
+    /// # Panics
+    /// If a plaintext has not N coefficients.
+    pub fn encrypt(
+        &self,
+        plaintexts: &[Zeroizing<Vec<u64>>],
+        context: &Fingerprint,
+    ) -> Result<Vec<SeededGlweCiphertext>, RandomnessError> {
+        let mut seed = self.scope.request(self.requests, context, plaintexts.iter().map(|plaintext| &plaintext[..]))?;
+        let (fft, noise) = (&self.plans.arithmetic, self.parameters.arithmetic().noise);
+        Ok(plaintexts.iter().map(|plaintext| self.arithmetic.encrypt(fft, plaintext, noise, &mut seed)).collect())
     }
 
-    /// The key whose extracted LWE key is the small one.
-    pub fn small_key(&self) -> &GlweSecretKey {
-        &self.small
+    /// The phase, plaintext and noise, of a ciphertext under the arithmetic ring's key.
+    pub fn phase(&self, ciphertext: &GlweCiphertext) -> Zeroizing<Vec<u64>> {
+        Zeroizing::new(self.arithmetic.phase(&self.plans.arithmetic, ciphertext))
     }
 
-    /// The lookup ring's key.
-    pub fn lookup_key(&self) -> &GlweSecretKey {
-        &self.lookup
-    }
-
-    /// The arithmetic ring's key.
-    pub fn arithmetic_key(&self) -> &GlweSecretKey {
-        &self.arithmetic
-    }
-
-    /// The plan of transforms in the arithmetic ring.
-    pub fn arithmetic_fft(&self) -> &NegacyclicFft {
-        &self.plans.arithmetic
+    /// What the evaluation key of a purpose is encrypted with.
+    fn seed(&self, purpose: Purpose) -> EncryptionSeed {
+        self.scope.encryption(purpose, 0)
     }
 
     /// Makes the evaluation keys: all automorphisms of the trace in the lookup ring, and in the arithmetic ring those with l > m, which
@@ -120,13 +116,12 @@ impl RingPairClientKeys {
             &self.arithmetic,
             parameters.arithmetic_keyswitch(),
             arithmetic.noise,
-            self.seed.derive_public(purpose::RELINEARIZATION),
-            &self.seed.derive(purpose::RELINEARIZATION),
+            self.seed(Purpose::Relinearization),
         );
         SeededRingPairKeys {
             parameters: parameters.clone(),
-            arithmetic_to_small: self.to_small(&self.arithmetic, arithmetic, purpose::ARITHMETIC_TO_SMALL),
-            lookup_to_small: self.to_small(&self.lookup, lookup, purpose::LOOKUP_TO_SMALL),
+            arithmetic_to_small: self.to_small(&self.arithmetic, arithmetic, Purpose::ArithmeticToSmall),
+            lookup_to_small: self.to_small(&self.lookup, lookup, Purpose::LookupToSmall),
             lift: self.lift(),
             lookup_automorphisms: SeededAutomorphismKeys::generate(
                 &self.plans.lookup,
@@ -134,8 +129,7 @@ impl RingPairClientKeys {
                 1..=lookup.size().log2(),
                 parameters.lookup_automorphism(),
                 lookup.noise,
-                self.seed.derive_public(purpose::LOOKUP_AUTOMORPHISMS),
-                &self.seed.derive(purpose::LOOKUP_AUTOMORPHISMS),
+                self.seed(Purpose::LookupAutomorphisms),
             ),
             arithmetic_automorphisms: SeededAutomorphismKeys::generate(
                 &self.plans.arithmetic,
@@ -143,41 +137,61 @@ impl RingPairClientKeys {
                 m + 1..=arithmetic.size().log2(),
                 parameters.arithmetic_keyswitch(),
                 arithmetic.noise,
-                self.seed.derive_public(purpose::ARITHMETIC_AUTOMORPHISMS),
-                &self.seed.derive(purpose::ARITHMETIC_AUTOMORPHISMS),
+                self.seed(Purpose::ArithmeticAutomorphisms),
             ),
             relinearization,
             bootstrapping: (0..parameters.bootstraps().len()).map(|index| self.bootstrapping(index)).collect(),
         }
     }
 
-    fn to_small(&self, key: &GlweSecretKey, ring: Ring, purpose: u64) -> SeededGlweKeyswitchKey {
+    fn to_small(&self, key: &GlweSecretKey, ring: Ring, purpose: Purpose) -> SeededGlweKeyswitchKey {
         let (fft, small) = (&self.plans.small, self.parameters.small());
         let from = GlweSecretKey::from_lwe_key(&key.extracted_lwe_key(), regrouped(ring, small), fft);
-        let (masks, noises) = (self.seed.derive_public(purpose), self.seed.derive(purpose));
         let gadget = self.parameters.keyswitch();
-        SeededGlweKeyswitchKey::generate(fft, &from, &self.small, gadget, small.noise, masks, &noises)
+        SeededGlweKeyswitchKey::generate(fft, &from, &self.small, gadget, small.noise, self.seed(purpose))
     }
 
     fn lift(&self) -> SeededGlweKeyswitchKey {
         let (fft, noise) = (&self.plans.arithmetic, self.parameters.arithmetic().noise);
         let from = self.lookup.in_larger_ring(fft);
-        let (masks, noises) = (self.seed.derive_public(purpose::LIFT), self.seed.derive(purpose::LIFT));
         let gadget = self.parameters.lift();
-        SeededGlweKeyswitchKey::generate(fft, &from, &self.arithmetic, gadget, noise, masks, &noises)
+        SeededGlweKeyswitchKey::generate(fft, &from, &self.arithmetic, gadget, noise, self.seed(Purpose::Lift))
     }
 
     fn bootstrapping(&self, index: usize) -> SeededBootstrappingKey {
-        let purpose = purpose::BOOTSTRAP + index as u64;
         SeededBootstrappingKey::generate(
             &self.plans.lookup,
             &self.small.extracted_lwe_key(),
             &self.lookup,
             self.parameters.bootstraps()[index],
             self.parameters.lookup().noise,
-            self.seed.derive_public(purpose),
-            &self.seed.derive(purpose),
+            self.scope.encryption(Purpose::Bootstrapping, index as u64),
         )
+    }
+}
+
+/// For tests, benches and comparisons, which measure noise. A client needs none of it.
+#[cfg(any(test, feature = "testing"))]
+impl RingPairClientKeys {
+    /// The key whose extracted LWE key is the small one.
+    pub fn small_key(&self) -> &GlweSecretKey {
+        &self.small
+    }
+
+    /// The lookup ring's key.
+    pub fn lookup_key(&self) -> &GlweSecretKey {
+        &self.lookup
+    }
+
+    /// The arithmetic ring's key.
+    pub fn arithmetic_key(&self) -> &GlweSecretKey {
+        &self.arithmetic
+    }
+}
+
+impl std::fmt::Debug for RingPairClientKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RingPairClientKeys({}, redacted)", self.parameters.name())
     }
 }
 
@@ -201,6 +215,14 @@ pub struct SeededRingPairKeys {
 }
 
 impl SeededRingPairKeys {
+    /// The bootstrapping key of gadget `index`, from the small key to the lookup ring.
+    ///
+    /// # Panics
+    /// If there is no such gadget.
+    pub fn bootstrapping_key(&self, index: usize) -> &SeededBootstrappingKey {
+        &self.bootstrapping[index]
+    }
+
     /// Bytes as stored.
     pub fn bytes(&self) -> usize {
         [&self.arithmetic_to_small, &self.lookup_to_small, &self.lift].iter().map(|key| key.bytes()).sum::<usize>()
@@ -331,7 +353,7 @@ mod tests {
     fn sizes_of_keys_are_predicted() {
         let literal = RingPairLiteral { small: (2, 16), lookup_size: 64, arithmetic_size: 128, ..sets::PACKED_HEAD };
         let parameters = literal.compile().unwrap();
-        let keys = RingPairClientKeys::generate(&parameters, &SecretSeed::from_number(1));
+        let keys = RingPairClientKeys::generate(&parameters, &ClientSeed::from_number(1));
         for subring in [2, 8, 32] {
             let predicted = SeededRingPairKeys::predicted_bytes(&parameters, subring);
             assert_eq!(predicted, keys.evaluation_keys(subring).bytes(), "{subring}");

@@ -4,13 +4,14 @@ use crate::fft::NegacyclicFft;
 use crate::ggsw::RowGenerator;
 use crate::glwe::{GlweCiphertext, GlweSecretKey};
 use crate::params::{Gadget, GlweDimension, GlweShape, NoiseDistribution, PolynomialSize};
-use crate::random::SecretSeed;
+use crate::random::{EncryptionSeed, SecretSeed};
 
 pub(crate) struct Setup {
     pub(crate) fft: NegacyclicFft,
     pub(crate) key: GlweSecretKey,
     pub(crate) seed: SecretSeed,
     pub(crate) noise: NoiseDistribution,
+    rows: EncryptionSeed,
 }
 
 impl Setup {
@@ -28,23 +29,17 @@ impl Setup {
             GlweShape { dimension: GlweDimension::new(k).unwrap(), polynomial_size: PolynomialSize::new(n).unwrap() };
         let fft = NegacyclicFft::new(shape.polynomial_size);
         let seed = SecretSeed::from_number(number);
-        let key = GlweSecretKey::generate(&seed, shape, &fft);
-        Self { fft, key, seed, noise }
+        let key = GlweSecretKey::generate(&mut seed.experiment_bits(0), shape, &fft);
+        let mut rows = seed.experiment(0);
+        rows.take_first(1 << 20);
+        Self { fft, key, seed, noise, rows }
     }
 
     pub(crate) fn encrypt(&self, plaintext: &[u64], index: u64) -> GlweCiphertext {
-        let noise_seed = self.seed.derive(1);
-        self.key.encrypt(&self.fft, plaintext, self.noise, self.seed.derive_public(1), &noise_seed, index).expand()
+        self.key.encrypt(&self.fft, plaintext, self.noise, &mut self.seed.experiment((1 << 32) + index)).expand()
     }
 
     pub(crate) fn row_generator(&self, gadget: Gadget) -> RowGenerator<'_> {
-        RowGenerator {
-            fft: &self.fft,
-            key: &self.key,
-            gadget,
-            noise: self.noise,
-            mask_seed: self.seed.derive_public(2),
-            noise_seed: &self.seed,
-        }
+        RowGenerator { fft: &self.fft, key: &self.key, gadget, noise: self.noise, seed: &self.rows }
     }
 }

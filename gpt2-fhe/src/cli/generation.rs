@@ -196,8 +196,7 @@ impl Task {
     pub(super) fn runner(&self, arguments: &GenerationArguments) -> anyhow::Result<Runner> {
         let layers = self.layers.iter().map(|(&layer, attention)| (layer, attention));
         let execution = &arguments.execution;
-        let runner = Runner::new(execution, layers, self.longest, execution.resources.secret_seed()?);
-        Ok(runner.map_err(|error| error.of_part(self.part))?)
+        Runner::new(execution, layers, self.longest, self.part)
     }
 }
 

@@ -34,9 +34,8 @@ pub(super) fn run(arguments: &HeadArguments, given: &Given) -> anyhow::Result<Ve
         // What cannot run is said before a file is made.
         while_showing("planning", || input.plan(selection))?;
     }
-    let seed = execution.resources.secret_seed()?;
     let (layer, span) = (selection.place.layer, Span::all(input.hidden.rows()));
-    let mut runner = Runner::new(execution, [(layer, &input.head)], span.tokens(), seed)?;
+    let mut runner = Runner::new(execution, [(layer, &input.head)], span.tokens(), selection.place.part())?;
     let outcome = runner.run(&input.head, layer, &input.hidden, span)?;
     let tensor = Tensor::from(outcome.output.clone());
     files.write(vec![Box::new(|path| write_tensors(path, &[("head_out", &tensor)], &[]))])?;

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use gpt2_fhe::run::{Attention, Circuit, Mode, Outcome, Plan, RunError, Session, check_saturation};
+use nn::attention::Part;
 use nn::matrix::Matrix;
 use nn::packed::Span;
-use tfhe_core::random::SecretSeed;
+use tfhe_core::derivation::ClientSeed;
+use tfhe_core::random::SampleSeed;
 
 use super::arguments::Execution;
 use super::progress::{Progress, while_showing};
@@ -21,7 +23,7 @@ enum Engine {
     /// On plain numbers.
     Clear,
     /// With drawn noise; run i draws from seed i of the seed's.
-    Simulate { seed: SecretSeed, runs: u64 },
+    Simulate { seed: SampleSeed, runs: u64 },
     /// Encrypted, with keys made once. Layers of the packed circuit share those of the first.
     Execute(BTreeMap<usize, Session>),
 }
@@ -31,26 +33,27 @@ impl Runner {
     /// is said before anything is.
     ///
     /// # Errors
-    /// As [`Attention::plan`].
+    /// As [`Attention::plan`]; that the system has no randomness.
     pub(super) fn new<'a>(
         execution: &Execution,
         layers: impl IntoIterator<Item = (usize, &'a Attention)>,
         tokens: usize,
-        seed: SecretSeed,
-    ) -> Result<Self, RunError> {
+        part: Part,
+    ) -> anyhow::Result<Self> {
         let plan = |(layer, attention): (usize, &'a Attention)| {
-            let plan = attention.plan(Span::all(tokens)).map_err(|error| error.in_layer(layer))?;
+            let plan = attention.plan(Span::all(tokens)).map_err(|error| error.in_layer(layer).of_part(part))?;
             Ok((layer, attention, plan))
         };
         let plans = || layers.into_iter().map(plan).collect::<Result<Vec<_>, RunError>>();
+        let resources = &execution.resources;
         let engine = match execution.mode {
             Mode::Clear => Engine::Clear,
             Mode::Simulate => {
                 plans()?;
-                Engine::Simulate { seed, runs: 0 }
+                Engine::Simulate { seed: resources.sample_seed()?, runs: 0 }
             }
             Mode::Execute => {
-                let plans = plans()?;
+                let (plans, seed) = (plans()?, resources.client_seed()?);
                 while_showing("making the keys", || Engine::make_keys(&plans, &seed))
             }
         };
@@ -78,11 +81,11 @@ impl Runner {
 }
 
 impl Engine {
-    fn make_keys(plans: &[(usize, &Attention, Plan)], seed: &SecretSeed) -> Self {
+    fn make_keys(plans: &[(usize, &Attention, Plan)], seed: &ClientSeed) -> Self {
         let mut sessions = BTreeMap::new();
         for (layer, attention, plan) in plans {
             if attention.circuit() == Circuit::Exact || sessions.is_empty() {
-                sessions.insert(*layer, Session::new(attention, plan, &seed.derive(*layer as u64)));
+                sessions.insert(*layer, Session::new(attention, plan, &seed.bound_to("layer", *layer as u64)));
             }
         }
         Self::Execute(sessions)

@@ -5,7 +5,7 @@
 
 use nn::matrix::Matrix;
 use tfhe_core::noise::Variance;
-use tfhe_core::random::{Domain, Generator, SecretSeed};
+use tfhe_core::random::{SampleSeed, SampleStream};
 use tfhe_core::torus;
 use tfhe_core::wide::{self, WideTable};
 
@@ -15,13 +15,13 @@ use super::plan::{Predictor, columns_per_ciphertext};
 /// Computes on phases.
 pub struct Simulated {
     predictor: Predictor,
-    generator: Generator,
+    generator: SampleStream,
 }
 
 impl Simulated {
-    /// Draws noise from the stream (`Sample`, 0) of `seed`.
-    pub fn new(predictor: Predictor, seed: &SecretSeed) -> Self {
-        Self { predictor, generator: seed.generator(Domain::Sample, 0) }
+    /// Draws noise from stream 0 of `seed`.
+    pub fn new(predictor: Predictor, seed: &SampleSeed) -> Self {
+        Self { predictor, generator: seed.stream(0) }
     }
 
     fn noisy(&mut self, phase: u64, variance: Variance) -> u64 {

@@ -4,7 +4,8 @@ use nn::matrix::Matrix;
 use nn::metrics::top_k;
 use nn::packed::Span;
 use serde::Serialize;
-use tfhe_core::random::SecretSeed;
+use tfhe_core::derivation::ClientSeed;
+use tfhe_core::random::SampleSeed;
 
 use super::accuracy::Sums;
 use super::subject::Computed;
@@ -44,11 +45,12 @@ struct Totals {
 
 impl Evaluation<'_> {
     /// The rows of each passage's span encrypted, and again simulated; rows before the span are the clear engine's.
-    /// Keys are made once, from `seed`; noise of passage i is drawn from seed i of seed 1 of it.
+    /// Keys are made once, from `seed`; simulated noise of passage i is drawn from seed i of `samples`, which has nothing to do
+    /// with it.
     ///
     /// # Errors
     /// [`RunError::Input`] if a passage does not fit; [`RunError::Unreliable`] and others as [`Attention::plan`];
-    /// [`RunError::Engine`] if `observer` stops it.
+    /// [`RunError::Randomness`] if there is none for a request; [`RunError::Engine`] if `observer` stops it.
     ///
     /// # Panics
     /// If there is no passage.
@@ -56,16 +58,23 @@ impl Evaluation<'_> {
         &self,
         passages: &[Passage],
         attention: &Attention,
-        seed: &SecretSeed,
+        seed: &ClientSeed,
+        samples: &SampleSeed,
         observer: &mut dyn Observer,
     ) -> Result<Agreement, RunError> {
         let longest = passages.iter().map(Passage::span).max_by_key(|span| span.tokens()).expect("a passage");
         let plan = attention.plan(longest)?;
-        let mut session = Session::new(attention, &plan, &seed.derive(0));
-        let noise = seed.derive(1);
+        let mut session = Session::new(attention, &plan, seed);
         let mut totals = Totals::default();
         for (index, passage) in passages.iter().enumerate() {
-            self.execute_passage(passage, attention, &mut session, &noise.derive(index as u64), observer, &mut totals)?;
+            self.execute_passage(
+                passage,
+                attention,
+                &mut session,
+                &samples.derive(index as u64),
+                observer,
+                &mut totals,
+            )?;
         }
         Ok(totals.agreement(passages.len()))
     }
@@ -75,7 +84,7 @@ impl Evaluation<'_> {
         passage: &Passage,
         attention: &Attention,
         session: &mut Session,
-        noise: &SecretSeed,
+        noise: &SampleSeed,
         observer: &mut dyn Observer,
         totals: &mut Totals,
     ) -> Result<(), RunError> {

@@ -1,7 +1,7 @@
 //! A text in pieces.
 
 use nn::packed::Span;
-use tfhe_core::random::{Domain, SecretSeed};
+use tfhe_core::random::SampleSeed;
 
 /// Successive tokens of a text, and the rows whose predictions count.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub fn windows(text: &[u32], length: usize, positions: Option<usize>) -> Result<
 ///
 /// # Errors
 /// As [`windows`].
-pub fn sample(text: &[u32], length: usize, count: usize, seed: &SecretSeed) -> Result<Vec<Passage>, nn::Error> {
+pub fn sample(text: &[u32], length: usize, count: usize, seed: &SampleSeed) -> Result<Vec<Passage>, nn::Error> {
     check(text, length, count)?;
     let mut positions: Vec<usize> = (0..text.len() - 1).collect();
     shuffle(&mut positions, seed);
@@ -78,9 +78,9 @@ fn check(text: &[u32], length: usize, positions: usize) -> Result<(), nn::Error>
     }
 }
 
-/// Puts the values into a random order (Fisher and Yates), drawn from the stream (`Sample`, 0) of `seed`.
-pub(super) fn shuffle<T>(values: &mut [T], seed: &SecretSeed) {
-    let mut generator = seed.generator(Domain::Sample, 0);
+/// Puts the values into a random order (Fisher and Yates), drawn from stream 0 of `seed`.
+pub(super) fn shuffle<T>(values: &mut [T], seed: &SampleSeed) {
+    let mut generator = seed.stream(0);
     for last in (1..values.len()).rev() {
         // The remainder's bias is below 2^-32 for fewer than 2^32 values.
         values.swap(last, (generator.uniform() % (last as u64 + 1)) as usize);
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn sampled_positions_have_what_is_before_them_in_their_window() {
         let text: Vec<u32> = (10..20).collect();
-        let seed = SecretSeed::from_number(1);
+        let seed = SampleSeed::from_number(1);
         let all = sample(&text, 4, 99, &seed).unwrap();
         assert_eq!(all.len(), 9);
         assert_eq!((all[5].tokens(), all[5].targets()), (&[14, 15][..], &[16][..]));
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        let seed = SecretSeed::from_number(1);
+        let seed = SampleSeed::from_number(1);
         assert!(windows(&[1], 4, None).is_err() && windows(&[1, 2], 0, None).is_err());
         assert!(windows(&[1, 2], 4, Some(0)).is_err() && sample(&[1, 2], 4, 0, &seed).is_err());
     }

@@ -6,7 +6,7 @@ use nn::attention::{AttentionWeights, Linear, Part};
 use nn::matrix::Matrix;
 use nn::packed::Span;
 use nn::quantize::Saturation;
-use tfhe_core::random::SecretSeed;
+use tfhe_core::random::SampleSeed;
 
 use super::passage::shuffle;
 use super::{Passage, Reference};
@@ -34,7 +34,7 @@ pub struct Simulation {
     attention: Attention,
     /// By the number of tokens.
     plans: BTreeMap<usize, Plan>,
-    seed: SecretSeed,
+    seed: SampleSeed,
     /// Whether noise is as it is predicted, or less.
     predicted: bool,
 }
@@ -46,7 +46,7 @@ impl Simulation {
     ///
     /// # Errors
     /// As [`Attention::plan`].
-    pub fn new(attention: Attention, passages: &[Passage], factor: f64, seed: SecretSeed) -> Result<Self, RunError> {
+    pub fn new(attention: Attention, passages: &[Passage], factor: f64, seed: SampleSeed) -> Result<Self, RunError> {
         let mut plans = BTreeMap::new();
         for tokens in passages.iter().map(|passage| passage.tokens().len()) {
             if let std::collections::btree_map::Entry::Vacant(entry) = plans.entry(tokens) {
@@ -126,7 +126,7 @@ impl Subject {
 ///
 /// # Errors
 /// [`nn::Error::OutOfRange`] if the attention has no output projection.
-pub fn shuffled(weights: &AttentionWeights, seed: &SecretSeed) -> Result<AttentionWeights, nn::Error> {
+pub fn shuffled(weights: &AttentionWeights, seed: &SampleSeed) -> Result<AttentionWeights, nn::Error> {
     let size = weights.head_size();
     let projection = shuffle_columns(weights.projection(), size, &seed.derive(0))?;
     let output = shuffle_columns(weights.output()?, weights.embedding_size(), &seed.derive(1))?;
@@ -134,7 +134,7 @@ pub fn shuffled(weights: &AttentionWeights, seed: &SecretSeed) -> Result<Attenti
 }
 
 /// The entries of each block of `size` outputs in another order.
-fn shuffle_columns(linear: &Linear, size: usize, seed: &SecretSeed) -> Result<Linear, nn::Error> {
+fn shuffle_columns(linear: &Linear, size: usize, seed: &SampleSeed) -> Result<Linear, nn::Error> {
     let (mut weight, mut bias) = (linear.weight().clone(), linear.bias().to_vec());
     for block in 0..bias.len() / size {
         let columns = block * size..(block + 1) * size;
@@ -157,7 +157,7 @@ mod tests {
             Linear::new(weight, (0..cols).map(|col| -(col as f32)).collect()).unwrap()
         };
         let weights = AttentionWeights::new(linear(12), 2).unwrap().with_output(linear(4)).unwrap();
-        let other = shuffled(&weights, &SecretSeed::from_number(1)).unwrap();
+        let other = shuffled(&weights, &SampleSeed::from_number(1)).unwrap();
         assert_ne!(other, weights);
         let sorted = |linear: &Linear, columns: std::ops::Range<usize>| {
             let mut entries = linear.weight().columns(columns.clone()).into_data();

@@ -2,16 +2,19 @@
 
 use nn::matrix::Matrix;
 use nn::packed::{PackedClient, PackedProgram};
-use tfhe_core::random::SecretSeed;
+use tfhe_core::derivation::ClientSeed;
+use tfhe_core::fingerprint::{Fields, Fingerprint};
+use tfhe_core::random::RandomnessError;
 use tfhe_core::ring_pair::RingPairParameters;
 use tfhe_core::ring_pair_keys::{RingPairClientKeys, SeededRingPairKeys};
 use tfhe_core::torus;
+use zeroize::Zeroizing;
 
 use super::encrypted::{PackedInput, PackedOutput};
-use super::layout::Layout;
+use super::layout::{Layout, Sizes};
 
-/// Numbers of the seeds derived from the master seed, besides those of the keys.
-const REQUESTS: u64 = 1 << 20;
+/// The version of this circuit's requests.
+const VERSION: u64 = 1;
 
 /// What client and server agree on besides the layout: the scales of what is sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,14 +39,19 @@ impl WireScales {
 #[derive(Debug)]
 pub struct PackedHeadClient {
     keys: RingPairClientKeys,
-    requests: u64,
 }
 
 impl PackedHeadClient {
-    /// Derives all secrets from `seed`. The same seed gives the same keys and, request by request, the same encryption
-    /// randomness: a seed that is not fresh must not be used for different inputs.
-    pub fn new(parameters: &RingPairParameters, seed: &SecretSeed) -> Self {
-        Self { keys: RingPairClientKeys::generate(parameters, seed), requests: 0 }
+    /// Derives the secret keys from `seed`: the same seed gives the same keys, for this circuit and these parameters alone.
+    /// Each request has randomness of its own, as the seed says
+    /// ([`RequestRandomness`](tfhe_core::derivation::RequestRandomness)).
+    pub fn new(parameters: &RingPairParameters, seed: &ClientSeed) -> Self {
+        Self { keys: RingPairClientKeys::generate(parameters, &Self::bound(seed)) }
+    }
+
+    /// What the keys of a client of this circuit are made from.
+    pub fn bound(seed: &ClientSeed) -> ClientSeed {
+        seed.bound_to("packed circuit", VERSION)
     }
 
     /// The evaluation keys that heads of a layout's size need.
@@ -51,24 +59,22 @@ impl PackedHeadClient {
         self.keys.evaluation_keys(layout.subring())
     }
 
-    /// The secret keys.
-    pub fn keys(&self) -> &RingPairClientKeys {
-        &self.keys
-    }
-
     /// Encrypts integers `[T, E]`.
+    ///
+    /// # Errors
+    /// If the operating system has no randomness to give.
     ///
     /// # Panics
     /// If the input does not fit the layout.
-    pub fn encrypt(&mut self, input: &Matrix<i32>, layout: &Layout, scales: &WireScales) -> PackedInput {
+    pub fn encrypt(
+        &self,
+        input: &Matrix<i32>,
+        layout: &Layout,
+        scales: &WireScales,
+    ) -> Result<PackedInput, RandomnessError> {
         assert_eq!((input.rows(), input.cols()), (layout.tokens(), layout.sizes().embedding), "an input of the layout");
-        let (key, fft) = (self.keys.arithmetic_key(), self.keys.arithmetic_fft());
-        let noise = self.keys.parameters().arithmetic().noise;
-        let masks = self.keys.seed().derive_public(REQUESTS + self.requests);
-        let noises = self.keys.seed().derive(REQUESTS + self.requests);
-        self.requests += 1;
-        let encrypt = |group: usize, chunk: usize| {
-            let mut plaintext = vec![0; layout.size()];
+        let encode = |group: usize, chunk: usize| {
+            let mut plaintext = Zeroizing::new(vec![0; layout.size()]);
             for (place, token) in layout.tokens_of_group(group).enumerate() {
                 let first = chunk * layout.inputs();
                 let inputs = &input.row(token)[first..input.cols().min(first + layout.inputs())];
@@ -76,13 +82,14 @@ impl PackedHeadClient {
                     plaintext[place * layout.inputs() + j] = (x as u64) << (64 - scales.log_input);
                 }
             }
-            let index = (group * layout.input_chunks() + chunk) as u64;
-            key.encrypt(fft, &plaintext, noise, masks, &noises, index)
+            plaintext
         };
-        let ciphertexts = (0..layout.groups())
-            .map(|group| (0..layout.input_chunks()).map(|chunk| encrypt(group, chunk)).collect())
-            .collect();
-        PackedInput { ciphertexts }
+        let chunks = layout.input_chunks();
+        let places = (0..layout.groups()).flat_map(|group| (0..chunks).map(move |chunk| (group, chunk)));
+        let plaintexts: Vec<_> = places.map(|(group, chunk)| encode(group, chunk)).collect();
+        let mut ciphertexts = self.keys.encrypt(&plaintexts, &context(layout, scales))?.into_iter();
+        let ciphertexts = (0..layout.groups()).map(|_| ciphertexts.by_ref().take(chunks).collect()).collect();
+        Ok(PackedInput { ciphertexts })
     }
 
     /// Decrypts an answer, in units of its integers: `[rows, O]`. `attention` says near what numbers lie.
@@ -93,8 +100,7 @@ impl PackedHeadClient {
         scales: &WireScales,
         attention: &PackedClient,
     ) -> Matrix<f64> {
-        let phase = |ciphertext| self.keys.arithmetic_key().phase(self.keys.arithmetic_fft(), ciphertext);
-        let phases: Vec<Vec<u64>> = output.ciphertexts.iter().map(phase).collect();
+        let phases: Vec<_> = output.ciphertexts.iter().map(|ciphertext| self.keys.phase(ciphertext)).collect();
         Matrix::from_fn(layout.span().rows().len(), layout.sizes().output, |row, channel| {
             let (answer, position, negated) = layout.answer_position(row, channel);
             let turns = torus::to_f64(phases[answer][position]);
@@ -102,6 +108,15 @@ impl PackedHeadClient {
             unwrap(number, attention.output_centers()[channel], 1.0 / scales.output_turns)
         })
     }
+}
+
+/// How a request is encoded.
+fn context(layout: &Layout, scales: &WireScales) -> Fingerprint {
+    let (Sizes { embedding, head, output, heads }, rows) = (layout.sizes(), layout.span().rows());
+    let sizes = [embedding, head, output, heads, rows.start, rows.end, layout.size()].map(|size| size as u64);
+    let fields = Fields::new("integers of the packed circuit").integers(sizes.into_iter());
+    let WireScales { log_input, output_turns } = *scales;
+    fields.integer(log_input.into()).real(output_turns).fingerprint()
 }
 
 /// Of all numbers that differ from `number` by multiples of `period`, the one nearest to `center`.

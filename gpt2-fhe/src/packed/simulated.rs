@@ -10,7 +10,7 @@ use nn::matrix::Matrix;
 use nn::packed::{ClearPackedEngine, Function, PackedClient, PackedEngine, PackedProgram, Row};
 use tfhe_core::noise::Variance;
 use tfhe_core::params::PolynomialSize;
-use tfhe_core::random::{Domain, Generator, SecretSeed};
+use tfhe_core::random::{SampleSeed, SampleStream};
 use tfhe_core::ring_pair::RingPairParameters;
 
 use super::layout::Layout;
@@ -32,7 +32,7 @@ pub struct SimulatedPacked<'a> {
     layout: Layout,
     lookup_size: PolynomialSize,
     clear: &'a ClearPackedEngine<'a>,
-    generator: Generator,
+    generator: SampleStream,
     /// `[rows, O]`, in turns.
     output: Matrix<f64>,
     /// `[rows]`: the variance of each row's outputs.
@@ -40,14 +40,14 @@ pub struct SimulatedPacked<'a> {
 }
 
 impl<'a> SimulatedPacked<'a> {
-    /// With a run on an input without noise, not yet evaluated; noise is drawn from the stream (`Sample`, 0) of `seed`.
+    /// With a run on an input without noise, not yet evaluated; noise is drawn from stream 0 of `seed`.
     pub fn new(
         program: &'a PackedProgram,
         parameters: &RingPairParameters,
         prediction: &'a Prediction,
         layout: Layout,
         clear: &'a ClearPackedEngine<'a>,
-        seed: &SecretSeed,
+        seed: &SampleSeed,
     ) -> Self {
         let rows = layout.span().rows().len();
         Self {
@@ -56,7 +56,7 @@ impl<'a> SimulatedPacked<'a> {
             layout,
             lookup_size: parameters.lookup().size(),
             clear,
-            generator: seed.generator(Domain::Sample, 0),
+            generator: seed.stream(0),
             output: Matrix::from_fn(rows, program.output_size(), |_, _| 0.0),
             spread: vec![prediction.packing; rows],
         }

@@ -5,11 +5,12 @@ use std::time::Instant;
 use nn::clear::ClearEngine;
 use nn::head::{HeadProgram, QuantizedHead};
 use nn::matrix::Matrix;
+use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::SeededGlweCiphertext;
 use tfhe_core::keys::SeededEvaluationKeys;
 use tfhe_core::noise;
 use tfhe_core::params::Parameters;
-use tfhe_core::random::SecretSeed;
+use tfhe_core::random::SampleSeed;
 use tfhe_core::{security, sets, wide};
 
 use crate::client::{Client, nearest_integer};
@@ -107,10 +108,12 @@ pub struct ExactSession {
 
 impl ExactSession {
     /// Makes all keys.
-    pub fn new(head: &QuantizedHead, plan: CircuitPlan, multiply: Multiply, seed: &SecretSeed) -> Self {
+    pub fn new(head: &QuantizedHead, plan: CircuitPlan, multiply: Multiply, seed: &ClientSeed) -> Self {
         let start = Instant::now();
-        let client = Client::new(&plan.parameters, seed);
         let program = head.program();
+        let seed = seed.bound_to(multiply.name(), program.input_bits().into());
+        let seed = seed.bound_to("whole attention", program.is_whole().into());
+        let client = Client::new(&plan.parameters, &seed);
         let seeded = client.evaluation_keys(multiply, program.input_bits(), program.is_whole());
         let evaluation_key_bytes = seeded.bytes();
         let evaluation_keys = seeded.prepare();
@@ -121,7 +124,7 @@ impl ExactSession {
     /// Encrypts, evaluates, decrypts.
     ///
     /// # Errors
-    /// [`RunError::Input`], [`RunError::Engine`], [`RunError::NotFinite`].
+    /// [`RunError::Input`], [`RunError::Randomness`], [`RunError::Engine`], [`RunError::NotFinite`].
     pub fn execute(
         &mut self,
         head: &QuantizedHead,
@@ -130,7 +133,7 @@ impl ExactSession {
     ) -> Result<Outcome, RunError> {
         let input = head.client().quantize_input(hidden)?;
         let start = Instant::now();
-        let request = self.client.encrypt(&input, head.program().accumulator_bits());
+        let request = self.client.encrypt(&input, head.program().accumulator_bits())?;
         let encrypt = start.elapsed().as_secs_f64();
         let start = Instant::now();
         let server = Server::new(head.program(), &self.evaluation_keys, self.multiply);
@@ -171,7 +174,7 @@ pub fn run_simulated(
     hidden: &Matrix<f32>,
     plan: CircuitPlan,
     multiply: Multiply,
-    seed: &SecretSeed,
+    seed: &SampleSeed,
     observer: &mut dyn Observer,
 ) -> Result<Outcome, RunError> {
     let input = head.client().quantize_input(hidden)?;

@@ -9,7 +9,8 @@ use nn::matrix::{Matrix, relative_error};
 use nn::packed::{PackedAttention, Span};
 use nn::quantize::{SaturatedEntry, Saturation};
 use serde::Serialize;
-use tfhe_core::random::SecretSeed;
+use tfhe_core::derivation::ClientSeed;
+use tfhe_core::random::{RandomnessError, SampleSeed};
 
 use crate::engine::plan::Multiply;
 use crate::engine::statistics::Statistics;
@@ -176,6 +177,9 @@ pub enum RunError {
     /// The input does not fit the head.
     #[error(transparent)]
     Input(#[from] nn::Error),
+    /// There is nothing to make a request's randomness from.
+    #[error(transparent)]
+    Randomness(#[from] RandomnessError),
     /// The run was stopped.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -449,7 +453,7 @@ impl Attention {
         &self,
         hidden: &Matrix<f32>,
         span: Span,
-        seed: &SecretSeed,
+        seed: &SampleSeed,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, RunError> {
         match self {
@@ -519,11 +523,12 @@ pub enum Session {
 }
 
 impl Session {
-    /// Makes all keys, for `head` on inputs of at most as many tokens as the plan's.
+    /// Makes all keys, for `head` on inputs of at most as many tokens as the plan's. Sessions of other circuits, or of seeds
+    /// bound to something else, have unrelated keys.
     ///
     /// # Panics
     /// If the plan is of another circuit than the head.
-    pub fn new(head: &Attention, plan: &Plan, seed: &SecretSeed) -> Self {
+    pub fn new(head: &Attention, plan: &Plan, seed: &ClientSeed) -> Self {
         match (head, plan) {
             (Attention::Exact(head, multiply), Plan::Exact(plan)) => {
                 Self::Exact(Box::new(exact::ExactSession::new(head, plan.clone(), *multiply, seed)))
@@ -538,7 +543,7 @@ impl Session {
     /// Encrypts, evaluates, decrypts: the rows of `span`. The exact circuit computes all rows, whichever are asked for.
     ///
     /// # Errors
-    /// [`RunError::Input`], [`RunError::Engine`].
+    /// [`RunError::Input`], [`RunError::Randomness`], [`RunError::Engine`].
     ///
     /// # Panics
     /// If the head is of another circuit.

@@ -8,8 +8,9 @@ use nn::packed::{
     Calibration, ClearOutput, ClearPackedEngine, Function, PackedAttention, PackedOptions, PackedProgram, Span,
 };
 use rayon::prelude::*;
+use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::SeededGlweCiphertext;
-use tfhe_core::random::SecretSeed;
+use tfhe_core::random::SampleSeed;
 use tfhe_core::ring_pair::RingPairParameters;
 use tfhe_core::ring_pair_keys::{RingPairKeys, SeededRingPairKeys};
 use tfhe_core::{security, sets};
@@ -191,7 +192,7 @@ pub struct PackedSession {
 
 impl PackedSession {
     /// Makes all keys.
-    pub fn new(plan: &PackedPlan, seed: &SecretSeed) -> Self {
+    pub fn new(plan: &PackedPlan, seed: &ClientSeed) -> Self {
         let start = Instant::now();
         let client = PackedHeadClient::new(&plan.parameters, seed);
         let seeded = client.evaluation_keys(&plan.layout);
@@ -210,7 +211,7 @@ impl PackedSession {
     /// Encrypts, evaluates, decrypts: the rows of `span`, of `hidden` `[T, E]`.
     ///
     /// # Errors
-    /// [`RunError::Input`], [`RunError::Engine`], [`RunError::NotFinite`]; as [`PackedPlan::new`].
+    /// [`RunError::Input`], [`RunError::Randomness`], [`RunError::Engine`], [`RunError::NotFinite`]; as [`PackedPlan::new`].
     pub fn execute(
         &mut self,
         attention: &PackedAttention,
@@ -226,7 +227,7 @@ impl PackedSession {
         let prepare = start.elapsed().as_secs_f64();
         let scales = WireScales::new(&self.parameters, program);
         let start = Instant::now();
-        let request = self.client.encrypt(&input, &layout, &scales);
+        let request = self.client.encrypt(&input, &layout, &scales)?;
         let encrypt = start.elapsed().as_secs_f64();
         let start = Instant::now();
         let server = PackedServer::new(&self.prepared[prepared], &self.evaluation_keys);
@@ -280,7 +281,7 @@ pub fn run_simulated(
     attention: &PackedAttention,
     hidden: &Matrix<f32>,
     span: Span,
-    seed: &SecretSeed,
+    seed: &SampleSeed,
 ) -> Result<Outcome, RunError> {
     let input = attention.client().quantize_input(hidden)?;
     let plan = PackedPlan::new(attention, span)?;
@@ -300,7 +301,7 @@ pub fn simulate(
     attention: &PackedAttention,
     plan: &PackedPlan,
     input: &Matrix<i32>,
-    seed: &SecretSeed,
+    seed: &SampleSeed,
 ) -> (Matrix<f64>, usize) {
     let SimulatedRun { numbers, clear } = simulate_beside(attention, plan, input, seed);
     (numbers, clear.out_of_range)
@@ -333,7 +334,7 @@ pub(crate) fn simulate_beside(
     attention: &PackedAttention,
     plan: &PackedPlan,
     input: &Matrix<i32>,
-    seed: &SecretSeed,
+    seed: &SampleSeed,
 ) -> SimulatedRun {
     let clear = Clear::new(attention, input, plan.layout.span());
     SimulatedRun { numbers: simulate_from(attention, plan, &clear.engine, seed), clear: clear.output }
@@ -343,7 +344,7 @@ fn simulate_from(
     attention: &PackedAttention,
     plan: &PackedPlan,
     clear: &ClearPackedEngine<'_>,
-    seed: &SecretSeed,
+    seed: &SampleSeed,
 ) -> Matrix<f64> {
     let PackedPlan { parameters, prediction, layout, .. } = plan;
     let engine = SimulatedPacked::new(attention.program(), parameters, prediction, *layout, clear, seed);
@@ -364,7 +365,7 @@ impl<'a> Clear<'a> {
 
     /// How far each output of a run may be from the clear engine's.
     fn tolerance(&self, attention: &PackedAttention, plan: &PackedPlan) -> Matrix<f64> {
-        let simulate = |run| simulate_from(attention, plan, &self.engine, &SecretSeed::from_number(run));
+        let simulate = |run| simulate_from(attention, plan, &self.engine, &SampleSeed::from_number(run));
         let runs: Vec<Matrix<f64>> = (0..SIMULATIONS).into_par_iter().map(simulate).collect();
         let numbers = &self.output.numbers;
         let square =

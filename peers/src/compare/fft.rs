@@ -7,7 +7,7 @@ use tfhe::core_crypto::prelude::{ComputationBuffers, Fft, FftView, PolynomialMut
 use tfhe_core::buffer::AlignedBuffer;
 use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::params;
-use tfhe_core::random::{Domain, SecretSeed};
+use tfhe_core::random::SampleSeed;
 
 use super::Session;
 use crate::measure::by_turns;
@@ -25,7 +25,7 @@ pub(super) fn compare(session: &mut Session<'_>) -> Result<()> {
 
 /// Digits of a gadget of base 2^23, as in the set's bootstrapping.
 fn digits(n: usize) -> Vec<i32> {
-    let mut generator = SecretSeed::from_number(n as u64).generator(Domain::Sample, 0);
+    let mut generator = SampleSeed::from_number(n as u64).stream(0);
     (0..n).map(|_| (generator.uniform() >> 41) as i32 - (1 << 22)).collect()
 }
 

@@ -9,9 +9,10 @@ use tfhe::core_crypto::prelude::{
     allocate_and_generate_new_lwe_keyswitch_key, new_seeder, par_allocate_and_generate_new_lwe_bootstrap_key,
     par_convert_standard_lwe_bootstrap_key_to_fourier,
 };
+use tfhe_core::derivation::ClientSeed;
 use tfhe_core::keys::ClientKeys;
 use tfhe_core::params::{NoiseDistribution, Parameters};
-use tfhe_core::random::{Domain, SecretSeed};
+use tfhe_core::random::SampleSeed;
 use tfhe_core::sets;
 
 use super::Session;
@@ -21,7 +22,7 @@ use crate::measure::by_turns;
 
 pub(super) fn compare(session: &mut Session<'_>) -> Result<()> {
     let parameters = sets::MESSAGE_2_CARRY_2.compile()?;
-    let client = ClientKeys::generate(&parameters, &SecretSeed::from_number(3));
+    let client = ClientKeys::generate(&parameters, &ClientSeed::from_number(3));
     let mut peer = Peer::new(&parameters);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     session
@@ -55,7 +56,7 @@ impl<'a> Peer<'a> {
         let shape = parameters.glwe_shape();
         let bits = |index, count| {
             let mut bits = vec![0; count];
-            SecretSeed::from_number(3).generator(Domain::Sample, index).fill_binary(&mut bits);
+            SampleSeed::from_number(3).stream(index).fill_binary(&mut bits);
             bits
         };
         let small = bits(0, parameters.lwe_dimension().get());

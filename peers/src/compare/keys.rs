@@ -4,12 +4,13 @@ use anyhow::{Result, ensure};
 use tfhe::core_crypto::fft_impl::fft64::crypto::bootstrap::FourierLweBootstrapKeyOwned;
 use tfhe::core_crypto::prelude::{CiphertextModulus, Fft, LweKeyswitchKeyOwned};
 use tfhe_core::bootstrap::{BootstrappingKey, SeededBootstrappingKey, half_slot, table_accumulator};
+use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::keys::ClientKeys;
 use tfhe_core::keyswitch::{LweKeyswitchKey, SeededLweKeyswitchKey};
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::params::{Gadget, Parameters};
-use tfhe_core::random::{Domain, SecretSeed};
+use tfhe_core::random::SecretSeed;
 use tfhe_core::{sets, torus};
 
 use crate::exchange;
@@ -47,7 +48,7 @@ pub(super) fn function(value: u64) -> u64 {
 impl Keys {
     pub(super) fn generate() -> Result<Self> {
         let parameters = sets::MESSAGE_2_CARRY_2.compile()?;
-        let client = ClientKeys::generate(&parameters, &SecretSeed::from_number(2));
+        let client = ClientKeys::generate(&parameters, &ClientSeed::from_number(2));
         let (shape, small) = (parameters.glwe_shape(), parameters.lwe_dimension());
         let seeded_keyswitch = generate_keyswitch(&client);
         let seeded_bootstrapping = generate_bootstrapping(&client);
@@ -97,25 +98,23 @@ impl Keys {
 
 /// A key switch from the extracted key to the small one.
 pub(super) fn generate_keyswitch(client: &ClientKeys) -> SeededLweKeyswitchKey {
-    let (parameters, seed) = (client.parameters(), client.seed());
+    let (parameters, seed) = (client.parameters(), SecretSeed::from_number(2).experiment(1));
     let from = client.glwe_key().extracted_lwe_key();
-    let (masks, noises) = (seed.derive_public(1), seed.derive(1));
     let (gadget, noise) = (parameters.keyswitch(), parameters.lwe_noise());
-    SeededLweKeyswitchKey::generate(&from, client.lwe_key(), gadget, noise, masks, &noises)
+    SeededLweKeyswitchKey::generate(&from, client.lwe_key(), gadget, noise, seed)
 }
 
 /// The bootstrapping key of the set's first gadget.
 pub(super) fn generate_bootstrapping(client: &ClientKeys) -> SeededBootstrappingKey {
-    let (parameters, seed) = (client.parameters(), client.seed());
-    let (masks, noises) = (seed.derive_public(2), seed.derive(2));
+    let (parameters, seed) = (client.parameters(), SecretSeed::from_number(2).experiment(2));
     let (gadget, noise) = (parameters.bootstraps()[0], parameters.glwe_noise());
     let (from, to) = (client.lwe_key(), client.glwe_key());
-    SeededBootstrappingKey::generate(client.fft(), from, to, gadget, noise, masks, &noises)
+    SeededBootstrappingKey::generate(client.fft(), from, to, gadget, noise, seed)
 }
 
 fn inputs(client: &ClientKeys) -> Vec<LweCiphertext> {
     let key = client.glwe_key().extracted_lwe_key();
-    let (mut masks, mut noises) = (client.seed().generator(Domain::Mask, 9), client.seed().generator(Domain::Noise, 9));
+    let (mut masks, mut noises) = SecretSeed::from_number(2).experiment(9).into_streams();
     let noise = client.parameters().glwe_noise();
     let plaintext = |i: usize| ((i as u64 % VALUES) << SCALE_LOG) + half_slot(VALUES.ilog2());
     (0..BATCH).map(|i| key.encrypt(plaintext(i), noise, &mut masks, &mut noises)).collect()

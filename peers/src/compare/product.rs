@@ -9,7 +9,7 @@ use tfhe::core_crypto::prelude::{ComputationBuffers, GlweCiphertextOwned};
 use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::gadget::{FourierRows, GadgetScratch};
 use tfhe_core::glwe::GlweCiphertext;
-use tfhe_core::random::{Domain, SecretSeed};
+use tfhe_core::random::SampleSeed;
 
 use super::Session;
 use super::keys::Keys;
@@ -38,7 +38,7 @@ fn measure(
 ) -> Result<()> {
     let shape = keys.parameters.glwe_shape();
     let mut input = GlweCiphertext::zero(shape);
-    SecretSeed::from_number(4).generator(Domain::Sample, 0).fill_uniform(input.data_mut());
+    SampleSeed::from_number(4).stream(0).fill_uniform(input.data_mut());
     let mut output = GlweCiphertext::zero(shape);
     let scratch = &mut GadgetScratch::new(fft, keys.gadget(), shape.dimension.get() + 1);
 

@@ -13,7 +13,7 @@ use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::params::{Gadget, GlweDimension, GlweShape, LweDimension, PolynomialSize, Precision};
-use tfhe_core::random::{Domain, SecretSeed};
+use tfhe_core::random::SampleSeed;
 
 use super::Session;
 use crate::exchange::{self, FourierTransform};
@@ -45,7 +45,7 @@ pub(super) fn compare(session: &mut Session<'_>) -> Result<()> {
 /// Uniform torus elements, from stream `index`.
 fn uniform(index: u64, count: usize) -> Vec<u64> {
     let mut elements = vec![0; count];
-    SecretSeed::from_number(5).generator(Domain::Sample, index).fill_uniform(&mut elements);
+    SampleSeed::from_number(5).stream(index).fill_uniform(&mut elements);
     elements
 }
 

@@ -9,7 +9,7 @@ use tfhe_core::bootstrap::{BootstrappingKey, SeededBootstrappingKey, half_slot, 
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::lwe::{LweCiphertext, LweSecretKey};
 use tfhe_core::params::{Gadget, GlweShape, LweDimension, Precision};
-use tfhe_core::random::{Domain, SecretSeed};
+use tfhe_core::random::SecretSeed;
 use tfhe_core::{noise, torus};
 
 use crate::common::{GlweKeys, assert_variance, error, lwe_keys, peer_generator, shape, tuniform};
@@ -36,7 +36,7 @@ fn value(m: u64) -> u64 {
 }
 
 fn inputs(key: &LweSecretKey, seed: &SecretSeed) -> Vec<LweCiphertext> {
-    let (mut masks, mut noises) = (seed.generator(Domain::Mask, 1), seed.generator(Domain::Noise, 1));
+    let (mut masks, mut noises) = seed.experiment(1).into_streams();
     let (noise, _) = tuniform(45);
     let plaintext = |i: u64| ((i % VALUES) << 59) + half_slot(VALUES.ilog2());
     (0..SAMPLES).map(|i| key.encrypt(plaintext(i), noise, &mut masks, &mut noises)).collect()
@@ -51,8 +51,7 @@ fn check_bootstrappings(n: usize, shape: GlweShape, gadget: Gadget) {
     let table = table_accumulator(shape, &(0..VALUES).map(value).collect::<Vec<_>>());
     let inputs = inputs(&small, &seed);
 
-    let (masks, noises) = (seed.derive_public(0), seed.derive(0));
-    let ours = SeededBootstrappingKey::generate(&keys.fft, &small, &keys.ours, gadget, key_noise, masks, &noises);
+    let ours = SeededBootstrappingKey::generate(&keys.fft, &small, &keys.ours, gadget, key_noise, seed.experiment(0));
     let there = bootstrap_there(shape, gadget, lwe_dimension, &ours, &inputs, &table);
 
     let theirs = par_allocate_and_generate_new_lwe_bootstrap_key(

@@ -5,7 +5,7 @@ use tfhe::core_crypto::prelude::{
     GlweCiphertextOwned, Plaintext, PlaintextCount, PlaintextListOwned, allocate_and_encrypt_new_lwe_ciphertext,
     decrypt_glwe_ciphertext, decrypt_lwe_ciphertext, encrypt_glwe_ciphertext,
 };
-use tfhe_core::random::{Domain, SecretSeed};
+use tfhe_core::random::SecretSeed;
 
 use crate::common::{GlweKeys, assert_variance, error, lwe_keys, peer_generator, shape, tuniform};
 
@@ -15,7 +15,7 @@ fn lwe_ciphertexts_are_decrypted_by_the_other() {
     let (ours, peer) = lwe_keys(1, 600);
     let (noise, peer_noise) = tuniform(45);
     let seed = SecretSeed::from_number(1);
-    let (mut masks, mut noises) = (seed.generator(Domain::Mask, 0), seed.generator(Domain::Noise, 0));
+    let (mut masks, mut noises) = seed.experiment(0).into_streams();
     let mut generator = peer_generator(1);
     let (mut there, mut here) = (Vec::new(), Vec::new());
     for i in 0..2000_u64 {
@@ -40,13 +40,13 @@ fn glwe_ciphertexts_are_decrypted_by_the_other() {
         let shape = shape(k, n);
         let keys = GlweKeys::new(2, shape);
         let (noise, peer_noise) = tuniform(17);
-        let seed = SecretSeed::from_number(2);
+        let mut own = SecretSeed::from_number(2).experiment(0);
         let mut generator = peer_generator(2);
         let plaintext: Vec<u64> = (0..n as u64).map(|j| (j % 64) << 58).collect();
         let errors = |phase: &[u64]| phase.iter().zip(&plaintext).map(|(&p, &m)| error(p, m)).collect::<Vec<_>>();
         let (mut there, mut here) = (Vec::new(), Vec::new());
-        for index in 0..4 {
-            let ours = keys.ours.encrypt(&keys.fft, &plaintext, noise, seed.derive_public(1), &seed, index).expand();
+        for _ in 0..4 {
+            let ours = keys.ours.encrypt(&keys.fft, &plaintext, noise, &mut own).expand();
             let mut decrypted = PlaintextListOwned::new(0, PlaintextCount(n));
             decrypt_glwe_ciphertext(&keys.peer, &exchange::glwe_to_peer(&ours), &mut decrypted);
             assert_eq!(decrypted.as_ref(), keys.ours.phase(&keys.fft, &ours), "both see the same phase");

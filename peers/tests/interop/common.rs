@@ -11,7 +11,7 @@ use tfhe_core::glwe::GlweSecretKey;
 use tfhe_core::lwe::LweSecretKey;
 use tfhe_core::noise::Variance;
 use tfhe_core::params::{GlweDimension, GlweShape, NoiseDistribution, PolynomialSize};
-use tfhe_core::random::{Domain, SecretSeed};
+use tfhe_core::random::SampleSeed;
 use tfhe_core::torus;
 
 /// tfhe-rs's generator of masks and noise.
@@ -29,7 +29,7 @@ pub(crate) fn tuniform(bound_log: u32) -> (NoiseDistribution, TUniform<u64>) {
 
 fn bits(seed: u64, count: usize) -> Vec<u64> {
     let mut bits = vec![0; count];
-    SecretSeed::from_number(seed).generator(Domain::Sample, 0).fill_binary(&mut bits);
+    SampleSeed::from_number(seed).stream(0).fill_binary(&mut bits);
     bits
 }
 

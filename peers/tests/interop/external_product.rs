@@ -61,8 +61,7 @@ fn ggsw_here(keys: &GlweKeys, gadget: Gadget, bit: u64, index: u64) -> Vec<u64> 
     let (noise, _) = tuniform(BOUND_LOG);
     let seed = SecretSeed::from_number(100 + index);
     let from = LweSecretKey::from_raw(&[bit]).unwrap();
-    let (masks, noises) = (seed.derive_public(0), seed.derive(0));
-    let key = SeededBootstrappingKey::generate(&keys.fft, &from, &keys.ours, gadget, noise, masks, &noises);
+    let key = SeededBootstrappingKey::generate(&keys.fft, &from, &keys.ours, gadget, noise, seed.experiment(0));
     key.to_raw().next().unwrap()
 }
 
@@ -81,11 +80,11 @@ fn ggsw_there(keys: &GlweKeys, shape: GlweShape, gadget: Gadget, bit: u64, index
 fn check_products(shape: GlweShape, gadget: Gadget) {
     let keys = GlweKeys::new(3, shape);
     let (noise, _) = tuniform(BOUND_LOG);
-    let seed = SecretSeed::from_number(3);
+    let mut own = SecretSeed::from_number(3).experiment(1);
     let plaintext: Vec<u64> = (0..shape.polynomial_size.get() as u64).map(|j| (j % 16) << 59).collect();
     let mut errors = [const { Vec::new() }; 4];
     for index in 0..PRODUCTS as u64 {
-        let input = keys.ours.encrypt(&keys.fft, &plaintext, noise, seed.derive_public(1), &seed, index).expand();
+        let input = keys.ours.encrypt(&keys.fft, &plaintext, noise, &mut own).expand();
         let phase = keys.ours.phase(&keys.fft, &input);
         for bit in [1, 0] {
             let (ours, theirs) = (ggsw_here(&keys, gadget, bit, index), ggsw_there(&keys, shape, gadget, bit, index));

@@ -7,7 +7,7 @@ use tfhe::core_crypto::prelude::{
 use tfhe_core::keyswitch::{LweKeyswitchKey, SeededLweKeyswitchKey};
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::params::{Gadget, LweDimension, Precision};
-use tfhe_core::random::{Domain, SecretSeed};
+use tfhe_core::random::SecretSeed;
 use tfhe_core::{noise, torus};
 
 use crate::common::{assert_variance, error, lwe_keys, peer_generator, tuniform};
@@ -32,8 +32,7 @@ fn check_switches(gadget: Gadget) {
     let (fresh, _) = tuniform(17);
     let seed = SecretSeed::from_number(4);
 
-    let (mask_seed, noise_seed) = (seed.derive_public(0), seed.derive(0));
-    let ours = SeededLweKeyswitchKey::generate(&big, &small, gadget, key_noise, mask_seed, &noise_seed).to_raw();
+    let ours = SeededLweKeyswitchKey::generate(&big, &small, gadget, key_noise, seed.experiment(0)).to_raw();
     let theirs = allocate_and_generate_new_lwe_keyswitch_key(
         &peer_big,
         &peer_small,
@@ -46,7 +45,7 @@ fn check_switches(gadget: Gadget) {
     let theirs_here = LweKeyswitchKey::from_raw(from, to, gadget, exchange::keyswitch_key_from_peer(&theirs)).unwrap();
     let ours_there = exchange::keyswitch_key_to_peer(to, gadget, &ours);
 
-    let (mut masks, mut noises) = (seed.generator(Domain::Mask, 1), seed.generator(Domain::Noise, 1));
+    let (mut masks, mut noises) = seed.experiment(1).into_streams();
     let inputs: Vec<LweCiphertext> =
         (0..SAMPLES).map(|i| big.encrypt((i % 16) << 60, fresh, &mut masks, &mut noises)).collect();
     let here = theirs_here.switch(&inputs);

@@ -6,7 +6,7 @@ use tfhe::shortint::ciphertext::{Degree, NoiseLevel};
 use tfhe::shortint::parameters::PARAM_MESSAGE_2_CARRY_2_KS_PBS;
 use tfhe::shortint::{Ciphertext, gen_keys};
 use tfhe_core::lwe::LweSecretKey;
-use tfhe_core::random::{Domain, SecretSeed};
+use tfhe_core::random::SecretSeed;
 use tfhe_core::{sets, torus};
 
 use crate::common::tuniform;
@@ -41,7 +41,7 @@ fn shortint_reads_tables_at_our_ciphertexts() {
     let function = |x: u64| (x * x + x + 7) % 16;
     let table = server.generate_lookup_table(function);
     let seed = SecretSeed::from_number(8);
-    let (mut masks, mut noises) = (seed.generator(Domain::Mask, 0), seed.generator(Domain::Noise, 0));
+    let (mut masks, mut noises) = seed.experiment(0).into_streams();
     for message in 0..16 {
         let ours = key.encrypt(message << 59, parameters.glwe_noise(), &mut masks, &mut noises);
         let mut there = Ciphertext::new(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rustfft::num_complex::Complex;
 use rustfft::{Fft, FftDirection, FftPlanner, FftPlannerAvx};
+use zeroize::Zeroize;
 
 use crate::rounding::Transforms;
 
@@ -22,6 +23,16 @@ pub(super) struct Plan {
 pub(super) struct Scratch {
     buffer: Vec<Complex<f64>>,
     fft: Vec<Complex<f64>>,
+}
+
+/// What was transformed may have been secret.
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        for z in self.buffer.iter_mut().chain(&mut self.fft) {
+            z.re.zeroize();
+            z.im.zeroize();
+        }
+    }
 }
 
 impl Plan {

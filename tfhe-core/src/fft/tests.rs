@@ -7,7 +7,7 @@ use crate::gadget::{FourierRows, GadgetScratch};
 use crate::noise;
 use crate::params::Precision;
 use crate::polynomial::schoolbook_add;
-use crate::random::{Domain, Generator, SecretSeed};
+use crate::random::{SampleSeed, SampleStream};
 
 /// Every plan that this CPU has for polynomials of `n` coefficients.
 fn plans(n: usize) -> impl Iterator<Item = NegacyclicFft> {
@@ -15,17 +15,17 @@ fn plans(n: usize) -> impl Iterator<Item = NegacyclicFft> {
     Backend::available().map(move |backend| NegacyclicFft::with_backend(size, backend).unwrap())
 }
 
-fn generator(index: u64) -> Generator {
-    SecretSeed::from_number(20).generator(Domain::Noise, index)
+fn generator(index: u64) -> SampleStream {
+    SampleSeed::from_number(20).stream(index)
 }
 
 /// `n` digits from −bound to bound, all but every `step`-th zero.
-fn sparse_digits(generator: &mut Generator, n: usize, step: usize, bound: i32) -> Vec<i32> {
+fn sparse_digits(generator: &mut SampleStream, n: usize, step: usize, bound: i32) -> Vec<i32> {
     let width = 2 * bound as u64 + 1;
     (0..n).map(|j| if j % step == 0 { (generator.uniform() % width) as i32 - bound } else { 0 }).collect()
 }
 
-fn uniform(generator: &mut Generator, n: usize) -> Vec<u64> {
+fn uniform(generator: &mut SampleStream, n: usize) -> Vec<u64> {
     (0..n).map(|_| generator.uniform()).collect()
 }
 
@@ -277,7 +277,7 @@ fn unrounded(fft: &NegacyclicFft, mut values: Vec<f64>) -> Vec<f64> {
 /// key.
 fn rounding_errors(
     ffts: &[(&str, NegacyclicFft)],
-    generator: &mut Generator,
+    generator: &mut SampleStream,
     base_log: u32,
     rows: usize,
 ) -> Vec<Vec<f64>> {

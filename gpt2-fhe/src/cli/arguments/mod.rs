@@ -7,7 +7,7 @@ mod words;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::run::{Circuit, Mode};
@@ -15,7 +15,8 @@ use nn::attention::Part;
 use nn::head::HeadOptions;
 use nn::packed::PackedOptions;
 use nn::quantized::Options;
-use tfhe_core::random::SecretSeed;
+use tfhe_core::derivation::ClientSeed;
+use tfhe_core::random::{RandomnessError, SampleSeed};
 
 pub(super) use commands::{
     CircuitArguments, Command, CommandLine, DemoArguments, EvaluateArguments, GenerateArguments, GenerationArguments,
@@ -252,7 +253,8 @@ impl Execution {
 /// Randomness and threads.
 #[derive(Debug, Args)]
 pub(super) struct Resources {
-    /// Number that all keys and all randomness come from, only to reproduce a run: who knows it can decrypt everything
+    /// Number that all keys and all randomness are computed from, only to reproduce a run: who knows or guesses it can decrypt
+    /// everything, and whoever sees the ciphertexts sees which inputs were the same, for these are the same, too
     /// [default: fresh randomness of the operating system]
     #[arg(long)]
     seed: Option<u64>,
@@ -262,13 +264,21 @@ pub(super) struct Resources {
 }
 
 impl Resources {
-    /// The seed that everything secret comes from.
-    pub(super) fn secret_seed(&self) -> anyhow::Result<SecretSeed> {
-        match self.seed {
-            Some(number) => Ok(SecretSeed::from_number(number)),
-            None => SecretSeed::from_system().context("the operating system has no randomness to give; use --seed"),
-        }
+    /// What secret keys and requests are made from.
+    pub(super) fn client_seed(&self) -> anyhow::Result<ClientSeed> {
+        self.seed
+            .map_or_else(|| ClientSeed::from_system().map_err(no_randomness), |seed| Ok(ClientSeed::from_number(seed)))
     }
+
+    /// What is drawn and not encrypted comes from: simulated noise, samples of a text. Not related to the secrets.
+    pub(super) fn sample_seed(&self) -> anyhow::Result<SampleSeed> {
+        self.seed
+            .map_or_else(|| SampleSeed::from_system().map_err(no_randomness), |seed| Ok(SampleSeed::from_number(seed)))
+    }
+}
+
+fn no_randomness(error: RandomnessError) -> anyhow::Error {
+    anyhow::anyhow!("{error}; --seed runs without it, with keys that are not secret")
 }
 
 /// What is printed, and how.

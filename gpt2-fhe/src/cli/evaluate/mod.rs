@@ -12,7 +12,8 @@ use gpt2_fhe::run::{Attention, Circuit, Mode, RunError};
 use nn::head::HeadOptions;
 use nn::matrix::Matrix;
 use nn::packed::PackedOptions;
-use tfhe_core::random::SecretSeed;
+use tfhe_core::derivation::ClientSeed;
+use tfhe_core::random::SampleSeed;
 
 use super::Verdict;
 use super::arguments::{EvaluateArguments, Given, Recipe, bits_of};
@@ -85,6 +86,14 @@ struct Candidate {
     loaded: Option<Loaded>,
 }
 
+impl Candidate {
+    /// What the keys of candidate number `index` are made from: no two candidates have anything in common.
+    fn bound(&self, seed: &ClientSeed, index: u64) -> ClientSeed {
+        let (circuit, bits) = self.width;
+        seed.bound_to("candidate", index).bound_to(circuit.name(), bits.into())
+    }
+}
+
 /// What the files hold, or each circuit with each number of bits.
 fn candidates(arguments: &EvaluateArguments) -> anyhow::Result<Vec<Candidate>> {
     let files = quantized::load(&arguments.quantized, arguments.multiplication.multiply)?;
@@ -138,7 +147,8 @@ struct Setting<'a> {
     arguments: &'a EvaluateArguments,
     model: &'a LanguageModel,
     evaluation: Evaluation<'a>,
-    seed: SecretSeed,
+    /// Of what is not encrypted: positions, controls, simulated noise.
+    samples: SampleSeed,
     /// The tokens of the text, from `--from` on.
     text: Vec<u32>,
     /// Tokens of a window.
@@ -169,9 +179,9 @@ impl<'a> Setting<'a> {
         let window = window(arguments, model, candidates)?;
         let text = text_from(&read_text(&arguments.text, "--text")?, arguments.from)?;
         let text = while_showing("splitting the text into tokens", || model.encode(&text))?;
-        let seed = arguments.resources.secret_seed()?;
+        let samples = arguments.resources.sample_seed()?;
         let passages = match arguments.mode {
-            Mode::Execute => sample(&text, window, arguments.positions.unwrap_or(SAMPLE), &seed.derive(0))?,
+            Mode::Execute => sample(&text, window, arguments.positions.unwrap_or(SAMPLE), &samples.derive(0))?,
             Mode::Clear | Mode::Simulate => windows(&text, window, arguments.positions)?,
         };
         let mut calibration = Vec::new();
@@ -182,7 +192,7 @@ impl<'a> Setting<'a> {
             calibration.truncate(CALIBRATION_WINDOWS);
         }
         let calibration = evaluation.inputs(&calibration)?;
-        Ok(Self { arguments, model, evaluation, seed, text, window, passages, calibration })
+        Ok(Self { arguments, model, evaluation, samples, text, window, passages, calibration })
     }
 
     /// The attention quantized for a circuit; an `Err` within, why the circuit does not have this number of bits.
@@ -217,7 +227,7 @@ impl<'a> Setting<'a> {
     /// f32 and the controls.
     fn controls(&self) -> anyhow::Result<Vec<(Label, Subject)>> {
         let weights = self.model.gpt2.attention(self.arguments.place.layer)?;
-        let shuffled = shuffled(weights, &self.seed.derive(1))?;
+        let shuffled = shuffled(weights, &self.samples.derive(1))?;
         Ok(vec![
             (Label::control("f32"), Subject::Unchanged),
             (Label::control("zeroed"), Subject::Zeroed),
@@ -271,7 +281,7 @@ impl<'a> Setting<'a> {
         let mut subjects = Vec::new();
         for &factor in factors {
             let label = Label::quantized(width, Mode::Simulate, Some(factor));
-            match Simulation::new(attention.clone(), &self.passages, factor, self.seed.derive(2)) {
+            match Simulation::new(attention.clone(), &self.passages, factor, self.samples.derive(2)) {
                 Ok(simulation) => subjects.push((label, Subject::Simulated(simulation))),
                 Err(error) => return Ok(Err(self.unavailable(error)?)),
             }
@@ -282,8 +292,9 @@ impl<'a> Setting<'a> {
     /// A sample of positions encrypted, and the same simulated.
     fn execute(&self, candidates: &[Candidate]) -> anyhow::Result<Figures> {
         let mut figures = Figures { rows: self.measure(self.controls()?)?, ..Figures::default() };
-        for candidate in candidates {
-            match self.execute_one(candidate)? {
+        let seed = self.arguments.resources.client_seed()?;
+        for (candidate, index) in candidates.iter().zip(0..) {
+            match self.execute_one(candidate, &candidate.bound(&seed, index))? {
                 Ok((rows, agreement)) => {
                     figures.rows.extend(rows);
                     figures.agreements.push(agreement);
@@ -294,15 +305,18 @@ impl<'a> Setting<'a> {
         Ok(figures)
     }
 
-    fn execute_one(&self, candidate: &Candidate) -> anyhow::Result<Result<([Row; 2], AgreementReport), String>> {
+    fn execute_one(
+        &self,
+        candidate: &Candidate,
+        seed: &ClientSeed,
+    ) -> anyhow::Result<Result<([Row; 2], AgreementReport), String>> {
         let width = candidate.width;
         let attention = match self.quantize(candidate)? {
             Ok(attention) => attention,
             Err(reason) => return Ok(Err(reason)),
         };
-        let seed = self.seed.derive(3);
-        let agreement = match self.evaluation.execute(&self.passages, &attention, &seed, &mut Progress::new(&attention))
-        {
+        let (samples, progress) = (self.samples.derive(3), &mut Progress::new(&attention));
+        let agreement = match self.evaluation.execute(&self.passages, &attention, seed, &samples, progress) {
             Ok(agreement) => agreement,
             Err(error) => return Ok(Err(self.unavailable(error)?)),
         };
