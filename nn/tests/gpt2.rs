@@ -49,6 +49,8 @@ fn softmax(logits: &Matrix<f32>) -> Matrix<f32> {
 #[test]
 fn nano_matches_every_reference_intermediate() {
     use Intermediate::*;
+    // Values of at most about 10, in sums of at most 192 products. Orders of summing differ between kinds of CPU, as
+    // those of the references do.
     const TOLERANCE: f32 = 1e-5;
     let (Some(model), Some(partials)) = (nano(), shared_checkpoint("nano/gpt-nano-sort-partials.safetensors")) else {
         return;
