@@ -233,8 +233,11 @@ pub(super) struct GenerationArguments {
     pub(super) circuit: Circuit,
     #[command(flatten)]
     pub(super) quantization: Quantization,
-    /// File of `quantize` with the quantized attention of one layer, instead of quantizing it on lines inside this
-    /// program; given again for each further layer, and for the server's and the client's half
+    /// Text that scales and ranges are calibrated on, one prompt a line [default: for the model inside this program, lines
+    /// inside it; for another, texts that this model draws itself, always the same]
+    #[arg(long, value_name = "FILE", conflicts_with = "quantized")]
+    pub(super) calibration_text: Option<PathBuf>,
+    /// File of `quantize` with the quantized attention of one layer, instead of quantizing it here; given again for each further layer, and for the server's and the client's half
     #[arg(
         long,
         value_name = "FILE",
@@ -341,8 +344,8 @@ pub(super) struct QuantizeArguments {
     /// Hugging Face folder of a GPT-2 [default: the model inside this program, trained on Shakespeare]
     #[arg(long, value_name = "DIR")]
     pub(super) model: Option<PathBuf>,
-    /// Text that the model is run on to calibrate scales and ranges, one prompt a line [default: lines inside this
-    /// program]
+    /// Text that the model is run on to calibrate scales and ranges, one prompt a line [default: for the model
+    /// inside this program, lines inside it; for another, texts that this model draws itself, always the same]
     #[arg(long, value_name = "FILE")]
     pub(super) text: Option<PathBuf>,
     /// Instead of a model: safetensors file with h.LAYER.attn.c_attn.{weight,bias}, and c_proj for --all-heads
@@ -395,8 +398,8 @@ pub(super) struct EvaluateArguments {
     /// Share of the characters of --text that are left out, at its beginning: 0.9 leaves the last tenth
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub(super) from: f64,
-    /// Text that scales and ranges are calibrated on, at most its first 16 windows [default: the prompts inside this
-    /// program]
+    /// Text that scales and ranges are calibrated on, at most its first 16 windows [default: for the model inside
+    /// this program, prompts inside it; for another, texts that this model draws itself, always the same]
     #[arg(long, value_name = "FILE")]
     pub(super) calibration_text: Option<PathBuf>,
     /// Tokens of a window, the pieces that the text is cut into [default: the model's positions, at most 64]

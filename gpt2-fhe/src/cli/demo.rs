@@ -31,11 +31,11 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<Verdict> {
     print(&introduction(arguments, &model, &task)?)?;
     let generator = Generator::new(&model, &task, task.runner(generation)?, Sampler::greedy());
     let plain = greedy(&model, &task.prompt, generation.tokens)?;
-    let (tokens, all) = continue_beside(&plain, mode, &model, generator)?;
-    let mut lines = vec![totals(mode, &all)];
+    let (tokens, all) = continue_beside(&plain, (generation.tokens, mode), &model, generator)?;
+    let end = tokens.last().copied().filter(|&token| model.ends_text(token));
+    let mut lines = vec![totals(mode, &all, &model.end(end, generation.tokens)?)];
     let same = tokens.iter().zip(&plain).take_while(|(a, b)| a == b).count();
-    let equal =
-        if same == tokens.len() { "the same".into() } else { format!("the same for {}", plural(same, "token")) };
+    let equal = if tokens == plain { "the same".into() } else { format!("the same for {}", plural(same, "token")) };
     lines.push(line("beside f32", equal));
     for (how, tokens) in [(adjective(mode), &tokens), ("f32", &plain)] {
         lines.push(format!("\n{how}:\n{}{}", arguments.prompt, model.decode(tokens)?));
@@ -47,33 +47,40 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<Verdict> {
     })
 }
 
-/// The model's own greedy continuation, in f32.
+/// The model's own greedy continuation, in f32, of at most `count` tokens.
 fn greedy(model: &LanguageModel, prompt: &[u32], count: usize) -> anyhow::Result<Vec<u32>> {
     let (mut session, mut tokens) = (model.gpt2.session(), Vec::new());
     let mut pending = prompt.to_vec();
     for _ in 0..count {
         let token = most_likely(&session.next_logits(&pending, &mut NoHooks)?);
         tokens.push(token);
+        if model.ends_text(token) {
+            break;
+        }
         pending = vec![token];
     }
     Ok(tokens)
 }
 
-/// Prints each token as it comes beside that of the model in f32.
+/// Prints each of at most `count` tokens as it comes beside that of the model in f32, whose text may end earlier.
 fn continue_beside(
     plain: &[u32],
-    mode: Mode,
+    (count, mode): (usize, Mode),
     model: &LanguageModel,
     mut generator: Generator<'_>,
 ) -> anyhow::Result<(Vec<u32>, Cost)> {
     print(&format!("\n  {:<COLUMN$}f32", adjective(mode)))?;
     let (mut tokens, mut all) = (Vec::new(), Cost::none());
-    for &beside in plain {
+    for index in 0..count {
         let next = generator.next()?;
-        let (ours, theirs) = (model.quote(&[next.token])?, model.quote(&[beside])?);
+        let theirs = plain.get(index).map(|&beside| model.quote(&[beside])).transpose()?.unwrap_or_default();
+        let ours = model.quote(&[next.token])?;
         print(format!("  {ours:<COLUMN$}{theirs:<COLUMN$}{}", cost(mode, &next.cost)).trim_end())?;
         all.add(&next.cost);
         tokens.push(next.token);
+        if next.ends_text {
+            break;
+        }
     }
     Ok((tokens, all))
 }

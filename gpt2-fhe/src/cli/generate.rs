@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Verdict;
 use super::arguments::GenerateArguments;
 use super::generation::{Cost, Generated, Generator, Task, adjective};
-use super::model::LanguageModel;
+use super::model::{End, LanguageModel};
 use super::output::print;
 use super::text::{bytes, line, plural, power_of_two, seconds};
 
@@ -29,15 +29,24 @@ pub(super) fn run(arguments: &GenerateArguments) -> anyhow::Result<Verdict> {
     let printer = Printer { json: arguments.json, mode };
     printer.begin(&format!("{}, {}", task.selection(), adjective(mode)), &arguments.prompt)?;
     let mut generator = Generator::new(&model, &task, runner, sampler);
-    let (mut all, mut tokens) = (Cost::none(), Vec::new());
+    let (mut all, mut text) = (Cost::none(), String::new());
     let mut stream = model.stream();
-    for _ in 0..generation.tokens {
+    let mut end = None;
+    for left in (0..generation.tokens).rev() {
         let next = generator.next()?;
         all.add(&next.cost);
-        tokens.push(next.token);
-        printer.token(&next, &stream.push(next.token)?, &model)?;
+        end = next.ends_text.then_some(next.token);
+        let mut piece = stream.push(next.token)?;
+        if left == 0 || end.is_some() {
+            piece += &stream.finish()?;
+        }
+        printer.token(&next, &piece, &model)?;
+        text += &piece;
+        if end.is_some() {
+            break;
+        }
     }
-    printer.end(&model.decode(&tokens)?, &arguments.prompt, &all)?;
+    printer.end(&text, &arguments.prompt, &all, &model.end(end, generation.tokens)?)?;
     Ok(match all.mismatches {
         count if mode == Mode::Execute && count > 0 => Verdict::Mismatch(count),
         _ => Verdict::Right,
@@ -61,6 +70,7 @@ struct TextReport<'a> {
     /// What was generated.
     text: &'a str,
     mode: Mode,
+    end: End,
     #[serde(flatten)]
     cost: CostReport,
 }
@@ -127,18 +137,19 @@ impl Printer {
         print(line(&model.quote(&[next.token])?, cost(self.mode, &next.cost) + &plain).trim_end())
     }
 
-    fn end(&self, text: &str, prompt: &str, all: &Cost) -> anyhow::Result<()> {
+    fn end(&self, text: &str, prompt: &str, all: &Cost, end: &End) -> anyhow::Result<()> {
         if self.json {
-            let report = TextReport { prompt, text, mode: self.mode, cost: CostReport::new(all) };
+            let report = TextReport { prompt, text, mode: self.mode, end: end.clone(), cost: CostReport::new(all) };
             return print(&serde_json::to_string(&report)?);
         }
-        print(&format!("{}\n{prompt}{text}", totals(self.mode, all)))
+        print(&format!("{}\n{prompt}{text}", totals(self.mode, all, end)))
     }
 }
 
-/// What all tokens cost, and how likely it is that anything failed: lines, where there is something to be said.
-pub(super) fn totals(mode: Mode, all: &Cost) -> String {
-    let mut lines = vec![String::new()];
+/// What all tokens cost, how likely it is that anything failed, and why there are no more of them: lines, where there is
+/// something to be said.
+pub(super) fn totals(mode: Mode, all: &Cost, end: &End) -> String {
+    let mut lines = vec![String::new(), line("end", end.in_words())];
     let text = cost(mode, all);
     if !text.is_empty() {
         lines.push(line("in all", text));

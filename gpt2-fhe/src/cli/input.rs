@@ -6,6 +6,7 @@ use anyhow::{anyhow, bail};
 use gpt2_fhe::run::{Attention, Circuit, packed};
 use nn::attention::{AttentionWeights, Part};
 use nn::checkpoint::Checkpoint;
+use nn::file::decode_text;
 use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
 use nn::quantized::Options;
@@ -46,6 +47,13 @@ impl HeadInput {
             hidden,
         })
     }
+}
+
+/// A text in UTF-8, with or without a byte order mark, which is left out.
+pub(super) fn read_text(path: &Path) -> anyhow::Result<String> {
+    let bytes = std::fs::read(path).map_err(|error| anyhow!("cannot read {}: {error}", path.display()))?;
+    let text = decode_text(&bytes).map_err(|reason| anyhow!("cannot read {}: {reason}", path.display()))?;
+    Ok(text.to_owned())
 }
 
 /// The head that is selected, calibrated for `hidden`.

@@ -1,8 +1,7 @@
 //! The command `quantize`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{anyhow, bail};
 use gpt2_fhe::run::{Attention, Circuit};
 use nn::attention::{AttentionWeights, Part};
 use nn::checkpoint::Checkpoint;
@@ -13,7 +12,7 @@ use nn::quantized::{ClientHalf, Fingerprint, Origin, Quantized, QuantizedFile};
 use serde::Serialize;
 
 use super::arguments::QuantizeArguments;
-use super::model::{CALIBRATION, LanguageModel};
+use super::model::LanguageModel;
 use super::output::{PendingFile, print};
 use super::quantized::in_words;
 use super::text::{bytes, line, plural};
@@ -67,14 +66,8 @@ fn load_calibrated(arguments: &QuantizeArguments) -> anyhow::Result<(AttentionWe
     }
     let model = LanguageModel::load(arguments.model.as_deref())?;
     let weights = model.gpt2.attention(arguments.place.layer)?.clone();
-    let read =
-        |path: &Path| std::fs::read_to_string(path).map_err(|error| anyhow!("cannot read {}: {error}", path.display()));
-    let text = arguments.text.as_deref().map(read).transpose()?;
-    let inputs = model.calibration_inputs(text.as_deref().unwrap_or(CALIBRATION), arguments.place.layer)?;
-    if inputs.is_empty() {
-        bail!("--text holds no prompt to calibrate on; give it one a line");
-    }
-    Ok((weights, inputs))
+    let mut inputs = model.calibration_inputs(arguments.text.as_deref())?;
+    Ok((weights, inputs.swap_remove(arguments.place.layer)))
 }
 
 /// The tokens of the longest input, or the most that the circuit takes.

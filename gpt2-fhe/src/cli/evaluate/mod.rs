@@ -3,7 +3,6 @@
 mod plot;
 mod report;
 
-use std::path::Path;
 use std::time::Instant;
 
 use anyhow::bail;
@@ -17,8 +16,8 @@ use tfhe_core::random::SecretSeed;
 
 use super::Verdict;
 use super::arguments::EvaluateArguments;
-use super::input::quantize;
-use super::model::{CALIBRATION, LanguageModel};
+use super::input::{quantize, read_text};
+use super::model::LanguageModel;
 use super::output::{PendingFile, print};
 use super::progress::{Counter, Progress, check_interrupt, while_showing};
 use super::quantized::{self, Loaded};
@@ -134,7 +133,7 @@ impl<'a> Setting<'a> {
         }
         let evaluation = Evaluation::new(&model.gpt2, arguments.place.layer, arguments.place.part())?;
         let window = window(arguments, model, candidates)?;
-        let text = model.encode(&text_from(&read(&arguments.text)?, arguments.from)?)?;
+        let text = model.encode(&text_from(&read_text(&arguments.text)?, arguments.from)?)?;
         let seed = arguments.resources.secret_seed()?;
         let passages = match arguments.mode {
             Mode::Execute => sample(&text, window, arguments.positions.unwrap_or(SAMPLE), &seed.derive(0))?,
@@ -142,8 +141,9 @@ impl<'a> Setting<'a> {
         };
         let mut calibration = Vec::new();
         if candidates.iter().any(|candidate| candidate.loaded.is_none()) {
-            let text = arguments.calibration_text.as_deref().map_or_else(|| Ok(CALIBRATION.into()), read)?;
-            calibration = windows(&model.encode(&text)?, window, None)?;
+            for text in model.calibration_texts(arguments.calibration_text.as_deref())? {
+                calibration.extend(windows(&text, window, None)?);
+            }
             calibration.truncate(CALIBRATION_WINDOWS);
         }
         let calibration = evaluation.inputs(&calibration)?;
@@ -290,10 +290,6 @@ fn window(arguments: &EvaluateArguments, model: &LanguageModel, candidates: &[Ca
         );
     }
     Ok(window)
-}
-
-fn read(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).map_err(|error| anyhow::anyhow!("cannot read {}: {error}", path.display()))
 }
 
 /// What is left of a text without a share of its characters.
