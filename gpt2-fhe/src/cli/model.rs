@@ -129,6 +129,11 @@ impl LanguageModel {
         })
     }
 
+    /// What is calibrated on without a text, in words.
+    pub(super) fn default_calibration(&self) -> &'static str {
+        if self.is_embedded { "the prompts inside this program" } else { "texts that the model draws itself" }
+    }
+
     /// The tokens of each text to calibrate on, as a whole.
     pub(super) fn calibration_texts(&self, text: Option<&Path>) -> anyhow::Result<Vec<Vec<u32>>> {
         Ok(match self.calibration(text)? {

@@ -75,7 +75,7 @@ fn folder_with(name: &str, content: &str) -> tempfile::TempDir {
     folder
 }
 
-/// The JSON objects of `generate` in the clear: of tokens, and the last one.
+/// The JSON objects of `generate` in the clear, without times: of tokens, and the last one.
 fn generated(arguments: &[&str], model: Option<&Path>) -> (Vec<Value>, Value) {
     let mut command = program();
     command.args(["generate", "--mode", "clear", "--layers", "0", "--head", "0", "--seed", "1", "--json"]);
@@ -84,6 +84,7 @@ fn generated(arguments: &[&str], model: Option<&Path>) -> (Vec<Value>, Value) {
     }
     let text = success(command.args(arguments));
     let mut lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    lines.iter_mut().for_each(|line| drop(line.as_object_mut().expect("an object").remove("seconds")));
     let last = lines.pop().expect("an object at the end");
     (lines, last)
 }
@@ -121,20 +122,31 @@ fn the_texts_of_tokens_are_the_text() {
     assert!(cut > 0);
 }
 
+/// The fingerprint is that of what is quantized: the scales and ranges of the calibration.
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_text() {
+    let files = Files::new();
+    let fingerprint = |content: &[u8]| {
+        std::fs::write(files.path("prompts"), content).unwrap();
+        let mut command = program();
+        command.args(["quantize", "--bits", "4", "--max-tokens", "4", "--text"]).arg(files.path("prompts"));
+        json(command.arg("--out").arg(files.path("quantized")))["fingerprint"].clone()
+    };
+    let expected = fingerprint(b"To be, or not to be\nGood morrow\n");
+    assert_eq!(fingerprint(b"\xef\xbb\xbfTo be, or not to be\n\nGood morrow"), expected);
+    assert_ne!(fingerprint(b"My lord, I pray you\n"), expected);
+}
+
 #[test]
 fn calibration_can_have_a_text_of_its_own() {
     let files = Files::new();
-    let run = |content: &[u8]| {
-        std::fs::write(files.path("prompts"), content).unwrap();
-        let path = files.path("prompts").display().to_string();
-        generated(&["--prompt", "My lord", "--tokens", "2", "--calibration-text", &path], None).1
-    };
-    let expected = run(b"To be, or not to be\nGood morrow\n");
-    assert_eq!(run(b"\xef\xbb\xbfTo be, or not to be\n\nGood morrow"), expected);
-    std::fs::write(files.path("prompts"), b"\n \n").unwrap();
-    let mut command = program();
-    command
-        .args(["generate", "--mode", "clear", "--prompt", "My lord", "--calibration-text"])
-        .arg(files.path("prompts"));
-    assert_error(&mut command, "holds no prompt to calibrate on");
+    let path = files.path("prompts");
+    std::fs::write(&path, b"To be, or not to be\nGood morrow\n").unwrap();
+    let arguments = ["--prompt", "My lord", "--tokens", "2", "--calibration-text", &path.display().to_string()];
+    assert_eq!(generated(&arguments, None), generated(&arguments, None));
+    let utf_16: Vec<u8> = "To be".encode_utf16().flat_map(u16::to_be_bytes).collect();
+    for (content, what) in [(&b"\n \n"[..], "holds no prompt to calibrate on"), (&utf_16, "it is text in UTF-16")] {
+        std::fs::write(&path, content).unwrap();
+        assert_error(program().args(["generate", "--mode", "clear"]).args(arguments), what);
+    }
 }
