@@ -48,6 +48,11 @@ pub enum Activation {
     Linear,
 }
 
+/// Of [`Activation::Laplace`], with the digits that `transformers` has.
+#[expect(clippy::approx_constant, reason = "these six digits, and not those of 1/√2")]
+const LAPLACE_MEAN: f64 = 0.707107;
+const LAPLACE_DEVIATION: f64 = 0.282095;
+
 /// Each name of `transformers`.
 const NAMES: [(&str, Activation); 24] = [
     ("gelu", Activation::Gelu),
@@ -107,10 +112,12 @@ impl Nonlinearity {
         Ok(match activation {
             Activation::Prelu => Self::Prelu { slope: number("weight", &[1])? },
             Activation::Xielu => {
+                // `transformers` keeps these numbers in bf16, whatever the type of all others.
+                let bf16 = |x: f32| half::bf16::from_f32(x).to_f32();
                 let linear = number("beta", &[])?;
                 Self::Xielu {
-                    positive: softplus(number("alpha_p", &[1])?),
-                    negative: linear + softplus(number("alpha_n", &[1])?),
+                    positive: bf16(softplus(number("alpha_p", &[1])?)),
+                    negative: bf16(linear + bf16(softplus(number("alpha_n", &[1])?))),
                     linear,
                     epsilon: number("eps", &[])?,
                 }
@@ -151,7 +158,7 @@ impl Activation {
             Self::Sigmoid => sigmoid(x),
             Self::SqrtSoftplus => softplus(x).sqrt(),
             Self::Tanh => x.tanh(),
-            Self::Laplace => normal_distribution((x as f64 - 0.707107) / 0.282095) as f32,
+            Self::Laplace => normal_distribution((x as f64 - LAPLACE_MEAN) / LAPLACE_DEVIATION) as f32,
             Self::Linear | Self::Prelu | Self::Xielu => x,
         }
     }
