@@ -2,7 +2,7 @@
 //!
 //! A. Vaswani et al., "Attention Is All You Need" (arXiv:1706.03762), section 3.2.
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, needed};
 use crate::error::{Error, check_finite};
 use crate::matrix::Matrix;
 use serde::{Deserialize, Serialize};
@@ -148,10 +148,19 @@ impl AttentionWeights {
         const HEAD_SIZE: usize = 64;
         let name = format!("h.{layer}.attn.c_attn");
         let weight = checkpoint.any_matrix(&format!("{name}.weight"))?;
+        let (rows, cols) = (weight.rows(), weight.cols());
+        if rows > 0 && cols.checked_mul(3) == Some(rows) {
+            let what = format!("tensor \"{name}.weight\" of {}", checkpoint.path().display());
+            return Err(Error::shape(what, needed(&[cols, rows], &[rows, cols]), &[rows, cols]));
+        }
         let bias = checkpoint.vector(&format!("{name}.bias"), weight.cols())?;
-        let stored = || checkpoint.metadata("n_head").and_then(|count| count.parse().ok());
-        let usual = || Some(weight.rows() / HEAD_SIZE).filter(|heads| heads * HEAD_SIZE == weight.rows());
-        let Some(heads) = heads.or_else(stored).or_else(usual) else {
+        let stored = checkpoint.metadata("n_head").filter(|_| heads.is_none()).map(|count| {
+            let what = "the metadata entry \"n_head\" of the file";
+            count.parse().map_err(|_| Error::out_of_range(what, count, "a number of heads"))
+        });
+        let stored: Option<usize> = stored.transpose()?;
+        let usual = Some(rows / HEAD_SIZE).filter(|heads| heads * HEAD_SIZE == rows);
+        let Some(heads) = heads.or(stored).or(usual) else {
             let allowed = "given, or the metadata entry \"n_head\" of the file";
             return Err(Error::out_of_range("the number of heads", "unknown", allowed));
         };

@@ -54,7 +54,7 @@ fn bad_files_are_named_with_what_is_wrong() {
     assert!(message([&8_u64.to_le_bytes()[..], b"not json"].concat()).contains("header is not that of"));
     assert!(message(file("F32", "[2]", &one)).contains("header is not that of"));
     assert!(message(file("F32", "[4611686018427387904,4]", &one)).contains("header is not that of"));
-    assert!(message(file("I32", "[1]", &one)).contains("f32, f16 or bf16 is needed"));
+    assert!(message(file("I32", "[1]", &one)).contains("f64, f32, f16 or bf16 is needed"));
     assert!(message(file("F32", "[1]", &f32::NAN.to_le_bytes())).contains("holds NaN at position 0"));
 }
 

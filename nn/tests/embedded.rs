@@ -5,7 +5,7 @@ use nn::tokenizer::Tokenizer;
 use safetensors::SafeTensors;
 use std::path::Path;
 
-/// Two implementations in f32 of the same weights agree to rounding: the logits reach 15, of which 1e-4 is 100 units in
+/// Two implementations in f32 of the same weights agree to rounding, which differs between kinds of CPU, too: the logits reach 15, of which 1e-4 is 100 units in
 /// the last place, for sums of up to 768 products through three layers.
 const TOLERANCE: f32 = 1e-4;
 

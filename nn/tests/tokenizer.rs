@@ -26,7 +26,7 @@ fn tokens_of_known_texts() {
         assert_eq!(tokenizer.encode(text).unwrap(), tokens, "{text}");
         assert_eq!(tokenizer.decode(tokens).unwrap(), text);
     }
-    assert!(matches!(tokenizer.decode(&[50257]), Err(Error::UnknownToken { token: 50257, vocabulary: 50257 })));
+    assert_eq!(tokenizer.decode(&[50257]).unwrap(), "");
     assert_eq!(tokenizer.encode("Hello<|endoftext|> world").unwrap(), [15496, 50256, 995]);
 }
 
@@ -111,7 +111,7 @@ fn half_a_tokenizer_is_refused() {
     let folder = renamed("vocab.json", "merges.txt");
     fs::write(folder.path().join("vocab.json"), r#"{"a": 0}"#).unwrap();
     let message = message(&folder);
-    assert!(message.contains("vocab.json and merges.txt are not a tokenizer") && !message.contains('\n'), "{message}");
+    assert!(message.contains("merges.txt is not usable: line 2") && !message.contains('\n'), "{message}");
 }
 
 /// No piece ends within a character, and together the pieces are the text.
@@ -134,7 +134,7 @@ fn a_stream_gives_whole_characters() {
     let mut stream = tokenizer.stream();
     assert_eq!(stream.push(tokens[0]).unwrap(), "");
     assert_eq!(stream.finish().unwrap(), "\u{fffd}");
-    assert!(matches!(tokenizer.stream().push(1024), Err(Error::UnknownToken { token: 1024, vocabulary: 1024 })));
+    assert_eq!(tokenizer.stream().push(1024).unwrap(), "");
 }
 
 proptest! {

@@ -40,15 +40,16 @@ pub(super) fn run(arguments: &DemoArguments, given: &Given) -> anyhow::Result<Ve
     let plain = while_showing("running the model in f32", || greedy(&model, &task.prompt, generation.tokens))?;
     let generator = Generator::new(&model, &task, task.runner(generation)?, Sampler::greedy());
     let (tokens, all) = continue_beside(&plain, arguments, &model, generator)?;
+    let end = tokens.last().copied().filter(|&token| model.ends_text(token));
+    let end = model.end(end, generation.tokens)?;
     let [text, plain_text] = [&tokens, &plain].map(|tokens| model.decode(tokens));
     let (text, plain_text) = (text?, plain_text?);
     if json {
-        print_json(&TextReport::new(&arguments.prompt, &text, Some(&plain_text), mode, &all))?;
+        print_json(&TextReport::new(&arguments.prompt, &text, Some(&plain_text), mode, &all, &end))?;
     } else {
         let same = tokens.iter().zip(&plain).take_while(|(a, b)| a == b).count();
-        let equal =
-            if same == tokens.len() { "the same".into() } else { format!("the same for {}", plural(same, "token")) };
-        tell(|| Ok(format!("{}\n{}\n", totals(mode, &all), line("beside f32", equal))))?;
+        let equal = if tokens == plain { "the same".into() } else { format!("the same for {}", plural(same, "token")) };
+        tell(|| Ok(format!("{}\n{}\n", totals(mode, &all, &end), line("beside f32", equal))))?;
         let prompt = &arguments.prompt;
         print(&format!("{}:\n{prompt}{text}\n\nf32:\n{prompt}{plain_text}", adjective(mode)))?;
     }
@@ -105,19 +106,22 @@ impl<'a> Introduction<'a> {
     }
 }
 
-/// The model's own greedy continuation, in f32.
+/// The model's own greedy continuation, in f32, of at most `count` tokens.
 fn greedy(model: &LanguageModel, prompt: &[u32], count: usize) -> anyhow::Result<Vec<u32>> {
     let (mut session, mut tokens) = (model.gpt2.session(), Vec::new());
     let mut pending = prompt.to_vec();
     for _ in 0..count {
         let token = most_likely(&session.next_logits(&pending, &mut NoHooks)?);
         tokens.push(token);
+        if model.ends_text(token) {
+            break;
+        }
         pending = vec![token];
     }
     Ok(tokens)
 }
 
-/// Prints each token as it comes beside that of the model in f32.
+/// Prints each of at most `count` tokens as it comes beside that of the model in f32, whose text may end earlier.
 fn continue_beside(
     plain: &[u32],
     arguments: &DemoArguments,
@@ -129,18 +133,23 @@ fn continue_beside(
         tell(|| Ok(format!("\n  {:<COLUMN$}f32", adjective(mode))))?;
     }
     let (mut tokens, mut all) = (Vec::new(), Cost::none());
-    for &beside in plain {
+    for index in 0..arguments.generation.tokens {
         let next = generator.next()?;
+        let beside = plain.get(index).copied();
         if json {
             print_json(&TokenReport::new(&next, &model.decode(&[next.token])?))?;
         } else {
-            let (ours, theirs) = (model.quote(&[next.token])?, model.quote(&[beside])?);
+            let theirs = beside.map(|token| model.quote(&[token])).transpose()?.unwrap_or_default();
+            let ours = model.quote(&[next.token])?;
             let text = format!("  {ours:<COLUMN$}{theirs:<COLUMN$}{}", cost(mode, &next.cost));
             tell(|| Ok(text.trim_end().into()))?;
         }
         all.add(&next.cost);
         tokens.push(next.token);
         count_tokens(tokens.len());
+        if next.ends_text {
+            break;
+        }
     }
     Ok((tokens, all))
 }

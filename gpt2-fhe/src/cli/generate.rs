@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Verdict;
 use super::arguments::{GenerateArguments, Given};
 use super::generation::{Cost, Generated, Generator, Task, adjective};
-use super::model::LanguageModel;
+use super::model::{End, LanguageModel};
 use super::output::{self, count_tokens, is_quiet, note, print, print_json};
 use super::text::{bytes, line, plural, power_of_two, seconds};
 
@@ -31,20 +31,25 @@ pub(super) fn run(arguments: &GenerateArguments, given: &Given) -> anyhow::Resul
     let printer = Printer { output: Output::of(generation.reporting.json), mode, model: &model };
     printer.begin(&format!("{}, {}", task.selection(), adjective(mode)), &arguments.prompt)?;
     let mut generator = Generator::new(&model, &task, runner, sampler);
-    let (mut all, mut tokens) = (Cost::none(), Vec::new());
-    let mut stream = Some(model.stream());
-    while tokens.len() < generation.tokens {
+    let (mut all, mut text) = (Cost::none(), String::new());
+    let mut stream = model.stream();
+    let mut end = None;
+    for count in 1..=generation.tokens {
         let next = generator.next()?;
         all.add(&next.cost);
-        tokens.push(next.token);
-        let mut text = stream.as_mut().map_or(Ok(String::new()), |stream| stream.push(next.token))?;
-        if tokens.len() == generation.tokens {
+        end = next.ends_text.then_some(next.token);
+        let mut piece = stream.push(next.token)?;
+        if count == generation.tokens || end.is_some() {
             // The last token may end within a character.
-            text += &stream.take().map_or(Ok(String::new()), |stream| stream.finish())?;
+            piece += &stream.finish()?;
         }
-        printer.token(&next, &text, tokens.len())?;
+        printer.token(&next, &piece, count)?;
+        text += &piece;
+        if end.is_some() {
+            break;
+        }
     }
-    printer.end(&model.decode(&tokens)?, &arguments.prompt, &all)?;
+    printer.end(&text, &arguments.prompt, &all, &model.end(end, generation.tokens)?)?;
     Ok(match all.mismatches {
         count if mode == Mode::Execute && count > 0 => Verdict::Mismatch(count),
         _ => Verdict::Right,
@@ -81,14 +86,22 @@ pub(super) struct TextReport<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     f32_text: Option<&'a str>,
     mode: Mode,
+    end: End,
     #[serde(flatten)]
     cost: CostReport,
 }
 
 impl<'a> TextReport<'a> {
-    pub(super) fn new(prompt: &'a str, text: &'a str, f32_text: Option<&'a str>, mode: Mode, all: &Cost) -> Self {
-        let version = env!("CARGO_PKG_VERSION");
-        Self { r#type: "generation", version, prompt, text, f32_text, mode, cost: CostReport::new(all) }
+    pub(super) fn new(
+        prompt: &'a str,
+        text: &'a str,
+        f32_text: Option<&'a str>,
+        mode: Mode,
+        all: &Cost,
+        end: &End,
+    ) -> Self {
+        let (version, end, cost) = (env!("CARGO_PKG_VERSION"), end.clone(), CostReport::new(all));
+        Self { r#type: "generation", version, prompt, text, f32_text, mode, end, cost }
     }
 }
 
@@ -186,20 +199,21 @@ impl Printer<'_> {
         Ok(())
     }
 
-    fn end(&self, text: &str, prompt: &str, all: &Cost) -> anyhow::Result<()> {
+    fn end(&self, text: &str, prompt: &str, all: &Cost, end: &End) -> anyhow::Result<()> {
         match self.output {
-            Output::Json => return print_json(&TextReport::new(prompt, text, None, self.mode, all)),
+            Output::Json => return print_json(&TextReport::new(prompt, text, None, self.mode, all, end)),
             Output::Stream => print("")?,
             Output::Whole => {}
         }
-        note(&totals(self.mode, all));
+        note(&totals(self.mode, all, end));
         if self.output == Output::Whole { print(&format!("{prompt}{text}")) } else { Ok(()) }
     }
 }
 
-/// What all tokens cost, and how likely it is that anything failed: lines, where there is something to be said.
-pub(super) fn totals(mode: Mode, all: &Cost) -> String {
-    let mut lines = vec![String::new()];
+/// What all tokens cost, how likely it is that anything failed, and why there are no more of them: lines, where there is
+/// something to be said.
+pub(super) fn totals(mode: Mode, all: &Cost, end: &End) -> String {
+    let mut lines = vec![String::new(), line("end", end.in_words())];
     let text = cost(mode, all);
     if !text.is_empty() {
         lines.push(line("in all", text));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use anyhow::bail;
-use gpt2_fhe::run::{Attention, Circuit, Mode, RunError};
+use gpt2_fhe::run::{Attention, Circuit, Mode};
 use nn::attention::Part;
 use nn::gpt2::{ForwardHooks, HookError, NoHooks, Replacement, Session, most_likely, sampling::Sampler};
 use nn::matrix::Matrix;
@@ -12,7 +12,7 @@ use nn::packed::{PackedOptions, Span};
 use tfhe_core::noise;
 
 use super::arguments::{GenerationArguments, Given, Layers, Quantization, Recipe};
-use super::model::LanguageModel;
+use super::model::{LanguageModel, unhook};
 use super::progress::Counter;
 use super::quantized::{self, Loaded};
 use super::runner::Runner;
@@ -67,6 +67,8 @@ impl Cost {
 /// One generated token.
 pub(super) struct Generated {
     pub(super) token: u32,
+    /// Whether the text ends with it.
+    pub(super) ends_text: bool,
     /// What the model in f32 says is most likely after the same text.
     pub(super) plain: u32,
     pub(super) cost: Cost,
@@ -132,9 +134,10 @@ impl Task {
             multiply: arguments.multiplication.multiply,
             options: &arguments.quantization.options,
         };
+        let inputs = model.calibration_inputs(arguments.calibration_text.as_deref(), "--calibration-text")?;
         let counter = Counter::new("quantizing the layers", layers.len());
-        let quantize = |layer| {
-            let attention = model.quantize(layer, arguments.part(), recipe, longest)?;
+        let quantize = |layer: usize| {
+            let attention = model.quantize(layer, arguments.part(), recipe, (&inputs[layer], longest))?;
             counter.advance();
             Ok((layer, attention))
         };
@@ -236,6 +239,7 @@ impl ForwardHooks for Replaced<'_> {
 
 /// A text that grows.
 pub(super) struct Generator<'a> {
+    model: &'a LanguageModel,
     encrypted: Session<'a>,
     plain: Session<'a>,
     layers: &'a BTreeMap<usize, Attention>,
@@ -251,13 +255,13 @@ impl<'a> Generator<'a> {
     pub(super) fn new(model: &'a LanguageModel, task: &'a Task, runner: Runner, sampler: Sampler) -> Self {
         let (encrypted, plain) = (model.gpt2.session(), model.gpt2.session());
         let (layers, part, pending) = (&task.layers, task.part, task.prompt.clone());
-        Self { encrypted, plain, layers, part, runner, sampler, pending }
+        Self { model, encrypted, plain, layers, part, runner, sampler, pending }
     }
 
     /// The next token.
     ///
     /// # Errors
-    /// [`RunError`] that the attention could not be run.
+    /// [`RunError`](gpt2_fhe::run::RunError) that the attention could not be run.
     pub(super) fn next(&mut self) -> anyhow::Result<Generated> {
         let (layers, part, runner) = (self.layers, self.part, &mut self.runner);
         let mut hooks = Replaced { layers, part, runner, cost: Cost::none() };
@@ -266,18 +270,7 @@ impl<'a> Generator<'a> {
         let token = self.sampler.sample(&logits)?;
         let plain = most_likely(&self.plain.next_logits(&self.pending, &mut NoHooks)?);
         self.pending = vec![token];
-        Ok(Generated { token, plain, cost })
-    }
-}
-
-/// The error of a run, out of what the forward pass makes of it.
-fn unhook(error: nn::Error) -> anyhow::Error {
-    match error {
-        nn::Error::Hook(inner) => match inner.downcast::<RunError>() {
-            Ok(error) => (*error).into(),
-            Err(inner) => nn::Error::Hook(inner).into(),
-        },
-        error => error.into(),
+        Ok(Generated { token, ends_text: self.model.ends_text(token), plain, cost })
     }
 }
 
@@ -290,8 +283,11 @@ fn encode_prompt(
 ) -> anyhow::Result<Vec<u32>> {
     let tokens = model.encode(prompt)?;
     let (length, more) = (tokens.len(), arguments.tokens);
-    if tokens.is_empty() {
+    if tokens.is_empty() && prompt.is_empty() {
         bail!("the prompt is empty; give --prompt some text to continue");
+    }
+    if tokens.is_empty() {
+        bail!("the model's tokenizer has no token for the prompt {prompt:?}; give --prompt a text in its language");
     }
     if more == 0 {
         bail!("--tokens is 0; ask for at least 1");

@@ -2,30 +2,66 @@
 
 use std::path::Path;
 
-use gpt2_fhe::run::Attention;
+use anyhow::bail;
+use gpt2_fhe::run::{Attention, RunError};
 use nn::attention::Part;
 use nn::checkpoint::Checkpoint;
 use nn::gpt2::{Config, Gpt2};
 use nn::matrix::Matrix;
 use nn::tokenizer::{TextStream, Tokenizer};
+use serde::Serialize;
 
 use super::arguments::Recipe;
 use super::input::quantize;
 use super::progress::while_showing;
-use super::source::check_folder;
+use super::source::{check_folder, read_text};
+use super::text::plural;
 
 const CONFIG: &[u8] = include_bytes!("../../../models/embedded/config.json");
 const WEIGHTS: &[u8] = include_bytes!("../../../models/embedded/model.safetensors");
 const TOKENIZER: &[u8] = include_bytes!("../../../models/embedded/tokenizer.json");
 /// Prompts that scales and ranges are calibrated on, one a line: the server's tables are made of them, so they must not
 /// be the client's secret input.
-pub(super) const CALIBRATION: &str = include_str!("../../../models/calibration.txt");
+const CALIBRATION: &str = include_str!("../../../models/calibration.txt");
+
+/// The texts that a model of a folder draws itself, to be calibrated on: how many, and of how many tokens.
+const DRAWN: (usize, usize) = (8, 64);
+/// What these draws come from: the same texts, and with them the same tables, for every run.
+const DRAWN_SEED: u64 = 0;
+
+/// What scales and ranges are calibrated on.
+enum Calibration {
+    Text(String),
+    Drawn(Vec<Vec<u32>>),
+}
+
+/// Why a text ends.
+#[derive(Clone, Serialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub(super) enum End {
+    /// The model generated a token that ends a text.
+    Token { token: u32, text: String },
+    /// It has as many tokens as were asked for.
+    Tokens { asked: usize },
+}
+
+impl End {
+    pub(super) fn in_words(&self) -> String {
+        match self {
+            Self::Token { token, text } => format!("the model ended the text, by token {token}, {text:?}"),
+            Self::Tokens { asked } => format!("after {}, as --tokens asks", plural(*asked, "token")),
+        }
+    }
+}
 
 /// A GPT-2 with its tokenizer.
 pub(super) struct LanguageModel {
     pub(super) gpt2: Gpt2,
     pub(super) name: String,
     tokenizer: Tokenizer,
+    /// The tokens that end a text.
+    end_tokens: Vec<u32>,
+    is_embedded: bool,
 }
 
 impl LanguageModel {
@@ -36,12 +72,30 @@ impl LanguageModel {
             let weights = Checkpoint::from_bytes("the embedded model", WEIGHTS)?;
             let gpt2 = Gpt2::from_checkpoint(config, &weights)?;
             let name = "the one inside this program, trained on Shakespeare".into();
-            return Ok(Self { gpt2, name, tokenizer: Tokenizer::from_json(TOKENIZER)? });
+            return Ok(Self::new(gpt2, name, Tokenizer::from_json(TOKENIZER)?, true));
         };
         check_folder(folder, "--model")?;
         while_showing("loading the model", || {
             let (gpt2, name) = (Gpt2::load(folder)?, folder.display().to_string());
-            Ok(Self { gpt2, name, tokenizer: Tokenizer::load(folder)? })
+            Ok(Self::new(gpt2, name, Tokenizer::load(folder)?, false))
+        })
+    }
+
+    fn new(gpt2: Gpt2, name: String, tokenizer: Tokenizer, is_embedded: bool) -> Self {
+        let end_tokens = gpt2.config().end_tokens(&tokenizer);
+        Self { gpt2, name, tokenizer, end_tokens, is_embedded }
+    }
+
+    /// Whether a text ends with this token.
+    pub(super) fn ends_text(&self, token: u32) -> bool {
+        self.end_tokens.contains(&token)
+    }
+
+    /// Why a text ends: with `token`, or after as many tokens as were asked for.
+    pub(super) fn end(&self, token: Option<u32>, asked: usize) -> Result<End, nn::Error> {
+        Ok(match token {
+            Some(token) => End::Token { token, text: self.decode(&[token])? },
+            None => End::Tokens { asked },
         })
     }
 
@@ -65,26 +119,82 @@ impl LanguageModel {
         self.tokenizer.stream()
     }
 
-    /// A part of a layer's attention, for at most `max_tokens` tokens, calibrated on prompts that are part of this program.
+    /// What to calibrate on: the text that `option` names, where there is one. Without, for the embedded model the lines that are part of this
+    /// program; any other may not know their language, and draws texts itself.
+    fn calibration(&self, text: Option<&Path>, option: &str) -> anyhow::Result<Calibration> {
+        Ok(match text {
+            Some(path) => Calibration::Text(read_text(path, option)?),
+            None if self.is_embedded => Calibration::Text(CALIBRATION.into()),
+            None => {
+                let draw = || self.gpt2.draw_texts(DRAWN, DRAWN_SEED);
+                Calibration::Drawn(while_showing("drawing texts to calibrate on", draw)?)
+            }
+        })
+    }
+
+    /// What is calibrated on without a text, in words.
+    pub(super) fn default_calibration(&self) -> &'static str {
+        if self.is_embedded { "the prompts inside this program" } else { "texts that the model draws itself" }
+    }
+
+    /// The tokens of each text to calibrate on, as a whole.
+    pub(super) fn calibration_texts(&self, text: Option<&Path>, option: &str) -> anyhow::Result<Vec<Vec<u32>>> {
+        Ok(match self.calibration(text, option)? {
+            Calibration::Text(text) => vec![self.encode(&text)?],
+            Calibration::Drawn(texts) => texts,
+        })
+    }
+
+    /// The prompts to calibrate on: each line of a text, or each text that is drawn.
+    fn calibration_prompts(&self, text: Option<&Path>, option: &str) -> anyhow::Result<Vec<Vec<u32>>> {
+        let lines = match self.calibration(text, option)? {
+            Calibration::Text(lines) => lines,
+            Calibration::Drawn(texts) => return Ok(texts),
+        };
+        let lines = lines.lines().filter(|line| !line.trim().is_empty());
+        let mut prompts = lines.map(|line| self.encode(line)).collect::<Result<Vec<_>, _>>()?;
+        prompts.iter_mut().for_each(|tokens| tokens.truncate(self.gpt2.config().n_positions));
+        prompts.retain(|tokens| !tokens.is_empty());
+        match text {
+            Some(_) if prompts.is_empty() => bail!("{option} holds no prompt to calibrate on; give it one a line"),
+            _ => Ok(prompts),
+        }
+    }
+
+    /// The inputs of the attention of each layer, `[T, E]` for each prompt.
+    pub(super) fn calibration_inputs(
+        &self,
+        text: Option<&Path>,
+        option: &str,
+    ) -> anyhow::Result<Vec<Vec<Matrix<f32>>>> {
+        let mut inputs = vec![Vec::new(); self.gpt2.config().n_layer];
+        for prompt in self.calibration_prompts(text, option)? {
+            for (layer, input) in inputs.iter_mut().zip(self.gpt2.attention_inputs(&prompt)?) {
+                layer.push(input);
+            }
+        }
+        Ok(inputs)
+    }
+
+    /// A part of a layer's attention, for at most `max_tokens` tokens, calibrated on the inputs of that layer.
     pub(super) fn quantize(
         &self,
         layer: usize,
         part: Part,
         recipe: Recipe<'_>,
-        max_tokens: usize,
+        (inputs, max_tokens): (&[Matrix<f32>], usize),
     ) -> anyhow::Result<Attention> {
-        let inputs = self.calibration_inputs(CALIBRATION, layer)?;
-        quantize(self.gpt2.attention(layer)?, part, &inputs, max_tokens, recipe)
+        quantize(self.gpt2.attention(layer)?, part, inputs, max_tokens, recipe)
     }
+}
 
-    /// The inputs of a layer's attention, `[T, E]` each, on the prompts of a text, one a line; blank lines are none.
-    pub(super) fn calibration_inputs(&self, text: &str, layer: usize) -> Result<Vec<Matrix<f32>>, nn::Error> {
-        let prompts = text.lines().filter(|prompt| !prompt.trim().is_empty());
-        let input = |prompt| {
-            let mut tokens = self.encode(prompt)?;
-            tokens.truncate(self.gpt2.config().n_positions);
-            self.gpt2.attention_input(&tokens, layer)
-        };
-        prompts.map(input).collect()
+/// The error of a run, out of what the forward pass makes of it.
+pub(super) fn unhook(error: nn::Error) -> anyhow::Error {
+    match error {
+        nn::Error::Hook(inner) => match inner.downcast::<RunError>() {
+            Ok(error) => (*error).into(),
+            Err(inner) => nn::Error::Hook(inner).into(),
+        },
+        error => error.into(),
     }
 }

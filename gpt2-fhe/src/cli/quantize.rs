@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use anyhow::bail;
 use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::run::{Attention, Circuit};
 use nn::attention::{AttentionWeights, Part};
@@ -14,11 +13,10 @@ use serde::Serialize;
 
 use super::arguments::{Given, QuantizeArguments, Recipe};
 use super::files::{self, OutputFiles};
-use super::model::{CALIBRATION, LanguageModel};
+use super::model::LanguageModel;
 use super::output::{print, print_json};
 use super::progress::while_showing;
 use super::quantized::in_words;
-use super::source::read_text;
 use super::text::{bytes, line, plural};
 use super::{Verdict, describe, input};
 
@@ -97,14 +95,10 @@ fn load_calibrated(arguments: &QuantizeArguments) -> anyhow::Result<(AttentionWe
     }
     let model = LanguageModel::load(arguments.model.as_deref())?;
     let weights = model.gpt2.attention(arguments.place.layer)?.clone();
-    let text = arguments.text.as_deref().map(|path| read_text(path, "--text")).transpose()?;
-    let inputs = while_showing("running the model on the text", || {
-        model.calibration_inputs(text.as_deref().unwrap_or(CALIBRATION), arguments.place.layer)
+    let mut inputs = while_showing("running the model on the text", || {
+        model.calibration_inputs(arguments.text.as_deref(), "--text")
     })?;
-    if inputs.is_empty() {
-        bail!("--text holds no prompt to calibrate on; give it one a line");
-    }
-    Ok((weights, inputs))
+    Ok((weights, inputs.swap_remove(arguments.place.layer)))
 }
 
 /// The tokens of the longest input, or the most that the circuit takes.

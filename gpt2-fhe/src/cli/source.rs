@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
+use nn::file::decode_text;
 
 use super::progress::while_showing;
 
@@ -77,7 +78,8 @@ pub(super) fn read_text(path: &Path, option: &str) -> anyhow::Result<String> {
     if bytes.len() as u64 > MAX_TEXT_BYTES {
         bail!(too_long(path, option));
     }
-    text(bytes).map_err(|reason| anyhow!("cannot read {name}: {reason}"))
+    let text = decode_text(&bytes).map_err(|reason| anyhow!("cannot read {name}: {reason}"))?;
+    Ok(text.to_owned())
 }
 
 fn too_long(path: &Path, option: &str) -> String {
@@ -150,33 +152,5 @@ fn read_bounded(file: &mut File, bytes: &mut Vec<u8>) -> io::Result<()> {
             Err(error) => return Err(error),
         }
         std::thread::sleep(PAUSE);
-    }
-}
-
-/// The text of bytes; the error says why they are none.
-fn text(bytes: Vec<u8>) -> Result<String, String> {
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err("it is UTF-16; save it as UTF-8".into());
-    }
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let place = error.utf8_error().valid_up_to();
-        format!("it is not UTF-8 from byte {place} on; save it as UTF-8")
-    })?;
-    Ok(match text.strip_prefix('\u{feff}') {
-        Some(rest) => rest.to_owned(),
-        None => text,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_are_utf8_without_a_mark() {
-        assert_eq!(text("\u{feff}To be".into()).unwrap(), "To be");
-        assert_eq!(text("ä\u{feff}".into()).unwrap(), "ä\u{feff}");
-        assert!(text(vec![0xff, 0xfe, b'a', 0]).unwrap_err().contains("UTF-16"));
-        assert!(text(b"ab\xff".to_vec()).unwrap_err().contains("from byte 2 on"));
     }
 }

@@ -286,7 +286,7 @@ fn unusable_files_are_one_line() {
         ("absent", "input", "cannot open"),
         ("truncated", "input", "fetch or write it again"),
         ("empty", "input", "too few for a safetensors file"),
-        ("integers", "input", "f32, f16 or bf16 is needed"),
+        ("integers", "input", "f64, f32, f16 or bf16 is needed"),
         ("hidden", "unknown", "no tensor \"unknown\""),
         ("hidden", "narrow", "[tokens, 16] is needed"),
         ("hidden", "cube", "two dimensions"),

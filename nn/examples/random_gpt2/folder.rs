@@ -1,7 +1,7 @@
 //! Hugging Face folders with random weights, in every layout that the Hub has.
 
 use anyhow::Context;
-use nn::gpt2::Config;
+use nn::gpt2::{Activation, Config};
 use rand::RngExt;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -22,7 +22,7 @@ pub(crate) struct RandomGpt2 {
     pub(crate) config: Value,
     /// Decides every weight; the same for every layout.
     pub(crate) seed: u64,
-    /// f32, f16 or bf16.
+    /// f64, f32, f16 or bf16.
     pub(crate) dtype: Dtype,
     /// The number of files; more than one come with an index.
     pub(crate) shards: usize,
@@ -67,6 +67,7 @@ impl View for &RandomTensor {
         let entries = self.entries();
         Cow::Owned(match self.dtype {
             Dtype::F16 => entries.flat_map(|entry| half::f16::from_f32(entry).to_le_bytes()).collect(),
+            Dtype::F64 => entries.flat_map(|entry| f64::from(entry).to_le_bytes()).collect(),
             Dtype::BF16 => entries.flat_map(|entry| half::bf16::from_f32(entry).to_le_bytes()).collect(),
             _ => entries.flat_map(f32::to_le_bytes).collect(),
         })
@@ -131,6 +132,13 @@ impl RandomGpt2 {
                 shapes.push((format!("h.{layer}.{name}.weight"), vec![inputs, outputs]));
                 shapes.push((format!("h.{layer}.{name}.bias"), vec![outputs]));
             }
+            // What a nonlinearity learns.
+            let learnt: &[(&str, &[usize])] = match config.activation_function {
+                Activation::Prelu => &[("weight", &[1])],
+                Activation::Xielu => &[("alpha_p", &[1]), ("alpha_n", &[1]), ("beta", &[]), ("eps", &[])],
+                _ => &[],
+            };
+            shapes.extend(learnt.iter().map(|(part, shape)| (format!("h.{layer}.mlp.act.{part}"), shape.to_vec())));
             for part in ["ln_1.weight", "ln_1.bias", "ln_2.weight", "ln_2.bias"] {
                 shapes.push((format!("h.{layer}.{part}"), vec![size]));
             }

@@ -36,7 +36,7 @@ struct Arguments {
     /// The size of the vocabulary
     #[arg(long, default_value_t = 50257)]
     vocabulary: usize,
-    /// The type of the file's entries: f32, f16 or bf16
+    /// The type of the file's entries: f64, f32, f16 or bf16
     #[arg(long, default_value = "f32", value_parser = parse_dtype)]
     dtype: Dtype,
     /// The number of files
@@ -50,9 +50,10 @@ struct Arguments {
 fn parse_dtype(name: &str) -> Result<Dtype, String> {
     match name {
         "f32" => Ok(Dtype::F32),
+        "f64" => Ok(Dtype::F64),
         "f16" => Ok(Dtype::F16),
         "bf16" => Ok(Dtype::BF16),
-        _ => Err("it must be f32, f16 or bf16".into()),
+        _ => Err("it must be f64, f32, f16 or bf16".into()),
     }
 }
 

@@ -8,9 +8,8 @@ mod folder;
 mod mapped;
 mod shard;
 
-pub(crate) use folder::read_json;
-
 use crate::error::Error;
+use crate::file;
 use crate::matrix::Matrix;
 use crate::tensor::{RawTensor, Tensor};
 use safetensors::tensor::{TensorInfo, TensorView};
@@ -30,17 +29,30 @@ pub struct Checkpoint {
     path: PathBuf,
     /// At least one.
     shards: Vec<Shard>,
-    /// The shard of each tensor.
-    places: BTreeMap<String, usize>,
+    places: BTreeMap<String, Place>,
+}
+
+/// Where a tensor is that a file or an index names.
+#[derive(Clone, Debug)]
+enum Place {
+    /// In the shard of this number.
+    Shard(usize),
+    /// Not where the index says; why.
+    Nowhere(String),
 }
 
 impl Checkpoint {
-    /// Opens a file and reads its header.
+    /// Opens a file and reads its header; or, if it is an index (a name that ends with `.index.json`), every file that
+    /// it names.
     ///
     /// # Errors
     /// [`Error::File`] if the file cannot be read, [`Error::Malformed`] if it is not a whole safetensors file.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
-        Ok(Self::of_one(Shard::open(path.into())?))
+        let path = path.into();
+        if path.as_os_str().as_encoded_bytes().ends_with(b".index.json") {
+            return folder::open_shards(&path);
+        }
+        Ok(Self::of_one(Shard::open(path)?))
     }
 
     /// Opens the weights of a Hugging Face folder: `model.safetensors`, or else every file that
@@ -62,7 +74,7 @@ impl Checkpoint {
     }
 
     fn of_one(shard: Shard) -> Self {
-        let places = shard.metadata().offset_keys().into_iter().map(|name| (name, 0)).collect();
+        let places = shard.metadata().offset_keys().into_iter().map(|name| (name, Place::Shard(0))).collect();
         Self { path: shard.path().into(), shards: vec![shard], places }
     }
 
@@ -73,7 +85,8 @@ impl Checkpoint {
 
     /// The names of all tensors, sorted.
     pub fn names(&self) -> Vec<String> {
-        self.places.keys().cloned().collect()
+        let there = self.places.iter().filter(|(_, place)| matches!(place, Place::Shard(_)));
+        there.map(|(name, _)| name.clone()).collect()
     }
 
     /// Whether there is a tensor of this name.
@@ -94,7 +107,8 @@ impl Checkpoint {
     /// Reads a tensor of any shape. O(size).
     ///
     /// # Errors
-    /// [`Error::MissingTensor`], [`Error::Malformed`] if it is not f32, f16 or bf16, [`Error::NotFinite`],
+    /// [`Error::MissingTensor`], [`Error::Malformed`] if it is not f64, f32, f16 or bf16, or its index is wrong about
+    /// it, [`Error::NotFinite`],
     /// [`Error::File`].
     pub fn tensor(&self, name: &str) -> Result<Tensor, Error> {
         let (shard, info) = self.find(name).ok_or_else(|| self.missing(name))?;
@@ -117,7 +131,7 @@ impl Checkpoint {
     pub fn tensor_of_shape(&self, name: &str, shape: &[usize]) -> Result<Tensor, Error> {
         match self.find(name) {
             Some((shard, info)) if info.shape != shape => {
-                Err(Error::shape(shard.describe(name), format!("{shape:?}"), &info.shape))
+                Err(Error::shape(shard.describe(name), needed(shape, &info.shape), &info.shape))
             }
             _ => self.tensor(name),
         }
@@ -155,14 +169,21 @@ impl Checkpoint {
     /// The shard and the description of a tensor.
     fn find(&self, name: &str) -> Option<(&Shard, &TensorInfo)> {
         let place = |name: &str| {
-            let shard = &self.shards[*self.places.get(name)?];
-            Some((shard, shard.metadata().info(name)?))
+            let Place::Shard(number) = *self.places.get(name)? else { return None };
+            Some((&self.shards[number], self.shards[number].metadata().info(name)?))
         };
         place(name).or_else(|| place(&format!("{PREFIX}{name}")))
     }
 
     fn missing(&self, name: &str) -> Error {
         const SHOWN: usize = 3;
+        let nowhere = |name: &str| match self.places.get(name) {
+            Some(Place::Nowhere(reason)) => Some(reason.clone()),
+            _ => None,
+        };
+        if let Some(reason) = nowhere(name).or_else(|| nowhere(&format!("{PREFIX}{name}"))) {
+            return Error::Malformed { path: self.path.clone(), reason };
+        }
         let mut names: Vec<(usize, String)> =
             self.names().into_iter().filter(|other| other.len() <= 200).map(|x| (edit_distance(name, &x), x)).collect();
         names.sort_unstable();
@@ -184,8 +205,8 @@ pub fn write_tensors(path: &Path, tensors: &[(&str, &Tensor)], metadata: &[(&str
     let bytes: Vec<Vec<u8>> =
         tensors.iter().map(|(_, tensor)| tensor.data().iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
     let invalid = |error: SafeTensorError| match error {
-        SafeTensorError::IoError(source) => file_error("write", path, source),
-        other => file_error("write", path, std::io::Error::other(other)),
+        SafeTensorError::IoError(source) => file::failed("write", path, source),
+        other => file::failed("write", path, std::io::Error::other(other)),
     };
     let views = tensors.iter().zip(&bytes).map(|((name, tensor), bytes)| {
         Ok((*name, TensorView::new(Dtype::F32, tensor.shape().to_vec(), bytes).map_err(invalid)?))
@@ -196,8 +217,12 @@ pub fn write_tensors(path: &Path, tensors: &[(&str, &Tensor)], metadata: &[(&str
     safetensors::serialize_to_file(views, Some(metadata), path).map_err(invalid)
 }
 
-fn file_error(action: &'static str, path: &Path, source: std::io::Error) -> Error {
-    Error::File { action, path: path.to_path_buf(), source }
+/// The shape that is needed, in words: with a hint if the one that was found is its transpose.
+pub(crate) fn needed(shape: &[usize], found: &[usize]) -> String {
+    if shape != found && shape.iter().eq(found.iter().rev()) {
+        return format!("{shape:?}, its transpose (GPT-2's weights are [in, out]; PyTorch's Linear has [out, in]),");
+    }
+    format!("{shape:?}")
 }
 
 /// How many insertions, deletions and replacements of bytes make `a` of `b` (Levenshtein). O(|a|·|b|).

@@ -47,6 +47,24 @@ impl Gpt2 {
         Ok(block.attention_norm.apply(&self.session().hidden(tokens, layer, &mut NoHooks)?))
     }
 
+    /// The inputs of the attentions of all layers after LayerNorm 1, `[T, E]` each, in one pass.
+    ///
+    /// # Errors
+    /// As [`Self::logits`].
+    pub fn attention_inputs(&self, tokens: &[u32]) -> Result<Vec<Matrix<f32>>, Error> {
+        struct Inputs(Vec<Matrix<f32>>);
+        impl ForwardHooks for Inputs {
+            fn observe(&mut self, site: Site, value: &Matrix<f32>) {
+                if site.what == Intermediate::AttentionNorm {
+                    self.0.push(value.clone());
+                }
+            }
+        }
+        let mut inputs = Inputs(Vec::with_capacity(self.blocks.len()));
+        self.session().hidden(tokens, self.blocks.len(), &mut inputs)?;
+        Ok(inputs.0)
+    }
+
     /// Hidden states to logits, `[n, E] -> [n, V]`.
     pub(super) fn output_logits(&self, hidden: &Matrix<f32>) -> Matrix<f32> {
         hidden.multiply_transposed(self.output.as_ref().unwrap_or(&self.token_embedding))
@@ -86,7 +104,6 @@ impl Block {
     /// The layer's output for new tokens, `[n, E] -> [n, E]`. The cache is of the tokens before, and then of all.
     pub(super) fn forward(
         &self,
-        config: &Config,
         layer: usize,
         hidden: &Matrix<f32>,
         cache: &mut LayerCache,
@@ -98,18 +115,22 @@ impl Block {
         hooks.observe(Site::layer(Intermediate::AttentionProjection, layer), &projected);
         let hidden = sum(hidden, &projected);
         hooks.observe(Site::layer(Intermediate::AttentionResidual, layer), &hidden);
+        let hidden = self.feed(layer, &hidden, hooks);
+        hooks.observe(Site::layer(Intermediate::Block, layer), &hidden);
+        Ok(hidden)
+    }
 
-        let normalized = self.feed_forward_norm.apply(&hidden);
+    /// A hidden state with the output of the feed-forward layer added, `[n, E] -> [n, E]`.
+    pub(super) fn feed(&self, layer: usize, hidden: &Matrix<f32>, hooks: &mut impl ForwardHooks) -> Matrix<f32> {
+        let normalized = self.feed_forward_norm.apply(hidden);
         hooks.observe(Site::layer(Intermediate::FeedForwardNorm, layer), &normalized);
         let inner = self.feed_forward.apply(&normalized); // [n, inner]
         hooks.observe(Site::layer(Intermediate::FeedForward, layer), &inner);
-        let activated = inner.map(|&value| config.activation_function.apply(value));
+        let activated = inner.map(|&value| self.nonlinearity.apply(value));
         hooks.observe(Site::layer(Intermediate::Activation, layer), &activated);
         let projected = self.feed_forward_projection.apply(&activated);
         hooks.observe(Site::layer(Intermediate::FeedForwardProjection, layer), &projected);
-        let hidden = sum(&hidden, &projected);
-        hooks.observe(Site::layer(Intermediate::Block, layer), &hidden);
-        Ok(hidden)
+        sum(hidden, &projected)
     }
 
     /// The projected output of the attention, its own or what replaces it, `[n, E] -> [n, E]`.
@@ -193,7 +214,7 @@ fn check_shape(what: &str, matrix: &Matrix<f32>, rows: usize, cols: usize) -> Re
 }
 
 /// a + b, of the same shape.
-fn sum(a: &Matrix<f32>, b: &Matrix<f32>) -> Matrix<f32> {
+pub(super) fn sum(a: &Matrix<f32>, b: &Matrix<f32>) -> Matrix<f32> {
     let mut sum = a.clone();
     sum.data_mut().iter_mut().zip(b.iter()).for_each(|(value, addend)| *value += addend);
     sum

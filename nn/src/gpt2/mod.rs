@@ -8,13 +8,16 @@
 //! replaced by what was computed elsewhere: see [`ForwardHooks`]. A [`Session`] keeps what a text that grows would
 //! compute again, and [`sampling`] chooses the next token.
 
+mod activation;
 mod config;
+mod drawn;
 mod forward;
 mod hooks;
 pub mod sampling;
 mod session;
 
-pub use config::{Activation, Config};
+pub use activation::Activation;
+pub use config::Config;
 pub use hooks::{ForwardHooks, HookError, Intermediate, NoHooks, Replacement, Site, Trace};
 pub use sampling::most_likely;
 pub use session::Session;
@@ -23,6 +26,7 @@ use crate::attention::{AttentionWeights, Linear};
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::matrix::Matrix;
+use activation::Nonlinearity;
 use std::path::Path;
 
 /// A GPT-2 with its weights.
@@ -51,6 +55,8 @@ struct Block {
     feed_forward_norm: LayerNorm,
     /// `mlp.c_fc`, `[E, inner]`.
     feed_forward: Linear,
+    /// Between the two linear layers.
+    nonlinearity: Nonlinearity,
     /// `mlp.c_proj`, `[inner, E]`.
     feed_forward_projection: Linear,
 }
@@ -64,29 +70,33 @@ struct LayerNorm {
 }
 
 impl Gpt2 {
-    /// Reads a Hugging Face folder: `config.json`, and `model.safetensors` or the shards of its index.
+    /// Reads a Hugging Face folder: `config.json` and `generation_config.json`, and `model.safetensors` or the shards of
+    /// its index.
     ///
     /// # Errors
-    /// As [`Config::load`], [`Checkpoint::open_folder`] and [`Self::from_checkpoint`].
+    /// As [`Config::load_folder`], [`Checkpoint::open_folder`] and [`Self::from_checkpoint`].
     pub fn load(folder: &Path) -> Result<Self, Error> {
-        let config = Config::load(&folder.join("config.json"))?;
+        let config = Config::load_folder(folder)?;
         Self::from_checkpoint(config, &Checkpoint::open_folder(folder)?)
     }
 
     /// Reads the weights of a model with the given configuration.
     ///
     /// A file with an `lm_head.weight` other than its token embedding has its own output matrix, whatever the
-    /// configuration says of it. Tensors that are not weights (the masks `attn.bias` and `attn.masked_bias` of old
-    /// files) are not read. Weights are kept in f32, four bytes each, whatever the file's type.
+    /// configuration says of it; of a tied pair, either of the two is enough. Tensors that are not weights (the masks
+    /// `attn.bias` and `attn.masked_bias` of old files) are not read. Weights are kept in f32, four bytes each, whatever
+    /// the file's type.
     ///
     /// # Errors
     /// As [`Checkpoint::tensor_of_shape`]; [`Error::MissingTensor`] for an `lm_head.weight` that is not tied and not
     /// there.
     pub fn from_checkpoint(config: Config, checkpoint: &Checkpoint) -> Result<Self, Error> {
+        const EMBEDDING: &str = "wte.weight";
         const OUTPUT: &str = "lm_head.weight";
         let (size, vocabulary) = (config.n_embd, config.vocab_size);
-        let has_output = checkpoint.contains(OUTPUT) || !config.tie_word_embeddings;
-        let token_embedding = checkpoint.matrix("wte.weight", vocabulary, size)?;
+        let only_output = config.tie_word_embeddings && !checkpoint.contains(EMBEDDING) && checkpoint.contains(OUTPUT);
+        let has_output = !only_output && (checkpoint.contains(OUTPUT) || !config.tie_word_embeddings);
+        let token_embedding = checkpoint.matrix(if only_output { OUTPUT } else { EMBEDDING }, vocabulary, size)?;
         let output = if has_output { Some(checkpoint.matrix(OUTPUT, vocabulary, size)?) } else { None };
         Ok(Self {
             // Some exports of a tied matrix hold it twice.
@@ -133,6 +143,7 @@ impl Block {
                 .with_output(output)?,
             feed_forward_norm: LayerNorm::load(checkpoint, &name("ln_2"), config)?,
             feed_forward: Linear::load(checkpoint, &name("mlp.c_fc"), size, inner)?,
+            nonlinearity: Nonlinearity::load(config.activation_function, checkpoint, layer)?,
             feed_forward_projection: Linear::load(checkpoint, &name("mlp.c_proj"), inner, size)?,
         })
     }

@@ -76,7 +76,7 @@ impl<'a> Session<'a> {
         let model = self.model;
         let mut hidden = model.embed(tokens, self.length, hooks)?;
         for (layer, (block, cache)) in model.blocks.iter().zip(&mut self.layers).enumerate().take(layers) {
-            hidden = block.forward(&model.config, layer, &hidden, cache, hooks)?;
+            hidden = block.forward(layer, &hidden, cache, hooks)?;
         }
         Ok(hidden)
     }
@@ -99,7 +99,7 @@ pub(super) struct HeadCache {
 }
 
 impl LayerCache {
-    fn new(attention: &AttentionWeights) -> Self {
+    pub(super) fn new(attention: &AttentionWeights) -> Self {
         let empty = |columns| Matrix::from_fn(0, columns, |_, _| 0.0);
         let head = HeadCache { key: empty(attention.head_size()), value: empty(attention.head_size()) };
         Self { input: empty(attention.embedding_size()), heads: vec![head; attention.heads()] }

@@ -79,15 +79,19 @@ pub(crate) struct GenerationArguments {
     pub(crate) quantization: Quantization,
     #[command(flatten)]
     pub(crate) multiplication: Multiplication,
+    /// Text to calibrate on, one prompt a line, at most 16 MiB [default: for the model inside this program, lines inside it; for another,
+    /// texts that this model draws itself, always the same]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) calibration_text: Option<PathBuf>,
     /// File that `quantize` wrote for one layer, instead of a calibration here; can be given several times
     ///
     /// Give it once for each layer that is to be encrypted; and twice for a layer whose halves for server and client are in two
     /// files. Layers without a file are not encrypted. The files say which layer they are for and how it was quantized, so --layers,
-    /// --head, --circuit, --bits, --msbs, --value-bits and --guard cannot be given as well.
+    /// --head, --circuit, --bits, --msbs, --value-bits, --guard and --calibration-text cannot be given as well.
     #[arg(
         long,
         value_name = "FILE",
-        conflicts_with_all = ["layers", "head", "circuit", "bits", "msbs", "value_bits", "guard"]
+        conflicts_with_all = ["layers", "head", "circuit", "bits", "msbs", "value_bits", "guard", "calibration_text"]
     )]
     pub(crate) quantized: Vec<PathBuf>,
     #[command(flatten)]
@@ -167,7 +171,8 @@ pub(crate) struct QuantizeArguments {
     /// Folder of a GPT-2 as Hugging Face has it [default: the small model inside this program, trained on Shakespeare]
     #[arg(long, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
-    /// Text to calibrate on, one prompt a line, at most 16 MiB [default: lines inside this program]
+    /// Text to calibrate on, one prompt a line, at most 16 MiB [default: for the model inside this program, lines inside it; for another,
+    /// texts that this model draws itself, always the same]
     #[arg(long, value_name = "FILE")]
     pub(crate) text: Option<PathBuf>,
     /// Instead of a model: safetensors file with the weights of the attention
@@ -223,7 +228,8 @@ pub(crate) struct EvaluateArguments {
     /// Leave out this share of the characters of --text, at its beginning: 0.9 leaves the last tenth
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub(crate) from: f64,
-    /// Text to calibrate on, of which the first 16 windows are used [default: lines inside this program]
+    /// Text to calibrate on, of which the first 16 windows are used [default: for the model inside this program, lines inside it; for another,
+    /// texts that this model draws itself, always the same]
     #[arg(long, value_name = "FILE")]
     pub(crate) calibration_text: Option<PathBuf>,
     /// How many tokens a window has [default: as many as the model has positions, at most 64]

@@ -19,7 +19,7 @@ use super::Verdict;
 use super::arguments::{EvaluateArguments, Given, Recipe, bits_of};
 use super::files::{self, OutputFiles};
 use super::input::quantize;
-use super::model::{CALIBRATION, LanguageModel};
+use super::model::LanguageModel;
 use super::output::{print, print_json};
 use super::progress::{Counter, Progress, while_showing};
 use super::quantized::{self, Loaded};
@@ -186,9 +186,9 @@ impl<'a> Setting<'a> {
         };
         let mut calibration = Vec::new();
         if candidates.iter().any(|candidate| candidate.loaded.is_none()) {
-            let read = |path| read_text(path, "--calibration-text");
-            let text = arguments.calibration_text.as_deref().map_or_else(|| Ok(CALIBRATION.into()), read)?;
-            calibration = windows(&model.encode(&text)?, window, None)?;
+            for text in model.calibration_texts(arguments.calibration_text.as_deref(), "--calibration-text")? {
+                calibration.extend(windows(&text, window, None)?);
+            }
             calibration.truncate(CALIBRATION_WINDOWS);
         }
         let calibration = evaluation.inputs(&calibration)?;

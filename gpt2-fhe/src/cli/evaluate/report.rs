@@ -175,7 +175,7 @@ struct TextReport {
 
 #[derive(Serialize)]
 struct CalibrationReport {
-    /// Null: the prompts inside the program, or `quantized`.
+    /// Null: what the model is calibrated on without a text, or `quantized`.
     file: Option<String>,
     /// 0 with `quantized`.
     tokens: usize,
@@ -260,7 +260,9 @@ impl<'a> Report<'a> {
         let calibrated = match file {
             _ if !quantized.is_empty() => line("quantized", quantized.join(", ")),
             Some(file) => line("calibrated on", format!("the beginning of {file}: {}", plural(*tokens, "token"))),
-            None => line("calibrated on", format!("the prompts inside this program: {}", plural(*tokens, "token"))),
+            None => {
+                line("calibrated on", format!("{}: {}", setting.model.default_calibration(), plural(*tokens, "token")))
+            }
         };
         vec![
             "A model's predictions with a part of its attention replaced".into(),
