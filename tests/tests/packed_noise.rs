@@ -1,5 +1,7 @@
 //! Every step of the packed head at GPT-2's sizes: measured noise against the predictions, from both sides.
 
+use std::collections::BTreeMap;
+
 use gpt2_fhe::packed::client::{PackedHeadClient, WireScales};
 use gpt2_fhe::packed::evaluator::{EncryptedValue, Evaluator, Placed, PreparedAttention, Projected};
 use gpt2_fhe::packed::layout::{Layout, Sizes};
@@ -87,21 +89,16 @@ impl Bench<'_> {
         }
     }
 
-    /// Scores of a row, against their integers and each other: their mean error cancels in differences.
-    fn measure_scores(&self, product: &GlweCiphertext, errors: &mut Errors) {
-        let (phase, layout) = (self.phase(product), self.layout);
-        for i in 0..layout.tokens() {
-            let error = |j: usize| {
-                let exact: i64 = self.exact[0].row(i).iter().zip(self.exact[1].row(j)).map(|(q, k)| q * k).sum();
-                let (_, position) = layout.score_position(i, j);
-                torus::to_f64(phase[position].wrapping_sub((exact as u64) << (64 - self.head().log_modulus())))
-            };
-            let row: Vec<f64> = (0..layout.tokens()).map(error).collect();
-            let mean = row.iter().sum::<f64>() / row.len() as f64;
-            // The deviations from the mean of n errors have n/(n−1) times less variance.
-            let unbiased = (row.len() as f64 / (row.len() - 1) as f64).sqrt();
-            errors.scores.extend(row.iter().map(|error| (error - mean) * unbiased));
-        }
+    /// Scores that rows see, against their integers: of each query and key, its error and the block that it is in.
+    fn score_errors(&self, products: &[((usize, usize), GlweCiphertext)]) -> Vec<Vec<((usize, usize), f64)>> {
+        let phases: BTreeMap<_, _> = products.iter().map(|(block, product)| (*block, self.phase(product))).collect();
+        let unit = 64 - self.head().log_modulus();
+        let error = |i: usize, j: usize| {
+            let exact: i64 = self.exact[0].row(i).iter().zip(self.exact[1].row(j)).map(|(q, k)| q * k).sum();
+            let (block, position) = self.layout.score_position(i, j);
+            (block, torus::to_f64(phases[&block][position].wrapping_sub((exact as u64) << unit)))
+        };
+        (0..self.layout.tokens()).map(|i| (0..=i).map(|j| error(i, j)).collect()).collect()
     }
 
     /// Ciphertexts with the given argument, in turns, and masks of scores.
@@ -203,13 +200,55 @@ impl Bench<'_> {
         let evaluator = Evaluator { keys: self.keys, attention: self.attention, layout: self.layout };
         let projected = evaluator.project(&evaluator.transform(&request.ciphertexts), 0);
         self.measure_projections(&projected, errors);
-        let product = &evaluator.multiply(&projected, 0)[0].1;
-        self.measure_scores(product, errors);
+        let products = evaluator.multiply(&projected, 0);
+        errors.scores.extend(self.score_errors(&products).into_iter().flatten().map(|(_, error)| error));
+        let product = &products[0].1;
         self.measure_lookups(&evaluator, product, errors);
         let probabilities = evaluator.look_up(Function::Exponential, &self.values(product, -0.02));
         self.measure_keyswitches(product, &probabilities, errors);
         self.measure_weighing(&evaluator, &projected, &probabilities, errors);
     }
+}
+
+/// Rows of more than eight tokens have scores of several products of ciphertexts. Of 16 tokens: each score has the predicted noise, and so
+/// has the difference of two scores of a row in different blocks, in which nothing cancels.
+#[test]
+fn scores_of_long_inputs_have_the_predicted_noise() {
+    let layer = Layer::like_gpt2();
+    let options = PackedOptions { max_tokens: Some(16), ..PackedOptions::new(5) };
+    let quantized = layer.quantize(Part::Head(0), &options);
+    let program = quantized.program();
+    let mut rows = Matrix::from_fn(0, 768, |_, _| 0.0);
+    [&layer.unseen, &layer.calibration[0], &layer.calibration[1]].into_iter().for_each(|input| rows.append_rows(input));
+    rows.truncate_rows(16);
+    let (parameters, span) = (PACKED_HEAD.compile().unwrap(), Span::all(16));
+    let layout = Layout::new(&parameters, Sizes { embedding: 768, head: 64, output: 64, heads: 1 }, span).unwrap();
+    let prepared = PreparedAttention::new(program, &parameters);
+    let input = quantized.client().quantize_input(&rows).unwrap();
+    let clear = ClearPackedEngine::new(program, &input, span);
+    let exact = &clear.projected()[0];
+    let (mut scores, mut differences) = (Vec::new(), Vec::new());
+    for seed in 0..KEYS {
+        let seed = ClientSeed::from_number(seed);
+        let client = PackedHeadClient::new(&parameters, &seed);
+        let secrets = RingPairClientKeys::generate(&parameters, &PackedHeadClient::bound(&seed));
+        let keys = &client.evaluation_keys(&layout).prepare();
+        let bench = Bench { client, secrets, keys, attention: &prepared, layout: &layout, exact };
+        let scales = WireScales::new(&parameters, program);
+        let request = bench.client.encrypt(&input, &layout, &scales).unwrap();
+        let evaluator = Evaluator { keys, attention: &prepared, layout: &layout };
+        let projected = evaluator.project(&evaluator.transform(&request.ciphertexts), 0);
+        for row in bench.score_errors(&evaluator.multiply(&projected, 0)) {
+            let mut blocks: Vec<_> = row.chunk_by(|a, b| a.0 == b.0).collect();
+            if let (Some(last), Some(first)) = (blocks.pop(), blocks.pop()) {
+                differences.extend(first.iter().zip(last).map(|(a, b)| a.1 - b.1));
+            }
+            scores.extend(row.iter().map(|(_, error)| error));
+        }
+    }
+    let predicted = Prediction::new(&parameters, program, &layout).heads[0].score.variance();
+    assert_variance("16 tokens: score", &scores, predicted, 0.21);
+    assert_variance("16 tokens: difference of scores of two blocks", &differences, predicted.repeated(2.0), 0.21);
 }
 
 /// All tokens' values `[T, d]` as [`Layout`] has them.
@@ -287,7 +326,7 @@ fn assert_noise(layer: &Layer) {
         for (part, name) in ["queries gathered", "keys gathered", "values gathered"].into_iter().enumerate() {
             check(name, &errors.projected[part], of_head.gathered[part]);
         }
-        check("score, in a row", &errors.scores, of_head.score.variance());
+        check("score", &errors.scores, of_head.score.variance());
         check("key switch of scores", &errors.keyswitched[0], prediction.score_keyswitch);
         check("key switch of lookups", &errors.keyswitched[1], prediction.lookup_keyswitch);
         for (index, (function, argument)) in FLAT.into_iter().enumerate() {

@@ -123,8 +123,8 @@ fn evaluate_says_what_is_wrong() {
         ("absent", "cannot read"),
         ("empty", "the number of tokens of the text is 0"),
         ("short", "the number of tokens of the text is 1"),
-        ("binary", "it is UTF-16; save it as UTF-8"),
-        ("cut", "it is not UTF-8 from byte 3 on"),
+        ("binary", "it is text in UTF-16; save it as UTF-8"),
+        ("cut", "it is not text in UTF-8, which ends at byte 3"),
         (".", "is a folder; give --"),
     ] {
         assert_error(program().args(["evaluate", "--seed", "1", "--text"]).arg(files.path(name)), what);

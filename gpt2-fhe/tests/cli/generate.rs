@@ -69,7 +69,7 @@ fn demo_says_what_is_wrong_with_a_prompt_or_a_model() {
         (&["--tokens", "0"], "at least 1"),
         (&["--bits", "12"], "in 2 ..= 8"),
         (&["--circuit", "exact", "--bits", "12"], "in 2 ..= 11"),
-        (&["--model", "absent"], "cannot open absent"),
+        (&["--model", "absent"], "cannot read absent"),
     ] {
         assert_error(program().arg("demo").args(arguments), what);
     }
@@ -142,7 +142,7 @@ fn a_byte_order_mark_is_no_part_of_a_text() {
     let fingerprint = |content: &[u8]| {
         std::fs::write(files.path("prompts"), content).unwrap();
         let mut command = program();
-        command.args(["quantize", "--bits", "4", "--max-tokens", "4", "--text"]).arg(files.path("prompts"));
+        command.args(["quantize", "--bits", "4", "--max-tokens", "4", "--force", "--text"]).arg(files.path("prompts"));
         json(command.arg("--out").arg(files.path("quantized")))["fingerprint"].clone()
     };
     let expected = fingerprint(b"To be, or not to be\nGood morrow\n");

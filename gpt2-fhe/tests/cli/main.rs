@@ -106,7 +106,7 @@ fn success(command: &mut Command) -> String {
 fn outputs(command: &mut Command) -> (String, String) {
     let Output { status, stdout, stderr } = output(command);
     let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8(bytes).expect("UTF-8"));
-    assert!(status.success() && !stderr.contains("error"), "{command:?}: {stderr}");
+    assert!(status.success() && !stderr.contains("error:"), "{command:?}: {stderr}");
     (stdout, stderr)
 }
 
