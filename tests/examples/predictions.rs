@@ -132,7 +132,9 @@ fn two_rings() {
     };
     line(name, "key switch from the arithmetic ring", to_small(arithmetic.size().get()));
     line(name, "key switch from the lookup ring", to_small(lookup.size().get()));
-    line(name, "lift", noise::glwe_keyswitch(parameters.lift(), lookup.shape, arithmetic.noise.variance()));
+    let lift =
+        noise::glwe_keyswitch_from(parameters.lift(), lookup.shape, arithmetic.shape, arithmetic.noise.variance());
+    line(name, "lift", lift);
     let automorphism = |gadget| noise::glwe_keyswitch(gadget, lookup.shape, lookup.noise.variance());
     let one = automorphism(parameters.lookup_automorphism());
     let steps = lookup.size().log2();

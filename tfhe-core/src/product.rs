@@ -357,7 +357,10 @@ mod tests {
                 let expected = count as f64 * n * share(predicted);
                 let normal = count as f64 * n * share(&predicted.variance().into());
                 let squares: f64 = variances.iter().map(|&v| (n * share(&v.into())).powi(2)).sum();
-                let error = (count as f64 * squares / variances.len() as f64 + expected).sqrt();
+                // At least as they would by their variance alone. A walk's errors are those of a few slow waves besides, whose heights
+                // vary once more: what counts of products scatter says so, where there are enough.
+                let scattered: f64 = beyond.iter().map(|of_product| (of_product[index] as f64).powi(2)).sum();
+                let error = (scattered.max(count as f64 * squares / variances.len() as f64) + expected).sqrt();
                 println!(
                     "{what}, beyond {threshold} σ: {measured}, predicted {expected:.1} ± {error:.1}, normal {normal:.1}"
                 );
@@ -366,11 +369,11 @@ mod tests {
         }
     }
 
-    /// 4·10^6 errors at the size of `head_exact`, as the usual representatives would leave them, and as balanced ones do; the
+    /// 2.5·10^7 errors at the size of `head_exact`, as the usual representatives would leave them, and as balanced ones do; the
     /// latter also with noise on few places.
     #[test]
     fn tails_of_products_are_those_predicted() {
-        let (n, count) = (4096, 1024);
+        let (n, count) = (4096, 6144);
         let products = Products::new(n, [n, n]);
         let shape = products.shape;
         let usual: Distribution = products
@@ -386,7 +389,7 @@ mod tests {
         for places in [[n, n], [64, 128], [8, 128], [1, 1]] {
             let products = Products::new(n, places);
             let predicted = noise::tensor_product(shape, LOG_T, products.spreads());
-            products.check_tails(&format!("balanced, noise on {places:?} places"), count, true, &predicted);
+            products.check_tails(&format!("balanced, noise on {places:?} places"), count / 3, true, &predicted);
         }
     }
 
