@@ -10,7 +10,7 @@
 //! The phase of a factor is φ + q·K over the integers, and the product's error is t·(K_1·e_2 + K_2·e_1). K = −A·S/q depends on which
 //! representatives modulo q the mask's coefficients have. With the usual ones, in [−q/2, q/2), half of K's energy comes of the mean of
 //! the key's bits, 1/2: it is half of A·(1 + X + … + X^(N−1)), a random walk, which is far from zero over thousands of coefficients in
-//! some ciphertexts, so that their errors are all large together. [`balance`] takes a few other representatives, such that the mask's
+//! some ciphertexts, so that their errors are all large together. `balance` takes a few other representatives, such that the mask's
 //! running sums stay small. That costs 3.6 % of what remains of K's energy at N = 4096, and halves the variance of the error.
 //!
 //! # Precision

@@ -16,7 +16,7 @@
 //! by what it encrypts; masks and noise are of different types, and no public seed gives noise.
 //!
 //! Seeds, and the state of ciphers that make secrets, are on the heap, where moving them leaves no copies, and are overwritten
-//! when they are dropped, as is the stack below ([`crate::wiping`] says what that covers).
+//! when they are dropped, as is the stack below (the module `wiping` says what that covers).
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
