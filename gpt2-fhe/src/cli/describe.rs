@@ -150,6 +150,9 @@ pub(super) fn agreement(mode: Mode, outcome: &Outcome) -> String {
     let (wrong, largest) = (outcome.mismatches(), outcome.max_abs_difference());
     match (mode, wrong, &outcome.tolerance) {
         (Mode::Clear, ..) => format!("{total} computed in the clear"),
+        (_, 0, Some(_)) if !outcome.matches_clear() => {
+            format!("{total} of which nothing can be said, as numbers left their ranges")
+        }
         (_, 0, None) => format!("all {total} equal the clear engine's"),
         (_, 0, Some(_)) => {
             let difference = relative_error(&outcome.output, &outcome.clear_output);

@@ -99,12 +99,17 @@ impl OutputFiles {
         Ok(Self { force, files })
     }
 
-    /// Has the contents of each written, in the order of the outputs that were given, and then all of them take their places.
+    /// Has the contents of each written, in the order of the outputs that were given, then `report` printed, and then all of them take
+    /// their places.
     ///
     /// # Errors
     /// That it cannot be; then no new file is left.
-    pub(super) fn write(self, contents: Vec<Contents<'_>>) -> anyhow::Result<()> {
-        let mut all = files();
+    pub(super) fn write(
+        self,
+        contents: Vec<Contents<'_>>,
+        report: impl FnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let all = files();
         for (file, write) in self.files.iter().zip(contents) {
             let written = write(&file.temporary).map_err(reason);
             let written = written.and_then(|()| std::fs::File::open(&file.temporary)?.sync_all());
@@ -113,6 +118,10 @@ impl OutputFiles {
                 bail!("cannot write {}: {error}; no file was written", file.name);
             }
         }
+        // A signal may come while somebody reads slowly.
+        drop(all);
+        report()?;
+        let mut all = files();
         for (index, file) in self.files.iter().enumerate() {
             if let Err(error) = file.take_place(self.force) {
                 let taken = self.take_back(index);

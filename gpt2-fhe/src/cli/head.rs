@@ -38,13 +38,10 @@ pub(super) fn run(arguments: &HeadArguments, given: &Given) -> anyhow::Result<Ve
     let mut runner = Runner::new(execution, [(layer, &input.head)], span.tokens(), selection.place.part())?;
     let outcome = runner.run(&input.head, layer, &input.hidden, span)?;
     let tensor = Tensor::from(outcome.output.clone());
-    files.write(vec![Box::new(|path| write_tensors(path, &[("head_out", &tensor)], &[]))])?;
     let report = Report::new(selection, mode, &input, &outcome)?;
-    if reporting.json {
-        print_json(&report)?;
-    } else {
-        print(&report.text(selection, &input, &outcome))?;
-    }
+    files.write(vec![Box::new(|path| write_tensors(path, &[("head_out", &tensor)], &[]))], || {
+        if reporting.json { print_json(&report) } else { print(&report.text(selection, &input, &outcome)) }
+    })?;
     Ok(match outcome.mismatches() {
         count if mode == Mode::Execute && count > 0 => Verdict::Mismatch(count),
         _ => Verdict::Right,
@@ -169,7 +166,7 @@ impl<'a> Report<'a> {
             peak_memory_bytes: peak_memory_bytes(),
             relative_error: outcome.relative_error(&input.reference),
             clear_relative_error: outcome.clear_relative_error(&input.reference),
-            matches_clear: outcome.mismatches() == 0,
+            matches_clear: outcome.matches_clear(),
             mismatches: outcome.mismatches(),
             max_abs_difference: outcome.max_abs_difference(),
             out_of_range: outcome.out_of_range,

@@ -54,13 +54,10 @@ pub(super) fn run(arguments: &QuantizeArguments, given: &Given) -> anyhow::Resul
         reports.push(FileReport { halves, path: path.display().to_string(), bytes: bytes.len() });
         contents.push(files::bytes(bytes));
     }
-    pending.write(contents)?;
     let report = Report::new(arguments, &file, max_tokens, reports);
-    if arguments.reporting.json {
-        print_json(&report)?;
-    } else {
-        print(&report.text(place.part(), &description))?;
-    }
+    pending.write(contents, || {
+        if arguments.reporting.json { print_json(&report) } else { print(&report.text(place.part(), &description)) }
+    })?;
     Ok(Verdict::Right)
 }
 

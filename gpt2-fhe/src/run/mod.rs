@@ -211,7 +211,7 @@ fn remedy(noise: &f64) -> &'static str {
     if is_within(*noise, 1.5 * packed::MAX_EXPONENT_NOISE) {
         "use --guard 1 if inputs are like those of the calibration, or fewer tokens, or leave this head or layer to the client"
     } else {
-        "leave this head or layer to the client (--layers), or try --circuit exact"
+        "leave this head or layer to the client, or try --circuit exact"
     }
 }
 
@@ -358,6 +358,12 @@ impl Outcome {
         let allowed = |index: usize| self.tolerance.as_ref().map_or(0.0, |tolerance| tolerance.data()[index]);
         let pairs = self.numbers.iter().zip(self.clear_numbers.iter()).enumerate();
         pairs.filter(|&(index, (a, b))| !is_within((a - b).abs(), allowed(index))).count()
+    }
+
+    /// Whether every number is the clear engine's, or as near to it as the noise allows. Where numbers left their ranges, the noise
+    /// that would be allowed is not known.
+    pub fn matches_clear(&self) -> bool {
+        self.mismatches() == 0 && (self.tolerance.is_none() || self.out_of_range == 0)
     }
 
     /// The largest difference from the clear engine's numbers.

@@ -194,6 +194,11 @@ fn a_full_device_or_a_closed_pipe_is_noticed() {
         let stderr = String::from_utf8_lossy(&stderr);
         assert!(status.code() == Some(141) && !stderr.contains("error"), "{command:?}: {status} {stderr}");
     }
+    // A report that cannot be printed leaves no file behind.
+    let out = files.path("out");
+    clear.arg("--out").arg(&out).stdout(File::options().write(true).open("/dev/full").unwrap());
+    assert_eq!(clear.output().unwrap().status.code(), Some(1));
+    assert!(!out.exists());
 }
 
 #[test]

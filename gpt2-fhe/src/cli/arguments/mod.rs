@@ -214,7 +214,7 @@ impl QuantizationOptions {
 pub(super) struct Multiplication {
     /// exact only: how two encrypted numbers are multiplied with each other
     ///
-    /// product is faster. With lut, runs are reliable up to about 9 bits instead of 6.
+    /// product is faster. With lut, runs are reliable up to 7 or 8 bits instead of 5 or 6.
     #[arg(long, value_enum, default_value_t = Multiply::Product)]
     pub(super) multiply: Multiply,
 }

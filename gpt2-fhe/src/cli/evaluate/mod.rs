@@ -28,6 +28,8 @@ use report::{AgreementReport, Label, Report, Row, Unavailable};
 
 /// The most windows of a text that are calibrated on.
 const CALIBRATION_WINDOWS: usize = 16;
+/// The seed of the order in which the control has the weights: the same in every run.
+const SHUFFLE: u64 = 1;
 /// How many positions are encrypted unless `--positions` says so.
 const SAMPLE: usize = 8;
 /// What noise may be multiplied by.
@@ -51,15 +53,14 @@ pub(super) fn run(arguments: &EvaluateArguments, given: &Given) -> anyhow::Resul
         Mode::Clear | Mode::Simulate => setting.evaluate(&candidates)?,
     };
     let report = Report::new(&setting, &figures, start.elapsed().as_secs_f64());
+    let mut contents = Vec::new();
     if arguments.plot.is_some() {
         let svg = plot::svg(&report.title(&setting), &figures.rows)?;
-        files.write(vec![files::bytes(svg.into_bytes())])?;
+        contents.push(files::bytes(svg.into_bytes()));
     }
-    if arguments.reporting.json {
-        print_json(&report)?;
-    } else {
-        print(&report.text(&setting))?;
-    }
+    files.write(contents, || {
+        if arguments.reporting.json { print_json(&report) } else { print(&report.text(&setting)) }
+    })?;
     let mismatches: usize = figures.agreements.iter().map(|agreement| agreement.mismatches).sum();
     let unexplained: usize = figures.rows.iter().map(|row| row.accuracy.unexplained).sum();
     Ok(match mismatches + unexplained {
@@ -227,7 +228,7 @@ impl<'a> Setting<'a> {
     /// f32 and the controls.
     fn controls(&self) -> anyhow::Result<Vec<(Label, Subject)>> {
         let weights = self.model.gpt2.attention(self.arguments.place.layer)?;
-        let shuffled = shuffled(weights, &self.samples.derive(1))?;
+        let shuffled = shuffled(weights, &SampleSeed::from_number(SHUFFLE).derive(1))?;
         Ok(vec![
             (Label::control("f32"), Subject::Unchanged),
             (Label::control("zeroed"), Subject::Zeroed),
