@@ -16,9 +16,11 @@ use tfhe_core::random::SampleSeed;
 fn layer(size: usize, tokens: usize) -> (AttentionWeights, Matrix<f32>) {
     let wave = |x: usize| ((x * x % 1009) as f32 * 0.7).sin();
     let embedding = 3 * size;
-    let weight = Matrix::from_fn(embedding, 3 * embedding, |i, j| wave(i * 3 * embedding + j));
+    // Scores of a few units, as those of trained models: the packed circuit refuses heads whose scores are hundreds apart.
+    let scale = 1.0 / (embedding as f32).sqrt();
+    let weight = Matrix::from_fn(embedding, 3 * embedding, |i, j| scale * wave(i * 3 * embedding + j));
     let bias = (0..3 * embedding).map(|j| 0.3 * wave(j + 7)).collect();
-    let output = Matrix::from_fn(embedding, embedding, |i, j| wave(i * embedding + 3 * j + 11));
+    let output = Matrix::from_fn(embedding, embedding, |i, j| scale * wave(i * embedding + 3 * j + 11));
     let output = Linear::new(output, vec![0.1; embedding]).unwrap();
     let weights = AttentionWeights::new(Linear::new(weight, bias).unwrap(), 3).unwrap().with_output(output).unwrap();
     let hidden = Matrix::from_fn(tokens, embedding, |i, j| 2.0 * wave(i * embedding + j + 3));
