@@ -14,7 +14,7 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 cd "$dir"
 cargo init --quiet --vcs none --name check
-cargo add --quiet rustfft@=6.4.1
+echo 'rustfft = "=6.4.1"' >> Cargo.toml
 cat > src/main.rs <<'RS'
 use rustfft::{FftPlanner, FftPlannerAvx, FftPlannerScalar, num_complex::Complex};
 

@@ -1,12 +1,12 @@
 //! Folders in every layout, good and bad.
 
-#[path = "../examples/random_gpt2/folder.rs"]
-mod folder;
+#[path = "common/folders.rs"]
+mod folders;
 
-use folder::RandomGpt2;
+use folders::{RandomGpt2, rewrite, written};
 use nn::Error;
 use nn::attention::Part;
-use nn::checkpoint::{Checkpoint, write_tensors};
+use nn::checkpoint::Checkpoint;
 use nn::gpt2::{Gpt2, Intermediate, NoHooks, Site, Trace};
 use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::relative_error;
@@ -17,7 +17,6 @@ use safetensors::Dtype;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
-use tempfile::TempDir;
 
 const TOKENS: [u32; 5] = [3, 0, 12, 7, 7];
 const INDEX: &str = "model.safetensors.index.json";
@@ -33,24 +32,8 @@ fn model() -> RandomGpt2 {
     RandomGpt2::new(config(), 1)
 }
 
-fn written(model: &RandomGpt2) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    model.write(folder.path()).unwrap();
-    folder
-}
-
 fn load(model: &RandomGpt2) -> Gpt2 {
     Gpt2::load(written(model).path()).unwrap()
-}
-
-/// Every tensor of a folder in one file, changed by `change`, written again as one file.
-fn rewrite(folder: &Path, change: impl FnOnce(&mut Vec<(String, Tensor)>)) {
-    let checkpoint = Checkpoint::open_folder(folder).unwrap();
-    let mut tensors: Vec<(String, Tensor)> =
-        checkpoint.names().into_iter().map(|name| (name.clone(), checkpoint.tensor(&name).unwrap())).collect();
-    change(&mut tensors);
-    let entries: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    write_tensors(&folder.join("model.safetensors"), &entries, &[]).unwrap();
 }
 
 #[test]

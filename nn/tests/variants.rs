@@ -1,10 +1,10 @@
 //! Folders as other programs, people and interrupted downloads leave them: valid ones that are written in other ways, and
 //! what is wrong with the others.
 
-#[path = "../examples/random_gpt2/folder.rs"]
-mod folder;
+#[path = "common/folders.rs"]
+mod folders;
 
-use folder::RandomGpt2;
+use folders::{RandomGpt2, rewrite, written};
 use nn::Error;
 use nn::attention::AttentionWeights;
 use nn::checkpoint::{Checkpoint, write_tensors};
@@ -29,12 +29,6 @@ fn model() -> RandomGpt2 {
     RandomGpt2::new(config(), 1)
 }
 
-fn written(model: &RandomGpt2) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    model.write(folder.path()).unwrap();
-    folder
-}
-
 fn load(folder: &TempDir) -> Gpt2 {
     Gpt2::load(folder.path()).unwrap()
 }
@@ -45,16 +39,6 @@ fn one_line<T>(result: Result<T, Error>) -> String {
     let message = error.to_string();
     assert!(!message.contains('\n'), "{message}");
     message
-}
-
-/// Every tensor of a folder in one file, changed by `change`, written again as one file.
-fn rewrite(folder: &Path, change: impl FnOnce(&mut Vec<(String, Tensor)>)) {
-    let checkpoint = Checkpoint::open_folder(folder).unwrap();
-    let mut tensors: Vec<(String, Tensor)> =
-        checkpoint.names().into_iter().map(|name| (name.clone(), checkpoint.tensor(&name).unwrap())).collect();
-    change(&mut tensors);
-    let entries: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    write_tensors(&folder.join("model.safetensors"), &entries, &[]).unwrap();
 }
 
 #[test]

@@ -61,7 +61,7 @@ enum Verdict {
 
 /// Runs the command of the process's arguments, and says with which code the process should end.
 pub(crate) fn main() -> ExitCode {
-    guard::silence_panics();
+    nn::guard::silence_panics();
     match guard::guarded("the program", start) {
         Ok(code) => code,
         Err(error) => fail(&error),

@@ -14,7 +14,7 @@ pub use stream::TextStream;
 
 use crate::error::Error;
 use crate::file::parse_json;
-use crate::guard::catch_panic;
+use crate::guard::{Panic, catch_panic};
 use added::Added;
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -96,7 +96,7 @@ impl Tokenizer {
     /// [`Error::Tokenizer`] if the tokenizer cannot express the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
         let encoded = catch_panic(|| self.inner.encode_fast(text, true));
-        let encoding = encoded.map_err(|message| Error::Tokenizer(failed(message)))?;
+        let encoding = encoded.map_err(|panic| Error::Tokenizer(failed(panic)))?;
         Ok(encoding.map_err(|error| Error::Tokenizer(error.to_string()))?.get_ids().to_vec())
     }
 
@@ -110,9 +110,7 @@ impl Tokenizer {
             return Ok(String::new());
         }
         let decoded = catch_panic(|| self.inner.decode(tokens, false));
-        decoded
-            .map_err(|message| Error::Tokenizer(failed(message)))?
-            .map_err(|error| Error::Tokenizer(error.to_string()))
+        decoded.map_err(|panic| Error::Tokenizer(failed(panic)))?.map_err(|error| Error::Tokenizer(error.to_string()))
     }
 
     /// A decoder of tokens that come one after the other.
@@ -161,8 +159,8 @@ fn check_numbers(tokenizer: &tokenizers::Tokenizer) -> Result<(), String> {
 }
 
 /// The message of a panic of the crate `tokenizers`, in words.
-fn failed(message: String) -> String {
-    format!("the library for tokenizers cannot work with its settings ({message})")
+fn failed(panic: Panic) -> String {
+    format!("the library for tokenizers cannot work with its settings ({})", panic.message)
 }
 
 /// A post-processor that puts a token before each text, and one after it.
