@@ -181,37 +181,88 @@ fn modules_named(code: &str) -> BTreeSet<&str> {
     names
 }
 
-/// The modules that a crate's root declares.
-fn declared_modules(package: &str) -> BTreeSet<String> {
-    let code = code(&read(&root().join(package).join("src/lib.rs")));
+/// The modules that the root of a crate or of a floor declares.
+fn declared_modules(root: &Path) -> BTreeSet<String> {
+    let code = code(&read(root));
     let statements = code.split(';').filter_map(|statement| statement.rsplit_once("mod "));
     statements.map(|(_, name)| name.trim().to_owned()).filter(|name| !name.contains(char::is_whitespace)).collect()
 }
 
-/// The top-level module that a source file belongs to, and its code with paths from the crate's root.
-fn module_code(package: &str, path: &Path) -> (String, String) {
-    let inside = relative(path);
-    let inside = inside.strip_prefix(&format!("{package}/src/")).expect("a file of the package");
-    let inside = inside.trim_end_matches(".rs").trim_end_matches("/mod");
-    let module = inside.split('/').next().expect("a path has a first part").to_owned();
-    let depth = inside.split('/').count();
-    (module, code(&read(path)).replace(&"super::".repeat(depth), "crate::"))
+/// The order of a package's modules, as the document has it: `floor/module`, or `module` alone.
+struct Order {
+    /// Each line's modules, with the floors they are on.
+    lines: Vec<Vec<(Option<String>, String)>>,
+}
+
+impl Order {
+    fn of(package: &str) -> Self {
+        let entry = |entry: String| match entry.split_once('/') {
+            Some((floor, module)) => (Some(floor.to_owned()), module.to_owned()),
+            None => (None, entry),
+        };
+        let line = |line: Vec<String>| line.into_iter().map(entry).collect();
+        Self { lines: listing(&format!("modules of {package}")).into_iter().map(line).collect() }
+    }
+
+    fn line_of(&self, module: &str) -> Option<usize> {
+        self.lines.iter().position(|line| line.iter().any(|(_, listed)| listed == module))
+    }
+
+    fn floors(&self) -> BTreeSet<&str> {
+        self.lines.iter().flatten().filter_map(|(floor, _)| floor.as_deref()).collect()
+    }
+
+    /// Whether floors follow each other, and none is left and entered again.
+    fn floors_are_whole(&self) -> bool {
+        let mut names: Vec<_> = self.lines.iter().flatten().filter_map(|(floor, _)| floor.as_deref()).collect();
+        names.dedup();
+        names.len() == self.floors().len()
+    }
+
+    /// The modules of a package as the sources have them: floors are folders whose modules the root hands on as its own.
+    fn declared(&self, package: &str) -> BTreeSet<(Option<String>, String)> {
+        let source = root().join(package).join("src");
+        let floors = self.floors();
+        let modules = declared_modules(&source.join("lib.rs")).into_iter().flat_map(|name| {
+            if !floors.contains(&*name) {
+                return vec![(None, name)];
+            }
+            let modules = declared_modules(&source.join(&name).join("mod.rs"));
+            modules.into_iter().map(|module| (Some(name.clone()), module)).collect()
+        });
+        modules.collect()
+    }
+
+    /// The module that a source file belongs to, and its code with paths from the crate's root.
+    fn module_code(&self, package: &str, path: &Path) -> (String, String) {
+        let inside = relative(path);
+        let inside = inside.strip_prefix(&format!("{package}/src/")).expect("a file of the package");
+        let inside = inside.trim_end_matches(".rs").trim_end_matches("/mod");
+        let parts: Vec<_> = inside.split('/').collect();
+        let above = usize::from(parts.len() > 1 && self.floors().contains(parts[0]));
+        // What a module of a floor has above it are the floor, whose modules are the crate's, and the crate.
+        let code = (above..=parts.len()).rev().filter(|&depth| depth > 0).fold(code(&read(path)), |code, depth| {
+            if depth + above < parts.len() { code } else { code.replace(&"super::".repeat(depth), "crate::") }
+        });
+        (parts[above].to_owned(), code)
+    }
 }
 
 /// Every module is listed, and imports only from the lines above its own or from its own.
 fn assert_module_order(package: &str) {
-    let order = listing(&format!("modules of {package}"));
-    let line_of = |name: &str| order.iter().position(|line| line.iter().any(|listed| listed == name));
-    let declared = declared_modules(package);
-    let listed: BTreeSet<String> = order.iter().flatten().cloned().collect();
+    let order = Order::of(package);
+    let listed: BTreeSet<_> = order.lines.iter().flatten().cloned().collect();
+    let declared = order.declared(package);
     assert_eq!(declared, listed, "the modules of {package} (left) and those in docs/ARCHITECTURE.md (right) differ");
+    assert!(order.floors_are_whole(), "a floor of {package} is listed in two places");
     let mut offences = Vec::new();
     // Files of unit tests may use any module, as unit tests within files may.
     let is_of_tests = |path: &PathBuf| path.file_name().is_some_and(|name| name == "tests.rs");
     for path in files(&format!("{package}/src"), "rs").into_iter().filter(|path| !is_of_tests(path)) {
-        let (module, code) = module_code(package, &path);
-        let Some(line) = line_of(&module) else { continue };
-        let below = modules_named(&code).into_iter().filter(|name| line_of(name).is_some_and(|other| other > line));
+        let (module, code) = order.module_code(package, &path);
+        let Some(line) = order.line_of(&module) else { continue };
+        let below =
+            modules_named(&code).into_iter().filter(|name| order.line_of(name).is_some_and(|other| other > line));
         offences.extend(below.map(|name| format!("{} names {name}, which is below {module}", relative(&path))));
     }
     assert!(offences.is_empty(), "against the order in docs/ARCHITECTURE.md:\n{}", offences.join("\n"));

@@ -38,40 +38,24 @@
 //! ```
 #![deny(unsafe_code)]
 
-pub mod automorphism;
-pub mod bootstrap;
-pub mod buffer;
-pub mod decomposition;
-pub mod derivation;
-pub mod distribution;
-pub mod exact;
-#[allow(unsafe_code)]
-pub mod fft;
-pub mod fingerprint;
-pub mod gadget;
-pub mod ggsw;
-pub mod glwe;
-pub mod glwe_keyswitch;
+// Floors: each stands on those before it. Their modules are the crate's.
+mod analysis;
+mod ground;
+mod math;
+mod parameters;
+mod randomness;
+mod scheme;
+
 pub mod keys;
-pub mod keyswitch;
-pub mod lwe;
-pub mod noise;
-pub mod params;
-pub mod polynomial;
-pub mod product;
-pub mod random;
 pub mod raw;
-pub mod ring_pair;
 pub mod ring_pair_keys;
-pub mod rounding;
-pub mod security;
-pub mod sets;
-// Vector instructions are the one place for unsafe code.
-#[allow(unsafe_code)]
-pub mod simd;
 #[cfg(test)]
 pub(crate) mod testing;
-pub mod torus;
-pub mod variance;
-pub mod wide;
-mod wiping;
+
+pub use analysis::{distribution, noise, security};
+pub use ground::{fingerprint, rounding, torus, variance};
+pub use math::{buffer, decomposition, exact, fft, gadget, polynomial, simd};
+pub use parameters::{params, ring_pair, sets};
+use randomness::wiping;
+pub use randomness::{derivation, random};
+pub use scheme::{automorphism, bootstrap, ggsw, glwe, glwe_keyswitch, keyswitch, lwe, product, wide};
