@@ -3,8 +3,8 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use gpt2_fhe::engine::Unobserved;
 use gpt2_fhe::engine::plan::Multiply;
-use gpt2_fhe::run::exact::{CircuitPlan, ExactSession, run_clear, run_simulated};
-use gpt2_fhe::run::packed::{self, PackedPlan, PackedSession};
+use gpt2_fhe::run::exact::ExactAttention;
+use gpt2_fhe::run::{Attention, Lowering, Session, packed};
 use nn::attention::{AttentionWeights, Linear, Part};
 use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
@@ -28,28 +28,27 @@ fn layer(size: usize, tokens: usize) -> (AttentionWeights, Matrix<f32>) {
 }
 
 /// One of its heads in integers.
-fn head(size: usize, tokens: usize) -> (QuantizedHead, Matrix<f32>) {
+fn head(size: usize, tokens: usize) -> (ExactAttention, Matrix<f32>) {
     let (weights, hidden) = layer(size, tokens);
-    let head =
+    let quantized =
         QuantizedHead::calibrate(&weights, Part::Head(0), std::slice::from_ref(&hidden), &HeadOptions::new(4)).unwrap();
-    (head, hidden)
+    (ExactAttention { quantized, multiply: Multiply::Product }, hidden)
 }
 
 fn heads(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("head_4_bits");
     group.sample_size(10);
     let (large, hidden) = head(64, 6);
-    group.bench_function("clear/6 tokens of 64", |b| b.iter(|| run_clear(&large, &hidden).unwrap()));
-    let plan = CircuitPlan::new(&large, 6, Multiply::Product).unwrap();
+    group.bench_function("clear/6 tokens of 64", |b| b.iter(|| large.run_clear(&hidden, Span::all(6)).unwrap()));
     let (seed, samples) = (ClientSeed::from_number(1), SampleSeed::from_number(1));
     group.bench_function("simulate/6 tokens of 64", |b| {
-        b.iter(|| run_simulated(&large, &hidden, plan.clone(), Multiply::Product, &samples, &mut Unobserved).unwrap());
+        b.iter(|| large.run_simulated(&hidden, Span::all(6), &samples, &mut Unobserved).unwrap());
     });
     let (small, hidden) = head(4, 2);
-    let plan = CircuitPlan::new(&small, 2, Multiply::Product).unwrap();
-    let mut session = ExactSession::new(&small, plan, Multiply::Product, &seed);
+    let (small, span) = (Attention::Exact(Box::new(small)), Span::all(2));
+    let mut session = Session::new(&small, &small.plan(span).unwrap(), &seed).unwrap();
     group.bench_function("execute/2 tokens of 4", |b| {
-        b.iter(|| session.execute(&small, &hidden, &mut Unobserved).unwrap());
+        b.iter(|| session.execute(&small, &hidden, span, &mut Unobserved).unwrap());
     });
     group.finish();
 }
@@ -62,16 +61,16 @@ fn packed_heads(criterion: &mut Criterion) {
     let options = PackedOptions::new(5);
     let quantize = |part| packed::calibrate(&weights, part, std::slice::from_ref(&hidden), &options).unwrap();
     let (head, samples, span) = (quantize(Part::Head(0)), SampleSeed::from_number(1), Span::all(8));
-    group.bench_function("clear/8 tokens of 64", |b| b.iter(|| packed::run_clear(&head, &hidden, span).unwrap()));
+    group.bench_function("clear/8 tokens of 64", |b| b.iter(|| head.run_clear(&hidden, span).unwrap()));
     group.bench_function("simulate/8 tokens of 64", |b| {
-        b.iter(|| packed::run_simulated(&head, &hidden, span, &samples).unwrap())
+        b.iter(|| head.run_simulated(&hidden, span, &samples, &mut Unobserved).unwrap())
     });
-    let plan = PackedPlan::new(&head, span).unwrap();
-    let mut session = PackedSession::new(&plan, &ClientSeed::from_number(1));
+    let head = Attention::Packed(Box::new(head));
+    let mut session = Session::new(&head, &head.plan(span).unwrap(), &ClientSeed::from_number(1)).unwrap();
     group.bench_function("execute/8 tokens of 64", |b| {
         b.iter(|| session.execute(&head, &hidden, span, &mut Unobserved).unwrap());
     });
-    let whole = quantize(Part::Whole);
+    let whole = Attention::Packed(Box::new(quantize(Part::Whole)));
     group.bench_function("execute/3 heads and c_proj, 8 tokens of 64", |b| {
         b.iter(|| session.execute(&whole, &hidden, span, &mut Unobserved).unwrap());
     });

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use gpt2_fhe::engine::Unobserved;
 use gpt2_fhe::evaluate::{Evaluation, Passage, sample, windows};
-use gpt2_fhe::run::Attention;
 use gpt2_fhe::run::packed::{self, PackedPlan};
+use gpt2_fhe::run::{Attention, Lowering};
+use integration_tests::packed::simulate;
 use nn::attention::Part;
 use nn::gpt2::Gpt2;
 use nn::matrix::Matrix;
@@ -80,7 +81,7 @@ impl Position {
         Self {
             plan: PackedPlan::new(attention, span).unwrap(),
             input: attention.client().quantize_input(hidden).unwrap(),
-            clear: packed::run_clear(attention, hidden, span).unwrap().output,
+            clear: attention.run_clear(hidden, span).unwrap().output,
         }
     }
 }
@@ -89,7 +90,7 @@ impl Position {
 fn simulated_noise(attention: &PackedAttention, positions: &[Position], seed: &SampleSeed) -> f64 {
     let (mut noise, mut clear) = (0.0, 0.0);
     for (position, index) in positions.iter().zip(0..) {
-        let (numbers, _) = packed::simulate(attention, &position.plan, &position.input, &seed.derive(index));
+        let numbers = simulate(attention, &position.plan, &position.input, &seed.derive(index));
         let output = attention.client().dequantize_output(&numbers);
         let pairs = output.iter().zip(position.clear.iter());
         noise += pairs.map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();

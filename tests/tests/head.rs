@@ -4,12 +4,14 @@ use gpt2_fhe::engine::Unobserved;
 use gpt2_fhe::engine::backend::Backend;
 use gpt2_fhe::engine::encrypted::Encrypted;
 use gpt2_fhe::engine::plan::Multiply;
-use gpt2_fhe::run::exact::{CircuitPlan, ExactSession, run_simulated};
+use gpt2_fhe::run::exact::{ExactAttention, ExactPlan};
+use gpt2_fhe::run::{Attention, Lowering, Plan, Session};
 use integration_tests::layer::Layer;
 use nn::attention::{AttentionWeights, Linear, Part};
 use nn::clear::StepRecord;
 use nn::head::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
+use nn::packed::Span;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::keys::ClientKeys;
 use tfhe_core::lwe::LweCiphertext;
@@ -44,11 +46,13 @@ fn quantized(layer: &Layer, part: Part, hidden: &Matrix<f32>, bits: u32) -> Quan
 
 fn execute(head: &QuantizedHead, hidden: &Matrix<f32>, multiply: Multiply, what: &str) {
     let seed = ClientSeed::from_number(9);
-    let plan = CircuitPlan::new(head, hidden.rows(), multiply).expect("a reliable plan");
+    let exact = Attention::Exact(Box::new(ExactAttention { quantized: head.clone(), multiply }));
+    let span = Span::all(hidden.rows());
+    let plan = exact.plan(span).expect("a reliable plan");
     assert!(plan.log2_failure_probability <= -40.0);
     let planned = (plan.statistics.lookups(), plan.statistics.pbs(), plan.statistics.key_switches());
-    let mut session = ExactSession::new(head, plan, multiply, &seed);
-    let outcome = session.execute(head, hidden, &mut Unobserved).expect("a finished run");
+    let mut session = Session::new(&exact, &plan, &seed).expect("its own plan");
+    let outcome = session.execute(&exact, hidden, span, &mut Unobserved).expect("a finished run");
     assert_eq!(outcome.mismatches(), 0, "{what}: {:?} against {:?}", outcome.numbers, outcome.clear_numbers);
     let done = (outcome.statistics.lookups(), outcome.statistics.pbs(), outcome.statistics.key_switches());
     assert_eq!(done, planned, "{what}: what was done is what was planned");
@@ -126,11 +130,12 @@ fn simulated_heads_match() {
     let cases =
         inputs.iter().flat_map(|hidden| (0..12).flat_map(move |head| (2..=6).map(move |bits| (hidden, head, bits))));
     for (hidden, head, bits) in cases {
-        let head_of = quantized(&layer, Part::Head(head), hidden, bits);
+        let quantized = quantized(&layer, Part::Head(head), hidden, bits);
         for multiply in [Multiply::Product, Multiply::Lut] {
             let what = format!("head {head}, {bits} bits, {multiply:?}");
-            let plan = match CircuitPlan::new(&head_of, hidden.rows(), multiply) {
-                Ok(plan) => plan,
+            let exact = ExactAttention { quantized: quantized.clone(), multiply };
+            let outcome = match exact.run_simulated(hidden, Span::all(hidden.rows()), &seed, &mut Unobserved) {
+                Ok(outcome) => outcome,
                 // The widest heads at 6 bits: refused, with the reason, rather than run unreliably.
                 Err(error) => {
                     assert_eq!(bits, 6, "{what}: {error}");
@@ -138,7 +143,6 @@ fn simulated_heads_match() {
                     continue;
                 }
             };
-            let outcome = run_simulated(&head_of, hidden, plan, multiply, &seed, &mut Unobserved).unwrap();
             assert_eq!(outcome.mismatches(), 0, "{what}");
         }
     }
@@ -152,8 +156,9 @@ fn simulate_whole(layer: &Layer, bits: std::ops::RangeInclusive<u32>) {
         let whole = quantized(layer, Part::Whole, hidden, bits);
         assert_eq!(whole.program().operations(6).iter().map(StepRecord::lookup_count).sum::<usize>(), 12 * 1236 + 4608);
         let what = format!("all heads, {bits} bits, {}", multiply.name());
-        let plan = match CircuitPlan::new(&whole, 6, multiply) {
-            Ok(plan) => plan,
+        let exact = ExactAttention { quantized: whole, multiply };
+        let outcome = match exact.run_simulated(hidden, Span::all(6), &seed, &mut Unobserved) {
+            Ok(outcome) => outcome,
             Err(error) => {
                 // The widest heads, as above.
                 assert_eq!(bits, 6, "{what}: {error}");
@@ -161,8 +166,8 @@ fn simulate_whole(layer: &Layer, bits: std::ops::RangeInclusive<u32>) {
                 continue;
             }
         };
-        print_plan(&what, &plan);
-        let outcome = run_simulated(&whole, hidden, plan, multiply, &seed, &mut Unobserved).unwrap();
+        let Some(Plan::Exact(plan)) = &outcome.plan else { panic!("{what}: no plan") };
+        print_plan(&what, plan);
         assert_eq!(outcome.mismatches(), 0, "{what}");
     }
 }
@@ -178,7 +183,7 @@ fn the_simulated_attention_of_gpt2_matches() {
     simulate_whole(&Layer::of_gpt2(), 2..=6);
 }
 
-fn print_plan(what: &str, plan: &CircuitPlan) {
+fn print_plan(what: &str, plan: &ExactPlan) {
     let (statistics, bytes) = (&plan.statistics, &plan.bytes);
     println!(
         "{what}, {}: {} lookups, {} PBS, {} products, failure 2^{:.1}, {} bytes of keys, {} of request, {} of response",

@@ -1,8 +1,8 @@
 //! The packed head, encrypted, against the clear engine, the simulation, and f32.
 
-use gpt2_fhe::run::packed::{PackedPlan, simulate};
+use gpt2_fhe::run::packed::PackedPlan;
 use integration_tests::layer::Layer;
-use integration_tests::packed::execute;
+use integration_tests::packed::{execute, simulate};
 use nn::attention::Part;
 use nn::matrix::{Matrix, relative_error};
 use nn::packed::{ClearPackedEngine, Function, PackedOptions, Span};
@@ -40,7 +40,7 @@ fn part_errors(layer: &Layer, part: Part, seed: u64) -> PartErrors {
     let plan = PackedPlan::new(&attention, span).unwrap();
     let input = attention.client().quantize_input(&layer.unseen).unwrap();
     let simulated_error = |seed| {
-        let (numbers, _) = simulate(&attention, &plan, &input, &SampleSeed::from_number(seed));
+        let numbers = simulate(&attention, &plan, &input, &SampleSeed::from_number(seed));
         relative_error(&attention.client().dequantize_output(&numbers), &reference)
     };
     let errors = PartErrors {
@@ -177,7 +177,7 @@ fn assert_same_distribution(layer: &Layer) {
             (1..clear.rows()).map(|row| f64::sqrt(square(row))).collect()
         };
         let simulated: Vec<Vec<f64>> = (0..400)
-            .map(|seed| row_norms(&simulate(&head, &plan, &input, &SampleSeed::from_number(1000 + seed)).0))
+            .map(|seed| row_norms(&simulate(&head, &plan, &input, &SampleSeed::from_number(1000 + seed))))
             .collect();
         let encrypted: Vec<Vec<f64>> = (0..RUNS)
             .map(|seed| row_norms(&execute(&head, &layer.unseen, Span::all(layer.unseen.rows()), 500 + seed).numbers))

@@ -2,8 +2,8 @@
 //! noise that is predicted, or refuses it.
 
 use gpt2_fhe::engine::Unobserved;
-use gpt2_fhe::run::packed::{self, MAX_EXPONENT_NOISE, PackedPlan, run_clear, run_simulated};
-use gpt2_fhe::run::{Attention, MAX_SATURATION, Outcome, RunError, Session};
+use gpt2_fhe::run::packed::{self, MAX_EXPONENT_NOISE, PackedPlan};
+use gpt2_fhe::run::{Attention, Lowering, MAX_SATURATION, Outcome, RunError, Session};
 use integration_tests::layer::Layer;
 use nn::attention::{AttentionWeights, Linear, Part};
 use nn::matrix::{Matrix, relative_error};
@@ -63,7 +63,7 @@ fn quantize(layer: &Layer, part: Part) -> PackedAttention {
 }
 
 fn simulated(attention: &PackedAttention, hidden: &Matrix<f32>) -> Outcome {
-    run_simulated(attention, hidden, Span::all(hidden.rows()), &SampleSeed::from_number(4)).unwrap()
+    attention.run_simulated(hidden, Span::all(hidden.rows()), &SampleSeed::from_number(4), &mut Unobserved).unwrap()
 }
 
 /// ‖output − clear‖/‖clear‖.
@@ -129,7 +129,8 @@ fn encrypted_channels_without_weight_are_those_of_the_clear_engine() {
         for part in [Part::Whole, Part::Head(1)] {
             let attention = Attention::Packed(Box::new(quantize(&layer, part)));
             let plan = attention.plan(Span::all(TOKENS)).unwrap();
-            let session = session.get_or_insert_with(|| Session::new(&attention, &plan, &ClientSeed::from_number(6)));
+            let session =
+                session.get_or_insert_with(|| Session::new(&attention, &plan, &ClientSeed::from_number(6)).unwrap());
             for hidden in [&layer.unseen, &layer.calibration[2]] {
                 let outcome = session.execute(&attention, hidden, Span::new(3, TOKENS), &mut Unobserved).unwrap();
                 outcome.check(false).unwrap();
@@ -185,7 +186,7 @@ fn scores_far_apart_are_computed_or_refused() {
                     message.contains("of layer 2") && message.contains("leave this head or layer to the client"),
                     "{message}"
                 );
-                let clear = run_clear(&attention, &layer.unseen, Span::all(TOKENS)).unwrap();
+                let clear = attention.run_clear(&layer.unseen, Span::all(TOKENS)).unwrap();
                 assert!(clear.output.iter().all(|x| x.is_finite()));
                 refused.push(factor);
             }
@@ -205,8 +206,11 @@ fn a_large_channel_of_the_input_is_computed_or_refused() {
         };
         layer.calibration = layer.calibration.iter().map(grow).collect();
         let hidden = grow(&layer.unseen);
-        let run = packed::calibrate(&layer.weights, Part::Whole, &layer.calibration, &PackedOptions::new(5))
-            .and_then(|attention| run_simulated(&attention, &hidden, Span::all(TOKENS), &SampleSeed::from_number(8)));
+        let run = packed::calibrate(&layer.weights, Part::Whole, &layer.calibration, &PackedOptions::new(5)).and_then(
+            |attention| {
+                attention.run_simulated(&hidden, Span::all(TOKENS), &SampleSeed::from_number(8), &mut Unobserved)
+            },
+        );
         match run {
             Ok(outcome) => {
                 outcome.check(false).unwrap();

@@ -199,11 +199,11 @@ impl StepReport {
 
 /// (bits, rounded bits) of the widest tables of a step: those of the data flow, or of squares.
 fn tables(head: &Attention, step: &str) -> Option<(u32, u32)> {
-    let Attention::Exact(head, multiply) = head else { return None };
-    let program = head.program();
+    let Attention::Exact(exact) = head else { return None };
+    let program = exact.quantized.program();
     let of_step = program.tables().filter(|&(name, _)| name == step);
     let table = of_step.map(|(_, table)| (table.bits(), table.rounded_bits())).max();
-    let factor = program.factors().into_iter().find(|&(name, _)| name == step && *multiply == Multiply::Lut);
+    let factor = program.factors().into_iter().find(|&(name, _)| name == step && exact.multiply == Multiply::Lut);
     table.or(factor.map(|(_, factor)| (factor.operand_bits, 0)))
 }
 
@@ -217,10 +217,10 @@ fn noise_reports(plan: &Plan) -> Vec<NoiseReport> {
 
 impl<'a> Report<'a> {
     fn new(selection: &'a Selection, input: &'a HeadInput, plan: &'a Plan) -> Self {
-        let statistics = plan.statistics();
-        let step = |step: &StepStatistics| StepReport::new(step, &input.head, plan.small_dimension());
+        let statistics = &plan.statistics;
+        let step = |step: &StepStatistics| StepReport::new(step, &input.head, plan.small_dimension);
         let exact = match &input.head {
-            Attention::Exact(head, multiply) => Some((head, multiply)),
+            Attention::Exact(exact) => Some(exact),
             Attention::Packed(_) => None,
         };
         let (circuit, quantization) = (input.head.circuit(), &input.quantization);
@@ -228,7 +228,7 @@ impl<'a> Report<'a> {
             r#type: "circuit",
             version: env!("CARGO_PKG_VERSION"),
             circuit: circuit.name(),
-            multiply: exact.map(|(_, multiply)| multiply.name()),
+            multiply: exact.map(|exact| exact.multiply.name()),
             bits: quantization.bits(circuit),
             msbs: exact.map(|_| quantization.options.msbs),
             tensor: &selection.tensor,
@@ -245,10 +245,10 @@ impl<'a> Report<'a> {
             steps: statistics.steps.iter().map(step).collect(),
             quantization: QuantizationReport::new(&input.head, plan),
             noise: noise_reports(plan),
-            ranges: exact.map(|(head, _)| head.ranges()),
-            bytes: plan.bytes(),
-            security_bits: plan.security_bits(),
-            log2_failure_probability: plan.log2_failure_probability(),
+            ranges: exact.map(|exact| exact.quantized.ranges()),
+            bytes: &plan.bytes,
+            security_bits: plan.security_bits,
+            log2_failure_probability: plan.log2_failure_probability,
             parameters: ParametersReport::new(plan),
         }
     }

@@ -76,9 +76,9 @@ fn estimator() -> String {
 
 /// What will be done, how reliably, and what will be sent.
 pub(super) fn work(plan: &Plan) -> Vec<String> {
-    let statistics = plan.statistics();
+    let statistics = &plan.statistics;
     let (lookups, pbs) = (statistics.lookups(), statistics.pbs());
-    let (external, dimension) = (plan.external_products(), plan.small_dimension());
+    let (external, dimension) = (plan.external_products(), plan.small_dimension);
     let others = match statistics.external_products() {
         0 => String::new(),
         count => format!(", and {} besides", count),
@@ -88,7 +88,7 @@ pub(super) fn work(plan: &Plan) -> Vec<String> {
         1 => "1 key switch".into(),
         count => format!("{count} key switches"),
     };
-    let (failure, bytes_sent) = (power_of_two(plan.log2_failure_probability()), plan.bytes());
+    let (failure, bytes_sent) = (power_of_two(plan.log2_failure_probability), &plan.bytes);
     let automorphisms = match plan {
         Plan::Exact(_) => String::new(),
         Plan::Packed(_) => format!(", {}", plural(statistics.automorphisms(), "automorphism")),
@@ -132,7 +132,8 @@ pub(super) fn circuit(quantization: &Quantization, head: &Attention) -> String {
     let circuit = head.circuit();
     let (name, bits) = (circuit.name(), quantization.bits(circuit));
     match head {
-        Attention::Exact(_, multiply) => {
+        Attention::Exact(exact) => {
+            let multiply = exact.multiply;
             let (msbs, multiply) = (quantization.options.msbs, multiply.name());
             format!("{name}, {bits} bits, tables of {msbs} bits after rounding, multiplication by {multiply}")
         }

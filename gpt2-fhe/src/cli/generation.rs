@@ -228,7 +228,7 @@ impl ForwardHooks for Replaced<'_> {
             mismatches: outcome.mismatches(),
             out_of_range: outcome.out_of_range,
             saturated: outcome.saturation.count,
-            log2_failure: outcome.plan.as_ref().map_or(f64::NEG_INFINITY, |plan| plan.log2_failure_probability()),
+            log2_failure: outcome.plan.as_ref().map_or(f64::NEG_INFINITY, |plan| plan.log2_failure_probability),
         });
         Ok(match self.part {
             Part::Head(head) => Replacement::Heads(vec![(head, outcome.output)]),

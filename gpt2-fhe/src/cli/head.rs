@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gpt2_fhe::run::{Attention, Mode, Outcome, Plan};
+use gpt2_fhe::run::{Attention, Mode, Outcome};
 use nn::checkpoint::write_tensors;
 use nn::packed::{HeadProgram, Span};
 use nn::tensor::Tensor;
@@ -123,7 +123,7 @@ impl<'a> Report<'a> {
         let statistics = plan.map(|_| &outcome.statistics);
         let executed = (mode == Mode::Execute).then_some(outcome);
         let (exact, packed) = match &input.head {
-            Attention::Exact(_, multiply) => (Some(multiply), None),
+            Attention::Exact(exact) => (Some(&exact.multiply), None),
             Attention::Packed(head) => (None, Some(head)),
         };
         let (circuit, quantization) = (input.head.circuit(), &input.quantization);
@@ -149,7 +149,7 @@ impl<'a> Report<'a> {
             key_switches: statistics.map(|statistics| statistics.key_switches()),
             automorphisms: packed.and(statistics).map(|statistics| statistics.automorphisms()),
             tensor_products: statistics.map(|statistics| statistics.tensor_products()),
-            external_products: plan.map(Plan::external_products),
+            external_products: plan.map(|plan| plan.external_products()),
             seconds: SecondsReport {
                 keygen: executed.map(|outcome| outcome.seconds.keygen),
                 prepare: executed.map(|outcome| outcome.seconds.prepare),
@@ -171,8 +171,8 @@ impl<'a> Report<'a> {
             max_abs_difference: outcome.max_abs_difference(),
             out_of_range: outcome.out_of_range,
             saturated: outcome.saturation.count,
-            security_bits: plan.and_then(Plan::security_bits),
-            log2_failure_probability: plan.map(Plan::log2_failure_probability),
+            security_bits: plan.and_then(|plan| plan.security_bits),
+            log2_failure_probability: plan.map(|plan| plan.log2_failure_probability),
             parameters: plan.map(ParametersReport::new),
         })
     }

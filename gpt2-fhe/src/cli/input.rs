@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{anyhow, bail};
+use gpt2_fhe::run::exact::ExactAttention;
 use gpt2_fhe::run::{Attention, Mode, Plan, RunError, packed};
 use nn::attention::{AttentionWeights, Part};
 use nn::checkpoint::Checkpoint;
@@ -117,8 +118,8 @@ pub(super) fn quantize(
 ) -> anyhow::Result<Attention> {
     Ok(match recipe.options.of_circuit(recipe.circuit, recipe.bits, max_tokens)? {
         Options::Exact(head_options) => {
-            let head = QuantizedHead::calibrate(weights, part, calibration, &head_options)?;
-            Attention::Exact(Box::new(head), recipe.multiply)
+            let quantized = QuantizedHead::calibrate(weights, part, calibration, &head_options)?;
+            Attention::Exact(Box::new(ExactAttention { quantized, multiply: recipe.multiply }))
         }
         Options::Packed(options) => {
             Attention::Packed(Box::new(packed::calibrate(weights, part, calibration, &options)?))

@@ -210,7 +210,7 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) fn new(attention: &Attention) -> Self {
         let steps: &[&str] = match attention {
-            Attention::Exact(head, _) => head::steps::of(head.part()),
+            Attention::Exact(exact) => head::steps::of(exact.quantized.part()),
             Attention::Packed(_) => &packed::steps::ALL,
         };
         Self { display: Display::new("preparing", 0), steps, step: "" }

@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &QuantizeArguments, given: &Given) -> anyhow::Resul
         while_showing("quantizing", || input::quantize(&weights, place.part(), &calibration, max_tokens, recipe))?;
     let description = describe::circuit(&arguments.quantization, &attention);
     let quantized = match attention {
-        Attention::Exact(head, _) => Quantized::Exact(head),
+        Attention::Exact(exact) => Quantized::Exact(Box::new(exact.quantized)),
         Attention::Packed(attention) => Quantized::Packed(attention),
     };
     let options = arguments.quantization.options(circuit, max_tokens)?;

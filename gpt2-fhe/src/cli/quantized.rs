@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{anyhow, bail};
 use gpt2_fhe::engine::plan::Multiply;
+use gpt2_fhe::run::exact::ExactAttention;
 use gpt2_fhe::run::{Attention, Circuit};
 use nn::attention::{AttentionWeights, Part};
 use nn::quantized::{Fingerprint, Origin, Quantized, QuantizedFile};
@@ -49,7 +50,7 @@ pub(super) fn load(paths: &[PathBuf], multiply: Multiply) -> anyhow::Result<Vec<
         }
         let origin = *file.origin();
         let attention = match file.into_attention().map_err(|error| anyhow!("cannot use {names}: {error}"))? {
-            Quantized::Exact(head) => Attention::Exact(head, multiply),
+            Quantized::Exact(head) => Attention::Exact(Box::new(ExactAttention { quantized: *head, multiply })),
             Quantized::Packed(attention) => Attention::Packed(attention),
         };
         Ok(Loaded { names, origin, attention })
@@ -66,7 +67,7 @@ impl Loaded {
     /// The most tokens of an input.
     pub(super) fn max_tokens(&self) -> usize {
         match &self.attention {
-            Attention::Exact(head, _) => head.program().max_tokens(),
+            Attention::Exact(exact) => exact.quantized.program().max_tokens(),
             Attention::Packed(attention) => attention.program().max_tokens(),
         }
     }
@@ -103,7 +104,8 @@ impl Loaded {
         let (part, names) = (self.origin.part, &self.names);
         weights.heads_of(part).map_err(|error| anyhow!("cannot use {names} with {whose}: {error}"))?;
         let sizes = match &self.attention {
-            Attention::Exact(head, _) => {
+            Attention::Exact(exact) => {
+                let head = &exact.quantized;
                 let program = head.program();
                 [program.embedding_size(), program.head_size(), program.output_size()]
             }

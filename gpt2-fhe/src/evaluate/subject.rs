@@ -1,17 +1,19 @@
 //! What takes the place of a part of the attention.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nn::attention::{AttentionWeights, Linear, Part};
 use nn::matrix::Matrix;
-use nn::packed::Span;
+use nn::packed::{PackedAttention, Span};
 use nn::quantize::Saturation;
 use tfhe_core::random::SampleSeed;
 
 use super::passage::shuffle;
 use super::{Passage, Reference};
 use crate::engine::Unobserved;
-use crate::run::{Attention, Outcome, Plan, RunError, check_finite, exact, packed};
+use crate::run::exact::{ExactAttention, ExactPlan};
+use crate::run::packed::PackedPlan;
+use crate::run::{Attention, Lowering, Outcome, RunError, check_finite};
 
 /// What takes the place of a part of the attention.
 #[derive(Clone, Debug)]
@@ -31,12 +33,16 @@ pub enum Subject {
 /// A quantized attention with drawn noise.
 #[derive(Clone, Debug)]
 pub struct Simulation {
-    attention: Attention,
-    /// By the number of tokens.
-    plans: BTreeMap<usize, Plan>,
+    planned: Planned,
     seed: SampleSeed,
-    /// Whether noise is as it is predicted, or less.
-    predicted: bool,
+}
+
+/// An attention, and its plans by the number of tokens.
+#[derive(Clone, Debug)]
+enum Planned {
+    Exact(Box<ExactAttention>, BTreeMap<usize, ExactPlan>),
+    /// And whether noise is as it is predicted, or less.
+    Packed(Box<PackedAttention>, BTreeMap<usize, PackedPlan>, bool),
 }
 
 impl Simulation {
@@ -47,38 +53,52 @@ impl Simulation {
     /// # Errors
     /// As [`Attention::plan`].
     pub fn new(attention: Attention, passages: &[Passage], factor: f64, seed: SampleSeed) -> Result<Self, RunError> {
-        let mut plans = BTreeMap::new();
-        for tokens in passages.iter().map(|passage| passage.tokens().len()) {
-            if let std::collections::btree_map::Entry::Vacant(entry) = plans.entry(tokens) {
-                entry.insert(match attention.plan(Span::all(tokens))? {
-                    Plan::Packed(plan) => Plan::Packed(Box::new(plan.with_noise(factor))),
-                    exact => exact,
-                });
+        let lengths: BTreeSet<usize> = passages.iter().map(|passage| passage.tokens().len()).collect();
+        let lengths = lengths.into_iter();
+        let planned = match attention {
+            Attention::Exact(exact) => {
+                let plan = |tokens| Ok((tokens, exact.plan(Span::all(tokens))?));
+                let plans = lengths.map(plan).collect::<Result<_, RunError>>()?;
+                Planned::Exact(exact, plans)
             }
-        }
-        Ok(Self { attention, plans, seed, predicted: factor <= 1.0 })
+            Attention::Packed(packed) => {
+                let plan = |tokens| Ok((tokens, packed.plan(Span::all(tokens))?.with_noise(factor)));
+                let plans = lengths.map(plan).collect::<Result<_, RunError>>()?;
+                Planned::Packed(packed, plans, factor <= 1.0)
+            }
+        };
+        Ok(Self { planned, seed })
     }
 
     fn compute(&self, hidden: &Matrix<f32>, passage: u64) -> Result<Computed, RunError> {
-        let (plan, seed) = (&self.plans[&hidden.rows()], self.seed.derive(passage));
-        match (&self.attention, plan) {
-            (Attention::Exact(head, multiply), Plan::Exact(plan)) => {
-                let outcome = exact::run_simulated(head, hidden, plan.clone(), *multiply, &seed, &mut Unobserved)?;
-                let unexplained = if outcome.out_of_range > 0 { 0 } else { outcome.mismatches() };
-                Ok(Computed { unexplained, ..Computed::of(outcome) })
+        let seed = self.seed.derive(passage);
+        match &self.planned {
+            Planned::Exact(exact, plans) => simulate(&**exact, plans, hidden, &seed),
+            Planned::Packed(packed, plans, predicted) => {
+                let computed = simulate(&**packed, plans, hidden, &seed)?;
+                let unexplained = if *predicted { computed.unexplained } else { 0 };
+                Ok(Computed { unexplained, ..computed })
             }
-            (Attention::Packed(attention), Plan::Packed(plan)) => {
-                let input = attention.client().quantize_input(hidden)?;
-                let run = packed::simulate_beside(attention, plan, &input, &seed);
-                let output = attention.client().dequantize_output(&run.numbers);
-                check_finite(&output)?;
-                let unexplained = if self.predicted { run.unexplained_rows(plan, attention.program()) } else { 0 };
-                let saturation = attention.client().saturation(hidden);
-                Ok(Computed { output, out_of_range: run.clear.out_of_range, saturation, unexplained })
-            }
-            _ => unreachable!("the plan was made for the attention"),
         }
     }
+}
+
+/// One simulated run on all rows. Where numbers left their ranges, noise explains nothing.
+fn simulate<L: Lowering>(
+    lowering: &L,
+    plans: &BTreeMap<usize, L::Plan>,
+    hidden: &Matrix<f32>,
+    seed: &SampleSeed,
+) -> Result<Computed, RunError> {
+    let (plan, span) = (&plans[&hidden.rows()], Span::all(hidden.rows()));
+    let input = lowering.quantize_input(hidden)?;
+    let reference = lowering.reference(&input, span);
+    let (numbers, _) = lowering.simulate(&reference, &input, (plan, span), seed, &mut Unobserved)?;
+    let output = lowering.dequantize_output(&numbers);
+    check_finite(&output)?;
+    let out_of_range = reference.out_of_range;
+    let unexplained = if out_of_range > 0 { 0 } else { lowering.unexplained(&reference, plan, &numbers) };
+    Ok(Computed { output, out_of_range, saturation: lowering.saturation(hidden), unexplained })
 }
 
 /// What a subject computes on a passage.

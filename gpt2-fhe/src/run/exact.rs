@@ -1,13 +1,16 @@
-//! The exact circuit in the three modes.
+//! What the exact circuit has of its own.
 
+use std::ops::Deref;
 use std::time::Instant;
 
 use nn::clear::ClearEngine;
 use nn::head::{HeadProgram, QuantizedHead};
 use nn::matrix::Matrix;
+use nn::packed::Span;
+use nn::quantize::Saturation;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::SeededGlweCiphertext;
-use tfhe_core::keys::SeededEvaluationKeys;
+use tfhe_core::keys::{EvaluationKeys, SeededEvaluationKeys};
 use tfhe_core::noise;
 use tfhe_core::params::Parameters;
 use tfhe_core::random::SampleSeed;
@@ -21,25 +24,37 @@ use crate::engine::statistics::Statistics;
 use crate::engine::{HomomorphicEngine, Observer, Unobserved};
 use crate::server::Server;
 
-use super::{Bytes, MAX_LOG2_FAILURE, Outcome, Plan, RunError, Seconds, check_finite};
+use super::{Answer, Bytes, Forecast, Lowering, MAX_LOG2_FAILURE, Reference, RunError, Seconds};
 
 /// The step in which the client reads the answer, of a plan.
 const DECRYPTION: &str = "decryption";
 
-/// What will run: known before anything is encrypted.
+/// A part of a layer's attention in integers, and how ciphertexts are multiplied.
 #[derive(Clone, Debug)]
-pub struct CircuitPlan {
-    /// The parameter set.
-    pub parameters: Parameters,
-    /// Operations, noise and failure probabilities by step; no times.
-    pub statistics: Statistics,
-    /// log2 of the probability that the run decrypts to anything but the clear engine's integers: see [`super::FAILURE_MEANING`].
-    pub log2_failure_probability: f64,
-    /// What will be sent.
-    pub bytes: Bytes,
+pub struct ExactAttention {
+    /// Both halves.
+    pub quantized: QuantizedHead,
+    /// How two encrypted integers are multiplied.
+    pub multiply: Multiply,
 }
 
-impl CircuitPlan {
+/// What will run. Its failure is that the run decrypts to anything but the clear engine's integers.
+#[derive(Clone, Debug)]
+pub struct ExactPlan {
+    /// The parameter set.
+    pub parameters: Parameters,
+    forecast: Forecast,
+}
+
+impl Deref for ExactPlan {
+    type Target = Forecast;
+
+    fn deref(&self) -> &Forecast {
+        &self.forecast
+    }
+}
+
+impl ExactPlan {
     /// Plans the head for `tokens` tokens, with the first named set that is reliable enough.
     ///
     /// # Errors
@@ -85,143 +100,139 @@ impl CircuitPlan {
             .fold(f64::NEG_INFINITY, noise::log2_sum);
         let mut statistics = engine.statistics().clone();
         statistics.step(DECRYPTION).log2_failure_probability = decryption;
-        let log2_failure_probability = statistics.log2_failure_probability();
-        let bytes = Bytes::predict(&parameters, program, tokens, multiply);
-        Ok(Self { parameters, statistics, log2_failure_probability, bytes })
-    }
-
-    /// The security level of the set, in bits.
-    pub fn security_bits(&self) -> Option<f64> {
-        security::parameters_level(&self.parameters).map(|level| level.bits)
+        let forecast = Forecast {
+            log2_failure_probability: statistics.log2_failure_probability(),
+            statistics,
+            bytes: Bytes::predict(&parameters, program, tokens, multiply),
+            security_bits: security::parameters_level(&parameters).map(|level| level.bits),
+            small_dimension: parameters.lwe_dimension().get(),
+        };
+        Ok(Self { parameters, forecast })
     }
 }
 
-/// Keys of one client for heads of one plan, so that several inputs are run with one key generation.
-pub struct ExactSession {
-    plan: CircuitPlan,
-    multiply: Multiply,
+/// Keys of one client: for every attention of the same width, with the same products.
+pub struct ExactParties {
     client: Client,
-    evaluation_keys: tfhe_core::keys::EvaluationKeys,
+    evaluation_keys: EvaluationKeys,
     evaluation_key_bytes: usize,
     keygen_seconds: f64,
 }
 
-impl ExactSession {
-    /// Makes all keys.
-    pub fn new(head: &QuantizedHead, plan: CircuitPlan, multiply: Multiply, seed: &ClientSeed) -> Self {
-        let start = Instant::now();
-        let program = head.program();
-        let seed = seed.bound_to(multiply.name(), program.input_bits().into());
-        let seed = seed.bound_to("whole attention", program.is_whole().into());
-        let client = Client::new(&plan.parameters, &seed);
-        let seeded = client.evaluation_keys(multiply, program.input_bits(), program.is_whole());
-        let evaluation_key_bytes = seeded.bytes();
-        let evaluation_keys = seeded.prepare();
-        let keygen_seconds = start.elapsed().as_secs_f64();
-        Self { plan, multiply, client, evaluation_keys, evaluation_key_bytes, keygen_seconds }
+impl ExactAttention {
+    fn program(&self) -> &HeadProgram {
+        self.quantized.program()
+    }
+}
+
+impl Lowering for ExactAttention {
+    type Plan = ExactPlan;
+    type Engine<'a> = ();
+    type Parties = ExactParties;
+
+    fn output_size(&self) -> usize {
+        self.program().output_size()
     }
 
-    /// Encrypts, evaluates, decrypts.
-    ///
-    /// # Errors
-    /// [`RunError::Input`], [`RunError::Randomness`], [`RunError::Engine`], [`RunError::NotFinite`].
-    pub fn execute(
-        &mut self,
-        head: &QuantizedHead,
-        hidden: &Matrix<f32>,
+    fn quantize_input(&self, hidden: &Matrix<f32>) -> Result<Matrix<i32>, nn::Error> {
+        self.quantized.client().quantize_input(hidden)
+    }
+
+    fn saturation(&self, hidden: &Matrix<f32>) -> Saturation {
+        self.quantized.client().saturation(hidden)
+    }
+
+    fn dequantize_output(&self, numbers: &Matrix<f64>) -> Matrix<f32> {
+        self.quantized.client().dequantize_output(&numbers.map(|&integer| integer as i64))
+    }
+
+    fn plan(&self, span: Span) -> Result<ExactPlan, RunError> {
+        ExactPlan::new(&self.quantized, span.tokens(), self.multiply)
+    }
+
+    fn reference(&self, input: &Matrix<i32>, span: Span) -> Reference<()> {
+        let mut engine = ClearEngine::new();
+        let integers = self.program().evaluate_clear(&mut engine, input);
+        Reference {
+            numbers: rows(&integers, span),
+            out_of_range: engine.out_of_range() + engine.overflows(),
+            statistics: Statistics::of_clear(&engine),
+            engine: (),
+        }
+    }
+
+    fn simulate(
+        &self,
+        _: &Reference<()>,
+        input: &Matrix<i32>,
+        (plan, span): (&ExactPlan, Span),
+        seed: &SampleSeed,
         observer: &mut dyn Observer,
-    ) -> Result<Outcome, RunError> {
-        let input = head.client().quantize_input(hidden)?;
+    ) -> Result<(Matrix<f64>, Statistics), RunError> {
+        let predictor = Predictor::new(&plan.parameters);
+        let backend = Simulated::new(predictor.clone(), seed);
+        let mut engine = HomomorphicEngine::new(backend, predictor, self.multiply, self.program(), observer);
+        let output = self.program().evaluate(&mut engine, input, input.rows())?;
+        let integers = output.map(|entry| nearest_integer(entry.ciphertext, entry.bits));
+        Ok((rows(&integers, span), engine.statistics().clone()))
+    }
+
+    fn tolerance(&self, _: &Reference<()>, _: &ExactPlan) -> Option<Matrix<f64>> {
+        None
+    }
+
+    fn unexplained(&self, reference: &Reference<()>, _: &ExactPlan, numbers: &Matrix<f64>) -> usize {
+        let pairs = numbers.iter().zip(reference.numbers.iter());
+        pairs.filter(|(number, clear)| number != clear).count()
+    }
+
+    fn parties(&self, plan: &ExactPlan, seed: &ClientSeed) -> ExactParties {
         let start = Instant::now();
-        let request = self.client.encrypt(&input, head.program().accumulator_bits())?;
+        let program = self.program();
+        let seed = seed.bound_to(self.multiply.name(), program.input_bits().into());
+        let seed = seed.bound_to("whole attention", program.is_whole().into());
+        let client = Client::new(&plan.parameters, &seed);
+        let seeded = client.evaluation_keys(self.multiply, program.input_bits(), program.is_whole());
+        let evaluation_key_bytes = seeded.bytes();
+        let evaluation_keys = seeded.prepare();
+        ExactParties { client, evaluation_keys, evaluation_key_bytes, keygen_seconds: start.elapsed().as_secs_f64() }
+    }
+
+    fn answer(
+        &self,
+        parties: &mut ExactParties,
+        input: &Matrix<i32>,
+        (_, span): (&ExactPlan, Span),
+        observer: &mut dyn Observer,
+    ) -> Result<Answer, RunError> {
+        let start = Instant::now();
+        let request = parties.client.encrypt(input, self.program().accumulator_bits())?;
         let encrypt = start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let server = Server::new(head.program(), &self.evaluation_keys, self.multiply);
+        let server = Server::new(self.program(), &parties.evaluation_keys, self.multiply);
         let (response, statistics) = server.evaluate(&request, observer)?;
         let evaluate = start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let integers = self.client.decrypt(&response);
+        let integers = parties.client.decrypt(&response);
         let decrypt = start.elapsed().as_secs_f64();
-        let mut outcome = finish(head, hidden, &clear_integers(head, &input), integers, statistics)?;
-        outcome.seconds = Seconds { keygen: self.keygen_seconds, encrypt, evaluate, decrypt, ..outcome.seconds };
-        outcome.bytes =
-            Bytes { evaluation_key: self.evaluation_key_bytes, request: request.bytes(), response: response.bytes() };
-        outcome.plan = Some(Plan::Exact(self.plan.clone()));
-        Ok(outcome)
+        let keygen = parties.keygen_seconds;
+        Ok(Answer {
+            numbers: rows(&integers, span),
+            seconds: Seconds { keygen, encrypt, evaluate, decrypt, ..Seconds::of_steps(&statistics) },
+            statistics,
+            bytes: Bytes {
+                evaluation_key: parties.evaluation_key_bytes,
+                request: request.bytes(),
+                response: response.bytes(),
+            },
+        })
     }
 }
 
-/// The head on plain integers.
-///
-/// # Errors
-/// [`RunError::Input`], [`RunError::NotFinite`].
-pub fn run_clear(head: &QuantizedHead, hidden: &Matrix<f32>) -> Result<Outcome, RunError> {
-    let input = head.client().quantize_input(hidden)?;
-    let start = Instant::now();
-    let clear = clear_integers(head, &input);
-    let evaluate = start.elapsed().as_secs_f64();
-    let mut outcome = finish(head, hidden, &clear, clear.0.clone(), Statistics::of_clear(&clear.1))?;
-    outcome.seconds.evaluate = evaluate;
-    Ok(outcome)
-}
-
-/// The head on phases with drawn noise.
-///
-/// # Errors
-/// [`RunError::Input`], [`RunError::Engine`], [`RunError::NotFinite`].
-pub fn run_simulated(
-    head: &QuantizedHead,
-    hidden: &Matrix<f32>,
-    plan: CircuitPlan,
-    multiply: Multiply,
-    seed: &SampleSeed,
-    observer: &mut dyn Observer,
-) -> Result<Outcome, RunError> {
-    let input = head.client().quantize_input(hidden)?;
-    let start = Instant::now();
-    let predictor = Predictor::new(&plan.parameters);
-    let backend = Simulated::new(predictor.clone(), seed);
-    let mut engine = HomomorphicEngine::new(backend, predictor, multiply, head.program(), observer);
-    let output = head.program().evaluate(&mut engine, &input, input.rows())?;
-    let integers = output.map(|entry| nearest_integer(entry.ciphertext, entry.bits));
-    let evaluate = start.elapsed().as_secs_f64();
-    let statistics = engine.statistics().clone();
-    let mut outcome = finish(head, hidden, &clear_integers(head, &input), integers, statistics)?;
-    outcome.seconds.evaluate = evaluate;
-    outcome.plan = Some(Plan::Exact(plan));
-    Ok(outcome)
-}
-
-/// What the clear engine computes, and the engine with its counts.
-fn clear_integers(head: &QuantizedHead, input: &Matrix<i32>) -> (Matrix<i64>, ClearEngine) {
-    let mut engine = ClearEngine::new();
-    let integers = head.program().evaluate_clear(&mut engine, input);
-    (integers, engine)
-}
-
-fn finish(
-    head: &QuantizedHead,
-    hidden: &Matrix<f32>,
-    (clear, engine): &(Matrix<i64>, ClearEngine),
-    integers: Matrix<i64>,
-    statistics: Statistics,
-) -> Result<Outcome, RunError> {
-    let real = |integers: &Matrix<i64>| integers.map(|&integer| integer as f64);
-    let [output, clear_output] = [&integers, clear].map(|integers| head.client().dequantize_output(integers));
-    [&output, &clear_output].into_iter().try_for_each(check_finite)?;
-    Ok(Outcome {
-        numbers: real(&integers),
-        clear_numbers: real(clear),
-        tolerance: None,
-        output,
-        clear_output,
-        out_of_range: engine.out_of_range() + engine.overflows(),
-        saturation: head.client().saturation(hidden),
-        seconds: Seconds::of_steps(&statistics),
-        statistics,
-        bytes: Bytes::default(),
-        plan: None,
-    })
+/// The rows of `span` of all.
+fn rows(all: &Matrix<i64>, span: Span) -> Matrix<f64> {
+    let first = span.rows().start;
+    Matrix::from_fn(span.rows().len(), all.cols(), |row, column| all[(first + row, column)] as f64)
 }
 
 impl Bytes {

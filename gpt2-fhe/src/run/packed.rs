@@ -1,5 +1,6 @@
-//! The packed circuit in the three modes.
+//! What the packed circuit has of its own.
 
+use std::ops::Deref;
 use std::time::Instant;
 
 use nn::attention::{AttentionWeights, Part};
@@ -7,6 +8,7 @@ use nn::matrix::Matrix;
 use nn::packed::{
     Calibration, ClearOutput, ClearPackedEngine, Function, PackedAttention, PackedOptions, PackedProgram, Span,
 };
+use nn::quantize::Saturation;
 use rayon::prelude::*;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::SeededGlweCiphertext;
@@ -26,7 +28,7 @@ use crate::packed::server::PackedServer;
 use crate::packed::simulated::SimulatedPacked;
 use crate::packed::tables;
 
-use super::{Bytes, MAX_LOG2_FAILURE, Outcome, Plan, RunError, Seconds, check_finite, is_within};
+use super::{Answer, Bytes, Forecast, Lowering, MAX_LOG2_FAILURE, Reference, RunError, Seconds, is_within};
 
 /// The smallest modulus of scores that is tried: weights would have hardly more than a sign.
 const MIN_LOG_MODULUS: u32 = 16;
@@ -43,7 +45,8 @@ const TOLERANCE: f64 = 8.0;
 /// grows faster than the bound.
 pub const MAX_EXPONENT_NOISE: f64 = 0.75;
 
-/// What will run.
+/// What will run. Its failure is that an argument of a lookup within its range is read outside of the table, or that an output
+/// within its range wraps around.
 #[derive(Clone, Debug)]
 pub struct PackedPlan {
     /// The parameter set.
@@ -52,16 +55,18 @@ pub struct PackedPlan {
     pub layout: Layout,
     /// The noise of each step.
     pub prediction: Prediction,
-    /// Operations, noise and failure probabilities by step; no times.
-    pub statistics: Statistics,
     /// Of each head, the standard deviation with which an exponential reads its argument, at most, in units of score: the relative
     /// error of a probability.
     pub exponent_noise: Vec<f64>,
-    /// log2 of the probability that an argument of a lookup within its range is read outside of the table, or an output within its
-    /// range wraps around: see [`super::FAILURE_MEANING`].
-    pub log2_failure_probability: f64,
-    /// What will be sent.
-    pub bytes: Bytes,
+    forecast: Forecast,
+}
+
+impl Deref for PackedPlan {
+    type Target = Forecast;
+
+    fn deref(&self) -> &Forecast {
+        &self.forecast
+    }
 }
 
 impl PackedPlan {
@@ -99,7 +104,14 @@ impl PackedPlan {
             request: layout.groups() * layout.input_chunks() * SeededGlweCiphertext::bytes_of_shape(arithmetic),
             response: layout.answers() * arithmetic.ciphertext_len() * size_of::<u64>(),
         };
-        Ok(Self { parameters, layout, prediction, statistics, exponent_noise, log2_failure_probability, bytes })
+        let forecast = Forecast {
+            statistics,
+            log2_failure_probability,
+            bytes,
+            security_bits: security::ring_pair_level(&parameters).map(|level| level.bits),
+            small_dimension: parameters.small().lwe_dimension().get(),
+        };
+        Ok(Self { parameters, layout, prediction, exponent_noise, forecast })
     }
 
     /// What the root mean square noise of an input's outputs may be at most, in units of their integers: of a run whose values are as
@@ -118,11 +130,6 @@ impl PackedPlan {
     /// those of the noise as it is.
     pub fn with_noise(self, factor: f64) -> Self {
         Self { prediction: self.prediction.scaled(factor), ..self }
-    }
-
-    /// The security level of the set, in bits.
-    pub fn security_bits(&self) -> Option<f64> {
-        security::ring_pair_level(&self.parameters).map(|level| level.bits)
     }
 }
 
@@ -180,7 +187,7 @@ fn largest_modulus(calibration: &Calibration<'_>, head: usize, mut limit: u32) -
 }
 
 /// Keys of one client, and what the server has prepared.
-pub struct PackedSession {
+pub struct PackedParties {
     parameters: RingPairParameters,
     client: PackedHeadClient,
     evaluation_keys: RingPairKeys,
@@ -190,62 +197,7 @@ pub struct PackedSession {
     prepared: Vec<PreparedAttention>,
 }
 
-impl PackedSession {
-    /// Makes all keys.
-    pub fn new(plan: &PackedPlan, seed: &ClientSeed) -> Self {
-        let start = Instant::now();
-        let client = PackedHeadClient::new(&plan.parameters, seed);
-        let seeded = client.evaluation_keys(&plan.layout);
-        let evaluation_key_bytes = seeded.bytes();
-        let evaluation_keys = seeded.prepare();
-        Self {
-            parameters: plan.parameters.clone(),
-            client,
-            evaluation_keys,
-            evaluation_key_bytes,
-            keygen_seconds: start.elapsed().as_secs_f64(),
-            prepared: Vec::new(),
-        }
-    }
-
-    /// Encrypts, evaluates, decrypts: the rows of `span`, of `hidden` `[T, E]`.
-    ///
-    /// # Errors
-    /// [`RunError::Input`], [`RunError::Randomness`], [`RunError::Engine`], [`RunError::NotFinite`]; as [`PackedPlan::new`].
-    pub fn execute(
-        &mut self,
-        attention: &PackedAttention,
-        hidden: &Matrix<f32>,
-        span: Span,
-        observer: &mut dyn Observer,
-    ) -> Result<Outcome, RunError> {
-        let input = attention.client().quantize_input(hidden)?;
-        let plan = PackedPlan::new(attention, span)?;
-        let (program, layout) = (attention.program(), plan.layout);
-        let start = Instant::now();
-        let prepared = self.prepare(program);
-        let prepare = start.elapsed().as_secs_f64();
-        let scales = WireScales::new(&self.parameters, program);
-        let start = Instant::now();
-        let request = self.client.encrypt(&input, &layout, &scales)?;
-        let encrypt = start.elapsed().as_secs_f64();
-        let start = Instant::now();
-        let server = PackedServer::new(&self.prepared[prepared], &self.evaluation_keys);
-        let (response, statistics) = server.evaluate(&request, &layout, observer)?;
-        let evaluate = start.elapsed().as_secs_f64();
-        let start = Instant::now();
-        let numbers = self.client.decrypt(&response, &layout, &scales, attention.client());
-        let decrypt = start.elapsed().as_secs_f64();
-        let bytes =
-            Bytes { evaluation_key: self.evaluation_key_bytes, request: request.bytes(), response: response.bytes() };
-        let clear = Clear::new(attention, &input, span);
-        let mut outcome = finish(attention, hidden, &clear, numbers, statistics, Some(plan))?;
-        let keygen = self.keygen_seconds;
-        outcome.seconds = Seconds { keygen, prepare, encrypt, evaluate, decrypt, ..outcome.seconds };
-        outcome.bytes = bytes;
-        Ok(outcome)
-    }
-
+impl PackedParties {
     /// The index of the prepared attention of `program`.
     fn prepare(&mut self, program: &PackedProgram) -> usize {
         self.prepared.iter().position(|prepared| prepared.program() == program).unwrap_or_else(|| {
@@ -255,92 +207,8 @@ impl PackedSession {
     }
 }
 
-/// The attention without noise.
-///
-/// # Errors
-/// [`RunError::Input`], [`RunError::NotFinite`].
-pub fn run_clear(attention: &PackedAttention, hidden: &Matrix<f32>, span: Span) -> Result<Outcome, RunError> {
-    let input = attention.client().quantize_input(hidden)?;
-    let start = Instant::now();
-    let clear = Clear::new(attention, &input, span);
-    let evaluate = start.elapsed().as_secs_f64();
-    let mut statistics = Statistics::default();
-    for function in [Function::Softplus, Function::Exponential] {
-        statistics.step(function.step()).lookups = attention.program().heads().len() * span.lookups(function);
-    }
-    let mut outcome = finish(attention, hidden, &clear, clear.output.numbers.clone(), statistics, None)?;
-    outcome.seconds.evaluate = evaluate;
-    Ok(outcome)
-}
-
-/// The attention with drawn noise.
-///
-/// # Errors
-/// [`RunError::Input`], [`RunError::NotFinite`]; as [`PackedPlan::new`].
-pub fn run_simulated(
-    attention: &PackedAttention,
-    hidden: &Matrix<f32>,
-    span: Span,
-    seed: &SampleSeed,
-) -> Result<Outcome, RunError> {
-    let input = attention.client().quantize_input(hidden)?;
-    let plan = PackedPlan::new(attention, span)?;
-    let start = Instant::now();
-    let clear = Clear::new(attention, &input, span);
-    let numbers = simulate_from(attention, &plan, &clear.engine, seed);
-    let evaluate = start.elapsed().as_secs_f64();
-    let statistics = plan.statistics.clone();
-    let mut outcome = finish(attention, hidden, &clear, numbers, statistics, Some(plan))?;
-    outcome.seconds.evaluate = evaluate;
-    Ok(outcome)
-}
-
-/// One simulated run: `[rows, O]` in units of the output's integers; and how many numbers left their range without
-/// noise.
-pub fn simulate(
-    attention: &PackedAttention,
-    plan: &PackedPlan,
-    input: &Matrix<i32>,
-    seed: &SampleSeed,
-) -> (Matrix<f64>, usize) {
-    let SimulatedRun { numbers, clear } = simulate_beside(attention, plan, input, seed);
-    (numbers, clear.out_of_range)
-}
-
-/// A simulated run, and the same without noise.
-pub(crate) struct SimulatedRun {
-    /// `[rows, O]` in units of the output's integers.
-    pub(crate) numbers: Matrix<f64>,
-    pub(crate) clear: ClearOutput,
-}
-
-impl SimulatedRun {
-    /// How many rows are farther from the clear engine's than `plan` predicts of outputs, where nothing left its range.
-    pub(crate) fn unexplained_rows(&self, plan: &PackedPlan, program: &PackedProgram) -> usize {
-        if self.clear.out_of_range > 0 {
-            return 0;
-        }
-        let (limit, clear) = (TOLERANCE * plan.output_noise(program), &self.clear.numbers);
-        let mean_square = |row: usize| {
-            let pairs = self.numbers.row(row).iter().zip(clear.row(row));
-            pairs.map(|(a, b)| (a - b).powi(2)).sum::<f64>() / clear.cols() as f64
-        };
-        (0..clear.rows()).filter(|&row| !is_within(mean_square(row).sqrt(), limit)).count()
-    }
-}
-
-/// One simulated run, and the same without noise.
-pub(crate) fn simulate_beside(
-    attention: &PackedAttention,
-    plan: &PackedPlan,
-    input: &Matrix<i32>,
-    seed: &SampleSeed,
-) -> SimulatedRun {
-    let clear = Clear::new(attention, input, plan.layout.span());
-    SimulatedRun { numbers: simulate_from(attention, plan, &clear.engine, seed), clear: clear.output }
-}
-
-fn simulate_from(
+/// A simulated run: `[rows, O]` in units of the output's integers.
+fn simulate(
     attention: &PackedAttention,
     plan: &PackedPlan,
     clear: &ClearPackedEngine<'_>,
@@ -351,55 +219,126 @@ fn simulate_from(
     engine.evaluate(attention.client())
 }
 
-/// The clear engine, and what it computes.
-struct Clear<'a> {
-    engine: ClearPackedEngine<'a>,
-    output: ClearOutput,
-}
+impl Lowering for PackedAttention {
+    type Plan = PackedPlan;
+    type Engine<'a> = ClearPackedEngine<'a>;
+    type Parties = PackedParties;
 
-impl<'a> Clear<'a> {
-    fn new(attention: &'a PackedAttention, input: &Matrix<i32>, span: Span) -> Self {
-        let engine = ClearPackedEngine::new(attention.program(), input, span);
-        Self { output: engine.clone().evaluate(), engine }
+    fn output_size(&self) -> usize {
+        self.program().output_size()
     }
 
-    /// How far each output of a run may be from the clear engine's.
-    fn tolerance(&self, attention: &PackedAttention, plan: &PackedPlan) -> Matrix<f64> {
-        let simulate = |run| simulate_from(attention, plan, &self.engine, &SampleSeed::from_number(run));
+    fn quantize_input(&self, hidden: &Matrix<f32>) -> Result<Matrix<i32>, nn::Error> {
+        self.client().quantize_input(hidden)
+    }
+
+    fn saturation(&self, hidden: &Matrix<f32>) -> Saturation {
+        self.client().saturation(hidden)
+    }
+
+    fn dequantize_output(&self, numbers: &Matrix<f64>) -> Matrix<f32> {
+        self.client().dequantize_output(numbers)
+    }
+
+    fn plan(&self, span: Span) -> Result<PackedPlan, RunError> {
+        PackedPlan::new(self, span)
+    }
+
+    fn reference(&self, input: &Matrix<i32>, span: Span) -> Reference<ClearPackedEngine<'_>> {
+        let engine = ClearPackedEngine::new(self.program(), input, span);
+        let ClearOutput { numbers, out_of_range, .. } = engine.clone().evaluate();
+        let mut statistics = Statistics::default();
+        for function in [Function::Softplus, Function::Exponential] {
+            statistics.step(function.step()).lookups = self.program().heads().len() * span.lookups(function);
+        }
+        Reference { numbers, out_of_range, statistics, engine }
+    }
+
+    fn simulate(
+        &self,
+        reference: &Reference<ClearPackedEngine<'_>>,
+        _: &Matrix<i32>,
+        (plan, _): (&PackedPlan, Span),
+        seed: &SampleSeed,
+        _: &mut dyn Observer,
+    ) -> Result<(Matrix<f64>, Statistics), RunError> {
+        Ok((simulate(self, plan, &reference.engine, seed), plan.statistics.clone()))
+    }
+
+    fn tolerance(&self, reference: &Reference<ClearPackedEngine<'_>>, plan: &PackedPlan) -> Option<Matrix<f64>> {
+        let simulate = |run| simulate(self, plan, &reference.engine, &SampleSeed::from_number(run));
         let runs: Vec<Matrix<f64>> = (0..SIMULATIONS).into_par_iter().map(simulate).collect();
-        let numbers = &self.output.numbers;
+        let numbers = &reference.numbers;
         let square =
             |index: usize| runs.iter().map(|run| (run.data()[index] - numbers.data()[index]).powi(2)).sum::<f64>();
         let cols = numbers.cols();
-        Matrix::from_fn(numbers.rows(), cols, |row, column| {
+        Some(Matrix::from_fn(numbers.rows(), cols, |row, column| {
             TOLERANCE * (square(row * cols + column) / SIMULATIONS as f64).sqrt()
+        }))
+    }
+
+    fn unexplained(
+        &self,
+        reference: &Reference<ClearPackedEngine<'_>>,
+        plan: &PackedPlan,
+        numbers: &Matrix<f64>,
+    ) -> usize {
+        let (limit, clear) = (TOLERANCE * plan.output_noise(self.program()), &reference.numbers);
+        let mean_square = |row: usize| {
+            let pairs = numbers.row(row).iter().zip(clear.row(row));
+            pairs.map(|(a, b)| (a - b).powi(2)).sum::<f64>() / clear.cols() as f64
+        };
+        (0..clear.rows()).filter(|&row| !is_within(mean_square(row).sqrt(), limit)).count()
+    }
+
+    fn parties(&self, plan: &PackedPlan, seed: &ClientSeed) -> PackedParties {
+        let start = Instant::now();
+        let client = PackedHeadClient::new(&plan.parameters, seed);
+        let seeded = client.evaluation_keys(&plan.layout);
+        let evaluation_key_bytes = seeded.bytes();
+        let evaluation_keys = seeded.prepare();
+        PackedParties {
+            parameters: plan.parameters.clone(),
+            client,
+            evaluation_keys,
+            evaluation_key_bytes,
+            keygen_seconds: start.elapsed().as_secs_f64(),
+            prepared: Vec::new(),
+        }
+    }
+
+    fn answer(
+        &self,
+        parties: &mut PackedParties,
+        input: &Matrix<i32>,
+        (plan, _): (&PackedPlan, Span),
+        observer: &mut dyn Observer,
+    ) -> Result<Answer, RunError> {
+        let (program, layout) = (self.program(), &plan.layout);
+        let start = Instant::now();
+        let prepared = parties.prepare(program);
+        let prepare = start.elapsed().as_secs_f64();
+        let scales = WireScales::new(&parties.parameters, program);
+        let start = Instant::now();
+        let request = parties.client.encrypt(input, layout, &scales)?;
+        let encrypt = start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        let server = PackedServer::new(&parties.prepared[prepared], &parties.evaluation_keys);
+        let (response, statistics) = server.evaluate(&request, layout, observer)?;
+        let evaluate = start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        let numbers = parties.client.decrypt(&response, layout, &scales, self.client());
+        let decrypt = start.elapsed().as_secs_f64();
+        let keygen = parties.keygen_seconds;
+        Ok(Answer {
+            numbers,
+            seconds: Seconds { keygen, prepare, encrypt, evaluate, decrypt, ..Seconds::of_steps(&statistics) },
+            statistics,
+            bytes: Bytes {
+                evaluation_key: parties.evaluation_key_bytes,
+                request: request.bytes(),
+                response: response.bytes(),
+            },
         })
     }
-}
-
-fn finish(
-    attention: &PackedAttention,
-    hidden: &Matrix<f32>,
-    clear: &Clear<'_>,
-    numbers: Matrix<f64>,
-    statistics: Statistics,
-    plan: Option<PackedPlan>,
-) -> Result<Outcome, RunError> {
-    let client = attention.client();
-    let clear_numbers = &clear.output.numbers;
-    let [output, clear_output] = [&numbers, clear_numbers].map(|numbers| client.dequantize_output(numbers));
-    [&output, &clear_output].into_iter().try_for_each(check_finite)?;
-    Ok(Outcome {
-        tolerance: plan.as_ref().map(|plan| clear.tolerance(attention, plan)),
-        output,
-        clear_output,
-        numbers,
-        clear_numbers: clear_numbers.clone(),
-        out_of_range: clear.output.out_of_range,
-        saturation: client.saturation(hidden),
-        seconds: Seconds::of_steps(&statistics),
-        statistics,
-        bytes: Bytes::default(),
-        plan: plan.map(|plan| Plan::Packed(Box::new(plan))),
-    })
 }

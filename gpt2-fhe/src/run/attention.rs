@@ -1,0 +1,197 @@
+//! Attention in whichever circuit it is quantized for.
+
+use std::ops::Deref;
+
+use nn::matrix::Matrix;
+use nn::packed::{PackedAttention, Span};
+use nn::quantize::Saturation;
+use tfhe_core::derivation::ClientSeed;
+use tfhe_core::random::SampleSeed;
+
+use super::exact::{ExactAttention, ExactParties, ExactPlan};
+use super::packed::{PackedParties, PackedPlan};
+use super::{Answer, Circuit, Forecast, Lowering, Outcome, RunError};
+use crate::engine::Observer;
+
+/// A quantized part of a layer's attention, and the circuit that it is quantized for.
+#[derive(Clone, Debug)]
+pub enum Attention {
+    /// For [`Circuit::Exact`].
+    Exact(Box<ExactAttention>),
+    /// For [`Circuit::Packed`].
+    Packed(Box<PackedAttention>),
+}
+
+/// What will run: known before anything is encrypted.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    /// Of the exact circuit.
+    Exact(Box<ExactPlan>),
+    /// Of the packed circuit.
+    Packed(Box<PackedPlan>),
+}
+
+impl From<ExactPlan> for Plan {
+    fn from(plan: ExactPlan) -> Self {
+        Self::Exact(Box::new(plan))
+    }
+}
+
+impl From<PackedPlan> for Plan {
+    fn from(plan: PackedPlan) -> Self {
+        Self::Packed(Box::new(plan))
+    }
+}
+
+impl Deref for Plan {
+    type Target = Forecast;
+
+    fn deref(&self) -> &Forecast {
+        match self {
+            Self::Exact(plan) => plan,
+            Self::Packed(plan) => plan,
+        }
+    }
+}
+
+/// `$body` of the attention's lowering, whichever it is.
+macro_rules! lowered {
+    ($attention:expr, $lowering:ident => $body:expr) => {
+        match $attention {
+            Attention::Exact($lowering) => $body,
+            Attention::Packed($lowering) => $body,
+        }
+    };
+}
+
+impl Attention {
+    /// The circuit.
+    pub fn circuit(&self) -> Circuit {
+        match self {
+            Self::Exact(_) => Circuit::Exact,
+            Self::Packed(_) => Circuit::Packed,
+        }
+    }
+
+    /// The size of an output: d of one head, E of the whole attention.
+    pub fn output_size(&self) -> usize {
+        lowered!(self, lowering => lowering.output_size())
+    }
+
+    /// What the client cuts off of an input.
+    ///
+    /// # Errors
+    /// [`RunError::Input`] if it does not fit.
+    pub fn saturation(&self, hidden: &Matrix<f32>) -> Result<Saturation, RunError> {
+        lowered!(self, lowering => {
+            lowering.quantize_input(hidden)?;
+            Ok(lowering.saturation(hidden))
+        })
+    }
+
+    /// Plans a run on the tokens of `span`.
+    ///
+    /// # Errors
+    /// [`RunError`]: that it cannot be run, or not reliably.
+    pub fn plan(&self, span: Span) -> Result<Plan, RunError> {
+        lowered!(self, lowering => Ok(lowering.plan(span)?.into()))
+    }
+
+    /// The rows of `span` on plain numbers.
+    ///
+    /// # Errors
+    /// As [`Lowering::run_clear`].
+    pub fn run_clear(&self, hidden: &Matrix<f32>, span: Span) -> Result<Outcome, RunError> {
+        lowered!(self, lowering => lowering.run_clear(hidden, span))
+    }
+
+    /// The rows of `span` on plain numbers with drawn noise.
+    ///
+    /// # Errors
+    /// As [`Lowering::run_simulated`].
+    pub fn run_simulated(
+        &self,
+        hidden: &Matrix<f32>,
+        span: Span,
+        seed: &SampleSeed,
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome, RunError> {
+        lowered!(self, lowering => lowering.run_simulated(hidden, span, seed, observer))
+    }
+}
+
+/// A client and its server, with keys that are made once for several inputs.
+pub struct Session(Parties);
+
+enum Parties {
+    /// The plan is of the longest input, as all rows are computed whichever are asked for.
+    Exact(Box<(ExactParties, ExactPlan)>),
+    Packed(Box<PackedParties>),
+}
+
+impl Session {
+    /// Makes all keys, for `attention` on inputs of at most as many tokens as the plan's. Sessions of other circuits, or of seeds
+    /// bound to something else, have unrelated keys.
+    ///
+    /// # Errors
+    /// [`RunError::OtherCircuit`] if the plan is not the attention's.
+    pub fn new(attention: &Attention, plan: &Plan, seed: &ClientSeed) -> Result<Self, RunError> {
+        Ok(Self(match (attention, plan) {
+            (Attention::Exact(lowering), Plan::Exact(plan)) => {
+                Parties::Exact(Box::new((lowering.parties(plan, seed), (**plan).clone())))
+            }
+            (Attention::Packed(lowering), Plan::Packed(plan)) => {
+                Parties::Packed(Box::new(lowering.parties(plan, seed)))
+            }
+            _ => return Err(RunError::OtherCircuit),
+        }))
+    }
+
+    /// Encrypts, evaluates, decrypts: the rows of `span`. Nothing is computed in the clear. The exact circuit computes all rows,
+    /// whichever are asked for.
+    ///
+    /// # Errors
+    /// [`RunError::Input`], [`RunError::OtherCircuit`]; as [`Lowering::answer`].
+    pub fn answer(
+        &mut self,
+        attention: &Attention,
+        hidden: &Matrix<f32>,
+        span: Span,
+        observer: &mut dyn Observer,
+    ) -> Result<Answer, RunError> {
+        match (&mut self.0, attention) {
+            (Parties::Exact(parties), Attention::Exact(lowering)) => {
+                let (parties, plan) = &mut **parties;
+                lowering.answer(parties, &lowering.quantize_input(hidden)?, (plan, span), observer)
+            }
+            (Parties::Packed(parties), Attention::Packed(lowering)) => {
+                let plan = lowering.plan(span)?;
+                lowering.answer(parties, &lowering.quantize_input(hidden)?, (&plan, span), observer)
+            }
+            _ => Err(RunError::OtherCircuit),
+        }
+    }
+
+    /// The same, and a comparison of the answer with what the clear engine computes.
+    ///
+    /// # Errors
+    /// [`RunError::OtherCircuit`]; as [`Lowering::execute`].
+    pub fn execute(
+        &mut self,
+        attention: &Attention,
+        hidden: &Matrix<f32>,
+        span: Span,
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome, RunError> {
+        match (&mut self.0, attention) {
+            (Parties::Exact(parties), Attention::Exact(lowering)) => {
+                let (parties, plan) = &mut **parties;
+                lowering.execute(parties, hidden, (plan.clone(), span), observer)
+            }
+            (Parties::Packed(parties), Attention::Packed(lowering)) => {
+                lowering.execute(parties, hidden, (lowering.plan(span)?, span), observer)
+            }
+            _ => Err(RunError::OtherCircuit),
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Why an attention could not be run, or its result not be relied on.
+
+use nn::attention::Part;
+use nn::matrix::Matrix;
+use nn::quantize::{SaturatedEntry, Saturation};
+use tfhe_core::random::RandomnessError;
+
+use super::{MAX_SATURATION, packed};
+use crate::engine::EngineError;
+use crate::packed::layout::HeadTooLarge;
+
+/// How reliable the best parameter set is.
+fn in_words(log2_failure: f64) -> String {
+    // A union bound near 1 says nothing.
+    if log2_failure <= -1.0 {
+        format!("the best has 2^{log2_failure:.1}")
+    } else {
+        "with all of them it may fail".into()
+    }
+}
+
+/// Why a head could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// No named parameter set evaluates the head reliably.
+    #[error(
+        "no parameter set evaluates this attention with a chance of failure of at most 2^-40 ({}): use fewer bits or \
+         fewer tokens",
+        in_words(*.best)
+    )]
+    Unreliable {
+        /// log2 of the best set's failure probability.
+        best: f64,
+    },
+    /// The noise of lookups is too large for a head's scores.
+    #[error(
+        "{}: its scores are so far apart that noise may put probabilities off by {:.0} % (σ; at most {:.0} % is accepted), as a lookup \
+         reads {score_turn:.0} units of score within one turn: {}", name_head(.layer, .head), percent(.noise),
+        percent(&packed::MAX_EXPONENT_NOISE), remedy(.noise)
+    )]
+    Noisy {
+        /// The layer, where it is known.
+        layer: Option<usize>,
+        /// The head.
+        head: usize,
+        /// The standard deviation of exponents, at most, in units of score: the relative error of a probability.
+        noise: f64,
+        /// What a turn of score stands for.
+        score_turn: f64,
+    },
+    /// Numbers left their ranges.
+    #[error(
+        "the result is wrong, for arguments of lookups, or outputs, are beyond the ranges that calibration gave them ({count} in all): \
+         calibrate on inputs like this one, use a larger --guard (packed circuit), or --allow-out-of-range to get the numbers all the same"
+    )]
+    OutOfRange {
+        /// How many.
+        count: usize,
+    },
+    /// An entry of the input is far beyond its range.
+    #[error(
+        "the input is not like those of the calibration: {} of its entries are beyond their ranges, channel {} of token {} {:.1} times as \
+         far (at most {} times is accepted): calibrate on inputs like this one, or use --allow-out-of-range to get the numbers all the \
+         same", .count, .farthest.channel, .farthest.row, .farthest.ratio, MAX_SATURATION
+    )]
+    Saturated {
+        /// How many entries are cut off to their ranges.
+        count: usize,
+        /// The farthest.
+        farthest: SaturatedEntry,
+    },
+    /// Numbers that are not the clear engine's, or farther from them than the noise explains.
+    #[error(
+        "{count} of {total} numbers are not those of the clear engine, or farther from them than the noise explains: none can be relied on"
+    )]
+    Mismatch {
+        /// How many.
+        count: usize,
+        /// Of how many.
+        total: usize,
+    },
+    /// An output is NaN or infinite.
+    #[error(
+        "{count} of the outputs are not finite numbers: calibrate on inputs like this one, or leave this attention to the client"
+    )]
+    NotFinite {
+        /// How many.
+        count: usize,
+    },
+    /// The squares of [`Multiply::Lut`](crate::engine::plan::Multiply::Lut) have too wide a table.
+    #[error(
+        "--multiply lut needs tables of {bits} bits here, and {limit} are possible: use --multiply product, or fewer bits"
+    )]
+    TooWide {
+        /// Bits of the table.
+        bits: u32,
+        /// Bits that a table can have.
+        limit: u32,
+    },
+    /// A row of a matrix does not fit one ciphertext.
+    #[error("a row of {length} entries does not fit a ciphertext of {size} coefficients: use fewer tokens")]
+    TooLong {
+        /// Tokens, or the size of a head.
+        length: usize,
+        /// N.
+        size: usize,
+    },
+    /// The head does not fit the packed circuit.
+    #[error(transparent)]
+    TooLarge(#[from] HeadTooLarge),
+    /// Keys or a plan of one circuit, and an attention that is quantized for the other.
+    #[error(
+        "these keys are for another circuit than this attention is quantized for: quantize it for theirs, or make keys for it"
+    )]
+    OtherCircuit,
+    /// The input does not fit the head.
+    #[error(transparent)]
+    Input(#[from] nn::Error),
+    /// There is nothing to make a request's randomness from.
+    #[error(transparent)]
+    Randomness(#[from] RandomnessError),
+    /// The run was stopped.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl RunError {
+    /// The same, of a layer's attention.
+    pub fn in_layer(self, number: usize) -> Self {
+        match self {
+            Self::Noisy { head, noise, score_turn, .. } => Self::Noisy { layer: Some(number), head, noise, score_turn },
+            other => other,
+        }
+    }
+
+    /// The same, of a part: heads are numbered within their layer.
+    pub fn of_part(self, part: Part) -> Self {
+        match (self, part) {
+            (Self::Noisy { layer, noise, score_turn, .. }, Part::Head(head)) => {
+                Self::Noisy { layer, head, noise, score_turn }
+            }
+            (other, _) => other,
+        }
+    }
+}
+
+/// What would do about noise of exponents.
+fn remedy(noise: &f64) -> &'static str {
+    // A range is the farthest that scores are apart, and half as much more for the usual guard.
+    if is_within(*noise, 1.5 * packed::MAX_EXPONENT_NOISE) {
+        "use --guard 1 if inputs are like those of the calibration, or fewer tokens, or leave this head or layer to the client"
+    } else {
+        "leave this head or layer to the client, or try --circuit exact"
+    }
+}
+
+/// Whether a number is at most `limit`; NaN is not.
+pub(crate) fn is_within(value: f64, limit: f64) -> bool {
+    value <= limit
+}
+
+fn percent(share: &f64) -> f64 {
+    100.0 * share
+}
+
+fn name_head(layer: &Option<usize>, head: &usize) -> String {
+    match layer {
+        Some(layer) => format!("head {head} of layer {layer}"),
+        None => format!("head {head}"),
+    }
+}
+
+/// Checks that no entry of an input is too far beyond its range: what a client knows before it sends anything.
+///
+/// # Errors
+/// [`RunError::Saturated`].
+pub fn check_saturation(saturation: &Saturation) -> Result<(), RunError> {
+    match saturation.farthest {
+        Some(farthest) if !is_within(farthest.ratio, MAX_SATURATION) => {
+            Err(RunError::Saturated { count: saturation.count, farthest })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks that every output is a number.
+pub(crate) fn check_finite(output: &Matrix<f32>) -> Result<(), RunError> {
+    match output.iter().filter(|value| !value.is_finite()).count() {
+        0 => Ok(()),
+        count => Err(RunError::NotFinite { count }),
+    }
+}

@@ -1,0 +1,219 @@
+//! What a circuit has of its own, and what every mode does with it.
+
+use std::time::Instant;
+
+use nn::matrix::Matrix;
+use nn::packed::Span;
+use nn::quantize::Saturation;
+use tfhe_core::derivation::ClientSeed;
+use tfhe_core::random::SampleSeed;
+
+use super::{Bytes, Outcome, Plan, RunError, Seconds, check_finite};
+use crate::engine::Observer;
+use crate::engine::statistics::Statistics;
+
+/// What is known of a run before anything is encrypted.
+#[derive(Clone, Debug)]
+pub struct Forecast {
+    /// Operations, noise and failure probabilities by step; no times.
+    pub statistics: Statistics,
+    /// log2 of a failure probability: see [`super::FAILURE_MEANING`].
+    pub log2_failure_probability: f64,
+    /// What will be sent.
+    pub bytes: Bytes,
+    /// The security level of the parameter set, in bits.
+    pub security_bits: Option<f64>,
+    /// n, the number of external products of a bootstrapping.
+    pub small_dimension: usize,
+}
+
+impl Forecast {
+    /// External products, in bootstrappings and outside of them.
+    pub fn external_products(&self) -> usize {
+        self.statistics.pbs() * self.small_dimension + self.statistics.external_products()
+    }
+}
+
+/// What the clear engine computes: what answers are compared with. It is no part of the way of a request.
+#[derive(Clone, Debug)]
+pub struct Reference<E> {
+    /// `[rows, O]`, in units of the output's integers.
+    pub numbers: Matrix<f64>,
+    /// Arguments of lookups, products and outputs that left their ranges.
+    pub out_of_range: usize,
+    /// Lookups by step.
+    pub statistics: Statistics,
+    /// What simulations start from.
+    pub engine: E,
+}
+
+/// What came back to a client, decrypted.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// `[rows, O]`, in units of the output's integers.
+    pub numbers: Matrix<f64>,
+    /// What the server did.
+    pub statistics: Statistics,
+    /// Times. Those of keys are their making's, once for all answers.
+    pub seconds: Seconds,
+    /// Sizes.
+    pub bytes: Bytes,
+}
+
+/// A part of a layer's attention, quantized for one circuit.
+///
+/// O is the size of an output: d of one head, E of the whole attention. Numbers are in units of the output's integers.
+pub trait Lowering {
+    /// What will run.
+    type Plan: Clone + Into<Plan> + std::ops::Deref<Target = Forecast>;
+    /// What the clear engine leaves for simulations.
+    type Engine<'a>
+    where
+        Self: 'a;
+    /// A client's keys, and what its server has prepared.
+    type Parties;
+
+    /// O.
+    fn output_size(&self) -> usize;
+
+    /// The client's integers, `[T, E]`.
+    ///
+    /// # Errors
+    /// If the input does not fit.
+    fn quantize_input(&self, hidden: &Matrix<f32>) -> Result<Matrix<i32>, nn::Error>;
+
+    /// What [`Self::quantize_input`] cuts off.
+    fn saturation(&self, hidden: &Matrix<f32>) -> Saturation;
+
+    /// What numbers stand for.
+    fn dequantize_output(&self, numbers: &Matrix<f64>) -> Matrix<f32>;
+
+    /// Plans a run on the tokens of `span`.
+    ///
+    /// # Errors
+    /// [`RunError`]: that it cannot be run, or not reliably.
+    fn plan(&self, span: Span) -> Result<Self::Plan, RunError>;
+
+    /// The rows of `span` on plain numbers.
+    fn reference(&self, input: &Matrix<i32>, span: Span) -> Reference<Self::Engine<'_>>;
+
+    /// The same with drawn noise.
+    ///
+    /// # Errors
+    /// [`RunError::Engine`].
+    fn simulate(
+        &self,
+        reference: &Reference<Self::Engine<'_>>,
+        input: &Matrix<i32>,
+        planned: (&Self::Plan, Span),
+        seed: &SampleSeed,
+        observer: &mut dyn Observer,
+    ) -> Result<(Matrix<f64>, Statistics), RunError>;
+
+    /// How far numbers may be from the reference's by the predicted noise. `None`: not at all.
+    fn tolerance(&self, reference: &Reference<Self::Engine<'_>>, plan: &Self::Plan) -> Option<Matrix<f64>>;
+
+    /// How many rows (or numbers, where none may differ) are farther from the reference's than the plan predicts.
+    fn unexplained(&self, reference: &Reference<Self::Engine<'_>>, plan: &Self::Plan, numbers: &Matrix<f64>) -> usize;
+
+    /// Makes all keys, for inputs of at most as many tokens as the plan's.
+    fn parties(&self, plan: &Self::Plan, seed: &ClientSeed) -> Self::Parties;
+
+    /// Encrypts, evaluates, decrypts the rows of `span`.
+    ///
+    /// # Errors
+    /// [`RunError::Randomness`], [`RunError::Engine`].
+    fn answer(
+        &self,
+        parties: &mut Self::Parties,
+        input: &Matrix<i32>,
+        planned: (&Self::Plan, Span),
+        observer: &mut dyn Observer,
+    ) -> Result<Answer, RunError>;
+
+    /// What a run gave, beside the reference. `plan`: of a run with noise.
+    ///
+    /// # Errors
+    /// [`RunError::NotFinite`].
+    fn outcome(
+        &self,
+        hidden: &Matrix<f32>,
+        reference: &Reference<Self::Engine<'_>>,
+        answer: Answer,
+        plan: Option<Self::Plan>,
+    ) -> Result<Outcome, RunError> {
+        let [output, clear_output] =
+            [&answer.numbers, &reference.numbers].map(|numbers| self.dequantize_output(numbers));
+        [&output, &clear_output].into_iter().try_for_each(check_finite)?;
+        let Answer { numbers, statistics, seconds, bytes } = answer;
+        Ok(Outcome {
+            tolerance: plan.as_ref().and_then(|plan| self.tolerance(reference, plan)),
+            output,
+            clear_output,
+            numbers,
+            clear_numbers: reference.numbers.clone(),
+            out_of_range: reference.out_of_range,
+            saturation: self.saturation(hidden),
+            statistics,
+            seconds,
+            bytes,
+            plan: plan.map(Into::into),
+        })
+    }
+
+    /// The rows of `span` on plain numbers.
+    ///
+    /// # Errors
+    /// [`RunError::Input`], [`RunError::NotFinite`].
+    fn run_clear(&self, hidden: &Matrix<f32>, span: Span) -> Result<Outcome, RunError> {
+        let input = self.quantize_input(hidden)?;
+        let start = Instant::now();
+        let reference = self.reference(&input, span);
+        let answer = Answer::computed(reference.numbers.clone(), reference.statistics.clone(), start);
+        self.outcome(hidden, &reference, answer, None)
+    }
+
+    /// The rows of `span` on plain numbers with drawn noise.
+    ///
+    /// # Errors
+    /// [`RunError::Input`], [`RunError::NotFinite`], [`RunError::Engine`]; as [`Self::plan`].
+    fn run_simulated(
+        &self,
+        hidden: &Matrix<f32>,
+        span: Span,
+        seed: &SampleSeed,
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome, RunError> {
+        let input = self.quantize_input(hidden)?;
+        let plan = self.plan(span)?;
+        let start = Instant::now();
+        let reference = self.reference(&input, span);
+        let (numbers, statistics) = self.simulate(&reference, &input, (&plan, span), seed, observer)?;
+        self.outcome(hidden, &reference, Answer::computed(numbers, statistics, start), Some(plan))
+    }
+
+    /// An encrypted run, compared with the clear engine when it is over.
+    ///
+    /// # Errors
+    /// [`RunError::Input`], [`RunError::NotFinite`]; as [`Self::answer`].
+    fn execute(
+        &self,
+        parties: &mut Self::Parties,
+        hidden: &Matrix<f32>,
+        (plan, span): (Self::Plan, Span),
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome, RunError> {
+        let input = self.quantize_input(hidden)?;
+        let answer = self.answer(parties, &input, (&plan, span), observer)?;
+        self.outcome(hidden, &self.reference(&input, span), answer, Some(plan))
+    }
+}
+
+impl Answer {
+    /// Of what was computed in the clear since `start`.
+    fn computed(numbers: Matrix<f64>, statistics: Statistics, start: Instant) -> Self {
+        let evaluate = start.elapsed().as_secs_f64();
+        let seconds = Seconds { evaluate, ..Seconds::of_steps(&statistics) };
+        Self { numbers, statistics, seconds, bytes: Bytes::default() }
+    }
+}
