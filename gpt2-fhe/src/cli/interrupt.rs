@@ -52,11 +52,14 @@ mod signals {
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
 
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU};
+    use signal_hook::consts::{
+        SIGALRM, SIGHUP, SIGINT, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU,
+    };
     use signal_hook::iterator::Signals;
 
-    /// Interrupted, asked to end, left by the terminal, or out of time.
-    const SIGNALS: [i32; 5] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU];
+    /// Interrupted, asked to end, left by the terminal, out of time, or with what a batch system announces any of that.
+    const SIGNALS: [i32; 10] =
+        [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU, SIGALRM, SIGVTALRM, SIGPROF, SIGUSR1, SIGUSR2];
 
     /// Installs the handlers. A process that was started to outlive its terminal, as by `nohup`, does.
     pub(super) fn listen() -> io::Result<Signals> {

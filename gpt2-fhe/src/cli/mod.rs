@@ -106,6 +106,7 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     if error.is::<ClosedPipe>() {
         return ExitCode::from(CLOSED_PIPE);
     }
+    output::complete_line();
     // One line, whatever the libraries below put into their messages.
     let message = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     output::print_error(&format!("error: {message}"));

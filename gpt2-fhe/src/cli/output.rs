@@ -32,6 +32,14 @@ impl Printed {
         }
         Ok(())
     }
+
+    /// Completes a line that was begun. Where nobody can be told, there is nothing left to do.
+    fn complete_line(&mut self) {
+        if std::mem::take(&mut self.half_line) {
+            let mut output = std::io::stdout();
+            let _ = output.write_all(b"\n").and_then(|()| output.flush());
+        }
+    }
 }
 
 /// Nobody reads standard output any more. Not an error to tell anybody of: the process ends, as it does by SIGPIPE.
@@ -86,6 +94,11 @@ fn written(result: std::io::Result<()>) -> anyhow::Result<()> {
     }
 }
 
+/// Completes a line of text that an error cut short.
+pub(super) fn complete_line() {
+    printed().complete_line();
+}
+
 /// Takes note that so many tokens have been generated and reported.
 pub(super) fn count_tokens(tokens: usize) {
     printed().tokens = Some(tokens);
@@ -119,10 +132,8 @@ pub(super) fn print_error(line: &str) {
 /// After a signal: completes half a line, and says how far it came. `files` are those that had been written.
 pub(super) fn abandon(files: &[String]) {
     // For good: nothing more is printed after this.
-    let printed = std::mem::ManuallyDrop::new(printed());
-    if printed.half_line {
-        let _ = std::io::stdout().write_all(b"\n").and_then(|()| std::io::stdout().flush());
-    }
+    let mut printed = std::mem::ManuallyDrop::new(printed());
+    printed.complete_line();
     let mut line = String::from("stopped");
     match (printed.tokens, files) {
         (Some(1), _) => line += " after 1 token",

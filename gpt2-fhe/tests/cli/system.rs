@@ -243,6 +243,8 @@ fn a_signal_stops_the_work_and_leaves_no_file() {
         (encrypted(), "-TERM", 143),
         (calibrated(), "-INT", 130),
         (calibrated(), "-HUP", 129),
+        (encrypted(), "-ALRM", 142),
+        (calibrated(), "-USR1", 138),
     ] {
         let child = with_usual_signals(&command).spawn().unwrap();
         // Once the new file is there, the handler has been installed, and seconds of work follow.
