@@ -122,22 +122,24 @@ impl<B: Backend> HomomorphicEngine<'_, B> {
         }
         let mut results = vec![None; values.len()];
         for group in groups.values() {
-            let reader = Reader::new(self, &group.iter().map(|&index| tables[index]).collect::<Vec<_>>(), output);
-            for batch in group.chunks(BATCH) {
+            let (distinct, which) = distinct(group.iter().map(|&index| tables[index]));
+            let reader = Reader::new(self, &distinct, output);
+            for (batch, which) in group.chunks(BATCH).zip(which.chunks(BATCH)) {
                 let requests: Vec<_> = batch.iter().map(|&index| (&values[index], tables[index])).collect();
-                let read = self.read_batch(step, &reader, &requests)?;
+                let read = self.read_batch(step, &reader, &requests, which)?;
                 batch.iter().zip(read).for_each(|(&index, result)| results[index] = Some(result));
             }
         }
         Ok(results.into_iter().map(|result| result.expect("every value is in a group")).collect())
     }
 
-    /// One batch of values with tables of one width.
+    /// One batch of values with tables of one width; `which` of the reader's each is.
     fn read_batch(
         &mut self,
         step: &'static str,
         reader: &Reader,
         requests: &[(&Integer<B::Ciphertext>, &LookupTable)],
+        which: &[usize],
     ) -> Result<Vec<Integer<B::Ciphertext>>, EngineError> {
         let (bits, rounded) = (requests[0].1.bits(), requests[0].1.rounded_bits());
         let offset = |&(value, table): &(&Integer<B::Ciphertext>, &LookupTable)| {
@@ -148,8 +150,7 @@ impl<B: Backend> HomomorphicEngine<'_, B> {
         let mut inputs: Vec<_> = requests.iter().map(offset).collect();
         self.round(step, &mut inputs, rounded);
         inputs.iter_mut().for_each(|input| input.bits = bits - rounded);
-        let tables: Vec<&LookupTable> = requests.iter().map(|&(_, table)| table).collect();
-        let results = reader.read(self, step, &inputs, &tables);
+        let results = reader.read(self, step, &inputs, which);
         self.step(step).lookups += requests.len();
         self.advance(requests.len())?;
         Ok(results)
@@ -248,11 +249,23 @@ impl<B: Backend> HomomorphicEngine<'_, B> {
     }
 }
 
+/// The tables that differ, and which of them each one is. Tables are told apart by where they are: values of one table refer to
+/// the same one, and comparing entries would take longer than a look at each.
+fn distinct<'a>(tables: impl Iterator<Item = &'a LookupTable>) -> (Vec<&'a LookupTable>, Vec<usize>) {
+    let (mut distinct, mut index) = (Vec::new(), HashMap::new());
+    let mut which = |table: &'a LookupTable| {
+        *index.entry(std::ptr::from_ref(table)).or_insert_with(|| {
+            distinct.push(table);
+            distinct.len() - 1
+        })
+    };
+    let which = tables.map(&mut which).collect();
+    (distinct, which)
+}
+
 /// The tables of a lookup, prepared.
 struct Reader {
     output: Output,
-    /// Which prepared table each distinct table is.
-    index: HashMap<*const LookupTable, usize>,
     kind: Kind,
 }
 
@@ -271,21 +284,14 @@ enum Kind {
 }
 
 impl Reader {
-    fn new<B: Backend>(engine: &HomomorphicEngine<'_, B>, tables: &[&LookupTable], output: Output) -> Self {
-        let mut index = HashMap::new();
-        let mut distinct: Vec<&LookupTable> = Vec::new();
-        for &table in tables {
-            index.entry(std::ptr::from_ref(table)).or_insert_with(|| {
-                distinct.push(table);
-                distinct.len() - 1
-            });
-        }
+    /// Of tables of one width, all of which differ.
+    fn new<B: Backend>(engine: &HomomorphicEngine<'_, B>, distinct: &[&LookupTable], output: Output) -> Self {
         let encode = |value: i64| output.delta().wrapping_mul(value as u64);
         if distinct[0].index_bits() <= NARROW_BITS {
             let prepare = |table: &&LookupTable| {
                 NarrowTable::new(engine.shape(), table.values().iter().map(|&value| encode(value)).collect())
             };
-            return Self { output, index, kind: Kind::Narrow(distinct.iter().map(prepare).collect()) };
+            return Self { output, kind: Kind::Narrow(distinct.iter().map(prepare).collect()) };
         }
         let max_abs = distinct.iter().map(|table| table.max_abs_value()).max().unwrap_or(0);
         let digits = output.reencoded.then(|| Digits::of(max_abs));
@@ -310,22 +316,21 @@ impl Reader {
         });
         let delta = digits.map_or(output.delta(), |digits| 1 << (63 - digits.bits));
         let low = engine.predictor.low_gadget(&all, high, &engine.gadgets);
-        Self { output, index, kind: Kind::Wide { low, high, tables, delta, reencode } }
+        Self { output, kind: Kind::Wide { low, high, tables, delta, reencode } }
     }
 
-    /// Reads; the inputs are at the scale of the tables' index bits.
+    /// Reads, `which` table each; the inputs are at the scale of the tables' index bits.
     fn read<B: Backend>(
         &self,
         engine: &mut HomomorphicEngine<'_, B>,
         step: &'static str,
         inputs: &[Integer<B::Ciphertext>],
-        tables: &[&LookupTable],
+        which: &[usize],
     ) -> Vec<Integer<B::Ciphertext>> {
-        let which: Vec<usize> = tables.iter().map(|&table| self.index[&std::ptr::from_ref(table)]).collect();
         let mut results = match &self.kind {
             Kind::Narrow(narrow) => {
                 let centred: Vec<_> = inputs.iter().map(|input| centre(engine, input, half_slot(input.bits))).collect();
-                engine.read_narrow(step, &centred, narrow, &which, self.output.gadget)
+                engine.read_narrow(step, &centred, narrow, which, self.output.gadget)
             }
             Kind::Wide { low, high, tables, delta, reencode } => {
                 let chosen: Vec<&[WideTable]> = which.iter().map(|&table| &tables[table][..]).collect();
