@@ -8,7 +8,7 @@ use gpt2_fhe::run::exact::{CircuitPlan, ExactSession, run_simulated};
 use integration_tests::layer::Layer;
 use nn::attention::{AttentionWeights, Linear, Part};
 use nn::clear::StepRecord;
-use nn::head::{HeadOptions, QuantizedHead};
+use nn::integer::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::keys::ClientKeys;

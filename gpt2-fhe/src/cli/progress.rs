@@ -9,7 +9,7 @@ use console::Term;
 use gpt2_fhe::engine::Observer;
 use gpt2_fhe::run::Attention;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-use nn::{head, packed};
+use nn::{integer, packed};
 
 use super::output;
 
@@ -210,7 +210,7 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) fn new(attention: &Attention) -> Self {
         let steps: &[&str] = match attention {
-            Attention::Exact(head, _) => head::steps::of(head.part()),
+            Attention::Exact(head, _) => integer::steps::of(head.part()),
             Attention::Packed(_) => &packed::steps::ALL,
         };
         Self { display: Display::new("preparing", 0), steps, step: "" }

@@ -6,7 +6,7 @@ use anyhow::{anyhow, bail};
 use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::run::{Attention, Circuit};
 use nn::attention::{AttentionWeights, Part};
-use nn::quantized::{Fingerprint, Origin, Quantized, QuantizedFile};
+use nn::record::{Fingerprint, Origin, Quantized, QuantizedFile};
 
 use super::arguments::Place;
 use super::source::check_file;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use nn::clear::ClearEngine;
-use nn::head::{HeadProgram, QuantizedHead};
+use nn::integer::{HeadProgram, QuantizedHead};
 use nn::matrix::Matrix;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::SeededGlweCiphertext;

@@ -4,10 +4,10 @@ pub mod exact;
 pub mod packed;
 
 use nn::attention::Part;
-use nn::head::QuantizedHead;
+use nn::integer::QuantizedHead;
 use nn::matrix::{Matrix, relative_error};
 use nn::packed::{PackedAttention, Span};
-use nn::quantize::{SaturatedEntry, Saturation};
+use nn::quantizers::{SaturatedEntry, Saturation};
 use serde::Serialize;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::random::{RandomnessError, SampleSeed};
