@@ -6,7 +6,7 @@ use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::run::exact::ExactAttention;
 use gpt2_fhe::run::{Attention, Lowering, Session, packed};
 use nn::attention::{AttentionWeights, Linear, Part};
-use nn::head::{HeadOptions, QuantizedHead};
+use nn::integer::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
 use nn::packed::{PackedOptions, Span};
 use tfhe_core::derivation::ClientSeed;

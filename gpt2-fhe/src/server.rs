@@ -2,7 +2,7 @@
 //!
 //! Nothing here, nor in what it uses of [`crate::engine`], can name a secret key; a test holds that against the sources.
 
-use nn::head::HeadProgram;
+use nn::integer::HeadProgram;
 use nn::matrix::Matrix;
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::keys::EvaluationKeys;

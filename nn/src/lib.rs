@@ -11,23 +11,23 @@
 //! are.
 //!
 //! # From real numbers to integers
-//! [`quantize`] represents x by the integer nearest to x/scale; the scale is calibrated on inputs. A product of
+//! [`quantizers`] represents x by the integer nearest to x/scale; the scale is calibrated on inputs. A product of
 //! quantized matrices is exact in integers, and its result, wider than what went in, is brought back to n bits by a
 //! table that maps every integer of its range to the nearest level of the next quantizer. [`range`] is the accounting:
 //! which integers an intermediate takes, and how many bits that is. A table costs the encrypted computation time that
 //! doubles with each bit or so, and thus the bits decide what is feasible.
 //!
 //! # One data flow, many engines
-//! [`head`] writes the integer head once, and all heads of a layer with the output projection by the same lines, over
+//! [`integer`] writes the integer head once, and all heads of a layer with the output projection by the same lines, over
 //! the trait [`engine::Engine`]: project, look up, multiply, add.
 //! [`clear::ClearEngine`] runs it on plain integers, counts its operations and reports what leaves its range. An
 //! encrypted engine runs the same program on ciphertexts, and a test compares the integers of both.
-//! The program is all that a server needs; the scales stay with the client. [`quantized`] keeps both in files.
+//! The program is all that a server needs; the scales stay with the client. [`record`] keeps both in files.
 //!
 //! ```
 //! use nn::attention::{AttentionWeights, Linear, Part};
 //! use nn::clear::ClearEngine;
-//! use nn::head::{HeadOptions, QuantizedHead};
+//! use nn::integer::{HeadOptions, QuantizedHead};
 //! use nn::matrix::{Matrix, relative_error};
 //!
 //! // A layer of two heads of size 4 on embeddings of size 8, and an input of three tokens.
@@ -48,24 +48,16 @@
 //! ```
 #![deny(unsafe_code)]
 
-pub mod attention;
-pub mod checkpoint;
-pub mod clear;
-pub mod engine;
-mod error;
-pub mod file;
-mod gemm;
-pub mod gpt2;
-pub mod guard;
-pub mod head;
-pub mod matrix;
-pub mod metrics;
-pub mod packed;
-pub mod quantize;
-pub mod quantized;
-pub mod range;
-mod record;
-pub mod tensor;
-pub mod tokenizer;
+// Floors: each stands on those before it. Their modules are the crate's.
+mod circuit;
+mod model;
+mod numbers;
+mod support;
 
+pub use circuit::{clear, engine, integer, packed, record};
 pub use error::Error;
+pub use model::{attention, checkpoint, gpt2, metrics, tokenizer};
+use numbers::{gemm, named};
+pub use numbers::{matrix, quantizers, range, tensor};
+use support::error;
+pub use support::{file, guard};

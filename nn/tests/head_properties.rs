@@ -4,7 +4,7 @@ use nn::Error;
 use nn::attention::{AttentionWeights, Linear, Part};
 use nn::clear::ClearEngine;
 use nn::engine::{Engine, FactorUse, LookupTable, NeededProducts, Product, TermUse, Use};
-use nn::head::{HeadClient, HeadOptions, HeadProgram, QuantizedHead, steps};
+use nn::integer::{HeadClient, HeadOptions, HeadProgram, QuantizedHead, steps};
 use nn::matrix::{Matrix, relative_error};
 use proptest::prelude::*;
 use std::convert::Infallible;

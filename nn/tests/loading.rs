@@ -8,7 +8,7 @@ use nn::Error;
 use nn::attention::Part;
 use nn::checkpoint::Checkpoint;
 use nn::gpt2::{Gpt2, Intermediate, NoHooks, Site, Trace};
-use nn::head::{HeadOptions, QuantizedHead};
+use nn::integer::{HeadOptions, QuantizedHead};
 use nn::matrix::relative_error;
 use nn::tensor::Tensor;
 use proptest::prelude::*;

@@ -2,10 +2,10 @@
 
 use nn::Error;
 use nn::attention::{AttentionWeights, Linear, Part};
-use nn::head::{HeadOptions, QuantizedHead};
+use nn::integer::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
 use nn::packed::{PackedAttention, PackedOptions};
-use nn::quantized::{Options, Origin, Quantized, QuantizedFile};
+use nn::record::{Options, Origin, Quantized, QuantizedFile};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 

@@ -6,7 +6,7 @@ use common::random_layer;
 use common::shared::layer_0;
 use nn::attention::{AttentionWeights, Linear, Part};
 use nn::clear::ClearEngine;
-use nn::head::{HeadOptions, QuantizedHead, steps};
+use nn::integer::{HeadOptions, QuantizedHead, steps};
 use nn::matrix::{Matrix, relative_error};
 use nn::range::IntegerRange;
 

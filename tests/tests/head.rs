@@ -9,7 +9,7 @@ use gpt2_fhe::run::{Attention, Lowering, Plan, Session};
 use integration_tests::layer::Layer;
 use nn::attention::{AttentionWeights, Linear, Part};
 use nn::clear::StepRecord;
-use nn::head::{HeadOptions, QuantizedHead};
+use nn::integer::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
 use nn::packed::Span;
 use tfhe_core::derivation::ClientSeed;

@@ -8,7 +8,7 @@ use gpt2_fhe::run::{Attention, Session, packed};
 use integration_tests::layer::shared_checkpoint;
 use nn::attention::Part;
 use nn::gpt2::{Config, ForwardHooks, Gpt2, HookError, NoHooks, Replacement, most_likely};
-use nn::head::{HeadOptions, QuantizedHead};
+use nn::integer::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
 use nn::packed::{PackedOptions, Span};
 use rayon::prelude::*;

@@ -3,7 +3,7 @@
 use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::engine::statistics::StepStatistics;
 use gpt2_fhe::run::{Attention, Bytes, Circuit, Plan};
-use nn::head::RangeReport;
+use nn::integer::RangeReport;
 use nn::packed::HeadProgram;
 use serde::Serialize;
 use tfhe_core::noise::Variance;

@@ -7,10 +7,10 @@ use gpt2_fhe::run::exact::ExactAttention;
 use gpt2_fhe::run::{Attention, Mode, Plan, RunError, packed};
 use nn::attention::{AttentionWeights, Part};
 use nn::checkpoint::Checkpoint;
-use nn::head::{HeadOptions, QuantizedHead};
+use nn::integer::{HeadOptions, QuantizedHead};
 use nn::matrix::Matrix;
 use nn::packed::Span;
-use nn::quantized::Options;
+use nn::record::Options;
 
 use super::arguments::{Given, Quantization, Recipe, Selection};
 use super::progress::while_showing;

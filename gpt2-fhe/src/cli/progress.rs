@@ -9,7 +9,7 @@ use console::Term;
 use gpt2_fhe::engine::Observer;
 use gpt2_fhe::run::Attention;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-use nn::{head, packed};
+use nn::{integer, packed};
 
 use super::output;
 
@@ -210,7 +210,7 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) fn new(attention: &Attention) -> Self {
         let steps: &[&str] = match attention {
-            Attention::Exact(exact) => head::steps::of(exact.quantized.part()),
+            Attention::Exact(exact) => integer::steps::of(exact.quantized.part()),
             Attention::Packed(_) => &packed::steps::ALL,
         };
         Self { display: Display::new("preparing", 0), steps, step: "" }

@@ -5,10 +5,10 @@ use std::path::Path;
 use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::run::{Attention, Circuit};
 use nn::attention::{AttentionWeights, Part};
-use nn::head::HeadOptions;
+use nn::integer::HeadOptions;
 use nn::matrix::Matrix;
 use nn::packed::PackedOptions;
-use nn::quantized::{ClientHalf, Fingerprint, Origin, Quantized, QuantizedFile};
+use nn::record::{ClientHalf, Fingerprint, Origin, Quantized, QuantizedFile};
 use serde::Serialize;
 
 use super::arguments::{Given, QuantizeArguments, Recipe};

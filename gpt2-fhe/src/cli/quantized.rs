@@ -7,7 +7,7 @@ use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::run::exact::ExactAttention;
 use gpt2_fhe::run::{Attention, Circuit};
 use nn::attention::{AttentionWeights, Part};
-use nn::quantized::{Fingerprint, Origin, Quantized, QuantizedFile};
+use nn::record::{Fingerprint, Origin, Quantized, QuantizedFile};
 
 use super::arguments::Place;
 use super::source::check_file;

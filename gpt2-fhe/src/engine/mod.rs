@@ -20,7 +20,7 @@ pub mod simulated;
 pub mod statistics;
 
 use nn::engine::{Engine, FactorUse, LookupTable, Product, TermUse, Use};
-use nn::head::HeadProgram;
+use nn::integer::HeadProgram;
 use nn::matrix::Matrix;
 use tfhe_core::noise::Distribution;
 

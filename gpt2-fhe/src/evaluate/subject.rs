@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nn::attention::{AttentionWeights, Linear, Part};
 use nn::matrix::Matrix;
 use nn::packed::{PackedAttention, Span};
-use nn::quantize::Saturation;
+use nn::quantizers::Saturation;
 use tfhe_core::random::SampleSeed;
 
 use super::passage::shuffle;

@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use nn::matrix::Matrix;
 use nn::packed::{PackedAttention, Span};
-use nn::quantize::Saturation;
+use nn::quantizers::Saturation;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::random::SampleSeed;
 

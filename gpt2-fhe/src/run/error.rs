@@ -2,7 +2,7 @@
 
 use nn::attention::Part;
 use nn::matrix::Matrix;
-use nn::quantize::{SaturatedEntry, Saturation};
+use nn::quantizers::{SaturatedEntry, Saturation};
 use tfhe_core::random::RandomnessError;
 
 use super::{MAX_SATURATION, packed};

@@ -4,10 +4,10 @@ use std::ops::Deref;
 use std::time::Instant;
 
 use nn::clear::ClearEngine;
-use nn::head::{HeadProgram, QuantizedHead};
+use nn::integer::{HeadProgram, QuantizedHead};
 use nn::matrix::Matrix;
 use nn::packed::Span;
-use nn::quantize::Saturation;
+use nn::quantizers::Saturation;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::SeededGlweCiphertext;
 use tfhe_core::keys::{EvaluationKeys, SeededEvaluationKeys};

@@ -1,7 +1,7 @@
 //! What a run gave, beside what the clear engine gives.
 
 use nn::matrix::{Matrix, relative_error};
-use nn::quantize::Saturation;
+use nn::quantizers::Saturation;
 use serde::Serialize;
 
 use super::error::{check_saturation, is_within};

@@ -8,7 +8,7 @@ use nn::matrix::Matrix;
 use nn::packed::{
     Calibration, ClearOutput, ClearPackedEngine, Function, PackedAttention, PackedOptions, PackedProgram, Span,
 };
-use nn::quantize::Saturation;
+use nn::quantizers::Saturation;
 use rayon::prelude::*;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::SeededGlweCiphertext;

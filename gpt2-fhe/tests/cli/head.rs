@@ -129,7 +129,7 @@ fn circuit_describes_every_step() {
     let files = Files::new();
     let circuit = json(&mut files.exact("circuit", "hidden", "input"));
     let steps = circuit["steps"].as_array().expect("steps");
-    for &step in nn::head::steps::of(nn::attention::Part::Head(0)) {
+    for &step in nn::integer::steps::of(nn::attention::Part::Head(0)) {
         assert!(steps.iter().any(|other| other["name"] == step), "{step} is not in {circuit}");
     }
     assert!(circuit["security_bits"].as_f64().unwrap() >= 128.0);

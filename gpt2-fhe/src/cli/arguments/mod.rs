@@ -12,9 +12,9 @@ use clap::Args;
 use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::run::{Circuit, Mode};
 use nn::attention::Part;
-use nn::head::HeadOptions;
+use nn::integer::HeadOptions;
 use nn::packed::PackedOptions;
-use nn::quantized::Options;
+use nn::record::Options;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::random::{RandomnessError, SampleSeed};
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::bail;
 use gpt2_fhe::evaluate::{Evaluation, Passage, Simulation, Subject, sample, shuffled, windows};
 use gpt2_fhe::run::{Attention, Circuit, Mode, RunError};
-use nn::head::HeadOptions;
+use nn::integer::HeadOptions;
 use nn::matrix::Matrix;
 use nn::packed::PackedOptions;
 use tfhe_core::derivation::ClientSeed;

@@ -1,0 +1,73 @@
+//! Both halves of the integer attention.
+
+use super::client::HeadClient;
+use super::program::HeadProgram;
+use super::ranges::RangeReport;
+use crate::attention::Part;
+use crate::clear::{ClearEngine, StepRecord};
+use crate::error::Error;
+use crate::matrix::Matrix;
+
+/// One head, or a whole attention, in integers: both halves, and what calibration saw.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuantizedHead {
+    pub(super) part: Part,
+    pub(super) program: HeadProgram,
+    pub(super) client: HeadClient,
+    pub(super) ranges: Vec<RangeReport>,
+}
+
+impl QuantizedHead {
+    /// What it computes of the layer's attention.
+    pub fn part(&self) -> Part {
+        self.part
+    }
+
+    /// The server's half.
+    pub fn program(&self) -> &HeadProgram {
+        &self.program
+    }
+
+    /// The client's half.
+    pub fn client(&self) -> &HeadClient {
+        &self.client
+    }
+
+    /// The bit-width analysis: every intermediate, in the order of the data flow, of one head after the other, and then
+    /// of what combines them.
+    pub fn ranges(&self) -> &[RangeReport] {
+        &self.ranges
+    }
+
+    /// All in the clear: quantizes, evaluates on plain integers, and dequantizes. `[T, E] -> [T, output_size]`.
+    ///
+    /// # Errors
+    /// As [`HeadClient::quantize_input`].
+    pub fn evaluate_clear(&self, hidden: &Matrix<f32>) -> Result<Matrix<f32>, Error> {
+        let input = self.client.quantize_input(hidden)?;
+        Ok(self.client.dequantize_output(&self.program.evaluate_clear(&mut ClearEngine::new(), &input)))
+    }
+}
+
+impl HeadProgram {
+    /// The program on plain integers: `[T, E] -> [T, output_size]`. The engine can tell afterwards what happened.
+    ///
+    /// # Panics
+    /// As [`Self::evaluate`].
+    pub fn evaluate_clear(&self, engine: &mut ClearEngine, input: &Matrix<i32>) -> Matrix<i64> {
+        match self.evaluate(engine, input, input.rows()) {
+            Ok(output) => output,
+            Err(never) => match never {},
+        }
+    }
+
+    /// What an evaluation on `tokens` tokens does, step by step: it is the same for all inputs.
+    ///
+    /// # Panics
+    /// As [`Self::evaluate`].
+    pub fn operations(&self, tokens: usize) -> Vec<StepRecord> {
+        let mut engine = ClearEngine::new();
+        self.evaluate_clear(&mut engine, &Matrix::from_fn(tokens, self.embedding_size(), |_, _| 0));
+        engine.steps().to_vec()
+    }
+}

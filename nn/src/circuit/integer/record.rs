@@ -1,0 +1,255 @@
+//! Both halves of the integer head to and from named tensors.
+
+use super::attention::QuantizedHead;
+use super::client::HeadClient;
+use super::combination::Combination;
+use super::options::{HeadOptions, check_tokens};
+use super::program::{HeadProgram, HeadTables, Parts, Projection, Scores};
+use super::ranges::RangeReport;
+use super::softmax::IntegerSoftmax;
+use super::steps;
+use crate::attention::Part;
+use crate::engine::{FactorUse, LookupTable};
+use crate::error::Error;
+use crate::matrix::Matrix;
+use crate::named::Record;
+use crate::quantizers::Quantizer;
+use crate::range::IntegerRange;
+
+/// The tables of a head besides those of its channels: of scores, of the softmax's four steps.
+const OTHER_TABLES: usize = 5;
+/// The numbers of a [`RangeReport`].
+const REPORT: usize = 8;
+
+impl HeadProgram {
+    /// The tensors that [`Self::from_record`] reads; H is the number of heads.
+    pub(crate) fn to_record(&self) -> Record {
+        let heads = self.heads.len();
+        let mut record = Record::default();
+        for (name, value) in [
+            ("input_bits", self.input_bits as usize),
+            ("accumulator_bits", self.accumulator_bits as usize),
+            ("max_tokens", self.max_tokens),
+        ] {
+            record.set_integers(name, &[], [value as i64]);
+        }
+        set_matrix(&mut record, "weight", &self.weight);
+        let of_channels = self.heads.iter().flat_map(|head| &head.projection.table_of_channel);
+        record.set_integers("table_of_channel", &[heads, 3 * self.head_size()], of_channels.map(|&table| table as i64));
+        let counts = self.heads.iter().map(|head| head.projection.tables.len() as i64);
+        record.set_integers("channel_tables", &[heads], counts);
+        let factors = self.heads.iter().flat_map(|head| [head.scores.factor, head.softmax.normalized(), head.output]);
+        let factors = factors.flat_map(|factor| [factor.product_bits, factor.operand_bits].map(i64::from));
+        record.set_integers("factors", &[heads, 3, 2], factors);
+        set_tables(&mut record, &self.tables().map(|(_, table)| table).collect::<Vec<_>>());
+        if let Some(combination) = &self.combination {
+            set_matrix(&mut record, "output.weight", &combination.weight);
+            record.set_integers("output.bias", &[combination.bias.len()], combination.bias.iter().copied());
+            record.set_integers("output.sum_bits", &[], [i64::from(combination.sum_bits)]);
+        }
+        record
+    }
+
+    /// Reads what [`Self::to_record`] gives, and checks everything that engines rely on.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::OutOfRange`].
+    pub(crate) fn from_record(record: &Record) -> Result<Self, Error> {
+        let weight = matrix(record, "weight")?;
+        let [heads, channels] = record.shape("table_of_channel")?;
+        let of_channels: Vec<usize> = record.integers("table_of_channel", &[heads, channels])?;
+        let counts: Vec<usize> = record.integers("channel_tables", &[heads])?;
+        let factors: Vec<u32> = record.integers("factors", &[heads, 3, 2])?;
+        let mut tables = tables(record)?.into_iter();
+        let each = counts.into_iter().zip(of_channels.chunks(channels)).zip(factors.chunks(6));
+        let heads = each
+            .map(|((count, of_channel), factors)| HeadTables::read(&mut tables, count, of_channel, factors))
+            .collect::<Result<Vec<_>, _>>()?;
+        let combination = match record.contains("output.weight") {
+            true => Some(Combination::read(record, tables.by_ref().take(heads.len()).collect())?),
+            false => None,
+        };
+        if tables.next().is_some() {
+            return Err(Error::out_of_range("the number of tables", "more than are used", "that of the program"));
+        }
+        Self::try_from(Parts {
+            input_bits: record.integer("input_bits")?,
+            weight,
+            accumulator_bits: record.integer("accumulator_bits")?,
+            heads,
+            combination,
+            max_tokens: record.integer("max_tokens")?,
+        })
+    }
+}
+
+impl HeadTables {
+    /// Of the next tables, `count` of which are of channels. `factors` are (product, operand) bits of three factors.
+    fn read(
+        tables: &mut impl Iterator<Item = LookupTable>,
+        count: usize,
+        of_channel: &[usize],
+        factors: &[u32],
+    ) -> Result<Self, Error> {
+        let of_channels: Vec<LookupTable> = tables.by_ref().take(count).collect();
+        let others: Vec<LookupTable> = tables.by_ref().take(OTHER_TABLES).collect();
+        let [scores, softmax @ ..] = <[LookupTable; OTHER_TABLES]>::try_from(others)
+            .map_err(|others| Error::shape("the tables of a head", format!("[{OTHER_TABLES}]"), &[others.len()]))?;
+        let factor =
+            |index: usize| FactorUse { product_bits: factors[2 * index], operand_bits: factors[2 * index + 1] };
+        Ok(Self {
+            projection: Projection { tables: of_channels, table_of_channel: of_channel.to_vec() },
+            scores: Scores { factor: factor(0), table: scores },
+            softmax: IntegerSoftmax::from_tables(softmax, factor(1)),
+            output: factor(2),
+        })
+    }
+}
+
+impl Combination {
+    fn read(record: &Record, tables: Vec<LookupTable>) -> Result<Self, Error> {
+        let weight = matrix(record, "output.weight")?;
+        let bias = record.integers("output.bias", &[weight.cols()])?;
+        Ok(Self { tables, weight, bias, sum_bits: record.integer("output.sum_bits")? })
+    }
+}
+
+fn set_matrix(record: &mut Record, name: &str, matrix: &Matrix<i32>) {
+    record.set_integers(name, &[matrix.rows(), matrix.cols()], matrix.iter().map(|&entry| i64::from(entry)));
+}
+
+fn matrix(record: &Record, name: &str) -> Result<Matrix<i32>, Error> {
+    let [rows, cols] = record.shape(name)?;
+    Matrix::new(rows, cols, record.integers(name, &[rows, cols])?)
+}
+
+/// The range of each table, `[n, 3]`, and the values of one after the other.
+fn set_tables(record: &mut Record, tables: &[&LookupTable]) {
+    let range = |table: &&LookupTable| [table.first(), table.bits().into(), table.rounded_bits().into()];
+    record.set_integers("tables", &[tables.len(), 3], tables.iter().flat_map(range));
+    let values: Vec<i64> = tables.iter().flat_map(|table| table.values()).copied().collect();
+    record.set_integers("table_values", &[values.len()], values);
+}
+
+fn tables(record: &Record) -> Result<Vec<LookupTable>, Error> {
+    let ([count, _], [length]) = (record.shape("tables")?, record.shape("table_values")?);
+    let ranges: Vec<i64> = record.integers("tables", &[count, 3])?;
+    let values: Vec<i64> = record.integers("table_values", &[length])?;
+    let mut values = &values[..];
+    let mut tables = Vec::with_capacity(count);
+    for range in ranges.chunks_exact(3) {
+        let bits = |bits: i64| u32::try_from(bits).unwrap_or(u32::MAX);
+        let (first, bits, rounded_bits) = (range[0], bits(range[1]), bits(range[2]));
+        // With any number of values, what is wrong with the range is an error; it tells how many there have to be.
+        let needed = 1_usize << bits.saturating_sub(rounded_bits).min(LookupTable::MAX_INDEX_BITS);
+        let (own, rest) = values.split_at(needed.min(values.len()));
+        tables.push(LookupTable::new(first, bits, rounded_bits, own.to_vec())?);
+        values = rest;
+    }
+    match values.len() {
+        0 => Ok(tables),
+        unused => Err(Error::out_of_range("the number of values of no table", unused, "0")),
+    }
+}
+
+impl HeadClient {
+    /// The tensors that [`Self::from_record`] reads.
+    pub(crate) fn to_record(self) -> Record {
+        let mut record = Record::default();
+        record.set_integers("levels", &[], [i64::from(self.input.levels())]);
+        record.set_reals("scale", &[], [self.input.scale()]);
+        record.set_reals("output_scale", &[], [self.output_scale]);
+        record.set_integers("embedding_size", &[], [self.embedding_size as i64]);
+        record.set_integers("max_tokens", &[], [self.max_tokens as i64]);
+        record
+    }
+
+    /// Reads what [`Self::to_record`] gives, and checks it.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::OutOfRange`], [`Error::NotFinite`].
+    pub(crate) fn from_record(record: &Record) -> Result<Self, Error> {
+        let levels: i32 = record.integer("levels")?;
+        // Levels are 2^(bits−1) − 1.
+        let bits = levels.unsigned_abs().checked_ilog2().map_or(0, |log| log + 2);
+        let input = Quantizer::new(bits, record.positive_real("scale")?)?;
+        let client = Self {
+            input,
+            output_scale: record.positive_real("output_scale")?,
+            embedding_size: record.integer("embedding_size")?,
+            max_tokens: record.integer("max_tokens")?,
+        };
+        if input.levels() != levels || !HeadOptions::BITS.contains(&bits) {
+            let allowed = "2^(bits−1) − 1 for bits in 2 ..= 11";
+            return Err(Error::out_of_range("the largest integer of an input", levels, allowed));
+        }
+        check_tokens(client.max_tokens)?;
+        Ok(client)
+    }
+}
+
+impl QuantizedHead {
+    /// Both halves, and what calibration saw, as one.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] or [`Error::OutOfRange`] if they are not halves of one head.
+    pub(crate) fn from_halves(
+        part: Part,
+        program: HeadProgram,
+        client: HeadClient,
+        ranges: Vec<RangeReport>,
+    ) -> Result<Self, Error> {
+        let size = program.embedding_size();
+        if client.embedding_size != size {
+            return Err(Error::shape("the client's half", format!("[{size}], the server's"), &[client.embedding_size]));
+        }
+        let server = ((1 << (program.input_bits - 1)) - 1, program.max_tokens);
+        let own = (client.input.levels(), client.max_tokens);
+        if server != own {
+            let allowed = format!("{server:?}, the server's");
+            return Err(Error::out_of_range("(levels, tokens) of the client's half", format!("{own:?}"), allowed));
+        }
+        Ok(Self { part, program, client, ranges })
+    }
+}
+
+impl RangeReport {
+    /// Sets the tensor `ranges`, `[n, 8]`: head (−1 for all), step, observed, covered, bits, rounded bits.
+    pub(crate) fn set(record: &mut Record, ranges: &[Self]) {
+        let numbers = ranges.iter().flat_map(|report| {
+            let head = report.head.map_or(-1, |head| head as i64);
+            let step = steps::ALL.iter().position(|&step| step == report.step).expect("a step of the data flow");
+            let IntegerRange { min, max } = report.observed;
+            let (bits, rounded_bits) = (i64::from(report.bits), i64::from(report.rounded_bits));
+            [head, step as i64, min, max, report.covered.min, report.covered.max, bits, rounded_bits]
+        });
+        record.set_integers("ranges", &[ranges.len(), REPORT], numbers);
+    }
+
+    /// Reads what [`Self::set`] sets.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::OutOfRange`].
+    pub(crate) fn all_from(record: &Record) -> Result<Vec<Self>, Error> {
+        let [count, _] = record.shape("ranges")?;
+        let numbers: Vec<i64> = record.integers("ranges", &[count, REPORT])?;
+        numbers.chunks_exact(REPORT).map(Self::read).collect()
+    }
+
+    fn read(numbers: &[i64]) -> Result<Self, Error> {
+        let invalid = || Error::out_of_range("a range of an intermediate", format!("{numbers:?}"), "one of a step");
+        let bits = |bits: i64| u32::try_from(bits).ok().filter(|bits| *bits < i64::BITS).ok_or_else(invalid);
+        let step = usize::try_from(numbers[1]).ok().and_then(|step| steps::ALL.get(step));
+        if numbers[2] > numbers[3] || numbers[4] > numbers[5] {
+            return Err(invalid());
+        }
+        Ok(Self {
+            head: usize::try_from(numbers[0]).ok(),
+            step: step.copied().ok_or_else(invalid)?,
+            observed: IntegerRange { min: numbers[2], max: numbers[3] },
+            covered: IntegerRange { min: numbers[4], max: numbers[5] },
+            bits: bits(numbers[6])?,
+            rounded_bits: bits(numbers[7])?,
+        })
+    }
+}

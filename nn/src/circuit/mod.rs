@@ -1,0 +1,7 @@
+//! Attention as computations on encrypted data have it: in integers, and as a file.
+
+pub mod clear;
+pub mod engine;
+pub mod integer;
+pub mod packed;
+pub mod record;

@@ -1,0 +1,36 @@
+//! Both halves of the packed attention.
+
+use super::clear::ClearPackedEngine;
+use super::client::PackedClient;
+use super::program::{PackedProgram, Span};
+use crate::error::Error;
+use crate::matrix::Matrix;
+
+/// One head, or a layer's whole attention: both halves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PackedAttention {
+    pub(super) program: PackedProgram,
+    pub(super) client: PackedClient,
+}
+
+impl PackedAttention {
+    /// The server's half.
+    pub fn program(&self) -> &PackedProgram {
+        &self.program
+    }
+
+    /// The client's half.
+    pub fn client(&self) -> &PackedClient {
+        &self.client
+    }
+
+    /// The attention in the clear: quantizes, evaluates without noise, and dequantizes. `[T, E] -> [T, O]`.
+    ///
+    /// # Errors
+    /// As [`PackedClient::quantize_input`].
+    pub fn evaluate_clear(&self, hidden: &Matrix<f32>) -> Result<Matrix<f32>, Error> {
+        let input = self.client.quantize_input(hidden)?;
+        let output = ClearPackedEngine::new(&self.program, &input, Span::all(hidden.rows())).evaluate();
+        Ok(self.client.dequantize_output(&output.numbers))
+    }
+}

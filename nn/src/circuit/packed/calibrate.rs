@@ -1,0 +1,490 @@
+//! From weights in f32 and a calibration set to packed attention.
+
+use std::convert::Infallible;
+use std::ops::Range;
+
+use super::attention::PackedAttention;
+use super::clear::ClearPackedEngine;
+use super::client::PackedClient;
+use super::options::PackedOptions;
+use super::program::{
+    EXPONENT_FACTOR, Function, HeadProgram, PackedEngine, PackedProgram, PackedProjection, Row, Span, headroom,
+    softplus,
+};
+use super::rounding::Rounding;
+use crate::attention::{AttentionWeights, HeadWeights, Linear, Part};
+use crate::error::{Error, check_finite};
+use crate::matrix::Matrix;
+
+/// How many times the median channel's standard deviation that of all channels of the input is taken to be at most.
+const OUTLIER: f64 = 8.0;
+/// What a unit of an output may be at least, relative to the output's constant: 256 times less than f32 tells apart. It also keeps the
+/// constant within 2^32 units, where f64 has 2^20 steps to a unit.
+const FINEST_OF_CONSTANT: f64 = 1.0 / (1_u64 << 32) as f64;
+
+/// What a unit of an output stands for that is always zero: so little that its noise is zero in f32, and less than any product of weights.
+const ZERO_SCALE: f64 = f64::from_bits((1023 - 200) << 52);
+
+/// What quantizing any part of a layer's attention needs of the calibration set.
+#[derive(Clone, Debug)]
+pub struct Calibration<'a> {
+    weights: &'a AttentionWeights,
+    inputs: &'a [Matrix<f32>],
+    options: PackedOptions,
+    max_tokens: usize,
+    scales: InputScales,
+    rounding: Rounding,
+}
+
+impl<'a> Calibration<'a> {
+    /// Of a layer on `inputs`, each `[T, E]`. O(E³) once for all parts.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if an option is out of its range, [`Error::Shape`] if there is no input or one does not fit,
+    /// [`Error::NotFinite`].
+    pub fn new(
+        weights: &'a AttentionWeights,
+        inputs: &'a [Matrix<f32>],
+        options: &PackedOptions,
+    ) -> Result<Self, Error> {
+        let max_tokens = check(weights, inputs, options)?;
+        let scales = InputScales::calibrate(inputs, levels(options.input_bits));
+        let quantized: Vec<Matrix<i32>> = inputs.iter().map(|input| scales.quantize(input)).collect();
+        let rounding = Rounding::new(&quantized);
+        Ok(Self { weights, inputs, options: *options, max_tokens, scales, rounding })
+    }
+
+    /// Quantizes a part, with log2 t of at most the given one for each of its heads.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if there is no such head, log2 t is not in 8 ..= 32, or the whole attention's output projection is not
+    /// known; [`Error::Shape`] if there is not one modulus for each head.
+    pub fn quantize(&self, part: Part, log_moduli: &[u32]) -> Result<PackedAttention, Error> {
+        let heads = self.weights.heads_of(part)?;
+        if log_moduli.len() != heads.len() {
+            return Err(Error::shape("the moduli of scores", format!("[{}]", heads.len()), &[log_moduli.len()]));
+        }
+        check_moduli(log_moduli)?;
+        let (options, max_tokens) = (&self.options, self.max_tokens);
+        let longest = self.inputs.iter().map(Matrix::rows).max().unwrap_or(1);
+        let values = self.values(part)?;
+        let headroom = headroom(max_tokens);
+        let quantize = |((head, &log_modulus), value): ((&HeadWeights, &u32), Matrix<i32>)| {
+            let difference_limit = Ranges::observe(head, self.inputs)?.limit(options.guard, longest, max_tokens);
+            // A difference reaches a quarter of a turn at most.
+            let score_turn = 4.0 * difference_limit / (1.0 - headroom);
+            let (log_modulus, query, key) = self.scores(head, log_modulus, score_turn);
+            let value_norm = 0.0;
+            Ok(HeadProgram { query, key, value, log_modulus, score_turn, headroom, difference_limit, value_norm })
+        };
+        let programs = heads.iter().zip(log_moduli).zip(values.weights).map(quantize);
+        let programs: Vec<HeadProgram> = programs.collect::<Result<_, Error>>()?;
+        programs.iter().try_for_each(|head| head.check(self.scales.levels))?;
+        let output_bias = values.offsets.iter().zip(&values.scales).map(|(offset, scale)| offset / scale).collect();
+        let mut program = PackedProgram {
+            heads: programs,
+            input_levels: self.scales.levels,
+            output_bias,
+            output_limit: f64::INFINITY,
+            max_tokens: max_tokens.max(longest),
+        };
+        let client = PackedClient {
+            levels: self.scales.levels,
+            centers: self.scales.centers.clone(),
+            scales: self.scales.scales.clone(),
+            output_centers: program.output_bias.clone(),
+            output_scales: values.scales,
+            max_tokens: program.max_tokens,
+        };
+        let (largest, norms) = run_calibration(&program, &client, self.inputs)?;
+        // An output beyond its range would be wrong in the worst way, and the range costs little: twice the guard. Outputs are
+        // linear in deviations from the calibration set's mean, of which those of its own n rows are too small by √((n−1)/(n+1)).
+        let rows: usize = self.inputs.iter().map(Matrix::rows).sum();
+        let bias = ((rows + 1) as f64 / rows.saturating_sub(1).max(1) as f64).sqrt();
+        program.output_limit = 2.0 * options.guard * bias * largest.max(1.0);
+        program.heads.iter_mut().zip(norms).for_each(|(head, norm)| head.value_norm = norm);
+        program.max_tokens = max_tokens;
+        Ok(PackedAttention { program, client: PackedClient { max_tokens, ..client } })
+    }
+}
+
+impl PackedAttention {
+    /// Quantizes a part of a layer's attention, with scales and ranges of the calibration inputs, each `[T, E]`.
+    ///
+    /// # Errors
+    /// As [`Calibration::new`] and [`Calibration::quantize`].
+    pub fn calibrate(
+        weights: &AttentionWeights,
+        part: Part,
+        inputs: &[Matrix<f32>],
+        options: &PackedOptions,
+    ) -> Result<Self, Error> {
+        let heads = weights.heads_of(part)?.len();
+        Calibration::new(weights, inputs, options)?.quantize(part, &vec![options.log_modulus; heads])
+    }
+}
+
+/// The largest distance of an output from its bias, and of each head the root mean square of a value's norm.
+fn run_calibration(
+    program: &PackedProgram,
+    client: &PackedClient,
+    calibration: &[Matrix<f32>],
+) -> Result<(f64, Vec<f64>), Error> {
+    let (mut largest, mut squares, mut tokens) = (0.0_f64, vec![0.0; program.heads.len()], 0);
+    for hidden in calibration {
+        let engine = ClearPackedEngine::new(program, &client.quantize_input(hidden)?, Span::all(hidden.rows()));
+        for (sum, [_, _, values]) in squares.iter_mut().zip(engine.projected()) {
+            *sum += values.iter().map(|&v| (v as f64).powi(2)).sum::<f64>();
+        }
+        let numbers = engine.evaluate().numbers;
+        for row in 0..numbers.rows() {
+            let distances = numbers.row(row).iter().zip(&program.output_bias).map(|(x, bias)| (x - bias).abs());
+            largest = distances.fold(largest, f64::max);
+        }
+        tokens += hidden.rows();
+    }
+    Ok((largest, squares.into_iter().map(|sum| (sum / tokens as f64).sqrt()).collect()))
+}
+
+/// The largest integer of `bits` bits.
+fn levels(bits: u32) -> i32 {
+    (1 << (bits - 1)) - 1
+}
+
+/// Checks everything but the values, and returns the most tokens of an input.
+fn check(weights: &AttentionWeights, calibration: &[Matrix<f32>], options: &PackedOptions) -> Result<usize, Error> {
+    let allowed = format!("in {} ..= {}", PackedOptions::BITS.start(), PackedOptions::BITS.end());
+    let bits = [
+        ("the number of bits of the packed circuit's input", options.input_bits),
+        ("the number of bits of the packed circuit's query and key weights", options.weight_bits),
+        ("the number of bits of the packed circuit's value weights", options.value_bits),
+    ];
+    if let Some((what, bits)) = bits.into_iter().find(|(_, bits)| !PackedOptions::BITS.contains(bits)) {
+        return Err(Error::out_of_range(what, bits, allowed));
+    }
+    check_moduli(&[options.log_modulus])?;
+    if !(1.0..=16.0).contains(&options.guard) {
+        return Err(Error::out_of_range("the guard of ranges", options.guard, "in 1 ..= 16"));
+    }
+    let size = weights.embedding_size();
+    for hidden in calibration {
+        if hidden.rows() == 0 || hidden.cols() != size {
+            let expected = format!("[T, {size}] with T at least 1");
+            return Err(Error::shape("a calibration input", expected, &[hidden.rows(), hidden.cols()]));
+        }
+        check_finite("a calibration input", hidden.data())?;
+    }
+    let Some(longest) = calibration.iter().map(Matrix::rows).max() else {
+        return Err(Error::shape("the calibration set", "at least one input", &[0]));
+    };
+    let max_tokens = options.max_tokens.unwrap_or(longest);
+    if !(1..=PackedOptions::MAX_TOKENS).contains(&max_tokens) {
+        return Err(Error::out_of_range("the number of tokens of the packed circuit", max_tokens, "in 1 ..= 64"));
+    }
+    Ok(max_tokens)
+}
+
+/// Checks log2 t of scores.
+fn check_moduli(log_moduli: &[u32]) -> Result<(), Error> {
+    match log_moduli.iter().find(|log| !(8..=32).contains(*log)) {
+        Some(log) => Err(Error::out_of_range("log2 of the modulus of scores", log, "in 8 ..= 32")),
+        None => Ok(()),
+    }
+}
+
+/// How far arguments of lookups are from zero in the calibration set, in units of score.
+#[derive(Default)]
+struct Ranges {
+    /// One input's scores.
+    scores: Vec<Row<f64>>,
+    /// Differences of logarithms of sums, and logarithms of probabilities.
+    argument: f64,
+    /// Differences of scores of a row.
+    spread: f64,
+}
+
+impl Ranges {
+    fn observe(head: &HeadWeights, calibration: &[Matrix<f32>]) -> Result<Self, Error> {
+        let mut ranges = Self::default();
+        for hidden in calibration {
+            let scores = head.attend(hidden).scores;
+            check_finite("the scores of a calibration input", scores.data())?;
+            let visible = |query: usize| {
+                let entries = scores.row(query)[..=query].iter().map(|&s| f64::from(s)).collect();
+                Row { head: 0, query, entries }
+            };
+            ranges.scores = (0..scores.rows()).map(visible).collect();
+            for Row { entries, .. } in &ranges.scores {
+                let (low, high) =
+                    entries.iter().fold((f64::MAX, f64::MIN), |(low, high), &s| (low.min(s), high.max(s)));
+                ranges.spread = ranges.spread.max(high - low);
+            }
+            match PackedProgram::attend(&mut ranges, 0..1) {
+                Ok(()) => {}
+                Err(never) => match never {},
+            }
+        }
+        Ok(ranges)
+    }
+
+    /// The limit of arguments: for inputs longer by a factor, logarithms of sums grow by its logarithm; the scores' part may grow by
+    /// the guard.
+    fn limit(&self, guard: f64, longest: usize, max_tokens: usize) -> f64 {
+        let longer = (max_tokens as f64 / longest as f64).ln().max(0.0);
+        // Without any difference in the calibration set there is still a range to be had.
+        (self.argument + (guard - 1.0) * self.spread + longer).max(1.0 / 16.0)
+    }
+}
+
+impl PackedEngine for Ranges {
+    type Value = f64;
+    type Error = Infallible;
+
+    fn scores(&mut self, _heads: Range<usize>) -> Result<Vec<Row<f64>>, Infallible> {
+        Ok(std::mem::take(&mut self.scores))
+    }
+
+    fn add_scaled(&self, value: &mut f64, other: &f64, factor: i64) {
+        *value += factor as f64 * other;
+    }
+
+    fn certainty(&self) -> f64 {
+        1.0
+    }
+
+    fn look_up(&mut self, function: Function, inputs: Vec<(usize, f64)>) -> Result<Vec<f64>, Infallible> {
+        let results = inputs.into_iter().map(|(_, input)| {
+            let argument = match function {
+                Function::Softplus => input,
+                Function::Exponential => input / EXPONENT_FACTOR as f64,
+            };
+            self.argument = self.argument.max(argument.abs());
+            match function {
+                Function::Softplus => softplus(argument),
+                Function::Exponential => argument.exp(),
+            }
+        });
+        Ok(results.collect())
+    }
+
+    fn weigh(&mut self, _probabilities: Vec<Row<f64>>) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// How inputs become integers.
+#[derive(Clone, Debug)]
+struct InputScales {
+    levels: i32,
+    /// `[E]`.
+    centers: Vec<f64>,
+    /// `[E]`.
+    scales: Vec<f64>,
+}
+
+impl InputScales {
+    /// Each channel's mean, and a scale that reaches its largest deviation and a fifth more.
+    ///
+    /// From n rows a channel's largest deviation is badly known, so it is taken to be at least twice the channel's standard deviation,
+    /// and at least 8/√(n + 4) times that of all channels: their root mean square, but at most [`OUTLIER`] times their median, for a few
+    /// channels that vary far more than the others say nothing about those. Where nothing varies, at least the size of the centers.
+    fn calibrate(calibration: &[Matrix<f32>], levels: i32) -> Self {
+        let size = calibration[0].cols();
+        let rows: usize = calibration.iter().map(Matrix::rows).sum();
+        let column = |channel: usize| {
+            calibration.iter().flat_map(move |m| (0..m.rows()).map(move |row| f64::from(m[(row, channel)])))
+        };
+        let centers: Vec<f64> = (0..size).map(|channel| column(channel).sum::<f64>() / rows as f64).collect();
+        let deviations: Vec<(f64, f64)> = (0..size)
+            .map(|channel| {
+                let deviations = || column(channel).map(|x| x - centers[channel]);
+                let squares: f64 = deviations().map(|x| x * x).sum();
+                (deviations().fold(0.0, |largest: f64, x| largest.max(x.abs())), squares / rows as f64)
+            })
+            .collect();
+        let mean_square = |values: &mut dyn Iterator<Item = f64>| (values.sum::<f64>() / size as f64).sqrt();
+        let overall = mean_square(&mut deviations.iter().map(|(_, variance)| *variance));
+        let median = median(deviations.iter().map(|(_, variance)| variance.sqrt()).filter(|std| *std > 0.0));
+        let floor = match median {
+            Some(median) => overall.min(OUTLIER * median) * 8.0 / (rows as f64 + 4.0).sqrt(),
+            None => mean_square(&mut centers.iter().map(|center| center * center)),
+        };
+        let scale = |&(largest, variance): &(f64, f64)| {
+            let reach = 1.2 * largest.max(2.0 * variance.sqrt()).max(floor);
+            // Of inputs that are all zero: any range is as good as any other.
+            if reach > 0.0 { reach / f64::from(levels) } else { 1.0 }
+        };
+        let scales = deviations.iter().map(scale).collect();
+        Self { levels, centers, scales }
+    }
+
+    /// The integers of `hidden: [T, E]`; what is out of range saturates.
+    fn quantize(&self, hidden: &Matrix<f32>) -> Matrix<i32> {
+        let levels = f64::from(self.levels);
+        Matrix::from_fn(hidden.rows(), hidden.cols(), |row, channel| {
+            let steps = (f64::from(hidden[(row, channel)]) - self.centers[channel]) / self.scales[channel];
+            steps.round_ties_even().clamp(-levels, levels) as i32
+        })
+    }
+
+    /// The weight's rows times the input's scales, `[E, d]`, and the bias with the center's image, `[d]`.
+    fn fold(&self, linear: &Linear) -> (Matrix<f64>, Vec<f64>) {
+        let weight = linear.weight();
+        let folded = Matrix::from_fn(weight.rows(), weight.cols(), |row, column| {
+            f64::from(weight[(row, column)]) * self.scales[row]
+        });
+        let image = |column: usize| -> f64 {
+            (0..weight.rows()).map(|row| self.centers[row] * f64::from(weight[(row, column)])).sum()
+        };
+        let bias = linear.bias().iter().enumerate().map(|(column, &bias)| f64::from(bias) + image(column)).collect();
+        (folded, bias)
+    }
+}
+
+/// What heads add to the output, per unit of probability.
+struct Values {
+    /// Of each head, `[E, O]`.
+    weights: Vec<Matrix<i32>>,
+    /// `[O]`.
+    scales: Vec<f64>,
+    /// `[O]`.
+    offsets: Vec<f64>,
+}
+
+impl Calibration<'_> {
+    /// log2 t, and the projections to queries and keys whose scores are integers over t in turns.
+    ///
+    /// With channel scales a_d and b_d, a_d·b_d = κ, a turn is t·κ/√d units of score.
+    fn scores(
+        &self,
+        head: &HeadWeights,
+        log_modulus: u32,
+        score_turn: f64,
+    ) -> (u32, PackedProjection, PackedProjection) {
+        let (query, key) = (self.scales.fold(&head.query), self.scales.fold(&head.key));
+        let unscaled = score_turn * (query.0.cols() as f64).sqrt();
+        let channels = self.score_channels(&query, &key);
+        let levels = f64::from(levels(self.options.weight_bits)) + 0.5;
+        let largest = channels.iter().map(ScoreChannel::reach).fold(0.0, f64::max);
+        // The largest t for which the largest weight, √(reach·reach/κ), has the bits it may have.
+        let fits = |log: &u32| largest / (unscaled * 2f64.powi(-(*log as i32))).sqrt() <= levels;
+        let log_modulus = (8..=log_modulus).rev().find(fits).unwrap_or(8);
+        let kappa = unscaled * 2f64.powi(-(log_modulus as i32));
+        let (query_scale, key_scale): (Vec<f64>, Vec<f64>) =
+            channels.iter().map(|channel| channel.scales(kappa, levels)).unzip();
+        let project = |(weight, bias): &(Matrix<f64>, Vec<f64>), scales: &[f64]| PackedProjection {
+            weight: self.rounding.round(weight, scales),
+            bias: bias.iter().zip(scales).map(|(bias, scale)| (bias / scale).round_ties_even() as i64).collect(),
+        };
+        (log_modulus, project(&query, &query_scale), project(&key, &key_scale))
+    }
+
+    /// What each channel of folded queries and keys is.
+    fn score_channels(&self, query: &(Matrix<f64>, Vec<f64>), key: &(Matrix<f64>, Vec<f64>)) -> Vec<ScoreChannel> {
+        // More than all weights of a column together can give.
+        let most = self.scales.levels as f64 * query.0.rows() as f64;
+        let (query_reach, key_reach) = (column_reach(&query.0), column_reach(&key.0));
+        let channel = |d: usize| match (query_reach[d], key_reach[d], query.1[d].abs()) {
+            (query, key, bias) if key == 0.0 || query.max(bias) == 0.0 => ScoreChannel::Nothing,
+            (query, key, bias) if bias > most * query => ScoreChannel::Constant { bias, key },
+            (query, key, _) => ScoreChannel::Varying { query, key },
+        };
+        (0..query_reach.len()).map(channel).collect()
+    }
+
+    /// The weights of values, folded with those of the output projection where the part has one: O = Σ_h P_h·X·(W_v,h·W_o,h), so
+    /// that the projection takes no step of its own and its weights no rounding of their own.
+    ///
+    /// All channels of an output have one range, so the noise on a channel is proportional to its scale, and the scale of a channel
+    /// whose outputs vary most, relative to its weights, would give all others too little of that range: scales are
+    /// at least so large that a channel's outputs take no more of it than the median channel's.
+    fn values(&self, part: Part) -> Result<Values, Error> {
+        let weights = self.weights;
+        let mut offsets = vec![0.0; weights.output_size(part)];
+        let mut folded = Vec::new();
+        for (index, head) in weights.heads_of(part)?.iter().enumerate() {
+            let map = match part {
+                Part::Head(_) => head.value.clone(),
+                Part::Whole => head.value.then(&weights.output_rows(index)?)?,
+            };
+            let (weight, bias) = self.scales.fold(&map);
+            offsets.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
+            folded.push(weight);
+        }
+        if part == Part::Whole {
+            offsets.iter_mut().zip(weights.output()?.bias()).for_each(|(sum, &bias)| *sum += f64::from(bias));
+        }
+        let mut reach = vec![0.0_f64; offsets.len()];
+        for hidden in self.inputs {
+            let output = weights.attend(part, hidden)?;
+            check_finite("the attention's output on a calibration input", output.data())?;
+            for row in 0..output.rows() {
+                for (channel, reach) in reach.iter_mut().enumerate() {
+                    *reach = reach.max((f64::from(output[(row, channel)]) - offsets[channel]).abs());
+                }
+            }
+        }
+        let reaches: Vec<Vec<f64>> = folded.iter().map(column_reach).collect();
+        let largest = |channel: usize| reaches.iter().map(|reach| reach[channel]).fold(0.0, f64::max);
+        let finest: Vec<f64> =
+            (0..offsets.len()).map(|channel| largest(channel) / f64::from(levels(self.options.value_bits))).collect();
+        let ratios = reach.iter().zip(&finest).map(|(r, f)| r / f).filter(|r| r.is_finite());
+        let typical = median(ratios).unwrap_or(0.0).max(1.0);
+        // A channel without weights is its constant, and what else its number holds is noise alone: it must not show beside that constant,
+        // however large the other channels' numbers are. The same of one whose weights are next to nothing.
+        let least = |offset: f64| (offset.abs() * FINEST_OF_CONSTANT).max(ZERO_SCALE);
+        let scale = |((&reach, &finest), &offset): ((&f64, &f64), &f64)| finest.max(reach / typical).max(least(offset));
+        let scales: Vec<f64> = reach.iter().zip(&finest).zip(&offsets).map(scale).collect();
+        let weights = folded.iter().map(|weight| self.rounding.round(weight, &scales)).collect();
+        Ok(Values { weights, scales, offsets })
+    }
+}
+
+/// What a channel of queries and keys adds to differences of a row's scores. That all keys have a constant in common changes none.
+enum ScoreChannel {
+    /// Nothing: the keys or the queries have neither weights nor anything else that differs.
+    Nothing,
+    /// A multiple of the keys: the query's bias is beyond all that its weights can add.
+    Constant { bias: f64, key: f64 },
+    /// Products; with the largest weights of both.
+    Varying { query: f64, key: f64 },
+}
+
+impl ScoreChannel {
+    /// √(query·key), the largest integer of both times √κ; 0 where the weights of only one count.
+    fn reach(&self) -> f64 {
+        match *self {
+            Self::Varying { query, key } => (query * key).sqrt(),
+            Self::Nothing | Self::Constant { .. } => 0.0,
+        }
+    }
+
+    /// The scales of queries and keys, with the product `kappa`; infinite where the integers are to be zero.
+    ///
+    /// Of κ, queries and keys get such shares that the largest integers of both are the same, for a constant query that of its bias. But
+    /// weights of keys may be `levels` at most, and a bias more.
+    fn scales(&self, kappa: f64, levels: f64) -> (f64, f64) {
+        let (ratio, finest) = match *self {
+            Self::Nothing => return (f64::INFINITY, f64::INFINITY),
+            Self::Constant { bias, key } => ((bias / key).sqrt(), key / levels),
+            Self::Varying { query, key } => ((query / key).sqrt(), 0.0),
+        };
+        if kappa.sqrt() / ratio < finest {
+            return (kappa / finest, finest);
+        }
+        (kappa.sqrt() * ratio, kappa.sqrt() / ratio)
+    }
+}
+
+/// The upper median of positive values; `None` of none.
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+/// The largest absolute value of each column.
+fn column_reach(matrix: &Matrix<f64>) -> Vec<f64> {
+    let reach = |column| (0..matrix.rows()).map(|row| matrix[(row, column)].abs()).fold(0.0, f64::max);
+    (0..matrix.cols()).map(reach).collect()
+}

@@ -1,0 +1,223 @@
+//! Both halves of the packed attention to and from named tensors.
+
+use super::attention::PackedAttention;
+use super::client::PackedClient;
+use super::options::PackedOptions;
+use super::program::{HeadProgram, PackedProgram, PackedProjection};
+use crate::error::Error;
+use crate::matrix::Matrix;
+use crate::named::Record;
+
+/// The largest integer of an input of the most bits.
+const MAX_LEVELS: i32 = (1 << (*PackedOptions::BITS.end() - 1)) - 1;
+/// What the absolute values of scores and of values may be at most, so that sums of them cannot overflow.
+const MAX_SUM: f64 = (1_u64 << 62) as f64;
+/// What biases, limits and norms may be at most, in units of the output's integers: as many as are told apart in f64.
+const MAX_OUTPUT: f64 = (1_u64 << 53) as f64;
+/// What a turn of score may stand for: far more and far less than any softmax has, and squares stay finite.
+const SCORE_TURNS: std::ops::RangeInclusive<f64> = 1.0 / (1_u64 << 32) as f64..=(1_u64 << 32) as f64;
+
+impl PackedProgram {
+    /// The tensors that [`Self::from_record`] reads; H is the number of heads.
+    pub(crate) fn to_record(&self) -> Record {
+        let (heads, embedding) = (self.heads.len(), self.embedding_size());
+        let (size, outputs) = (self.head_size(), self.output_size());
+        let mut record = Record::default();
+        let mut integers = |name: &str, shape: &[usize], of: &dyn Fn(&HeadProgram) -> Vec<i64>| {
+            record.set_integers(name, shape, self.heads.iter().flat_map(of));
+        };
+        let wide = |matrix: &Matrix<i32>| matrix.iter().map(|&w| i64::from(w)).collect::<Vec<_>>();
+        integers("query.weight", &[heads, embedding, size], &|head| wide(&head.query.weight));
+        integers("key.weight", &[heads, embedding, size], &|head| wide(&head.key.weight));
+        integers("value.weight", &[heads, embedding, outputs], &|head| wide(&head.value));
+        integers("query.bias", &[heads, size], &|head| head.query.bias.clone());
+        integers("key.bias", &[heads, size], &|head| head.key.bias.clone());
+        integers("log_modulus", &[heads], &|head| vec![i64::from(head.log_modulus)]);
+        let mut reals = |name: &str, of: fn(&HeadProgram) -> f64| {
+            record.set_reals(name, &[heads], self.heads.iter().map(of));
+        };
+        reals("score_turn", |head| head.score_turn);
+        reals("headroom", |head| head.headroom);
+        reals("difference_limit", |head| head.difference_limit);
+        reals("value_norm", |head| head.value_norm);
+        record.set_integers("input_levels", &[], [i64::from(self.input_levels)]);
+        record.set_reals("output_bias", &[outputs], self.output_bias.iter().copied());
+        record.set_reals("output_limit", &[], [self.output_limit]);
+        record.set_integers("max_tokens", &[], [self.max_tokens as i64]);
+        record
+    }
+
+    /// Reads what [`Self::to_record`] gives, and checks everything that engines rely on.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::OutOfRange`], [`Error::NotFinite`].
+    pub(crate) fn from_record(record: &Record) -> Result<Self, Error> {
+        let [heads, embedding, size] = record.shape("query.weight")?;
+        let [_, _, outputs] = record.shape("value.weight")?;
+        let weights = |name: &str, columns: usize| -> Result<Vec<Matrix<i32>>, Error> {
+            let entries = record.integers(name, &[heads, embedding, columns])?;
+            entries.chunks(embedding * columns).map(|head| Matrix::new(embedding, columns, head.to_vec())).collect()
+        };
+        let projections = |name: &str| -> Result<Vec<PackedProjection>, Error> {
+            let biases: Vec<i64> = record.integers(&format!("{name}.bias"), &[heads, size])?;
+            let pairs = weights(&format!("{name}.weight"), size)?.into_iter().zip(biases.chunks(size));
+            Ok(pairs.map(|(weight, bias)| PackedProjection { weight, bias: bias.to_vec() }).collect())
+        };
+        let reals = |name: &str| record.reals(name, &[heads]);
+        let log_moduli: Vec<u32> = record.integers("log_modulus", &[heads])?;
+        let (score_turns, headrooms) = (record.positive_reals("score_turn", &[heads])?, reals("headroom")?);
+        let (limits, norms) = (record.positive_reals("difference_limit", &[heads])?, reals("value_norm")?);
+        let weights = projections("query")?.into_iter().zip(projections("key")?).zip(weights("value.weight", outputs)?);
+        let heads = weights.enumerate().map(|(index, ((query, key), value))| HeadProgram {
+            query,
+            key,
+            value,
+            log_modulus: log_moduli[index],
+            score_turn: score_turns[index],
+            headroom: headrooms[index],
+            difference_limit: limits[index],
+            value_norm: norms[index],
+        });
+        let program = Self {
+            heads: heads.collect(),
+            input_levels: record.integer("input_levels")?,
+            output_bias: record.reals("output_bias", &[outputs])?,
+            output_limit: record.positive_real("output_limit")?,
+            max_tokens: record.integer("max_tokens")?,
+        };
+        program.check()?;
+        Ok(program)
+    }
+
+    /// Checks the numbers; the shapes are right.
+    fn check(&self) -> Result<(), Error> {
+        check_common(self.input_levels, self.max_tokens, &self.output_bias)?;
+        if self.output_limit > MAX_OUTPUT {
+            return Err(Error::out_of_range("the limit of outputs", self.output_limit, "at most 2^53"));
+        }
+        self.heads.iter().try_for_each(|head| head.check(self.input_levels))
+    }
+}
+
+impl HeadProgram {
+    /// Checks that sums neither overflow nor lose all precision.
+    pub(super) fn check(&self, input_levels: i32) -> Result<(), Error> {
+        if !PackedOptions::LOG_MODULI.contains(&self.log_modulus) {
+            return Err(Error::out_of_range("log2 of the modulus of scores", self.log_modulus, "in 8 ..= 32"));
+        }
+        if !(self.headroom > 0.0 && self.headroom < 1.0) {
+            return Err(Error::out_of_range("the headroom of a head", self.headroom, "between 0 and 1"));
+        }
+        if self.difference_limit() >= 0.25 {
+            let allowed = "less than a quarter of a turn";
+            return Err(Error::out_of_range("the largest difference of scores", self.difference_limit(), allowed));
+        }
+        if !SCORE_TURNS.contains(&self.score_turn) {
+            return Err(Error::out_of_range("a turn of score", self.score_turn, "in 2^-32 to 2^32"));
+        }
+        if !(0.0..=MAX_OUTPUT).contains(&self.value_norm) {
+            return Err(Error::out_of_range("the norm of values", self.value_norm, "from 0 to 2^53"));
+        }
+        let [query, key] = [&self.query, &self.key].map(|projection| projection.reach(input_levels));
+        let scores = query * key * self.query.bias.len() as f64;
+        let values = column_sums(&self.value).fold(0.0, f64::max) * f64::from(input_levels);
+        match [scores, values].into_iter().find(|reach| *reach > MAX_SUM) {
+            None => Ok(()),
+            Some(reach) => Err(Error::out_of_range("the reach of scores and values", reach, "at most 2^62")),
+        }
+    }
+}
+
+impl PackedProjection {
+    /// How large the absolute value of a query's or key's entry can be.
+    fn reach(&self, input_levels: i32) -> f64 {
+        let entries = column_sums(&self.weight).zip(&self.bias);
+        entries.map(|(sum, &bias)| sum * f64::from(input_levels) + (bias as f64).abs()).fold(0.0, f64::max)
+    }
+}
+
+/// Σ|w| of each column.
+fn column_sums(weight: &Matrix<i32>) -> impl Iterator<Item = f64> {
+    let mut sums = vec![0.0; weight.cols()];
+    for row in 0..weight.rows() {
+        sums.iter_mut().zip(weight.row(row)).for_each(|(sum, &w)| *sum += f64::from(w).abs());
+    }
+    sums.into_iter()
+}
+
+/// Checks what both halves have.
+fn check_common(levels: i32, max_tokens: usize, centers: &[f64]) -> Result<(), Error> {
+    if !(1..=MAX_LEVELS).contains(&levels) {
+        let allowed = format!("in 1 ..= {MAX_LEVELS}");
+        return Err(Error::out_of_range("the largest integer of an input", levels, allowed));
+    }
+    if !(1..=PackedOptions::MAX_TOKENS).contains(&max_tokens) {
+        let allowed = format!("in 1 ..= {}", PackedOptions::MAX_TOKENS);
+        return Err(Error::out_of_range("the number of tokens of the packed head", max_tokens, allowed));
+    }
+    match centers.iter().find(|center| center.abs() > MAX_OUTPUT) {
+        None => Ok(()),
+        Some(center) => Err(Error::out_of_range("a bias of the output", center, "at most 2^53 in size")),
+    }
+}
+
+impl PackedClient {
+    /// The tensors that [`Self::from_record`] reads.
+    pub(crate) fn to_record(&self) -> Record {
+        let mut record = Record::default();
+        record.set_integers("levels", &[], [i64::from(self.levels)]);
+        record.set_integers("max_tokens", &[], [self.max_tokens as i64]);
+        for (name, values) in [
+            ("centers", &self.centers),
+            ("scales", &self.scales),
+            ("output_centers", &self.output_centers),
+            ("output_scales", &self.output_scales),
+        ] {
+            record.set_reals(name, &[values.len()], values.iter().copied());
+        }
+        record
+    }
+
+    /// Reads what [`Self::to_record`] gives, and checks it.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::OutOfRange`], [`Error::NotFinite`].
+    pub(crate) fn from_record(record: &Record) -> Result<Self, Error> {
+        let ([inputs], [outputs]) = (record.shape("centers")?, record.shape("output_centers")?);
+        let client = Self {
+            levels: record.integer("levels")?,
+            centers: record.reals("centers", &[inputs])?,
+            scales: record.positive_reals("scales", &[inputs])?,
+            output_centers: record.reals("output_centers", &[outputs])?,
+            output_scales: record.positive_reals("output_scales", &[outputs])?,
+            max_tokens: record.integer("max_tokens")?,
+        };
+        check_common(client.levels, client.max_tokens, &client.output_centers)?;
+        Ok(client)
+    }
+
+    /// E and O.
+    pub(crate) fn sizes(&self) -> [usize; 2] {
+        [self.centers.len(), self.output_centers.len()]
+    }
+}
+
+impl PackedAttention {
+    /// Both halves as one.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] or [`Error::OutOfRange`] if they are not halves of one attention.
+    pub(crate) fn from_halves(program: PackedProgram, client: PackedClient) -> Result<Self, Error> {
+        let sizes = [program.embedding_size(), program.output_size()];
+        if client.sizes() != sizes {
+            let expected = format!("{sizes:?}, the server's");
+            return Err(Error::shape("the client's half, [n_embd, outputs],", expected, &client.sizes()));
+        }
+        let (server, own) = ((program.input_levels, program.max_tokens), (client.levels, client.max_tokens));
+        if server != own {
+            let allowed = format!("{server:?}, the server's");
+            return Err(Error::out_of_range("(levels, tokens) of the client's half", format!("{own:?}"), allowed));
+        }
+        Ok(Self { program, client })
+    }
+}
