@@ -2,7 +2,7 @@
 
 use crate::layer::Layer;
 use gpt2_fhe::engine::Unobserved;
-use gpt2_fhe::run::packed::PackedPlan;
+use gpt2_fhe::run::PackedPlan;
 use gpt2_fhe::run::{Attention, Lowering, Outcome, Session};
 use nn::attention::Part;
 use nn::matrix::Matrix;

@@ -1,6 +1,6 @@
 //! The packed head, encrypted, against the clear engine, the simulation, and f32.
 
-use gpt2_fhe::run::packed::PackedPlan;
+use gpt2_fhe::run::PackedPlan;
 use integration_tests::layer::Layer;
 use integration_tests::packed::{execute, simulate};
 use nn::attention::Part;

@@ -2,8 +2,8 @@
 //! noise that is predicted, or refuses it.
 
 use gpt2_fhe::engine::Unobserved;
-use gpt2_fhe::run::packed::{self, MAX_EXPONENT_NOISE, PackedPlan};
 use gpt2_fhe::run::{Attention, Lowering, MAX_SATURATION, Outcome, RunError, Session};
+use gpt2_fhe::run::{MAX_EXPONENT_NOISE, PackedPlan, packed};
 use integration_tests::layer::Layer;
 use nn::attention::{AttentionWeights, Linear, Part};
 use nn::matrix::{Matrix, relative_error};

@@ -8,7 +8,6 @@ use nn::packed::HeadProgram;
 use serde::Serialize;
 use tfhe_core::noise::Variance;
 
-use super::Verdict;
 use super::arguments::{CircuitArguments, Given, Selection};
 use super::describe;
 use super::input::HeadInput;
@@ -16,6 +15,7 @@ use super::output::{print, print_json};
 use super::progress::while_showing;
 use super::report::ParametersReport;
 use super::text::{count, table};
+use super::verdict::Verdict;
 
 /// What the columns of the tables mean.
 const LEGEND: &str = "  \

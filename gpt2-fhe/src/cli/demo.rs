@@ -8,16 +8,17 @@ use nn::gpt2::{NoHooks, sampling::Sampler};
 use nn::packed::Span;
 use serde::Serialize;
 
-use super::Verdict;
 use super::arguments::{DemoArguments, Given};
 use super::describe;
 use super::generate::{TextReport, TokenReport, cost, totals};
 use super::generation::{Cost, Generator, Task, adjective};
 use super::model::LanguageModel;
-use super::output::{count_tokens, is_quiet, print, print_json};
+use super::output::{count_tokens, print, print_json};
 use super::progress::while_showing;
+use super::quiet::is_quiet;
 use super::report::ParametersReport;
 use super::text::{line, plural};
+use super::verdict::Verdict;
 
 /// The width of the columns of tokens.
 const COLUMN: usize = 14;

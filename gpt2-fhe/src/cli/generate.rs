@@ -6,12 +6,13 @@ use gpt2_fhe::run::{FAILURE_MEANING, Mode};
 use nn::gpt2::sampling::Sampler;
 use serde::Serialize;
 
-use super::Verdict;
 use super::arguments::{GenerateArguments, Given};
 use super::generation::{Cost, Generated, Generator, Task, adjective};
 use super::model::{End, LanguageModel};
-use super::output::{self, count_tokens, is_quiet, note, print, print_json};
+use super::output::{self, count_tokens, note, print, print_json};
+use super::quiet::is_quiet;
 use super::text::{bytes, line, plural, power_of_two, seconds};
+use super::verdict::Verdict;
 
 /// Continues the prompt.
 ///

@@ -9,7 +9,6 @@ use nn::tensor::Tensor;
 use serde::Serialize;
 use tfhe_core::simd::Backend;
 
-use super::Verdict;
 use super::arguments::{Given, HeadArguments, Selection};
 use super::files::OutputFiles;
 use super::input::HeadInput;
@@ -18,6 +17,7 @@ use super::progress::while_showing;
 use super::report::ParametersReport;
 use super::runner::Runner;
 use super::text::{bytes, count, line, seconds, table};
+use super::verdict::Verdict;
 use super::{describe, text};
 
 /// Runs the head that the arguments select.

@@ -27,11 +27,13 @@ mod output;
 mod progress;
 mod quantize;
 mod quantized;
+mod quiet;
 mod report;
 mod runner;
 mod source;
 mod text;
 mod threads;
+mod verdict;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -42,6 +44,7 @@ use tfhe_core::simd::Backend;
 
 use arguments::{Command, CommandLine, Given, NotApplicable};
 use output::ClosedPipe;
+use verdict::Verdict;
 
 /// The exit code of a run with other numbers than the clear engine's, or farther from them than the noise explains.
 const MISMATCH: u8 = 2;
@@ -49,15 +52,6 @@ const MISMATCH: u8 = 2;
 const USAGE: u8 = 2;
 /// The exit code where nobody reads standard output any more: 128 + SIGPIPE, as shells have it.
 const CLOSED_PIPE: u8 = 141;
-
-/// How a command that ran to its end went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    /// As it should.
-    Right,
-    /// So many of the decrypted integers are not the clear engine's.
-    Mismatch(usize),
-}
 
 /// Runs the command of the process's arguments, and says with which code the process should end.
 pub(crate) fn main() -> ExitCode {
@@ -86,11 +80,11 @@ fn start() -> anyhow::Result<ExitCode> {
     };
     let line = CommandLine::from_arg_matches(&matches)?;
     let given = Given::new(given_to_command(&matches));
-    output::set_quiet(line.reporting().quiet);
+    quiet::set_quiet(line.reporting().quiet);
     Ok(match run(&line, &given)? {
         Verdict::Right => ExitCode::SUCCESS,
         Verdict::Mismatch(count) => {
-            output::print_error(&format!("error: {count} decrypted numbers are not those of the clear engine"));
+            progress::print_above(&format!("error: {count} decrypted numbers are not those of the clear engine"));
             ExitCode::from(MISMATCH)
         }
     })
@@ -109,7 +103,7 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     output::complete_line();
     // One line, whatever the libraries below put into their messages.
     let message = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-    output::print_error(&format!("error: {message}"));
+    progress::print_above(&format!("error: {message}"));
     match error.downcast_ref() {
         Some(RunError::Mismatch { .. }) => ExitCode::from(MISMATCH),
         _ if error.is::<NotApplicable>() => ExitCode::from(USAGE),

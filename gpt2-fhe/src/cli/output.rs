@@ -2,16 +2,13 @@
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::bail;
 use serde::Serialize;
 
-use super::progress;
-
-/// Set by `--quiet`.
-static QUIET: AtomicBool = AtomicBool::new(false);
+use super::progress::print_above;
+use super::quiet::is_quiet;
 
 /// What went to standard output so far.
 static PRINTED: Mutex<Printed> = Mutex::new(Printed { half_line: false, tokens: None });
@@ -46,16 +43,6 @@ impl Printed {
 #[derive(Debug, thiserror::Error)]
 #[error("standard output is closed")]
 pub(super) struct ClosedPipe;
-
-/// From now on only results and errors are printed.
-pub(super) fn set_quiet(quiet: bool) {
-    QUIET.store(quiet, Ordering::Relaxed);
-}
-
-/// Whether only results and errors are printed.
-pub(super) fn is_quiet() -> bool {
-    QUIET.load(Ordering::Relaxed)
-}
 
 fn printed() -> MutexGuard<'static, Printed> {
     PRINTED.lock().unwrap_or_else(PoisonError::into_inner)
@@ -118,15 +105,8 @@ pub(super) fn stream_token(text: &str, tokens: usize) -> anyhow::Result<()> {
 /// Writes a line to standard error, unless `--quiet`: what is no result, and no error.
 pub(super) fn note(line: &str) {
     if !is_quiet() {
-        print_error(line);
+        print_above(line);
     }
-}
-
-/// Writes a line to standard error. Where nobody can be told, there is nothing left to do.
-pub(super) fn print_error(line: &str) {
-    progress::above(|| {
-        let _ = writeln!(std::io::stderr(), "{line}");
-    });
 }
 
 /// After a signal: completes half a line, and says how far it came. `files` are those that had been written.

@@ -1,6 +1,7 @@
 //! What the program is doing, on standard error: a line that changes where that is a terminal, a line now and then elsewhere.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use gpt2_fhe::run::Attention;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use nn::{integer, packed};
 
-use super::output;
+use super::quiet::is_quiet;
 
 /// How often a terminal's line is drawn.
 const TICK: Duration = Duration::from_millis(200);
@@ -31,8 +32,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Has a line written above the bar.
-pub(super) fn above(write: impl FnOnce()) {
+/// Writes a line to standard error, above the bar. Where nobody can be told, there is nothing left to do.
+pub(super) fn print_above(line: &str) {
+    let write = || drop(std::io::stderr().write_all(format!("{line}\n").as_bytes()));
     *lock(&SPOKEN) = Some(Instant::now());
     let bar = lock(&SHOWN).clone();
     match bar {
@@ -108,7 +110,7 @@ impl Display {
     fn new(label: &str, all: usize) -> Self {
         let shared = Arc::new(Shared::default());
         *lock(&shared.state) = State { label: label.into(), all, ..State::default() };
-        if output::is_quiet() {
+        if is_quiet() {
             return Self { shared, shower: None };
         }
         let (start, theirs) = (Instant::now(), Arc::clone(&shared));
@@ -172,7 +174,7 @@ fn speak(shared: &Arc<Shared>, start: Instant) {
         let silent = lock(&SPOKEN).is_none_or(|spoken| spoken.elapsed() >= SILENCE);
         if silent {
             let line = lock(&shared.state).sentence(start.elapsed());
-            output::note(&line);
+            print_above(&line);
         }
     }
 }

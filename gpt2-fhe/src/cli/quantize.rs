@@ -18,7 +18,8 @@ use super::output::{print, print_json};
 use super::progress::while_showing;
 use super::quantized::in_words;
 use super::text::{bytes, line, plural};
-use super::{Verdict, describe, input};
+use super::verdict::Verdict;
+use super::{describe, input};
 
 /// Calibrates what the arguments select, and writes it.
 ///

@@ -14,6 +14,7 @@ pub mod backend;
 pub mod counted;
 pub mod encrypted;
 mod lookup;
+mod output;
 pub mod plan;
 mod product;
 pub mod simulated;
@@ -25,6 +26,7 @@ use nn::matrix::Matrix;
 use tfhe_core::noise::Distribution;
 
 use backend::Backend;
+use output::Output;
 use plan::{Multiply, Predictor};
 use statistics::{Statistics, StepStatistics, Tails};
 
@@ -185,7 +187,7 @@ impl<B: Backend> Engine for HomomorphicEngine<'_, B> {
         tables: &[&LookupTable],
         result: Use,
     ) -> Result<Vec<Self::Value>, EngineError> {
-        let output = lookup::Output::of(result, self.multiply, &self.predictor, &self.gadgets);
+        let output = Output::of(result, self.multiply, &self.predictor, &self.gadgets);
         self.timed(step, values.len(), |engine| engine.read_tables(step, values, tables, output))
     }
 

@@ -5,7 +5,7 @@ use nn::matrix::Matrix;
 use tfhe_core::noise::Variance;
 
 use super::backend::{Backend, BackendProduct, needs};
-use super::lookup::Output;
+use super::output::Output;
 use super::plan::columns_per_ciphertext;
 use super::{EngineError, HomomorphicEngine, Integer};
 

@@ -4,8 +4,7 @@ use nn::matrix::Matrix;
 use nn::metrics::{cross_entropy, kl_divergence, perplexity, top_k_agreement};
 use serde::Serialize;
 
-use super::Reference;
-use super::subject::Computed;
+use super::reference::{Computed, Reference};
 
 /// How many of the likeliest tokens are compared.
 const COUNTS: [usize; 3] = [1, 5, 10];

@@ -7,9 +7,10 @@ use serde::Serialize;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::random::SampleSeed;
 
-use super::accuracy::Sums;
-use super::subject::Computed;
-use super::{Accuracy, Evaluation, Passage};
+use super::accuracy::{Accuracy, Sums};
+use super::evaluation::Evaluation;
+use super::passage::Passage;
+use super::reference::Computed;
 use crate::engine::{Observer, Unobserved};
 use crate::run::{Attention, RunError, Session};
 

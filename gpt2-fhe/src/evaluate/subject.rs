@@ -8,12 +8,11 @@ use nn::packed::{PackedAttention, Span};
 use nn::quantizers::Saturation;
 use tfhe_core::random::SampleSeed;
 
-use super::passage::shuffle;
-use super::{Passage, Reference};
+use super::passage::{Passage, shuffle};
+use super::reference::{Computed, Reference};
 use crate::engine::Unobserved;
-use crate::run::exact::{ExactAttention, ExactPlan};
-use crate::run::packed::PackedPlan;
-use crate::run::{Attention, Lowering, Outcome, RunError, check_finite};
+use crate::run::exact::ExactAttention;
+use crate::run::{Attention, ExactPlan, Lowering, PackedPlan, RunError, check_finite};
 
 /// What takes the place of a part of the attention.
 #[derive(Clone, Debug)]
@@ -99,23 +98,6 @@ fn simulate<L: Lowering>(
     let out_of_range = reference.out_of_range;
     let unexplained = if out_of_range > 0 { 0 } else { lowering.unexplained(&reference, plan, &numbers) };
     Ok(Computed { output, out_of_range, saturation: lowering.saturation(hidden), unexplained })
-}
-
-/// What a subject computes on a passage.
-pub(super) struct Computed {
-    /// `[T, O]`.
-    pub(super) output: Matrix<f32>,
-    pub(super) out_of_range: usize,
-    pub(super) saturation: Saturation,
-    /// Of simulated ones, rows (exact circuit: numbers) that are farther from the clear engine's than noise explains.
-    pub(super) unexplained: usize,
-}
-
-impl Computed {
-    pub(super) fn of(outcome: Outcome) -> Self {
-        let Outcome { output, out_of_range, saturation, .. } = outcome;
-        Self { output, out_of_range, saturation, unexplained: 0 }
-    }
 }
 
 impl Subject {

@@ -1,16 +1,18 @@
 //! Attention in whichever circuit it is quantized for.
 
-use std::ops::Deref;
-
 use nn::matrix::Matrix;
 use nn::packed::{PackedAttention, Span};
 use nn::quantizers::Saturation;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::random::SampleSeed;
 
-use super::exact::{ExactAttention, ExactParties, ExactPlan};
-use super::packed::{PackedParties, PackedPlan};
-use super::{Answer, Circuit, Forecast, Lowering, Outcome, RunError};
+use super::Circuit;
+use super::error::RunError;
+use super::exact::{ExactAttention, ExactParties};
+use super::lowering::{Answer, Lowering};
+use super::outcome::Outcome;
+use super::packed::PackedParties;
+use super::plan::{ExactPlan, Plan};
 use crate::engine::Observer;
 
 /// A quantized part of a layer's attention, and the circuit that it is quantized for.
@@ -20,38 +22,6 @@ pub enum Attention {
     Exact(Box<ExactAttention>),
     /// For [`Circuit::Packed`].
     Packed(Box<PackedAttention>),
-}
-
-/// What will run: known before anything is encrypted.
-#[derive(Clone, Debug)]
-pub enum Plan {
-    /// Of the exact circuit.
-    Exact(Box<ExactPlan>),
-    /// Of the packed circuit.
-    Packed(Box<PackedPlan>),
-}
-
-impl From<ExactPlan> for Plan {
-    fn from(plan: ExactPlan) -> Self {
-        Self::Exact(Box::new(plan))
-    }
-}
-
-impl From<PackedPlan> for Plan {
-    fn from(plan: PackedPlan) -> Self {
-        Self::Packed(Box::new(plan))
-    }
-}
-
-impl Deref for Plan {
-    type Target = Forecast;
-
-    fn deref(&self) -> &Forecast {
-        match self {
-            Self::Exact(plan) => plan,
-            Self::Packed(plan) => plan,
-        }
-    }
 }
 
 /// `$body` of the attention's lowering, whichever it is.

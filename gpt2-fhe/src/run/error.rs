@@ -5,7 +5,7 @@ use nn::matrix::Matrix;
 use nn::quantizers::{SaturatedEntry, Saturation};
 use tfhe_core::random::RandomnessError;
 
-use super::{MAX_SATURATION, packed};
+use super::{MAX_EXPONENT_NOISE, MAX_SATURATION};
 use crate::engine::EngineError;
 use crate::packed::layout::HeadTooLarge;
 
@@ -36,7 +36,7 @@ pub enum RunError {
     #[error(
         "{}: its scores are so far apart that noise may put probabilities off by {:.0} % (σ; at most {:.0} % is accepted), as a lookup \
          reads {score_turn:.0} units of score within one turn: {}", name_head(.layer, .head), percent(.noise),
-        percent(&packed::MAX_EXPONENT_NOISE), remedy(.noise)
+        percent(&MAX_EXPONENT_NOISE), remedy(.noise)
     )]
     Noisy {
         /// The layer, where it is known.
@@ -147,7 +147,7 @@ impl RunError {
 /// What would do about noise of exponents.
 fn remedy(noise: &f64) -> &'static str {
     // A range is the farthest that scores are apart, and half as much more for the usual guard.
-    if is_within(*noise, 1.5 * packed::MAX_EXPONENT_NOISE) {
+    if is_within(*noise, 1.5 * MAX_EXPONENT_NOISE) {
         "use --guard 1 if inputs are like those of the calibration, or fewer tokens, or leave this head or layer to the client"
     } else {
         "leave this head or layer to the client, or try --circuit exact"

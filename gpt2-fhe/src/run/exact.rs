@@ -1,6 +1,5 @@
 //! What the exact circuit has of its own.
 
-use std::ops::Deref;
 use std::time::Instant;
 
 use nn::clear::ClearEngine;
@@ -9,25 +8,20 @@ use nn::matrix::Matrix;
 use nn::packed::Span;
 use nn::quantizers::Saturation;
 use tfhe_core::derivation::ClientSeed;
-use tfhe_core::glwe::SeededGlweCiphertext;
-use tfhe_core::keys::{EvaluationKeys, SeededEvaluationKeys};
-use tfhe_core::noise;
-use tfhe_core::params::Parameters;
+use tfhe_core::keys::EvaluationKeys;
 use tfhe_core::random::SampleSeed;
-use tfhe_core::{security, sets, wide};
 
 use crate::client::{Client, nearest_integer};
-use crate::engine::counted::Counted;
 use crate::engine::plan::{Multiply, Predictor};
 use crate::engine::simulated::Simulated;
 use crate::engine::statistics::Statistics;
-use crate::engine::{HomomorphicEngine, Observer, Unobserved};
+use crate::engine::{HomomorphicEngine, Observer};
 use crate::server::Server;
 
-use super::{Answer, Bytes, Forecast, Lowering, MAX_LOG2_FAILURE, Reference, RunError, Seconds};
-
-/// The step in which the client reads the answer, of a plan.
-const DECRYPTION: &str = "decryption";
+use super::error::RunError;
+use super::lowering::{Answer, Lowering, Reference};
+use super::outcome::Seconds;
+use super::plan::{Bytes, ExactPlan};
 
 /// A part of a layer's attention in integers, and how ciphertexts are multiplied.
 #[derive(Clone, Debug)]
@@ -36,79 +30,6 @@ pub struct ExactAttention {
     pub quantized: QuantizedHead,
     /// How two encrypted integers are multiplied.
     pub multiply: Multiply,
-}
-
-/// What will run. Its failure is that the run decrypts to anything but the clear engine's integers.
-#[derive(Clone, Debug)]
-pub struct ExactPlan {
-    /// The parameter set.
-    pub parameters: Parameters,
-    forecast: Forecast,
-}
-
-impl Deref for ExactPlan {
-    type Target = Forecast;
-
-    fn deref(&self) -> &Forecast {
-        &self.forecast
-    }
-}
-
-impl ExactPlan {
-    /// Plans the head for `tokens` tokens, with the first named set that is reliable enough.
-    ///
-    /// # Errors
-    /// [`RunError::TooWide`], [`RunError::TooLong`], [`RunError::Unreliable`].
-    pub fn new(head: &QuantizedHead, tokens: usize, multiply: Multiply) -> Result<Self, RunError> {
-        let widest = head.program().factors().iter().map(|(_, factor)| factor.operand_bits).max();
-        if let Some(bits) = widest.filter(|&bits| multiply == Multiply::Lut && bits > wide::MAX_BITS) {
-            return Err(RunError::TooWide { bits, limit: wide::MAX_BITS });
-        }
-        let mut best = f64::INFINITY;
-        for literal in [sets::HEAD_EXACT, sets::HEAD_EXACT_WIDE] {
-            let parameters = literal.compile().expect("named sets are valid");
-            let plan = Self::with_parameters(head, tokens, multiply, parameters)?;
-            if plan.log2_failure_probability <= MAX_LOG2_FAILURE {
-                return Ok(plan);
-            }
-            best = best.min(plan.log2_failure_probability);
-        }
-        // The union bound of a hopeless plan is above 1.
-        Err(RunError::Unreliable { best: best.min(0.0) })
-    }
-
-    fn with_parameters(
-        head: &QuantizedHead,
-        tokens: usize,
-        multiply: Multiply,
-        parameters: Parameters,
-    ) -> Result<Self, RunError> {
-        let program = head.program();
-        let size = parameters.polynomial_size().get();
-        let length = tokens.max(program.head_size());
-        if length > size {
-            return Err(RunError::TooLong { length, size });
-        }
-        let predictor = Predictor::new(&parameters);
-        let observer = &mut Unobserved;
-        let mut engine = HomomorphicEngine::new(Counted, predictor.clone(), multiply, program, observer);
-        let output = program.evaluate(&mut engine, &tokens, tokens)?;
-        // The answer is packed, and its integers read by rounding.
-        let decryption = output
-            .iter()
-            .map(|entry| predictor.decryption_failure(entry.noise.clone(), entry.bits))
-            .fold(f64::NEG_INFINITY, noise::log2_sum);
-        let mut statistics = engine.statistics().clone();
-        statistics.step(DECRYPTION).log2_failure_probability = decryption;
-        let forecast = Forecast {
-            log2_failure_probability: statistics.log2_failure_probability(),
-            statistics,
-            bytes: Bytes::predict(&parameters, program, tokens, multiply),
-            security_bits: security::parameters_level(&parameters).map(|level| level.bits),
-            small_dimension: parameters.lwe_dimension().get(),
-        };
-        Ok(Self { parameters, forecast })
-    }
 }
 
 /// Keys of one client: for every attention of the same width, with the same products.
@@ -233,20 +154,4 @@ impl Lowering for ExactAttention {
 fn rows(all: &Matrix<i64>, span: Span) -> Matrix<f64> {
     let first = span.rows().start;
     Matrix::from_fn(span.rows().len(), all.cols(), |row, column| all[(first + row, column)] as f64)
-}
-
-impl Bytes {
-    /// Of a program on `tokens` tokens: seeded keys; ⌈E/N⌉ seeded ciphertexts per token; as many ciphertexts of the
-    /// answer as hold T·d numbers of one head, or T·E of a whole attention.
-    fn predict(parameters: &Parameters, program: &HeadProgram, tokens: usize, multiply: Multiply) -> Self {
-        let (shape, n) = (parameters.glwe_shape(), parameters.polynomial_size().get());
-        let gadgets = Predictor::gadgets(multiply, program.input_bits(), program.is_whole());
-        let request = tokens * program.embedding_size().div_ceil(n);
-        let response = (tokens * program.output_size()).div_ceil(n);
-        Self {
-            evaluation_key: SeededEvaluationKeys::predicted_bytes(parameters, &gadgets, multiply == Multiply::Product),
-            request: request * SeededGlweCiphertext::bytes_of_shape(shape),
-            response: response * shape.ciphertext_len() * size_of::<u64>(),
-        }
-    }
 }

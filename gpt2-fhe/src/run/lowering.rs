@@ -8,31 +8,11 @@ use nn::quantizers::Saturation;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::random::SampleSeed;
 
-use super::{Bytes, Outcome, Plan, RunError, Seconds, check_finite};
+use super::error::{RunError, check_finite};
+use super::outcome::{Outcome, Seconds};
+use super::plan::{Bytes, Forecast, Plan};
 use crate::engine::Observer;
 use crate::engine::statistics::Statistics;
-
-/// What is known of a run before anything is encrypted.
-#[derive(Clone, Debug)]
-pub struct Forecast {
-    /// Operations, noise and failure probabilities by step; no times.
-    pub statistics: Statistics,
-    /// log2 of a failure probability: see [`super::FAILURE_MEANING`].
-    pub log2_failure_probability: f64,
-    /// What will be sent.
-    pub bytes: Bytes,
-    /// The security level of the parameter set, in bits.
-    pub security_bits: Option<f64>,
-    /// n, the number of external products of a bootstrapping.
-    pub small_dimension: usize,
-}
-
-impl Forecast {
-    /// External products, in bootstrappings and outside of them.
-    pub fn external_products(&self) -> usize {
-        self.statistics.pbs() * self.small_dimension + self.statistics.external_products()
-    }
-}
 
 /// What the clear engine computes: what answers are compared with. It is no part of the way of a request.
 #[derive(Clone, Debug)]

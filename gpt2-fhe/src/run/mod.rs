@@ -10,12 +10,14 @@ pub mod exact;
 mod lowering;
 mod outcome;
 pub mod packed;
+mod plan;
 
-pub use attention::{Attention, Plan, Session};
+pub use attention::{Attention, Session};
+pub(crate) use error::check_finite;
 pub use error::{RunError, check_saturation};
-pub(crate) use error::{check_finite, is_within};
-pub use lowering::{Answer, Forecast, Lowering, Reference};
-pub use outcome::{Bytes, Outcome, Seconds};
+pub use lowering::{Answer, Lowering, Reference};
+pub use outcome::{Outcome, Seconds};
+pub use plan::{Bytes, ExactPlan, Forecast, PackedPlan, Plan};
 
 use serde::Serialize;
 
@@ -76,3 +78,10 @@ pub const FAILURE_MEANING: &str = "the chance that noise makes any lookup or out
 /// calibration set at least (packed circuit), and other texts go a little beyond now and then: in 3,000 tokens for the model inside the
 /// program, 140 to 263 entries of each layer do, at most 1.4 times as far. Three times as far is another kind of input.
 pub const MAX_SATURATION: f64 = 3.0;
+
+/// What the standard deviation of an exponent, as a head reads it, may be at most, in units of score.
+///
+/// It is a bound, with all slopes of softplus 1. Simulated outputs have a third to a half of it as their relative noise (chapter 15 has
+/// the figures), so this is up to 3/8 of an output, five times what quantization costs. Beyond, e^δ is not near 1 + δ any more, and noise
+/// grows faster than the bound.
+pub const MAX_EXPONENT_NOISE: f64 = 0.75;

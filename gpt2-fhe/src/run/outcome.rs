@@ -4,8 +4,8 @@ use nn::matrix::{Matrix, relative_error};
 use nn::quantizers::Saturation;
 use serde::Serialize;
 
-use super::error::{check_saturation, is_within};
-use super::{Plan, RunError};
+use super::error::{RunError, check_saturation, is_within};
+use super::plan::{Bytes, Plan};
 use crate::engine::statistics::Statistics;
 
 /// Seconds of wall time.
@@ -30,17 +30,6 @@ impl Seconds {
         let steps = statistics.steps.iter().map(|step| (step.name, step.seconds)).collect();
         Self { steps, ..Self::default() }
     }
-}
-
-/// Bytes on the wire.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Bytes {
-    /// Evaluation keys as sent (seeded).
-    pub evaluation_key: usize,
-    /// The encrypted input.
-    pub request: usize,
-    /// The encrypted output.
-    pub response: usize,
 }
 
 /// The outcome of a run.

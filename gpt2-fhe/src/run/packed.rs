@@ -1,6 +1,5 @@
 //! What the packed circuit has of its own.
 
-use std::ops::Deref;
 use std::time::Instant;
 
 use nn::attention::{AttentionWeights, Part};
@@ -11,24 +10,21 @@ use nn::packed::{
 use nn::quantizers::Saturation;
 use rayon::prelude::*;
 use tfhe_core::derivation::ClientSeed;
-use tfhe_core::glwe::SeededGlweCiphertext;
 use tfhe_core::random::SampleSeed;
 use tfhe_core::ring_pair::RingPairParameters;
-use tfhe_core::ring_pair_keys::{RingPairKeys, SeededRingPairKeys};
-use tfhe_core::{security, sets};
+use tfhe_core::ring_pair_keys::RingPairKeys;
 
 use crate::engine::Observer;
 use crate::engine::statistics::Statistics;
 use crate::packed::client::{PackedHeadClient, WireScales};
-use crate::packed::counted::{CountedPacked, Counts};
 use crate::packed::evaluator::PreparedAttention;
-use crate::packed::layout::{Layout, Sizes};
-use crate::packed::prediction::Prediction;
 use crate::packed::server::PackedServer;
 use crate::packed::simulated::SimulatedPacked;
-use crate::packed::tables;
 
-use super::{Answer, Bytes, Forecast, Lowering, MAX_LOG2_FAILURE, Reference, RunError, Seconds, is_within};
+use super::error::{RunError, is_within};
+use super::lowering::{Answer, Lowering, Reference};
+use super::outcome::Seconds;
+use super::plan::{Bytes, PackedPlan};
 
 /// The smallest modulus of scores that is tried: weights would have hardly more than a sign.
 const MIN_LOG_MODULUS: u32 = 16;
@@ -37,111 +33,6 @@ const SIMULATIONS: u64 = 32;
 /// How many estimated standard deviations an output may be from the clear engine's. The estimate from 32 runs has a relative
 /// standard error of an eighth; were it exact, one of 64·768 Gaussian errors would exceed eight with a chance of 2^-34.
 const TOLERANCE: f64 = 8.0;
-
-/// What the standard deviation of an exponent, as a head reads it, may be at most, in units of score.
-///
-/// It is a bound, with all slopes of softplus 1. Simulated outputs have a third to a half of it as their relative noise (chapter 15 has
-/// the figures), so this is up to 3/8 of an output, five times what quantization costs. Beyond, e^δ is not near 1 + δ any more, and noise
-/// grows faster than the bound.
-pub const MAX_EXPONENT_NOISE: f64 = 0.75;
-
-/// What will run. Its failure is that an argument of a lookup within its range is read outside of the table, or that an output
-/// within its range wraps around.
-#[derive(Clone, Debug)]
-pub struct PackedPlan {
-    /// The parameter set.
-    pub parameters: RingPairParameters,
-    /// Where everything lies.
-    pub layout: Layout,
-    /// The noise of each step.
-    pub prediction: Prediction,
-    /// Of each head, the standard deviation with which an exponential reads its argument, at most, in units of score: the relative
-    /// error of a probability.
-    pub exponent_noise: Vec<f64>,
-    forecast: Forecast,
-}
-
-impl Deref for PackedPlan {
-    type Target = Forecast;
-
-    fn deref(&self) -> &Forecast {
-        &self.forecast
-    }
-}
-
-impl PackedPlan {
-    /// Plans a run on the tokens of `span`.
-    ///
-    /// # Errors
-    /// [`RunError::TooLarge`], [`RunError::Unreliable`], [`RunError::Noisy`].
-    pub fn new(attention: &PackedAttention, span: Span) -> Result<Self, RunError> {
-        let plan = Self::reliable(attention, span)?;
-        let heads = plan.exponent_noise.iter().zip(attention.program().heads()).enumerate();
-        match heads.max_by(|(_, (a, _)), (_, (b, _))| a.total_cmp(b)) {
-            Some((head, (&noise, program))) if !is_within(noise, MAX_EXPONENT_NOISE) => {
-                Err(RunError::Noisy { layer: None, head, noise, score_turn: program.score_turn() })
-            }
-            _ => Ok(plan),
-        }
-    }
-
-    /// A plan without regard to how much noise probabilities have.
-    fn reliable(attention: &PackedAttention, span: Span) -> Result<Self, RunError> {
-        let program = attention.program();
-        let parameters = sets::PACKED_HEAD.compile().expect("named sets are valid");
-        let layout = layout(program, &parameters, span)?;
-        let prediction = Prediction::new(&parameters, program, &layout);
-        let Counts { statistics, exponents } = CountedPacked::count(program, &parameters, &prediction, layout);
-        let exponent_noise =
-            program.heads().iter().zip(exponents).map(|(head, read)| read.std() * head.exponent_turn()).collect();
-        let log2_failure_probability = statistics.log2_failure_probability();
-        if log2_failure_probability > MAX_LOG2_FAILURE {
-            return Err(RunError::Unreliable { best: log2_failure_probability.min(0.0) });
-        }
-        let arithmetic = parameters.arithmetic().shape;
-        let bytes = Bytes {
-            evaluation_key: SeededRingPairKeys::predicted_bytes(&parameters, layout.subring()),
-            request: layout.groups() * layout.input_chunks() * SeededGlweCiphertext::bytes_of_shape(arithmetic),
-            response: layout.answers() * arithmetic.ciphertext_len() * size_of::<u64>(),
-        };
-        let forecast = Forecast {
-            statistics,
-            log2_failure_probability,
-            bytes,
-            security_bits: security::ring_pair_level(&parameters).map(|level| level.bits),
-            small_dimension: parameters.small().lwe_dimension().get(),
-        };
-        Ok(Self { parameters, layout, prediction, exponent_noise, forecast })
-    }
-
-    /// What the root mean square noise of an input's outputs may be at most, in units of their integers: of a run whose values are as
-    /// large as those of the calibration set, all that every row weighs. To first order in exponents' noise, which
-    /// [`MAX_EXPONENT_NOISE`] allows for.
-    pub fn output_noise(&self, program: &PackedProgram) -> f64 {
-        let layout = &self.layout;
-        let unit = tables::probability_turns(program);
-        let added = self.prediction.output(layout, layout.tokens() - 1).variance().get() / unit.powi(2);
-        let heads = program.heads().iter().zip(&self.exponent_noise);
-        let read: f64 = heads.map(|(head, noise)| (noise * head.value_norm()).powi(2)).sum();
-        (added + read / program.output_size() as f64).sqrt()
-    }
-
-    /// The plan to simulate as if every noise had `factor` times its standard deviation. Failure probabilities stay
-    /// those of the noise as it is.
-    pub fn with_noise(self, factor: f64) -> Self {
-        Self { prediction: self.prediction.scaled(factor), ..self }
-    }
-}
-
-fn layout(program: &PackedProgram, parameters: &RingPairParameters, span: Span) -> Result<Layout, RunError> {
-    let sizes = Sizes {
-        embedding: program.embedding_size(),
-        head: program.head_size(),
-        output: program.output_size(),
-        heads: program.heads().len(),
-    };
-    Ok(Layout::new(parameters, sizes, span)?)
-}
 
 /// Quantizes a part of the attention, each head with the largest modulus of scores, up to that of the options, with which a run
 /// of it on the most tokens is reliable, and scores have at most half the noise that the rounding of a lookup's argument

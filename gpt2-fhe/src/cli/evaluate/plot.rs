@@ -13,7 +13,7 @@ use plotters::coord::ranged1d::ValueFormatter;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
-use super::report::{Label, Row};
+use super::figures::{Label, Row};
 
 /// Pixels of a picture's width: about what a page shows it at, so that texts keep their sizes.
 const WIDTH: u32 = 880;

@@ -1,0 +1,106 @@
+//! The plan of the exact circuit.
+
+use std::ops::Deref;
+
+use nn::integer::{HeadProgram, QuantizedHead};
+use tfhe_core::glwe::SeededGlweCiphertext;
+use tfhe_core::keys::SeededEvaluationKeys;
+use tfhe_core::params::Parameters;
+use tfhe_core::{noise, security, sets, wide};
+
+use super::forecast::{Bytes, Forecast};
+use crate::engine::counted::Counted;
+use crate::engine::plan::{Multiply, Predictor};
+use crate::engine::{HomomorphicEngine, Unobserved};
+use crate::run::MAX_LOG2_FAILURE;
+use crate::run::error::RunError;
+
+/// The step in which the client reads the answer, of a plan.
+const DECRYPTION: &str = "decryption";
+
+/// What will run. Its failure is that the run decrypts to anything but the clear engine's integers.
+#[derive(Clone, Debug)]
+pub struct ExactPlan {
+    /// The parameter set.
+    pub parameters: Parameters,
+    forecast: Forecast,
+}
+
+impl Deref for ExactPlan {
+    type Target = Forecast;
+
+    fn deref(&self) -> &Forecast {
+        &self.forecast
+    }
+}
+
+impl ExactPlan {
+    /// Plans the head for `tokens` tokens, with the first named set that is reliable enough.
+    ///
+    /// # Errors
+    /// [`RunError::TooWide`], [`RunError::TooLong`], [`RunError::Unreliable`].
+    pub fn new(head: &QuantizedHead, tokens: usize, multiply: Multiply) -> Result<Self, RunError> {
+        let widest = head.program().factors().iter().map(|(_, factor)| factor.operand_bits).max();
+        if let Some(bits) = widest.filter(|&bits| multiply == Multiply::Lut && bits > wide::MAX_BITS) {
+            return Err(RunError::TooWide { bits, limit: wide::MAX_BITS });
+        }
+        let mut best = f64::INFINITY;
+        for literal in [sets::HEAD_EXACT, sets::HEAD_EXACT_WIDE] {
+            let parameters = literal.compile().expect("named sets are valid");
+            let plan = Self::with_parameters(head, tokens, multiply, parameters)?;
+            if plan.log2_failure_probability <= MAX_LOG2_FAILURE {
+                return Ok(plan);
+            }
+            best = best.min(plan.log2_failure_probability);
+        }
+        // The union bound of a hopeless plan is above 1.
+        Err(RunError::Unreliable { best: best.min(0.0) })
+    }
+
+    fn with_parameters(
+        head: &QuantizedHead,
+        tokens: usize,
+        multiply: Multiply,
+        parameters: Parameters,
+    ) -> Result<Self, RunError> {
+        let program = head.program();
+        let size = parameters.polynomial_size().get();
+        let length = tokens.max(program.head_size());
+        if length > size {
+            return Err(RunError::TooLong { length, size });
+        }
+        let predictor = Predictor::new(&parameters);
+        let observer = &mut Unobserved;
+        let mut engine = HomomorphicEngine::new(Counted, predictor.clone(), multiply, program, observer);
+        let output = program.evaluate(&mut engine, &tokens, tokens)?;
+        // The answer is packed, and its integers read by rounding.
+        let decryption = output
+            .iter()
+            .map(|entry| predictor.decryption_failure(entry.noise.clone(), entry.bits))
+            .fold(f64::NEG_INFINITY, noise::log2_sum);
+        let mut statistics = engine.statistics().clone();
+        statistics.step(DECRYPTION).log2_failure_probability = decryption;
+        let forecast = Forecast {
+            log2_failure_probability: statistics.log2_failure_probability(),
+            statistics,
+            bytes: bytes(&parameters, program, tokens, multiply),
+            security_bits: security::parameters_level(&parameters).map(|level| level.bits),
+            small_dimension: parameters.lwe_dimension().get(),
+        };
+        Ok(Self { parameters, forecast })
+    }
+}
+
+/// Of a program on `tokens` tokens: seeded keys; ⌈E/N⌉ seeded ciphertexts per token; as many ciphertexts of the
+/// answer as hold T·d numbers of one head, or T·E of a whole attention.
+fn bytes(parameters: &Parameters, program: &HeadProgram, tokens: usize, multiply: Multiply) -> Bytes {
+    let (shape, n) = (parameters.glwe_shape(), parameters.polynomial_size().get());
+    let gadgets = Predictor::gadgets(multiply, program.input_bits(), program.is_whole());
+    let request = tokens * program.embedding_size().div_ceil(n);
+    let response = (tokens * program.output_size()).div_ceil(n);
+    Bytes {
+        evaluation_key: SeededEvaluationKeys::predicted_bytes(parameters, &gadgets, multiply == Multiply::Product),
+        request: request * SeededGlweCiphertext::bytes_of_shape(shape),
+        response: response * shape.ciphertext_len() * size_of::<u64>(),
+    }
+}

@@ -1,0 +1,115 @@
+//! The plan of the packed circuit.
+
+use std::ops::Deref;
+
+use nn::packed::{PackedAttention, PackedProgram, Span};
+use tfhe_core::glwe::SeededGlweCiphertext;
+use tfhe_core::ring_pair::RingPairParameters;
+use tfhe_core::ring_pair_keys::SeededRingPairKeys;
+use tfhe_core::{security, sets};
+
+use super::forecast::{Bytes, Forecast};
+use crate::packed::counted::{CountedPacked, Counts};
+use crate::packed::layout::{Layout, Sizes};
+use crate::packed::prediction::Prediction;
+use crate::packed::tables;
+use crate::run::error::{RunError, is_within};
+use crate::run::{MAX_EXPONENT_NOISE, MAX_LOG2_FAILURE};
+
+/// What will run. Its failure is that an argument of a lookup within its range is read outside of the table, or that an output
+/// within its range wraps around.
+#[derive(Clone, Debug)]
+pub struct PackedPlan {
+    /// The parameter set.
+    pub parameters: RingPairParameters,
+    /// Where everything lies.
+    pub layout: Layout,
+    /// The noise of each step.
+    pub prediction: Prediction,
+    /// Of each head, the standard deviation with which an exponential reads its argument, at most, in units of score: the relative
+    /// error of a probability.
+    pub exponent_noise: Vec<f64>,
+    forecast: Forecast,
+}
+
+impl Deref for PackedPlan {
+    type Target = Forecast;
+
+    fn deref(&self) -> &Forecast {
+        &self.forecast
+    }
+}
+
+impl PackedPlan {
+    /// Plans a run on the tokens of `span`.
+    ///
+    /// # Errors
+    /// [`RunError::TooLarge`], [`RunError::Unreliable`], [`RunError::Noisy`].
+    pub fn new(attention: &PackedAttention, span: Span) -> Result<Self, RunError> {
+        let plan = Self::reliable(attention, span)?;
+        let heads = plan.exponent_noise.iter().zip(attention.program().heads()).enumerate();
+        match heads.max_by(|(_, (a, _)), (_, (b, _))| a.total_cmp(b)) {
+            Some((head, (&noise, program))) if !is_within(noise, MAX_EXPONENT_NOISE) => {
+                Err(RunError::Noisy { layer: None, head, noise, score_turn: program.score_turn() })
+            }
+            _ => Ok(plan),
+        }
+    }
+
+    /// A plan without regard to how much noise probabilities have.
+    pub(in crate::run) fn reliable(attention: &PackedAttention, span: Span) -> Result<Self, RunError> {
+        let program = attention.program();
+        let parameters = sets::PACKED_HEAD.compile().expect("named sets are valid");
+        let layout = layout(program, &parameters, span)?;
+        let prediction = Prediction::new(&parameters, program, &layout);
+        let Counts { statistics, exponents } = CountedPacked::count(program, &parameters, &prediction, layout);
+        let exponent_noise =
+            program.heads().iter().zip(exponents).map(|(head, read)| read.std() * head.exponent_turn()).collect();
+        let log2_failure_probability = statistics.log2_failure_probability();
+        if log2_failure_probability > MAX_LOG2_FAILURE {
+            return Err(RunError::Unreliable { best: log2_failure_probability.min(0.0) });
+        }
+        let arithmetic = parameters.arithmetic().shape;
+        let bytes = Bytes {
+            evaluation_key: SeededRingPairKeys::predicted_bytes(&parameters, layout.subring()),
+            request: layout.groups() * layout.input_chunks() * SeededGlweCiphertext::bytes_of_shape(arithmetic),
+            response: layout.answers() * arithmetic.ciphertext_len() * size_of::<u64>(),
+        };
+        let forecast = Forecast {
+            statistics,
+            log2_failure_probability,
+            bytes,
+            security_bits: security::ring_pair_level(&parameters).map(|level| level.bits),
+            small_dimension: parameters.small().lwe_dimension().get(),
+        };
+        Ok(Self { parameters, layout, prediction, exponent_noise, forecast })
+    }
+
+    /// What the root mean square noise of an input's outputs may be at most, in units of their integers: of a run whose values are as
+    /// large as those of the calibration set, all that every row weighs. To first order in exponents' noise, which
+    /// [`MAX_EXPONENT_NOISE`] allows for.
+    pub fn output_noise(&self, program: &PackedProgram) -> f64 {
+        let layout = &self.layout;
+        let unit = tables::probability_turns(program);
+        let added = self.prediction.output(layout, layout.tokens() - 1).variance().get() / unit.powi(2);
+        let heads = program.heads().iter().zip(&self.exponent_noise);
+        let read: f64 = heads.map(|(head, noise)| (noise * head.value_norm()).powi(2)).sum();
+        (added + read / program.output_size() as f64).sqrt()
+    }
+
+    /// The plan to simulate as if every noise had `factor` times its standard deviation. Failure probabilities stay
+    /// those of the noise as it is.
+    pub fn with_noise(self, factor: f64) -> Self {
+        Self { prediction: self.prediction.scaled(factor), ..self }
+    }
+}
+
+fn layout(program: &PackedProgram, parameters: &RingPairParameters, span: Span) -> Result<Layout, RunError> {
+    let sizes = Sizes {
+        embedding: program.embedding_size(),
+        head: program.head_size(),
+        output: program.output_size(),
+        heads: program.heads().len(),
+    };
+    Ok(Layout::new(parameters, sizes, span)?)
+}
