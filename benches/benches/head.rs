@@ -6,7 +6,7 @@ use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::run::exact::{CircuitPlan, ExactSession, run_clear, run_simulated};
 use gpt2_fhe::run::packed::{self, PackedPlan, PackedSession};
 use nn::attention::{AttentionWeights, Linear, Part};
-use nn::integer::{HeadOptions, QuantizedHead};
+use nn::integer::{IntegerAttention, IntegerOptions};
 use nn::matrix::Matrix;
 use nn::packed::{PackedOptions, Span};
 use tfhe_core::derivation::ClientSeed;
@@ -28,10 +28,11 @@ fn layer(size: usize, tokens: usize) -> (AttentionWeights, Matrix<f32>) {
 }
 
 /// One of its heads in integers.
-fn head(size: usize, tokens: usize) -> (QuantizedHead, Matrix<f32>) {
+fn head(size: usize, tokens: usize) -> (IntegerAttention, Matrix<f32>) {
     let (weights, hidden) = layer(size, tokens);
     let head =
-        QuantizedHead::calibrate(&weights, Part::Head(0), std::slice::from_ref(&hidden), &HeadOptions::new(4)).unwrap();
+        IntegerAttention::calibrate(&weights, Part::Head(0), std::slice::from_ref(&hidden), &IntegerOptions::new(4))
+            .unwrap();
     (head, hidden)
 }
 

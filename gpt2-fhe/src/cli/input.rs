@@ -6,7 +6,7 @@ use anyhow::{anyhow, bail};
 use gpt2_fhe::run::{Attention, Mode, Plan, RunError, packed};
 use nn::attention::{AttentionWeights, Part};
 use nn::checkpoint::Checkpoint;
-use nn::integer::{HeadOptions, QuantizedHead};
+use nn::integer::{IntegerAttention, IntegerOptions};
 use nn::matrix::Matrix;
 use nn::packed::Span;
 use nn::record::Options;
@@ -117,7 +117,7 @@ pub(super) fn quantize(
 ) -> anyhow::Result<Attention> {
     Ok(match recipe.options.of_circuit(recipe.circuit, recipe.bits, max_tokens)? {
         Options::Exact(head_options) => {
-            let head = QuantizedHead::calibrate(weights, part, calibration, &head_options)?;
+            let head = IntegerAttention::calibrate(weights, part, calibration, &head_options)?;
             Attention::Exact(Box::new(head), recipe.multiply)
         }
         Options::Packed(options) => {
@@ -146,8 +146,8 @@ fn load_hidden(
     }
     // A whole model, or a part with its position embedding, says how many positions there are.
     let positions = match attention.shape("wpe.weight") {
-        Some(&[positions, _]) => positions.min(HeadOptions::MAX_TOKENS),
-        _ => HeadOptions::MAX_TOKENS,
+        Some(&[positions, _]) => positions.min(IntegerOptions::MAX_TOKENS),
+        _ => IntegerOptions::MAX_TOKENS,
     };
     let (name, rows) = (&selection.tensor, hidden.rows());
     let tokens = selection.tokens.unwrap_or(rows);

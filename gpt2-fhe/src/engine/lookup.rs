@@ -16,7 +16,7 @@ use tfhe_core::noise::Distribution;
 use tfhe_core::sets::{COARSE, FINE, PRECISE};
 use tfhe_core::wide::WideTable;
 
-use super::backend::{Backend, NarrowTable, WideLookup};
+use super::backend::{NarrowTable, TorusBackend, WideLookup};
 use super::plan::{Multiply, NARROW_BITS, Predictor};
 use super::{EngineError, HomomorphicEngine, Integer};
 
@@ -106,7 +106,7 @@ impl Digits {
     }
 }
 
-impl<B: Backend> HomomorphicEngine<'_, B> {
+impl<B: TorusBackend> HomomorphicEngine<'_, B> {
     /// Table i on value i. Values whose tables are of one width are read together.
     pub(super) fn read_tables(
         &mut self,
@@ -271,7 +271,7 @@ enum Kind {
 }
 
 impl Reader {
-    fn new<B: Backend>(engine: &HomomorphicEngine<'_, B>, tables: &[&LookupTable], output: Output) -> Self {
+    fn new<B: TorusBackend>(engine: &HomomorphicEngine<'_, B>, tables: &[&LookupTable], output: Output) -> Self {
         let mut index = HashMap::new();
         let mut distinct: Vec<&LookupTable> = Vec::new();
         for &table in tables {
@@ -314,7 +314,7 @@ impl Reader {
     }
 
     /// Reads; the inputs are at the scale of the tables' index bits.
-    fn read<B: Backend>(
+    fn read<B: TorusBackend>(
         &self,
         engine: &mut HomomorphicEngine<'_, B>,
         step: &'static str,
@@ -341,7 +341,7 @@ impl Reader {
     }
 
     /// Reads each digit once more with the output's gadget, and adds them up.
-    fn reencode<B: Backend>(
+    fn reencode<B: TorusBackend>(
         &self,
         engine: &mut HomomorphicEngine<'_, B>,
         step: &'static str,
@@ -362,7 +362,7 @@ impl Reader {
 }
 
 /// The input with a public offset.
-fn centre<B: Backend>(
+fn centre<B: TorusBackend>(
     engine: &HomomorphicEngine<'_, B>,
     input: &Integer<B::Ciphertext>,
     offset: u64,
@@ -372,7 +372,7 @@ fn centre<B: Backend>(
 }
 
 /// The tables of each input, in two bootstrappings. Results are at scale `delta`.
-fn read_wide<B: Backend>(
+fn read_wide<B: TorusBackend>(
     engine: &mut HomomorphicEngine<'_, B>,
     step: &'static str,
     inputs: &[Integer<B::Ciphertext>],

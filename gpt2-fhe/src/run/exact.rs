@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use nn::clear::ClearEngine;
-use nn::integer::{HeadProgram, QuantizedHead};
+use nn::integer::{IntegerAttention, IntegerProgram};
 use nn::matrix::Matrix;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::SeededGlweCiphertext;
@@ -44,7 +44,7 @@ impl CircuitPlan {
     ///
     /// # Errors
     /// [`RunError::TooWide`], [`RunError::TooLong`], [`RunError::Unreliable`].
-    pub fn new(head: &QuantizedHead, tokens: usize, multiply: Multiply) -> Result<Self, RunError> {
+    pub fn new(head: &IntegerAttention, tokens: usize, multiply: Multiply) -> Result<Self, RunError> {
         let widest = head.program().factors().iter().map(|(_, factor)| factor.operand_bits).max();
         if let Some(bits) = widest.filter(|&bits| multiply == Multiply::Lut && bits > wide::MAX_BITS) {
             return Err(RunError::TooWide { bits, limit: wide::MAX_BITS });
@@ -63,7 +63,7 @@ impl CircuitPlan {
     }
 
     fn with_parameters(
-        head: &QuantizedHead,
+        head: &IntegerAttention,
         tokens: usize,
         multiply: Multiply,
         parameters: Parameters,
@@ -108,7 +108,7 @@ pub struct ExactSession {
 
 impl ExactSession {
     /// Makes all keys.
-    pub fn new(head: &QuantizedHead, plan: CircuitPlan, multiply: Multiply, seed: &ClientSeed) -> Self {
+    pub fn new(head: &IntegerAttention, plan: CircuitPlan, multiply: Multiply, seed: &ClientSeed) -> Self {
         let start = Instant::now();
         let program = head.program();
         let seed = seed.bound_to(multiply.name(), program.input_bits().into());
@@ -127,7 +127,7 @@ impl ExactSession {
     /// [`RunError::Input`], [`RunError::Randomness`], [`RunError::Engine`], [`RunError::NotFinite`].
     pub fn execute(
         &mut self,
-        head: &QuantizedHead,
+        head: &IntegerAttention,
         hidden: &Matrix<f32>,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, RunError> {
@@ -155,7 +155,7 @@ impl ExactSession {
 ///
 /// # Errors
 /// [`RunError::Input`], [`RunError::NotFinite`].
-pub fn run_clear(head: &QuantizedHead, hidden: &Matrix<f32>) -> Result<Outcome, RunError> {
+pub fn run_clear(head: &IntegerAttention, hidden: &Matrix<f32>) -> Result<Outcome, RunError> {
     let input = head.client().quantize_input(hidden)?;
     let start = Instant::now();
     let clear = clear_integers(head, &input);
@@ -170,7 +170,7 @@ pub fn run_clear(head: &QuantizedHead, hidden: &Matrix<f32>) -> Result<Outcome, 
 /// # Errors
 /// [`RunError::Input`], [`RunError::Engine`], [`RunError::NotFinite`].
 pub fn run_simulated(
-    head: &QuantizedHead,
+    head: &IntegerAttention,
     hidden: &Matrix<f32>,
     plan: CircuitPlan,
     multiply: Multiply,
@@ -193,14 +193,14 @@ pub fn run_simulated(
 }
 
 /// What the clear engine computes, and the engine with its counts.
-fn clear_integers(head: &QuantizedHead, input: &Matrix<i32>) -> (Matrix<i64>, ClearEngine) {
+fn clear_integers(head: &IntegerAttention, input: &Matrix<i32>) -> (Matrix<i64>, ClearEngine) {
     let mut engine = ClearEngine::new();
     let integers = head.program().evaluate_clear(&mut engine, input);
     (integers, engine)
 }
 
 fn finish(
-    head: &QuantizedHead,
+    head: &IntegerAttention,
     hidden: &Matrix<f32>,
     (clear, engine): &(Matrix<i64>, ClearEngine),
     integers: Matrix<i64>,
@@ -227,7 +227,7 @@ fn finish(
 impl Bytes {
     /// Of a program on `tokens` tokens: seeded keys; ⌈E/N⌉ seeded ciphertexts per token; as many ciphertexts of the
     /// answer as hold T·d numbers of one head, or T·E of a whole attention.
-    fn predict(parameters: &Parameters, program: &HeadProgram, tokens: usize, multiply: Multiply) -> Self {
+    fn predict(parameters: &Parameters, program: &IntegerProgram, tokens: usize, multiply: Multiply) -> Self {
         let (shape, n) = (parameters.glwe_shape(), parameters.polynomial_size().get());
         let gadgets = Predictor::gadgets(multiply, program.input_bits(), program.is_whole());
         let request = tokens * program.embedding_size().div_ceil(n);

@@ -4,7 +4,7 @@ pub mod exact;
 pub mod packed;
 
 use nn::attention::Part;
-use nn::integer::QuantizedHead;
+use nn::integer::IntegerAttention;
 use nn::matrix::{Matrix, relative_error};
 use nn::packed::{PackedAttention, Span};
 use nn::quantizers::{SaturatedEntry, Saturation};
@@ -386,7 +386,7 @@ impl Outcome {
 #[derive(Clone, Debug)]
 pub enum Attention {
     /// For [`Circuit::Exact`].
-    Exact(Box<QuantizedHead>, Multiply),
+    Exact(Box<IntegerAttention>, Multiply),
     /// For [`Circuit::Packed`].
     Packed(Box<PackedAttention>),
 }
