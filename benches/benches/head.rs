@@ -6,7 +6,7 @@ use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::run::exact::ExactAttention;
 use gpt2_fhe::run::{Attention, Lowering, Session, packed};
 use nn::attention::{AttentionWeights, Linear, Part};
-use nn::integer::{HeadOptions, QuantizedHead};
+use nn::integer::{IntegerAttention, IntegerOptions};
 use nn::matrix::Matrix;
 use nn::packed::{PackedOptions, Span};
 use tfhe_core::derivation::ClientSeed;
@@ -31,7 +31,8 @@ fn layer(size: usize, tokens: usize) -> (AttentionWeights, Matrix<f32>) {
 fn head(size: usize, tokens: usize) -> (ExactAttention, Matrix<f32>) {
     let (weights, hidden) = layer(size, tokens);
     let quantized =
-        QuantizedHead::calibrate(&weights, Part::Head(0), std::slice::from_ref(&hidden), &HeadOptions::new(4)).unwrap();
+        IntegerAttention::calibrate(&weights, Part::Head(0), std::slice::from_ref(&hidden), &IntegerOptions::new(4))
+            .unwrap();
     (ExactAttention { quantized, multiply: Multiply::Product }, hidden)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Nothing here, nor in what it uses of [`crate::engine`], can name a secret key; a test holds that against the sources.
 
-use nn::integer::HeadProgram;
+use nn::integer::IntegerProgram;
 use nn::matrix::Matrix;
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::keys::EvaluationKeys;
@@ -36,14 +36,14 @@ impl EncryptedOutput {
 /// Evaluates one head, or a whole attention, for one client.
 #[derive(Clone, Copy, Debug)]
 pub struct Server<'a> {
-    program: &'a HeadProgram,
+    program: &'a IntegerProgram,
     keys: &'a EvaluationKeys,
     multiply: Multiply,
 }
 
 impl<'a> Server<'a> {
     /// With the weights and tables and the client's evaluation keys.
-    pub fn new(program: &'a HeadProgram, keys: &'a EvaluationKeys, multiply: Multiply) -> Self {
+    pub fn new(program: &'a IntegerProgram, keys: &'a EvaluationKeys, multiply: Multiply) -> Self {
         Self { program, keys, multiply }
     }
 

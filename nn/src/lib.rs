@@ -18,8 +18,8 @@
 //! doubles with each bit or so, and thus the bits decide what is feasible.
 //!
 //! # One data flow, many engines
-//! [`integer`] writes the integer head once, and all heads of a layer with the output projection by the same lines, over
-//! the trait [`engine::Engine`]: project, look up, multiply, add.
+//! [`integer`] writes the integer attention once, of one head or of all heads with the output projection, over the
+//! trait [`engine::Engine`]: project, look up, multiply, add.
 //! [`clear::ClearEngine`] runs it on plain integers, counts its operations and reports what leaves its range. An
 //! encrypted engine runs the same program on ciphertexts, and a test compares the integers of both.
 //! The program is all that a server needs; the scales stay with the client. [`record`] keeps both in files.
@@ -27,7 +27,7 @@
 //! ```
 //! use nn::attention::{AttentionWeights, Linear, Part};
 //! use nn::clear::ClearEngine;
-//! use nn::integer::{HeadOptions, QuantizedHead};
+//! use nn::integer::{IntegerAttention, IntegerOptions};
 //! use nn::matrix::{Matrix, relative_error};
 //!
 //! // A layer of two heads of size 4 on embeddings of size 8, and an input of three tokens.
@@ -35,7 +35,8 @@
 //! let weights = AttentionWeights::new(Linear::new(weight, vec![0.1; 24])?, 2)?;
 //! let hidden = Matrix::from_fn(3, 8, |row, col| ((3 * row + 2 * col) as f32).cos());
 //!
-//! let head = QuantizedHead::calibrate(&weights, Part::Head(1), std::slice::from_ref(&hidden), &HeadOptions::new(8))?;
+//! let inputs = std::slice::from_ref(&hidden);
+//! let head = IntegerAttention::calibrate(&weights, Part::Head(1), inputs, &IntegerOptions::new(8))?;
 //! let input = head.client().quantize_input(&hidden)?; // the client's integers
 //! let mut engine = ClearEngine::new();
 //! let output = head.program().evaluate_clear(&mut engine, &input); // the server's

@@ -4,7 +4,7 @@ use nn::Error;
 use nn::attention::{AttentionWeights, Linear, Part};
 use nn::clear::ClearEngine;
 use nn::engine::{Engine, FactorUse, LookupTable, NeededProducts, Product, TermUse, Use};
-use nn::integer::{HeadClient, HeadOptions, HeadProgram, QuantizedHead, steps};
+use nn::integer::{IntegerAttention, IntegerClient, IntegerOptions, IntegerProgram, steps};
 use nn::matrix::{Matrix, relative_error};
 use proptest::prelude::*;
 use std::convert::Infallible;
@@ -40,8 +40,12 @@ fn hidden(seed: u64, tokens: usize, scale: f32) -> Matrix<f32> {
     Matrix::from_fn(tokens, SIZES.0, |_, _| scale * next())
 }
 
-fn options() -> impl Strategy<Value = HeadOptions> {
-    (HeadOptions::BITS, HeadOptions::MSBS).prop_map(|(bits, msbs)| HeadOptions { bits, msbs, max_tokens: None })
+fn options() -> impl Strategy<Value = IntegerOptions> {
+    (IntegerOptions::BITS, IntegerOptions::MSBS).prop_map(|(bits, msbs)| IntegerOptions {
+        bits,
+        msbs,
+        max_tokens: None,
+    })
 }
 
 /// One head, or all.
@@ -150,7 +154,7 @@ proptest! {
         seed in any::<u64>(), part in part(), options in options(), tokens in 1_usize..10, scale in 0.01_f32..100.0,
     ) {
         let (weights, hidden) = (weights(seed), hidden(seed, tokens, scale));
-        let head = QuantizedHead::calibrate(&weights, part, from_ref(&hidden), &options).unwrap();
+        let head = IntegerAttention::calibrate(&weights, part, from_ref(&hidden), &options).unwrap();
         let input = head.client().quantize_input(&hidden).unwrap();
         let mut engine = DeclaredUses::default();
         let output = head.program().evaluate(&mut engine, &input, tokens).unwrap();
@@ -168,7 +172,7 @@ proptest! {
         seed in any::<u64>(), part in part(), options in options(), tokens in 1_usize..10, scale in 1.0_f32..100.0,
     ) {
         let calibration = hidden(seed, tokens, 1.0);
-        let head = QuantizedHead::calibrate(&weights(seed), part, &[calibration], &options).unwrap();
+        let head = IntegerAttention::calibrate(&weights(seed), part, &[calibration], &options).unwrap();
         let input = head.client().quantize_input(&hidden(seed ^ 1, tokens, scale)).unwrap();
         let mut engine = ClearEngine::new();
         head.program().evaluate_clear(&mut engine, &input);
@@ -186,7 +190,7 @@ proptest! {
     #[test]
     fn attention_is_causal(seed in any::<u64>(), part in part(), options in options(), tokens in 2_usize..8) {
         let whole = hidden(seed, tokens, 1.0);
-        let head = QuantizedHead::calibrate(&weights(seed), part, from_ref(&whole), &options).unwrap();
+        let head = IntegerAttention::calibrate(&weights(seed), part, from_ref(&whole), &options).unwrap();
         let input = head.client().quantize_input(&whole).unwrap();
         let prefix = Matrix::from_fn(tokens - 1, input.cols(), |row, col| input[(row, col)]);
         let evaluate = |input| head.program().evaluate_clear(&mut ClearEngine::new(), input);
@@ -197,11 +201,11 @@ proptest! {
     /// Both halves survive serialization, each alone.
     #[test]
     fn halves_survive_serialization(seed in any::<u64>(), part in part(), options in options()) {
-        let head = QuantizedHead::calibrate(&weights(seed), part, &[hidden(seed, 3, 1.0)], &options).unwrap();
+        let head = IntegerAttention::calibrate(&weights(seed), part, &[hidden(seed, 3, 1.0)], &options).unwrap();
         let program = serde_json::to_string(head.program()).unwrap();
-        prop_assert_eq!(&serde_json::from_str::<HeadProgram>(&program).unwrap(), head.program());
+        prop_assert_eq!(&serde_json::from_str::<IntegerProgram>(&program).unwrap(), head.program());
         let client = serde_json::to_string(head.client()).unwrap();
-        prop_assert_eq!(&serde_json::from_str::<HeadClient>(&client).unwrap(), head.client());
+        prop_assert_eq!(&serde_json::from_str::<IntegerClient>(&client).unwrap(), head.client());
     }
 }
 
@@ -209,7 +213,7 @@ proptest! {
 #[test]
 fn each_bit_nearly_halves_the_error() {
     for part in [Part::Head(1), Part::Whole] {
-        let errors: Vec<f64> = HeadOptions::BITS.map(|bits| mean_error(part, bits)).collect();
+        let errors: Vec<f64> = IntegerOptions::BITS.map(|bits| mean_error(part, bits)).collect();
         let ratios: Vec<f64> = errors.windows(2).map(|pair| pair[1] / pair[0]).collect();
         // From 4 to 9 bits; below that errors are as large as the output.
         assert!(ratios[2..7].iter().all(|ratio| (0.4..0.6).contains(ratio)), "{part:?}: {errors:.4?}");
@@ -222,8 +226,8 @@ fn mean_error(part: Part, bits: u32) -> f64 {
     let (mut distance, mut norm) = (0.0, 0.0);
     for seed in 0..100 {
         let (weights, hidden) = (weights(seed), hidden(seed, 5, 1.0));
-        let options = HeadOptions { msbs: 10, ..HeadOptions::new(bits) };
-        let head = QuantizedHead::calibrate(&weights, part, from_ref(&hidden), &options).unwrap();
+        let options = IntegerOptions { msbs: 10, ..IntegerOptions::new(bits) };
+        let head = IntegerAttention::calibrate(&weights, part, from_ref(&hidden), &options).unwrap();
         let expected = weights.attend(part, &hidden).unwrap();
         let square = expected.iter().map(|value| (value * value) as f64).sum::<f64>();
         distance += square * relative_error(&head.evaluate_clear(&hidden).unwrap(), &expected).powi(2);
@@ -233,7 +237,7 @@ fn mean_error(part: Part, bits: u32) -> f64 {
 }
 
 /// The integers of a head, or of a whole attention.
-fn integers(head: &QuantizedHead, hidden: &Matrix<f32>) -> Matrix<i64> {
+fn integers(head: &IntegerAttention, hidden: &Matrix<f32>) -> Matrix<i64> {
     let input = head.client().quantize_input(hidden).unwrap();
     head.program().evaluate_clear(&mut ClearEngine::new(), &input)
 }
@@ -263,8 +267,8 @@ fn combine_directly(bits: u32, outputs: &Matrix<f64>, layer: &Linear) -> (Matrix
 fn the_whole_attention_is_its_heads_requantized_and_projected() {
     for (seed, bits) in (0..40).flat_map(|seed| [3, 4, 5].map(|bits| (seed, bits))) {
         let (weights, hidden) = (weights(seed), hidden(seed, 5, 1.0));
-        let options = HeadOptions { msbs: 10, ..HeadOptions::new(bits) };
-        let calibrate = |part| QuantizedHead::calibrate(&weights, part, from_ref(&hidden), &options).unwrap();
+        let options = IntegerOptions { msbs: 10, ..IntegerOptions::new(bits) };
+        let calibrate = |part| IntegerAttention::calibrate(&weights, part, from_ref(&hidden), &options).unwrap();
         let mut outputs = Matrix::from_fn(5, SIZES.0, |_, _| 0.0);
         for index in 0..SIZES.1 {
             let head = calibrate(Part::Head(index));
@@ -283,11 +287,11 @@ fn the_whole_attention_is_its_heads_requantized_and_projected() {
 #[test]
 fn damaged_programs_are_not_read() {
     let calibrate =
-        |part| QuantizedHead::calibrate(&weights(1), part, &[hidden(1, 3, 1.0)], &HeadOptions::new(4)).unwrap();
-    let read = |program: &HeadProgram, place: &str, damage: serde_json::Value| {
+        |part| IntegerAttention::calibrate(&weights(1), part, &[hidden(1, 3, 1.0)], &IntegerOptions::new(4)).unwrap();
+    let read = |program: &IntegerProgram, place: &str, damage: serde_json::Value| {
         let mut damaged = serde_json::to_value(program).unwrap();
         *damaged.pointer_mut(place).expect(place) = damage;
-        serde_json::from_value::<HeadProgram>(damaged)
+        serde_json::from_value::<IntegerProgram>(damaged)
     };
     let (one, all) = (calibrate(Part::Head(0)), calibrate(Part::Whole));
     let damages: [(&str, serde_json::Value); 11] = [
@@ -324,9 +328,9 @@ fn damaged_programs_are_not_read() {
 
 #[test]
 fn operations_follow_the_number_of_tokens() {
-    let options = HeadOptions { max_tokens: Some(9), ..HeadOptions::new(4) };
+    let options = IntegerOptions { max_tokens: Some(9), ..IntegerOptions::new(4) };
     for (part, heads, combined) in [(Part::Head(0), 1, 0), (Part::Whole, SIZES.1, SIZES.0)] {
-        let head = QuantizedHead::calibrate(&weights(2), part, &[hidden(2, 4, 1.0)], &options).unwrap();
+        let head = IntegerAttention::calibrate(&weights(2), part, &[hidden(2, 4, 1.0)], &options).unwrap();
         for tokens in 1..=9 {
             let pairs = tokens * (tokens + 1) / 2;
             let of_a_head = tokens * 3 * SIZES.2 + 3 * pairs + (pairs - tokens) + tokens;
@@ -346,16 +350,16 @@ fn operations_follow_the_number_of_tokens() {
 fn bad_calls_are_refused() {
     let weights = weights(3);
     let calibrate =
-        |head, set: &[Matrix<f32>], options| QuantizedHead::calibrate(&weights, Part::Head(head), set, &options);
+        |head, set: &[Matrix<f32>], options| IntegerAttention::calibrate(&weights, Part::Head(head), set, &options);
     let inputs = [hidden(3, 4, 1.0)];
-    let good = HeadOptions::new(4);
+    let good = IntegerOptions::new(4);
     let out_of_range = [
         calibrate(2, &inputs, good),
-        calibrate(0, &inputs, HeadOptions { bits: 1, ..good }),
-        calibrate(0, &inputs, HeadOptions { bits: 12, ..good }),
-        calibrate(0, &inputs, HeadOptions { msbs: 5, ..good }),
-        calibrate(0, &inputs, HeadOptions { max_tokens: Some(0), ..good }),
-        calibrate(0, &inputs, HeadOptions { max_tokens: Some(usize::MAX), ..good }),
+        calibrate(0, &inputs, IntegerOptions { bits: 1, ..good }),
+        calibrate(0, &inputs, IntegerOptions { bits: 12, ..good }),
+        calibrate(0, &inputs, IntegerOptions { msbs: 5, ..good }),
+        calibrate(0, &inputs, IntegerOptions { max_tokens: Some(0), ..good }),
+        calibrate(0, &inputs, IntegerOptions { max_tokens: Some(usize::MAX), ..good }),
     ];
     assert!(out_of_range.iter().all(|result| matches!(result, Err(Error::OutOfRange { .. }))));
     let empty = Matrix::new(0, SIZES.0, vec![]).unwrap();
@@ -363,7 +367,7 @@ fn bad_calls_are_refused() {
     let unfit = [&[][..], from_ref(&empty), from_ref(&narrow)].map(|set| calibrate(0, set, good));
     assert!(unfit.iter().all(|result| matches!(result, Err(Error::Shape { .. }))));
     let without_output = AttentionWeights::new(weights.projection().clone(), SIZES.1).unwrap();
-    let unprojected = QuantizedHead::calibrate(&without_output, Part::Whole, &inputs, &good);
+    let unprojected = IntegerAttention::calibrate(&without_output, Part::Whole, &inputs, &good);
     assert!(matches!(unprojected, Err(Error::OutOfRange { .. })));
     let nan = Matrix::from_fn(1, SIZES.0, |_, _| f32::NAN);
     assert!(matches!(calibrate(0, from_ref(&nan), good), Err(Error::NotFinite { .. })));
@@ -381,8 +385,9 @@ fn zeros_stay_zeros() {
     let linear = Linear::new(zero(SIZES.0, 3 * SIZES.0), vec![0.0; 3 * SIZES.0]).unwrap();
     let output = Linear::new(zero(SIZES.0, SIZES.0), vec![0.0; SIZES.0]).unwrap();
     let weights = AttentionWeights::new(linear, SIZES.1).unwrap().with_output(output).unwrap();
-    for (bits, part) in HeadOptions::BITS.flat_map(|bits| [Part::Head(0), Part::Whole].map(|part| (bits, part))) {
-        let head = QuantizedHead::calibrate(&weights, part, &[zero(3, SIZES.0)], &HeadOptions::new(bits)).unwrap();
+    for (bits, part) in IntegerOptions::BITS.flat_map(|bits| [Part::Head(0), Part::Whole].map(|part| (bits, part))) {
+        let head =
+            IntegerAttention::calibrate(&weights, part, &[zero(3, SIZES.0)], &IntegerOptions::new(bits)).unwrap();
         let expected = zero(3, weights.output_size(part));
         assert_eq!(head.evaluate_clear(&zero(3, SIZES.0)).unwrap(), expected, "{part:?}, {bits} bits");
     }

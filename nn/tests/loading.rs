@@ -8,7 +8,7 @@ use nn::Error;
 use nn::attention::Part;
 use nn::checkpoint::Checkpoint;
 use nn::gpt2::{Gpt2, Intermediate, NoHooks, Site, Trace};
-use nn::integer::{HeadOptions, QuantizedHead};
+use nn::integer::{IntegerAttention, IntegerOptions};
 use nn::matrix::relative_error;
 use nn::tensor::Tensor;
 use proptest::prelude::*;
@@ -107,9 +107,9 @@ fn other_scales_of_scores_are_part_of_the_weights() {
                 assert!(relative_error(scores, &products.map(|product| product * scale)) < 1e-6);
             }
             let weights = gpt2.attention(layer).unwrap();
-            let options = HeadOptions { msbs: 10, ..HeadOptions::new(8) };
+            let options = IntegerOptions { msbs: 10, ..IntegerOptions::new(8) };
             let quantized =
-                QuantizedHead::calibrate(weights, Part::Head(1), std::slice::from_ref(&input), &options).unwrap();
+                IntegerAttention::calibrate(weights, Part::Head(1), std::slice::from_ref(&input), &options).unwrap();
             let output = trace.get(Site::head(Intermediate::HeadOutput, layer, 1)).unwrap();
             assert!(relative_error(&quantized.evaluate_clear(&input).unwrap(), output) < 0.05);
         }

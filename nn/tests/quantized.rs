@@ -2,7 +2,7 @@
 
 use nn::Error;
 use nn::attention::{AttentionWeights, Linear, Part};
-use nn::integer::{HeadOptions, QuantizedHead};
+use nn::integer::{IntegerAttention, IntegerOptions};
 use nn::matrix::Matrix;
 use nn::packed::{PackedAttention, PackedOptions};
 use nn::record::{Options, Origin, Quantized, QuantizedFile};
@@ -27,7 +27,7 @@ fn quantize(
     let inputs = std::slice::from_ref(hidden);
     let attention = match &options {
         Options::Exact(options) => {
-            Quantized::Exact(Box::new(QuantizedHead::calibrate(weights, part, inputs, options).unwrap()))
+            Quantized::Exact(Box::new(IntegerAttention::calibrate(weights, part, inputs, options).unwrap()))
         }
         Options::Packed(options) => {
             Quantized::Packed(Box::new(PackedAttention::calibrate(weights, part, inputs, options).unwrap()))
@@ -46,7 +46,8 @@ fn input(tokens: usize, size: usize, seed: f32) -> Matrix<f32> {
 
 fn files() -> impl Strategy<Value = QuantizedFile> {
     let options = prop_oneof![
-        (2_u32..=8, 6_u32..=10).prop_map(|(bits, msbs)| Options::Exact(HeadOptions { msbs, ..HeadOptions::new(bits) })),
+        (2_u32..=8, 6_u32..=10)
+            .prop_map(|(bits, msbs)| Options::Exact(IntegerOptions { msbs, ..IntegerOptions::new(bits) })),
         (2_u32..=8, 2_u32..=8, 1.0_f64..4.0).prop_map(|(bits, value_bits, guard)| {
             Options::Packed(PackedOptions { value_bits, guard, ..PackedOptions::new(bits) })
         }),

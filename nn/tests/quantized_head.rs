@@ -6,7 +6,7 @@ use common::random_layer;
 use common::shared::layer_0;
 use nn::attention::{AttentionWeights, Linear, Part};
 use nn::clear::ClearEngine;
-use nn::integer::{HeadOptions, QuantizedHead, steps};
+use nn::integer::{IntegerAttention, IntegerOptions, steps};
 use nn::matrix::{Matrix, relative_error};
 use nn::range::IntegerRange;
 
@@ -16,16 +16,16 @@ fn calibrated_error(
     part: Part,
     hidden: &Matrix<f32>,
     expected: &Matrix<f32>,
-    options: &HeadOptions,
+    options: &IntegerOptions,
 ) -> f64 {
-    let quantized = QuantizedHead::calibrate(weights, part, std::slice::from_ref(hidden), options).unwrap();
+    let quantized = IntegerAttention::calibrate(weights, part, std::slice::from_ref(hidden), options).unwrap();
     let (output, engine) = evaluated(&quantized, hidden);
     assert_eq!((engine.out_of_range(), engine.overflows()), (0, 0), "{part:?}, {options:?}");
     relative_error(&output, expected)
 }
 
 /// The output on an input, and what happened on the way.
-fn evaluated(quantized: &QuantizedHead, hidden: &Matrix<f32>) -> (Matrix<f32>, ClearEngine) {
+fn evaluated(quantized: &IntegerAttention, hidden: &Matrix<f32>) -> (Matrix<f32>, ClearEngine) {
     let mut engine = ClearEngine::new();
     let input = quantized.client().quantize_input(hidden).unwrap();
     let output = quantized.program().evaluate_clear(&mut engine, &input);
@@ -36,15 +36,15 @@ fn evaluated(quantized: &QuantizedHead, hidden: &Matrix<f32>) -> (Matrix<f32>, C
 fn mean_errors(weights: &AttentionWeights, inputs: &[Matrix<f32>], heads: &[usize], msbs: u32) -> Vec<f64> {
     let pairs: Vec<(&Matrix<f32>, usize)> =
         inputs.iter().flat_map(|hidden| heads.iter().map(move |&head| (hidden, head))).collect();
-    let error = |hidden: &Matrix<f32>, head, options: &HeadOptions| {
+    let error = |hidden: &Matrix<f32>, head, options: &IntegerOptions| {
         let expected = weights.head(head).unwrap().attend(hidden).output;
         calibrated_error(weights, Part::Head(head), hidden, &expected, options)
     };
     let mean = |bits| {
-        let options = HeadOptions { msbs, ..HeadOptions::new(bits) };
+        let options = IntegerOptions { msbs, ..IntegerOptions::new(bits) };
         pairs.iter().map(|&(hidden, head)| error(hidden, head, &options)).sum::<f64>() / pairs.len() as f64
     };
-    HeadOptions::BITS.map(mean).collect()
+    IntegerOptions::BITS.map(mean).collect()
 }
 
 #[test]
@@ -76,11 +76,11 @@ fn error_of_head_0_is_near_the_articles() {
 fn assert_whole_error_falls_with_bits(weights: &AttentionWeights, hidden: &Matrix<f32>) {
     let expected = weights.attend(Part::Whole, hidden).unwrap();
     let error = |bits, msbs| {
-        let options = HeadOptions { msbs, ..HeadOptions::new(bits) };
+        let options = IntegerOptions { msbs, ..IntegerOptions::new(bits) };
         calibrated_error(weights, Part::Whole, hidden, &expected, &options)
     };
     for msbs in [8, 10] {
-        let errors: Vec<f64> = HeadOptions::BITS.map(|bits| error(bits, msbs)).collect();
+        let errors: Vec<f64> = IntegerOptions::BITS.map(|bits| error(bits, msbs)).collect();
         println!("relative error of the whole attention at 2 ..= 11 bits, lookups of {msbs} bits: {errors:.3?}");
         assert!(errors[2..7].is_sorted_by(|a, b| a > b), "{errors:.3?}");
     }
@@ -108,7 +108,7 @@ fn rounding_to_8_bits_costs_little_up_to_8_bits() {
 /// How wide the widest lookup of a head is at 4 bits, calibrated on one input.
 fn widest_lookup(weights: &AttentionWeights, hidden: &Matrix<f32>, head: usize) -> u32 {
     let input = std::slice::from_ref(hidden);
-    let quantized = QuantizedHead::calibrate(weights, Part::Head(head), input, &HeadOptions::new(4)).unwrap();
+    let quantized = IntegerAttention::calibrate(weights, Part::Head(head), input, &IntegerOptions::new(4)).unwrap();
     quantized.ranges().iter().map(|range| range.bits).max().unwrap()
 }
 
@@ -124,7 +124,7 @@ fn four_bits_of_gpt2_need_lookups_of_eight() {
 }
 
 /// The fewest and the most bits of lookups of a step.
-fn extremes(quantized: &QuantizedHead, step: &str) -> (u32, u32) {
+fn extremes(quantized: &IntegerAttention, step: &str) -> (u32, u32) {
     let bits = quantized.ranges().iter().filter(|range| range.step == step).map(|range| range.bits);
     (bits.clone().min().unwrap(), bits.max().unwrap())
 }
@@ -134,14 +134,14 @@ fn extremes(quantized: &QuantizedHead, step: &str) -> (u32, u32) {
 fn tables_of_the_whole_attention_are_as_wide_as_each_head_needs() {
     let (weights, inputs) = random_layer();
     let input = &inputs[..1];
-    let whole = QuantizedHead::calibrate(&weights, Part::Whole, input, &HeadOptions::new(4)).unwrap();
+    let whole = IntegerAttention::calibrate(&weights, Part::Whole, input, &IntegerOptions::new(4)).unwrap();
     for step in [steps::QUERY_KEY_VALUE, steps::QUANTIZE_SCORES, steps::QUANTIZE_OUTPUT] {
         let (narrowest, widest) = extremes(&whole, step);
         println!("{step}: {narrowest} to {widest} bits");
         assert!(narrowest < widest, "{step}");
     }
     for index in 0..12 {
-        let head = QuantizedHead::calibrate(&weights, Part::Head(index), input, &HeadOptions::new(4)).unwrap();
+        let head = IntegerAttention::calibrate(&weights, Part::Head(index), input, &IntegerOptions::new(4)).unwrap();
         let tables =
             whole.ranges().iter().filter(|range| range.head == Some(index) && range.step != steps::QUANTIZE_OUTPUT);
         let alone = head.ranges().iter().filter(|range| range.step != steps::OUTPUT);
@@ -154,7 +154,7 @@ fn tables_of_the_whole_attention_are_as_wide_as_each_head_needs() {
 #[ignore = "needs ../shared: the widths of GPT-2's tables"]
 fn tables_of_gpt2_have_the_documented_widths() {
     let (weights, inputs) = layer_0();
-    let whole = QuantizedHead::calibrate(&weights, Part::Whole, &inputs[..1], &HeadOptions::new(4)).unwrap();
+    let whole = IntegerAttention::calibrate(&weights, Part::Whole, &inputs[..1], &IntegerOptions::new(4)).unwrap();
     assert_eq!(extremes(&whole, steps::QUERY_KEY_VALUE), (7, 9));
     assert_eq!(extremes(&whole, steps::QUANTIZE_SCORES), (7, 9));
     assert_eq!(extremes(&whole, steps::QUANTIZE_OUTPUT), (2, 8));
@@ -168,8 +168,8 @@ fn a_prompt_that_was_not_calibrated_on_stays_in_range() {
     let (weights, inputs) = random_layer();
     let (other, calibration) = inputs.split_last().unwrap();
     for (bits, head) in [(4, 0), (6, 5), (8, 0), (8, 5), (8, 11), (11, 0)] {
-        let options = HeadOptions::new(bits);
-        let quantized = QuantizedHead::calibrate(&weights, Part::Head(head), calibration, &options).unwrap();
+        let options = IntegerOptions::new(bits);
+        let quantized = IntegerAttention::calibrate(&weights, Part::Head(head), calibration, &options).unwrap();
         let (_, engine) = evaluated(&quantized, other);
         assert_eq!((engine.out_of_range(), engine.overflows()), (0, 0), "{bits} bits, head {head}");
     }
@@ -180,7 +180,7 @@ fn a_prompt_that_was_not_calibrated_on_stays_in_range() {
 fn assert_generalizes(weights: &AttentionWeights, inputs: &[Matrix<f32>]) {
     let (other, calibration) = inputs.split_last().unwrap();
     for bits in 4..=8 {
-        let whole = QuantizedHead::calibrate(weights, Part::Whole, calibration, &HeadOptions::new(bits)).unwrap();
+        let whole = IntegerAttention::calibrate(weights, Part::Whole, calibration, &IntegerOptions::new(bits)).unwrap();
         let [(seen, _), (unseen, engine)] = [&inputs[0], other].map(|hidden| {
             let (output, engine) = evaluated(&whole, hidden);
             (relative_error(&output, &weights.attend(Part::Whole, hidden).unwrap()), engine)
@@ -222,7 +222,8 @@ fn an_attention_without_weight_is_its_bias() {
     let dead = AttentionWeights::new(projection, 2).unwrap();
     for layer in [weights.with_output(zeros.clone()), dead.clone().with_output(ones), dead.with_output(zeros)] {
         let layer = layer.unwrap();
-        let quantized = QuantizedHead::calibrate(&layer, Part::Whole, &hidden[..1], &HeadOptions::new(5)).unwrap();
+        let quantized =
+            IntegerAttention::calibrate(&layer, Part::Whole, &hidden[..1], &IntegerOptions::new(5)).unwrap();
         for hidden in &hidden {
             let output = quantized.evaluate_clear(hidden).unwrap();
             for row in 0..4 {

@@ -6,7 +6,7 @@ mod folder;
 use folder::RandomGpt2;
 use nn::Error;
 use nn::attention::Part;
-use nn::gpt2::{ForwardHooks, Gpt2, HookError, Intermediate, NoHooks, Replacement, Session, Site, Trace};
+use nn::gpt2::{ForwardHooks, Gpt2, HookError, Intermediate, NoHooks, Replacement, Site, TextSession, Trace};
 use nn::matrix::{Matrix, relative_error};
 use serde_json::json;
 use std::ops::Range;
@@ -35,7 +35,12 @@ fn tokens(model: &Gpt2, count: usize) -> Vec<u32> {
 }
 
 /// The logits of every token, given in parts of these sizes.
-fn in_parts(session: &mut Session<'_>, tokens: &[u32], sizes: &[usize], hooks: &mut impl ForwardHooks) -> Matrix<f32> {
+fn in_parts(
+    session: &mut TextSession<'_>,
+    tokens: &[u32],
+    sizes: &[usize],
+    hooks: &mut impl ForwardHooks,
+) -> Matrix<f32> {
     let mut rest = tokens;
     let mut parts = sizes.iter().map(|&size| {
         let (part, others) = rest.split_at(size);

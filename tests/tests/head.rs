@@ -1,7 +1,7 @@
 //! The encrypted head equals the clear one, integer by integer.
 
 use gpt2_fhe::engine::Unobserved;
-use gpt2_fhe::engine::backend::Backend;
+use gpt2_fhe::engine::backend::TorusBackend;
 use gpt2_fhe::engine::encrypted::Encrypted;
 use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::run::exact::ExactAttention;
@@ -9,7 +9,7 @@ use gpt2_fhe::run::{Attention, ExactPlan, Lowering, Plan, Session};
 use integration_tests::layer::Layer;
 use nn::attention::{AttentionWeights, Linear, Part};
 use nn::clear::StepRecord;
-use nn::integer::{HeadOptions, QuantizedHead};
+use nn::integer::{IntegerAttention, IntegerOptions};
 use nn::matrix::Matrix;
 use nn::packed::Span;
 use tfhe_core::derivation::ClientSeed;
@@ -26,7 +26,7 @@ fn noise(index: usize) -> f32 {
 }
 
 /// A part of a layer of three heads of size 4, embeddings of size 12, and an input of three tokens.
-fn small_head(part: Part, bits: u32) -> (QuantizedHead, Matrix<f32>) {
+fn small_head(part: Part, bits: u32) -> (IntegerAttention, Matrix<f32>) {
     let weight = Matrix::from_fn(12, 36, |i, j| noise(i * 36 + j));
     let bias = (0..36).map(|j| 0.3 * noise(1000 + j)).collect();
     let output = Matrix::from_fn(12, 12, |i, j| noise(3000 + i * 12 + j));
@@ -35,16 +35,16 @@ fn small_head(part: Part, bits: u32) -> (QuantizedHead, Matrix<f32>) {
     let weights = weights.with_output(Linear::new(output, output_bias).unwrap()).unwrap();
     let hidden = Matrix::from_fn(3, 12, |i, j| 2.0 * noise(2000 + i * 12 + j));
     let head =
-        QuantizedHead::calibrate(&weights, part, std::slice::from_ref(&hidden), &HeadOptions::new(bits)).unwrap();
+        IntegerAttention::calibrate(&weights, part, std::slice::from_ref(&hidden), &IntegerOptions::new(bits)).unwrap();
     (head, hidden)
 }
 
 /// A part of a layer's attention, calibrated on one input.
-fn quantized(layer: &Layer, part: Part, hidden: &Matrix<f32>, bits: u32) -> QuantizedHead {
-    QuantizedHead::calibrate(&layer.weights, part, std::slice::from_ref(hidden), &HeadOptions::new(bits)).unwrap()
+fn quantized(layer: &Layer, part: Part, hidden: &Matrix<f32>, bits: u32) -> IntegerAttention {
+    IntegerAttention::calibrate(&layer.weights, part, std::slice::from_ref(hidden), &IntegerOptions::new(bits)).unwrap()
 }
 
-fn execute(head: &QuantizedHead, hidden: &Matrix<f32>, multiply: Multiply, what: &str) {
+fn execute(head: &IntegerAttention, hidden: &Matrix<f32>, multiply: Multiply, what: &str) {
     let seed = ClientSeed::from_number(9);
     let exact = Attention::Exact(Box::new(ExactAttention { quantized: head.clone(), multiply }));
     let span = Span::all(hidden.rows());

@@ -8,7 +8,7 @@ use gpt2_fhe::run::{Attention, Session, packed};
 use integration_tests::layer::shared_checkpoint;
 use nn::attention::Part;
 use nn::gpt2::{Config, ForwardHooks, Gpt2, HookError, NoHooks, Replacement, most_likely};
-use nn::integer::{HeadOptions, QuantizedHead};
+use nn::integer::{IntegerAttention, IntegerOptions};
 use nn::matrix::Matrix;
 use nn::packed::{PackedOptions, Span};
 use rayon::prelude::*;
@@ -60,7 +60,7 @@ fn calibration(model: &Gpt2, layer: usize) -> Vec<Matrix<f32>> {
 }
 
 /// Layers' attention in integers of 8 bits, as the article has it, on plain numbers.
-struct Quantized(Vec<QuantizedHead>);
+struct Quantized(Vec<IntegerAttention>);
 
 impl ForwardHooks for &Quantized {
     fn replace_attention(
@@ -79,10 +79,10 @@ impl ForwardHooks for &Quantized {
 #[ignore = "needs ../shared: a model that was trained to sort"]
 fn every_input_is_sorted_at_8_bits() {
     let model = model();
-    let options = HeadOptions { bits: 8, msbs: 10, max_tokens: Some(2 * LETTERS - 1) };
+    let options = IntegerOptions { bits: 8, msbs: 10, max_tokens: Some(2 * LETTERS - 1) };
     let quantize = |layer| {
         let weights = model.attention(layer).unwrap();
-        QuantizedHead::calibrate(weights, Part::Whole, &calibration(&model, layer), &options).unwrap()
+        IntegerAttention::calibrate(weights, Part::Whole, &calibration(&model, layer), &options).unwrap()
     };
     let quantized = Quantized((0..3).map(quantize).collect());
     let wrong = |hooks: &(dyn Fn(&[u32]) -> Vec<u32> + Sync)| {

@@ -11,7 +11,7 @@ use integration_tests::assert_variance;
 use integration_tests::layer::Layer;
 use nn::attention::Part;
 use nn::matrix::Matrix;
-use nn::packed::{ClearPackedEngine, Function, HeadProgram, PackedOptions, PackedProgram, Span};
+use nn::packed::{ClearPackedEngine, Function, PackedHead, PackedOptions, PackedProgram, Span};
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::glwe::GlweCiphertext;
@@ -57,7 +57,7 @@ impl Bench<'_> {
         self.attention.program()
     }
 
-    fn head(&self) -> &HeadProgram {
+    fn head(&self) -> &PackedHead {
         &self.program().heads()[0]
     }
 

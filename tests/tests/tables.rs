@@ -1,6 +1,6 @@
 //! Every input of every width of table that the named sets are made for, and many bootstrappings of one.
 
-use gpt2_fhe::engine::backend::{Backend, WideLookup};
+use gpt2_fhe::engine::backend::{TorusBackend, WideLookup};
 use gpt2_fhe::engine::encrypted::Encrypted;
 use integration_tests::Parties;
 use tfhe_core::params::ParametersLiteral;

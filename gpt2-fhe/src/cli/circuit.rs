@@ -4,7 +4,7 @@ use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::engine::statistics::StepStatistics;
 use gpt2_fhe::run::{Attention, Bytes, Circuit, Plan};
 use nn::integer::RangeReport;
-use nn::packed::HeadProgram;
+use nn::packed::PackedHead;
 use serde::Serialize;
 use tfhe_core::noise::Variance;
 
@@ -137,11 +137,11 @@ impl QuantizationReport {
 }
 
 impl HeadQuantizationReport {
-    fn new(head: &HeadProgram, exponent_noise: f64) -> Self {
+    fn new(head: &PackedHead, exponent_noise: f64) -> Self {
         Self {
             log_modulus: head.log_modulus(),
             score_turn: head.score_turn(),
-            difference_limit: head.difference_limit(),
+            difference_limit: head.difference_limit_turns(),
             value_norm: head.value_norm(),
             weight_levels: head.weight_levels(),
             exponent_noise,

@@ -3,7 +3,7 @@
 use gpt2_fhe::run::{Attention, FAILURE_MEANING, Mode, Outcome, Plan};
 use nn::attention::Part;
 use nn::matrix::relative_error;
-use nn::packed::HeadProgram;
+use nn::packed::PackedHead;
 use tfhe_core::params::Parameters;
 use tfhe_core::ring_pair::RingPairParameters;
 
@@ -138,7 +138,7 @@ pub(super) fn circuit(quantization: &Quantization, head: &Attention) -> String {
             format!("{name}, {bits} bits, tables of {msbs} bits after rounding, multiplication by {multiply}")
         }
         Attention::Packed(head) => {
-            let levels = head.program().heads().iter().map(HeadProgram::weight_levels);
+            let levels = head.program().heads().iter().map(PackedHead::weight_levels);
             let [query, key, value] = levels.fold([0; 3], |a, b| [0, 1, 2].map(|part| a[part].max(b[part])));
             format!("{name}, inputs of {bits} bits, weights up to ±{query} (q), ±{key} (k), ±{value} (v)")
         }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use anyhow::bail;
 use gpt2_fhe::run::{Attention, Circuit, Mode};
 use nn::attention::Part;
-use nn::gpt2::{ForwardHooks, HookError, NoHooks, Replacement, Session, most_likely, sampling::Sampler};
+use nn::gpt2::{ForwardHooks, HookError, NoHooks, Replacement, TextSession, most_likely, sampling::Sampler};
 use nn::matrix::Matrix;
 use nn::packed::{PackedOptions, Span};
 use tfhe_core::noise;
@@ -240,8 +240,8 @@ impl ForwardHooks for Replaced<'_> {
 /// A text that grows.
 pub(super) struct Generator<'a> {
     model: &'a LanguageModel,
-    encrypted: Session<'a>,
-    plain: Session<'a>,
+    encrypted: TextSession<'a>,
+    plain: TextSession<'a>,
     layers: &'a BTreeMap<usize, Attention>,
     part: Part,
     runner: Runner,

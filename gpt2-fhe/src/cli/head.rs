@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gpt2_fhe::run::{Attention, Mode, Outcome};
 use nn::checkpoint::write_tensors;
-use nn::packed::{HeadProgram, Span};
+use nn::packed::{PackedHead, Span};
 use nn::tensor::Tensor;
 use serde::Serialize;
 use tfhe_core::simd::Backend;
@@ -136,7 +136,7 @@ impl<'a> Report<'a> {
             bits: quantization.bits(circuit),
             msbs: exact.map(|_| quantization.options.msbs),
             weight_levels: packed
-                .map(|packed| packed.program().heads().iter().map(HeadProgram::weight_levels).collect()),
+                .map(|packed| packed.program().heads().iter().map(PackedHead::weight_levels).collect()),
             tensor: &selection.tensor,
             layer: selection.place.layer,
             head: selection.place.head(),

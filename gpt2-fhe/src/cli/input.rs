@@ -7,7 +7,7 @@ use gpt2_fhe::run::exact::ExactAttention;
 use gpt2_fhe::run::{Attention, Mode, Plan, RunError, packed};
 use nn::attention::{AttentionWeights, Part};
 use nn::checkpoint::Checkpoint;
-use nn::integer::{HeadOptions, QuantizedHead};
+use nn::integer::{IntegerAttention, IntegerOptions};
 use nn::matrix::Matrix;
 use nn::packed::Span;
 use nn::record::Options;
@@ -118,7 +118,7 @@ pub(super) fn quantize(
 ) -> anyhow::Result<Attention> {
     Ok(match recipe.options.of_circuit(recipe.circuit, recipe.bits, max_tokens)? {
         Options::Exact(head_options) => {
-            let quantized = QuantizedHead::calibrate(weights, part, calibration, &head_options)?;
+            let quantized = IntegerAttention::calibrate(weights, part, calibration, &head_options)?;
             Attention::Exact(Box::new(ExactAttention { quantized, multiply: recipe.multiply }))
         }
         Options::Packed(options) => {
@@ -147,8 +147,8 @@ fn load_hidden(
     }
     // A whole model, or a part with its position embedding, says how many positions there are.
     let positions = match attention.shape("wpe.weight") {
-        Some(&[positions, _]) => positions.min(HeadOptions::MAX_TOKENS),
-        _ => HeadOptions::MAX_TOKENS,
+        Some(&[positions, _]) => positions.min(IntegerOptions::MAX_TOKENS),
+        _ => IntegerOptions::MAX_TOKENS,
     };
     let (name, rows) = (&selection.tensor, hidden.rows());
     let tokens = selection.tokens.unwrap_or(rows);

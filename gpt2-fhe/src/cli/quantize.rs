@@ -5,10 +5,10 @@ use std::path::Path;
 use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::run::{Attention, Circuit};
 use nn::attention::{AttentionWeights, Part};
-use nn::integer::HeadOptions;
+use nn::integer::IntegerOptions;
 use nn::matrix::Matrix;
 use nn::packed::PackedOptions;
-use nn::record::{ClientHalf, Fingerprint, Origin, Quantized, QuantizedFile};
+use nn::record::{AttentionFingerprint, ClientHalf, Origin, Quantized, QuantizedFile};
 use serde::Serialize;
 
 use super::arguments::{Given, QuantizeArguments, Recipe};
@@ -102,7 +102,7 @@ fn load_calibrated(arguments: &QuantizeArguments) -> anyhow::Result<(AttentionWe
 /// The tokens of the longest input, or the most that the circuit takes.
 fn longest(calibration: &[Matrix<f32>], circuit: Circuit) -> usize {
     let limit = match circuit {
-        Circuit::Exact => HeadOptions::MAX_TOKENS,
+        Circuit::Exact => IntegerOptions::MAX_TOKENS,
         Circuit::Packed => PackedOptions::MAX_TOKENS,
     };
     calibration.iter().map(Matrix::rows).max().unwrap_or(1).min(limit)
@@ -149,7 +149,7 @@ struct Report {
     input_scales: ScalesReport,
     output_scales: ScalesReport,
     files: Vec<FileReport>,
-    fingerprint: Fingerprint,
+    fingerprint: AttentionFingerprint,
 }
 
 #[derive(Serialize)]

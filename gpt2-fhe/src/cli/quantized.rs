@@ -7,7 +7,7 @@ use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::run::exact::ExactAttention;
 use gpt2_fhe::run::{Attention, Circuit};
 use nn::attention::{AttentionWeights, Part};
-use nn::record::{Fingerprint, Origin, Quantized, QuantizedFile};
+use nn::record::{AttentionFingerprint, Origin, Quantized, QuantizedFile};
 
 use super::arguments::Place;
 use super::source::check_file;
@@ -26,7 +26,7 @@ pub(super) struct Loaded {
 /// # Errors
 /// That a file cannot be read, or is the only half of a calibration.
 pub(super) fn load(paths: &[PathBuf], multiply: Multiply) -> anyhow::Result<Vec<Loaded>> {
-    let mut calibrations: Vec<(Fingerprint, String, QuantizedFile)> = Vec::new();
+    let mut calibrations: Vec<(AttentionFingerprint, String, QuantizedFile)> = Vec::new();
     for path in paths {
         check_file(path, "--quantized")?;
         let (name, file) = (path.display().to_string(), QuantizedFile::read(path)?);
@@ -39,7 +39,7 @@ pub(super) fn load(paths: &[PathBuf], multiply: Multiply) -> anyhow::Result<Vec<
             None => calibrations.push((fingerprint, name, file)),
         }
     }
-    let open = |(fingerprint, names, file): (Fingerprint, String, QuantizedFile)| {
+    let open = |(fingerprint, names, file): (AttentionFingerprint, String, QuantizedFile)| {
         for (half, there) in [("server", file.server().is_some()), ("client", file.client().is_some())] {
             if !there {
                 bail!(

@@ -2,13 +2,13 @@
 
 use nn::matrix::Matrix;
 
-use super::backend::{Backend, BackendProduct, NarrowTable, WideLookup};
+use super::backend::{BackendProduct, NarrowTable, TorusBackend, WideLookup};
 
 /// Ciphertexts without content.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counted;
 
-impl Backend for Counted {
+impl TorusBackend for Counted {
     type Ciphertext = ();
     /// The number of tokens.
     type Input = usize;

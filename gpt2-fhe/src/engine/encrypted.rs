@@ -11,7 +11,7 @@ use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::tensor_product::Factor;
 use tfhe_core::wide::WideTable;
 
-use super::backend::{Backend, BackendProduct, NarrowTable, WideLookup, needs};
+use super::backend::{BackendProduct, NarrowTable, TorusBackend, WideLookup, needs};
 use super::plan::columns_per_ciphertext;
 
 /// How many weighted sums are computed at a time: of 32 KiB each, they fit the second-level cache.
@@ -82,7 +82,7 @@ impl<'a> Encrypted<'a> {
     }
 }
 
-impl Backend for Encrypted<'_> {
+impl TorusBackend for Encrypted<'_> {
     type Ciphertext = LweCiphertext;
     type Input = EncryptedInput;
 

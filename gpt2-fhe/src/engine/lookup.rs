@@ -16,7 +16,7 @@ use tfhe_core::programmable_bootstrap::half_slot;
 use tfhe_core::sets::COARSE;
 use tfhe_core::wide::WideTable;
 
-use super::backend::{Backend, NarrowTable, WideLookup};
+use super::backend::{NarrowTable, TorusBackend, WideLookup};
 use super::output::{Output, ROUNDING_DIGIT};
 use super::plan::NARROW_BITS;
 use super::{EngineError, HomomorphicEngine, Integer};
@@ -63,7 +63,7 @@ impl Digits {
     }
 }
 
-impl<B: Backend> HomomorphicEngine<'_, B> {
+impl<B: TorusBackend> HomomorphicEngine<'_, B> {
     /// Table i on value i. Values whose tables are of one width are read together.
     pub(super) fn read_tables(
         &mut self,
@@ -242,7 +242,7 @@ enum Kind {
 
 impl Reader {
     /// Of tables of one width, all of which differ.
-    fn new<B: Backend>(engine: &HomomorphicEngine<'_, B>, distinct: &[&LookupTable], output: Output) -> Self {
+    fn new<B: TorusBackend>(engine: &HomomorphicEngine<'_, B>, distinct: &[&LookupTable], output: Output) -> Self {
         let encode = |value: i64| output.delta().wrapping_mul(value as u64);
         if distinct[0].index_bits() <= NARROW_BITS {
             let prepare = |table: &&LookupTable| {
@@ -277,7 +277,7 @@ impl Reader {
     }
 
     /// Reads, `which` table each; the inputs are at the scale of the tables' index bits.
-    fn read<B: Backend>(
+    fn read<B: TorusBackend>(
         &self,
         engine: &mut HomomorphicEngine<'_, B>,
         step: &'static str,
@@ -303,7 +303,7 @@ impl Reader {
     }
 
     /// Reads each digit once more with the output's gadget, and adds them up.
-    fn reencode<B: Backend>(
+    fn reencode<B: TorusBackend>(
         &self,
         engine: &mut HomomorphicEngine<'_, B>,
         step: &'static str,
@@ -324,7 +324,7 @@ impl Reader {
 }
 
 /// The input with a public offset.
-fn centre<B: Backend>(
+fn centre<B: TorusBackend>(
     engine: &HomomorphicEngine<'_, B>,
     input: &Integer<B::Ciphertext>,
     offset: u64,
@@ -334,7 +334,7 @@ fn centre<B: Backend>(
 }
 
 /// The tables of each input, in two bootstrappings. Results are at scale `delta`.
-fn read_wide<B: Backend>(
+fn read_wide<B: TorusBackend>(
     engine: &mut HomomorphicEngine<'_, B>,
     step: &'static str,
     inputs: &[Integer<B::Ciphertext>],

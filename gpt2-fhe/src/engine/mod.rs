@@ -1,6 +1,6 @@
 //! The integer head's data flow on torus elements.
 //!
-//! [`HomomorphicEngine`] implements [`nn::engine::Engine`] over a [`Backend`]: it keeps each integer's scale and predicted
+//! [`HomomorphicEngine`] implements [`nn::engine::Engine`] over a [`TorusBackend`]: it keeps each integer's scale and predicted
 //! noise, decides how each table is read, and adds up failure probabilities. The three backends are
 //! [`encrypted::Encrypted`] (ciphertexts), [`simulated::Simulated`] (phases with drawn noise) and
 //! [`counted::Counted`] (nothing: what the circuit costs).
@@ -21,11 +21,11 @@ pub mod simulated;
 pub mod statistics;
 
 use nn::engine::{Engine, FactorUse, LookupTable, Product, TermUse, Use};
-use nn::integer::HeadProgram;
+use nn::integer::IntegerProgram;
 use nn::matrix::Matrix;
 use tfhe_core::noise::Distribution;
 
-use backend::Backend;
+use backend::TorusBackend;
 use output::Output;
 use plan::{Multiply, Predictor};
 use statistics::{Statistics, StepStatistics, Tails};
@@ -81,14 +81,14 @@ pub struct HomomorphicEngine<'a, B> {
     gadgets: Vec<usize>,
 }
 
-impl<'a, B: Backend> HomomorphicEngine<'a, B> {
+impl<'a, B: TorusBackend> HomomorphicEngine<'a, B> {
     /// For the data flow of `program`, with factors multiplied as `multiply` says. The backend must have the keys of
     /// [`Predictor::gadgets`].
     pub fn new(
         backend: B,
         predictor: Predictor,
         multiply: Multiply,
-        program: &HeadProgram,
+        program: &IntegerProgram,
         observer: &'a mut dyn Observer,
     ) -> Self {
         let gadgets = Predictor::gadgets(multiply, program.input_bits(), program.is_whole());
@@ -156,7 +156,7 @@ fn matrix<T>(rows: usize, cols: usize, entries: impl IntoIterator<Item = T>) -> 
         .expect("a backend returns as many results as it was asked for")
 }
 
-impl<B: Backend> Engine for HomomorphicEngine<'_, B> {
+impl<B: TorusBackend> Engine for HomomorphicEngine<'_, B> {
     type Value = Integer<B::Ciphertext>;
     type Input = B::Input;
     type Error = EngineError;

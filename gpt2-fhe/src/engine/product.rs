@@ -4,14 +4,14 @@ use nn::engine::{FactorUse, LookupTable, Product};
 use nn::matrix::Matrix;
 use tfhe_core::noise::Variance;
 
-use super::backend::{Backend, BackendProduct, needs};
+use super::backend::{BackendProduct, TorusBackend, needs};
 use super::output::Output;
 use super::plan::columns_per_ciphertext;
 use super::{EngineError, HomomorphicEngine, Integer};
 
 type Factor<C> = Integer<C>;
 
-impl<B: Backend> HomomorphicEngine<'_, B> {
+impl<B: TorusBackend> HomomorphicEngine<'_, B> {
     /// By products of GLWE ciphertexts: one for each row of the left matrix and each group of columns of the right one.
     pub(super) fn multiply_ciphertexts(
         &mut self,

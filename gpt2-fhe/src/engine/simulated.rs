@@ -9,7 +9,7 @@ use tfhe_core::random::{SampleSeed, SampleStream};
 use tfhe_core::torus;
 use tfhe_core::wide::{self, WideTable};
 
-use super::backend::{Backend, BackendProduct, NarrowTable, WideLookup};
+use super::backend::{BackendProduct, NarrowTable, TorusBackend, WideLookup};
 use super::plan::{Predictor, columns_per_ciphertext};
 
 /// Computes on phases.
@@ -43,7 +43,7 @@ fn negate_if(negate: bool, x: u64) -> u64 {
     if negate { x.wrapping_neg() } else { x }
 }
 
-impl Backend for Simulated {
+impl TorusBackend for Simulated {
     type Ciphertext = u64;
     type Input = Matrix<i32>;
 

@@ -1,6 +1,6 @@
 //! What noise each step of the packed attention leaves.
 
-use nn::packed::{Function, HeadProgram, PackedProgram};
+use nn::packed::{Function, PackedHead, PackedProgram};
 use tfhe_core::noise::{self, Distribution, Spread, Variance};
 use tfhe_core::ring_pair::RingPairParameters;
 use tfhe_core::rounding::Transforms;
@@ -203,7 +203,7 @@ impl HeadPrediction {
     fn new(
         transforms: Transforms,
         parameters: &RingPairParameters,
-        head: &HeadProgram,
+        head: &PackedHead,
         scales: HeadScales,
         layout: &Layout,
     ) -> Self {
@@ -277,7 +277,7 @@ impl Scales {
     /// Of `program` with a parameter set.
     pub fn new(parameters: &RingPairParameters, program: &PackedProgram) -> Self {
         let log_ggsw = parameters.ggsw().base_log() * parameters.ggsw().levels() as u32;
-        let log_modulus = program.heads().iter().map(HeadProgram::log_modulus).max().unwrap_or(0);
+        let log_modulus = program.heads().iter().map(PackedHead::log_modulus).max().unwrap_or(0);
         Self { log_input: log_modulus.max(log_ggsw), log_ggsw }
     }
 
@@ -287,7 +287,7 @@ impl Scales {
     }
 
     /// Those of a head of the program.
-    pub fn of_head(&self, head: &HeadProgram) -> HeadScales {
+    pub fn of_head(&self, head: &PackedHead) -> HeadScales {
         HeadScales { log_input: self.log_input, log_modulus: head.log_modulus(), log_ggsw: self.log_ggsw }
     }
 }

@@ -4,19 +4,19 @@
 //! argument between two angles is rounded, one with noise gives the function nearby. Only outside of the half, where the polynomial
 //! continues with the opposite sign, would the result be wrong.
 
-use nn::packed::{Function, HeadProgram, PackedProgram};
+use nn::packed::{Function, PackedHead, PackedProgram};
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::params::GlweShape;
 use tfhe_core::sets::{COARSE, FINE};
 use tfhe_core::torus;
 
 /// How far above zero an exponential's argument may be read, in turns: half of what the head keeps free of half a turn.
-fn exponent_headroom(head: &HeadProgram) -> f64 {
+fn exponent_headroom(head: &PackedHead) -> f64 {
     head.headroom() / 4.0
 }
 
 /// What is added to the argument of a function before it is looked up, in turns.
-pub fn argument_offset(head: &HeadProgram, function: Function) -> f64 {
+pub fn argument_offset(head: &PackedHead, function: Function) -> f64 {
     match function {
         Function::Softplus => 0.25,
         Function::Exponential => 0.5 - exponent_headroom(head),
@@ -32,8 +32,8 @@ pub fn gadget(function: Function) -> usize {
 }
 
 /// How far an argument within the head's limits is from being read on the wrong half, in turns.
-pub fn argument_margin(head: &HeadProgram, function: Function) -> f64 {
-    let limit = head.difference_limit();
+pub fn argument_margin(head: &PackedHead, function: Function) -> f64 {
+    let limit = head.difference_limit_turns();
     match function {
         Function::Softplus => 0.25 - limit,
         Function::Exponential => {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use nn::clear::ClearEngine;
-use nn::integer::{HeadProgram, QuantizedHead};
+use nn::integer::{IntegerAttention, IntegerProgram};
 use nn::matrix::Matrix;
 use nn::packed::Span;
 use nn::quantizers::Saturation;
@@ -27,7 +27,7 @@ use super::plan::{Bytes, ExactPlan};
 #[derive(Clone, Debug)]
 pub struct ExactAttention {
     /// Both halves.
-    pub quantized: QuantizedHead,
+    pub quantized: IntegerAttention,
     /// How two encrypted integers are multiplied.
     pub multiply: Multiply,
 }
@@ -41,7 +41,7 @@ pub struct ExactParties {
 }
 
 impl ExactAttention {
-    fn program(&self) -> &HeadProgram {
+    fn program(&self) -> &IntegerProgram {
         self.quantized.program()
     }
 }

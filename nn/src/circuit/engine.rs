@@ -1,6 +1,6 @@
-//! What the integer attention head asks of whoever computes it.
+//! What the integer attention asks of whoever computes it.
 //!
-//! The head ([`crate::integer`]) is a data flow: matrix products, sums and table lookups on integers. It is
+//! It ([`crate::integer`]) is a data flow: matrix products, sums and table lookups on integers. It is
 //! written once, over [`Engine`]. In this crate [`ClearEngine`](crate::clear::ClearEngine) computes it on
 //! plain integers; elsewhere the same data flow runs on whatever represents an integer there.
 //!
@@ -209,13 +209,13 @@ pub struct Product<'a, V> {
 /// The results of some [`Product`]s: the entries that are needed, and `None` for the others.
 pub type NeededProducts<V> = Vec<Matrix<Option<V>>>;
 
-/// Computes the head's data flow.
+/// Computes the integer attention's data flow.
 ///
 /// Every method names the step it is for, so that an engine can report progress and time by step.
 pub trait Engine {
     /// One integer.
     type Value: Clone + Send + Sync;
-    /// The head's input, as the client sends it: `[T, E]` integers.
+    /// The attention's input, as the client sends it: `[T, E]` integers.
     type Input: ?Sized;
     /// Why a computation could not be finished.
     type Error: std::error::Error + Send + Sync + 'static;

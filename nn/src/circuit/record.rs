@@ -3,7 +3,7 @@
 //! A file is in the safetensors format and holds the server's half (weights, tables, ranges), the client's half
 //! (scales), or both; either circuit's. Its tensors are named `server.…` and `client.…`; the metadata
 //! `quantized_attention` is a JSON object: the [version](VERSION) of the format, the [`Origin`], SHA-256 of both
-//! halves, also of one that the file does not hold, and the [`Fingerprint`] of all of this. Two files with one
+//! halves, also of one that the file does not hold, and the [`AttentionFingerprint`] of all of this. Two files with one
 //! fingerprint are of one calibration.
 //!
 //! What is loaded equals what was saved, bit by bit. A file that is damaged, of another version, or not what
@@ -34,7 +34,7 @@
 use crate::attention::Part;
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
-use crate::integer::{HeadClient, HeadOptions, HeadProgram, QuantizedHead, RangeReport};
+use crate::integer::{IntegerAttention, IntegerClient, IntegerOptions, IntegerProgram, RangeReport};
 use crate::named::Record;
 use crate::packed::{PackedAttention, PackedClient, PackedOptions, PackedProgram};
 use crate::tensor::RawTensor;
@@ -59,7 +59,7 @@ const MAX_ENTRIES: usize = 1 << 30;
 #[serde(tag = "circuit", rename_all = "snake_case")]
 pub enum Options {
     /// For the exact circuit.
-    Exact(HeadOptions),
+    Exact(IntegerOptions),
     /// For the packed circuit.
     Packed(PackedOptions),
 }
@@ -78,13 +78,13 @@ pub struct Origin {
 /// SHA-256 of a quantized attention and its origin: the same for files that belong together.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Fingerprint([u8; 32]);
+pub struct AttentionFingerprint([u8; 32]);
 
 /// A quantized part of a layer's attention, both halves.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Quantized {
     /// For the exact circuit.
-    Exact(Box<QuantizedHead>),
+    Exact(Box<IntegerAttention>),
     /// For the packed circuit.
     Packed(Box<PackedAttention>),
 }
@@ -93,7 +93,7 @@ pub enum Quantized {
 #[derive(Clone, Debug, PartialEq)]
 pub enum ServerHalf {
     /// For the exact circuit, with the bit-width analysis of calibration.
-    Exact(Box<HeadProgram>, Vec<RangeReport>),
+    Exact(Box<IntegerProgram>, Vec<RangeReport>),
     /// For the packed circuit.
     Packed(Box<PackedProgram>),
 }
@@ -102,7 +102,7 @@ pub enum ServerHalf {
 #[derive(Clone, Debug, PartialEq)]
 pub enum ClientHalf {
     /// For the exact circuit.
-    Exact(HeadClient),
+    Exact(IntegerClient),
     /// For the packed circuit.
     Packed(PackedClient),
 }
@@ -114,7 +114,7 @@ pub struct QuantizedFile {
     server: Option<ServerHalf>,
     client: Option<ClientHalf>,
     /// Of the tensors of the server's and of the client's half.
-    digests: [Fingerprint; 2],
+    digests: [AttentionFingerprint; 2],
 }
 
 /// The metadata.
@@ -122,9 +122,9 @@ pub struct QuantizedFile {
 struct Header {
     version: u32,
     origin: Origin,
-    server: Fingerprint,
-    client: Fingerprint,
-    fingerprint: Fingerprint,
+    server: AttentionFingerprint,
+    client: AttentionFingerprint,
+    fingerprint: AttentionFingerprint,
 }
 
 /// What of the metadata every version has.
@@ -145,32 +145,32 @@ impl Options {
     /// The largest integer of an input, if there is such a number of bits.
     fn levels(&self) -> Option<i32> {
         let allowed = match self {
-            Self::Exact(_) => HeadOptions::BITS,
+            Self::Exact(_) => IntegerOptions::BITS,
             Self::Packed(_) => PackedOptions::BITS,
         };
         allowed.contains(&self.bits()).then(|| (1 << (self.bits() - 1)) - 1)
     }
 }
 
-impl Display for Fingerprint {
+impl Display for AttentionFingerprint {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
         self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
     }
 }
 
-impl Debug for Fingerprint {
+impl Debug for AttentionFingerprint {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
         Display::fmt(self, formatter)
     }
 }
 
-impl From<Fingerprint> for String {
-    fn from(fingerprint: Fingerprint) -> Self {
+impl From<AttentionFingerprint> for String {
+    fn from(fingerprint: AttentionFingerprint) -> Self {
         fingerprint.to_string()
     }
 }
 
-impl TryFrom<String> for Fingerprint {
+impl TryFrom<String> for AttentionFingerprint {
     type Error = Error;
 
     fn try_from(text: String) -> Result<Self, Error> {
@@ -185,7 +185,7 @@ impl TryFrom<String> for Fingerprint {
     }
 }
 
-impl Fingerprint {
+impl AttentionFingerprint {
     fn of(origin: &Origin, [server, client]: &[Self; 2]) -> Self {
         let origin = serde_json::to_vec(origin).expect("numbers and names become JSON");
         let mut hash = Sha256::new();
@@ -212,7 +212,7 @@ impl ServerHalf {
     fn from_record(record: &Record, origin: &Origin) -> Result<Self, Error> {
         Ok(match origin.options {
             Options::Exact(_) => {
-                Self::Exact(Box::new(HeadProgram::from_record(record)?), RangeReport::all_from(record)?)
+                Self::Exact(Box::new(IntegerProgram::from_record(record)?), RangeReport::all_from(record)?)
             }
             Options::Packed(_) => Self::Packed(Box::new(PackedProgram::from_record(record)?)),
         })
@@ -268,7 +268,7 @@ impl ClientHalf {
 
     fn from_record(record: &Record, origin: &Origin) -> Result<Self, Error> {
         Ok(match origin.options {
-            Options::Exact(_) => Self::Exact(HeadClient::from_record(record)?),
+            Options::Exact(_) => Self::Exact(IntegerClient::from_record(record)?),
             Options::Packed(_) => Self::Packed(PackedClient::from_record(record)?),
         })
     }
@@ -314,7 +314,7 @@ impl QuantizedFile {
         };
         server.check(&origin)?;
         client.check(&origin)?;
-        let digests = [server.to_record(), client.to_record()].map(|record| Fingerprint(record.digest()));
+        let digests = [server.to_record(), client.to_record()].map(|record| AttentionFingerprint(record.digest()));
         Ok(Self { origin, server: Some(server), client: Some(client), digests })
     }
 
@@ -324,8 +324,8 @@ impl QuantizedFile {
     }
 
     /// What files that belong together have in common.
-    pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&self.origin, &self.digests)
+    pub fn fingerprint(&self) -> AttentionFingerprint {
+        AttentionFingerprint::of(&self.origin, &self.digests)
     }
 
     /// What a server needs, if it is there.
@@ -371,7 +371,7 @@ impl QuantizedFile {
         let server = server.ok_or_else(missing("the server's half"))?;
         match (server, client.ok_or_else(missing("the client's half"))?) {
             (ServerHalf::Exact(program, ranges), ClientHalf::Exact(client)) => {
-                let head = QuantizedHead::from_halves(origin.part, *program, client, ranges)?;
+                let head = IntegerAttention::from_halves(origin.part, *program, client, ranges)?;
                 Ok(Quantized::Exact(Box::new(head)))
             }
             (ServerHalf::Packed(program), ClientHalf::Packed(client)) => {
@@ -435,12 +435,12 @@ impl QuantizedFile {
         let malformed = |reason| Error::Malformed { path: checkpoint.path().into(), reason };
         let header = Header::decode(checkpoint.metadata(KEY)).map_err(malformed)?;
         let digests = [header.server, header.client];
-        if Fingerprint::of(&header.origin, &digests) != header.fingerprint {
+        if AttentionFingerprint::of(&header.origin, &digests) != header.fingerprint {
             return Err(malformed("its fingerprint is not that of its contents; fetch or write it again".into()));
         }
         let records = read_records(checkpoint)?;
         for ((record, digest), half) in records.iter().zip(digests).zip(["server", "client"]) {
-            if record.as_ref().is_some_and(|record| Fingerprint(record.digest()) != digest) {
+            if record.as_ref().is_some_and(|record| AttentionFingerprint(record.digest()) != digest) {
                 return Err(malformed(format!("its {half}'s half was changed; fetch or write it again")));
             }
         }
@@ -450,7 +450,7 @@ impl QuantizedFile {
     /// Checks everything but the digests.
     fn from_records(
         origin: Origin,
-        digests: [Fingerprint; 2],
+        digests: [AttentionFingerprint; 2],
         [server, client]: &[Option<Record>; 2],
     ) -> Result<Self, Error> {
         let server = server.as_ref().map(|record| ServerHalf::from_record(record, &origin)).transpose()?;
@@ -541,10 +541,10 @@ mod tests {
             Linear::new(weight, (0..cols).map(|col| (col as f32).cos() / 10.0).collect()).unwrap()
         };
         let weights = AttentionWeights::new(linear(3 * SIZE, 5), 2).unwrap().with_output(linear(SIZE, 3)).unwrap();
-        let (exact, packed) = (HeadOptions::new(4), PackedOptions::new(5));
+        let (exact, packed) = (IntegerOptions::new(4), PackedOptions::new(5));
         let mut files = Vec::new();
         for part in [Part::Head(1), Part::Whole] {
-            let head = QuantizedHead::calibrate(&weights, part, &[hidden(3)], &exact).unwrap();
+            let head = IntegerAttention::calibrate(&weights, part, &[hidden(3)], &exact).unwrap();
             let attention = PackedAttention::calibrate(&weights, part, &[hidden(3)], &packed).unwrap();
             for (attention, options) in [
                 (Quantized::Exact(Box::new(head)), Options::Exact(exact)),
@@ -720,7 +720,7 @@ mod tests {
                 |origin| {
                     origin.options = match origin.options {
                         Options::Exact(_) => Options::Packed(PackedOptions::new(5)),
-                        Options::Packed(_) => Options::Exact(HeadOptions::new(4)),
+                        Options::Packed(_) => Options::Exact(IntegerOptions::new(4)),
                     }
                 },
                 |origin| match &mut origin.options {
@@ -778,9 +778,9 @@ mod tests {
     #[test]
     fn fingerprints_are_hexadecimal() {
         let fingerprint = FILES[0].fingerprint();
-        assert_eq!(Fingerprint::try_from(fingerprint.to_string()).unwrap(), fingerprint);
+        assert_eq!(AttentionFingerprint::try_from(fingerprint.to_string()).unwrap(), fingerprint);
         for text in ["", "12", &"g".repeat(64), &"0".repeat(63), &"0".repeat(66), &"é".repeat(32)] {
-            assert!(Fingerprint::try_from(text.to_owned()).is_err(), "{text}");
+            assert!(AttentionFingerprint::try_from(text.to_owned()).is_err(), "{text}");
         }
     }
 }

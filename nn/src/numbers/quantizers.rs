@@ -54,7 +54,7 @@ impl Quantizer {
     /// # Errors
     /// [`Error::OutOfRange`] if `bits` is not in [`QUANTIZER_BITS`], [`Error::NotFinite`] if a value is not finite.
     pub fn calibrate(bits: u32, values: impl IntoIterator<Item = f64>) -> Result<Self, Error> {
-        Self::calibrate_with_headroom(bits, 0, values)
+        Self::calibrate_leaving(bits, 0, values)
     }
 
     /// As [`Self::calibrate`], with `scale` if all values are zero.
@@ -67,16 +67,12 @@ impl Quantizer {
         if nonzero { Ok(quantizer) } else { Self::new(bits, scale) }
     }
 
-    /// As [`Self::calibrate`], with the `headroom` largest levels on either side left unused.
+    /// As [`Self::calibrate`], with the `unused` largest levels on either side left unused.
     ///
     /// # Errors
-    /// As [`Self::calibrate`], and [`Error::OutOfRange`] if `headroom` leaves no level besides zero.
-    pub fn calibrate_with_headroom(
-        bits: u32,
-        headroom: i32,
-        values: impl IntoIterator<Item = f64>,
-    ) -> Result<Self, Error> {
-        let levels = levels(bits)?.saturating_sub(headroom);
+    /// As [`Self::calibrate`], and [`Error::OutOfRange`] if `unused` leaves no level besides zero.
+    pub fn calibrate_leaving(bits: u32, unused: i32, values: impl IntoIterator<Item = f64>) -> Result<Self, Error> {
+        let levels = levels(bits)?.saturating_sub(unused);
         let mut largest = 0.0_f64;
         for (position, value) in values.into_iter().enumerate() {
             if !value.is_finite() {
@@ -285,7 +281,7 @@ mod tests {
         assert!(matches!(Quantizer::calibrate(17, [1.0]), Err(Error::OutOfRange { .. })));
         assert!(matches!(Quantizer::new(8, 0.0), Err(Error::OutOfRange { .. })));
         assert!(matches!(Quantizer::new(8, f64::NAN), Err(Error::OutOfRange { .. })));
-        assert!(matches!(Quantizer::calibrate_with_headroom(3, 3, [1.0]), Err(Error::OutOfRange { .. })));
+        assert!(matches!(Quantizer::calibrate_leaving(3, 3, [1.0]), Err(Error::OutOfRange { .. })));
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let matrix = Matrix::new(1, 3, vec![1.0, bad, 2.0]).unwrap();
             let position = |result| match result {
@@ -344,12 +340,12 @@ mod tests {
         #[test]
         fn no_level_is_wasted(
             bits in QUANTIZER_BITS,
-            headroom in 0_i32..3,
+            unused in 0_i32..3,
             values in prop::collection::vec(-1e30_f64..1e30, 1..50),
         ) {
-            prop_assume!(headroom < levels(bits).unwrap());
-            let quantizer = Quantizer::calibrate_with_headroom(bits, headroom, values.iter().copied()).unwrap();
-            prop_assert_eq!(quantizer.levels(), levels(bits).unwrap() - headroom);
+            prop_assume!(unused < levels(bits).unwrap());
+            let quantizer = Quantizer::calibrate_leaving(bits, unused, values.iter().copied()).unwrap();
+            prop_assert_eq!(quantizer.levels(), levels(bits).unwrap() - unused);
             let reached = values.iter().map(|&value| quantizer.quantize(value).abs()).max();
             prop_assert_eq!(reached, Some(quantizer.levels()));
         }

@@ -7,8 +7,8 @@ mod imports;
 mod source;
 
 use imports::Crate;
-use source::{code, identifiers, modules_named, read, without_comments_and_literals};
-use std::collections::BTreeSet;
+use source::{code, identifiers, modules_named, public_types, read, without_comments_and_literals};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -167,6 +167,20 @@ fn no_files_import_from_each_other() {
     let circles: BTreeSet<Vec<String>> = circles.collect();
     let listed: BTreeSet<Vec<String>> = listing("circles of files").into_iter().collect();
     assert_eq!(circles, listed, "circles of files (left) and those in docs/ARCHITECTURE.md (right) differ");
+}
+
+#[test]
+fn no_two_public_types_have_one_name() {
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for path in ["tfhe-core/src", "nn/src", "gpt2-fhe/src"].into_iter().flat_map(|source| files(source, "rs")) {
+        for name in public_types(&code(&read(&path))) {
+            found.entry(name.to_owned()).or_default().insert(relative(&path));
+        }
+    }
+    let known = ["Matrix", "LweSecretKey", "TorusBackend"];
+    assert!(known.iter().all(|name| found.contains_key(*name)), "public types are not found");
+    found.retain(|_, places| places.len() > 1);
+    assert!(found.is_empty(), "types of one name: {found:#?}");
 }
 
 #[test]

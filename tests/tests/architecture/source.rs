@@ -127,9 +127,20 @@ pub(crate) fn modules_named(code: &str) -> BTreeSet<&str> {
     names
 }
 
+/// The types and traits that a file declares as public, without restriction.
+pub(crate) fn public_types(code: &str) -> impl Iterator<Item = &str> {
+    code.lines().filter_map(|line| {
+        let mut words = line.trim_start().strip_prefix("pub ")?.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let kind = words.find(|word| *word != "unsafe")?;
+        ["struct", "enum", "union", "trait", "type"].contains(&kind).then(|| words.next())?
+    })
+}
+
 #[test]
 fn the_reader_of_sources_reads_what_it_should() {
     let source = "use crate::{a::b, c::{d, e}}; // crate::no\nfn f<'a>(x: &'a str) { g('\"', \"crate::no\", r#\"\"crate::no\"#) }\n\
         #[cfg(test)]\nmod tests;\nuse crate::g;\n#[cfg(test)]\nmod tests {\n    use crate::h;\n}\nuse crate::i::j;\n";
     assert_eq!(modules_named(&code(source)), BTreeSet::from(["a", "c", "g", "i"]));
+    let source = "pub struct A<T>(T);\npub(crate) struct B;\nstruct C;\npub unsafe trait D {\n    type E;\n}\npub fn f() {}\npub type G = u8;\n";
+    assert_eq!(public_types(source).collect::<Vec<_>>(), ["A", "D", "G"]);
 }

@@ -12,7 +12,7 @@ use clap::Args;
 use gpt2_fhe::engine::plan::Multiply;
 use gpt2_fhe::run::{Circuit, Mode};
 use nn::attention::Part;
-use nn::integer::HeadOptions;
+use nn::integer::IntegerOptions;
 use nn::packed::PackedOptions;
 use nn::record::Options;
 use tfhe_core::derivation::ClientSeed;
@@ -133,12 +133,12 @@ impl Quantization {
     pub(super) fn of(options: &Options) -> Self {
         let (bits, unused) = (Some(options.bits()), PackedOptions::new(options.bits()));
         match options {
-            Options::Exact(HeadOptions { msbs, .. }) => {
+            Options::Exact(IntegerOptions { msbs, .. }) => {
                 let (value_bits, guard) = (unused.value_bits, unused.guard);
                 Self { bits, options: QuantizationOptions { msbs: *msbs, value_bits, guard } }
             }
             Options::Packed(PackedOptions { value_bits, guard, .. }) => {
-                let msbs = HeadOptions::new(options.bits()).msbs;
+                let msbs = IntegerOptions::new(options.bits()).msbs;
                 let (value_bits, guard) = (*value_bits, *guard);
                 Self { bits, options: QuantizationOptions { msbs, value_bits, guard } }
             }
@@ -162,7 +162,7 @@ impl Quantization {
 /// How many bits inputs can have.
 pub(super) fn bits_of(circuit: Circuit) -> std::ops::RangeInclusive<u32> {
     match circuit {
-        Circuit::Exact => HeadOptions::BITS,
+        Circuit::Exact => IntegerOptions::BITS,
         Circuit::Packed => PackedOptions::BITS,
     }
 }
@@ -201,7 +201,7 @@ impl QuantizationOptions {
         }
         let (value_bits, guard, max_tokens) = (self.value_bits, self.guard, Some(max_tokens));
         Ok(match circuit {
-            Circuit::Exact => Options::Exact(HeadOptions { bits, msbs: self.msbs, max_tokens }),
+            Circuit::Exact => Options::Exact(IntegerOptions { bits, msbs: self.msbs, max_tokens }),
             Circuit::Packed => {
                 Options::Packed(PackedOptions { value_bits, guard, max_tokens, ..PackedOptions::new(bits) })
             }

@@ -3,7 +3,7 @@
 use anyhow::bail;
 use gpt2_fhe::evaluate::{Evaluation, Passage, Simulation, Subject, sample, shuffled, windows};
 use gpt2_fhe::run::{Attention, Circuit, Mode, RunError};
-use nn::integer::HeadOptions;
+use nn::integer::IntegerOptions;
 use nn::matrix::Matrix;
 use nn::packed::PackedOptions;
 use tfhe_core::derivation::ClientSeed;
@@ -71,7 +71,7 @@ pub(super) fn candidates(arguments: &EvaluateArguments) -> anyhow::Result<Vec<Ca
 /// The numbers of bits that "4", "2..11" or "2,4,8" name.
 fn parse_bits(text: &str) -> anyhow::Result<Vec<u32>> {
     // A range may be long; no circuit has more bits than this.
-    let largest = *HeadOptions::BITS.end();
+    let largest = *IntegerOptions::BITS.end();
     let mut all = Vec::new();
     for part in text.split(',') {
         let (first, last) = part.split_once("..").unwrap_or((part, part));
@@ -80,7 +80,7 @@ fn parse_bits(text: &str) -> anyhow::Result<Vec<u32>> {
             bail!("--bits is {text:?}; give it numbers as 4, 2..11 or 2,4,8");
         };
         if last > largest {
-            bail!("--bits is {text:?}; numbers of bits must be in {} ..= {largest}", HeadOptions::BITS.start());
+            bail!("--bits is {text:?}; numbers of bits must be in {} ..= {largest}", IntegerOptions::BITS.start());
         }
         all.extend(first..=last);
     }

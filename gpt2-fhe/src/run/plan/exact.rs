@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use nn::integer::{HeadProgram, QuantizedHead};
+use nn::integer::{IntegerAttention, IntegerProgram};
 use tfhe_core::glwe::SeededGlweCiphertext;
 use tfhe_core::keys::SeededEvaluationKeys;
 use tfhe_core::params::Parameters;
@@ -39,7 +39,7 @@ impl ExactPlan {
     ///
     /// # Errors
     /// [`RunError::TooWide`], [`RunError::TooLong`], [`RunError::Unreliable`].
-    pub fn new(head: &QuantizedHead, tokens: usize, multiply: Multiply) -> Result<Self, RunError> {
+    pub fn new(head: &IntegerAttention, tokens: usize, multiply: Multiply) -> Result<Self, RunError> {
         let widest = head.program().factors().iter().map(|(_, factor)| factor.operand_bits).max();
         if let Some(bits) = widest.filter(|&bits| multiply == Multiply::Lut && bits > wide::MAX_BITS) {
             return Err(RunError::TooWide { bits, limit: wide::MAX_BITS });
@@ -58,7 +58,7 @@ impl ExactPlan {
     }
 
     fn with_parameters(
-        head: &QuantizedHead,
+        head: &IntegerAttention,
         tokens: usize,
         multiply: Multiply,
         parameters: Parameters,
@@ -93,7 +93,7 @@ impl ExactPlan {
 
 /// Of a program on `tokens` tokens: seeded keys; ⌈E/N⌉ seeded ciphertexts per token; as many ciphertexts of the
 /// answer as hold T·d numbers of one head, or T·E of a whole attention.
-fn bytes(parameters: &Parameters, program: &HeadProgram, tokens: usize, multiply: Multiply) -> Bytes {
+fn bytes(parameters: &Parameters, program: &IntegerProgram, tokens: usize, multiply: Multiply) -> Bytes {
     let (shape, n) = (parameters.glwe_shape(), parameters.polynomial_size().get());
     let gadgets = Predictor::gadgets(multiply, program.input_bits(), program.is_whole());
     let request = tokens * program.embedding_size().div_ceil(n);

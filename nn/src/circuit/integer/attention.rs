@@ -1,7 +1,7 @@
 //! Both halves of the integer attention.
 
-use super::client::HeadClient;
-use super::program::HeadProgram;
+use super::client::IntegerClient;
+use super::program::IntegerProgram;
 use super::ranges::RangeReport;
 use crate::attention::Part;
 use crate::clear::{ClearEngine, StepRecord};
@@ -10,26 +10,26 @@ use crate::matrix::Matrix;
 
 /// One head, or a whole attention, in integers: both halves, and what calibration saw.
 #[derive(Clone, Debug, PartialEq)]
-pub struct QuantizedHead {
+pub struct IntegerAttention {
     pub(super) part: Part,
-    pub(super) program: HeadProgram,
-    pub(super) client: HeadClient,
+    pub(super) program: IntegerProgram,
+    pub(super) client: IntegerClient,
     pub(super) ranges: Vec<RangeReport>,
 }
 
-impl QuantizedHead {
+impl IntegerAttention {
     /// What it computes of the layer's attention.
     pub fn part(&self) -> Part {
         self.part
     }
 
     /// The server's half.
-    pub fn program(&self) -> &HeadProgram {
+    pub fn program(&self) -> &IntegerProgram {
         &self.program
     }
 
     /// The client's half.
-    pub fn client(&self) -> &HeadClient {
+    pub fn client(&self) -> &IntegerClient {
         &self.client
     }
 
@@ -42,14 +42,14 @@ impl QuantizedHead {
     /// All in the clear: quantizes, evaluates on plain integers, and dequantizes. `[T, E] -> [T, output_size]`.
     ///
     /// # Errors
-    /// As [`HeadClient::quantize_input`].
+    /// As [`IntegerClient::quantize_input`].
     pub fn evaluate_clear(&self, hidden: &Matrix<f32>) -> Result<Matrix<f32>, Error> {
         let input = self.client.quantize_input(hidden)?;
         Ok(self.client.dequantize_output(&self.program.evaluate_clear(&mut ClearEngine::new(), &input)))
     }
 }
 
-impl HeadProgram {
+impl IntegerProgram {
     /// The program on plain integers: `[T, E] -> [T, output_size]`. The engine can tell afterwards what happened.
     ///
     /// # Panics

@@ -1,12 +1,12 @@
 //! From weights in f32 and a calibration set to a head, or a whole attention, in integers.
 
-use super::attention::QuantizedHead;
-use super::client::HeadClient;
+use super::attention::IntegerAttention;
+use super::client::IntegerClient;
 use super::combination::Combination;
-use super::options::{HeadOptions, check_tokens};
-use super::program::{HeadProgram, HeadTables, Projection, Scores};
+use super::options::{IntegerOptions, check_tokens};
+use super::program::{HeadTables, IntegerProgram, Projection, Scores};
 use super::ranges::{RangeReport, modulus_report, record, table_reports};
-use super::softmax::{IntegerSoftmax, headroom};
+use super::softmax::{IntegerSoftmax, unused_levels};
 use super::steps;
 use super::tables::{factor_use, guarded, product_bits, table_over};
 use crate::attention::{AttentionWeights, HeadWeights, Linear, Part};
@@ -17,7 +17,7 @@ use crate::matrix::Matrix;
 use crate::quantizers::Quantizer;
 use crate::range::IntegerRange;
 
-impl QuantizedHead {
+impl IntegerAttention {
     /// Quantizes a part of a layer's attention so that the calibration inputs, each `[T, E]`, stay in range.
     ///
     /// It runs on them stage by stage, in integers, so that each scale is that of the values which its quantizer
@@ -31,7 +31,7 @@ impl QuantizedHead {
         weights: &AttentionWeights,
         part: Part,
         calibration: &[Matrix<f32>],
-        options: &HeadOptions,
+        options: &IntegerOptions,
     ) -> Result<Self, Error> {
         let max_tokens = check(weights, calibration, options)?;
         let calibration = Calibration::new(weights, calibration, max_tokens, options)?;
@@ -42,14 +42,14 @@ impl QuantizedHead {
             Part::Whole => combine(heads, weights.output()?, &calibration)?,
         };
         let embedding_size = weights.embedding_size();
-        let client = HeadClient { input: calibration.input, output_scale, embedding_size, max_tokens };
+        let client = IntegerClient { input: calibration.input, output_scale, embedding_size, max_tokens };
         Ok(Self { part, program, client, ranges })
     }
 }
 
 /// What all heads are calibrated with.
 struct Calibration<'a> {
-    options: &'a HeadOptions,
+    options: &'a IntegerOptions,
     max_tokens: usize,
     input: Quantizer,
     /// Of the weights of the whole layer, as in the article.
@@ -63,7 +63,7 @@ impl<'a> Calibration<'a> {
         weights: &AttentionWeights,
         calibration: &[Matrix<f32>],
         max_tokens: usize,
-        options: &'a HeadOptions,
+        options: &'a IntegerOptions,
     ) -> Result<Self, Error> {
         let values = calibration.iter().flat_map(|hidden| hidden.iter().map(|&x| x as f64));
         let input = Quantizer::calibrate(options.bits, values)?;
@@ -74,7 +74,7 @@ impl<'a> Calibration<'a> {
     }
 
     /// Runs a program on the inputs, as far as they are not longer than its limit.
-    fn run(&self, program: &HeadProgram) -> (Vec<Matrix<i64>>, ClearEngine) {
+    fn run(&self, program: &IntegerProgram) -> (Vec<Matrix<i64>>, ClearEngine) {
         let mut engine = ClearEngine::new();
         let run = |input: &Matrix<i32>| {
             let tokens = input.rows().min(program.max_tokens);
@@ -87,14 +87,14 @@ impl<'a> Calibration<'a> {
 
 /// A program, what a unit of its output stands for, and what its intermediates take on the calibration set.
 struct Calibrated {
-    program: HeadProgram,
+    program: IntegerProgram,
     output_scale: f64,
     ranges: Vec<RangeReport>,
 }
 
 /// One head, and what it does on the calibration set.
 struct CalibratedHead {
-    program: HeadProgram,
+    program: IntegerProgram,
     /// s_p·s_v.
     output_scale: f64,
     /// What the absolute value of an output is at most, whatever the input.
@@ -107,7 +107,7 @@ struct CalibratedHead {
 impl CalibratedHead {
     fn new(head: &HeadWeights, calibration: &Calibration<'_>) -> Result<Self, Error> {
         let &Calibration { options, max_tokens, .. } = calibration;
-        let HeadOptions { bits, msbs, .. } = *options;
+        let IntegerOptions { bits, msbs, .. } = *options;
         let projected = Projected::calibrate(head, calibration)?;
         let (projection, accumulator_bits) = Projection::new(&projected, options)?;
         let (scores, score_quantizer) = calibrate_scores(&projected, &projection, max_tokens, options)?;
@@ -117,7 +117,7 @@ impl CalibratedHead {
         let softmax = IntegerSoftmax::new(bits, msbs, max_tokens, &score_quantizer, &levels)?;
         let output_bound = softmax.sum_bound(max_tokens, &levels) * value.levels() as i64;
         let output = factor_use(IntegerRange::symmetric(output_bound), None, levels.levels(), value.levels());
-        let program = HeadProgram {
+        let program = IntegerProgram {
             input_bits: bits,
             weight: side_by_side(&projected.each_ref().map(|part| &part.weight)),
             accumulator_bits,
@@ -160,7 +160,7 @@ fn combine(
     output: &Linear,
     calibration: &Calibration<'_>,
 ) -> Result<Calibrated, Error> {
-    let HeadOptions { bits, msbs, .. } = *calibration.options;
+    let IntegerOptions { bits, msbs, .. } = *calibration.options;
     let (quantizer, weights) = output_quantizers(bits, &heads, output)?;
     let mut tables = Vec::with_capacity(heads.len());
     for head in &mut heads {
@@ -204,9 +204,9 @@ fn output_quantizers(bits: u32, heads: &[CalibratedHead], output: &Linear) -> Re
 }
 
 /// One program of several heads.
-fn merge(heads: Vec<CalibratedHead>, combination: Combination) -> HeadProgram {
-    let programs: Vec<HeadProgram> = heads.into_iter().map(|head| head.program).collect();
-    HeadProgram {
+fn merge(heads: Vec<CalibratedHead>, combination: Combination) -> IntegerProgram {
+    let programs: Vec<IntegerProgram> = heads.into_iter().map(|head| head.program).collect();
+    IntegerProgram {
         input_bits: programs[0].input_bits,
         weight: side_by_side(&programs.iter().map(|program| &program.weight).collect::<Vec<_>>()),
         accumulator_bits: programs.iter().map(|program| program.accumulator_bits).max().unwrap_or(0),
@@ -249,11 +249,11 @@ fn side_by_side(parts: &[&Matrix<i32>]) -> Matrix<i32> {
 }
 
 /// Checks everything but the values, and returns the most tokens of an input.
-fn check(weights: &AttentionWeights, calibration: &[Matrix<f32>], options: &HeadOptions) -> Result<usize, Error> {
-    if !HeadOptions::BITS.contains(&options.bits) {
+fn check(weights: &AttentionWeights, calibration: &[Matrix<f32>], options: &IntegerOptions) -> Result<usize, Error> {
+    if !IntegerOptions::BITS.contains(&options.bits) {
         return Err(Error::out_of_range("the number of bits of the head", options.bits, "in 2 ..= 11"));
     }
-    if !HeadOptions::MSBS.contains(&options.msbs) {
+    if !IntegerOptions::MSBS.contains(&options.msbs) {
         return Err(Error::out_of_range("the number of bits kept of a lookup", options.msbs, "in 6 ..= 10"));
     }
     let size = weights.embedding_size();
@@ -303,7 +303,8 @@ impl Requantization {
 impl Projected {
     /// Queries, keys and values.
     fn calibrate(head: &HeadWeights, calibration: &Calibration<'_>) -> Result<[Self; 3], Error> {
-        let &Calibration { options: &HeadOptions { bits, .. }, input, weight: quantizer, ref inputs, .. } = calibration;
+        let &Calibration { options: &IntegerOptions { bits, .. }, input, weight: quantizer, ref inputs, .. } =
+            calibration;
         let layers = [&head.query, &head.key, &head.value];
         let unit = input.scale() * quantizer.scale();
         let projected = layers.map(|layer| project(layer, &quantizer, inputs));
@@ -337,7 +338,7 @@ fn project(layer: &Linear, quantizer: &Quantizer, inputs: &[Matrix<i32>]) -> (Ma
 
 impl Projection {
     /// The tables of queries, keys and values, and the bits of the widest.
-    fn new(parts: &[Projected; 3], options: &HeadOptions) -> Result<(Self, u32), Error> {
+    fn new(parts: &[Projected; 3], options: &IntegerOptions) -> Result<(Self, u32), Error> {
         let levels = parts[0].quantizer.levels() as i64;
         let column_sum = |weight: &Matrix<i32>, col| {
             (0..weight.rows()).map(|row| weight[(row, col)].unsigned_abs() as i64).sum::<i64>()
@@ -370,7 +371,7 @@ fn calibrate_scores(
     [query, key, _]: &[Projected; 3],
     projection: &Projection,
     max_tokens: usize,
-    options: &HeadOptions,
+    options: &IntegerOptions,
 ) -> Result<(Scores, Quantizer), Error> {
     let size = query.bias.len();
     let inputs = query.accumulators.iter().zip(&key.accumulators);
@@ -379,9 +380,9 @@ fn calibrate_scores(
         .collect();
     let (query, key) = (query.quantizer, key.quantizer);
     let unit = query.scale() * key.scale() / (size as f64).sqrt();
-    let headroom = headroom(options.bits, options.msbs, max_tokens);
+    let unused = unused_levels(options.bits, options.msbs, max_tokens);
     let real = products.iter().map(|&product| product as f64 * unit);
-    let quantizer = Quantizer::calibrate_with_headroom(options.bits, headroom, real)?;
+    let quantizer = Quantizer::calibrate_leaving(options.bits, unused, real)?;
     let range = guarded(products, size as i64 * query.levels() as i64 * key.levels() as i64);
     let function = |product| quantizer.quantize(product as f64 * unit) as i64;
     let table = table_over(steps::QUANTIZE_SCORES, range, options.msbs, function)?;

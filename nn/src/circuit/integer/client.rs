@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 /// What the client needs: how to make the input, and what the output means.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct HeadClient {
+pub struct IntegerClient {
     pub(super) input: Quantizer,
     pub(super) output_scale: f64,
     pub(super) embedding_size: usize,
     pub(super) max_tokens: usize,
 }
 
-impl HeadClient {
+impl IntegerClient {
     /// The quantizer of the input.
     pub fn input(&self) -> &Quantizer {
         &self.input

@@ -1,5 +1,5 @@
 //! The attention of an encrypted GPT-2, in integers: one head, or all heads of a layer and the output projection
-//! ([`Part`]).
+//! ([`Part`](crate::attention::Part)).
 //!
 //! A head is that of R. Bredehoft, J. Frery et al., "Towards Encrypted Large Language Models with FHE" (Hugging Face
 //! blog, 2023), with quantizers of n bits, symmetric, one per tensor ([`crate::quantizers`]). L = 2^(n−1) − 1.
@@ -41,11 +41,11 @@
 //! A table covers the integers that its input takes on the calibration set, and a guard
 //! ([`IntegerRange::guarded`](crate::range::IntegerRange::guarded)); in the softmax, where the worst case is narrow, it
 //! covers the worst case. The table has the smallest number of bits that counts that range, and the range is centred
-//! in it. Above [`HeadOptions::msbs`] bits the low bits are rounded away, as the article does for speed.
+//! in it. Above [`IntegerOptions::msbs`] bits the low bits are rounded away, as the article does for speed.
 //!
 //! # Parties
-//! [`QuantizedHead::calibrate`] makes both halves: [`HeadProgram`] is all that a server needs (weights, tables, bits),
-//! and [`HeadClient`] all that a client needs (scales). Both can be serialized.
+//! [`IntegerAttention::calibrate`] makes both halves: [`IntegerProgram`] is all that a server needs (weights, tables, bits),
+//! and [`IntegerClient`] all that a client needs (scales). Both can be serialized.
 
 mod attention;
 mod calibrate;
@@ -59,8 +59,8 @@ mod softmax;
 pub mod steps;
 mod tables;
 
-pub use attention::QuantizedHead;
-pub use client::HeadClient;
-pub use options::HeadOptions;
-pub use program::HeadProgram;
+pub use attention::IntegerAttention;
+pub use client::IntegerClient;
+pub use options::IntegerOptions;
+pub use program::IntegerProgram;
 pub use ranges::RangeReport;

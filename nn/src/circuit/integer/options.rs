@@ -3,9 +3,9 @@
 use crate::error::Error;
 use serde::{Deserialize, Serialize};
 
-/// How the head is quantized.
+/// How the integer attention is quantized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeadOptions {
+pub struct IntegerOptions {
     /// n, the bits of inputs, weights and activations: in [`Self::BITS`].
     pub bits: u32,
     /// The most bits that a table is indexed with; the others are rounded away. In [`Self::MSBS`].
@@ -14,7 +14,7 @@ pub struct HeadOptions {
     pub max_tokens: Option<usize>,
 }
 
-impl HeadOptions {
+impl IntegerOptions {
     /// What [`Self::bits`] may be.
     pub const BITS: std::ops::RangeInclusive<u32> = 2..=11;
     /// What [`Self::msbs`] may be.
@@ -28,10 +28,10 @@ impl HeadOptions {
     }
 }
 
-/// Checks the largest number of tokens of a head.
+/// Checks the largest number of tokens.
 pub(super) fn check_tokens(tokens: usize) -> Result<(), Error> {
-    if (1..=HeadOptions::MAX_TOKENS).contains(&tokens) {
+    if (1..=IntegerOptions::MAX_TOKENS).contains(&tokens) {
         return Ok(());
     }
-    Err(Error::out_of_range("the largest number of tokens", tokens, format!("in 1 ..= {}", HeadOptions::MAX_TOKENS)))
+    Err(Error::out_of_range("the largest number of tokens", tokens, format!("in 1 ..= {}", IntegerOptions::MAX_TOKENS)))
 }

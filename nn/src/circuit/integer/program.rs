@@ -1,7 +1,7 @@
 //! The server's half: the integers of a head, or of a whole attention, and the data flow.
 
 use super::combination::{Combination, inconsistent_bits};
-use super::options::{HeadOptions, check_tokens};
+use super::options::{IntegerOptions, check_tokens};
 use super::softmax::{self, IntegerSoftmax, lookup_rows};
 use super::steps;
 use crate::engine::{Engine, FactorUse, LookupTable, NeededProducts, Product, Use, filled};
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 /// tokens of an input.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Parts")]
-pub struct HeadProgram {
+pub struct IntegerProgram {
     /// Bits of the input, with the sign.
     pub(super) input_bits: u32,
     /// `[E, 3dH]`: of one head after the other, to q, to k, to v.
@@ -81,7 +81,7 @@ pub(super) struct Parts {
     pub(super) max_tokens: usize,
 }
 
-impl TryFrom<Parts> for HeadProgram {
+impl TryFrom<Parts> for IntegerProgram {
     type Error = Error;
 
     fn try_from(parts: Parts) -> Result<Self, Error> {
@@ -94,7 +94,7 @@ impl TryFrom<Parts> for HeadProgram {
             let expected = format!("[E, 3dH], H = {count}, with a table for each channel");
             return Err(Error::shape("the weight of a head program", expected, &[weight.rows(), channels]));
         }
-        let bits_are_valid = HeadOptions::BITS.contains(&input_bits)
+        let bits_are_valid = IntegerOptions::BITS.contains(&input_bits)
             && (1..=LookupTable::MAX_BITS).contains(&accumulator_bits)
             && heads.iter().all(|head| head.bits_are_valid(accumulator_bits) && head.values_are_valid(input_bits))
             && weight.iter().all(|entry| entry.unsigned_abs() < 1 << input_bits);
@@ -183,7 +183,7 @@ impl Factors {
     }
 }
 
-impl HeadProgram {
+impl IntegerProgram {
     /// E, the size of an embedding.
     pub fn embedding_size(&self) -> usize {
         self.weight.rows()
@@ -247,7 +247,7 @@ impl HeadProgram {
     }
 
     /// The program on an input of `tokens` tokens: `[T, E] -> [T, output_size]`, in units of
-    /// [`HeadClient::output_scale`].
+    /// [`IntegerClient::output_scale`].
     ///
     /// For each head T·3d lookups for q, k and v; T(T+1)/2 for each of the scores, exponentials and probabilities;
     /// T(T−1)/2 for the maxima; T inverses. For a whole attention, T·E more for the outputs of the heads. Each step is
@@ -259,7 +259,7 @@ impl HeadProgram {
     /// # Panics
     /// If `tokens` is 0 or more than [`Self::max_tokens`], or the engine's matrices do not have that many rows.
     ///
-    /// [`HeadClient::output_scale`]: super::HeadClient::output_scale
+    /// [`IntegerClient::output_scale`]: super::IntegerClient::output_scale
     pub fn evaluate<E: Engine>(
         &self,
         engine: &mut E,

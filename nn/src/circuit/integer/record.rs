@@ -1,10 +1,10 @@
 //! Both halves of the integer head to and from named tensors.
 
-use super::attention::QuantizedHead;
-use super::client::HeadClient;
+use super::attention::IntegerAttention;
+use super::client::IntegerClient;
 use super::combination::Combination;
-use super::options::{HeadOptions, check_tokens};
-use super::program::{HeadProgram, HeadTables, Parts, Projection, Scores};
+use super::options::{IntegerOptions, check_tokens};
+use super::program::{HeadTables, IntegerProgram, Parts, Projection, Scores};
 use super::ranges::RangeReport;
 use super::softmax::IntegerSoftmax;
 use super::steps;
@@ -21,7 +21,7 @@ const OTHER_TABLES: usize = 5;
 /// The numbers of a [`RangeReport`].
 const REPORT: usize = 8;
 
-impl HeadProgram {
+impl IntegerProgram {
     /// The tensors that [`Self::from_record`] reads; H is the number of heads.
     pub(crate) fn to_record(&self) -> Record {
         let heads = self.heads.len();
@@ -152,7 +152,7 @@ fn tables(record: &Record) -> Result<Vec<LookupTable>, Error> {
     }
 }
 
-impl HeadClient {
+impl IntegerClient {
     /// The tensors that [`Self::from_record`] reads.
     pub(crate) fn to_record(self) -> Record {
         let mut record = Record::default();
@@ -179,7 +179,7 @@ impl HeadClient {
             embedding_size: record.integer("embedding_size")?,
             max_tokens: record.integer("max_tokens")?,
         };
-        if input.levels() != levels || !HeadOptions::BITS.contains(&bits) {
+        if input.levels() != levels || !IntegerOptions::BITS.contains(&bits) {
             let allowed = "2^(bits−1) − 1 for bits in 2 ..= 11";
             return Err(Error::out_of_range("the largest integer of an input", levels, allowed));
         }
@@ -188,15 +188,15 @@ impl HeadClient {
     }
 }
 
-impl QuantizedHead {
+impl IntegerAttention {
     /// Both halves, and what calibration saw, as one.
     ///
     /// # Errors
     /// [`Error::Shape`] or [`Error::OutOfRange`] if they are not halves of one head.
     pub(crate) fn from_halves(
         part: Part,
-        program: HeadProgram,
-        client: HeadClient,
+        program: IntegerProgram,
+        client: IntegerClient,
         ranges: Vec<RangeReport>,
     ) -> Result<Self, Error> {
         let size = program.embedding_size();

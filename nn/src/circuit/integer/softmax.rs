@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 /// # A rounded maximum
 /// When the table of relu rounds r low bits away, a step of the tree errs by −(2^(r−1) − 1) ..= 2^(r−1), and after all
 /// levels of the tree m may exceed the true maximum, or fall short of it, by as many times that. A softmax does not
-/// depend on what is subtracted, but the tables do: [`headroom`] is the number of levels of u that stay unused so
+/// depend on what is subtracted, but the tables do: [`unused_levels`] is the number of levels of u that stay unused so
 /// that all differences still fit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct IntegerSoftmax {
@@ -55,7 +55,7 @@ impl MaximumError {
 /// With U the largest level in use, the maximum is in −U ..= U + above, so that the differences of the tree need
 /// 2(2U + above) + 1 <= 2^(bits+1) integers, and those with the maximum 2U + above + below + 1 <= 2^bits. As
 /// 2^bits = 2L + 2, both hold when 2(L − U) >= above + below − 1.
-pub(super) fn headroom(bits: u32, msbs: u32, tokens: usize) -> i32 {
+pub(super) fn unused_levels(bits: u32, msbs: u32, tokens: usize) -> i32 {
     let MaximumError { above, below } = MaximumError::of(bits + 1, msbs, tokens);
     i32::try_from(((above + below) / 2).max(0)).unwrap_or(i32::MAX)
 }

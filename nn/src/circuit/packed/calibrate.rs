@@ -8,8 +8,7 @@ use super::clear::ClearPackedEngine;
 use super::client::PackedClient;
 use super::options::PackedOptions;
 use super::program::{
-    EXPONENT_FACTOR, Function, HeadProgram, PackedEngine, PackedProgram, PackedProjection, Row, Span, headroom,
-    softplus,
+    EXPONENT_FACTOR, Function, PackedEngine, PackedHead, PackedProgram, PackedProjection, Row, Span, headroom, softplus,
 };
 use super::rounding::Rounding;
 use crate::attention::{AttentionWeights, HeadWeights, Linear, Part};
@@ -70,15 +69,15 @@ impl<'a> Calibration<'a> {
         let values = self.values(part)?;
         let headroom = headroom(max_tokens);
         let quantize = |((head, &log_modulus), value): ((&HeadWeights, &u32), Matrix<i32>)| {
-            let difference_limit = Ranges::observe(head, self.inputs)?.limit(options.guard, longest, max_tokens);
+            let score_difference_limit = Ranges::observe(head, self.inputs)?.limit(options.guard, longest, max_tokens);
             // A difference reaches a quarter of a turn at most.
-            let score_turn = 4.0 * difference_limit / (1.0 - headroom);
+            let score_turn = 4.0 * score_difference_limit / (1.0 - headroom);
             let (log_modulus, query, key) = self.scores(head, log_modulus, score_turn);
             let value_norm = 0.0;
-            Ok(HeadProgram { query, key, value, log_modulus, score_turn, headroom, difference_limit, value_norm })
+            Ok(PackedHead { query, key, value, log_modulus, score_turn, headroom, score_difference_limit, value_norm })
         };
         let programs = heads.iter().zip(log_moduli).zip(values.weights).map(quantize);
-        let programs: Vec<HeadProgram> = programs.collect::<Result<_, Error>>()?;
+        let programs: Vec<PackedHead> = programs.collect::<Result<_, Error>>()?;
         programs.iter().try_for_each(|head| head.check(self.scales.levels))?;
         let output_bias = values.offsets.iter().zip(&values.scales).map(|(offset, scale)| offset / scale).collect();
         let mut program = PackedProgram {

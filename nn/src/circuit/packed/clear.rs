@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::ops::Range;
 
-use super::program::{EXPONENT_FACTOR, Function, HeadProgram, PackedEngine, PackedProgram, Row, Span};
+use super::program::{EXPONENT_FACTOR, Function, PackedEngine, PackedHead, PackedProgram, Row, Span};
 use crate::matrix::Matrix;
 
 /// Computes the attention on integers and exact functions.
@@ -77,7 +77,7 @@ pub struct ClearOutput {
 }
 
 /// Queries, keys and values of a head.
-fn project_head(head: &HeadProgram, input: &Matrix<i32>) -> [Matrix<i64>; 3] {
+fn project_head(head: &PackedHead, input: &Matrix<i32>) -> [Matrix<i64>; 3] {
     let [query, key] = [head.query(), head.key()].map(|(weight, bias)| {
         let mut projected = input.multiply_exact(weight);
         for row in 0..projected.rows() {
@@ -112,7 +112,7 @@ impl PackedEngine for ClearPackedEngine<'_> {
     fn look_up(&mut self, function: Function, inputs: Vec<(usize, f64)>) -> Result<Vec<f64>, Infallible> {
         let outputs = inputs.into_iter().map(|(head, input)| {
             let head = &self.program.heads()[head];
-            let limit = head.difference_limit();
+            let limit = head.difference_limit_turns();
             let turns = match function {
                 Function::Softplus => {
                     // Without noise scores are known besides their turn, so that a difference of whole turns is seen.
@@ -152,14 +152,14 @@ mod tests {
     fn products() -> PackedProgram {
         let one = || Matrix::from_fn(1, 1, |_, _| 1);
         let projection = || PackedProjection { weight: one(), bias: vec![0] };
-        let head = HeadProgram {
+        let head = PackedHead {
             query: projection(),
             key: projection(),
             value: one(),
             log_modulus: 8,
             score_turn: 4.0,
             headroom: 0.2,
-            difference_limit: 0.8,
+            score_difference_limit: 0.8,
             value_norm: 1.0,
         };
         PackedProgram { heads: vec![head], input_levels: 127, output_bias: vec![0.0], output_limit: 1e6, max_tokens: 2 }

@@ -35,9 +35,9 @@
 //! known modulo one turn, and the client takes what is nearest to b: so only deviations take room.
 //!
 //! # Turns
-//! Scores are kept in *turns*, of which only the fraction counts: u = 1 is [`HeadProgram::score_turn`] units of score. A
+//! Scores are kept in *turns*, of which only the fraction counts: u = 1 is [`PackedHead::score_turn`] units of score. A
 //! difference must stay between −1/4 and 1/4, where [`Function::Softplus`] is tabulated, and an exponent above −1/2
-//! ([`HeadProgram::exponent_turn`]). The limit is the largest argument of the calibration set, head by head, and as much more as
+//! ([`PackedHead::exponent_turn`]). The limit is the largest argument of the calibration set, head by head, and as much more as
 //! scores spread farther apart by a guard ([`PackedOptions::guard`]) and longer inputs can add.
 //!
 //! # Rows
@@ -62,4 +62,4 @@ pub use calibrate::Calibration;
 pub use clear::{ClearOutput, ClearPackedEngine};
 pub use client::PackedClient;
 pub use options::PackedOptions;
-pub use program::{Function, HeadProgram, PackedEngine, PackedProgram, PackedProjection, Row, Span};
+pub use program::{Function, PackedEngine, PackedHead, PackedProgram, PackedProjection, Row, Span};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How the head is quantized.
+/// How the packed attention is quantized.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PackedOptions {
     /// Bits of the input, from 2 to 8.

@@ -20,7 +20,7 @@ pub(super) const EXPONENT_FACTOR: i64 = 2;
 pub enum Function {
     /// log(1 + e^x), from turns of score in (−1/4, 1/4) to turns of score.
     Softplus,
-    /// e^x, from [`HeadProgram::exponent_turn`]s in (−1/2, 0], and a little above, to a probability.
+    /// e^x, from [`PackedHead::exponent_turn`]s in (−1/2, 0], and a little above, to a probability.
     Exponential,
 }
 
@@ -45,7 +45,7 @@ pub struct PackedProjection {
 
 /// One head of the attention that a server evaluates.
 #[derive(Clone, Debug, PartialEq)]
-pub struct HeadProgram {
+pub struct PackedHead {
     pub(super) query: PackedProjection,
     pub(super) key: PackedProjection,
     /// `[E, O]`: to what the head adds to each output, per unit of probability. Biases are [`PackedProgram::output_bias`].
@@ -53,12 +53,13 @@ pub struct HeadProgram {
     pub(super) log_modulus: u32,
     pub(super) score_turn: f64,
     pub(super) headroom: f64,
-    pub(super) difference_limit: f64,
+    /// In units of score.
+    pub(super) score_difference_limit: f64,
     /// The root mean square over tokens of the norm of a value, `[O]` integers.
     pub(super) value_norm: f64,
 }
 
-impl HeadProgram {
+impl PackedHead {
     /// Integer weights `[E, d]` and biases `[d]` of queries.
     pub fn query(&self) -> (&Matrix<i32>, &[i64]) {
         (&self.query.weight, &self.query.bias)
@@ -90,8 +91,8 @@ impl HeadProgram {
     }
 
     /// How far differences of scores, and of logarithms of sums of their exponentials, may be from zero: in turns, less than 1/4.
-    pub fn difference_limit(&self) -> f64 {
-        self.difference_limit / self.score_turn
+    pub fn difference_limit_turns(&self) -> f64 {
+        self.score_difference_limit / self.score_turn
     }
 
     /// The part of the range of lookups that is kept free for noise: differences reach (1 − headroom)/4 of a turn, exponents twice
@@ -123,7 +124,7 @@ impl HeadProgram {
 /// The part of a layer's attention that a server evaluates: its heads, on one input.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PackedProgram {
-    pub(super) heads: Vec<HeadProgram>,
+    pub(super) heads: Vec<PackedHead>,
     pub(super) input_levels: i32,
     /// `[O]`, in units of the output's integers.
     pub(super) output_bias: Vec<f64>,
@@ -133,7 +134,7 @@ pub struct PackedProgram {
 
 impl PackedProgram {
     /// The heads, whose outputs are added up.
-    pub fn heads(&self) -> &[HeadProgram] {
+    pub fn heads(&self) -> &[PackedHead] {
         &self.heads
     }
 

@@ -3,7 +3,7 @@
 use super::attention::PackedAttention;
 use super::client::PackedClient;
 use super::options::PackedOptions;
-use super::program::{HeadProgram, PackedProgram, PackedProjection};
+use super::program::{PackedHead, PackedProgram, PackedProjection};
 use crate::error::Error;
 use crate::matrix::Matrix;
 use crate::named::Record;
@@ -23,7 +23,7 @@ impl PackedProgram {
         let (heads, embedding) = (self.heads.len(), self.embedding_size());
         let (size, outputs) = (self.head_size(), self.output_size());
         let mut record = Record::default();
-        let mut integers = |name: &str, shape: &[usize], of: &dyn Fn(&HeadProgram) -> Vec<i64>| {
+        let mut integers = |name: &str, shape: &[usize], of: &dyn Fn(&PackedHead) -> Vec<i64>| {
             record.set_integers(name, shape, self.heads.iter().flat_map(of));
         };
         let wide = |matrix: &Matrix<i32>| matrix.iter().map(|&w| i64::from(w)).collect::<Vec<_>>();
@@ -33,12 +33,12 @@ impl PackedProgram {
         integers("query.bias", &[heads, size], &|head| head.query.bias.clone());
         integers("key.bias", &[heads, size], &|head| head.key.bias.clone());
         integers("log_modulus", &[heads], &|head| vec![i64::from(head.log_modulus)]);
-        let mut reals = |name: &str, of: fn(&HeadProgram) -> f64| {
+        let mut reals = |name: &str, of: fn(&PackedHead) -> f64| {
             record.set_reals(name, &[heads], self.heads.iter().map(of));
         };
         reals("score_turn", |head| head.score_turn);
         reals("headroom", |head| head.headroom);
-        reals("difference_limit", |head| head.difference_limit);
+        reals("difference_limit", |head| head.score_difference_limit);
         reals("value_norm", |head| head.value_norm);
         record.set_integers("input_levels", &[], [i64::from(self.input_levels)]);
         record.set_reals("output_bias", &[outputs], self.output_bias.iter().copied());
@@ -68,14 +68,14 @@ impl PackedProgram {
         let (score_turns, headrooms) = (record.positive_reals("score_turn", &[heads])?, reals("headroom")?);
         let (limits, norms) = (record.positive_reals("difference_limit", &[heads])?, reals("value_norm")?);
         let weights = projections("query")?.into_iter().zip(projections("key")?).zip(weights("value.weight", outputs)?);
-        let heads = weights.enumerate().map(|(index, ((query, key), value))| HeadProgram {
+        let heads = weights.enumerate().map(|(index, ((query, key), value))| PackedHead {
             query,
             key,
             value,
             log_modulus: log_moduli[index],
             score_turn: score_turns[index],
             headroom: headrooms[index],
-            difference_limit: limits[index],
+            score_difference_limit: limits[index],
             value_norm: norms[index],
         });
         let program = Self {
@@ -99,7 +99,7 @@ impl PackedProgram {
     }
 }
 
-impl HeadProgram {
+impl PackedHead {
     /// Checks that sums neither overflow nor lose all precision.
     pub(super) fn check(&self, input_levels: i32) -> Result<(), Error> {
         if !PackedOptions::LOG_MODULI.contains(&self.log_modulus) {
@@ -108,9 +108,13 @@ impl HeadProgram {
         if !(self.headroom > 0.0 && self.headroom < 1.0) {
             return Err(Error::out_of_range("the headroom of a head", self.headroom, "between 0 and 1"));
         }
-        if self.difference_limit() >= 0.25 {
+        if self.difference_limit_turns() >= 0.25 {
             let allowed = "less than a quarter of a turn";
-            return Err(Error::out_of_range("the largest difference of scores", self.difference_limit(), allowed));
+            return Err(Error::out_of_range(
+                "the largest difference of scores",
+                self.difference_limit_turns(),
+                allowed,
+            ));
         }
         if !SCORE_TURNS.contains(&self.score_turn) {
             return Err(Error::out_of_range("a turn of score", self.score_turn, "in 2^-32 to 2^32"));

@@ -1,7 +1,7 @@
 //! The forward pass.
 
 use super::hooks::{ForwardHooks, Intermediate, NoHooks, Replacement, Site};
-use super::session::{HeadCache, LayerCache, Session};
+use super::session::{HeadCache, LayerCache, TextSession};
 use super::{Block, Config, Gpt2, most_likely};
 use crate::attention::Attended;
 use crate::error::Error;
@@ -9,8 +9,8 @@ use crate::matrix::Matrix;
 
 impl Gpt2 {
     /// A session without a token.
-    pub fn session(&self) -> Session<'_> {
-        Session::new(self)
+    pub fn session(&self) -> TextSession<'_> {
+        TextSession::new(self)
     }
 
     /// The logits of the token after each token, `[T, V]`.

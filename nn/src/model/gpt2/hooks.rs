@@ -95,7 +95,7 @@ impl Site {
 /// The intermediates of the forward pass, in order.
 ///
 /// n is the number of the tokens that the pass is for, and T that of all tokens so far: the same, unless a
-/// [`Session`](super::Session) has seen earlier ones.
+/// [`TextSession`](super::TextSession) has seen earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Intermediate {
     /// `[n, E]`.

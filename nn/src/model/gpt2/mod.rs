@@ -5,7 +5,7 @@
 //! token embedding or its own. T is the number of tokens, E the size of an embedding, V that of the vocabulary.
 //!
 //! Everything that is computed on the way can be observed, and the attention of any layer, or some of its heads, can be
-//! replaced by what was computed elsewhere: see [`ForwardHooks`]. A [`Session`] keeps what a text that grows would
+//! replaced by what was computed elsewhere: see [`ForwardHooks`]. A [`TextSession`] keeps what a text that grows would
 //! compute again, and [`sampling`] chooses the next token.
 
 mod activation;
@@ -20,7 +20,7 @@ pub use activation::Activation;
 pub use config::Config;
 pub use hooks::{ForwardHooks, HookError, Intermediate, NoHooks, Replacement, Site, Trace};
 pub use sampling::most_likely;
-pub use session::Session;
+pub use session::TextSession;
 
 use crate::attention::{AttentionWeights, Linear};
 use crate::checkpoint::Checkpoint;

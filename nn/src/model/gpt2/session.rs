@@ -12,13 +12,13 @@ use crate::matrix::Matrix;
 /// once. With T tokens in all, n new ones take O(n·E·(T + E)) operations a layer. A layer keeps its attention's input,
 /// keys and values, 12·T·E bytes.
 #[derive(Clone, Debug)]
-pub struct Session<'a> {
+pub struct TextSession<'a> {
     model: &'a Gpt2,
     length: usize,
     layers: Vec<LayerCache>,
 }
 
-impl<'a> Session<'a> {
+impl<'a> TextSession<'a> {
     pub(super) fn new(model: &'a Gpt2) -> Self {
         let layers = model.blocks.iter().map(|block| LayerCache::new(&block.attention)).collect();
         Self { model, length: 0, layers }
