@@ -297,7 +297,7 @@ pub(crate) mod tests {
 
     /// Asserts that the errors' mean square is the predicted variance within a relative tolerance, from both sides.
     pub(crate) fn assert_variance(what: &str, errors: &[f64], predicted: Variance, tolerance: f64) {
-        let measured = Variance::new(errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64);
+        let measured = Variance::measured(errors);
         let ratio = measured.get() / predicted.get();
         println!(
             "{what}: log2 σ measured {:.3}, predicted {:.3} ({} samples)",

@@ -18,6 +18,11 @@ impl Variance {
         Self(2f64.powf(2.0 * log2_std))
     }
 
+    /// The mean square of some errors, whose mean is zero; zero if there are none.
+    pub fn measured(errors: &[f64]) -> Self {
+        Self(errors.iter().map(|error| error * error).sum::<f64>() / errors.len().max(1) as f64)
+    }
+
     /// As a fraction of the torus squared.
     pub fn get(self) -> f64 {
         self.0

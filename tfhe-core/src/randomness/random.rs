@@ -129,6 +129,23 @@ impl PublicSeed {
 }
 
 /// The masks and the noise of one key, or of one request. It cannot be copied, and what was drawn is not drawn again.
+///
+/// # Examples
+/// Half of what encrypts is public: everybody expands the masks, and nobody the noise. It cannot be copied, and what was drawn is not drawn
+/// again, since a mask that serves twice gives two plaintexts' difference away.
+/// ```
+/// use tfhe_core::random::EncryptionSeed;
+///
+/// let seed = EncryptionSeed::from_system()?;
+/// let published = seed.masks();
+/// let (mut masks, _noises) = seed.into_streams();
+/// // Used up: `seed` is gone.
+/// let (mut mine, mut theirs) = ([0; 4], [0; 4]);
+/// masks.fill_uniform(&mut mine);
+/// published.mask_stream(0).fill_uniform(&mut theirs);
+/// assert_eq!(mine, theirs);
+/// # Ok::<(), tfhe_core::random::RandomnessError>(())
+/// ```
 pub struct EncryptionSeed {
     masks: PublicSeed,
     noises: SecretBytes,
