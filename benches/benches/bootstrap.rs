@@ -9,9 +9,7 @@ use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::glwe::GlweSecretKey;
 use tfhe_core::keys::ClientKeys;
 use tfhe_core::lwe::{LweCiphertext, LweSecretKey};
-use tfhe_core::params::{
-    Gadget, GlweShape, LweDimension, NoiseDistribution, ParametersLiteral, Precision,
-};
+use tfhe_core::params::{Gadget, GlweShape, LweDimension, NoiseDistribution, ParametersLiteral, Precision};
 use tfhe_core::programmable_bootstrap::table_accumulator;
 use tfhe_core::random::SecretSeed;
 use tfhe_core::sets::{HEAD_EXACT, MESSAGE_2_CARRY_2};

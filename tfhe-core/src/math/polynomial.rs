@@ -68,6 +68,14 @@ pub fn automorphism(input: &[u64], galois: usize, output: &mut [u64]) {
 
 /// `output = input · (1 + X + … + X^(width−1))`: each coefficient spread over `width` places. O(N).
 ///
+/// # Examples
+/// Times 1 + X: each coefficient goes to the next place too, the last with the other sign.
+/// ```
+/// let mut output = [0; 4];
+/// tfhe_core::polynomial::spread(&[1, 20, 300, 4000], 2, &mut output);
+/// assert_eq!(output.map(|x| x as i64), [1 - 4000, 21, 320, 4300]);
+/// ```
+///
 /// # Panics
 /// If `width` is 0 or above N.
 pub fn spread(input: &[u64], width: usize, output: &mut [u64]) {

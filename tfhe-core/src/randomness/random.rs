@@ -209,6 +209,15 @@ impl std::fmt::Debug for EncryptionSeed {
 
 /// A public seed of what is drawn and not encrypted: simulated noise, shuffles, test inputs. It is never derived from a
 /// [`SecretSeed`], nor is one from it.
+///
+/// # Examples
+/// The same number, the same samples.
+/// ```
+/// use tfhe_core::random::SampleSeed;
+/// let draw = |number| SampleSeed::from_number(number).stream(0).uniform();
+/// assert_eq!(draw(1), draw(1));
+/// assert_ne!(draw(1), draw(2));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SampleSeed([u8; 32]);
 

@@ -230,6 +230,41 @@ impl AutomorphismKeys {
     ///
     /// Inputs are divided by s first, since the steps multiply by it.
     ///
+    /// # Examples
+    /// The trace may stop early: with m = 1 it keeps the coefficients of 1 and of Y = X^512. So two inputs of two coefficients each are
+    /// packed, and taken apart again.
+    /// ```
+    /// # use tfhe_core::fft::NegacyclicFft;
+    /// # use tfhe_core::glwe::GlweSecretKey;
+    /// # use tfhe_core::params::{Gadget, GlweShape, NoiseDistribution, Precision};
+    /// # use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// # use tfhe_core::automorphism::SeededAutomorphismKeys;
+    /// # use tfhe_core::torus::{decode, encode};
+    /// # let shape = GlweShape::new(1, 1024)?;
+    /// # let fft = NegacyclicFft::new(shape.polynomial_size);
+    /// # let key = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
+    /// # let noise = NoiseDistribution::TUniform { bound_log: 24 };
+    /// # let mut seed = EncryptionSeed::from_system()?;
+    /// // `shape`, `fft`, `key`, `noise` and `seed` as in the example of `GlweSecretKey::encrypt`.
+    /// let own = EncryptionSeed::from_system()?;
+    /// let gadget = Gadget::new(8, 4, Precision::Single)?;
+    /// let keys = SeededAutomorphismKeys::generate(&fft, &key, 1..=10, gadget, noise, own).prepare(&fft);
+    ///
+    /// let inputs = [[1, 2], [3, -4]].map(|m| {
+    ///     let mut plaintext = vec![encode(5, 4); 1024];
+    ///     (plaintext[0], plaintext[512]) = (encode(m[0], 4), encode(m[1], 4));
+    ///     Some(key.encrypt(&fft, &plaintext, noise, &mut seed).expand())
+    /// });
+    /// let packed = keys.pack_cosets(inputs.to_vec(), 1);
+    /// let read = |ciphertext| {
+    ///     let phase = key.phase(&fft, ciphertext);
+    ///     [0, 256, 512, 768].map(|j| decode(phase[j], 4))
+    /// };
+    /// assert_eq!(read(&packed), [1, 3, 2, -4]);
+    /// assert_eq!(keys.split_cosets(&packed, 1, 2).iter().map(read).collect::<Vec<_>>(), [[1, 0, 2, 0], [3, 0, -4, 0]]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Panics
     /// If H is not a power of two up to s, every input is `None`, or a key is missing.
     pub fn pack_cosets(&self, inputs: Vec<Option<GlweCiphertext>>, m: u32) -> GlweCiphertext {

@@ -260,6 +260,31 @@ impl GlweCiphertext {
 
     /// A ciphertext whose constant coefficient's phase is that of `sample`, an LWE ciphertext of dimension kN (under the
     /// extracted key); the other coefficients hold what they may. The inverse of [`Self::sample_extract`] at 0.
+    ///
+    /// # Examples
+    /// A sample goes back to where it may have come from: a ciphertext with its message in the constant coefficient, and something else in the
+    /// others.
+    /// ```
+    /// # use tfhe_core::fft::NegacyclicFft;
+    /// # use tfhe_core::glwe::GlweSecretKey;
+    /// # use tfhe_core::params::{GlweShape, NoiseDistribution};
+    /// # use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// # let shape = GlweShape::new(1, 1024)?;
+    /// # let fft = NegacyclicFft::new(shape.polynomial_size);
+    /// # let key = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
+    /// # let noise = NoiseDistribution::TUniform { bound_log: 24 };
+    /// # let mut seed = EncryptionSeed::from_system()?;
+    /// // `shape`, `fft`, `key`, `noise` and `seed` as in the example of `GlweSecretKey::encrypt`.
+    /// use tfhe_core::glwe::GlweCiphertext;
+    /// use tfhe_core::torus::{decode, encode};
+    ///
+    /// let plaintext: Vec<u64> = (0..1024).map(|j| encode(j, 10)).collect();
+    /// let sample = key.encrypt(&fft, &plaintext, noise, &mut seed).expand().sample_extract(7);
+    /// let embedded = GlweCiphertext::embed(shape, &sample);
+    /// assert_eq!(decode(key.phase(&fft, &embedded)[0], 10), 7);
+    /// assert_eq!(embedded.sample_extract(0), sample);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn embed(shape: GlweShape, sample: &LweCiphertext) -> Self {
         assert_eq!(sample.dimension(), shape.extracted_lwe_dimension().get(), "an LWE ciphertext of dimension kN");
         let n = shape.polynomial_size.get();
@@ -274,6 +299,29 @@ impl GlweCiphertext {
 
     /// The same ciphertext with X^r in place of X, in the ring of `size` = r·N coefficients: under the key
     /// [`GlweSecretKey::in_larger_ring`].
+    ///
+    /// # Examples
+    /// Each coefficient goes to an even place of the ring twice as large, with its noise; what is between them is zero.
+    /// ```
+    /// # use tfhe_core::fft::NegacyclicFft;
+    /// # use tfhe_core::glwe::GlweSecretKey;
+    /// # use tfhe_core::params::{GlweShape, NoiseDistribution};
+    /// # use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// # let shape = GlweShape::new(1, 1024)?;
+    /// # let fft = NegacyclicFft::new(shape.polynomial_size);
+    /// # let key = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
+    /// # let noise = NoiseDistribution::TUniform { bound_log: 24 };
+    /// # let mut seed = EncryptionSeed::from_system()?;
+    /// // `shape`, `fft`, `key`, `noise` and `seed` as in the example of `GlweSecretKey::encrypt`.
+    /// use tfhe_core::torus::{decode, encode};
+    ///
+    /// let plaintext: Vec<u64> = (0..1024).map(|j| encode(j % 8 - 4, 3)).collect();
+    /// let ciphertext = key.encrypt(&fft, &plaintext, noise, &mut seed).expand();
+    /// let larger = NegacyclicFft::new(tfhe_core::params::PolynomialSize::new(2048)?);
+    /// let phase = key.in_larger_ring(&larger).phase(&larger, &ciphertext.into_larger_ring(larger.polynomial_size()));
+    /// assert!((0..1024).all(|j| decode(phase[2 * j], 3) == decode(plaintext[j], 3) && phase[2 * j + 1] == 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Panics
     /// If that ring is smaller.
