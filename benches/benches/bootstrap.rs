@@ -9,9 +9,7 @@ use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::glwe::GlweSecretKey;
 use tfhe_core::keys::ClientKeys;
 use tfhe_core::lwe::{LweCiphertext, LweSecretKey};
-use tfhe_core::params::{
-    Gadget, GlweDimension, GlweShape, LweDimension, NoiseDistribution, ParametersLiteral, PolynomialSize, Precision,
-};
+use tfhe_core::params::{Gadget, GlweShape, LweDimension, NoiseDistribution, ParametersLiteral, Precision};
 use tfhe_core::programmable_bootstrap::table_accumulator;
 use tfhe_core::random::SecretSeed;
 use tfhe_core::sets::{HEAD_EXACT, MESSAGE_2_CARRY_2};
@@ -65,8 +63,7 @@ fn bootstrap(criterion: &mut Criterion, literal: ParametersLiteral) {
 fn large_polynomials(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("pbs_hundredth_of_the_bits");
     for (n, lwe_dimension) in [(8192, 1077), (32768, 1096)] {
-        let shape =
-            GlweShape { dimension: GlweDimension::new(1).unwrap(), polynomial_size: PolynomialSize::new(n).unwrap() };
+        let shape = GlweShape::new(1, n).unwrap();
         let seed = SecretSeed::from_number(1);
         let fft = NegacyclicFft::new(shape.polynomial_size);
         let to = GlweSecretKey::generate(&mut seed.experiment_bits(0), shape, &fft);

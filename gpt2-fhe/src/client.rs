@@ -76,6 +76,5 @@ fn context(input: &Matrix<i32>, bits: u32) -> Fingerprint {
 
 /// The integer m for which m/2^(bits+1) is nearest to the phase, −2^bits ≤ m < 2^bits.
 pub fn nearest_integer(phase: u64, bits: u32) -> i64 {
-    let modulus = bits + 1;
-    (torus::switch_modulus(phase, modulus) << (64 - modulus)) as i64 >> (64 - modulus)
+    torus::decode(phase, bits + 1)
 }

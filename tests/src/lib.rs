@@ -62,7 +62,7 @@ pub fn errors(phases: &[u64], expected: impl IntoIterator<Item = u64>) -> Vec<f6
 /// The mean square of S independent Gaussian errors has a relative standard error of sqrt(2/S); the tests use about four of
 /// those.
 pub fn assert_variance(what: &str, errors: &[f64], predicted: Variance, tolerance: f64) {
-    let measured = Variance::new(errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64);
+    let measured = Variance::measured(errors);
     println!("| {what} | {:.2} | {:.2} | {} |", predicted.log2_std(), measured.log2_std(), errors.len());
     let ratio = measured.get() / predicted.get();
     assert!((ratio - 1.0).abs() <= tolerance, "{what}: measured/predicted variance {ratio:.3}, tolerance {tolerance}");

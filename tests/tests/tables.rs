@@ -95,7 +95,7 @@ fn wide_tables() {
             }
             let outputs: Vec<_> = outputs.into_iter().map(|mut output| output.remove(0)).collect();
             for (m, phase) in indices.into_iter().zip(parties.phases(&outputs)) {
-                let read = (torus::switch_modulus(phase, 5) << 59) as i64 >> 59;
+                let read = torus::decode(phase, 5);
                 assert_eq!(read, values[m as usize], "{what}: input {m} of {w} bits");
             }
         }

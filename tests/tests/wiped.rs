@@ -23,7 +23,7 @@ use tfhe_core::keys::ClientKeys;
 use tfhe_core::keyswitch::SeededLweKeyswitchKey;
 use tfhe_core::lwe::LweSecretKey;
 use tfhe_core::packing_keyswitch::PackingKeyswitchKey;
-use tfhe_core::params::{Gadget, GlweDimension, GlweShape, NoiseDistribution, PolynomialSize, Precision};
+use tfhe_core::params::{Gadget, GlweShape, NoiseDistribution, PolynomialSize, Precision};
 use tfhe_core::polynomial::{automorphism, schoolbook_add};
 use tfhe_core::random::{Role, SampleSeed, SecretSeed};
 use tfhe_core::simd::Backend;
@@ -121,8 +121,7 @@ struct Secrets {
 
 impl Secrets {
     fn new() -> Self {
-        let shape =
-            GlweShape { dimension: GlweDimension::new(1).unwrap(), polynomial_size: PolynomialSize::new(256).unwrap() };
+        let shape = GlweShape::new(1, 256).unwrap();
         let mut bits = vec![0; shape.extracted_lwe_dimension().get()];
         SampleSeed::from_number(1).stream(0).fill_binary(&mut bits);
         Self { shape, bits, seed: std::array::from_fn(|i| (i * 37 + 11) as u8) }

@@ -5,18 +5,57 @@
 //! small integers is computed without ever decrypting. What the noise is after each operation, and with what probability a table is
 //! read wrongly, is computed in [`noise`] and [`distribution`]; how hard it is to break a parameter set, in [`security`].
 //!
-//! Modules, from the ground up: [`torus`], [`params`], [`fingerprint`], [`random`] and [`derivation`] (what is derived from a seed);
-//! [`distribution`], [`noise`] and [`sets`]; [`polynomial`], [`decomposition`], [`fft`], [`gadget_product`] and
-//! [`integer_product`] (the arithmetic); [`lwe`], [`glwe`], [`ggsw`] (keys and ciphertexts); [`external_product`], [`cmux`],
-//! [`keyswitch`], [`packing_keyswitch`], [`glwe_keyswitch`], [`automorphism`], [`tensor_product`], [`modulus_switch`],
-//! [`blind_rotation`], [`programmable_bootstrap`] and [`wide`] (operations); [`keys`] (who has what); [`ring_pair`] and
-//! [`ring_pair_keys`] (sets with a ring for arithmetic and one for lookups).
+//! # The shortest course
+//! Each step is a paragraph and an example that runs: keys of a toy size, an operation, and what is decrypted against what it has to be;
+//! where there is noise, its variance against the predicted one. All of them: `cargo test --release -p tfhe-core --doc`.
+//!
+//! 1. Messages are angles: [`torus::encode`] and [`torus::decode`].
+//! 2. They are hidden in sums of random angles, and still add up: [`LweSecretKey::encrypt`](lwe::LweSecretKey::encrypt),
+//!    [`LweCiphertext::add_scaled`](lwe::LweCiphertext::add_scaled).
+//! 3. What is random, what of it is public, and how it is not used twice: [`EncryptionSeed`](random::EncryptionSeed),
+//!    [`ClientSeed`](derivation::ClientSeed), [`Fields`](fingerprint::Fields).
+//! 4. N messages under one key are a polynomial: [`polynomial::rotate`], [`GlweSecretKey::encrypt`](glwe::GlweSecretKey::encrypt); each
+//!    of them is an LWE ciphertext: [`sample_extract`](glwe::GlweCiphertext::sample_extract).
+//! 5. Products of polynomials by transforms: [`FourierTorus::add_product`](integer_product::FourierTorus::add_product), and with public
+//!    weights of ciphertexts: [`FourierGlwe::add_product`](glwe::FourierGlwe::add_product).
+//! 6. Large factors are cut into small digits, so that noise stays small: [`decompose`](decomposition::decompose).
+//! 7. Ciphertexts made for digits multiply others: [`encrypt_ggsw`](glwe::GlweSecretKey::encrypt_ggsw),
+//!    [`external_product`](ggsw::FourierGgsw::external_product).
+//! 8. A product with an encrypted bit is a choice: [`cmux`](ggsw::FourierGgsw::cmux).
+//! 9. From one key to another: [`keyswitch`](keyswitch::LweKeyswitchKey::keyswitch), by transforms
+//!    [`keyswitch_lwe`](glwe_keyswitch::GlweKeyswitchKey::keyswitch_lwe), of polynomials
+//!    [`GlweKeyswitchKey::keyswitch`](glwe_keyswitch::GlweKeyswitchKey::keyswitch).
+//! 10. Angles in 2N steps: [`modulus_switch`](modulus_switch::modulus_switch).
+//! 11. Choices, one after the other, turn a polynomial by an encrypted angle:
+//!     [`SeededBootstrappingKey`](bootstrapping_key::SeededBootstrappingKey::generate),
+//!     [`blind_rotate`](bootstrapping_key::BootstrappingKey::blind_rotate).
+//! 12. A polynomial is a table, and what is read has fresh noise: [`table_polynomial`](programmable_bootstrap::table_polynomial),
+//!     [`programmable_bootstrap`](bootstrapping_key::BootstrappingKey::programmable_bootstrap), several tables at once
+//!     [`programmable_bootstrap_many_tables`](bootstrapping_key::BootstrappingKey::programmable_bootstrap_many_tables).
+//! 13. Back from LWE to GLWE: [`packing_keyswitch`](packing_keyswitch::PackingKeyswitchKey::packing_keyswitch), and for many
+//!     [`automorphism`](automorphism::AutomorphismKeys::automorphism), [`trace`](automorphism::AutomorphismKeys::trace) and
+//!     [`pack`](automorphism::AutomorphismKeys::pack).
+//! 14. Two ciphertexts are multiplied: [`RelinearizationKey::multiply`](tensor_product::RelinearizationKey::multiply),
+//!     [`RelinearizationKey::ggsw`](tensor_product::RelinearizationKey::ggsw).
+//! 15. Tables too wide for one bootstrapping: [`WideTable`](wide::WideTable).
+//! 16. How often it fails: [`Distribution::log2_tail`](distribution::Distribution::log2_tail).
+//! 17. How hard it is to break: [`security::level`].
+//!
+//! # Modules
+//! From the ground up: [`torus`], [`variance`], [`rounding`] and [`fingerprint`]; [`params`], [`ring_pair`] and [`sets`]; [`random`] and
+//! [`derivation`] (what is derived from a seed); [`distribution`], [`noise`] and [`security`]; [`polynomial`], [`decomposition`], [`fft`],
+//! [`gadget_product`] and [`integer_product`] (the arithmetic); [`lwe`], [`glwe`], [`ggsw`] (keys and ciphertexts);
+//! [`external_product`], [`cmux`], [`keyswitch`], [`packing_keyswitch`], [`glwe_keyswitch`], [`automorphism`], [`tensor_product`],
+//! [`modulus_switch`], [`blind_rotation`], [`programmable_bootstrap`] and [`wide`] (operations); [`keys`] (who has what) and
+//! [`ring_pair_keys`] (the same for sets with a ring for arithmetic and one for lookups); [`raw`] (exchange with others).
 //!
 //! # Example
 //! The toy set, insecure and instant: a client encrypts 2, a server looks it up in a table.
 //! ```
 //! use tfhe_core::fingerprint::Fields;
-//! use tfhe_core::{derivation::ClientSeed, keys::ClientKeys, programmable_bootstrap, sets, torus};
+//! use tfhe_core::programmable_bootstrap::{half_slot, table_accumulator};
+//! use tfhe_core::torus::{decode, encode};
+//! use tfhe_core::{derivation::ClientSeed, keys::ClientKeys, sets};
 //! use zeroize::Zeroizing;
 //!
 //! let parameters = sets::TOY.compile()?;
@@ -25,15 +64,15 @@
 //!
 //! // Four values on half the torus: m is the angle m/8, plus half a slot.
 //! let mut plaintext = Zeroizing::new(vec![0; parameters.polynomial_size().get()]);
-//! plaintext[0] = (2 << 61) + programmable_bootstrap::half_slot(2);
+//! plaintext[0] = encode(2, 3) + half_slot(2);
 //! let request = client.encrypt(&[plaintext], &Fields::new("one index of a table of 4").fingerprint())?;
 //!
-//! let squares_modulo_4: Vec<u64> = [0, 1, 0, 1].map(|square: u64| square << 61).to_vec();
-//! let table = programmable_bootstrap::table_accumulator(parameters.glwe_shape(), &squares_modulo_4);
+//! let squares_modulo_4: Vec<u64> = [0, 1, 0, 1].map(|square| encode(square, 3)).to_vec();
+//! let table = table_accumulator(parameters.glwe_shape(), &squares_modulo_4);
 //! let small = server.keyswitch().keyswitch(&[request[0].expand().sample_extract(0)]);
 //! let result = &server.bootstrapping_key(0).blind_rotate(&small, &[&table])[0];
 //!
-//! assert_eq!(torus::switch_modulus(client.phase(result)[0], 3) % 8, 0);
+//! assert_eq!(decode(client.phase(result)[0], 3), 0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![deny(unsafe_code)]

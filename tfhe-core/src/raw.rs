@@ -14,6 +14,34 @@
 //! | bootstrapping key | a GGSW ciphertext for each of n bits |
 //!
 //! Secret keys can be imported and not exported: who has a secret to share has the bits, or the seed, that it was made from.
+//!
+//! # Examples
+//! A GGSW ciphertext goes to plain numbers and comes back; what is no ciphertext is refused.
+//! ```
+//! # use tfhe_core::fft::NegacyclicFft;
+//! # use tfhe_core::glwe::GlweSecretKey;
+//! # use tfhe_core::params::{GlweShape, NoiseDistribution};
+//! # use tfhe_core::random::{EncryptionSeed, SecretStream};
+//! # let shape = GlweShape::new(1, 1024)?;
+//! # let fft = NegacyclicFft::new(shape.polynomial_size);
+//! # let key = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
+//! # let noise = NoiseDistribution::TUniform { bound_log: 24 };
+//! # let mut seed = EncryptionSeed::from_system()?;
+//! // `shape`, `fft`, `key`, `noise` and `seed` as in the example of `GlweSecretKey::encrypt`.
+//! use tfhe_core::ggsw::FourierGgsw;
+//! use tfhe_core::params::{Gadget, Precision};
+//! use tfhe_core::torus::{decode, encode};
+//!
+//! let gadget = Gadget::new(8, 4, Precision::Single)?;
+//! let rows = key.encrypt_ggsw(&fft, 3, gadget, noise, &mut seed).expand();
+//! let ggsw = FourierGgsw::from_raw(&fft, shape, gadget, &rows)?;
+//! assert!(FourierGgsw::from_raw(&fft, shape, gadget, &rows[1..]).is_err());
+//!
+//! let input = key.encrypt(&fft, &vec![encode(1, 4); 1024], noise, &mut seed).expand();
+//! let product = ggsw.external_product(&fft, &input, &mut ggsw.scratch(&fft));
+//! assert!(key.phase(&fft, &product).iter().all(|&x| decode(x, 4) == 3));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use crate::bootstrapping_key::{BootstrappingKey, SeededBootstrappingKey};
 use crate::fft::NegacyclicFft;

@@ -2,7 +2,7 @@
 
 use crate::fft::NegacyclicFft;
 use crate::glwe::{GlweCiphertext, GlweSecretKey};
-use crate::params::{Gadget, GlweDimension, GlweShape, NoiseDistribution, PolynomialSize};
+use crate::params::{Gadget, GlweShape, NoiseDistribution};
 use crate::random::{EncryptionSeed, SecretSeed};
 use crate::rows::RowGenerator;
 
@@ -25,8 +25,7 @@ impl Setup {
 
     /// With the key that `number` gives.
     pub(crate) fn of_client(k: usize, n: usize, noise: NoiseDistribution, number: u64) -> Self {
-        let shape =
-            GlweShape { dimension: GlweDimension::new(k).unwrap(), polynomial_size: PolynomialSize::new(n).unwrap() };
+        let shape = GlweShape::new(k, n).unwrap();
         let fft = NegacyclicFft::new(shape.polynomial_size);
         let seed = SecretSeed::from_number(number);
         let key = GlweSecretKey::generate(&mut seed.experiment_bits(0), shape, &fft);

@@ -99,8 +99,8 @@ impl TorusBackend for Simulated {
     fn matrix_product(&mut self, product: BackendProduct<'_, u64>) -> Matrix<Option<u64>> {
         let BackendProduct { left, right, needed, log_t } = product;
         // Factors' noise is their distance from the nearest multiple of the scale.
-        let integer = |&phase: &u64| (torus::switch_modulus(phase, log_t) << (64 - log_t)) as i64 >> (64 - log_t);
-        let noise = |&phase: &u64| torus::to_f64(phase.wrapping_sub((integer(&phase) as u64) << (64 - log_t)));
+        let integer = |&phase: &u64| torus::decode(phase, log_t);
+        let noise = |&phase: &u64| torus::to_f64(phase.wrapping_sub(torus::encode(integer(&phase), log_t)));
         let mean_square = |phases: &mut dyn Iterator<Item = &u64>| {
             let (sum, count) = phases.fold((0.0, 0), |(sum, count), phase| (sum + noise(phase).powi(2), count + 1));
             (Variance::new(sum / count.max(1) as f64), count)

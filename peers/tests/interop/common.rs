@@ -10,7 +10,7 @@ use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::glwe::GlweSecretKey;
 use tfhe_core::lwe::LweSecretKey;
 use tfhe_core::noise::Variance;
-use tfhe_core::params::{GlweDimension, GlweShape, NoiseDistribution, PolynomialSize};
+use tfhe_core::params::{GlweShape, NoiseDistribution};
 use tfhe_core::random::SampleSeed;
 use tfhe_core::torus;
 
@@ -40,7 +40,7 @@ pub(crate) fn lwe_keys(seed: u64, n: usize) -> (LweSecretKey, LweSecretKeyOwned<
 }
 
 pub(crate) fn shape(k: usize, n: usize) -> GlweShape {
-    GlweShape { dimension: GlweDimension::new(k).unwrap(), polynomial_size: PolynomialSize::new(n).unwrap() }
+    GlweShape::new(k, n).unwrap()
 }
 
 /// A GLWE secret key in both.

@@ -265,6 +265,21 @@ fn scattered(noise: Spread, shape: GlweShape) -> Mixture {
 /// The error of a tensor product at scale q/2^log_t (before relinearization), k = 1: t·K_1·E_2 + t·K_2·E_1, where K is the wrap-around
 /// of a factor's phase and E its noise. Of the same distribution at each coefficient, but with one variance, drawn once, in each
 /// ciphertext.
+///
+/// # Examples
+/// With noise on one coefficient of each factor, few numbers decide how large all errors of a product are: six standard deviations are
+/// far more frequent than a normal variable's.
+/// ```
+/// use tfhe_core::noise::{self, Distribution, Spread, Variance};
+/// use tfhe_core::params::GlweShape;
+///
+/// let factor = Spread::new(Variance::from_log2_std(-40.0), 1);
+/// let error = noise::tensor_product(GlweShape::new(1, 4096)?, 10, [factor, factor]);
+/// let threshold = 6.0 * error.variance().std();
+/// let normal = Distribution::from(error.variance()).log2_tail(threshold);
+/// assert!(error.log2_tail(threshold) > normal + 10.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn tensor_product(shape: GlweShape, log_t: u32, factors: [Spread; 2]) -> Distribution {
     let t = 2f64.powi(log_t as i32);
     let part = |noise: Spread| {
@@ -297,7 +312,7 @@ pub(crate) mod tests {
 
     /// Asserts that the errors' mean square is the predicted variance within a relative tolerance, from both sides.
     pub(crate) fn assert_variance(what: &str, errors: &[f64], predicted: Variance, tolerance: f64) {
-        let measured = Variance::new(errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64);
+        let measured = Variance::measured(errors);
         let ratio = measured.get() / predicted.get();
         println!(
             "{what}: log2 σ measured {:.3}, predicted {:.3} ({} samples)",

@@ -17,6 +17,17 @@ impl Fingerprint {
 }
 
 /// A sequence of numbers and names whose fingerprint is wanted. All of it must be public: it is not wiped.
+///
+/// # Examples
+/// What keys are derived for is part of what they are derived from. Each field says its kind and its length, so that no two sequences are
+/// one.
+/// ```
+/// use tfhe_core::fingerprint::Fields;
+/// let set = |n| Fields::new("set").integer(n).fingerprint();
+/// assert_eq!(set(512), set(512));
+/// assert_ne!(set(512), set(513));
+/// assert_ne!(Fields::new("a").name("bc").fingerprint(), Fields::new("ab").name("c").fingerprint());
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Fields(Vec<u8>);
 

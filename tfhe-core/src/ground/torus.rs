@@ -33,6 +33,33 @@ pub fn to_f64(x: u64) -> f64 {
     x as i64 as f64 * 2f64.powi(-64)
 }
 
+/// The message m on the torus, m/2^bits: 2^bits messages, modulo 2^bits, for `bits` 1 to 63.
+///
+/// # Examples
+/// Four messages on the whole torus are quarter turns; a sum of angles is a sum of messages, modulo 4.
+/// ```
+/// use tfhe_core::torus::{decode, encode};
+/// let sum = encode(3, 2).wrapping_add(encode(2, 2));
+/// assert_eq!(sum, encode(1, 2));
+/// // A little noise rounds away: up to half of the distance between messages, an eighth of a turn.
+/// assert_eq!(decode(sum.wrapping_add(1 << 60), 2), 1);
+/// assert_eq!(decode(encode(-1, 2), 2), -1);
+/// ```
+#[inline]
+pub fn encode(message: i64, bits: u32) -> u64 {
+    debug_assert!((1..64).contains(&bits));
+    (message as u64) << (MODULUS_LOG - bits)
+}
+
+/// The message m for which m/2^bits is nearest to x, −2^(bits−1) ≤ m < 2^(bits−1), for `bits` 1 to 63: the inverse of [`encode`],
+/// up to noise below 1/2^(bits+1).
+#[inline]
+pub fn decode(x: u64, bits: u32) -> i64 {
+    debug_assert!((1..64).contains(&bits));
+    let shift = MODULUS_LOG - bits;
+    x.wrapping_add(1 << (shift - 1)) as i64 >> shift
+}
+
 /// `x / 2^bits` rounded to the nearest integer, ties to even: an exact division of the *representative* in
 /// [-1/2, 1/2), whose rounding errors have mean zero.
 ///
@@ -81,6 +108,21 @@ mod tests {
         // The mean rounding error over a period is zero.
         let sum: i64 = (0..4096_i64).map(|x| 64 * divide_by_power_of_two(x as u64, 6) as i64 - x).sum();
         assert_eq!(sum, 0);
+    }
+
+    #[test]
+    fn messages_are_decoded_up_to_half_of_their_distance() {
+        for bits in [1, 2, 5, 62, 63] {
+            let (half, noise) = (1_i64 << (bits - 1), (1_u64 << (63 - bits)).wrapping_sub(1));
+            for message in [-half, 1 - half, -1, 0, 1, half - 1].into_iter().filter(|m| (-half..half).contains(m)) {
+                let x = encode(message, bits);
+                for noisy in [x, x.wrapping_add(noise), x.wrapping_sub(noise)] {
+                    assert_eq!(decode(noisy, bits), message, "{bits} bits");
+                    assert_eq!(switch_modulus(noisy, bits), message as u64 & ((1 << bits) - 1), "{bits} bits");
+                }
+                assert_eq!(decode(encode(message + 2 * half, bits), bits), message, "{bits} bits");
+            }
+        }
     }
 
     #[test]

@@ -28,6 +28,25 @@ pub(crate) fn nearest_quotient(x: u64, dropped: u32) -> i64 {
 
 /// Decomposes each of `polynomial`'s coefficients: level i (1 ≤ i ≤ ℓ) goes to `digits[(i−1)·len .. i·len]`.
 ///
+/// # Examples
+/// A large factor would multiply noise by its size. So it is cut into small digits, and what they meet is encrypted at each digit's
+/// weight: here 3 digits of 4 bits, and what is below 2^-12 of a turn is rounded.
+/// ```
+/// use tfhe_core::decomposition::decompose;
+/// use tfhe_core::params::{Gadget, Precision};
+///
+/// let gadget = Gadget::new(4, 3, Precision::Single)?;
+/// let x = 0x7a3b_1234_5678_9abc_u64;
+/// let mut digits = [0; 3];
+/// decompose(&[x], gadget, &mut digits);
+///
+/// assert!(digits.iter().all(|d| d.abs() <= 8));
+/// let sum = digits.iter().zip(1..).fold(0, |sum: u64, (&d, i)| sum.wrapping_add((d as u64) << (64 - 4 * i)));
+/// let error = (sum.wrapping_sub(x) as i64).unsigned_abs();
+/// assert!(error <= 1 << (64 - 4 * 3 - 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Panics
 /// If `digits.len() != levels · polynomial.len()`, or the selected backend is unusable
 /// ([`crate::simd::Backend::selected`]).

@@ -64,6 +64,31 @@ impl FourierTorus {
     }
 
     /// `self += torus · integers`.
+    ///
+    /// # Examples
+    /// Transforms turn a product of polynomials of N coefficients from N² multiplications to O(N log N), modulo X^N + 1 and, here, to the
+    /// last bit: the schoolbook says the same.
+    /// ```
+    /// use tfhe_core::fft::NegacyclicFft;
+    /// use tfhe_core::integer_product::{FourierIntegers, FourierTorus};
+    /// use tfhe_core::params::PolynomialSize;
+    /// use tfhe_core::polynomial::schoolbook_add;
+    /// use tfhe_core::random::SampleSeed;
+    ///
+    /// let fft = NegacyclicFft::new(PolynomialSize::new(512)?);
+    /// let mut torus = vec![0; 512];
+    /// SampleSeed::from_number(1).stream(0).fill_uniform(&mut torus);
+    /// let integers: Vec<i32> = (0..512).map(|j| j * j % 255 - 127).collect();
+    ///
+    /// let (mut product, scratch) = (FourierTorus::zero(&fft), &mut fft.scratch());
+    /// let factors = (FourierTorus::new(&fft, &torus, scratch), FourierIntegers::new(&fft, &integers, scratch));
+    /// product.add_product(&fft, &factors.0, &factors.1);
+    /// let (mut by_transforms, mut by_hand) = (vec![0; 512], vec![0; 512]);
+    /// product.inverse_add(&fft, &mut by_transforms, scratch);
+    /// schoolbook_add(&integers.iter().map(|&x| i64::from(x)).collect::<Vec<_>>(), &torus, &mut by_hand);
+    /// assert_eq!(by_transforms, by_hand);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn add_product(&mut self, fft: &NegacyclicFft, torus: &Self, integers: &FourierIntegers) {
         for (sum, half) in self.halves.iter_mut().zip(&torus.halves) {
             fft.multiply_accumulate(sum, half, &integers.values);

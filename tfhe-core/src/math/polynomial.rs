@@ -1,6 +1,14 @@
 //! Polynomials of `Z_q[X]/(X^N + 1)`: slices of N coefficients, lowest degree first.
 
 /// `output = X^exponent · input`, the exponent taken modulo 2N. O(N).
+///
+/// # Examples
+/// X^N = −1: what is moved out at the top comes in again at the bottom with the other sign.
+/// ```
+/// let mut output = [0; 8];
+/// tfhe_core::polynomial::rotate(&[1, 2, 3, 4, 5, 6, 7, 8], 3, &mut output);
+/// assert_eq!(output.map(|x| x as i64), [-6, -7, -8, 1, 2, 3, 4, 5]);
+/// ```
 pub fn rotate(input: &[u64], exponent: usize, output: &mut [u64]) {
     rotate_with(input, exponent, output, |out, x| *out = x);
 }
@@ -35,6 +43,14 @@ pub fn rotate_subtract(input: &[u64], exponent: usize, output: &mut [u64]) {
 }
 
 /// `output(X) = input(X^galois)`, for odd `galois`. O(N).
+///
+/// # Examples
+/// X ↦ X³ moves the coefficient of X^j to X^(3j), and X^8 = −1.
+/// ```
+/// let mut output = [0; 8];
+/// tfhe_core::polynomial::automorphism(&[1, 2, 3, 4, 5, 6, 7, 8], 3, &mut output);
+/// assert_eq!(output.map(|x| x as i64), [1, -4, 7, 2, -5, 8, 3, -6]);
+/// ```
 pub fn automorphism(input: &[u64], galois: usize, output: &mut [u64]) {
     let n = input.len();
     debug_assert!(galois % 2 == 1);
@@ -51,6 +67,14 @@ pub fn automorphism(input: &[u64], galois: usize, output: &mut [u64]) {
 }
 
 /// `output = input · (1 + X + … + X^(width−1))`: each coefficient spread over `width` places. O(N).
+///
+/// # Examples
+/// Times 1 + X: each coefficient goes to the next place too, the last with the other sign.
+/// ```
+/// let mut output = [0; 4];
+/// tfhe_core::polynomial::spread(&[1, 20, 300, 4000], 2, &mut output);
+/// assert_eq!(output.map(|x| x as i64), [1 - 4000, 21, 320, 4300]);
+/// ```
 ///
 /// # Panics
 /// If `width` is 0 or above N.

@@ -146,6 +146,14 @@ pub struct GlweShape {
 }
 
 impl GlweShape {
+    /// k mask polynomials of N = `polynomial_size` coefficients.
+    ///
+    /// # Errors
+    /// If one of them is out of range.
+    pub fn new(dimension: usize, polynomial_size: usize) -> Result<Self, ParameterError> {
+        Ok(Self { dimension: GlweDimension::new(dimension)?, polynomial_size: PolynomialSize::new(polynomial_size)? })
+    }
+
     /// (k+1)·N: the number of torus elements of a ciphertext.
     pub fn ciphertext_len(self) -> usize {
         (self.dimension.get() + 1) * self.polynomial_size.get()

@@ -129,6 +129,23 @@ impl PublicSeed {
 }
 
 /// The masks and the noise of one key, or of one request. It cannot be copied, and what was drawn is not drawn again.
+///
+/// # Examples
+/// Half of what encrypts is public: everybody expands the masks, and nobody the noise. It cannot be copied, and what was drawn is not drawn
+/// again, since a mask that serves twice gives two plaintexts' difference away.
+/// ```
+/// use tfhe_core::random::EncryptionSeed;
+///
+/// let seed = EncryptionSeed::from_system()?;
+/// let published = seed.masks();
+/// let (mut masks, _noises) = seed.into_streams();
+/// // Used up: `seed` is gone.
+/// let (mut mine, mut theirs) = ([0; 4], [0; 4]);
+/// masks.fill_uniform(&mut mine);
+/// published.mask_stream(0).fill_uniform(&mut theirs);
+/// assert_eq!(mine, theirs);
+/// # Ok::<(), tfhe_core::random::RandomnessError>(())
+/// ```
 pub struct EncryptionSeed {
     masks: PublicSeed,
     noises: SecretBytes,
@@ -192,6 +209,15 @@ impl std::fmt::Debug for EncryptionSeed {
 
 /// A public seed of what is drawn and not encrypted: simulated noise, shuffles, test inputs. It is never derived from a
 /// [`SecretSeed`], nor is one from it.
+///
+/// # Examples
+/// The same number, the same samples.
+/// ```
+/// use tfhe_core::random::SampleSeed;
+/// let draw = |number| SampleSeed::from_number(number).stream(0).uniform();
+/// assert_eq!(draw(1), draw(1));
+/// assert_ne!(draw(1), draw(2));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SampleSeed([u8; 32]);
 

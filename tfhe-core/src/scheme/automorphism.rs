@@ -100,12 +100,40 @@ impl AutomorphismKeys {
         self.keys.iter().map(FourierRows::bytes).sum()
     }
 
-    /// Working memory for one thread, for ciphertexts of k+1 polynomials.
-    fn scratch(&self, ciphertext: &GlweCiphertext) -> GadgetScratch {
-        GadgetScratch::new(&self.fft, self.keys[0].gadget(), ciphertext.shape().dimension.get() + 1)
+    /// Working memory for one thread.
+    pub fn scratch(&self) -> GadgetScratch {
+        self.keys[0].scratch(&self.fft)
     }
 
     /// The ciphertext of M(X^(2^l + 1)). One key switch.
+    ///
+    /// # Examples
+    /// X ↦ X^g in every polynomial, and a key switch back from S(X^g) to S: coefficients change places without being decrypted.
+    /// ```
+    /// # use tfhe_core::fft::NegacyclicFft;
+    /// # use tfhe_core::glwe::GlweSecretKey;
+    /// # use tfhe_core::params::{Gadget, GlweShape, NoiseDistribution, Precision};
+    /// # use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// # use tfhe_core::automorphism::SeededAutomorphismKeys;
+    /// # use tfhe_core::torus::{decode, encode};
+    /// # let shape = GlweShape::new(1, 1024)?;
+    /// # let fft = NegacyclicFft::new(shape.polynomial_size);
+    /// # let key = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
+    /// # let noise = NoiseDistribution::TUniform { bound_log: 24 };
+    /// # let mut seed = EncryptionSeed::from_system()?;
+    /// // `shape`, `fft`, `key`, `noise` and `seed` as in the example of `GlweSecretKey::encrypt`.
+    /// let own = EncryptionSeed::from_system()?;
+    /// let gadget = Gadget::new(8, 4, Precision::Single)?;
+    /// let keys = SeededAutomorphismKeys::generate(&fft, &key, 1..=10, gadget, noise, own).prepare(&fft);
+    ///
+    /// // 3 + 2X under X ↦ X^(2^2 + 1).
+    /// let mut plaintext = vec![0; 1024];
+    /// (plaintext[0], plaintext[1]) = (encode(3, 4), encode(2, 4));
+    /// let input = key.encrypt(&fft, &plaintext, noise, &mut seed).expand();
+    /// let phase = key.phase(&fft, &keys.automorphism(&input, 2, &mut keys.scratch()));
+    /// assert_eq!([phase[0], phase[1], phase[5]].map(|x| decode(x, 4)), [3, 0, 2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Panics
     /// If there is no key for l.
@@ -120,10 +148,40 @@ impl AutomorphismKeys {
     /// The steps (1 + σ_{g_l}) for the given l. For l from m + 1 to log2 N: keeps the coefficients whose index is a multiple of
     /// N/2^m, multiplied by 2^(log2 N − m), and clears the others; m = 0 is the full trace.
     ///
+    /// # Examples
+    /// A ciphertext plus its images: what changes its sign cancels, what does not doubles. After log2 N steps the constant coefficient is left
+    /// alone, N times.
+    /// ```
+    /// # use tfhe_core::fft::NegacyclicFft;
+    /// # use tfhe_core::glwe::GlweSecretKey;
+    /// # use tfhe_core::params::{Gadget, GlweShape, NoiseDistribution, Precision};
+    /// # use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// # use tfhe_core::automorphism::SeededAutomorphismKeys;
+    /// # use tfhe_core::torus::{decode, encode};
+    /// # let shape = GlweShape::new(1, 1024)?;
+    /// # let fft = NegacyclicFft::new(shape.polynomial_size);
+    /// # let key = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
+    /// # let noise = NoiseDistribution::TUniform { bound_log: 24 };
+    /// # let mut seed = EncryptionSeed::from_system()?;
+    /// // `shape`, `fft`, `key`, `noise` and `seed` as in the example of `GlweSecretKey::encrypt`.
+    /// let own = EncryptionSeed::from_system()?;
+    /// let gadget = Gadget::new(8, 4, Precision::Single)?;
+    /// let keys = SeededAutomorphismKeys::generate(&fft, &key, 1..=10, gadget, noise, own).prepare(&fft);
+    ///
+    /// let mut plaintext = vec![encode(1, 3); 1024];
+    /// // Times N = 2^10 it will be 3/2^4.
+    /// plaintext[0] = encode(3, 14);
+    /// let input = key.encrypt(&fft, &plaintext, noise, &mut seed).expand();
+    /// let phase = key.phase(&fft, &keys.trace(&input, 1..=10));
+    /// assert_eq!(decode(phase[0], 4), 3);
+    /// assert!(phase[1..].iter().all(|&x| decode(x, 4) == 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Panics
     /// If there is no key for a step.
     pub fn trace(&self, ciphertext: &GlweCiphertext, steps: RangeInclusive<u32>) -> GlweCiphertext {
-        let scratch = &mut self.scratch(ciphertext);
+        let scratch = &mut self.scratch();
         let mut sum = ciphertext.clone();
         for l in steps {
             let image = self.automorphism(&sum, l, scratch);
@@ -135,6 +193,32 @@ impl AutomorphismKeys {
     /// Packs constant coefficients: input i's goes to coefficient i·N/H, H being the number of inputs; all other
     /// coefficients become zero. `None` is a zero. About H + log2 N key switches, a level's in parallel.
     ///
+    /// # Examples
+    /// Two inputs: the constant coefficient of the first to place 0, of the second to place N/2. Where the packing key switch needs a key for
+    /// each LWE bit, this needs one for each of log2 N steps.
+    /// ```
+    /// # use tfhe_core::fft::NegacyclicFft;
+    /// # use tfhe_core::glwe::GlweSecretKey;
+    /// # use tfhe_core::params::{Gadget, GlweShape, NoiseDistribution, Precision};
+    /// # use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// # use tfhe_core::automorphism::SeededAutomorphismKeys;
+    /// # use tfhe_core::torus::{decode, encode};
+    /// # let shape = GlweShape::new(1, 1024)?;
+    /// # let fft = NegacyclicFft::new(shape.polynomial_size);
+    /// # let key = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
+    /// # let noise = NoiseDistribution::TUniform { bound_log: 24 };
+    /// # let mut seed = EncryptionSeed::from_system()?;
+    /// // `shape`, `fft`, `key`, `noise` and `seed` as in the example of `GlweSecretKey::encrypt`.
+    /// let own = EncryptionSeed::from_system()?;
+    /// let gadget = Gadget::new(8, 4, Precision::Single)?;
+    /// let keys = SeededAutomorphismKeys::generate(&fft, &key, 1..=10, gadget, noise, own).prepare(&fft);
+    ///
+    /// let inputs = [3, -2].map(|m| Some(key.encrypt(&fft, &vec![encode(m, 4); 1024], noise, &mut seed).expand()));
+    /// let phase = key.phase(&fft, &keys.pack(inputs.to_vec()));
+    /// assert_eq!([phase[0], phase[1], phase[512], phase[513]].map(|x| decode(x, 4)), [3, 0, -2, 0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Panics
     /// As [`Self::pack_cosets`].
     pub fn pack(&self, inputs: Vec<Option<GlweCiphertext>>) -> GlweCiphertext {
@@ -145,6 +229,41 @@ impl AutomorphismKeys {
     /// the number of inputs; what an input has outside Z\[Y\] is cleared. `None` is a zero. About H + log2 s key switches.
     ///
     /// Inputs are divided by s first, since the steps multiply by it.
+    ///
+    /// # Examples
+    /// The trace may stop early: with m = 1 it keeps the coefficients of 1 and of Y = X^512. So two inputs of two coefficients each are
+    /// packed, and taken apart again.
+    /// ```
+    /// # use tfhe_core::fft::NegacyclicFft;
+    /// # use tfhe_core::glwe::GlweSecretKey;
+    /// # use tfhe_core::params::{Gadget, GlweShape, NoiseDistribution, Precision};
+    /// # use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// # use tfhe_core::automorphism::SeededAutomorphismKeys;
+    /// # use tfhe_core::torus::{decode, encode};
+    /// # let shape = GlweShape::new(1, 1024)?;
+    /// # let fft = NegacyclicFft::new(shape.polynomial_size);
+    /// # let key = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
+    /// # let noise = NoiseDistribution::TUniform { bound_log: 24 };
+    /// # let mut seed = EncryptionSeed::from_system()?;
+    /// // `shape`, `fft`, `key`, `noise` and `seed` as in the example of `GlweSecretKey::encrypt`.
+    /// let own = EncryptionSeed::from_system()?;
+    /// let gadget = Gadget::new(8, 4, Precision::Single)?;
+    /// let keys = SeededAutomorphismKeys::generate(&fft, &key, 1..=10, gadget, noise, own).prepare(&fft);
+    ///
+    /// let inputs = [[1, 2], [3, -4]].map(|m| {
+    ///     let mut plaintext = vec![encode(5, 4); 1024];
+    ///     (plaintext[0], plaintext[512]) = (encode(m[0], 4), encode(m[1], 4));
+    ///     Some(key.encrypt(&fft, &plaintext, noise, &mut seed).expand())
+    /// });
+    /// let packed = keys.pack_cosets(inputs.to_vec(), 1);
+    /// let read = |ciphertext| {
+    ///     let phase = key.phase(&fft, ciphertext);
+    ///     [0, 256, 512, 768].map(|j| decode(phase[j], 4))
+    /// };
+    /// assert_eq!(read(&packed), [1, 3, 2, -4]);
+    /// assert_eq!(keys.split_cosets(&packed, 1, 2).iter().map(read).collect::<Vec<_>>(), [[1, 0, 2, 0], [3, 0, -4, 0]]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Panics
     /// If H is not a power of two up to s, every input is `None`, or a key is missing.
@@ -188,7 +307,7 @@ impl AutomorphismKeys {
 
     /// (E, O)·2 of E + X^(N/2^l)·O, where σ_{g_l} fixes E and O: C + σ_{g_l}(C), and (C − σ_{g_l}(C)) moved back.
     fn split(&self, whole: &GlweCiphertext, l: u32) -> (GlweCiphertext, GlweCiphertext) {
-        let image = self.automorphism(whole, l, &mut self.scratch(whole));
+        let image = self.automorphism(whole, l, &mut self.scratch());
         let (mut even, mut difference) = (whole.clone(), whole.clone());
         even.add_scaled(&image, 1);
         difference.add_scaled(&image, -1);
@@ -208,7 +327,7 @@ impl AutomorphismKeys {
             sum.add_scaled(&moved, 1);
             difference.add_scaled(&moved, -1);
         }
-        let image = self.automorphism(&difference, l, &mut self.scratch(&difference));
+        let image = self.automorphism(&difference, l, &mut self.scratch());
         sum.add_scaled(&image, 1);
         Some(sum)
     }

@@ -20,6 +20,39 @@ impl BootstrappingKey {
     /// Blind rotation of `polynomials[i]` by the phase of `inputs[i]`, in blocks, blocks in parallel:
     /// n·(k+1)·ℓ forward transforms each. The result's constant coefficient is the value looked up.
     ///
+    /// # Examples
+    /// A polynomial is turned by an encrypted phase: for each bit of the key, a CMUX between it and its rotation. Of V = Σ v_j·X^j, turned by
+    /// g steps, the constant coefficient is v_g; g is the phase in 2N steps, up to the error of the modulus switch.
+    /// ```
+    /// # use tfhe_core::bootstrapping_key::SeededBootstrappingKey;
+    /// # use tfhe_core::fft::NegacyclicFft;
+    /// # use tfhe_core::glwe::{GlweCiphertext, GlweSecretKey};
+    /// # use tfhe_core::lwe::LweSecretKey;
+    /// # use tfhe_core::params::{Gadget, GlweShape, LweDimension, NoiseDistribution, Precision};
+    /// # use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// # use tfhe_core::torus::{decode, encode};
+    /// # let shape = GlweShape::new(1, 1024)?;
+    /// # let fft = NegacyclicFft::new(shape.polynomial_size);
+    /// # let (gadget, noise) = (Gadget::new(10, 3, Precision::Single)?, NoiseDistribution::TUniform { bound_log: 17 });
+    /// # let big = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
+    /// # let small = LweSecretKey::generate(&mut SecretStream::from_system()?, LweDimension::new(64)?);
+    /// # let seed = EncryptionSeed::from_system()?;
+    /// # let key = SeededBootstrappingKey::generate(&fft, &small, &big, gadget, noise, seed).prepare(&fft, shape);
+    /// # let (mut masks, mut noises) = EncryptionSeed::from_system()?.into_streams();
+    /// // `shape`, `fft`, `small`, `big`, `key`, `masks` and `noises` as in the example of `SeededBootstrappingKey::generate`.
+    /// use tfhe_core::noise;
+    ///
+    /// // v_j = j: the result says how far it was turned.
+    /// let ruler: Vec<u64> = (0..1024).map(|j| encode(j, 11)).collect();
+    /// let input = small.encrypt(encode(300, 11), noise, &mut masks, &mut noises);
+    /// let turned = &key.blind_rotate(&[input], &[&GlweCiphertext::trivial(shape, &ruler)])[0];
+    ///
+    /// let steps = decode(big.phase(&fft, turned)[0], 11);
+    /// let deviation = noise::modulus_switch(small.dimension(), shape.polynomial_size).std() * 2048.0;
+    /// assert!(((steps - 300) as f64).abs() < 8.0 * deviation + 1.0, "{steps}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Panics
     /// If the numbers of inputs and polynomials differ, or an input's dimension is not n.
     pub fn blind_rotate(&self, inputs: &[LweCiphertext], polynomials: &[&GlweCiphertext]) -> Vec<GlweCiphertext> {

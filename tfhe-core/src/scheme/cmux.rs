@@ -15,6 +15,33 @@ use crate::polynomial;
 impl FourierGgsw {
     /// A ciphertext of the plaintext of `zero` if this encrypts 0, of that of `one` if it encrypts 1. One external product.
     ///
+    /// # Examples
+    /// The choice between two ciphertexts by an encrypted bit: c_0 + GGSW(bit) ⊡ (c_1 − c_0). Who computes it learns neither the bit nor
+    /// which one was chosen.
+    /// ```
+    /// # use tfhe_core::fft::NegacyclicFft;
+    /// # use tfhe_core::glwe::GlweSecretKey;
+    /// # use tfhe_core::params::{GlweShape, NoiseDistribution};
+    /// # use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// # let shape = GlweShape::new(1, 1024)?;
+    /// # let fft = NegacyclicFft::new(shape.polynomial_size);
+    /// # let key = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
+    /// # let noise = NoiseDistribution::TUniform { bound_log: 24 };
+    /// # let mut seed = EncryptionSeed::from_system()?;
+    /// // `shape`, `fft`, `key`, `noise` and `seed` as in the example of `GlweSecretKey::encrypt`.
+    /// use tfhe_core::params::{Gadget, Precision};
+    /// use tfhe_core::torus::{decode, encode};
+    ///
+    /// let gadget = Gadget::new(8, 3, Precision::Single)?;
+    /// let [zero, one] = [encode(2, 4), encode(5, 4)].map(|x| key.encrypt(&fft, &vec![x; 1024], noise, &mut seed).expand());
+    /// for (bit, chosen) in [(0, 2), (1, 5)] {
+    ///     let choice = key.encrypt_ggsw(&fft, bit, gadget, noise, &mut seed).prepare(&fft);
+    ///     let output = choice.cmux(&fft, &zero, &one, &mut choice.scratch(&fft));
+    ///     assert!(key.phase(&fft, &output).iter().all(|&x| decode(x, 4) == chosen));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Panics
     /// If a shape is another one, or the scratch was made for a smaller product.
     pub fn cmux(

@@ -13,6 +13,39 @@ use crate::glwe::GlweCiphertext;
 impl FourierGgsw {
     /// The ciphertext of m·M, M being the plaintext of `input`. (k+1)·ℓ transforms and k+1 back.
     ///
+    /// # Examples
+    /// GGSW(3) ⊡ GLWE(M) = GLWE(3M). The noise of M counts three times, and what is added beside it is that of the GGSW ciphertext, met by
+    /// digits: as predicted, whatever M is.
+    /// ```
+    /// # use tfhe_core::fft::NegacyclicFft;
+    /// # use tfhe_core::glwe::GlweSecretKey;
+    /// # use tfhe_core::params::{GlweShape, NoiseDistribution};
+    /// # use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// # let shape = GlweShape::new(1, 1024)?;
+    /// # let fft = NegacyclicFft::new(shape.polynomial_size);
+    /// # let key = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
+    /// # let noise = NoiseDistribution::TUniform { bound_log: 24 };
+    /// # let mut seed = EncryptionSeed::from_system()?;
+    /// // `shape`, `fft`, `key`, `noise` and `seed` as in the example of `GlweSecretKey::encrypt`.
+    /// use tfhe_core::noise;
+    /// use tfhe_core::params::{Gadget, Precision};
+    /// use tfhe_core::torus::{decode, encode, to_f64};
+    /// use tfhe_core::variance::Variance;
+    ///
+    /// let gadget = Gadget::new(8, 5, Precision::Single)?;
+    /// let plaintext: Vec<u64> = (0..1024).map(|j| encode(j % 4, 5)).collect();
+    /// let input = key.encrypt(&fft, &plaintext, noise, &mut seed).expand();
+    /// let three = key.encrypt_ggsw(&fft, 3, gadget, noise, &mut seed).prepare(&fft);
+    ///
+    /// let product = three.external_product(&fft, &input, &mut three.scratch(&fft));
+    /// let phases = key.phase(&fft, &product).into_iter().zip(key.phase(&fft, &input));
+    /// assert!(phases.clone().zip(0..).all(|((x, _), j)| decode(x, 5) == 3 * (j % 4)));
+    /// let errors: Vec<f64> = phases.map(|(x, before)| to_f64(x.wrapping_sub(before.wrapping_mul(3)))).collect();
+    /// let predicted = noise::external_product(gadget.on(fft.transforms()), shape, noise.variance());
+    /// assert!((0.5..1.5).contains(&(Variance::measured(&errors).get() / predicted.get())));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Panics
     /// If a shape is another one, or the scratch was made for a smaller product.
     pub fn external_product(

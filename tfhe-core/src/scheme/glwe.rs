@@ -121,6 +121,35 @@ impl GlweSecretKey {
 
     /// Encrypts `plaintext` `[N]`, with the next masks and noise of `seed`. O(N log N).
     ///
+    /// # Examples
+    /// A GLWE ciphertext holds N messages, the coefficients of a polynomial, at the price of one key: here 1024 of them in 16 kB, and 8 as
+    /// long as the masks are given by their seed. Each coefficient has noise of its own.
+    /// ```
+    /// use tfhe_core::fft::NegacyclicFft;
+    /// use tfhe_core::glwe::GlweSecretKey;
+    /// use tfhe_core::params::{GlweShape, NoiseDistribution};
+    /// use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// use tfhe_core::torus::{decode, encode, to_f64};
+    /// use tfhe_core::variance::Variance;
+    ///
+    /// let shape = GlweShape::new(1, 1024)?;
+    /// let fft = NegacyclicFft::new(shape.polynomial_size);
+    /// let key = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
+    /// let noise = NoiseDistribution::TUniform { bound_log: 24 };
+    /// let mut seed = EncryptionSeed::from_system()?;
+    ///
+    /// let messages: Vec<i64> = (0..1024).map(|j| j % 8 - 4).collect();
+    /// let plaintext: Vec<u64> = messages.iter().map(|&m| encode(m, 3)).collect();
+    /// let ciphertext = key.encrypt(&fft, &plaintext, noise, &mut seed).expand();
+    ///
+    /// let phase = key.phase(&fft, &ciphertext);
+    /// assert!(phase.iter().zip(&messages).all(|(&x, &m)| decode(x, 3) == m));
+    /// let errors: Vec<f64> = phase.iter().zip(&plaintext).map(|(&x, &y)| to_f64(x.wrapping_sub(y))).collect();
+    /// let ratio = Variance::measured(&errors).get() / noise.variance().get();
+    /// assert!((0.7..1.3).contains(&ratio), "{ratio}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Panics
     /// If there are not N coefficients.
     pub fn encrypt(
@@ -231,6 +260,31 @@ impl GlweCiphertext {
 
     /// A ciphertext whose constant coefficient's phase is that of `sample`, an LWE ciphertext of dimension kN (under the
     /// extracted key); the other coefficients hold what they may. The inverse of [`Self::sample_extract`] at 0.
+    ///
+    /// # Examples
+    /// A sample goes back to where it may have come from: a ciphertext with its message in the constant coefficient, and something else in the
+    /// others.
+    /// ```
+    /// # use tfhe_core::fft::NegacyclicFft;
+    /// # use tfhe_core::glwe::GlweSecretKey;
+    /// # use tfhe_core::params::{GlweShape, NoiseDistribution};
+    /// # use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// # let shape = GlweShape::new(1, 1024)?;
+    /// # let fft = NegacyclicFft::new(shape.polynomial_size);
+    /// # let key = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
+    /// # let noise = NoiseDistribution::TUniform { bound_log: 24 };
+    /// # let mut seed = EncryptionSeed::from_system()?;
+    /// // `shape`, `fft`, `key`, `noise` and `seed` as in the example of `GlweSecretKey::encrypt`.
+    /// use tfhe_core::glwe::GlweCiphertext;
+    /// use tfhe_core::torus::{decode, encode};
+    ///
+    /// let plaintext: Vec<u64> = (0..1024).map(|j| encode(j, 10)).collect();
+    /// let sample = key.encrypt(&fft, &plaintext, noise, &mut seed).expand().sample_extract(7);
+    /// let embedded = GlweCiphertext::embed(shape, &sample);
+    /// assert_eq!(decode(key.phase(&fft, &embedded)[0], 10), 7);
+    /// assert_eq!(embedded.sample_extract(0), sample);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn embed(shape: GlweShape, sample: &LweCiphertext) -> Self {
         assert_eq!(sample.dimension(), shape.extracted_lwe_dimension().get(), "an LWE ciphertext of dimension kN");
         let n = shape.polynomial_size.get();
@@ -245,6 +299,29 @@ impl GlweCiphertext {
 
     /// The same ciphertext with X^r in place of X, in the ring of `size` = r·N coefficients: under the key
     /// [`GlweSecretKey::in_larger_ring`].
+    ///
+    /// # Examples
+    /// Each coefficient goes to an even place of the ring twice as large, with its noise; what is between them is zero.
+    /// ```
+    /// # use tfhe_core::fft::NegacyclicFft;
+    /// # use tfhe_core::glwe::GlweSecretKey;
+    /// # use tfhe_core::params::{GlweShape, NoiseDistribution};
+    /// # use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// # let shape = GlweShape::new(1, 1024)?;
+    /// # let fft = NegacyclicFft::new(shape.polynomial_size);
+    /// # let key = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
+    /// # let noise = NoiseDistribution::TUniform { bound_log: 24 };
+    /// # let mut seed = EncryptionSeed::from_system()?;
+    /// // `shape`, `fft`, `key`, `noise` and `seed` as in the example of `GlweSecretKey::encrypt`.
+    /// use tfhe_core::torus::{decode, encode};
+    ///
+    /// let plaintext: Vec<u64> = (0..1024).map(|j| encode(j % 8 - 4, 3)).collect();
+    /// let ciphertext = key.encrypt(&fft, &plaintext, noise, &mut seed).expand();
+    /// let larger = NegacyclicFft::new(tfhe_core::params::PolynomialSize::new(2048)?);
+    /// let phase = key.in_larger_ring(&larger).phase(&larger, &ciphertext.into_larger_ring(larger.polynomial_size()));
+    /// assert!((0..1024).all(|j| decode(phase[2 * j], 3) == decode(plaintext[j], 3) && phase[2 * j + 1] == 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Panics
     /// If that ring is smaller.
@@ -308,6 +385,31 @@ impl GlweCiphertext {
 
     /// Sample extraction: the LWE ciphertext, of dimension kN, of coefficient `position` of the plaintext
     /// (Chillotti et al., J. Cryptology 2020, section 4.2). No noise is added.
+    ///
+    /// # Examples
+    /// Any coefficient is taken out as an LWE ciphertext without a key and without noise: the masks' coefficients only change places and
+    /// signs. The LWE key is that of the GLWE key's coefficients.
+    /// ```
+    /// # use tfhe_core::fft::NegacyclicFft;
+    /// # use tfhe_core::glwe::GlweSecretKey;
+    /// # use tfhe_core::params::{GlweShape, NoiseDistribution};
+    /// # use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// # let shape = GlweShape::new(1, 1024)?;
+    /// # let fft = NegacyclicFft::new(shape.polynomial_size);
+    /// # let key = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
+    /// # let noise = NoiseDistribution::TUniform { bound_log: 24 };
+    /// # let mut seed = EncryptionSeed::from_system()?;
+    /// // `shape`, `fft`, `key`, `noise` and `seed` as in the example of `GlweSecretKey::encrypt`.
+    /// use tfhe_core::torus::encode;
+    ///
+    /// let plaintext: Vec<u64> = (0..1024).map(|j| encode(j, 10)).collect();
+    /// let ciphertext = key.encrypt(&fft, &plaintext, noise, &mut seed).expand();
+    /// let sample = ciphertext.sample_extract(7);
+    ///
+    /// assert_eq!(key.extracted_lwe_key().phase(&sample), key.phase(&fft, &ciphertext)[7]);
+    /// assert_eq!(tfhe_core::torus::decode(key.extracted_lwe_key().phase(&sample), 10), 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn sample_extract(&self, position: usize) -> LweCiphertext {
         let n = self.shape.polynomial_size.get();
         assert!(position < n, "a coefficient below N");
@@ -348,6 +450,39 @@ impl FourierGlwe {
 
     /// `self += ciphertext · plaintext`, for a polynomial of small integers: noise variance times the sum of the squares of its
     /// coefficients.
+    ///
+    /// # Examples
+    /// Weights that are public need no external product: the ciphertext's polynomials are multiplied by theirs. Exact, so that nothing is
+    /// added to the noise but what the weights multiply.
+    /// ```
+    /// # use tfhe_core::fft::NegacyclicFft;
+    /// # use tfhe_core::glwe::GlweSecretKey;
+    /// # use tfhe_core::params::{GlweShape, NoiseDistribution};
+    /// # use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// # let shape = GlweShape::new(1, 1024)?;
+    /// # let fft = NegacyclicFft::new(shape.polynomial_size);
+    /// # let key = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
+    /// # let noise = NoiseDistribution::TUniform { bound_log: 24 };
+    /// # let mut seed = EncryptionSeed::from_system()?;
+    /// // `shape`, `fft`, `key`, `noise` and `seed` as in the example of `GlweSecretKey::encrypt`.
+    /// use tfhe_core::glwe::FourierGlwe;
+    /// use tfhe_core::integer_product::FourierIntegers;
+    /// use tfhe_core::torus::{decode, encode};
+    ///
+    /// let mut plaintext = vec![0; 1024];
+    /// (plaintext[0], plaintext[1]) = (encode(3, 6), encode(-2, 6));
+    /// let ciphertext = key.encrypt(&fft, &plaintext, noise, &mut seed).expand();
+    /// // (3 − 2X)·(1 + 5X) = 3 + 13X − 10X²
+    /// let mut weights = vec![0; 1024];
+    /// (weights[0], weights[1]) = (1, 5);
+    ///
+    /// let scratch = &mut fft.scratch();
+    /// let mut sum = FourierGlwe::zero(&fft, shape);
+    /// sum.add_product(&fft, &FourierGlwe::new(&fft, &ciphertext, scratch), &FourierIntegers::new(&fft, &weights, scratch));
+    /// let phase = key.phase(&fft, &sum.inverse(&fft, scratch));
+    /// assert_eq!([phase[0], phase[1], phase[2], phase[3]].map(|x| decode(x, 6)), [3, 13, -10, 0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn add_product(&mut self, fft: &NegacyclicFft, ciphertext: &Self, plaintext: &FourierIntegers) {
         for (sum, polynomial) in self.polynomials.iter_mut().zip(&ciphertext.polynomials) {
             sum.add_product(fft, polynomial, plaintext);
@@ -369,15 +504,13 @@ impl FourierGlwe {
 mod tests {
     use super::*;
     use crate::noise::tests::assert_variance;
-    use crate::params::{GlweDimension, PolynomialSize};
     use crate::random::SecretSeed;
     use crate::torus;
 
     const NOISE: NoiseDistribution = NoiseDistribution::TUniform { bound_log: 17 };
 
     fn setup(k: usize, n: usize) -> (NegacyclicFft, GlweSecretKey, EncryptionSeed) {
-        let shape =
-            GlweShape { dimension: GlweDimension::new(k).unwrap(), polynomial_size: PolynomialSize::new(n).unwrap() };
+        let shape = GlweShape::new(k, n).unwrap();
         let fft = NegacyclicFft::new(shape.polynomial_size);
         let seed = SecretSeed::from_number(5);
         let key = GlweSecretKey::generate(&mut seed.experiment_bits(0), shape, &fft);

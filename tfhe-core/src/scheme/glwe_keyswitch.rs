@@ -80,11 +80,40 @@ impl GlweKeyswitchKey {
 
     /// Working memory for one thread.
     pub fn scratch(&self) -> GadgetScratch {
-        let (inputs, columns) = (self.input.dimension.get(), self.output.dimension.get() + 1);
-        GadgetScratch::for_inputs(&self.fft, self.rows.gadget(), inputs, columns)
+        self.rows.scratch(&self.fft)
     }
 
     /// The ciphertext of the same plaintext under the other key: k'·ℓ forward transforms, k+1 back.
+    ///
+    /// # Examples
+    /// A gadget product with encryptions of the old key's polynomials: here from k = 1, N = 1024 to the same shape, a key of another person's,
+    /// say.
+    /// ```
+    /// # use tfhe_core::fft::NegacyclicFft;
+    /// # use tfhe_core::glwe::GlweSecretKey;
+    /// # use tfhe_core::params::{GlweShape, NoiseDistribution};
+    /// # use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// # let shape = GlweShape::new(1, 1024)?;
+    /// # let fft = NegacyclicFft::new(shape.polynomial_size);
+    /// # let key = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
+    /// # let noise = NoiseDistribution::TUniform { bound_log: 24 };
+    /// # let mut seed = EncryptionSeed::from_system()?;
+    /// // `shape`, `fft`, `key`, `noise` and `seed` as in the example of `GlweSecretKey::encrypt`.
+    /// use tfhe_core::glwe_keyswitch::SeededGlweKeyswitchKey;
+    /// use tfhe_core::params::{Gadget, Precision};
+    /// use tfhe_core::torus::{decode, encode};
+    ///
+    /// let other = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
+    /// let own = EncryptionSeed::from_system()?;
+    /// let gadget = Gadget::new(8, 4, Precision::Single)?;
+    /// let keyswitch = SeededGlweKeyswitchKey::generate(&fft, &key, &other, gadget, noise, own).prepare(&fft);
+    ///
+    /// let plaintext: Vec<u64> = (0..1024).map(|j| encode(j % 16 - 8, 5)).collect();
+    /// let input = key.encrypt(&fft, &plaintext, noise, &mut seed).expand();
+    /// let output = keyswitch.keyswitch(&input, &mut keyswitch.scratch());
+    /// assert!(other.phase(&fft, &output).iter().zip(0..).all(|(&x, j)| decode(x, 5) == j % 16 - 8));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Panics
     /// If the ciphertext's shape is not that of the key's input.
@@ -97,6 +126,30 @@ impl GlweKeyswitchKey {
     }
 
     /// Switches LWE ciphertexts of dimension k'·N to dimension k·N, in parallel.
+    ///
+    /// # Examples
+    /// The LWE key switch of a bootstrapping by transforms: 1024 bits are 8 polynomials of 128 coefficients, 256 bits are 2.
+    /// ```
+    /// use tfhe_core::fft::NegacyclicFft;
+    /// use tfhe_core::glwe::GlweSecretKey;
+    /// use tfhe_core::glwe_keyswitch::SeededGlweKeyswitchKey;
+    /// use tfhe_core::params::{Gadget, GlweShape, NoiseDistribution, Precision};
+    /// use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// use tfhe_core::torus::{decode, encode};
+    ///
+    /// let (many, few) = (GlweShape::new(8, 128)?, GlweShape::new(2, 128)?);
+    /// let fft = NegacyclicFft::new(many.polynomial_size);
+    /// let [from, to] = [many, few].map(|shape| GlweSecretKey::generate(&mut SecretStream::from_system().unwrap(), shape, &fft));
+    /// let (gadget, noise) = (Gadget::new(4, 5, Precision::Single)?, NoiseDistribution::TUniform { bound_log: 40 });
+    /// let seed = EncryptionSeed::from_system()?;
+    /// let key = SeededGlweKeyswitchKey::generate(&fft, &from, &to, gadget, noise, seed).prepare(&fft);
+    ///
+    /// let (mut masks, mut noises) = EncryptionSeed::from_system()?.into_streams();
+    /// let input = from.extracted_lwe_key().encrypt(encode(5, 4), noise, &mut masks, &mut noises);
+    /// let output = &key.keyswitch_lwe(&[input])[0];
+    /// assert_eq!((output.dimension(), decode(to.extracted_lwe_key().phase(output), 4)), (256, 5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Panics
     /// If a ciphertext's dimension is not k'·N.
@@ -114,13 +167,13 @@ mod tests {
     use crate::lwe::LweSecretKey;
     use crate::noise;
     use crate::noise::tests::assert_variance;
-    use crate::params::{GlweDimension, LweDimension, PolynomialSize, Precision};
+    use crate::params::{LweDimension, Precision};
     use crate::random::SecretSeed;
     use crate::testing::Setup;
     use crate::torus;
 
     fn shape(k: usize, n: usize) -> GlweShape {
-        GlweShape { dimension: GlweDimension::new(k).unwrap(), polynomial_size: PolynomialSize::new(n).unwrap() }
+        GlweShape::new(k, n).unwrap()
     }
 
     #[test]

@@ -147,6 +147,34 @@ impl LweKeyswitchKey {
     /// Switches every ciphertext from dimension n' to n, in blocks that read the key once, blocks in parallel.
     /// O(n'·ℓ·n) each.
     ///
+    /// # Examples
+    /// From one key to another, of another dimension, without decrypting: the masks, in digits, meet encryptions of the old key's bits under
+    /// the new key. After a bootstrapping that is the way back to few bits.
+    /// ```
+    /// use tfhe_core::keyswitch::SeededLweKeyswitchKey;
+    /// use tfhe_core::lwe::LweSecretKey;
+    /// use tfhe_core::params::{Gadget, LweDimension, NoiseDistribution, Precision};
+    /// use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// use tfhe_core::torus::{decode, encode, to_f64};
+    /// use tfhe_core::noise;
+    /// use tfhe_core::variance::Variance;
+    ///
+    /// let new_key = |n| LweSecretKey::generate(&mut SecretStream::from_system().unwrap(), LweDimension::new(n).unwrap());
+    /// let (from, to) = (new_key(1024), new_key(512));
+    /// let (gadget, noise) = (Gadget::new(4, 4, Precision::Single)?, NoiseDistribution::TUniform { bound_log: 42 });
+    /// let key = SeededLweKeyswitchKey::generate(&from, &to, gadget, noise, EncryptionSeed::from_system()?).expand();
+    ///
+    /// let (mut masks, mut noises) = EncryptionSeed::from_system()?.into_streams();
+    /// let quiet = NoiseDistribution::TUniform { bound_log: 17 };
+    /// let inputs: Vec<_> = (0..500).map(|i| from.encrypt(encode(i % 8, 4), quiet, &mut masks, &mut noises)).collect();
+    /// let phases: Vec<u64> = key.keyswitch(&inputs).iter().map(|output| to.phase(output)).collect();
+    /// assert!(phases.iter().zip(0..).all(|(&x, i)| decode(x, 4) == i % 8));
+    /// let errors: Vec<f64> = phases.iter().zip(0..).map(|(&x, i)| to_f64(x.wrapping_sub(encode(i % 8, 4)))).collect();
+    /// let predicted = noise::lwe_keyswitch(gadget, from.dimension(), noise.variance());
+    /// assert!((0.5..1.5).contains(&(Variance::measured(&errors).get() / predicted.get())));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Panics
     /// If a ciphertext's dimension is not n'.
     pub fn keyswitch(&self, inputs: &[LweCiphertext]) -> Vec<LweCiphertext> {

@@ -35,6 +35,27 @@ impl LweSecretKey {
     }
 
     /// Encrypts the torus element `plaintext`, drawing the mask from `masks` and the noise from `noises`.
+    ///
+    /// # Examples
+    /// A message is an angle; its encryption under n bits is n random angles and a sum, off by a little noise. Who has the bits takes the sum
+    /// of the masks away again and rounds the noise off.
+    /// ```
+    /// use tfhe_core::lwe::LweSecretKey;
+    /// use tfhe_core::params::{LweDimension, NoiseDistribution};
+    /// use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// use tfhe_core::torus::{decode, encode};
+    ///
+    /// let key = LweSecretKey::generate(&mut SecretStream::from_system()?, LweDimension::new(630)?);
+    /// // Masks are public, noise is secret. Both are used up as they are drawn.
+    /// let (mut masks, mut noises) = EncryptionSeed::from_system()?.into_streams();
+    /// let noise = NoiseDistribution::TUniform { bound_log: 45 };
+    ///
+    /// let ciphertext = key.encrypt(encode(5, 3), noise, &mut masks, &mut noises);
+    /// let error = key.phase(&ciphertext).wrapping_sub(encode(5, 3)) as i64;
+    /// assert!(error.unsigned_abs() <= 1 << 45);
+    /// assert_eq!(decode(key.phase(&ciphertext), 3), 5 - 8);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn encrypt(
         &self,
         plaintext: u64,
@@ -127,6 +148,30 @@ impl LweCiphertext {
     }
 
     /// `self += factor · other`, for an integer factor. Variances add as σ² += factor²·σ_other².
+    ///
+    /// # Examples
+    /// Ciphertexts are added as messages are, and so is their noise: 2·3 − 5 = 1, with (4 + 1) times the variance.
+    /// ```
+    /// # use tfhe_core::lwe::LweSecretKey;
+    /// # use tfhe_core::params::{LweDimension, NoiseDistribution};
+    /// # use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// # use tfhe_core::torus::{decode, encode, to_f64};
+    /// # use tfhe_core::variance::Variance;
+    /// # let key = LweSecretKey::generate(&mut SecretStream::from_system()?, LweDimension::new(64)?);
+    /// # let (mut masks, mut noises) = EncryptionSeed::from_system()?.into_streams();
+    /// let noise = NoiseDistribution::Gaussian { log2_std: -20.0 };
+    /// let mut errors = Vec::new();
+    /// for _ in 0..2000 {
+    ///     let mut sum = key.encrypt(encode(3, 4), noise, &mut masks, &mut noises);
+    ///     sum.scale(2);
+    ///     sum.add_scaled(&key.encrypt(encode(5, 4), noise, &mut masks, &mut noises), -1);
+    ///     assert_eq!(decode(key.phase(&sum), 4), 1);
+    ///     errors.push(to_f64(key.phase(&sum).wrapping_sub(encode(1, 4))));
+    /// }
+    /// let ratio = Variance::measured(&errors).get() / noise.variance().repeated(5.0).get();
+    /// assert!((0.7..1.3).contains(&ratio), "{ratio}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Panics
     /// If the dimensions differ.

@@ -27,6 +27,33 @@ impl ModulusSwitchedLwe {
 }
 
 /// Rounds a ciphertext to multiples of 1/2N, with mean compensation. O(n).
+///
+/// # Examples
+/// Angles in 2N steps, since that is how far a polynomial can be turned. The phase of what is left is off by a few steps, which is what
+/// makes tables of many entries hard.
+/// ```
+/// # use tfhe_core::lwe::LweSecretKey;
+/// # use tfhe_core::params::{Gadget, LweDimension, NoiseDistribution, Precision};
+/// # use tfhe_core::random::{EncryptionSeed, SecretStream};
+/// # use tfhe_core::torus::{decode, encode, to_f64};
+/// use tfhe_core::modulus_switch::modulus_switch;
+/// use tfhe_core::noise;
+/// use tfhe_core::params::PolynomialSize;
+///
+/// let n = PolynomialSize::new(1024)?;
+/// # let key = LweSecretKey::generate(&mut SecretStream::from_system()?, LweDimension::new(512)?);
+/// # let (mut masks, mut noises) = EncryptionSeed::from_system()?.into_streams();
+/// # let noise = NoiseDistribution::TUniform { bound_log: 17 };
+/// let ciphertext = key.encrypt(encode(3, 4), noise, &mut masks, &mut noises);
+/// let switched = modulus_switch(&ciphertext, n);
+/// assert!(switched.mask().iter().all(|&a| a < 2048));
+///
+/// // As a ciphertext again, for its phase.
+/// let data = switched.mask().iter().chain([&switched.body()]).map(|&x| encode(x as i64, 11)).collect();
+/// let error = to_f64(key.phase(&tfhe_core::lwe::LweCiphertext::from_data(data)).wrapping_sub(encode(3, 4)));
+/// assert!(error.abs() < 8.0 * noise::modulus_switch(key.dimension(), n).std());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn modulus_switch(ciphertext: &LweCiphertext, polynomial_size: PolynomialSize) -> ModulusSwitchedLwe {
     let bits = polynomial_size.log2() + 1;
     let wrap = (1_usize << bits) - 1;

@@ -53,6 +53,34 @@ impl PackingKeyswitchKey {
 
     /// The GLWE ciphertext of Σ_i m_i·X^(positions_i).
     ///
+    /// # Examples
+    /// The way back from LWE to GLWE: each sample becomes a coefficient, at the place that is asked for.
+    /// ```
+    /// # use tfhe_core::fft::NegacyclicFft;
+    /// # use tfhe_core::glwe::GlweSecretKey;
+    /// # use tfhe_core::params::{GlweShape, NoiseDistribution};
+    /// # use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// # let shape = GlweShape::new(1, 1024)?;
+    /// # let fft = NegacyclicFft::new(shape.polynomial_size);
+    /// # let key = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
+    /// # let noise = NoiseDistribution::TUniform { bound_log: 24 };
+    /// # let seed = EncryptionSeed::from_system()?;
+    /// // `shape`, `fft`, `key`, `noise` and `seed` as in the example of `GlweSecretKey::encrypt`.
+    /// use tfhe_core::lwe::LweSecretKey;
+    /// use tfhe_core::packing_keyswitch::PackingKeyswitchKey;
+    /// use tfhe_core::params::{Gadget, LweDimension, Precision};
+    /// use tfhe_core::torus::{decode, encode};
+    ///
+    /// let lwe = LweSecretKey::generate(&mut SecretStream::from_system()?, LweDimension::new(64)?);
+    /// let packing = PackingKeyswitchKey::generate(&fft, &lwe, &key, Gadget::new(6, 4, Precision::Single)?, noise, seed);
+    /// let (mut masks, mut noises) = EncryptionSeed::from_system()?.into_streams();
+    /// let [a, b] = [3, -2].map(|m| lwe.encrypt(encode(m, 4), noise, &mut masks, &mut noises));
+    ///
+    /// let phase = key.phase(&fft, &packing.packing_keyswitch(&[(a, 0), (b, 100)]));
+    /// assert_eq!([phase[0], phase[1], phase[100]].map(|x| decode(x, 4)), [3, 0, -2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Panics
     /// If an input's dimension is not the key's, or a position is not below N.
     pub fn packing_keyswitch(&self, inputs: &[(LweCiphertext, usize)]) -> GlweCiphertext {

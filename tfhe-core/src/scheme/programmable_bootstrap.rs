@@ -13,6 +13,47 @@ use crate::params::{GlweShape, PolynomialSize};
 impl BootstrappingKey {
     /// Programmable bootstrapping: blind rotation, then extraction of the constant coefficient as an LWE ciphertext of
     /// dimension kN.
+    ///
+    /// # Examples
+    /// A table of 2^p values is read at an encrypted index and comes out with fresh noise, that of the keys alone: below, the input's noise is
+    /// more than a thousand times the output's.
+    /// ```
+    /// # use tfhe_core::bootstrapping_key::SeededBootstrappingKey;
+    /// # use tfhe_core::fft::NegacyclicFft;
+    /// # use tfhe_core::glwe::{GlweCiphertext, GlweSecretKey};
+    /// # use tfhe_core::lwe::LweSecretKey;
+    /// # use tfhe_core::params::{Gadget, GlweShape, LweDimension, NoiseDistribution, Precision};
+    /// # use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// # use tfhe_core::torus::{decode, encode};
+    /// # let shape = GlweShape::new(1, 1024)?;
+    /// # let fft = NegacyclicFft::new(shape.polynomial_size);
+    /// # let (gadget, noise) = (Gadget::new(10, 3, Precision::Single)?, NoiseDistribution::TUniform { bound_log: 17 });
+    /// # let big = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
+    /// # let small = LweSecretKey::generate(&mut SecretStream::from_system()?, LweDimension::new(64)?);
+    /// # let seed = EncryptionSeed::from_system()?;
+    /// # let key = SeededBootstrappingKey::generate(&fft, &small, &big, gadget, noise, seed).prepare(&fft, shape);
+    /// # let (mut masks, mut noises) = EncryptionSeed::from_system()?.into_streams();
+    /// // `shape`, `fft`, `small`, `big`, `key`, `masks` and `noises` as in the example of `SeededBootstrappingKey::generate`.
+    /// use tfhe_core::noise;
+    /// use tfhe_core::programmable_bootstrap::{half_slot, table_accumulator};
+    /// use tfhe_core::torus::to_f64;
+    ///
+    /// // Indices 0 to 7 on half of the torus, in the middle of their slots.
+    /// let loud = NoiseDistribution::TUniform { bound_log: 52 };
+    /// let indices = |m: i64| small.encrypt(encode(m, 4).wrapping_add(half_slot(3)), loud, &mut masks, &mut noises);
+    /// let inputs: Vec<_> = (0..8).map(indices).collect();
+    /// let squares: Vec<u64> = (0..8).map(|m| encode(m * m % 8, 4)).collect();
+    ///
+    /// let table = table_accumulator(shape, &squares);
+    /// let outputs = key.programmable_bootstrap(&inputs, &vec![&table; 8]);
+    /// let fresh = noise::blind_rotation(gadget, shape, small.dimension(), noise.variance()).std();
+    /// for (output, square) in outputs.iter().zip(&squares) {
+    ///     let error = to_f64(big.extracted_lwe_key().phase(output).wrapping_sub(*square));
+    ///     assert!(error.abs() < 8.0 * fresh, "{error}");
+    /// }
+    /// assert!(loud.variance().std() > 1000.0 * fresh);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn programmable_bootstrap(
         &self,
         inputs: &[LweCiphertext],
@@ -24,6 +65,15 @@ impl BootstrappingKey {
 
 /// The polynomial that tabulates `values` over the half torus: value m, of 2^p, is read where the phase lies in
 /// [m, m+1)/2^(p+1). A phase of m/2^(p+1) must be moved to the middle of that slot first, by [`half_slot`].
+///
+/// # Examples
+/// Each value fills a slot of N/2^p coefficients, so that a phase near the middle of the slot reads it too.
+/// ```
+/// use tfhe_core::params::PolynomialSize;
+/// use tfhe_core::programmable_bootstrap::table_polynomial;
+/// assert_eq!(table_polynomial(PolynomialSize::new(8)?, &[5, 6]), [5, 5, 5, 5, 6, 6, 6, 6]);
+/// # Ok::<(), tfhe_core::params::ParameterError>(())
+/// ```
 ///
 /// # Panics
 /// If the number of values is not a power of two up to N.
@@ -63,6 +113,37 @@ pub fn many_tables_polynomial(polynomial_size: PolynomialSize, tables: &[Vec<u64
 impl BootstrappingKey {
     /// The values of 2^`log_tables` functions of each input, for one blind rotation: see [`many_tables_polynomial`]. The phase
     /// is rounded to a multiple of 2^log_tables/2N, so that much coarser.
+    ///
+    /// # Examples
+    /// Two tables for one rotation: quotient and remainder of m by 3.
+    /// ```
+    /// # use tfhe_core::bootstrapping_key::SeededBootstrappingKey;
+    /// # use tfhe_core::fft::NegacyclicFft;
+    /// # use tfhe_core::glwe::{GlweCiphertext, GlweSecretKey};
+    /// # use tfhe_core::lwe::LweSecretKey;
+    /// # use tfhe_core::params::{Gadget, GlweShape, LweDimension, NoiseDistribution, Precision};
+    /// # use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// # use tfhe_core::torus::{decode, encode};
+    /// # let shape = GlweShape::new(1, 1024)?;
+    /// # let fft = NegacyclicFft::new(shape.polynomial_size);
+    /// # let (gadget, noise) = (Gadget::new(10, 3, Precision::Single)?, NoiseDistribution::TUniform { bound_log: 17 });
+    /// # let big = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
+    /// # let small = LweSecretKey::generate(&mut SecretStream::from_system()?, LweDimension::new(64)?);
+    /// # let seed = EncryptionSeed::from_system()?;
+    /// # let key = SeededBootstrappingKey::generate(&fft, &small, &big, gadget, noise, seed).prepare(&fft, shape);
+    /// # let (mut masks, mut noises) = EncryptionSeed::from_system()?.into_streams();
+    /// // `shape`, `fft`, `small`, `big`, `key`, `masks` and `noises` as in the example of `SeededBootstrappingKey::generate`.
+    /// use tfhe_core::programmable_bootstrap::{half_slot, many_tables_polynomial};
+    ///
+    /// let tables = [|m| m / 3, |m| m % 3].map(|f: fn(i64) -> i64| (0..8).map(|m| encode(f(m), 4)).collect());
+    /// let polynomial = GlweCiphertext::trivial(shape, &many_tables_polynomial(shape.polynomial_size, &tables));
+    /// let input = small.encrypt(encode(7, 4).wrapping_add(half_slot(3)), noise, &mut masks, &mut noises);
+    ///
+    /// let outputs = &key.programmable_bootstrap_many_tables(&[input], &polynomial, 1)[0];
+    /// let read = |i: usize| decode(big.extracted_lwe_key().phase(&outputs[i]), 4);
+    /// assert_eq!((read(0), read(1)), (2, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn programmable_bootstrap_many_tables(
         &self,
         inputs: &[LweCiphertext],

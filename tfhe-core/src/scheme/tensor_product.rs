@@ -162,6 +162,38 @@ impl RelinearizationKey {
 
     /// The ciphertext of m_1·m_2 at scale q/2^log_t, for factors at that scale. 12 inverse transforms and a gadget product.
     ///
+    /// # Examples
+    /// Two encrypted polynomials of integers are multiplied: their tensor is a ciphertext under (S, S²), and encryptions of S² bring it back
+    /// to S. At scale 1/2^8, (3 + X)·(−2 + 5X) = −6 + 13X + 5X².
+    /// ```
+    /// # use tfhe_core::fft::NegacyclicFft;
+    /// # use tfhe_core::glwe::GlweSecretKey;
+    /// # use tfhe_core::params::{Gadget, GlweShape, NoiseDistribution, Precision};
+    /// # use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// # use tfhe_core::tensor_product::SeededRelinearizationKey;
+    /// # use tfhe_core::torus::{decode, encode};
+    /// # let shape = GlweShape::new(1, 1024)?;
+    /// # let fft = NegacyclicFft::new(shape.polynomial_size);
+    /// # let key = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
+    /// # let noise = NoiseDistribution::TUniform { bound_log: 3 };
+    /// # let mut seed = EncryptionSeed::from_system()?;
+    /// // `shape`, `fft`, `key`, `noise` and `seed` as in the example of `GlweSecretKey::encrypt`.
+    /// let own = EncryptionSeed::from_system()?;
+    /// let gadget = Gadget::new(8, 6, Precision::Split)?;
+    /// let relinearization = SeededRelinearizationKey::generate(&fft, &key, gadget, noise, own).prepare(&fft);
+    ///
+    /// let mut encrypt = |m: [i64; 2]| {
+    ///     let mut plaintext = vec![0; 1024];
+    ///     (plaintext[0], plaintext[1]) = (encode(m[0], 8), encode(m[1], 8));
+    ///     key.encrypt(&fft, &plaintext, noise, &mut seed).expand()
+    /// };
+    /// let factors = [[3, 1], [-2, 5]].map(|m| relinearization.factor(&encrypt(m)));
+    /// let product = relinearization.multiply(&factors[0], &factors[1], shape, 8);
+    /// let phase = key.phase(&fft, &product);
+    /// assert_eq!([phase[0], phase[1], phase[2], phase[3]].map(|x| decode(x, 8)), [-6, 13, 5, 0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Panics
     /// If log_t is not from 1 to 39.
     pub fn multiply(&self, left: &Factor, right: &Factor, shape: GlweShape, log_t: u32) -> GlweCiphertext {
@@ -185,6 +217,39 @@ impl RelinearizationKey {
     /// One gadget product, and 2·2·ℓ transforms.
     ///
     /// The external product of p·q/t with it is M·p·q/t, for any real p: M has to be an integer, p has not.
+    ///
+    /// # Examples
+    /// A polynomial of integers that arrived as a GLWE ciphertext becomes one that multiplies: by real numbers too, as an external product does.
+    /// ```
+    /// # use tfhe_core::fft::NegacyclicFft;
+    /// # use tfhe_core::glwe::GlweSecretKey;
+    /// # use tfhe_core::params::{Gadget, GlweShape, NoiseDistribution, Precision};
+    /// # use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// # use tfhe_core::tensor_product::SeededRelinearizationKey;
+    /// # use tfhe_core::torus::{decode, encode};
+    /// # let shape = GlweShape::new(1, 1024)?;
+    /// # let fft = NegacyclicFft::new(shape.polynomial_size);
+    /// # let key = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
+    /// # let noise = NoiseDistribution::TUniform { bound_log: 3 };
+    /// # let mut seed = EncryptionSeed::from_system()?;
+    /// // `shape`, `fft`, `key`, `noise` and `seed` as in the example of `GlweSecretKey::encrypt`.
+    /// let own = EncryptionSeed::from_system()?;
+    /// let gadget = Gadget::new(8, 6, Precision::Split)?;
+    /// let relinearization = SeededRelinearizationKey::generate(&fft, &key, gadget, noise, own).prepare(&fft);
+    ///
+    /// // −4·X², at the scale of the last of two levels of 2^10.
+    /// let mut plaintext = vec![0; 1024];
+    /// plaintext[2] = encode(-4, 20);
+    /// let ggsw = relinearization.ggsw(&key.encrypt(&fft, &plaintext, noise, &mut seed).expand(), Gadget::new(10, 2, Precision::Single)?);
+    ///
+    /// // Times 1/100.
+    /// let mut hundredth = vec![0; 1024];
+    /// hundredth[0] = tfhe_core::torus::from_f64(0.01);
+    /// let input = key.encrypt(&fft, &hundredth, noise, &mut seed).expand();
+    /// let phase = key.phase(&fft, &ggsw.external_product(&fft, &input, &mut ggsw.scratch(&fft)));
+    /// assert!((tfhe_core::torus::to_f64(phase[2]) + 0.04).abs() < 1e-3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn ggsw(&self, ciphertext: &GlweCiphertext, gadget: Gadget) -> FourierGgsw {
         let n = ciphertext.shape().polynomial_size.get();
         // −M·S: the sign of the rows of masks.

@@ -44,6 +44,40 @@ struct BoxFunction {
 }
 
 /// A table of 2^w integers, prepared for lookup in two bootstrappings.
+///
+/// # Examples
+/// A table of 64 entries: the first bootstrapping gives, for every stretch of inputs, the value that it would have; the second chooses the
+/// stretch.
+/// ```
+/// use tfhe_core::derivation::ClientSeed;
+/// use tfhe_core::fingerprint::Fields;
+/// use tfhe_core::torus::{decode, encode};
+/// use tfhe_core::wide::WideTable;
+/// use tfhe_core::{keys::ClientKeys, params::ParametersLiteral, sets};
+/// use zeroize::Zeroizing;
+///
+/// let parameters = ParametersLiteral { polynomial_size: 1024, ..sets::TOY }.compile()?;
+/// let client = ClientKeys::generate(&parameters, &ClientSeed::from_system()?);
+/// let server = client.evaluation_keys(&[0], false).prepare();
+/// let square = |m: i64| (m - 32).pow(2) / 64;
+/// let table = WideTable::new(&(0..64).map(square).collect::<Vec<_>>());
+///
+/// let mut plaintext = Zeroizing::new(vec![0; 1024]);
+/// plaintext[0] = encode(41, 7);
+/// let request = client.encrypt(&[plaintext], &Fields::new("an index of 6 bits").fingerprint())?;
+/// let (mut low, mut high) = (request[0].expand().sample_extract(0), request[0].expand().sample_extract(0));
+/// low.scale(table.low_factor());
+/// low.add_plaintext(WideTable::low_offset());
+/// high.add_plaintext(table.high_offset());
+///
+/// let (switched, key) = (server.keyswitch().keyswitch(&[low, high]), server.bootstrapping_key(0));
+/// let ones = WideTable::low_accumulator(parameters.glwe_shape(), encode(1, 6));
+/// let values = &key.blind_rotate(&switched[..1], &[&ones])[0];
+/// let encrypted_table = table.high_accumulator(values, encode(1, 6), server.automorphisms());
+/// let result = &key.blind_rotate(&switched[1..], &[&encrypted_table])[0];
+/// assert_eq!(decode(client.phase(result)[0], 6), square(41));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WideTable {
     bits: u32,

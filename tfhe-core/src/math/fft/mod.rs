@@ -42,6 +42,39 @@ use crate::rounding::{MAXIMUM_INTEGER, Transforms};
 use crate::simd::{Backend, BackendError, Capability, VectorInstructions, selected_capability};
 
 /// A plan: the transform for one polynomial size on one backend. Plan once, use from any thread.
+///
+/// # Examples
+/// A product modulo X^N + 1 is one of values, taken where X^N = −1. In f64 it is off by 2^-53 of its size or so, times what
+/// [`crate::rounding`] says; where every sum is an integer below 2^52, rounding makes it exact ([`crate::integer_product`]).
+/// ```
+/// use tfhe_core::fft::NegacyclicFft;
+/// use tfhe_core::params::PolynomialSize;
+/// use tfhe_core::polynomial::schoolbook_add;
+/// use tfhe_core::random::SampleSeed;
+/// use tfhe_core::torus::to_f64;
+/// use tfhe_core::variance::Variance;
+///
+/// let fft = NegacyclicFft::new(PolynomialSize::new(1024)?);
+/// let mut torus = vec![0; 1024];
+/// SampleSeed::from_number(1).stream(0).fill_uniform(&mut torus);
+/// let digits: Vec<i32> = (0..1024).map(|j| j * j % 255 - 127).collect();
+///
+/// let (scratch, mut values) = (&mut fft.scratch(), [0, 1, 2].map(|_| vec![0.0; 1024]));
+/// let [a, b, product] = &mut values;
+/// fft.forward_torus(&torus, a, scratch);
+/// fft.forward_integers(&digits, b, scratch);
+/// fft.multiply_accumulate(product, a, b);
+/// let (mut by_transforms, mut by_hand) = (vec![0; 1024], vec![0; 1024]);
+/// fft.inverse_add_torus(product, &mut by_transforms, scratch);
+/// schoolbook_add(&digits.iter().map(|&x| i64::from(x)).collect::<Vec<_>>(), &torus, &mut by_hand);
+///
+/// let errors: Vec<f64> = by_transforms.iter().zip(&by_hand).map(|(&x, &y)| to_f64(x.wrapping_sub(y))).collect();
+/// // Torus elements are uniform: of variance 1/12.
+/// let size: f64 = digits.iter().map(|&x| f64::from(x * x)).sum::<f64>() / 12.0;
+/// let ratio = Variance::measured(&errors).get() / (size * fft.transforms().of_torus(1, 1024));
+/// assert!((0.5..2.0).contains(&ratio), "{ratio}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct NegacyclicFft {
     polynomial_size: PolynomialSize,
