@@ -58,4 +58,4 @@ pub use math::{buffer, decomposition, exact, fft, gadget, polynomial, simd};
 pub use parameters::{params, ring_pair, sets};
 use randomness::wiping;
 pub use randomness::{derivation, random};
-pub use scheme::{automorphism, bootstrap, ggsw, glwe, glwe_keyswitch, keyswitch, lwe, product, wide};
+pub use scheme::{automorphism, bootstrap, ggsw, glwe, glwe_keyswitch, keyswitch, lwe, product, refresh, wide};

@@ -16,7 +16,7 @@ use crate::gadget::{FourierRows, GadgetScratch, RotatedPolynomials};
 use crate::ggsw::{RowGenerator, SeededRows};
 use crate::glwe::{GlweCiphertext, GlweSecretKey};
 use crate::lwe::{LweCiphertext, LweSecretKey};
-use crate::params::{Gadget, GlweShape, NoiseDistribution, PolynomialSize};
+use crate::params::{Gadget, GlweShape, LweDimension, NoiseDistribution, PolynomialSize};
 use crate::random::{EncryptionSeed, PublicSeed};
 
 /// How many ciphertexts go through a blind rotation together: each element of the key is read once for all of them.
@@ -113,6 +113,11 @@ impl BootstrappingKey {
     /// k and N.
     pub fn shape(&self) -> GlweShape {
         self.shape
+    }
+
+    /// n.
+    pub fn lwe_dimension(&self) -> LweDimension {
+        LweDimension::new(self.bits.len()).expect("a key has the dimension it was made with")
     }
 
     /// Blind rotation of `polynomials[i]` by the phase of `inputs[i]`, in blocks, blocks in parallel:

@@ -8,4 +8,5 @@ pub mod glwe_keyswitch;
 pub mod keyswitch;
 pub mod lwe;
 pub mod product;
+pub mod refresh;
 pub mod wide;
