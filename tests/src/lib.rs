@@ -2,6 +2,7 @@
 
 pub mod layer;
 pub mod packed;
+pub mod refresh;
 
 use tfhe_core::bootstrap::half_slot;
 use tfhe_core::derivation::ClientSeed;

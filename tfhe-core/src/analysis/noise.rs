@@ -13,6 +13,8 @@ pub use crate::variance::Variance;
 use crate::params::{
     Gadget, GadgetTransforms, GlweDimension, GlweShape, LweDimension, NoiseDistribution, PolynomialSize, Precision,
 };
+use crate::ring_pair::{Ring, RingPairParameters};
+use crate::rounding::Transforms;
 
 /// Variance of the rounding to the gadget, as a fraction of the torus: β^(−2ℓ)/12.
 fn rounding(gadget: Gadget) -> f64 {
@@ -345,6 +347,25 @@ pub struct RefreshParameters {
     pub arithmetic: (GlweShape, NoiseDistribution),
 }
 
+impl RefreshParameters {
+    /// Of a set with two rings, with its bootstrapping gadget number `bootstrap`, on given transforms.
+    ///
+    /// # Panics
+    /// If there is no such gadget.
+    pub fn new(parameters: &RingPairParameters, bootstrap: usize, transforms: Transforms) -> Self {
+        let of_ring = |ring: Ring| (ring.shape, ring.noise);
+        Self {
+            keyswitch: parameters.keyswitch().on(transforms),
+            bootstrapping: parameters.bootstraps()[bootstrap].on(transforms),
+            automorphism: parameters.lookup_automorphism().on(transforms),
+            lift: parameters.lift().on(transforms),
+            small: of_ring(parameters.small()),
+            lookup: of_ring(parameters.lookup()),
+            arithmetic: of_ring(parameters.arithmetic()),
+        }
+    }
+}
+
 /// The noise of a refresh, step by step. The same at each place, whatever the number of places: see [`packing`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RefreshNoise {
@@ -414,7 +435,6 @@ pub fn log2_sum(a: f64, b: f64) -> f64 {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::rounding::Transforms;
 
     /// Asserts that the errors' mean square is the predicted variance within a relative tolerance, from both sides.
     pub(crate) fn assert_variance(what: &str, errors: &[f64], predicted: Variance, tolerance: f64) {
@@ -453,6 +473,19 @@ pub(crate) mod tests {
         assert!((fft_error(gadget, shape, 2).get() / (one * 2049.0) - 1.0).abs() < 1e-6);
         // 902 of them have less than the bootstrapping's own noise.
         assert!(fft_error(gadget, shape, 2).repeated(902.0).log2_std() < -36.9);
+    }
+
+    /// A value in a range of 3/8 of a turn is read beyond a guard band of 1/16 with a probability that does not matter, and the steps
+    /// after the bootstrapping add little to what it leaves.
+    #[test]
+    fn refreshes_of_the_packed_block_are_reliable() {
+        let parameters = crate::sets::PACKED_BLOCK.compile().unwrap();
+        for bootstrap in [crate::sets::PRECISE, crate::sets::FINEST] {
+            let noise = refresh(&RefreshParameters::new(&parameters, bootstrap, Transforms::ANY));
+            let input = Distribution::from(parameters.arithmetic().noise.variance());
+            assert!(noise.log2_misread(&input, 1.0 / 16.0) < -128.0);
+            assert!(noise.fresh().log2_std() - noise.bootstrapping.log2_std() < 0.3);
+        }
     }
 
     #[test]
