@@ -3,7 +3,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use kernel_benches::{inputs, keys};
-use tfhe_core::bootstrap::{SeededBootstrappingKey, table_accumulator};
+use tfhe_core::bootstrapping_key::SeededBootstrappingKey;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::glwe::GlweSecretKey;
@@ -12,6 +12,7 @@ use tfhe_core::lwe::{LweCiphertext, LweSecretKey};
 use tfhe_core::params::{
     Gadget, GlweDimension, GlweShape, LweDimension, NoiseDistribution, ParametersLiteral, PolynomialSize, Precision,
 };
+use tfhe_core::programmable_bootstrap::table_accumulator;
 use tfhe_core::random::SecretSeed;
 use tfhe_core::sets::{HEAD_EXACT, MESSAGE_2_CARRY_2};
 
@@ -25,28 +26,32 @@ fn bootstrap(criterion: &mut Criterion, literal: ParametersLiteral) {
         let (base_log, levels, precision) = literal.bootstraps[gadget];
         let name = format!("pbs_{base_log}x{levels}_{precision:?}").to_lowercase();
         for count in [1, 16] {
-            let switched = server.keyswitch().switch(&inputs(&client, count));
+            let switched = server.keyswitch().keyswitch(&inputs(&client, count));
             let tables = vec![&table; switched.len()];
             group.throughput(Throughput::Elements(count));
             group.bench_function(BenchmarkId::new(&name, format!("{count} on 1 thread")), |b| {
-                b.iter(|| one_thread.install(|| server.bootstrapping_key(gadget).bootstrap(&switched, &tables)));
+                b.iter(|| {
+                    one_thread.install(|| server.bootstrapping_key(gadget).programmable_bootstrap(&switched, &tables))
+                });
             });
         }
     }
     let single = inputs(&client, 1);
-    let switched = server.keyswitch().switch(&single);
+    let switched = server.keyswitch().keyswitch(&single);
     group.throughput(Throughput::Elements(1));
     group.bench_function("blind_rotation/1 on 1 thread", |b| {
         b.iter(|| one_thread.install(|| server.bootstrapping_key(0).blind_rotate(&switched, &[&table])));
     });
     group.bench_function("keyswitch_and_pbs/1 on 1 thread", |b| {
         b.iter(|| {
-            one_thread.install(|| server.bootstrapping_key(0).bootstrap(&server.keyswitch().switch(&single), &[&table]))
+            one_thread.install(|| {
+                server.bootstrapping_key(0).programmable_bootstrap(&server.keyswitch().keyswitch(&single), &[&table])
+            })
         });
     });
     let batch = inputs(&client, 64);
     let tables = vec![&table; batch.len()];
-    let work = || server.bootstrapping_key(0).bootstrap(&server.keyswitch().switch(&batch), &tables);
+    let work = || server.bootstrapping_key(0).programmable_bootstrap(&server.keyswitch().keyswitch(&batch), &tables);
     group.throughput(Throughput::Elements(64));
     group.sample_size(10);
     group.bench_function("keyswitch_and_pbs/64 on 1 thread", |b| b.iter(|| one_thread.install(work)));
@@ -79,7 +84,7 @@ fn large_polynomials(criterion: &mut Criterion) {
             let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
             group.throughput(Throughput::Elements(count as u64));
             group.bench_function(BenchmarkId::new(format!("{count} on 1 thread"), n), |b| {
-                b.iter(|| one_thread.install(|| key.bootstrap(&inputs, &tables)));
+                b.iter(|| one_thread.install(|| key.programmable_bootstrap(&inputs, &tables)));
             });
         }
     }

@@ -2,15 +2,15 @@
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use kernel_benches::{inputs, keys};
-use tfhe_core::bootstrap::SeededBootstrappingKey;
+use tfhe_core::bootstrapping_key::SeededBootstrappingKey;
 use tfhe_core::buffer::AlignedBuffer;
 use tfhe_core::decomposition::decompose;
-use tfhe_core::exact::FourierIntegers;
 use tfhe_core::fft::NegacyclicFft;
-use tfhe_core::gadget::{FourierRows, GadgetScratch};
+use tfhe_core::gadget_product::{FourierRows, GadgetScratch};
 use tfhe_core::glwe::{FourierGlwe, GlweCiphertext, GlweSecretKey};
-use tfhe_core::keyswitch::PackingKeyswitchKey;
+use tfhe_core::integer_product::FourierIntegers;
 use tfhe_core::lwe::{LweCiphertext, LweSecretKey};
+use tfhe_core::packing_keyswitch::PackingKeyswitchKey;
 use tfhe_core::params::{Gadget, LweDimension, PolynomialSize, Precision};
 use tfhe_core::random::{SampleSeed, SecretSeed};
 use tfhe_core::sets::{HEAD_EXACT, MESSAGE_2_CARRY_2};
@@ -130,7 +130,7 @@ fn ciphertexts(criterion: &mut Criterion) {
         for count in [1, 32] {
             let inputs = inputs(&client, count);
             group.bench_function(BenchmarkId::new("lwe_keyswitch", count), |b| {
-                b.iter(|| server.keyswitch().switch(&inputs));
+                b.iter(|| server.keyswitch().keyswitch(&inputs));
             });
         }
         let lwe = client.glwe_key().extracted_lwe_key();
@@ -188,7 +188,7 @@ fn packing_keyswitch(criterion: &mut Criterion) {
     let key = PackingKeyswitchKey::generate(&fft, &from, &to, gadget, noise, seed);
     let inputs: Vec<_> = (0..4).map(|i| (LweCiphertext::from_data(random(513)), i)).collect();
     group.bench_function(BenchmarkId::new("4 of dimension 512", MESSAGE_2_CARRY_2.name), |b| {
-        b.iter(|| key.pack(&inputs))
+        b.iter(|| key.packing_keyswitch(&inputs))
     });
     group.finish();
 }

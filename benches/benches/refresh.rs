@@ -42,10 +42,10 @@ fn refresh(criterion: &mut Criterion) {
             let (automorphisms, lift) = (keys.lookup_automorphisms(), keys.lift());
             let refresh =
                 Refresh::new(keys.arithmetic_to_small(), bootstrapping, automorphisms, lift).expect("one set");
-            let switched = refresh.switch(&sources).expect("sources of this key");
+            let switched = refresh.keyswitch(&sources).expect("sources of this key");
             let (base_log, levels, _) = PACKED_BLOCK.bootstraps[bootstrap];
             group.bench_function(id(format!("bootstrapping {base_log}x{levels}")), |b| {
-                b.iter(|| pool.install(|| bootstrapping.bootstrap(&switched, &polynomials)));
+                b.iter(|| pool.install(|| bootstrapping.programmable_bootstrap(&switched, &polynomials)));
             });
             group.bench_function(id(format!("refresh {base_log}x{levels}")), |b| {
                 b.iter(|| pool.install(|| refresh.refresh(&[&lanes])));
@@ -53,7 +53,9 @@ fn refresh(criterion: &mut Criterion) {
             if bootstrap != FINEST {
                 continue;
             }
-            group.bench_function(id("key switch".to_owned()), |b| b.iter(|| pool.install(|| refresh.switch(&sources))));
+            group.bench_function(id("key switch".to_owned()), |b| {
+                b.iter(|| pool.install(|| refresh.keyswitch(&sources)))
+            });
             let values = refresh.look_up(&switched, &tables).expect("arguments of this key");
             let many: Vec<_> = values.iter().cycle().take(PACKED).cloned().collect();
             let places: Vec<usize> = (0..PACKED).map(|i| i * (size / PACKED)).collect();

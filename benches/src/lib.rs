@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use criterion::Criterion;
-use tfhe_core::bootstrap::half_slot;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::keys::{ClientKeys, EvaluationKeys};
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::params::ParametersLiteral;
+use tfhe_core::programmable_bootstrap::half_slot;
 use tfhe_core::random::SecretSeed;
 
 /// Short runs: `cargo bench` as a whole stays well under a quarter of an hour.

@@ -38,15 +38,15 @@ fn times(client: &RefreshClient, lanes: &[Lane<'_>], threads: usize) -> [f64; 3]
     let sources: Vec<Source<'_>> = lanes.iter().map(|lane| lane.source).collect();
     let tables: Vec<_> = lanes.iter().map(|lane| lane.table.polynomial()).collect();
     let places: Vec<usize> = lanes.iter().map(|lane| lane.place).collect();
-    let switched: Vec<LweCiphertext> = refresh.switch(&sources).expect("sources of this client");
-    let values = client.bootstrapping().bootstrap(&switched, &tables);
+    let switched: Vec<LweCiphertext> = refresh.keyswitch(&sources).expect("sources of this client");
+    let values = client.bootstrapping().programmable_bootstrap(&switched, &tables);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool of threads");
     let mut best = [f64::INFINITY; 3];
     for _ in 0..ROUNDS {
         let of_round = pool.install(|| {
             [
                 milliseconds(|| refresh.refresh(&[lanes])),
-                milliseconds(|| client.bootstrapping().bootstrap(&switched, &tables)),
+                milliseconds(|| client.bootstrapping().programmable_bootstrap(&switched, &tables)),
                 milliseconds(|| refresh.pack(values.clone(), &places)),
             ]
         });

@@ -4,12 +4,12 @@ pub mod layer;
 pub mod packed;
 pub mod refresh;
 
-use tfhe_core::bootstrap::half_slot;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::keys::{ClientKeys, EvaluationKeys};
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::noise::Variance;
 use tfhe_core::params::ParametersLiteral;
+use tfhe_core::programmable_bootstrap::half_slot;
 use tfhe_core::random::{MaskStream, NoiseStream, SecretSeed};
 use tfhe_core::torus;
 

@@ -1,7 +1,7 @@
 //! A client of refreshes: secret keys of a set with two rings, and the evaluation keys of a refresh.
 
 use tfhe_core::automorphism::{AutomorphismKeys, SeededAutomorphismKeys};
-use tfhe_core::bootstrap::{BootstrappingKey, SeededBootstrappingKey};
+use tfhe_core::bootstrapping_key::{BootstrappingKey, SeededBootstrappingKey};
 use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::glwe::{GlweCiphertext, GlweSecretKey};
 use tfhe_core::glwe_keyswitch::{GlweKeyswitchKey, SeededGlweKeyswitchKey};

@@ -5,8 +5,8 @@ use integration_tests::packed::execute;
 use integration_tests::{Parties, assert_variance, errors};
 use nn::attention::Part;
 use nn::packed::{PackedOptions, Span};
-use tfhe_core::bootstrap::table_accumulator;
 use tfhe_core::noise;
+use tfhe_core::programmable_bootstrap::table_accumulator;
 use tfhe_core::sets::MESSAGE_2_CARRY_2;
 use tfhe_core::torus;
 
@@ -18,8 +18,9 @@ fn bootstrapping_reads_and_has_the_predicted_noise() {
     let values: Vec<u64> = (0..16_u64).map(|m| ((m * 5 + 3) % 16) << 59).collect();
     let accumulator = table_accumulator(parameters.glwe_shape(), &values);
     let inputs = parties.encrypt_indices(4, (0..64).map(|i| i % 16));
-    let switched = parties.server.keyswitch().switch(&inputs);
-    let outputs = parties.server.bootstrapping_key(0).bootstrap(&switched, &vec![&accumulator; inputs.len()]);
+    let switched = parties.server.keyswitch().keyswitch(&inputs);
+    let outputs =
+        parties.server.bootstrapping_key(0).programmable_bootstrap(&switched, &vec![&accumulator; inputs.len()]);
     let phases = parties.phases(&outputs);
     for (i, &phase) in phases.iter().enumerate() {
         assert_eq!(torus::switch_modulus(phase, 5) % 32, values[i % 16] >> 59);

@@ -1,12 +1,12 @@
 //! Measured against predicted noise, both ways, at the real parameters. `--nocapture` prints the table.
 
 use integration_tests::{Parties, assert_variance, errors};
-use tfhe_core::bootstrap::table_accumulator;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::noise;
 use tfhe_core::params::{GlweDimension, GlweShape, ParametersLiteral};
 use tfhe_core::polynomial::schoolbook_add;
+use tfhe_core::programmable_bootstrap::table_accumulator;
 use tfhe_core::random::SecretSeed;
 use tfhe_core::ring_pair_keys::RingPairClientKeys;
 use tfhe_core::sets::{COARSE, FINE, HEAD_EXACT, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, PACKED_HEAD, PRECISE};
@@ -22,7 +22,7 @@ fn key_switch_and_bootstrap(literal: ParametersLiteral, gadgets: &[usize]) {
     let p = 4;
     let inputs = parties.encrypt_indices(p, (0..SAMPLES).map(|i| i % 16));
     let before = parties.phases(&inputs);
-    let switched = parties.server.keyswitch().switch(&inputs);
+    let switched = parties.server.keyswitch().keyswitch(&inputs);
     let after: Vec<u64> = switched.iter().map(|c| parties.client.lwe_key().phase(c)).collect();
     let predicted = noise::lwe_keyswitch(
         parameters.keyswitch(),
@@ -34,8 +34,10 @@ fn key_switch_and_bootstrap(literal: ParametersLiteral, gadgets: &[usize]) {
     let values: Vec<u64> = (0..16_u64).map(|m| (m * 7 % 16) << 59).collect();
     let accumulator = table_accumulator(shape, &values);
     for &gadget in gadgets {
-        let outputs =
-            parties.server.bootstrapping_key(gadget).bootstrap(&switched, &vec![&accumulator; switched.len()]);
+        let outputs = parties
+            .server
+            .bootstrapping_key(gadget)
+            .programmable_bootstrap(&switched, &vec![&accumulator; switched.len()]);
         let expected = (0..SAMPLES).map(|i| values[(i % 16) as usize]);
         let predicted = noise::blind_rotation(
             parameters.bootstraps()[gadget].on(parties.server.fft().transforms()),
@@ -139,7 +141,7 @@ fn key_switches_of_the_packed_head() {
         let from = key.extracted_lwe_key();
         let (mut masks, mut noises) = SecretSeed::from_number(2026).experiment(0).into_streams();
         let inputs: Vec<_> = (0..SAMPLES).map(|i| from.encrypt(i << 50, ring.noise, &mut masks, &mut noises)).collect();
-        let after: Vec<u64> = keyswitch.switch_lwe(&inputs).iter().map(|output| to.phase(output)).collect();
+        let after: Vec<u64> = keyswitch.keyswitch_lwe(&inputs).iter().map(|output| to.phase(output)).collect();
         let size = small.shape.polynomial_size;
         let dimension = GlweDimension::new(ring.size().get() / size.get()).unwrap();
         let cut = GlweShape { dimension, polynomial_size: size };

@@ -105,7 +105,7 @@ impl Bench<'_> {
     fn arguments(&self, product: &GlweCiphertext, argument: f64) -> Vec<LweCiphertext> {
         let key = self.secrets.arithmetic_key().extracted_lwe_key();
         let place = |i: usize| {
-            let mut ciphertext = product.extract(i);
+            let mut ciphertext = product.sample_extract(i);
             let phase = key.phase(&ciphertext);
             ciphertext.add_plaintext(torus::from_f64(argument).wrapping_sub(phase));
             ciphertext
@@ -141,7 +141,7 @@ impl Bench<'_> {
             (lookups, self.keys.lookup_to_small(), secrets.lookup_key().extracted_lwe_key()),
         ];
         for (errors, (inputs, keyswitch, from)) in errors.keyswitched.iter_mut().zip(parts) {
-            let switched = keyswitch.switch_lwe(inputs);
+            let switched = keyswitch.keyswitch_lwe(inputs);
             let error = |(input, output): (&LweCiphertext, &LweCiphertext)| {
                 torus::to_f64(small.phase(output).wrapping_sub(from.phase(input)))
             };

@@ -3,8 +3,8 @@
 use gpt2_fhe::engine::backend::{Backend, WideLookup};
 use gpt2_fhe::engine::encrypted::Encrypted;
 use integration_tests::Parties;
-use tfhe_core::bootstrap::table_accumulator;
 use tfhe_core::params::ParametersLiteral;
+use tfhe_core::programmable_bootstrap::table_accumulator;
 use tfhe_core::sets::{COARSE, FINE, HEAD_EXACT, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, PRECISE, TOY};
 use tfhe_core::torus;
 use tfhe_core::wide::WideTable;
@@ -19,12 +19,14 @@ fn narrow_tables(literal: ParametersLiteral, gadgets: &[usize], widths: std::ops
     let shape = parties.client.parameters().glwe_shape();
     for p in widths {
         let inputs = parties.encrypt_indices(p, 0..1 << p);
-        let switched = parties.server.keyswitch().switch(&inputs);
+        let switched = parties.server.keyswitch().keyswitch(&inputs);
         let values: Vec<u64> = (0..1 << p).map(|m| scrambled(m, p) << (63 - p)).collect();
         let accumulator = table_accumulator(shape, &values);
         for &gadget in gadgets {
-            let outputs =
-                parties.server.bootstrapping_key(gadget).bootstrap(&switched, &vec![&accumulator; inputs.len()]);
+            let outputs = parties
+                .server
+                .bootstrapping_key(gadget)
+                .programmable_bootstrap(&switched, &vec![&accumulator; inputs.len()]);
             for (m, phase) in parties.phases(&outputs).into_iter().enumerate() {
                 let read = torus::switch_modulus(phase, p + 1) % (2 << p);
                 assert_eq!(read, scrambled(m as u64, p), "{}: input {m} of {p} bits, gadget {gadget}", literal.name);
@@ -59,8 +61,9 @@ fn ten_thousand_bootstrappings_of_2_2_without_an_error() {
     while done < 10_000 {
         let batch = 500;
         let inputs = parties.encrypt_indices(4, (0..batch).map(|i| (done + i) % 16));
-        let switched = parties.server.keyswitch().switch(&inputs);
-        let outputs = parties.server.bootstrapping_key(0).bootstrap(&switched, &vec![&accumulator; inputs.len()]);
+        let switched = parties.server.keyswitch().keyswitch(&inputs);
+        let outputs =
+            parties.server.bootstrapping_key(0).programmable_bootstrap(&switched, &vec![&accumulator; inputs.len()]);
         for (i, phase) in parties.phases(&outputs).into_iter().enumerate() {
             assert_eq!(torus::switch_modulus(phase, 5) % 32, scrambled((done + i as u64) % 16, 4));
         }

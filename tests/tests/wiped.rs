@@ -13,20 +13,21 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use hkdf::Hkdf;
 use sha2::Sha256;
 use tfhe_core::automorphism::SeededAutomorphismKeys;
-use tfhe_core::bootstrap::SeededBootstrappingKey;
+use tfhe_core::bootstrapping_key::SeededBootstrappingKey;
 use tfhe_core::derivation::{ClientSeed, Purpose};
 use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::fingerprint::{Fields, Fingerprint};
 use tfhe_core::glwe::GlweSecretKey;
 use tfhe_core::glwe_keyswitch::SeededGlweKeyswitchKey;
 use tfhe_core::keys::ClientKeys;
-use tfhe_core::keyswitch::{PackingKeyswitchKey, SeededLweKeyswitchKey};
+use tfhe_core::keyswitch::SeededLweKeyswitchKey;
 use tfhe_core::lwe::LweSecretKey;
+use tfhe_core::packing_keyswitch::PackingKeyswitchKey;
 use tfhe_core::params::{Gadget, GlweDimension, GlweShape, NoiseDistribution, PolynomialSize, Precision};
 use tfhe_core::polynomial::{automorphism, schoolbook_add};
-use tfhe_core::product::SeededRelinearizationKey;
 use tfhe_core::random::{Role, SampleSeed, SecretSeed};
 use tfhe_core::simd::Backend;
+use tfhe_core::tensor_product::SeededRelinearizationKey;
 use zeroize::Zeroizing;
 
 /// What is looked for, each byte changed so that the list is not found itself.

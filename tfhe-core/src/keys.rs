@@ -6,7 +6,7 @@
 use zeroize::Zeroizing;
 
 use crate::automorphism::{AutomorphismKeys, SeededAutomorphismKeys};
-use crate::bootstrap::{BootstrappingKey, SeededBootstrappingKey};
+use crate::bootstrapping_key::{BootstrappingKey, SeededBootstrappingKey};
 use crate::derivation::{ClientSeed, Purpose, RequestRandomness, Scope};
 use crate::fft::NegacyclicFft;
 use crate::fingerprint::Fingerprint;
@@ -14,8 +14,8 @@ use crate::glwe::{GlweCiphertext, GlweSecretKey, SeededGlweCiphertext};
 use crate::keyswitch::{LweKeyswitchKey, SeededLweKeyswitchKey};
 use crate::lwe::LweSecretKey;
 use crate::params::{Gadget, Parameters};
-use crate::product::{RelinearizationKey, SeededRelinearizationKey};
 use crate::random::{PublicSeed, RandomnessError};
+use crate::tensor_product::{RelinearizationKey, SeededRelinearizationKey};
 
 /// The secret keys of a parameter set. Wiped on drop. They encrypt, decrypt and make evaluation keys, and are not given away.
 pub struct ClientKeys {

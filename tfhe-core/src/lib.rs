@@ -6,17 +6,17 @@
 //! read wrongly, is computed in [`noise`] and [`distribution`]; how hard it is to break a parameter set, in [`security`].
 //!
 //! Modules, from the ground up: [`torus`], [`params`], [`fingerprint`], [`random`] and [`derivation`] (what is derived from a seed);
-//! [`distribution`], [`noise`] and [`sets`]; [`polynomial`], [`decomposition`], [`fft`] and
-//! [`gadget`] (the arithmetic); [`lwe`], [`glwe`], [`ggsw`] (keys and ciphertexts); [`keyswitch`], [`glwe_keyswitch`],
-//! [`automorphism`], [`product`],
-//! [`bootstrap`] and [`wide`] (operations); [`keys`] (who has what); [`ring_pair`] and [`ring_pair_keys`] (sets with a ring for
-//! arithmetic and one for lookups).
+//! [`distribution`], [`noise`] and [`sets`]; [`polynomial`], [`decomposition`], [`fft`], [`gadget_product`] and
+//! [`integer_product`] (the arithmetic); [`lwe`], [`glwe`], [`ggsw`] (keys and ciphertexts); [`external_product`], [`cmux`],
+//! [`keyswitch`], [`packing_keyswitch`], [`glwe_keyswitch`], [`automorphism`], [`tensor_product`], [`modulus_switch`],
+//! [`blind_rotation`], [`programmable_bootstrap`], [`refresh`] and [`wide`] (operations); [`keys`] (who has what); [`ring_pair`] and
+//! [`ring_pair_keys`] (sets with a ring for arithmetic and one for lookups).
 //!
 //! # Example
 //! The toy set, insecure and instant: a client encrypts 2, a server looks it up in a table.
 //! ```
 //! use tfhe_core::fingerprint::Fields;
-//! use tfhe_core::{bootstrap, derivation::ClientSeed, keys::ClientKeys, sets, torus};
+//! use tfhe_core::{derivation::ClientSeed, keys::ClientKeys, programmable_bootstrap, sets, torus};
 //! use zeroize::Zeroizing;
 //!
 //! let parameters = sets::TOY.compile()?;
@@ -25,12 +25,12 @@
 //!
 //! // Four values on half the torus: m is the angle m/8, plus half a slot.
 //! let mut plaintext = Zeroizing::new(vec![0; parameters.polynomial_size().get()]);
-//! plaintext[0] = (2 << 61) + bootstrap::half_slot(2);
+//! plaintext[0] = (2 << 61) + programmable_bootstrap::half_slot(2);
 //! let request = client.encrypt(&[plaintext], &Fields::new("one index of a table of 4").fingerprint())?;
 //!
 //! let squares_modulo_4: Vec<u64> = [0, 1, 0, 1].map(|square: u64| square << 61).to_vec();
-//! let table = bootstrap::table_accumulator(parameters.glwe_shape(), &squares_modulo_4);
-//! let small = server.keyswitch().switch(&[request[0].expand().extract(0)]);
+//! let table = programmable_bootstrap::table_accumulator(parameters.glwe_shape(), &squares_modulo_4);
+//! let small = server.keyswitch().keyswitch(&[request[0].expand().sample_extract(0)]);
 //! let result = &server.bootstrapping_key(0).blind_rotate(&small, &[&table])[0];
 //!
 //! assert_eq!(torus::switch_modulus(client.phase(result)[0], 3) % 8, 0);
@@ -54,8 +54,12 @@ pub(crate) mod testing;
 
 pub use analysis::{distribution, noise, security};
 pub use ground::{fingerprint, rounding, torus, variance};
-pub use math::{buffer, decomposition, exact, fft, gadget, polynomial, simd};
+pub use math::{buffer, decomposition, fft, gadget_product, integer_product, polynomial, simd};
 pub use parameters::{params, ring_pair, sets};
 use randomness::wiping;
 pub use randomness::{derivation, random};
-pub use scheme::{automorphism, bootstrap, ggsw, glwe, glwe_keyswitch, keyswitch, lwe, product, refresh, wide};
+use scheme::rows;
+pub use scheme::{
+    automorphism, blind_rotation, bootstrapping_key, cmux, external_product, ggsw, glwe, glwe_keyswitch, keyswitch,
+    lwe, modulus_switch, packing_keyswitch, programmable_bootstrap, refresh, tensor_product, wide,
+};

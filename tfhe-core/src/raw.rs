@@ -15,9 +15,9 @@
 //!
 //! Secret keys can be imported and not exported: who has a secret to share has the bits, or the seed, that it was made from.
 
-use crate::bootstrap::{BootstrappingKey, SeededBootstrappingKey};
+use crate::bootstrapping_key::{BootstrappingKey, SeededBootstrappingKey};
 use crate::fft::NegacyclicFft;
-use crate::gadget::FourierRows;
+use crate::ggsw::FourierGgsw;
 use crate::glwe::{GlweCiphertext, GlweSecretKey};
 use crate::keyswitch::{LweKeyswitchKey, SeededLweKeyswitchKey};
 use crate::lwe::LweSecretKey;
@@ -120,7 +120,7 @@ impl SeededBootstrappingKey {
     }
 }
 
-impl FourierRows {
+impl FourierGgsw {
     /// A GGSW ciphertext from rows `[k+1][ℓ][k+1][N]`, in the Fourier domain of `fft`.
     ///
     /// # Errors
@@ -129,7 +129,7 @@ impl FourierRows {
         let columns = shape.dimension.get() + 1;
         gadget.in_ring(shape.polynomial_size, columns)?;
         check_length("a GGSW ciphertext", columns * gadget.levels() * shape.ciphertext_len(), rows.len())?;
-        Ok(Self::prepare(fft, gadget, columns, columns, rows))
+        Ok(Self::from_rows(fft, shape, gadget, rows))
     }
 }
 
@@ -148,7 +148,7 @@ impl BootstrappingKey {
     ) -> Result<Self, RawError> {
         let bits = bits
             .into_iter()
-            .map(|rows| FourierRows::from_raw(fft, shape, gadget, rows.as_ref()))
+            .map(|rows| FourierGgsw::from_raw(fft, shape, gadget, rows.as_ref()))
             .collect::<Result<Vec<_>, _>>()?;
         LweDimension::new(bits.len())?;
         Ok(Self::from_bits(fft, shape, bits))
@@ -158,10 +158,10 @@ impl BootstrappingKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bootstrap::{half_slot, table_accumulator};
     use crate::derivation::ClientSeed;
     use crate::keys::ClientKeys;
     use crate::params::{Parameters, Precision};
+    use crate::programmable_bootstrap::{half_slot, table_accumulator};
     use crate::random::SecretSeed;
     use crate::sets;
 
@@ -202,9 +202,9 @@ mod tests {
         let seeded = SeededLweKeyswitchKey::generate(&big, keys.lwe_key(), parameters.keyswitch(), noise, own);
         let (from, to) = (shape.extracted_lwe_dimension(), parameters.lwe_dimension());
         let again = LweKeyswitchKey::from_raw(from, to, parameters.keyswitch(), seeded.to_raw()).unwrap();
-        let small = seeded.expand().switch(std::slice::from_ref(&input));
+        let small = seeded.expand().keyswitch(std::slice::from_ref(&input));
         // The expanded key may be rounded to 32 bits: 320 digits of up to 8 meet errors of up to 2^-33, in mask and body.
-        let phases = [&again.switch(&[input]), &small].map(|output| keys.lwe_key().phase(&output[0]));
+        let phases = [&again.keyswitch(&[input]), &small].map(|output| keys.lwe_key().phase(&output[0]));
         let difference = crate::torus::to_f64(phases[0].wrapping_sub(phases[1])).abs();
         assert!(difference < 320.0 * 8.0 * 9.0 * 2f64.powi(-33), "{difference}");
 
@@ -212,7 +212,10 @@ mod tests {
         let seeded = SeededBootstrappingKey::generate(fft, keys.lwe_key(), keys.glwe_key(), gadget, noise, own);
         let again = BootstrappingKey::from_raw(fft, shape, gadget, seeded.to_raw()).unwrap();
         let table = table_accumulator(shape, &[0, 1 << 61, 2 << 61, 3 << 61]);
-        assert_eq!(again.bootstrap(&small, &[&table]), seeded.prepare(fft, shape).bootstrap(&small, &[&table]));
+        assert_eq!(
+            again.programmable_bootstrap(&small, &[&table]),
+            seeded.prepare(fft, shape).programmable_bootstrap(&small, &[&table])
+        );
     }
 
     #[test]
@@ -225,9 +228,9 @@ mod tests {
         assert!(matches!(GlweCiphertext::from_raw(shape, &[0; 129]), Err(RawError::Length { actual: 129, .. })));
         let (from, to) = (shape.extracted_lwe_dimension(), parameters.lwe_dimension());
         assert!(LweKeyswitchKey::from_raw(from, to, parameters.keyswitch(), vec![0; 9]).is_err());
-        assert!(FourierRows::from_raw(fft, shape, gadget, &[0; 64]).is_err());
+        assert!(FourierGgsw::from_raw(fft, shape, gadget, &[0; 64]).is_err());
         let inexact = Gadget::new(16, 3, Precision::Split).unwrap();
-        let refused = FourierRows::from_raw(fft, shape, inexact, &[0; 768]).unwrap_err();
+        let refused = FourierGgsw::from_raw(fft, shape, inexact, &[0; 768]).unwrap_err();
         assert!(matches!(refused, RawError::Parameter(ParameterError::Inexact { inputs: 2, .. })), "{refused}");
         let refused = BootstrappingKey::from_raw(fft, shape, inexact, [[0; 768]]).unwrap_err();
         assert!(matches!(refused, RawError::Parameter(ParameterError::Inexact { inputs: 2, .. })), "{refused}");

@@ -3,16 +3,16 @@
 use zeroize::Zeroizing;
 
 use crate::automorphism::{AutomorphismKeys, SeededAutomorphismKeys};
-use crate::bootstrap::{BootstrappingKey, SeededBootstrappingKey};
+use crate::bootstrapping_key::{BootstrappingKey, SeededBootstrappingKey};
 use crate::derivation::{ClientSeed, Purpose, RequestRandomness, Scope};
 use crate::fft::NegacyclicFft;
 use crate::fingerprint::Fingerprint;
 use crate::glwe::{GlweCiphertext, GlweSecretKey, SeededGlweCiphertext};
 use crate::glwe_keyswitch::{GlweKeyswitchKey, SeededGlweKeyswitchKey};
 use crate::params::{Gadget, GlweDimension, GlweShape};
-use crate::product::{RelinearizationKey, SeededRelinearizationKey};
 use crate::random::{EncryptionSeed, PublicSeed, RandomnessError};
 use crate::ring_pair::{Ring, RingPairParameters};
+use crate::tensor_product::{RelinearizationKey, SeededRelinearizationKey};
 
 /// The plans of transforms of the three rings.
 #[derive(Clone, Debug)]

@@ -1,10 +1,10 @@
 //! What the unit tests of this crate share: a key, and encryption under it.
 
 use crate::fft::NegacyclicFft;
-use crate::ggsw::RowGenerator;
 use crate::glwe::{GlweCiphertext, GlweSecretKey};
 use crate::params::{Gadget, GlweDimension, GlweShape, NoiseDistribution, PolynomialSize};
 use crate::random::{EncryptionSeed, SecretSeed};
+use crate::rows::RowGenerator;
 
 pub(crate) struct Setup {
     pub(crate) fft: NegacyclicFft,

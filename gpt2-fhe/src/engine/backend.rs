@@ -1,9 +1,9 @@
 //! What the engine asks of a way to represent encrypted integers.
 
 use nn::matrix::Matrix;
-use tfhe_core::bootstrap::table_accumulator;
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::params::GlweShape;
+use tfhe_core::programmable_bootstrap::table_accumulator;
 use tfhe_core::wide::WideTable;
 
 /// A table of 2^p torus elements over the half torus, read by one bootstrapping.

@@ -4,11 +4,11 @@
 
 use nn::matrix::Matrix;
 use rayon::prelude::*;
-use tfhe_core::exact::FourierIntegers;
 use tfhe_core::glwe::{FourierGlwe, GlweCiphertext, SeededGlweCiphertext};
+use tfhe_core::integer_product::FourierIntegers;
 use tfhe_core::keys::EvaluationKeys;
 use tfhe_core::lwe::LweCiphertext;
-use tfhe_core::product::Factor;
+use tfhe_core::tensor_product::Factor;
 use tfhe_core::wide::WideTable;
 
 use super::backend::{Backend, BackendProduct, NarrowTable, WideLookup, needs};
@@ -108,7 +108,7 @@ impl Backend for Encrypted<'_> {
                         for (chunk, polynomial) in chunks.iter().zip(&polynomials) {
                             sum.add_product(fft, chunk, polynomial);
                         }
-                        sum.inverse(fft, scratch).extract(0)
+                        sum.inverse(fft, scratch).sample_extract(0)
                     })
                     .collect()
             })
@@ -144,9 +144,9 @@ impl Backend for Encrypted<'_> {
     }
 
     fn bootstrap(&mut self, gadget: usize, inputs: &[LweCiphertext], tables: &[&NarrowTable]) -> Vec<LweCiphertext> {
-        let switched = self.keys.keyswitch().switch(inputs);
+        let switched = self.keys.keyswitch().keyswitch(inputs);
         let accumulators: Vec<&GlweCiphertext> = tables.iter().map(|table| &table.accumulator).collect();
-        self.keys.bootstrapping_key(gadget).bootstrap(&switched, &accumulators)
+        self.keys.bootstrapping_key(gadget).programmable_bootstrap(&switched, &accumulators)
     }
 
     fn wide_lookup(
@@ -168,7 +168,7 @@ impl Backend for Encrypted<'_> {
             .map(|(input, lookup)| self.combine(&[(input, 1)], lookup.first().high_offset()))
             .collect();
         let (low_inputs, high_inputs) =
-            (self.keys.keyswitch().switch(&low_inputs), self.keys.keyswitch().switch(&high_inputs));
+            (self.keys.keyswitch().keyswitch(&low_inputs), self.keys.keyswitch().keyswitch(&high_inputs));
         let ones: Vec<_> = lookups.iter().map(|lookup| WideTable::low_accumulator(shape, lookup.delta)).collect();
         let rotated = self.keys.bootstrapping_key(low).blind_rotate(&low_inputs, &ones.iter().collect::<Vec<_>>());
         // One blind rotation for each table of each input.
@@ -182,7 +182,8 @@ impl Backend for Encrypted<'_> {
             .map(|&(i, table)| table.high_accumulator(&rotated[i], lookups[i].delta, self.keys.automorphisms()))
             .collect();
         let job_inputs: Vec<_> = jobs.iter().map(|&(i, _)| high_inputs[i].clone()).collect();
-        let outputs = self.keys.bootstrapping_key(high).bootstrap(&job_inputs, &tables.iter().collect::<Vec<_>>());
+        let outputs =
+            self.keys.bootstrapping_key(high).programmable_bootstrap(&job_inputs, &tables.iter().collect::<Vec<_>>());
         let mut outputs = outputs.into_iter();
         lookups.iter().map(|lookup| outputs.by_ref().take(lookup.tables.len()).collect()).collect()
     }
@@ -221,7 +222,7 @@ impl Backend for Encrypted<'_> {
                     return Vec::new();
                 }
                 let product = relinearization.multiply(&rows[i], &groups[group], shape, log_t);
-                (0..columns).map(|j| product.extract(j * spacing)).collect()
+                (0..columns).map(|j| product.sample_extract(j * spacing)).collect()
             })
             .collect();
         Matrix::from_fn(left.rows(), needed.cols(), |i, j| {

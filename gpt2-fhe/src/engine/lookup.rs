@@ -11,8 +11,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use nn::engine::{LookupTable, Use};
-use tfhe_core::bootstrap::half_slot;
 use tfhe_core::noise::Distribution;
+use tfhe_core::programmable_bootstrap::half_slot;
 use tfhe_core::sets::{COARSE, FINE, PRECISE};
 use tfhe_core::wide::WideTable;
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use nn::packed::{Function, PackedEngine, Row, steps};
-use tfhe_core::gadget::FourierRows;
+use tfhe_core::ggsw::FourierGgsw;
 use tfhe_core::glwe::{GlweCiphertext, SeededGlweCiphertext};
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::ring_pair_keys::RingPairKeys;
@@ -56,7 +56,7 @@ pub struct EncryptedPacked<'a> {
     observer: &'a mut dyn Observer,
     statistics: Statistics,
     /// `[output chunks][groups]` of the heads whose scores were made and whose outputs were not.
-    values: BTreeMap<usize, Vec<Vec<FourierRows>>>,
+    values: BTreeMap<usize, Vec<Vec<FourierGgsw>>>,
     /// `[row groups][output chunks]`
     sums: Vec<Vec<GlweCiphertext>>,
 }
@@ -130,7 +130,7 @@ impl<'a> EncryptedPacked<'a> {
             let score = |i: usize, j: usize| {
                 let (block, position) = layout.score_position(i, j);
                 let (_, product) = products.iter().find(|(at, _)| *at == block).expect("a visible block");
-                EncryptedValue { score: Some(product.extract(position)), lookup: None }
+                EncryptedValue { score: Some(product.sample_extract(position)), lookup: None }
             };
             let row = |query: usize| Row { head, query, entries: (0..=query).map(|j| score(query, j)).collect() };
             Ok(layout.span().rows().map(row).collect())
@@ -157,7 +157,7 @@ impl<'a> EncryptedPacked<'a> {
                 })
                 .collect();
             let block = evaluator.place(&placed);
-            let of_group: Vec<&FourierRows> = values.iter().map(|chunk| &chunk[token_group]).collect();
+            let of_group: Vec<&FourierGgsw> = values.iter().map(|chunk| &chunk[token_group]).collect();
             evaluator.weigh(&block, &of_group, &mut self.sums[row_group - first]);
             let steps_of_lookup = evaluator.keys.parameters().lookup().size().log2() as usize;
             let statistics = self.statistics.step(steps::OUTPUT);

@@ -7,16 +7,16 @@ use std::ops::Range;
 use nn::matrix::Matrix;
 use nn::packed::{Function, PackedProgram};
 use rayon::prelude::*;
-use tfhe_core::exact::FourierIntegers;
 use tfhe_core::fft::NegacyclicFft;
-use tfhe_core::gadget::{FourierRows, GadgetScratch};
+use tfhe_core::ggsw::FourierGgsw;
 use tfhe_core::glwe::{FourierGlwe, GlweCiphertext, SeededGlweCiphertext};
+use tfhe_core::integer_product::FourierIntegers;
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::params::GlweShape;
 use tfhe_core::polynomial;
-use tfhe_core::product::Factor;
 use tfhe_core::ring_pair::RingPairParameters;
 use tfhe_core::ring_pair_keys::RingPairKeys;
+use tfhe_core::tensor_product::Factor;
 use tfhe_core::torus;
 
 use super::layout::Layout;
@@ -296,7 +296,7 @@ impl Evaluator<'_> {
     }
 
     /// GGSW encryptions of Σ_j X^(Jj)·V_j(Y), `[output chunks][groups]`.
-    pub fn encrypt_values(&self, values: &[Vec<GlweCiphertext>]) -> Vec<Vec<FourierRows>> {
+    pub fn encrypt_values(&self, values: &[Vec<GlweCiphertext>]) -> Vec<Vec<FourierGgsw>> {
         let (relinearization, gadget) = (self.keys.relinearization(), self.keys.parameters().ggsw());
         let encrypt = |value: &GlweCiphertext| relinearization.ggsw(value, gadget);
         values.par_iter().map(|groups| groups.par_iter().map(encrypt).collect()).collect()
@@ -311,7 +311,7 @@ impl Evaluator<'_> {
             let parts = [(&value.score, self.keys.arithmetic_to_small()), (&value.lookup, self.keys.lookup_to_small())];
             for (part, key) in parts {
                 if let Some(part) = part {
-                    sum.add_scaled(&key.switch_lwe(std::slice::from_ref(part))[0], 1);
+                    sum.add_scaled(&key.keyswitch_lwe(std::slice::from_ref(part))[0], 1);
                 }
             }
             sum
@@ -319,7 +319,7 @@ impl Evaluator<'_> {
         let switched: Vec<LweCiphertext> = inputs.par_iter().map(switch).collect();
         let table = |(head, _): &(usize, EncryptedValue)| self.attention.tables[*head].polynomial(function);
         let polynomials: Vec<&GlweCiphertext> = inputs.iter().map(table).collect();
-        self.keys.bootstrapping_key(tables::gadget(function)).bootstrap(&switched, &polynomials)
+        self.keys.bootstrapping_key(tables::gadget(function)).programmable_bootstrap(&switched, &polynomials)
     }
 
     /// A probability as a constant polynomial of the lookup ring.
@@ -355,7 +355,7 @@ impl Evaluator<'_> {
             }
             let sum = set.into_par_iter().fold(zero, add).reduce(zero, merge);
             let larger = sum.into_larger_ring(parameters.arithmetic().size());
-            let lifted = self.keys.lift().switch(&larger, &mut self.keys.lift().scratch());
+            let lifted = self.keys.lift().keyswitch(&larger, &mut self.keys.lift().scratch());
             Some(lifted.map_polynomials(|x, y| polynomial::rotate(x, remainder, y)))
         };
         let lifted: Vec<GlweCiphertext> = (0..ratio).into_par_iter().filter_map(lift_set).collect();
@@ -365,11 +365,10 @@ impl Evaluator<'_> {
     }
 
     /// Adds Σ_j p_rj·V_j(Y) in each row's coset to each chunk's sum, and something in cosets that no row has.
-    pub fn weigh(&self, probabilities: &GlweCiphertext, values: &[&FourierRows], sums: &mut [GlweCiphertext]) {
-        let (fft, gadget) = (self.keys.arithmetic_fft(), self.keys.parameters().ggsw());
+    pub fn weigh(&self, probabilities: &GlweCiphertext, values: &[&FourierGgsw], sums: &mut [GlweCiphertext]) {
+        let fft = self.keys.arithmetic_fft();
         sums.par_iter_mut().zip(values).for_each(|(sum, value)| {
-            let scratch = &mut GadgetScratch::new(fft, gadget, 2);
-            value.add_product(fft, probabilities.data(), sum.data_mut(), scratch);
+            value.add_external_product(fft, probabilities, sum, &mut value.scratch(fft));
         });
     }
 

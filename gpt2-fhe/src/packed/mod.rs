@@ -5,7 +5,7 @@
 //! | project | x·W for all tokens of a ciphertext at once | products with plaintext polynomials, sums over a coset by automorphisms |
 //! | scores | a block of scores | one product of ciphertexts ([`layout`]) |
 //! | softplus, exponential | [`nn::packed`]'s lookups | key switch to the small key, bootstrapping in the lookup ring |
-//! | output | Σ p·v, for all rows and tokens of two groups, and all channels of a chunk, at once | an external product with encrypted values ([`tfhe_core::product::RelinearizationKey::ggsw`]) |
+//! | output | Σ p·v, for all rows and tokens of two groups, and all channels of a chunk, at once | an external product with encrypted values ([`tfhe_core::tensor_product::RelinearizationKey::ggsw`]) |
 //!
 //! Heads share the input's ciphertexts and transforms, batches of lookups, and the answer, to which they are added up.
 //! The data flow is [`nn::packed::PackedProgram::attend`]; [`encrypted`], [`simulated`] and [`counted`] are the engines it runs on.

@@ -41,7 +41,7 @@ pub(super) fn compare(session: &mut Session<'_>, keys: &Keys) -> Result<()> {
 /// Key switch and bootstrapping of these, as our users call it.
 fn ours(keys: &Keys, inputs: &[LweCiphertext]) -> Vec<LweCiphertext> {
     let tables = vec![&keys.table; inputs.len()];
-    keys.bootstrapping.bootstrap(&keys.keyswitch.switch(inputs), &tables)
+    keys.bootstrapping.programmable_bootstrap(&keys.keyswitch.keyswitch(inputs), &tables)
 }
 
 fn check_ours(keys: &Keys) -> Result<()> {
@@ -50,7 +50,7 @@ fn check_ours(keys: &Keys) -> Result<()> {
 
 /// Both without their key switch.
 fn pbs_latency(session: &mut Session<'_>, keys: &Keys) -> Result<()> {
-    let switched = keys.keyswitch.switch(&keys.inputs[..1]);
+    let switched = keys.keyswitch.keyswitch(&keys.inputs[..1]);
     let input = exchange::lwe_to_peer(&switched[0]);
     let accumulator = exchange::glwe_to_peer(&keys.table);
     let key = &keys.peer_bootstrapping;
@@ -66,7 +66,7 @@ fn pbs_latency(session: &mut Session<'_>, keys: &Keys) -> Result<()> {
         by_turns(
             effort,
             1,
-            &mut || drop(keys.bootstrapping.bootstrap(&switched, &[&keys.table])),
+            &mut || drop(keys.bootstrapping.programmable_bootstrap(&switched, &[&keys.table])),
             &mut [&mut || {
                 let stack = memory.stack();
                 programmable_bootstrap_lwe_ciphertext_mem_optimized(&input, &mut output, &accumulator, key, fft, stack);

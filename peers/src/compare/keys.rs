@@ -3,13 +3,14 @@
 use anyhow::{Result, ensure};
 use tfhe::core_crypto::fft_impl::fft64::crypto::bootstrap::FourierLweBootstrapKeyOwned;
 use tfhe::core_crypto::prelude::{CiphertextModulus, Fft, LweKeyswitchKeyOwned};
-use tfhe_core::bootstrap::{BootstrappingKey, SeededBootstrappingKey, half_slot, table_accumulator};
+use tfhe_core::bootstrapping_key::{BootstrappingKey, SeededBootstrappingKey};
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::keys::ClientKeys;
 use tfhe_core::keyswitch::{LweKeyswitchKey, SeededLweKeyswitchKey};
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::params::{Gadget, Parameters};
+use tfhe_core::programmable_bootstrap::{half_slot, table_accumulator};
 use tfhe_core::random::SecretSeed;
 use tfhe_core::{sets, torus};
 

@@ -22,7 +22,7 @@ fn measure(session: &mut Session<'_>, name: &str, keys: &Keys, inputs: &[LweCiph
         by_turns(
             effort,
             inputs.len(),
-            &mut || drop(keys.keyswitch.switch(inputs)),
+            &mut || drop(keys.keyswitch.keyswitch(inputs)),
             &mut [&mut || {
                 peer_inputs.iter().for_each(|input| keyswitch_lwe_ciphertext(key, input, &mut peer_output));
             }],

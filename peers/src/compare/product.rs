@@ -7,7 +7,7 @@ use tfhe::core_crypto::fft_impl::fft64::crypto::ggsw::{
 };
 use tfhe::core_crypto::prelude::{ComputationBuffers, GlweCiphertextOwned};
 use tfhe_core::fft::NegacyclicFft;
-use tfhe_core::gadget::{FourierRows, GadgetScratch};
+use tfhe_core::ggsw::FourierGgsw;
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::random::SampleSeed;
 
@@ -22,7 +22,7 @@ pub(super) fn compare(session: &mut Session<'_>, keys: &Keys) -> Result<()> {
     let ours = keys
         .seeded_bootstrapping
         .to_raw()
-        .map(|rows| FourierRows::from_raw(&fft, shape, keys.gadget(), &rows))
+        .map(|rows| FourierGgsw::from_raw(&fft, shape, keys.gadget(), &rows))
         .collect::<Result<Vec<_>, _>>()?;
     let peer: Vec<FourierGgswCiphertextView<'_>> = keys.peer_bootstrapping.as_view().into_ggsw_iter().collect();
     measure(session, "external_product_hot", keys, &fft, (&ours[..1], &peer[..1]))?;
@@ -34,13 +34,13 @@ fn measure(
     name: &str,
     keys: &Keys,
     fft: &NegacyclicFft,
-    (ours, peer): (&[FourierRows], &[FourierGgswCiphertextView<'_>]),
+    (ours, peer): (&[FourierGgsw], &[FourierGgswCiphertextView<'_>]),
 ) -> Result<()> {
     let shape = keys.parameters.glwe_shape();
     let mut input = GlweCiphertext::zero(shape);
     SampleSeed::from_number(4).stream(0).fill_uniform(input.data_mut());
     let mut output = GlweCiphertext::zero(shape);
-    let scratch = &mut GadgetScratch::new(fft, keys.gadget(), shape.dimension.get() + 1);
+    let scratch = &mut ours[0].scratch(fft);
 
     let peer_input = exchange::glwe_to_peer(&input);
     let (size, polynomial_size) = (exchange::glwe_size(shape), exchange::polynomial_size(shape));
@@ -55,8 +55,8 @@ fn measure(
             effort,
             ours.len(),
             &mut || {
-                for (i, rows) in ours.iter().enumerate() {
-                    rows.add_product_before(ours.get(i + 1), fft, input.data(), output.data_mut(), scratch);
+                for (i, ggsw) in ours.iter().enumerate() {
+                    ggsw.add_external_product_before(ours.get(i + 1), fft, &input, &mut output, scratch);
                 }
             },
             &mut [&mut || {

@@ -8,7 +8,7 @@ use tfhe::core_crypto::prelude::{
     ComputationBuffers, Fft, LweCiphertextOwned, programmable_bootstrap_lwe_ciphertext_mem_optimized,
     programmable_bootstrap_lwe_ciphertext_mem_optimized_requirement,
 };
-use tfhe_core::bootstrap::BootstrappingKey;
+use tfhe_core::bootstrapping_key::BootstrappingKey;
 use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::lwe::LweCiphertext;
@@ -81,7 +81,7 @@ fn measure(session: &mut Session<'_>, size: &Size) -> Result<()> {
         by_turns(
             effort,
             1,
-            &mut || drop(key.bootstrap(&inputs, &[&table])),
+            &mut || drop(key.programmable_bootstrap(&inputs, &[&table])),
             &mut [&mut || {
                 let (output, stack) = (&mut output, memory.stack());
                 programmable_bootstrap_lwe_ciphertext_mem_optimized(

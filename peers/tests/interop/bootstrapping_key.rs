@@ -5,10 +5,11 @@ use rayon::prelude::*;
 use tfhe::core_crypto::prelude::{
     LweCiphertextOwned, par_allocate_and_generate_new_lwe_bootstrap_key, programmable_bootstrap_lwe_ciphertext,
 };
-use tfhe_core::bootstrap::{BootstrappingKey, SeededBootstrappingKey, half_slot, table_accumulator};
+use tfhe_core::bootstrapping_key::{BootstrappingKey, SeededBootstrappingKey};
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::lwe::{LweCiphertext, LweSecretKey};
 use tfhe_core::params::{Gadget, GlweShape, LweDimension, Precision};
+use tfhe_core::programmable_bootstrap::{half_slot, table_accumulator};
 use tfhe_core::random::SecretSeed;
 use tfhe_core::{noise, torus};
 
@@ -65,7 +66,7 @@ fn check_bootstrappings(n: usize, shape: GlweShape, gadget: Gadget) {
     );
     let rows = exchange::bootstrapping_key_from_peer(shape, gadget, &theirs);
     let theirs_here = BootstrappingKey::from_raw(&keys.fft, shape, gadget, rows).unwrap();
-    let here = theirs_here.bootstrap(&inputs, &vec![&table; inputs.len()]);
+    let here = theirs_here.programmable_bootstrap(&inputs, &vec![&table; inputs.len()]);
 
     let predicted = noise::blind_rotation(gadget.on(keys.fft.transforms()), shape, lwe_dimension, key_noise.variance());
     let big = keys.ours.extracted_lwe_key();

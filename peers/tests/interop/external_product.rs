@@ -8,8 +8,8 @@ use tfhe::core_crypto::fft_impl::fft64::crypto::ggsw::{
 use tfhe::core_crypto::prelude::{
     Cleartext, ComputationBuffers, Fft, GgswCiphertextOwned, GlweCiphertextOwned, encrypt_constant_ggsw_ciphertext,
 };
-use tfhe_core::bootstrap::SeededBootstrappingKey;
-use tfhe_core::gadget::{FourierRows, GadgetScratch};
+use tfhe_core::bootstrapping_key::SeededBootstrappingKey;
+use tfhe_core::ggsw::FourierGgsw;
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::lwe::LweSecretKey;
 use tfhe_core::noise;
@@ -49,11 +49,8 @@ fn product_there(shape: GlweShape, gadget: Gadget, rows: &[u64], input: &GlweCip
 /// The same by us.
 fn product_here(keys: &GlweKeys, gadget: Gadget, rows: &[u64], input: &GlweCiphertext) -> GlweCiphertext {
     let shape = input.shape();
-    let ggsw = FourierRows::from_raw(&keys.fft, shape, gadget, rows).unwrap();
-    let mut output = GlweCiphertext::zero(shape);
-    let scratch = &mut GadgetScratch::new(&keys.fft, gadget, shape.dimension.get() + 1);
-    ggsw.add_product(&keys.fft, input.data(), output.data_mut(), scratch);
-    output
+    let ggsw = FourierGgsw::from_raw(&keys.fft, shape, gadget, rows).unwrap();
+    ggsw.external_product(&keys.fft, input, &mut ggsw.scratch(&keys.fft))
 }
 
 /// Our GGSW encryption of a bit.

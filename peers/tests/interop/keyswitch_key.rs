@@ -48,7 +48,7 @@ fn check_switches(gadget: Gadget) {
     let (mut masks, mut noises) = seed.experiment(1).into_streams();
     let inputs: Vec<LweCiphertext> =
         (0..SAMPLES).map(|i| big.encrypt((i % 16) << 60, fresh, &mut masks, &mut noises)).collect();
-    let here = theirs_here.switch(&inputs);
+    let here = theirs_here.keyswitch(&inputs);
     let there: Vec<LweCiphertext> = inputs
         .iter()
         .map(|input| {

@@ -64,7 +64,7 @@ pub fn external_product(gadget: impl Into<GadgetTransforms>, shape: GlweShape, k
         + fft_error(product, shape, k + 1)
 }
 
-/// The error of an external product with a GGSW encryption made by [`crate::product::RelinearizationKey::ggsw`] (k = 1)
+/// The error of an external product with a GGSW encryption made by [`crate::tensor_product::RelinearizationKey::ggsw`] (k = 1)
 /// of a polynomial M whose coefficients' squares add up to `squares`.
 ///
 /// - The noise of M's ciphertext, `message`, is a part of M that is no integer: it meets the wrap-around of the other factor's phase,
@@ -249,7 +249,7 @@ impl std::ops::Add for Spread {
     }
 }
 
-/// What balancing a mask ([`crate::product`]) costs, times √N: the wrap-around's part from the mean of the key is made almost
+/// What balancing a mask ([`crate::tensor_product`]) costs, times √N: the wrap-around's part from the mean of the key is made almost
 /// as small as it can be, and the rest grows by as much. Measured on uniform masks; a test does so again.
 pub(crate) const BALANCE: f64 = 2.3;
 

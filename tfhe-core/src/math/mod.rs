@@ -2,10 +2,10 @@
 
 pub mod buffer;
 pub mod decomposition;
-pub mod exact;
 #[allow(unsafe_code)]
 pub mod fft;
-pub mod gadget;
+pub mod gadget_product;
+pub mod integer_product;
 pub mod polynomial;
 // Vector instructions are the one place for unsafe code.
 #[allow(unsafe_code)]

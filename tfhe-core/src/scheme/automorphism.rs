@@ -17,12 +17,12 @@ use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use crate::fft::NegacyclicFft;
-use crate::gadget::{FourierRows, GadgetScratch};
-use crate::ggsw::{RowGenerator, SeededRows};
+use crate::gadget_product::{FourierRows, GadgetScratch};
 use crate::glwe::{GlweCiphertext, GlweSecretKey};
 use crate::params::{Gadget, GlweShape, NoiseDistribution};
 use crate::polynomial;
 use crate::random::EncryptionSeed;
+use crate::rows::{RowGenerator, SeededRows};
 
 /// Key-switching keys of automorphisms g_l = 2^l + 1 for some range of l in 1 ..= log2 N, as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl AutomorphismKeys {
     ///
     /// # Panics
     /// If there is no key for l.
-    pub fn apply(&self, ciphertext: &GlweCiphertext, l: u32, scratch: &mut GadgetScratch) -> GlweCiphertext {
+    pub fn automorphism(&self, ciphertext: &GlweCiphertext, l: u32, scratch: &mut GadgetScratch) -> GlweCiphertext {
         let image = ciphertext.map_polynomials(|x, y| polynomial::automorphism(x, galois_element(l), y));
         let mut out = GlweCiphertext::zero(ciphertext.shape());
         out.body_mut().copy_from_slice(image.body());
@@ -134,7 +134,7 @@ impl AutomorphismKeys {
         let scratch = &mut self.scratch(ciphertext);
         let mut sum = ciphertext.clone();
         for l in steps {
-            let image = self.apply(&sum, l, scratch);
+            let image = self.automorphism(&sum, l, scratch);
             sum.add_scaled(&image, 1);
         }
         sum
@@ -196,7 +196,7 @@ impl AutomorphismKeys {
 
     /// (E, O)·2 of E + X^(N/2^l)·O, where σ_{g_l} fixes E and O: C + σ_{g_l}(C), and (C − σ_{g_l}(C)) moved back.
     fn split(&self, whole: &GlweCiphertext, l: u32) -> (GlweCiphertext, GlweCiphertext) {
-        let image = self.apply(whole, l, &mut self.scratch(whole));
+        let image = self.automorphism(whole, l, &mut self.scratch(whole));
         let (mut even, mut difference) = (whole.clone(), whole.clone());
         even.add_scaled(&image, 1);
         difference.add_scaled(&image, -1);
@@ -216,7 +216,7 @@ impl AutomorphismKeys {
             sum.add_scaled(&moved, 1);
             difference.add_scaled(&moved, -1);
         }
-        let image = self.apply(&difference, l, &mut self.scratch(&difference));
+        let image = self.automorphism(&difference, l, &mut self.scratch(&difference));
         sum.add_scaled(&image, 1);
         Some(sum)
     }

@@ -1,74 +1,49 @@
-//! Keys under a GLWE key: the rows that gadget products are made with.
+//! GGSW: encryptions of small integers that multiply GLWE ciphertexts ([`crate::external_product`]).
 //!
-//! A row (i, level) is a GLWE encryption of M_i·q/β^level for an integer polynomial M_i that depends on what the key is for:
-//!
-//! | key | M_i, 0 ≤ i < inputs |
-//! |---|---|
-//! | GGSW of m (Gentry, Sahai, Waters, Crypto 2013; Chillotti et al., J. Cryptology 2020, section 3.2) | −m·S_i for i < k, then m |
-//! | key switch from Z to S | −Z_i for i < k |
-//! | relinearization, k = 1 | S² |
-//!
-//! Stored, a key is its bodies and the seed of its masks ([`SeededRows`]); prepared, it is in the Fourier domain
-//! ([`FourierRows`]).
+//! A GGSW ciphertext of an integer m under S ∈ `B[X]^k` is a matrix of (k+1)·ℓ GLWE ciphertexts: row (i, level) encrypts
+//! −m·S_i·q/β^level for i < k, and m·q/β^level for i = k (Gentry, Sahai, Waters, Crypto 2013; Chillotti et al., J. Cryptology
+//! 2020, section 3.2). Stored, it is its bodies and the seed of its masks, [`SeededGgswCiphertext`]; made ready for products, it is
+//! in the Fourier domain, [`FourierGgsw`].
 
 use zeroize::Zeroizing;
 
 use crate::fft::NegacyclicFft;
-use crate::gadget::{FourierRows, check_exact};
-use crate::glwe::{GlweSecretKey, InnerProductScratch};
+use crate::gadget_product::{FourierRows, GadgetScratch};
+use crate::glwe::GlweSecretKey;
 use crate::params::{Gadget, GlweShape, NoiseDistribution};
-use crate::random::{EncryptionSeed, PublicSeed};
-use crate::wiping::leaving_nothing_on_the_stack;
+use crate::random::EncryptionSeed;
+use crate::rows::{RowGenerator, SeededRows};
 
-/// The rows of one key: seeded masks, and bodies `[inputs][ℓ][N]`.
+/// A GGSW ciphertext as stored: the seed of its masks, and its bodies.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeededRows {
-    shape: GlweShape,
-    gadget: Gadget,
-    seed: PublicSeed,
-    stream: u64,
-    bodies: Vec<u64>,
-}
+pub struct SeededGgswCiphertext(SeededRows);
 
-/// What every key of a kind is made with.
-#[derive(Clone, Copy)]
-pub(crate) struct RowGenerator<'a> {
-    pub(crate) fft: &'a NegacyclicFft,
-    pub(crate) key: &'a GlweSecretKey,
-    pub(crate) gadget: Gadget,
-    pub(crate) noise: NoiseDistribution,
-    /// Of which the streams were taken.
-    pub(crate) seed: &'a EncryptionSeed,
+/// A GGSW ciphertext in the Fourier domain, ready for external products and CMUXes.
+#[derive(Clone, Debug)]
+pub struct FourierGgsw(FourierRows);
+
+impl GlweSecretKey {
+    /// A GGSW encryption of the integer `message`, with the next masks and noise of `seed`. `fft` must be a plan of size N.
+    /// O((k+1)·ℓ·N log N).
+    ///
+    /// # Panics
+    /// If products with the gadget would not be exact ([`Gadget::in_ring`]).
+    pub fn encrypt_ggsw(
+        &self,
+        fft: &NegacyclicFft,
+        message: i64,
+        gadget: Gadget,
+        noise: NoiseDistribution,
+        seed: &mut EncryptionSeed,
+    ) -> SeededGgswCiphertext {
+        let stream = seed.take(1);
+        RowGenerator { fft, key: self, gadget, noise, seed }.ggsw(message as u64, stream)
+    }
 }
 
 impl RowGenerator<'_> {
-    /// Encrypts the rows of the integer polynomials `messages` `[inputs][N]`, with the streams `stream` of the seed.
-    ///
-    /// # Panics
-    /// If products with the gadget would not be exact ([`Gadget::in_ring`]); so does what makes keys of rows.
-    pub(crate) fn rows(&self, messages: &[Vec<u64>], stream: u64) -> SeededRows {
-        let shape = self.key.shape();
-        let n = shape.polynomial_size.get();
-        check_exact(self.gadget, shape.polynomial_size, messages.len());
-        let levels = self.gadget.levels();
-        let (mut masks, mut noises) = self.seed.streams(stream);
-        let scratch = &mut InnerProductScratch::new(self.fft);
-        let mut mask = vec![0; shape.extracted_lwe_dimension().get()];
-        let mut bodies = vec![0; messages.len() * levels * n];
-        for (row, body) in bodies.chunks_exact_mut(n).enumerate() {
-            let (message, level) = (&messages[row / levels], row % levels + 1);
-            let shift = 64 - self.gadget.base_log() * level as u32;
-            body.iter_mut().zip(message).for_each(|(out, &m)| *out = m << shift);
-            masks.fill_uniform(&mut mask);
-            leaving_nothing_on_the_stack(|| {
-                self.key.encrypt_body(self.fft, &mask, body, self.noise, &mut noises, scratch);
-            });
-        }
-        SeededRows { shape, gadget: self.gadget, seed: self.seed.masks(), stream, bodies }
-    }
-
-    /// A GGSW encryption of the integer `m`.
-    pub(crate) fn ggsw(&self, m: u64, stream: u64) -> SeededRows {
+    /// A GGSW encryption of the integer `m`, modulo 2^64, with the streams `stream` of the seed.
+    pub(crate) fn ggsw(&self, m: u64, stream: u64) -> SeededGgswCiphertext {
         let shape = self.key.shape();
         let mut messages: Zeroizing<Vec<Vec<u64>>> = Zeroizing::new(
             (0..shape.dimension.get())
@@ -78,74 +53,59 @@ impl RowGenerator<'_> {
         let mut constant = vec![0; shape.polynomial_size.get()];
         constant[0] = m;
         messages.push(constant);
-        self.rows(&messages, stream)
+        SeededGgswCiphertext(self.rows(&messages, stream))
     }
 }
 
-impl SeededRows {
-    /// Bytes as stored.
+impl SeededGgswCiphertext {
+    /// Bytes as stored, but for the seed, which the ciphertexts of a key share.
     pub fn bytes(&self) -> usize {
-        size_of_val(&*self.bodies)
+        self.0.bytes()
     }
 
-    /// Expands the masks: the rows `[inputs][ℓ][k+1][N]`, from the most to the least significant level.
+    /// Expands the masks: the rows `[k+1][ℓ][k+1][N]`, from the most to the least significant level.
     pub fn expand(&self) -> Vec<u64> {
-        let n = self.shape.polynomial_size.get();
-        let row_len = self.shape.ciphertext_len();
-        let rows = self.bodies.len() / n;
-        let masks = &mut self.seed.mask_stream(self.stream);
-        let mut data = vec![0; rows * row_len];
-        for (row, body) in data.chunks_exact_mut(row_len).zip(self.bodies.chunks_exact(n)) {
-            let (mask, out) = row.split_at_mut(row_len - n);
-            masks.fill_uniform(mask);
-            out.copy_from_slice(body);
-        }
-        data
+        self.0.expand()
     }
 
-    /// Expands the masks and transforms to the Fourier domain.
-    pub fn prepare(&self, fft: &NegacyclicFft) -> FourierRows {
-        let data = self.expand();
-        let inputs = data.len() / (self.gadget.levels() * self.shape.ciphertext_len());
-        FourierRows::prepare(fft, self.gadget, inputs, self.shape.dimension.get() + 1, &data)
+    /// Expands the masks and transforms to the Fourier domain of `fft`, a plan of size N.
+    pub fn prepare(&self, fft: &NegacyclicFft) -> FourierGgsw {
+        FourierGgsw(self.0.prepare(fft))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use crate::gadget::GadgetScratch;
-    use crate::glwe::GlweCiphertext;
-    use crate::noise;
-    use crate::noise::tests::assert_variance;
-    use crate::params::{Gadget, Precision};
-    use crate::testing::Setup;
-    use crate::torus;
+impl FourierGgsw {
+    /// Transforms rows `[k+1][ℓ][k+1][N]`.
+    ///
+    /// # Panics
+    /// If their number is another, or products with the gadget would not be exact ([`Gadget::in_ring`]).
+    pub(crate) fn from_rows(fft: &NegacyclicFft, shape: GlweShape, gadget: Gadget, rows: &[u64]) -> Self {
+        let columns = shape.dimension.get() + 1;
+        Self(FourierRows::prepare(fft, gadget, columns, columns, rows))
+    }
 
-    /// External product with GGSW(1): every coefficient's error against the prediction, single and split precision.
-    #[test]
-    fn external_product_multiplies_and_has_the_predicted_noise() {
-        let setup = Setup::new(1, 1024);
-        for (base_log, levels, precision) in
-            [(15, 1, Precision::Single), (10, 3, Precision::Single), (8, 5, Precision::Split)]
-        {
-            let gadget = Gadget::new(base_log, levels, precision).unwrap();
-            let mut errors = Vec::new();
-            for index in 0..400 {
-                let ggsw = setup.row_generator(gadget).ggsw(1, index).prepare(&setup.fft);
-                let plaintext: Vec<u64> = (0..1024_u64).map(|j| j << 50).collect();
-                let input = setup.encrypt(&plaintext, 1000 + index);
-                let phase = setup.key.phase(&setup.fft, &input);
-                let mut output = GlweCiphertext::zero(input.shape());
-                let scratch = &mut GadgetScratch::new(&setup.fft, gadget, 2);
-                ggsw.add_product(&setup.fft, input.data(), output.data_mut(), scratch);
-                let out_phase = setup.key.phase(&setup.fft, &output);
-                errors.extend(out_phase.iter().zip(&phase).map(|(&x, &y)| torus::to_f64(x.wrapping_sub(y))));
-            }
-            let predicted =
-                noise::external_product(gadget.on(setup.fft.transforms()), setup.key.shape(), setup.noise.variance());
-            // The rounding errors of digits meet a secret whose mean is 1/2: as for the tensor product (`product.rs`), half of
-            // that energy is in the lowest frequencies and varies by about 40 % from product to product, so 2 % over 400.
-            assert_variance(&format!("external product {gadget:?}"), &errors, predicted, 0.1);
-        }
+    /// `count` ciphertexts of one size in one piece of memory ([`FourierRows::gather`]).
+    pub(crate) fn gather(count: usize, ciphertexts: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        FourierRows::gather(count, ciphertexts.into_iter().map(|ggsw| ggsw.0)).into_iter().map(Self).collect()
+    }
+
+    /// Its rows.
+    pub(crate) fn rows(&self) -> &FourierRows {
+        &self.0
+    }
+
+    /// (β, ℓ).
+    pub fn gadget(&self) -> Gadget {
+        self.0.gadget()
+    }
+
+    /// Bytes of memory.
+    pub fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+
+    /// Working memory of one thread for products on the plan `fft`, with this ciphertext and others of its shape and gadget.
+    pub fn scratch(&self, fft: &NegacyclicFft) -> GadgetScratch {
+        self.0.scratch(fft)
     }
 }

@@ -6,8 +6,8 @@
 
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::exact::{FourierIntegers, FourierTorus};
 use crate::fft::{FftScratch, NegacyclicFft};
+use crate::integer_product::{FourierIntegers, FourierTorus};
 use crate::lwe::{LweCiphertext, LweSecretKey};
 use crate::params::{GlweShape, NoiseDistribution, PolynomialSize};
 use crate::polynomial;
@@ -230,7 +230,7 @@ impl GlweCiphertext {
     }
 
     /// A ciphertext whose constant coefficient's phase is that of `sample`, an LWE ciphertext of dimension kN (under the
-    /// extracted key); the other coefficients hold what they may. The inverse of [`Self::extract`] at 0.
+    /// extracted key); the other coefficients hold what they may. The inverse of [`Self::sample_extract`] at 0.
     pub fn embed(shape: GlweShape, sample: &LweCiphertext) -> Self {
         assert_eq!(sample.dimension(), shape.extracted_lwe_dimension().get(), "an LWE ciphertext of dimension kN");
         let n = shape.polynomial_size.get();
@@ -308,7 +308,7 @@ impl GlweCiphertext {
 
     /// Sample extraction: the LWE ciphertext, of dimension kN, of coefficient `position` of the plaintext
     /// (Chillotti et al., J. Cryptology 2020, section 4.2). No noise is added.
-    pub fn extract(&self, position: usize) -> LweCiphertext {
+    pub fn sample_extract(&self, position: usize) -> LweCiphertext {
         let n = self.shape.polynomial_size.get();
         assert!(position < n, "a coefficient below N");
         let mut data = Vec::with_capacity(self.mask().len() + 1);
@@ -405,11 +405,11 @@ mod tests {
         let phase = key.phase(&fft, &ciphertext);
         let lwe_key = key.extracted_lwe_key();
         for position in [0, 1, 31, 63] {
-            let sample = ciphertext.extract(position);
+            let sample = ciphertext.sample_extract(position);
             assert_eq!(lwe_key.phase(&sample), phase[position]);
             let embedded = GlweCiphertext::embed(key.shape(), &sample);
             assert_eq!(key.phase(&fft, &embedded)[0], phase[position]);
-            assert_eq!(embedded.extract(0), sample);
+            assert_eq!(embedded.sample_extract(0), sample);
         }
     }
 

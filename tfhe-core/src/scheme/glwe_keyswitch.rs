@@ -5,7 +5,7 @@
 //! three purposes:
 //!
 //! - between two rings of different size, after [`GlweCiphertext::into_larger_ring`];
-//! - **between LWE keys** ([`GlweKeyswitchKey::switch_lwe`]): an LWE ciphertext of dimension k'·N is a coefficient of a GLWE
+//! - **between LWE keys** ([`GlweKeyswitchKey::keyswitch_lwe`]): an LWE ciphertext of dimension k'·N is a coefficient of a GLWE
 //!   ciphertext of k' small polynomials. Computed with transforms, a key switch from 4096 to 896 bits takes 32·ℓ transforms of
 //!   128 coefficients and 32·ℓ·8 products of them, instead of 4096·ℓ·897 multiplications, and its key, a megabyte or two,
 //!   stays in the second-level cache (Bergerat, Chillotti, Ligier, Orfila, Roux-Langlois, Tap, ePrint 2023/979, section 5). The LWE
@@ -15,12 +15,12 @@ use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use crate::fft::NegacyclicFft;
-use crate::gadget::{FourierRows, GadgetScratch};
-use crate::ggsw::{RowGenerator, SeededRows};
+use crate::gadget_product::{FourierRows, GadgetScratch};
 use crate::glwe::{GlweCiphertext, GlweSecretKey};
 use crate::lwe::LweCiphertext;
 use crate::params::{Gadget, GlweShape, NoiseDistribution};
 use crate::random::EncryptionSeed;
+use crate::rows::{RowGenerator, SeededRows};
 
 /// A key-switching key as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl GlweKeyswitchKey {
     ///
     /// # Panics
     /// If the ciphertext's shape is not that of the key's input.
-    pub fn switch(&self, ciphertext: &GlweCiphertext, scratch: &mut GadgetScratch) -> GlweCiphertext {
+    pub fn keyswitch(&self, ciphertext: &GlweCiphertext, scratch: &mut GadgetScratch) -> GlweCiphertext {
         assert_eq!(ciphertext.shape(), self.input, "a ciphertext of the key's input shape");
         let mut out = GlweCiphertext::zero(self.output);
         out.body_mut().copy_from_slice(ciphertext.body());
@@ -110,9 +110,9 @@ impl GlweKeyswitchKey {
     ///
     /// # Panics
     /// If a ciphertext's dimension is not k'·N.
-    pub fn switch_lwe(&self, ciphertexts: &[LweCiphertext]) -> Vec<LweCiphertext> {
+    pub fn keyswitch_lwe(&self, ciphertexts: &[LweCiphertext]) -> Vec<LweCiphertext> {
         let switch = |scratch: &mut GadgetScratch, ciphertext: &LweCiphertext| {
-            self.switch(&GlweCiphertext::embed(self.input, ciphertext), scratch).extract(0)
+            self.keyswitch(&GlweCiphertext::embed(self.input, ciphertext), scratch).sample_extract(0)
         };
         ciphertexts.par_iter().map_init(|| self.scratch(), switch).collect()
     }
@@ -148,7 +148,7 @@ mod tests {
             (0..1500_u64).map(|i| lwe.encrypt(i << 53, quiet, &mut masks, &mut noises)).collect();
         let out_key = to.key.extracted_lwe_key();
         let errors: Vec<f64> = key
-            .switch_lwe(&inputs)
+            .keyswitch_lwe(&inputs)
             .iter()
             .enumerate()
             .map(|(i, output)| torus::to_f64(out_key.phase(output).wrapping_sub((i as u64) << 53)))
@@ -183,7 +183,7 @@ mod tests {
                     let ciphertext = small.encrypt(&vec![0; n], 4 * index + round);
                     let ciphertext = ciphertext.into_larger_ring(large.key.shape().polynomial_size);
                     let before = from.phase(&large.fft, &ciphertext);
-                    let after = to.phase(&large.fft, &key.switch(&ciphertext, &mut key.scratch()));
+                    let after = to.phase(&large.fft, &key.keyswitch(&ciphertext, &mut key.scratch()));
                     errors.extend(after.iter().zip(&before).map(|(&x, &y)| torus::to_f64(x.wrapping_sub(y))));
                 }
             }
@@ -207,7 +207,7 @@ mod tests {
         let seed = large.seed.experiment(1);
         let key = SeededGlweKeyswitchKey::generate(&large.fft, &from, &large.key, gadget, large.noise, seed);
         let key = key.prepare(&large.fft);
-        let phase = large.key.phase(&large.fft, &key.switch(&ciphertext, &mut key.scratch()));
+        let phase = large.key.phase(&large.fft, &key.keyswitch(&ciphertext, &mut key.scratch()));
         for (j, &x) in phase.iter().enumerate() {
             let expected = if j % 4 == 0 { plaintext[j / 4] } else { 0 };
             assert!(torus::to_f64(x.wrapping_sub(expected)).abs() < 2f64.powi(-25), "coefficient {j}");

@@ -203,7 +203,7 @@ pub(crate) struct ProductScratch {
     digits: Vec<i32>,
 }
 
-/// The steps of a gadget product ([`crate::gadget`]): started transforms of digits (*rows*), their products with a key
+/// The steps of a gadget product ([`crate::gadget_product`]): started transforms of digits (*rows*), their products with a key
 /// summed up, and finished inverse transforms. What is between the steps is meant for the next step only.
 impl NegacyclicFft {
     /// Room for products of `rows` rows, `levels` of them started together, with `outputs` sums.

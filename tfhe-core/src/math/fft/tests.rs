@@ -3,7 +3,7 @@
 use rustfft::{FftPlannerScalar, FftPlannerSse};
 
 use super::*;
-use crate::gadget::{FourierRows, GadgetScratch};
+use crate::gadget_product::{FourierRows, GadgetScratch};
 use crate::noise;
 use crate::params::Precision;
 use crate::polynomial::schoolbook_add;

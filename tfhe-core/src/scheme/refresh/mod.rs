@@ -7,9 +7,9 @@
 //!
 //! | step | from | to |
 //! |---|---|---|
-//! | sample extraction ([`GlweCiphertext::extract`]) | coefficient of the arithmetic ring | LWE of dimension N |
+//! | sample extraction ([`GlweCiphertext::sample_extract`]) | coefficient of the arithmetic ring | LWE of dimension N |
 //! | key switch in a small ring ([`crate::glwe_keyswitch`]) | LWE of dimension N | LWE of dimension n |
-//! | modulus switch, bootstrapping ([`crate::bootstrap`]) with the value's own table | LWE of dimension n | LWE of dimension N' |
+//! | modulus switch, bootstrapping ([`crate::programmable_bootstrap`]) with the value's own table | LWE of dimension n | LWE of dimension N' |
 //! | packing by automorphisms ([`crate::automorphism`]) | many of dimension N' | one GLWE of the lookup ring |
 //! | lift: X' = X^(N/N'), key switch | GLWE of the lookup ring | GLWE of the arithmetic ring |
 //!
@@ -36,7 +36,7 @@ use rayon::prelude::*;
 
 pub use self::table::LookupTable;
 use crate::automorphism::AutomorphismKeys;
-use crate::bootstrap::BootstrappingKey;
+use crate::bootstrapping_key::BootstrappingKey;
 use crate::glwe::GlweCiphertext;
 use crate::glwe_keyswitch::GlweKeyswitchKey;
 use crate::lwe::LweCiphertext;
@@ -158,7 +158,7 @@ pub struct Lane<'a> {
 /// Insecure toy sizes: three coefficients of a ciphertext are read, one of them twice, and packed with room between them.
 /// ```
 /// use tfhe_core::automorphism::SeededAutomorphismKeys;
-/// use tfhe_core::bootstrap::SeededBootstrappingKey;
+/// use tfhe_core::bootstrapping_key::SeededBootstrappingKey;
 /// use tfhe_core::fft::NegacyclicFft;
 /// use tfhe_core::glwe::GlweSecretKey;
 /// use tfhe_core::glwe_keyswitch::SeededGlweKeyswitchKey;
@@ -292,7 +292,7 @@ impl<'a> Refresh<'a> {
             let lanes: Vec<Lane<'_>> = together.iter().copied().flatten().copied().collect();
             let sources: Vec<Source<'_>> = lanes.iter().map(|lane| lane.source).collect();
             let tables: Vec<&LookupTable> = lanes.iter().map(|lane| lane.table).collect();
-            let mut values = self.look_up(&self.switch(&sources)?, &tables)?.into_iter();
+            let mut values = self.look_up(&self.keyswitch(&sources)?, &tables)?.into_iter();
             let of_output: Vec<(Vec<LweCiphertext>, Vec<usize>)> = together
                 .iter()
                 .map(|lanes| (values.by_ref().take(lanes.len()).collect(), lanes.iter().map(|l| l.place).collect()))
@@ -308,11 +308,12 @@ impl<'a> Refresh<'a> {
     ///
     /// # Errors
     /// [`RefreshError::Source`], [`RefreshError::Coefficient`].
-    pub fn switch(&self, sources: &[Source<'_>]) -> Result<Vec<LweCiphertext>, RefreshError> {
+    pub fn keyswitch(&self, sources: &[Source<'_>]) -> Result<Vec<LweCiphertext>, RefreshError> {
         sources.iter().try_for_each(|&source| self.check_source(source))?;
         let switch = |sources: &[Source<'_>]| {
-            let samples: Vec<_> = sources.iter().map(|source| source.ciphertext.extract(source.coefficient)).collect();
-            self.keyswitch.switch_lwe(&samples)
+            let samples: Vec<_> =
+                sources.iter().map(|source| source.ciphertext.sample_extract(source.coefficient)).collect();
+            self.keyswitch.keyswitch_lwe(&samples)
         };
         Ok(sources.par_chunks(SAMPLES).flat_map_iter(switch).collect())
     }
@@ -337,7 +338,7 @@ impl<'a> Refresh<'a> {
         };
         let moved: Vec<LweCiphertext> = arguments.iter().zip(tables).map(moved).collect();
         let polynomials: Vec<&GlweCiphertext> = tables.iter().map(|table| table.polynomial()).collect();
-        Ok(self.bootstrapping.bootstrap(&moved, &polynomials))
+        Ok(self.bootstrapping.programmable_bootstrap(&moved, &polynomials))
     }
 
     /// Third stage: values under the lookup key into the given coefficients of one ciphertext of the arithmetic ring, the others
@@ -364,7 +365,7 @@ impl<'a> Refresh<'a> {
         }
         let packed = self.automorphisms.pack(inputs);
         let packed = packed.map_polynomials(|x, y| polynomial::rotate(x, first, y));
-        Ok(self.lift.switch(&packed.into_larger_ring(self.size()), &mut self.lift.scratch()))
+        Ok(self.lift.keyswitch(&packed.into_larger_ring(self.size()), &mut self.lift.scratch()))
     }
 
     /// How many key switches of automorphisms packing at the given places takes: in each level l one for each remainder of

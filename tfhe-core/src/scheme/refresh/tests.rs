@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::automorphism::SeededAutomorphismKeys;
-use crate::bootstrap::SeededBootstrappingKey;
+use crate::bootstrapping_key::SeededBootstrappingKey;
 use crate::fft::NegacyclicFft;
 use crate::glwe::GlweSecretKey;
 use crate::glwe_keyswitch::SeededGlweKeyswitchKey;
@@ -243,7 +243,7 @@ fn values_are_read_beyond_the_guard_band_as_often_as_predicted() {
         for client in &clients {
             let ciphertext = &client.encrypt(&[end; LOOKUP], 0);
             let sources: Vec<Source<'_>> = (0..LOOKUP).map(|coefficient| Source { ciphertext, coefficient }).collect();
-            let switched = client.refresh().switch(&sources).unwrap();
+            let switched = client.refresh().keyswitch(&sources).unwrap();
             let values = client.refresh().look_up(&switched, &[&eighth; LOOKUP]).unwrap();
             let key = client.lookup.extracted_lwe_key();
             misread += values.iter().filter(|value| torus::to_f64(key.phase(value)) < 0.0).count() as f64;
@@ -352,7 +352,7 @@ fn what_does_not_fit_is_refused() {
         let RefreshError::Dimension { expected, found: given, .. } = refused else { panic!("{refused}") };
         assert_eq!((expected, given), found);
     }
-    let argument = refresh.switch(&[Source { ciphertext, coefficient: 0 }]).unwrap();
+    let argument = refresh.keyswitch(&[Source { ciphertext, coefficient: 0 }]).unwrap();
     assert!(matches!(refresh.look_up(&argument, &[]), Err(RefreshError::Count { arguments: 1, others: 0, .. })));
     let value = refresh.look_up(&argument, &[line]).unwrap();
     assert!(matches!(refresh.look_up(&value, &[line]), Err(RefreshError::Dimension { expected: 128, found: 256, .. })));

@@ -10,7 +10,7 @@ use zeroize::Zeroize;
 
 use crate::buffer::AlignedBuffer;
 use crate::fft::{FftScratch, NegacyclicFft};
-use crate::gadget::split_halves;
+use crate::gadget_product::split_halves;
 use crate::rounding::{EXACT_MARGIN, Transforms};
 
 /// A torus polynomial in the Fourier domain, as two halves.

@@ -29,12 +29,13 @@ use zeroize::Zeroizing;
 
 use crate::buffer::AlignedBuffer;
 use crate::fft::{FftScratch, NegacyclicFft};
-use crate::gadget::{FourierRows, GadgetScratch};
-use crate::ggsw::{RowGenerator, SeededRows};
+use crate::gadget_product::{FourierRows, GadgetScratch};
+use crate::ggsw::FourierGgsw;
 use crate::glwe::{GlweCiphertext, GlweSecretKey};
-use crate::params::{Gadget, NoiseDistribution};
+use crate::params::{Gadget, GlweShape, NoiseDistribution};
 use crate::polynomial::schoolbook_add;
 use crate::random::EncryptionSeed;
+use crate::rows::{RowGenerator, SeededRows};
 use crate::torus;
 
 const LIMBS: usize = 3;
@@ -163,13 +164,7 @@ impl RelinearizationKey {
     ///
     /// # Panics
     /// If log_t is not from 1 to 39.
-    pub fn multiply(
-        &self,
-        left: &Factor,
-        right: &Factor,
-        shape: crate::params::GlweShape,
-        log_t: u32,
-    ) -> GlweCiphertext {
+    pub fn multiply(&self, left: &Factor, right: &Factor, shape: GlweShape, log_t: u32) -> GlweCiphertext {
         assert!((1..40).contains(&log_t), "a scale from q/2 to q/2^39");
         let n = shape.polynomial_size.get();
         let scratch = &mut GadgetScratch::new(&self.fft, self.rows.gadget(), 2);
@@ -190,7 +185,7 @@ impl RelinearizationKey {
     /// One gadget product, and 2·2·ℓ transforms.
     ///
     /// The external product of p·q/t with it is M·p·q/t, for any real p: M has to be an integer, p has not.
-    pub fn ggsw(&self, ciphertext: &GlweCiphertext, gadget: Gadget) -> FourierRows {
+    pub fn ggsw(&self, ciphertext: &GlweCiphertext, gadget: Gadget) -> FourierGgsw {
         let n = ciphertext.shape().polynomial_size.get();
         // −M·S: the sign of the rows of masks.
         let mut times_secret = GlweCiphertext::zero(ciphertext.shape());
@@ -204,7 +199,7 @@ impl RelinearizationKey {
                 rows.extend(last.data().iter().map(|&x| x << shift));
             }
         }
-        FourierRows::prepare(&self.fft, gadget, 2, 2, &rows)
+        FourierGgsw::from_rows(&self.fft, ciphertext.shape(), gadget, &rows)
     }
 
     /// `output += Σ x·y·2^log_t/2^64` over the pairs, rounded.
@@ -247,7 +242,7 @@ mod tests {
     use crate::noise;
     use crate::noise::tests::assert_variance;
     use crate::noise::{Distribution, Mixture, Spread};
-    use crate::params::{GlweShape, Precision};
+    use crate::params::Precision;
     use crate::random::SampleSeed;
     use crate::testing::Setup;
     use crate::variance::Variance;
@@ -451,9 +446,7 @@ mod tests {
             let mut plaintext = vec![0; 1024];
             plaintext[0] = 0x0012_3456_789a_bcde;
             let factor = setup.encrypt(&plaintext, 2 * index + 1);
-            let mut product = GlweCiphertext::zero(shape);
-            let scratch = &mut GadgetScratch::new(fft, gadget, 2);
-            ggsw.add_product(fft, factor.data(), product.data_mut(), scratch);
+            let product = ggsw.external_product(fft, &factor, &mut ggsw.scratch(fft));
             let mut expected = vec![0; 1024];
             schoolbook_add(&integers, &plaintext, &mut expected);
             let phase = setup.key.phase(fft, &product);

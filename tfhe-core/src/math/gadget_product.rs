@@ -1,4 +1,4 @@
-//! Gadget products: the inner loop of external products and of GLWE key switches.
+//! Gadget products: the inner loop of external products, CMUXes and GLWE key switches.
 //!
 //! A key in the Fourier domain is a matrix of polynomials: for each input polynomial and each gadget level a *row*,
 //! which is a GLWE ciphertext of k+1 polynomials (columns). The product of r input polynomials with it is
@@ -7,9 +7,8 @@
 //! Definition 3.12), a GLWE key-switching key r = k.
 
 use crate::buffer::{AlignedBuffer, Gathered};
-use crate::fft::{FftScratch, NegacyclicFft, ProductScratch, ROTATION_PADDING};
+use crate::fft::{FftScratch, NegacyclicFft, ProductScratch};
 use crate::params::{Gadget, PolynomialSize, Precision};
-use crate::polynomial;
 
 /// The rows of a key in the Fourier domain, in an order that belongs to the plan that prepared them.
 #[derive(Clone, Debug)]
@@ -39,6 +38,11 @@ impl GadgetScratch {
     /// Working memory of the plan's transforms.
     pub(crate) fn fft(&mut self) -> &mut FftScratch {
         &mut self.0.fft
+    }
+
+    /// Working memory of the plan's products, for what starts one in another way than [`FourierRows::add_product`].
+    pub(crate) fn product(&mut self) -> &mut ProductScratch {
+        &mut self.0
     }
 }
 
@@ -117,6 +121,11 @@ impl FourierRows {
         self.data.len() * size_of::<f64>()
     }
 
+    /// Working memory of one thread for products on the plan `fft`, with these rows and others as many.
+    pub fn scratch(&self, fft: &NegacyclicFft) -> GadgetScratch {
+        GadgetScratch::for_inputs(fft, self.gadget, self.inputs, self.columns)
+    }
+
     /// `output += Σ digits(input)·rows`: `input` `[inputs·N]`, `output` `[columns·N]`, torus polynomials.
     /// O(inputs·ℓ·(N log N + columns·N)).
     ///
@@ -144,30 +153,13 @@ impl FourierRows {
         self.finish_product(next.map_or(&[], |next| &*next.data), fft, output.chunks_exact_mut(n), scratch);
     }
 
-    /// `accumulator += GGSW(s) ⊡ (X^exponent·accumulator − accumulator)`, these rows being a GGSW ciphertext of s: a rotation
-    /// by `exponent` if s = 1 (Chillotti et al., J. Cryptology 2020, section 3.4). Fetches `next` into the cache.
-    pub(crate) fn rotate_if(
-        &self,
-        next: &[f64],
-        fft: &NegacyclicFft,
-        exponent: usize,
-        accumulator: &mut RotatedPolynomials,
-        scratch: &mut GadgetScratch,
-    ) {
-        for (i, polynomial) in accumulator.padded_polynomials().enumerate() {
-            fft.start_rotated_difference(polynomial, exponent, self.gadget, i * self.gadget.levels(), &mut scratch.0);
-        }
-        self.finish_product(next, fft, accumulator.polynomials_mut(), scratch);
-        accumulator.pad();
-    }
-
     /// The rows' values.
     pub(crate) fn data(&self) -> &[f64] {
         &self.data
     }
 
-    /// Multiplies the started rows, and adds the products to `output`.
-    fn finish_product<'a>(
+    /// Multiplies the started rows, and adds the products to `output`. Fetches `next` into the cache.
+    pub(crate) fn finish_product<'a>(
         &self,
         next: &[f64],
         fft: &NegacyclicFft,
@@ -186,52 +178,6 @@ impl FourierRows {
                 }
             }
         }
-    }
-}
-
-/// The polynomials of a GLWE ciphertext that [`FourierRows::rotate_if`] rotates: after each polynomial p, the first
-/// coefficients of −p, so that any rotation of it is read as it stands.
-#[derive(Clone, Debug)]
-pub(crate) struct RotatedPolynomials {
-    polynomial_size: usize,
-    /// [k+1][N + ROTATION_PADDING], on cache lines.
-    words: AlignedBuffer,
-}
-
-impl RotatedPolynomials {
-    /// X^exponent·`polynomials`, each of N.
-    pub(crate) fn new(polynomials: &[u64], polynomial_size: PolynomialSize, exponent: usize) -> Self {
-        let n = polynomial_size.get();
-        let words = AlignedBuffer::zeros(polynomials.len() / n * (n + ROTATION_PADDING));
-        let mut rotated = Self { polynomial_size: n, words };
-        for (output, input) in rotated.polynomials_mut().zip(polynomials.chunks_exact(n)) {
-            polynomial::rotate(input, exponent, output);
-        }
-        rotated.pad();
-        rotated
-    }
-
-    fn padded_polynomials(&self) -> impl Iterator<Item = &[u64]> {
-        self.words.cast().chunks_exact(self.polynomial_size + ROTATION_PADDING)
-    }
-
-    fn polynomials_mut(&mut self) -> impl Iterator<Item = &mut [u64]> {
-        let n = self.polynomial_size;
-        self.words.cast_mut().chunks_exact_mut(n + ROTATION_PADDING).map(move |padded| &mut padded[..n])
-    }
-
-    fn pad(&mut self) {
-        let n = self.polynomial_size;
-        for padded in self.words.cast_mut::<u64>().chunks_exact_mut(n + ROTATION_PADDING) {
-            let (polynomial, padding) = padded.split_at_mut(n);
-            padding.iter_mut().zip(polynomial).for_each(|(out, x)| *out = x.wrapping_neg());
-        }
-    }
-
-    /// Copies the polynomials to `output`.
-    pub(crate) fn copy_to(&self, output: &mut [u64]) {
-        let polynomials = output.chunks_exact_mut(self.polynomial_size);
-        polynomials.zip(self.padded_polynomials()).for_each(|(out, p)| out.copy_from_slice(&p[..out.len()]));
     }
 }
 

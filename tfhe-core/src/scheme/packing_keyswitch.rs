@@ -1,0 +1,134 @@
+//! Packing key switch: LWE ciphertexts into the coefficients of one GLWE ciphertext.
+//!
+//! The key holds, for each bit s'_i of the LWE key and each gadget level j, a GLWE encryption of the constant polynomial s'_i·q/β^j.
+//! An input's switch is (0, b) − Σ digits(a_i)·key_i, as in [`crate::keyswitch`], times the power of X of its place
+//! (Chillotti et al., J. Cryptology 2020, Algorithm 2).
+
+use rayon::prelude::*;
+use zeroize::Zeroizing;
+
+use crate::decomposition::decompose;
+use crate::fft::NegacyclicFft;
+use crate::glwe::{GlweCiphertext, GlweSecretKey};
+use crate::lwe::{LweCiphertext, LweSecretKey};
+use crate::params::{Gadget, GlweShape, NoiseDistribution};
+use crate::random::EncryptionSeed;
+
+/// A key that packs LWE ciphertexts of dimension n into one GLWE ciphertext, by a key switch.
+///
+/// Each input costs n·ℓ·(k+1)·N multiplications: for few inputs of small dimension. Many ciphertexts of dimension kN are packed
+/// better by [`crate::automorphism::AutomorphismKeys::pack`].
+pub struct PackingKeyswitchKey {
+    shape: GlweShape,
+    gadget: Gadget,
+    /// `[n][ℓ][(k+1)·N]`
+    rows: Vec<GlweCiphertext>,
+}
+
+impl PackingKeyswitchKey {
+    /// Encrypts the bits of `from` as constant polynomials under `to`. Row r uses the streams r of `seed`.
+    ///
+    /// # Panics
+    /// If something was drawn from the seed before.
+    pub fn generate(
+        fft: &NegacyclicFft,
+        from: &LweSecretKey,
+        to: &GlweSecretKey,
+        gadget: Gadget,
+        noise: NoiseDistribution,
+        mut seed: EncryptionSeed,
+    ) -> Self {
+        let levels = gadget.levels();
+        seed.take_first((from.bits().len() * levels) as u64);
+        let rows = (0..from.bits().len() * levels)
+            .into_par_iter()
+            .map(|r| {
+                let mut plaintext = Zeroizing::new(vec![0; to.shape().polynomial_size.get()]);
+                plaintext[0] = from.bits()[r / levels] << (64 - gadget.base_log() * (r % levels + 1) as u32);
+                to.encrypt_with(fft, &plaintext, noise, &seed, r as u64).expand()
+            })
+            .collect();
+        Self { shape: to.shape(), gadget, rows }
+    }
+
+    /// The GLWE ciphertext of Σ_i m_i·X^(positions_i).
+    ///
+    /// # Panics
+    /// If an input's dimension is not the key's, or a position is not below N.
+    pub fn packing_keyswitch(&self, inputs: &[(LweCiphertext, usize)]) -> GlweCiphertext {
+        let levels = self.gadget.levels();
+        let mut out = GlweCiphertext::zero(self.shape);
+        for (input, position) in inputs {
+            assert_eq!(input.dimension() * levels, self.rows.len(), "an LWE ciphertext of the key's input dimension");
+            let mut digits = vec![0; self.rows.len()];
+            decompose(input.mask(), self.gadget, &mut digits);
+            let mut switched = GlweCiphertext::zero(self.shape);
+            switched.body_mut()[0] = input.body();
+            for i in 0..input.dimension() {
+                for level in 0..levels {
+                    let digit = digits[level * input.dimension() + i];
+                    switched.add_scaled(&self.rows[i * levels + level], -i64::from(digit));
+                }
+            }
+            let moved = switched.map_polynomials(|x, y| crate::polynomial::rotate(x, *position, y));
+            out.add_scaled(&moved, 1);
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise;
+    use crate::noise::tests::assert_variance;
+    use crate::params::{LweDimension, Precision};
+    use crate::testing::Setup;
+    use crate::torus;
+
+    /// A small LWE key and fresh ciphertexts under it, of (i + 1)/32 of the torus.
+    fn small(setup: &Setup, count: u64) -> (LweSecretKey, Vec<LweCiphertext>) {
+        let key = LweSecretKey::generate(&mut setup.seed.experiment_bits(5), LweDimension::new(80).unwrap());
+        let (mut masks, mut noises) = setup.seed.experiment(5).into_streams();
+        let inputs = (0..count).map(|i| key.encrypt((i + 1) << 59, setup.noise, &mut masks, &mut noises)).collect();
+        (key, inputs)
+    }
+
+    fn packing_key(setup: &Setup, from: &LweSecretKey, gadget: Gadget) -> PackingKeyswitchKey {
+        PackingKeyswitchKey::generate(&setup.fft, from, &setup.key, gadget, setup.noise, setup.seed.experiment(6))
+    }
+
+    #[test]
+    fn packing_places_every_input_with_the_predicted_noise() {
+        let setup = Setup::new(1, 256);
+        let gadget = Gadget::new(4, 4, Precision::Single).unwrap();
+        let (key, inputs) = small(&setup, 400);
+        let packing = packing_key(&setup, &key, gadget);
+        let errors: Vec<f64> = inputs
+            .iter()
+            .enumerate()
+            .map(|(i, input)| {
+                let position = i * 37 % 256;
+                let packed = packing.packing_keyswitch(&[(input.clone(), position)]);
+                let phase = setup.key.phase(&setup.fft, &packed);
+                torus::to_f64(phase[position].wrapping_sub(key.phase(input)))
+            })
+            .collect();
+        let predicted = noise::lwe_keyswitch(gadget, key.dimension(), setup.noise.variance());
+        // 400 samples: one standard error of the variance is 7 %.
+        assert_variance("packing key switch", &errors, predicted, 0.28);
+    }
+
+    #[test]
+    fn packing_keeps_inputs_apart() {
+        let setup = Setup::new(1, 256);
+        let (key, inputs) = small(&setup, 8);
+        let packing = packing_key(&setup, &key, Gadget::new(6, 5, Precision::Single).unwrap());
+        let placed: Vec<_> = inputs.iter().cloned().zip((0..8).map(|i| 31 * i)).collect();
+        let phase = setup.key.phase(&setup.fft, &packing.packing_keyswitch(&placed));
+        for (j, &x) in phase.iter().enumerate() {
+            let expected = if j % 31 == 0 && j / 31 < 8 { j as u64 / 31 + 1 } else { 0 };
+            assert_eq!(torus::switch_modulus(x, 5) % 32, expected, "coefficient {j}");
+        }
+    }
+}

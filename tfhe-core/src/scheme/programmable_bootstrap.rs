@@ -1,0 +1,153 @@
+//! Programmable bootstrapping: a table lookup under encryption that leaves fresh noise.
+//!
+//! After a blind rotation of V by the phase φ̃ ([`crate::blind_rotation`]) the constant coefficient is the φ̃-th coefficient of V, and
+//! sample extraction takes it out (Chillotti et al., J. Cryptology 2020, Algorithm 4). Since X^N = −1 the function read is negacyclic:
+//! f(φ + 1/2) = −f(φ).
+
+use crate::bootstrapping_key::BootstrappingKey;
+use crate::glwe::GlweCiphertext;
+use crate::lwe::LweCiphertext;
+use crate::modulus_switch::modulus_switch;
+use crate::params::{GlweShape, PolynomialSize};
+
+impl BootstrappingKey {
+    /// Programmable bootstrapping: blind rotation, then extraction of the constant coefficient as an LWE ciphertext of
+    /// dimension kN.
+    pub fn programmable_bootstrap(
+        &self,
+        inputs: &[LweCiphertext],
+        polynomials: &[&GlweCiphertext],
+    ) -> Vec<LweCiphertext> {
+        self.blind_rotate(inputs, polynomials).iter().map(|out| out.sample_extract(0)).collect()
+    }
+}
+
+/// The polynomial that tabulates `values` over the half torus: value m, of 2^p, is read where the phase lies in
+/// [m, m+1)/2^(p+1). A phase of m/2^(p+1) must be moved to the middle of that slot first, by [`half_slot`].
+///
+/// # Panics
+/// If the number of values is not a power of two up to N.
+pub fn table_polynomial(polynomial_size: PolynomialSize, values: &[u64]) -> Vec<u64> {
+    let n = polynomial_size.get();
+    assert!(values.len().is_power_of_two() && values.len() <= n, "a power of two of values, at most N");
+    let slot = n / values.len();
+    (0..n).map(|j| values[j / slot]).collect()
+}
+
+/// Half a slot of a table of 2^p values over the half torus: 1/2^(p+2).
+pub fn half_slot(p: u32) -> u64 {
+    1 << (62 - p)
+}
+
+/// The trivial ciphertext of [`table_polynomial`].
+pub fn table_accumulator(shape: GlweShape, values: &[u64]) -> GlweCiphertext {
+    GlweCiphertext::trivial(shape, &table_polynomial(shape.polynomial_size, values))
+}
+
+/// Many functions of one input for one blind rotation: `tables` (a power of two of them) of 2^p values each, interleaved
+/// so that function i's value is coefficient i after a rotation by a multiple of the number of tables
+/// (Chillotti, Ligier, Orfila, Tap, ePrint 2021/729, section 4.2). Read them with
+/// [`BootstrappingKey::programmable_bootstrap_many_tables`].
+///
+/// # Panics
+/// If the tables differ in length, or their number or length is not a power of two, or they do not fit N.
+pub fn many_tables_polynomial(polynomial_size: PolynomialSize, tables: &[Vec<u64>]) -> Vec<u64> {
+    let (n, count) = (polynomial_size.get(), tables.len());
+    let values = tables[0].len();
+    assert!(tables.iter().all(|table| table.len() == values), "tables of one length");
+    assert!(count.is_power_of_two() && values.is_power_of_two() && count * values <= n, "tables that fit N");
+    let slot = n / values;
+    (0..n).map(|j| tables[j % count][j / slot]).collect()
+}
+
+impl BootstrappingKey {
+    /// The values of 2^`log_tables` functions of each input, for one blind rotation: see [`many_tables_polynomial`]. The phase
+    /// is rounded to a multiple of 2^log_tables/2N, so that much coarser.
+    pub fn programmable_bootstrap_many_tables(
+        &self,
+        inputs: &[LweCiphertext],
+        polynomial: &GlweCiphertext,
+        log_tables: u32,
+    ) -> Vec<Vec<LweCiphertext>> {
+        let coarse = PolynomialSize::new(self.shape().polynomial_size.get() >> log_tables).expect("tables that fit N");
+        let scaled: Vec<LweCiphertext> = inputs
+            .iter()
+            .map(|input| {
+                // Exact multiples of 2^log_tables/2N: rounded once here, unchanged by the switch to 2N.
+                let switched = modulus_switch(input, coarse);
+                let shift = 63 - coarse.log2();
+                let data = switched.mask().iter().chain([&switched.body()]).map(|&x| (x as u64) << shift).collect();
+                LweCiphertext::from_data(data)
+            })
+            .collect();
+        let polynomials = vec![polynomial; inputs.len()];
+        let count = 1 << log_tables;
+        self.blind_rotate(&scaled, &polynomials)
+            .iter()
+            .map(|out| (0..count).map(|i| out.sample_extract(i)).collect())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bootstrapping_key::SeededBootstrappingKey;
+    use crate::derivation::ClientSeed;
+    use crate::lwe::LweSecretKey;
+    use crate::params::{Gadget, NoiseDistribution, Precision};
+    use crate::random::SecretSeed;
+    use crate::{sets, torus};
+
+    #[test]
+    fn toy_set_reads_every_value() {
+        let parameters = sets::TOY.compile().unwrap();
+        let keys = crate::keys::ClientKeys::generate(&parameters, &ClientSeed::from_number(1));
+        let server = keys.evaluation_keys(&[0], false).prepare();
+        let table = [3, 0, 2, 1];
+        let values: Vec<u64> = table.iter().map(|&v: &u64| v << 61).collect();
+        let accumulator = table_accumulator(parameters.glwe_shape(), &values);
+        let big = keys.glwe_key().extracted_lwe_key();
+        let (mut masks, mut noises) = SecretSeed::from_number(7).experiment(0).into_streams();
+        for message in 0..4_u64 {
+            let input = big.encrypt((message << 61) + half_slot(2), parameters.glwe_noise(), &mut masks, &mut noises);
+            let switched = server.keyswitch().keyswitch(&[input]);
+            let output = &server.bootstrapping_key(0).programmable_bootstrap(&switched, &[&accumulator])[0];
+            assert_eq!(torus::switch_modulus(big.phase(output), 3) % 8, table[message as usize]);
+        }
+    }
+
+    /// Four functions of a 2-bit input for one blind rotation, every input.
+    #[test]
+    fn many_tables_are_read_by_one_rotation() {
+        let setup = crate::testing::Setup::new(1, 1024);
+        let lwe = crate::params::LweDimension::new(60).unwrap();
+        let small = LweSecretKey::generate(&mut setup.seed.experiment_bits(4), lwe);
+        let gadget = Gadget::new(10, 3, Precision::Single).unwrap();
+        let key = SeededBootstrappingKey::generate(
+            &setup.fft,
+            &small,
+            &setup.key,
+            gadget,
+            setup.noise,
+            setup.seed.experiment(4),
+        )
+        .prepare(&setup.fft, setup.key.shape());
+        let value = |table: u64, m: u64| (table * 7 + m * 3) % 16;
+        let tables: Vec<Vec<u64>> = (0..4).map(|t| (0..4).map(|m| value(t, m) << 60).collect()).collect();
+        let polynomial = many_tables_polynomial(setup.key.shape().polynomial_size, &tables);
+        let accumulator = GlweCiphertext::trivial(setup.key.shape(), &polynomial);
+        let (mut masks, mut noises) = setup.seed.experiment(8).into_streams();
+        let quiet = NoiseDistribution::TUniform { bound_log: 20 };
+        let inputs: Vec<LweCiphertext> =
+            (0..4_u64).map(|m| small.encrypt((m << 61) + half_slot(2), quiet, &mut masks, &mut noises)).collect();
+        let outputs = key.programmable_bootstrap_many_tables(&inputs, &accumulator, 2);
+        let big = setup.key.extracted_lwe_key();
+        for (m, outputs) in outputs.iter().enumerate() {
+            for (table, output) in outputs.iter().enumerate() {
+                let read = torus::switch_modulus(big.phase(output), 4) % 16;
+                assert_eq!(read, value(table as u64, m as u64), "table {table} at {m}");
+            }
+        }
+    }
+}

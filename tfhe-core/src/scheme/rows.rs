@@ -1,0 +1,96 @@
+//! Keys under a GLWE key: the rows that gadget products are made with.
+//!
+//! A row (i, level) is a GLWE encryption of M_i·q/β^level for an integer polynomial M_i that depends on what the key is for:
+//!
+//! | key | M_i, 0 ≤ i < inputs |
+//! |---|---|
+//! | GGSW of m (Gentry, Sahai, Waters, Crypto 2013; Chillotti et al., J. Cryptology 2020, section 3.2) | −m·S_i for i < k, then m |
+//! | key switch from Z to S | −Z_i for i < k |
+//! | relinearization, k = 1 | S² |
+//!
+//! Stored, a key is its bodies and the seed of its masks ([`SeededRows`]); prepared, it is in the Fourier domain
+//! ([`FourierRows`]).
+
+use crate::fft::NegacyclicFft;
+use crate::gadget_product::{FourierRows, check_exact};
+use crate::glwe::{GlweSecretKey, InnerProductScratch};
+use crate::params::{Gadget, GlweShape, NoiseDistribution};
+use crate::random::{EncryptionSeed, PublicSeed};
+use crate::wiping::leaving_nothing_on_the_stack;
+
+/// The rows of one key: seeded masks, and bodies `[inputs][ℓ][N]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SeededRows {
+    shape: GlweShape,
+    gadget: Gadget,
+    seed: PublicSeed,
+    stream: u64,
+    bodies: Vec<u64>,
+}
+
+/// What every key of a kind is made with.
+#[derive(Clone, Copy)]
+pub(crate) struct RowGenerator<'a> {
+    pub(crate) fft: &'a NegacyclicFft,
+    pub(crate) key: &'a GlweSecretKey,
+    pub(crate) gadget: Gadget,
+    pub(crate) noise: NoiseDistribution,
+    /// Of which the streams were taken.
+    pub(crate) seed: &'a EncryptionSeed,
+}
+
+impl RowGenerator<'_> {
+    /// Encrypts the rows of the integer polynomials `messages` `[inputs][N]`, with the streams `stream` of the seed.
+    ///
+    /// # Panics
+    /// If products with the gadget would not be exact ([`Gadget::in_ring`]); so does what makes keys of rows.
+    pub(crate) fn rows(&self, messages: &[Vec<u64>], stream: u64) -> SeededRows {
+        let shape = self.key.shape();
+        let n = shape.polynomial_size.get();
+        check_exact(self.gadget, shape.polynomial_size, messages.len());
+        let levels = self.gadget.levels();
+        let (mut masks, mut noises) = self.seed.streams(stream);
+        let scratch = &mut InnerProductScratch::new(self.fft);
+        let mut mask = vec![0; shape.extracted_lwe_dimension().get()];
+        let mut bodies = vec![0; messages.len() * levels * n];
+        for (row, body) in bodies.chunks_exact_mut(n).enumerate() {
+            let (message, level) = (&messages[row / levels], row % levels + 1);
+            let shift = 64 - self.gadget.base_log() * level as u32;
+            body.iter_mut().zip(message).for_each(|(out, &m)| *out = m << shift);
+            masks.fill_uniform(&mut mask);
+            leaving_nothing_on_the_stack(|| {
+                self.key.encrypt_body(self.fft, &mask, body, self.noise, &mut noises, scratch);
+            });
+        }
+        SeededRows { shape, gadget: self.gadget, seed: self.seed.masks(), stream, bodies }
+    }
+}
+
+impl SeededRows {
+    /// Bytes as stored.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&*self.bodies)
+    }
+
+    /// Expands the masks: the rows `[inputs][ℓ][k+1][N]`, from the most to the least significant level.
+    pub(crate) fn expand(&self) -> Vec<u64> {
+        let n = self.shape.polynomial_size.get();
+        let row_len = self.shape.ciphertext_len();
+        let rows = self.bodies.len() / n;
+        let masks = &mut self.seed.mask_stream(self.stream);
+        let mut data = vec![0; rows * row_len];
+        for (row, body) in data.chunks_exact_mut(row_len).zip(self.bodies.chunks_exact(n)) {
+            let (mask, out) = row.split_at_mut(row_len - n);
+            masks.fill_uniform(mask);
+            out.copy_from_slice(body);
+        }
+        data
+    }
+
+    /// Expands the masks and transforms to the Fourier domain.
+    pub(crate) fn prepare(&self, fft: &NegacyclicFft) -> FourierRows {
+        let data = self.expand();
+        let inputs = data.len() / (self.gadget.levels() * self.shape.ciphertext_len());
+        FourierRows::prepare(fft, self.gadget, inputs, self.shape.dimension.get() + 1, &data)
+    }
+}
