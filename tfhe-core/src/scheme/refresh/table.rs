@@ -73,7 +73,8 @@ impl LookupTable {
         let table = Self::tabulate(shape, 0.0, f64::INFINITY, &function)?;
         let opposite = |argument: f64| {
             let sum = function(argument) + function(argument + 0.5);
-            !((sum - sum.round()).abs() <= NEGACYCLIC_TOLERANCE)
+            let miss = (sum - sum.round()).abs();
+            miss.is_nan() || miss > NEGACYCLIC_TOLERANCE
         };
         match (0..shape.polynomial_size.get()).map(|j| table.angle(j)).find(|&argument| opposite(argument)) {
             Some(argument) => Err(RefreshError::NotNegacyclic { argument }),
