@@ -6,14 +6,16 @@
 //! ```
 
 use gpt2_fhe::engine::plan::Predictor;
-use tfhe_core::noise::{self, Variance};
+use tfhe_core::noise::{self, Distribution, RefreshNoise, RefreshParameters, Variance};
 use tfhe_core::params::{
     Gadget, GlweDimension, GlweShape, LweDimension, NoiseDistribution, Parameters, ParametersLiteral, PolynomialSize,
     Precision,
 };
 use tfhe_core::rounding::Transforms;
 use tfhe_core::security;
-use tfhe_core::sets::{ALL, COARSE, HEAD_EXACT, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, PACKED_HEAD, PRECISE, TOY};
+use tfhe_core::sets::{
+    ALL, COARSE, HEAD_EXACT, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, PACKED_BLOCK, PACKED_HEAD, PRECISE, TOY,
+};
 
 fn line(set: &str, what: &str, variance: Variance) {
     println!("{set}: {what}: log2 of sigma {:.2}", variance.log2_std());
@@ -145,6 +147,30 @@ fn two_rings() {
     line(name, "transforms of the external product", noise::fft_error(parameters.ggsw(), arithmetic.shape, 2));
 }
 
+/// A refresh with the set of a whole block, step by step, and how it is read.
+fn refreshes() {
+    let parameters = PACKED_BLOCK.compile().expect("named sets are valid");
+    let name = parameters.name();
+    let of = |bootstrap| noise::refresh(&RefreshParameters::new(&parameters, bootstrap, Transforms::ANY));
+    let RefreshNoise { keyswitch, modulus_switch, packing, lift, .. } = of(COARSE);
+    let none = Distribution::ZERO;
+    line(name, "refresh, key switch of the argument", keyswitch);
+    line(name, "refresh, modulus switch of the argument", modulus_switch);
+    line(name, "refresh, argument", of(COARSE).argument(&none).variance());
+    line(name, "refresh, packing", packing);
+    line(name, "refresh, lift", lift);
+    for (bootstrap, gadget) in parameters.bootstraps().iter().enumerate() {
+        let (what, noise) = (format!("refresh 2^{}, {}", gadget.base_log(), gadget.levels()), of(bootstrap));
+        line(name, &format!("{what}, bootstrapping"), noise.bootstrapping);
+        line(name, &format!("{what}, value"), noise.fresh());
+        line(name, &format!("{what}, value of slope 1/256"), noise.value(&none, 1.0 / 256.0).variance());
+    }
+    for guard in [6, 5, 4] {
+        let failure = of(COARSE).log2_misread(&none, 2f64.powi(-guard));
+        println!("{name}: a guard band of 2^-{guard}: misread with 2^{failure:.1}");
+    }
+}
+
 fn main() {
     [TOY, MESSAGE_2_CARRY_2, HEAD_EXACT, HEAD_EXACT_WIDE].into_iter().for_each(one_ring);
     split_margins();
@@ -154,5 +180,6 @@ fn main() {
     line(MESSAGE_2_CARRY_2.name, "five times a bootstrapping", sum);
     failures(MESSAGE_2_CARRY_2, 4..=4, "five times a bootstrapping", sum);
     two_rings();
+    refreshes();
     security_levels();
 }

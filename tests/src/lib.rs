@@ -2,6 +2,7 @@
 
 pub mod layer;
 pub mod packed;
+pub mod refresh;
 
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::keys::{ClientKeys, EvaluationKeys};

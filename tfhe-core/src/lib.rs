@@ -38,15 +38,16 @@
 //! 14. Two ciphertexts are multiplied: [`RelinearizationKey::multiply`](tensor_product::RelinearizationKey::multiply),
 //!     [`RelinearizationKey::ggsw`](tensor_product::RelinearizationKey::ggsw).
 //! 15. Tables too wide for one bootstrapping: [`WideTable`](wide::WideTable).
-//! 16. How often it fails: [`Distribution::log2_tail`](distribution::Distribution::log2_tail).
-//! 17. How hard it is to break: [`security::level`].
+//! 16. Lanes through lookups back into packed ciphertexts, so that any output can be an input: [`refresh`].
+//! 17. How often it fails: [`Distribution::log2_tail`](distribution::Distribution::log2_tail).
+//! 18. How hard it is to break: [`security::level`].
 //!
 //! # Modules
 //! From the ground up: [`torus`], [`variance`], [`rounding`] and [`fingerprint`]; [`params`], [`ring_pair`] and [`sets`]; [`random`] and
 //! [`derivation`] (what is derived from a seed); [`distribution`], [`noise`] and [`security`]; [`polynomial`], [`decomposition`], [`fft`],
 //! [`gadget_product`] and [`integer_product`] (the arithmetic); [`lwe`], [`glwe`], [`ggsw`] (keys and ciphertexts);
 //! [`external_product`], [`cmux`], [`keyswitch`], [`packing_keyswitch`], [`glwe_keyswitch`], [`automorphism`], [`tensor_product`],
-//! [`modulus_switch`], [`blind_rotation`], [`programmable_bootstrap`] and [`wide`] (operations); [`keys`] (who has what) and
+//! [`modulus_switch`], [`blind_rotation`], [`programmable_bootstrap`], [`wide`] and [`refresh`] (operations); [`keys`] (who has what) and
 //! [`ring_pair_keys`] (the same for sets with a ring for arithmetic and one for lookups); [`raw`] (exchange with others).
 //!
 //! # Example
@@ -100,5 +101,5 @@ pub use randomness::{derivation, random};
 use scheme::rows;
 pub use scheme::{
     automorphism, blind_rotation, bootstrapping_key, cmux, external_product, ggsw, glwe, glwe_keyswitch, keyswitch,
-    lwe, modulus_switch, packing_keyswitch, programmable_bootstrap, tensor_product, wide,
+    lwe, modulus_switch, packing_keyswitch, programmable_bootstrap, refresh, tensor_product, wide,
 };

@@ -19,7 +19,7 @@ pub const SOURCE: &str = "commit 27a581b, MATZOV cost model";
 
 /// Keys of the named sets, (n or kN, log2 σ, bits): the smallest figure under MATZOV.
 const NAMED: [(usize, f64, f64); 6] = [
-    // packed_head: small, lookup ring.
+    // packed_head and packed_block: small, lookup ring.
     (896, -19.64, 132.48),
     (2048, -49.792_482, 129.46),
     // head_exact and head_exact_wide: LWE.
@@ -154,7 +154,7 @@ mod tests {
         let of_rings = sets::RING_PAIRS.map(|literal| literal.compile().unwrap()).into_iter();
         let of_rings = of_rings.flat_map(|set| set.rings().map(|(_, ring)| (ring.lwe_dimension(), ring.noise)));
         let keys: Vec<_> = of_two_keys.chain(of_rings).collect();
-        assert_eq!(keys.len(), 2 * 3 + 3);
+        assert_eq!(keys.len(), 2 * 3 + 3 * sets::RING_PAIRS.len());
         for (dimension, noise) in keys {
             let level = level(dimension.get(), noise).unwrap();
             assert_eq!(level.basis, Basis::Estimate, "{dimension:?} {noise:?}");
@@ -166,8 +166,10 @@ mod tests {
                 assert!(bound.bits >= level.bits.min(LINE.2), "{bound:?}");
             }
         }
-        let packed = ring_pair_level(&sets::PACKED_HEAD.compile().unwrap()).unwrap();
-        assert_eq!((packed.bits, packed.dimension), (129.46, 2048));
+        for literal in sets::RING_PAIRS {
+            let packed = ring_pair_level(&literal.compile().unwrap()).unwrap();
+            assert_eq!((packed.bits, packed.dimension), (129.46, 2048));
+        }
     }
 
     #[test]

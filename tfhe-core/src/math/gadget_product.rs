@@ -111,6 +111,11 @@ impl FourierRows {
         self.gadget
     }
 
+    /// The number of polynomials that a product decomposes.
+    pub(crate) fn inputs(&self) -> usize {
+        self.inputs
+    }
+
     /// Bytes of memory that the rows take.
     pub fn bytes(&self) -> usize {
         self.data.len() * size_of::<f64>()

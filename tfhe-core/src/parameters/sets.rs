@@ -83,8 +83,25 @@ pub const PACKED_HEAD: RingPairLiteral = RingPairLiteral {
     ggsw: (30, 1, Precision::Single),
 };
 
+/// Index of the finest gadget of [`PACKED_BLOCK`]: for values that are refreshed to a small scale.
+pub const FINEST: usize = 3;
+
+/// As [`PACKED_HEAD`], with the gadgets of a whole block: [`PRECISE`] bootstrappings for factors of products, [`FINEST`] ones for refreshed
+/// values ([`crate::refresh`]), and automorphisms of the lookup ring that add less than they leave.
+pub const PACKED_BLOCK: RingPairLiteral = RingPairLiteral {
+    name: "packed_block",
+    bootstraps: &[
+        (23, 1, Precision::Single),
+        (15, 2, Precision::Single),
+        (12, 3, Precision::Single),
+        (10, 4, Precision::Single),
+    ],
+    lookup_automorphism: (5, 9, Precision::Split),
+    ..PACKED_HEAD
+};
+
 /// All named sets with two rings.
-pub const RING_PAIRS: [RingPairLiteral; 1] = [PACKED_HEAD];
+pub const RING_PAIRS: [RingPairLiteral; 2] = [PACKED_HEAD, PACKED_BLOCK];
 
 /// All named sets with one ring.
 pub const ALL: [ParametersLiteral; 4] = [TOY, MESSAGE_2_CARRY_2, HEAD_EXACT, HEAD_EXACT_WIDE];

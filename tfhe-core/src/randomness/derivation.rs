@@ -297,7 +297,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!((keys.len(), count), (count, 2 * 6 * 5 * 5 * 16 * 3));
+        assert_eq!((keys.len(), count), (count, 2 * 6 * parameter_sets().len() * 5 * 16 * 3));
     }
 
     #[test]

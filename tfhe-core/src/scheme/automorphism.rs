@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use crate::fft::NegacyclicFft;
 use crate::gadget_product::{FourierRows, GadgetScratch};
 use crate::glwe::{GlweCiphertext, GlweSecretKey};
-use crate::params::{Gadget, NoiseDistribution};
+use crate::params::{Gadget, GlweShape, NoiseDistribution};
 use crate::polynomial;
 use crate::random::EncryptionSeed;
 use crate::rows::{RowGenerator, SeededRows};
@@ -98,6 +98,14 @@ impl AutomorphismKeys {
     /// Bytes of memory.
     pub fn bytes(&self) -> usize {
         self.keys.iter().map(FourierRows::bytes).sum()
+    }
+
+    /// Whether they are all automorphisms of the trace, of ciphertexts of this shape.
+    pub(crate) fn are_complete_for(&self, shape: GlweShape) -> bool {
+        let of_shape = |key: &FourierRows| key.inputs() == shape.dimension.get();
+        self.fft.polynomial_size() == shape.polynomial_size
+            && (self.first, self.keys.len()) == (1, shape.polynomial_size.log2() as usize)
+            && self.keys.iter().all(of_shape)
     }
 
     /// Working memory for one thread.

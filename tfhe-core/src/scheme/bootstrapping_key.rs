@@ -8,7 +8,7 @@ use crate::fft::NegacyclicFft;
 use crate::ggsw::{FourierGgsw, SeededGgswCiphertext};
 use crate::glwe::GlweSecretKey;
 use crate::lwe::LweSecretKey;
-use crate::params::{Gadget, GlweShape, NoiseDistribution};
+use crate::params::{Gadget, GlweShape, LweDimension, NoiseDistribution};
 use crate::random::{EncryptionSeed, PublicSeed};
 use crate::rows::RowGenerator;
 
@@ -113,6 +113,11 @@ impl BootstrappingKey {
     /// k and N.
     pub fn shape(&self) -> GlweShape {
         self.shape
+    }
+
+    /// n.
+    pub fn lwe_dimension(&self) -> LweDimension {
+        LweDimension::new(self.bits.len()).expect("a key has the dimension it was made with")
     }
 }
 

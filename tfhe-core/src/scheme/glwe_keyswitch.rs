@@ -78,6 +78,16 @@ impl GlweKeyswitchKey {
         self.rows.bytes()
     }
 
+    /// k' and N of the ciphertexts that it switches.
+    pub fn input_shape(&self) -> GlweShape {
+        self.input
+    }
+
+    /// k and N of the results.
+    pub fn output_shape(&self) -> GlweShape {
+        self.output
+    }
+
     /// Working memory for one thread.
     pub fn scratch(&self) -> GadgetScratch {
         self.rows.scratch(&self.fft)

@@ -13,6 +13,7 @@ pub mod lwe;
 pub mod modulus_switch;
 pub mod packing_keyswitch;
 pub mod programmable_bootstrap;
+pub mod refresh;
 pub(crate) mod rows;
 pub mod tensor_product;
 pub mod wide;

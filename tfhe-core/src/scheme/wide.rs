@@ -207,11 +207,10 @@ impl WideTable {
         let steps = shape.polynomial_size.log2();
         let n = shape.polynomial_size.get() as f64;
         let width = n / self.boxes.len() as f64;
-        let division = (1.0 + shape.extracted_lwe_dimension().get() as f64 / 2.0) / 12.0 * 2f64.powi(-128) * n * n;
         low.repeated(self.amplification())
             + noise::trace(automorphism, steps)
             + automorphism.repeated(n * width)
-            + Variance::new(division)
+            + noise::division(shape, steps)
     }
 }
 

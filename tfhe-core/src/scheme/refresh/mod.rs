@@ -1,0 +1,434 @@
+//! Refresh: values of ciphertexts through lookups back into packed ciphertexts of fresh noise, so that any output can be an input.
+//!
+//! Sums and products let noise grow, and a table is the only function that is not polynomial. A refresh does both: it takes
+//! coefficients of ciphertexts of a large ring (N, the *arithmetic* ring), reads a table at each, and puts the results, whose noise does not
+//! depend on the inputs', into coefficients of new ciphertexts of the same ring and key. The keys are those of two rings
+//! ([`crate::ring_pair`]), N' dividing N:
+//!
+//! | step | from | to |
+//! |---|---|---|
+//! | sample extraction ([`GlweCiphertext::sample_extract`]) | coefficient of the arithmetic ring | LWE of dimension N |
+//! | key switch in a small ring ([`crate::glwe_keyswitch`]) | LWE of dimension N | LWE of dimension n |
+//! | modulus switch, bootstrapping ([`crate::programmable_bootstrap`]) with the value's own table | LWE of dimension n | LWE of dimension N' |
+//! | packing by automorphisms ([`crate::automorphism`]) | many of dimension N' | one GLWE of the lookup ring |
+//! | lift: X' = X^(N/N'), key switch | GLWE of the lookup ring | GLWE of the arithmetic ring |
+//!
+//! The key switch's output has the noise of its input, so all of what the input carries ends in the argument of the table; what it is
+//! there, and how precisely a table can be read, is told by [`LookupTable`] and [`crate::noise::refresh`].
+//!
+//! # Places
+//! A result can have the places X^(r·j) of the arithmetic ring, r = N/N': N' of them, in any order, and none of them has to be taken. All
+//! other coefficients encrypt zero, with noise of their own. Packing costs [`Refresh::packing_keyswitches`]: with H equally spaced places,
+//! of which all or some are taken, about H + log2 N'; with places close together and the rest free, more for each.
+//!
+//! # Memory
+//! Lookups are done for many outputs together, up to [`LANES`] of them (or for one output, if it has more), since blocks of
+//! bootstrappings share the reading of their key. Beside its inputs and outputs a refresh holds, for each, an LWE ciphertext of
+//! dimension n and two GLWE ciphertexts of the lookup ring at most: with n = 896 and N' = 2048 that is 71 KiB, so 71 MiB.
+
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use rayon::prelude::*;
+
+pub use self::table::LookupTable;
+use crate::automorphism::AutomorphismKeys;
+use crate::bootstrapping_key::BootstrappingKey;
+use crate::glwe::GlweCiphertext;
+use crate::glwe_keyswitch::GlweKeyswitchKey;
+use crate::lwe::LweCiphertext;
+use crate::params::{GlweShape, PolynomialSize};
+use crate::polynomial;
+
+/// How many lookups are done together, unless one output has more.
+pub const LANES: usize = 1024;
+
+/// How many samples are extracted before they are switched, by one thread: each has N coefficients.
+const SAMPLES: usize = 16;
+
+/// Why a refresh is refused.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum RefreshError {
+    /// The range of a table.
+    #[error(
+        "a table cannot read arguments from {low} to {high} turns: give a range of at most half a turn, within 2^20 \
+         turns of zero"
+    )]
+    Range {
+        /// Its lower end.
+        low: f64,
+        /// Its upper end.
+        high: f64,
+    },
+    /// A value of a table.
+    #[error("the function of a table has no finite value at {argument} turns")]
+    Value {
+        /// Where.
+        argument: f64,
+    },
+    /// A function is said to be negacyclic, and is not.
+    #[error("the function of a table is not f(x + 1/2) = -f(x) at {argument} turns: give it a range of half a turn")]
+    NotNegacyclic {
+        /// Where.
+        argument: f64,
+    },
+    /// Keys of different rings.
+    #[error("the keys of a refresh do not belong together: {0}")]
+    Keys(&'static str),
+    /// A ciphertext that is not under the key that is switched from.
+    #[error("a value is taken from a ciphertext of LWE dimension {found}, the key switch is from {expected}")]
+    Source {
+        /// kN of the key switch.
+        expected: usize,
+        /// kN of the ciphertext.
+        found: usize,
+    },
+    /// A coefficient that a ciphertext does not have.
+    #[error("there is no coefficient {coefficient} in a ciphertext of {size}")]
+    Coefficient {
+        /// Its index.
+        coefficient: usize,
+        /// N.
+        size: usize,
+    },
+    /// An argument, a table or a value of another dimension than the keys.
+    #[error("{what} of dimension {found} where the bootstrapping key has {expected}")]
+    Dimension {
+        /// Of what.
+        what: &'static str,
+        /// What the key has.
+        expected: usize,
+        /// What was given.
+        found: usize,
+    },
+    /// A place that the lift does not reach.
+    #[error("a value cannot be put at coefficient {place}: places are the multiples of {step} below {size}")]
+    Place {
+        /// The coefficient.
+        place: usize,
+        /// N/N'.
+        step: usize,
+        /// N.
+        size: usize,
+    },
+    /// Two values at one place.
+    #[error("two values of one ciphertext have the place {place}")]
+    Taken {
+        /// The coefficient.
+        place: usize,
+    },
+    /// Two lists that are not equally long.
+    #[error("{arguments} arguments for {others} {what}")]
+    Count {
+        /// The length of the first.
+        arguments: usize,
+        /// The length of the second.
+        others: usize,
+        /// What the second lists.
+        what: &'static str,
+    },
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// Under the arithmetic ring's key.
+    pub ciphertext: &'a GlweCiphertext,
+    /// The index of a coefficient.
+    pub coefficient: usize,
+}
+
+/// A value on its way through a refresh.
+#[derive(Clone, Copy, Debug)]
+pub struct Lane<'a> {
+    /// Where it comes from.
+    pub source: Source<'a>,
+    /// What is read at it.
+    pub table: &'a LookupTable,
+    /// The index of the coefficient that the result gets, a multiple of N/N'.
+    pub place: usize,
+}
+
+/// The keys of a refresh.
+///
+/// # Example
+/// Insecure toy sizes: three coefficients of a ciphertext are read, one of them twice, and packed with room between them.
+/// ```
+/// use tfhe_core::automorphism::SeededAutomorphismKeys;
+/// use tfhe_core::bootstrapping_key::SeededBootstrappingKey;
+/// use tfhe_core::fft::NegacyclicFft;
+/// use tfhe_core::glwe::GlweSecretKey;
+/// use tfhe_core::glwe_keyswitch::SeededGlweKeyswitchKey;
+/// use tfhe_core::params::{Gadget, GlweDimension, GlweShape, NoiseDistribution, PolynomialSize, Precision};
+/// use tfhe_core::random::{EncryptionSeed, SecretStream};
+/// use tfhe_core::refresh::{Lane, LookupTable, Refresh, Source};
+/// use tfhe_core::torus;
+///
+/// let shape = |k, n| Ok::<_, Box<dyn std::error::Error>>(GlweShape {
+///     dimension: GlweDimension::new(k)?,
+///     polynomial_size: PolynomialSize::new(n)?,
+/// });
+/// let plan = |n| PolynomialSize::new(n).map(NegacyclicFft::new);
+/// let (small_fft, lookup_fft, arithmetic_fft) = (plan(16)?, plan(256)?, plan(512)?);
+/// let noise = NoiseDistribution::TUniform { bound_log: 20 };
+/// let gadget = Gadget::new(8, 4, Precision::Single)?;
+///
+/// // A client's secrets.
+/// let secrets = &mut SecretStream::from_system()?;
+/// let small = GlweSecretKey::generate(secrets, shape(4, 16)?, &small_fft);
+/// let lookup = GlweSecretKey::generate(secrets, shape(1, 256)?, &lookup_fft);
+/// let arithmetic = GlweSecretKey::generate(secrets, shape(1, 512)?, &arithmetic_fft);
+///
+/// // What a server gets.
+/// let seed = EncryptionSeed::from_system;
+/// let cut = GlweSecretKey::from_lwe_key(&arithmetic.extracted_lwe_key(), shape(32, 16)?, &small_fft);
+/// let keyswitch = SeededGlweKeyswitchKey::generate(&small_fft, &cut, &small, gadget, noise, seed()?);
+/// let bootstrapping = SeededBootstrappingKey::generate(
+///     &lookup_fft, &small.extracted_lwe_key(), &lookup, gadget, noise, seed()?,
+/// );
+/// let automorphisms = SeededAutomorphismKeys::generate(
+///     &lookup_fft, &lookup, 1..=8, Gadget::new(6, 7, Precision::Split)?, noise, seed()?,
+/// );
+/// let larger = lookup.in_larger_ring(&arithmetic_fft);
+/// let lift = SeededGlweKeyswitchKey::generate(&arithmetic_fft, &larger, &arithmetic, gadget, noise, seed()?);
+/// let keyswitch = keyswitch.prepare(&small_fft);
+/// let bootstrapping = bootstrapping.prepare(&lookup_fft, lookup.shape());
+/// let automorphisms = automorphisms.prepare(&lookup_fft);
+/// let lift = lift.prepare(&arithmetic_fft);
+/// let refresh = Refresh::new(&keyswitch, &bootstrapping, &automorphisms, &lift)?;
+///
+/// // Values up to an eighth of a turn become a sixteenth of themselves, and the square of one of them.
+/// let halves = LookupTable::new(lookup.shape(), -0.125..=0.125, |x| x / 16.0)?;
+/// let square = LookupTable::new(lookup.shape(), -0.125..=0.125, |x| x * x)?;
+/// let mut plaintext = vec![0; 512];
+/// plaintext[..3].copy_from_slice(&[0.1, -0.05, 0.12].map(torus::from_f64));
+/// let ciphertext = &arithmetic.encrypt(&arithmetic_fft, &plaintext, noise, &mut seed()?).expand();
+/// let lane = |coefficient, table, place| Lane { source: Source { ciphertext, coefficient }, table, place };
+/// let lanes = [lane(0, &halves, 0), lane(1, &halves, 128), lane(2, &halves, 256), lane(2, &square, 384)];
+/// let refreshed = refresh.refresh(&[&lanes])?;
+///
+/// let phase = arithmetic.phase(&arithmetic_fft, &refreshed[0]);
+/// for (place, expected) in [(0, 0.1 / 16.0), (128, -0.05 / 16.0), (256, 0.12 / 16.0), (384, 0.0144), (5, 0.0)] {
+///     assert!((torus::to_f64(phase[place]) - expected).abs() < 0.008, "{place}");
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Refresh<'a> {
+    keyswitch: &'a GlweKeyswitchKey,
+    bootstrapping: &'a BootstrappingKey,
+    automorphisms: &'a AutomorphismKeys,
+    lift: &'a GlweKeyswitchKey,
+}
+
+impl<'a> Refresh<'a> {
+    /// With the key switch from the arithmetic ring to the small key, the bootstrapping key, all automorphisms of the lookup ring, and
+    /// the key switch from the lookup ring to the arithmetic one.
+    ///
+    /// # Errors
+    /// [`RefreshError::Keys`] if they are of rings that do not fit.
+    pub fn new(
+        keyswitch: &'a GlweKeyswitchKey,
+        bootstrapping: &'a BootstrappingKey,
+        automorphisms: &'a AutomorphismKeys,
+        lift: &'a GlweKeyswitchKey,
+    ) -> Result<Self, RefreshError> {
+        let (lookup, arithmetic) = (bootstrapping.shape(), lift.output_shape());
+        let fit = |fits: bool, otherwise| if fits { Ok(()) } else { Err(RefreshError::Keys(otherwise)) };
+        fit(
+            keyswitch.input_shape().extracted_lwe_dimension() == arithmetic.extracted_lwe_dimension(),
+            "the key switch to the small key is not from the ring that results are lifted to",
+        )?;
+        fit(
+            keyswitch.output_shape().extracted_lwe_dimension() == bootstrapping.lwe_dimension(),
+            "the key switch is not to the key that is bootstrapped",
+        )?;
+        fit(automorphisms.are_complete_for(lookup), "automorphisms of the bootstrapping key's ring are missing")?;
+        fit(
+            lift.input_shape().dimension == lookup.dimension
+                && lift.input_shape().polynomial_size >= lookup.polynomial_size,
+            "the lift is not from the ring of lookups",
+        )?;
+        Ok(Self { keyswitch, bootstrapping, automorphisms, lift })
+    }
+
+    /// N.
+    fn size(&self) -> PolynomialSize {
+        self.lift.input_shape().polynomial_size
+    }
+
+    /// k' and N'.
+    fn lookup_shape(&self) -> GlweShape {
+        self.bootstrapping.shape()
+    }
+
+    /// N/N': places are its multiples.
+    pub fn place_step(&self) -> usize {
+        self.size().get() / self.lookup_shape().polynomial_size.get()
+    }
+
+    /// Values through lookups into one ciphertext of the arithmetic ring for each list of lanes; an empty list gives the
+    /// ciphertext of zero that has no noise. In parallel; memory is as the module says.
+    ///
+    /// # Errors
+    /// [`RefreshError::Source`], [`RefreshError::Coefficient`], [`RefreshError::Dimension`], [`RefreshError::Place`],
+    /// [`RefreshError::Taken`], before anything is computed.
+    pub fn refresh(&self, outputs: &[&[Lane<'_>]]) -> Result<Vec<GlweCiphertext>, RefreshError> {
+        for lanes in outputs {
+            for lane in *lanes {
+                self.check_source(lane.source)?;
+                self.check_table(lane.table)?;
+            }
+            self.check_places(&lanes.iter().map(|lane| lane.place).collect::<Vec<_>>())?;
+        }
+        let mut refreshed = Vec::with_capacity(outputs.len());
+        let mut rest = outputs;
+        while !rest.is_empty() {
+            let (together, later) = rest.split_at(treated_together(rest));
+            rest = later;
+            let lanes: Vec<Lane<'_>> = together.iter().copied().flatten().copied().collect();
+            let sources: Vec<Source<'_>> = lanes.iter().map(|lane| lane.source).collect();
+            let tables: Vec<&LookupTable> = lanes.iter().map(|lane| lane.table).collect();
+            let mut values = self.look_up(&self.keyswitch(&sources)?, &tables)?.into_iter();
+            let of_output: Vec<(Vec<LweCiphertext>, Vec<usize>)> = together
+                .iter()
+                .map(|lanes| (values.by_ref().take(lanes.len()).collect(), lanes.iter().map(|l| l.place).collect()))
+                .collect();
+            let pack = |(values, places): (Vec<LweCiphertext>, Vec<usize>)| self.pack(values, &places);
+            refreshed.extend(of_output.into_par_iter().map(pack).collect::<Result<Vec<_>, _>>()?);
+        }
+        Ok(refreshed)
+    }
+
+    /// First stage: extraction and key switch, to LWE ciphertexts of dimension n under the small key. One can be read by many tables, all
+    /// of which then see the same argument with the same error.
+    ///
+    /// # Errors
+    /// [`RefreshError::Source`], [`RefreshError::Coefficient`].
+    pub fn keyswitch(&self, sources: &[Source<'_>]) -> Result<Vec<LweCiphertext>, RefreshError> {
+        sources.iter().try_for_each(|&source| self.check_source(source))?;
+        let switch = |sources: &[Source<'_>]| {
+            let samples: Vec<_> =
+                sources.iter().map(|source| source.ciphertext.sample_extract(source.coefficient)).collect();
+            self.keyswitch.keyswitch_lwe(&samples)
+        };
+        Ok(sources.par_chunks(SAMPLES).flat_map_iter(switch).collect())
+    }
+
+    /// Second stage: each argument, under the small key, read by a table, to LWE ciphertexts of dimension k'N' under the lookup key.
+    ///
+    /// # Errors
+    /// [`RefreshError::Count`], [`RefreshError::Dimension`].
+    pub fn look_up(
+        &self,
+        arguments: &[LweCiphertext],
+        tables: &[&LookupTable],
+    ) -> Result<Vec<LweCiphertext>, RefreshError> {
+        check_count(arguments.len(), tables.len(), "tables")?;
+        let dimension = self.bootstrapping.lwe_dimension().get();
+        arguments.iter().try_for_each(|argument| check_dimension("an argument", dimension, argument.dimension()))?;
+        tables.iter().try_for_each(|table| self.check_table(table))?;
+        let moved = |(argument, table): (&LweCiphertext, &&LookupTable)| {
+            let mut moved = argument.clone();
+            moved.add_plaintext(table.offset());
+            moved
+        };
+        let moved: Vec<LweCiphertext> = arguments.iter().zip(tables).map(moved).collect();
+        let polynomials: Vec<&GlweCiphertext> = tables.iter().map(|table| table.polynomial()).collect();
+        Ok(self.bootstrapping.programmable_bootstrap(&moved, &polynomials))
+    }
+
+    /// Third stage: values under the lookup key into the given coefficients of one ciphertext of the arithmetic ring, the others
+    /// of which encrypt zero.
+    ///
+    /// # Errors
+    /// [`RefreshError::Count`], [`RefreshError::Dimension`], [`RefreshError::Place`], [`RefreshError::Taken`].
+    pub fn pack(&self, values: Vec<LweCiphertext>, places: &[usize]) -> Result<GlweCiphertext, RefreshError> {
+        check_count(values.len(), places.len(), "places")?;
+        let shape = self.lookup_shape();
+        let dimension = shape.extracted_lwe_dimension().get();
+        values.iter().try_for_each(|value| check_dimension("a value", dimension, value.dimension()))?;
+        self.check_places(places)?;
+        let Some(&lowest) = places.iter().min() else { return Ok(GlweCiphertext::zero(self.lift.output_shape())) };
+        let (size, step) = (shape.polynomial_size.get(), self.place_step());
+        // In units of X', from the first on; the coarsest grid that has all of them.
+        let first = lowest / step;
+        let positions: Vec<usize> = places.iter().map(|place| place / step - first).collect();
+        let spacing = positions.iter().fold(size, |spacing, position| spacing | position);
+        let spacing = 1 << spacing.trailing_zeros();
+        let mut inputs: Vec<Option<GlweCiphertext>> = vec![None; size / spacing];
+        for (position, value) in positions.iter().zip(values) {
+            inputs[position / spacing] = Some(GlweCiphertext::embed(shape, &value));
+        }
+        let packed = self.automorphisms.pack(inputs);
+        let packed = packed.map_polynomials(|x, y| polynomial::rotate(x, first, y));
+        Ok(self.lift.keyswitch(&packed.into_larger_ring(self.size()), &mut self.lift.scratch()))
+    }
+
+    /// How many key switches of automorphisms packing at the given places takes: in each level l one for each remainder of
+    /// places modulo N/2^l.
+    ///
+    /// # Errors
+    /// [`RefreshError::Place`], [`RefreshError::Taken`].
+    pub fn packing_keyswitches(&self, places: &[usize]) -> Result<usize, RefreshError> {
+        self.check_places(places)?;
+        let size = self.size().get();
+        let nodes = |l: u32| places.iter().map(|place| place % (size >> l)).collect::<BTreeSet<_>>().len();
+        Ok((1..=self.lookup_shape().polynomial_size.log2()).map(nodes).sum())
+    }
+
+    fn check_source(&self, source: Source<'_>) -> Result<(), RefreshError> {
+        let shape = source.ciphertext.shape();
+        let expected = self.keyswitch.input_shape().extracted_lwe_dimension().get();
+        let found = shape.extracted_lwe_dimension().get();
+        if found != expected {
+            return Err(RefreshError::Source { expected, found });
+        }
+        let (coefficient, size) = (source.coefficient, shape.polynomial_size.get());
+        if coefficient >= size {
+            return Err(RefreshError::Coefficient { coefficient, size });
+        }
+        Ok(())
+    }
+
+    fn check_table(&self, table: &LookupTable) -> Result<(), RefreshError> {
+        let (expected, found) = (self.lookup_shape(), table.shape());
+        check_dimension("a table", expected.polynomial_size.get(), found.polynomial_size.get())?;
+        check_dimension("a table with masks", expected.dimension.get(), found.dimension.get())
+    }
+
+    fn check_places(&self, places: &[usize]) -> Result<(), RefreshError> {
+        let (step, size) = (self.place_step(), self.size().get());
+        let mut taken = BTreeSet::new();
+        for &place in places {
+            if place >= size || place % step != 0 {
+                return Err(RefreshError::Place { place, step, size });
+            }
+            if !taken.insert(place) {
+                return Err(RefreshError::Taken { place });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many of the first outputs are treated together: at least one, and no more lanes than [`LANES`] unless it has more.
+fn treated_together(outputs: &[&[Lane<'_>]]) -> usize {
+    let mut lanes = 0;
+    let fit = outputs.iter().take_while(|output| {
+        lanes += output.len();
+        lanes <= LANES
+    });
+    fit.count().max(1)
+}
+
+fn check_count(arguments: usize, others: usize, what: &'static str) -> Result<(), RefreshError> {
+    if arguments == others { Ok(()) } else { Err(RefreshError::Count { arguments, others, what }) }
+}
+
+fn check_dimension(what: &'static str, expected: usize, found: usize) -> Result<(), RefreshError> {
+    if expected == found { Ok(()) } else { Err(RefreshError::Dimension { what, expected, found }) }
+}
