@@ -47,7 +47,7 @@ fn heads(criterion: &mut Criterion) {
     });
     let (small, hidden) = head(4, 2);
     let plan = CircuitPlan::new(&small, 2, Multiply::Product).unwrap();
-    let mut session = ExactSession::new(&small, plan, Multiply::Product, &seed);
+    let mut session = ExactSession::new(&small, plan, Multiply::Product, &seed).unwrap();
     group.bench_function("execute/2 tokens of 4", |b| {
         b.iter(|| session.execute(&small, &hidden, &mut Unobserved).unwrap());
     });
@@ -67,7 +67,7 @@ fn packed_heads(criterion: &mut Criterion) {
         b.iter(|| packed::run_simulated(&head, &hidden, span, &samples).unwrap())
     });
     let plan = PackedPlan::new(&head, span).unwrap();
-    let mut session = PackedSession::new(&plan, &ClientSeed::from_number(1));
+    let mut session = PackedSession::new(&plan, &ClientSeed::from_number(1)).unwrap();
     group.bench_function("execute/8 tokens of 64", |b| {
         b.iter(|| session.execute(&head, &hidden, span, &mut Unobserved).unwrap());
     });

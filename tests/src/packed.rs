@@ -19,6 +19,6 @@ impl Layer {
 pub fn execute(attention: &PackedAttention, hidden: &Matrix<f32>, span: Span, seed: u64) -> Outcome {
     let head = Attention::Packed(Box::new(attention.clone()));
     let plan = head.plan(span).expect("a reliable circuit");
-    let mut session = Session::new(&head, &plan, &ClientSeed::from_number(seed));
+    let mut session = Session::new(&head, &plan, &ClientSeed::from_number(seed)).expect("a set of the circuit");
     session.execute(&head, hidden, span, &mut Unobserved).expect("nobody stops the run")
 }

@@ -129,7 +129,8 @@ fn encrypted_channels_without_weight_are_those_of_the_clear_engine() {
         for part in [Part::Whole, Part::Head(1)] {
             let attention = Attention::Packed(Box::new(quantize(&layer, part)));
             let plan = attention.plan(Span::all(TOKENS)).unwrap();
-            let session = session.get_or_insert_with(|| Session::new(&attention, &plan, &ClientSeed::from_number(6)));
+            let session =
+                session.get_or_insert_with(|| Session::new(&attention, &plan, &ClientSeed::from_number(6)).unwrap());
             for hidden in [&layer.unseen, &layer.calibration[2]] {
                 let outcome = session.execute(&attention, hidden, Span::new(3, TOKENS), &mut Unobserved).unwrap();
                 outcome.check(false).unwrap();

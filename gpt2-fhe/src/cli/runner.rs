@@ -54,7 +54,7 @@ impl Runner {
             }
             Mode::Execute => {
                 let (plans, seed) = (plans()?, resources.client_seed()?);
-                while_showing("making the keys", || Engine::make_keys(&plans, &seed))
+                while_showing("making the keys", || Engine::make_keys(&plans, &seed))?
             }
         };
         Ok(Self { engine, allow_out_of_range: execution.allows_out_of_range() })
@@ -81,14 +81,14 @@ impl Runner {
 }
 
 impl Engine {
-    fn make_keys(plans: &[(usize, &Attention, Plan)], seed: &ClientSeed) -> Self {
+    fn make_keys(plans: &[(usize, &Attention, Plan)], seed: &ClientSeed) -> Result<Self, RunError> {
         let mut sessions = BTreeMap::new();
         for (layer, attention, plan) in plans {
             if attention.circuit() == Circuit::Exact || sessions.is_empty() {
-                sessions.insert(*layer, Session::new(attention, plan, &seed.bound_to("layer", *layer as u64)));
+                sessions.insert(*layer, Session::new(attention, plan, &seed.bound_to("layer", *layer as u64))?);
             }
         }
-        Self::Execute(sessions)
+        Ok(Self::Execute(sessions))
     }
 
     fn run(

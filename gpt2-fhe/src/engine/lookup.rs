@@ -244,7 +244,7 @@ impl<B: Backend> HomomorphicEngine<'_, B> {
     }
 
     fn shape(&self) -> tfhe_core::params::GlweShape {
-        self.predictor.parameters().glwe_shape()
+        self.predictor.shape()
     }
 }
 

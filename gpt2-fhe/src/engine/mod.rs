@@ -24,6 +24,7 @@ use nn::head::HeadProgram;
 use nn::matrix::Matrix;
 use tfhe_core::noise::Distribution;
 
+use crate::boundary::Refused;
 use backend::Backend;
 use plan::{Multiply, Predictor};
 use statistics::{Statistics, StepStatistics, Tails};
@@ -40,8 +41,11 @@ pub struct Integer<C> {
 }
 
 /// Why the data flow was not finished.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
+    /// It was not begun.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// The observer asked to stop.
     #[error("stopped before the computation was finished; nothing was written")]
     Cancelled,

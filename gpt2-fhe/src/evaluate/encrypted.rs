@@ -64,7 +64,7 @@ impl Evaluation<'_> {
     ) -> Result<Agreement, RunError> {
         let longest = passages.iter().map(Passage::span).max_by_key(|span| span.tokens()).expect("a passage");
         let plan = attention.plan(longest)?;
-        let mut session = Session::new(attention, &plan, seed);
+        let mut session = Session::new(attention, &plan, seed)?;
         let mut totals = Totals::default();
         for (index, passage) in passages.iter().enumerate() {
             self.execute_passage(

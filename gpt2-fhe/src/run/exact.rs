@@ -7,12 +7,13 @@ use nn::head::{HeadProgram, QuantizedHead};
 use nn::matrix::Matrix;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::SeededGlweCiphertext;
+use tfhe_core::key_graph::{MissingEdge, Parameters};
 use tfhe_core::keys::SeededEvaluationKeys;
 use tfhe_core::noise;
-use tfhe_core::params::Parameters;
 use tfhe_core::random::SampleSeed;
 use tfhe_core::{security, sets, wide};
 
+use crate::boundary::Refused;
 use crate::client::{Client, nearest_integer};
 use crate::engine::counted::Counted;
 use crate::engine::plan::{Multiply, Predictor};
@@ -69,12 +70,12 @@ impl CircuitPlan {
         parameters: Parameters,
     ) -> Result<Self, RunError> {
         let program = head.program();
-        let size = parameters.polynomial_size().get();
+        let size = parameters.arithmetic().size().get();
         let length = tokens.max(program.head_size());
         if length > size {
             return Err(RunError::TooLong { length, size });
         }
-        let predictor = Predictor::new(&parameters);
+        let predictor = Predictor::new(&parameters)?;
         let observer = &mut Unobserved;
         let mut engine = HomomorphicEngine::new(Counted, predictor.clone(), multiply, program, observer);
         let output = program.evaluate(&mut engine, &tokens, tokens)?;
@@ -86,7 +87,7 @@ impl CircuitPlan {
         let mut statistics = engine.statistics().clone();
         statistics.step(DECRYPTION).log2_failure_probability = decryption;
         let log2_failure_probability = statistics.log2_failure_probability();
-        let bytes = Bytes::predict(&parameters, program, tokens, multiply);
+        let bytes = Bytes::predict(&parameters, program, tokens, multiply)?;
         Ok(Self { parameters, statistics, log2_failure_probability, bytes })
     }
 
@@ -108,17 +109,25 @@ pub struct ExactSession {
 
 impl ExactSession {
     /// Makes all keys.
-    pub fn new(head: &QuantizedHead, plan: CircuitPlan, multiply: Multiply, seed: &ClientSeed) -> Self {
+    ///
+    /// # Errors
+    /// [`RunError::Refused`] if the plan's set is not one of this circuit.
+    pub fn new(
+        head: &QuantizedHead,
+        plan: CircuitPlan,
+        multiply: Multiply,
+        seed: &ClientSeed,
+    ) -> Result<Self, RunError> {
         let start = Instant::now();
         let program = head.program();
         let seed = seed.bound_to(multiply.name(), program.input_bits().into());
         let seed = seed.bound_to("whole attention", program.is_whole().into());
-        let client = Client::new(&plan.parameters, &seed);
-        let seeded = client.evaluation_keys(multiply, program.input_bits(), program.is_whole());
+        let client = Client::new(&plan.parameters, &seed).map_err(Refused::from)?;
+        let seeded = client.evaluation_keys(multiply, program.input_bits(), program.is_whole())?;
         let evaluation_key_bytes = seeded.bytes();
-        let evaluation_keys = seeded.prepare();
+        let evaluation_keys = seeded.prepare().map_err(Refused::from)?;
         let keygen_seconds = start.elapsed().as_secs_f64();
-        Self { plan, multiply, client, evaluation_keys, evaluation_key_bytes, keygen_seconds }
+        Ok(Self { plan, multiply, client, evaluation_keys, evaluation_key_bytes, keygen_seconds })
     }
 
     /// Encrypts, evaluates, decrypts.
@@ -136,11 +145,12 @@ impl ExactSession {
         let request = self.client.encrypt(&input, head.program().accumulator_bits())?;
         let encrypt = start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let server = Server::new(head.program(), &self.evaluation_keys, self.multiply);
+        let server = Server::new(head.program(), &self.evaluation_keys, self.multiply)?;
         let (response, statistics) = server.evaluate(&request, observer)?;
         let evaluate = start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let integers = self.client.decrypt(&response);
+        let size = (input.rows(), head.program().output_size());
+        let integers = self.client.decrypt(&response, request.request.label(), size)?;
         let decrypt = start.elapsed().as_secs_f64();
         let mut outcome = finish(head, hidden, &clear_integers(head, &input), integers, statistics)?;
         outcome.seconds = Seconds { keygen: self.keygen_seconds, encrypt, evaluate, decrypt, ..outcome.seconds };
@@ -179,7 +189,7 @@ pub fn run_simulated(
 ) -> Result<Outcome, RunError> {
     let input = head.client().quantize_input(hidden)?;
     let start = Instant::now();
-    let predictor = Predictor::new(&plan.parameters);
+    let predictor = Predictor::new(&plan.parameters)?;
     let backend = Simulated::new(predictor.clone(), seed);
     let mut engine = HomomorphicEngine::new(backend, predictor, multiply, head.program(), observer);
     let output = head.program().evaluate(&mut engine, &input, input.rows())?;
@@ -227,15 +237,20 @@ fn finish(
 impl Bytes {
     /// Of a program on `tokens` tokens: seeded keys; ⌈E/N⌉ seeded ciphertexts per token; as many ciphertexts of the
     /// answer as hold T·d numbers of one head, or T·E of a whole attention.
-    fn predict(parameters: &Parameters, program: &HeadProgram, tokens: usize, multiply: Multiply) -> Self {
-        let (shape, n) = (parameters.glwe_shape(), parameters.polynomial_size().get());
-        let gadgets = Predictor::gadgets(multiply, program.input_bits(), program.is_whole());
+    fn predict(
+        parameters: &Parameters,
+        program: &HeadProgram,
+        tokens: usize,
+        multiply: Multiply,
+    ) -> Result<Self, MissingEdge> {
+        let (shape, n) = (parameters.arithmetic().shape, parameters.arithmetic().size().get());
+        let needs = Predictor::needs(multiply, program.input_bits(), program.is_whole());
         let request = tokens * program.embedding_size().div_ceil(n);
         let response = (tokens * program.output_size()).div_ceil(n);
-        Self {
-            evaluation_key: SeededEvaluationKeys::predicted_bytes(parameters, &gadgets, multiply == Multiply::Product),
+        Ok(Self {
+            evaluation_key: SeededEvaluationKeys::predicted_bytes(parameters, &needs)?,
             request: request * SeededGlweCiphertext::bytes_of_shape(shape),
             response: response * shape.ciphertext_len() * size_of::<u64>(),
-        }
+        })
     }
 }

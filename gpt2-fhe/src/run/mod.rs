@@ -10,8 +10,10 @@ use nn::packed::{PackedAttention, Span};
 use nn::quantize::{SaturatedEntry, Saturation};
 use serde::Serialize;
 use tfhe_core::derivation::ClientSeed;
+use tfhe_core::key_graph::MissingEdge;
 use tfhe_core::random::{RandomnessError, SampleSeed};
 
+use crate::boundary::{EncryptError, Refused};
 use crate::engine::plan::Multiply;
 use crate::engine::statistics::Statistics;
 use crate::engine::{EngineError, Observer};
@@ -180,9 +182,27 @@ pub enum RunError {
     /// There is nothing to make a request's randomness from.
     #[error(transparent)]
     Randomness(#[from] RandomnessError),
+    /// Keys, a request or an answer are not those of the circuit.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// The run was stopped.
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+impl From<EncryptError> for RunError {
+    fn from(error: EncryptError) -> Self {
+        match error {
+            EncryptError::Refused(refused) => refused.into(),
+            EncryptError::Randomness(error) => error.into(),
+        }
+    }
+}
+
+impl From<MissingEdge> for RunError {
+    fn from(missing: MissingEdge) -> Self {
+        Self::Refused(missing.into())
+    }
 }
 
 impl RunError {
@@ -508,7 +528,7 @@ impl Plan {
     /// n, the number of external products of a bootstrapping.
     pub fn small_dimension(&self) -> usize {
         match self {
-            Self::Exact(plan) => plan.parameters.lwe_dimension().get(),
+            Self::Exact(plan) => plan.parameters.small().lwe_dimension().get(),
             Self::Packed(plan) => plan.parameters.small().lwe_dimension().get(),
         }
     }
@@ -532,18 +552,21 @@ impl Session {
     /// Makes all keys, for `head` on inputs of at most as many tokens as the plan's. Sessions of other circuits, or of seeds
     /// bound to something else, have unrelated keys.
     ///
+    /// # Errors
+    /// [`RunError::Refused`] if the plan's set is not one of the circuit.
+    ///
     /// # Panics
     /// If the plan is of another circuit than the head.
-    pub fn new(head: &Attention, plan: &Plan, seed: &ClientSeed) -> Self {
-        match (head, plan) {
+    pub fn new(head: &Attention, plan: &Plan, seed: &ClientSeed) -> Result<Self, RunError> {
+        Ok(match (head, plan) {
             (Attention::Exact(head, multiply), Plan::Exact(plan)) => {
-                Self::Exact(Box::new(exact::ExactSession::new(head, plan.clone(), *multiply, seed)))
+                Self::Exact(Box::new(exact::ExactSession::new(head, plan.clone(), *multiply, seed)?))
             }
             (Attention::Packed(_), Plan::Packed(plan)) => {
-                Self::Packed(Box::new(packed::PackedSession::new(plan, seed)))
+                Self::Packed(Box::new(packed::PackedSession::new(plan, seed)?))
             }
             _ => panic!("a plan of the head's circuit"),
-        }
+        })
     }
 
     /// Encrypts, evaluates, decrypts: the rows of `span`. The exact circuit computes all rows, whichever are asked for.

@@ -10,21 +10,24 @@ use nn::packed::{
 use rayon::prelude::*;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::SeededGlweCiphertext;
+use tfhe_core::key_graph::Parameters;
+use tfhe_core::keys::{EvaluationKeys, SeededEvaluationKeys};
 use tfhe_core::random::SampleSeed;
-use tfhe_core::ring_pair::RingPairParameters;
-use tfhe_core::ring_pair_keys::{RingPairKeys, SeededRingPairKeys};
 use tfhe_core::{security, sets};
 
+use crate::boundary::Refused;
 use crate::engine::Observer;
 use crate::engine::statistics::Statistics;
-use crate::packed::client::{PackedHeadClient, WireScales};
+use crate::packed::client::PackedHeadClient;
 use crate::packed::counted::{CountedPacked, Counts};
 use crate::packed::evaluator::PreparedAttention;
+use crate::packed::keys::needs;
 use crate::packed::layout::{Layout, Sizes};
 use crate::packed::prediction::Prediction;
 use crate::packed::server::PackedServer;
 use crate::packed::simulated::SimulatedPacked;
 use crate::packed::tables;
+use crate::packed::wire::WireScales;
 
 use super::{Bytes, MAX_LOG2_FAILURE, Outcome, Plan, RunError, Seconds, check_finite, is_within};
 
@@ -47,7 +50,7 @@ pub const MAX_EXPONENT_NOISE: f64 = 0.75;
 #[derive(Clone, Debug)]
 pub struct PackedPlan {
     /// The parameter set.
-    pub parameters: RingPairParameters,
+    pub parameters: Parameters,
     /// Where everything lies.
     pub layout: Layout,
     /// The noise of each step.
@@ -85,7 +88,7 @@ impl PackedPlan {
         let program = attention.program();
         let parameters = sets::PACKED_HEAD.compile().expect("named sets are valid");
         let layout = layout(program, &parameters, span)?;
-        let prediction = Prediction::new(&parameters, program, &layout);
+        let prediction = Prediction::new(&parameters, program, &layout)?;
         let Counts { statistics, exponents } = CountedPacked::count(program, &parameters, &prediction, layout);
         let exponent_noise =
             program.heads().iter().zip(exponents).map(|(head, read)| read.std() * head.exponent_turn()).collect();
@@ -95,7 +98,7 @@ impl PackedPlan {
         }
         let arithmetic = parameters.arithmetic().shape;
         let bytes = Bytes {
-            evaluation_key: SeededRingPairKeys::predicted_bytes(&parameters, layout.subring()),
+            evaluation_key: SeededEvaluationKeys::predicted_bytes(&parameters, &needs(&layout))?,
             request: layout.groups() * layout.input_chunks() * SeededGlweCiphertext::bytes_of_shape(arithmetic),
             response: layout.answers() * arithmetic.ciphertext_len() * size_of::<u64>(),
         };
@@ -122,11 +125,11 @@ impl PackedPlan {
 
     /// The security level of the set, in bits.
     pub fn security_bits(&self) -> Option<f64> {
-        security::ring_pair_level(&self.parameters).map(|level| level.bits)
+        security::parameters_level(&self.parameters).map(|level| level.bits)
     }
 }
 
-fn layout(program: &PackedProgram, parameters: &RingPairParameters, span: Span) -> Result<Layout, RunError> {
+fn layout(program: &PackedProgram, parameters: &Parameters, span: Span) -> Result<Layout, RunError> {
     let sizes = Sizes {
         embedding: program.embedding_size(),
         head: program.head_size(),
@@ -181,9 +184,9 @@ fn largest_modulus(calibration: &Calibration<'_>, head: usize, mut limit: u32) -
 
 /// Keys of one client, and what the server has prepared.
 pub struct PackedSession {
-    parameters: RingPairParameters,
+    parameters: Parameters,
     client: PackedHeadClient,
-    evaluation_keys: RingPairKeys,
+    evaluation_keys: EvaluationKeys,
     evaluation_key_bytes: usize,
     keygen_seconds: f64,
     /// The attention of each layer that was run, to be used again.
@@ -192,20 +195,23 @@ pub struct PackedSession {
 
 impl PackedSession {
     /// Makes all keys.
-    pub fn new(plan: &PackedPlan, seed: &ClientSeed) -> Self {
+    ///
+    /// # Errors
+    /// [`RunError::Refused`] if the plan's set is not one of this circuit.
+    pub fn new(plan: &PackedPlan, seed: &ClientSeed) -> Result<Self, RunError> {
         let start = Instant::now();
-        let client = PackedHeadClient::new(&plan.parameters, seed);
-        let seeded = client.evaluation_keys(&plan.layout);
+        let client = PackedHeadClient::new(&plan.parameters, seed).map_err(Refused::from)?;
+        let seeded = client.evaluation_keys(&plan.layout)?;
         let evaluation_key_bytes = seeded.bytes();
-        let evaluation_keys = seeded.prepare();
-        Self {
+        let evaluation_keys = seeded.prepare().map_err(Refused::from)?;
+        Ok(Self {
             parameters: plan.parameters.clone(),
             client,
             evaluation_keys,
             evaluation_key_bytes,
             keygen_seconds: start.elapsed().as_secs_f64(),
             prepared: Vec::new(),
-        }
+        })
     }
 
     /// Encrypts, evaluates, decrypts: the rows of `span`, of `hidden` `[T, E]`.
@@ -223,9 +229,9 @@ impl PackedSession {
         let plan = PackedPlan::new(attention, span)?;
         let (program, layout) = (attention.program(), plan.layout);
         let start = Instant::now();
-        let prepared = self.prepare(program);
+        let prepared = self.prepare(program)?;
         let prepare = start.elapsed().as_secs_f64();
-        let scales = WireScales::new(&self.parameters, program);
+        let scales = WireScales::new(&self.parameters, program)?;
         let start = Instant::now();
         let request = self.client.encrypt(&input, &layout, &scales)?;
         let encrypt = start.elapsed().as_secs_f64();
@@ -234,7 +240,8 @@ impl PackedSession {
         let (response, statistics) = server.evaluate(&request, &layout, observer)?;
         let evaluate = start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let numbers = self.client.decrypt(&response, &layout, &scales, attention.client());
+        let label = request.request.label();
+        let numbers = self.client.decrypt(&response, &layout, &scales, attention.client(), label)?;
         let decrypt = start.elapsed().as_secs_f64();
         let bytes =
             Bytes { evaluation_key: self.evaluation_key_bytes, request: request.bytes(), response: response.bytes() };
@@ -247,11 +254,12 @@ impl PackedSession {
     }
 
     /// The index of the prepared attention of `program`.
-    fn prepare(&mut self, program: &PackedProgram) -> usize {
-        self.prepared.iter().position(|prepared| prepared.program() == program).unwrap_or_else(|| {
-            self.prepared.push(PreparedAttention::new(program, &self.parameters));
-            self.prepared.len() - 1
-        })
+    fn prepare(&mut self, program: &PackedProgram) -> Result<usize, RunError> {
+        if let Some(index) = self.prepared.iter().position(|prepared| prepared.program() == program) {
+            return Ok(index);
+        }
+        self.prepared.push(PreparedAttention::new(program, &self.parameters)?);
+        Ok(self.prepared.len() - 1)
     }
 }
 

@@ -326,7 +326,7 @@ pub(crate) mod tests {
     /// What a wrong coefficient adds is a variance, however small: no product has an error of zero.
     #[test]
     fn split_products_have_the_error_of_off_by_ones() {
-        let shape = crate::sets::HEAD_EXACT.compile().unwrap().glwe_shape();
+        let shape = crate::sets::HEAD_EXACT.compile().unwrap().lookup().shape;
         let gadget = Gadget::new(11, 4, Precision::Split).unwrap();
         let one = off_by_ones(gadget, shape.polynomial_size, 2, 1) / (2.0 * 4096.0) * 2f64.powi(-64);
         assert!((fft_error(gadget, shape, 2).get() / (one * 2049.0) - 1.0).abs() < 1e-6);
