@@ -7,9 +7,10 @@ use tfhe_core::bootstrapping_key::SeededBootstrappingKey;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::glwe::GlweSecretKey;
-use tfhe_core::keys::ClientKeys;
+use tfhe_core::key_graph::{Node, ParametersLiteral};
+use tfhe_core::keys::{ClientKeys, Needs};
 use tfhe_core::lwe::{LweCiphertext, LweSecretKey};
-use tfhe_core::params::{Gadget, GlweShape, LweDimension, NoiseDistribution, ParametersLiteral, Precision};
+use tfhe_core::params::{Gadget, GlweShape, LweDimension, NoiseDistribution, Precision};
 use tfhe_core::programmable_bootstrap::table_accumulator;
 use tfhe_core::random::SecretSeed;
 use tfhe_core::sets::{HEAD_EXACT, MESSAGE_2_CARRY_2};
@@ -17,39 +18,37 @@ use tfhe_core::sets::{HEAD_EXACT, MESSAGE_2_CARRY_2};
 fn bootstrap(criterion: &mut Criterion, literal: ParametersLiteral) {
     let mut group = criterion.benchmark_group(literal.name);
     let (client, server) = keys(literal);
-    let shape = server.parameters().glwe_shape();
+    let shape = server.parameters().lookup().shape;
+    let keyswitch = server.keyswitch(Node::Lookup).unwrap();
+    let bootstrapping = |gadget| server.bootstrapping_key(gadget).unwrap();
     let table = table_accumulator(shape, &(0..16_u64).map(|m| m << 59).collect::<Vec<_>>());
     let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     for gadget in 0..server.parameters().bootstraps().len() {
-        let (base_log, levels, precision) = literal.bootstraps[gadget];
+        let (_, (base_log, levels, precision)) = literal.bootstraps[gadget];
         let name = format!("pbs_{base_log}x{levels}_{precision:?}").to_lowercase();
         for count in [1, 16] {
-            let switched = server.keyswitch().keyswitch(&inputs(&client, count));
+            let switched = keyswitch.keyswitch(&inputs(&client, count));
             let tables = vec![&table; switched.len()];
             group.throughput(Throughput::Elements(count));
             group.bench_function(BenchmarkId::new(&name, format!("{count} on 1 thread")), |b| {
-                b.iter(|| {
-                    one_thread.install(|| server.bootstrapping_key(gadget).programmable_bootstrap(&switched, &tables))
-                });
+                b.iter(|| one_thread.install(|| bootstrapping(gadget).programmable_bootstrap(&switched, &tables)));
             });
         }
     }
     let single = inputs(&client, 1);
-    let switched = server.keyswitch().keyswitch(&single);
+    let switched = keyswitch.keyswitch(&single);
     group.throughput(Throughput::Elements(1));
     group.bench_function("blind_rotation/1 on 1 thread", |b| {
-        b.iter(|| one_thread.install(|| server.bootstrapping_key(0).blind_rotate(&switched, &[&table])));
+        b.iter(|| one_thread.install(|| bootstrapping(0).blind_rotate(&switched, &[&table])));
     });
     group.bench_function("keyswitch_and_pbs/1 on 1 thread", |b| {
         b.iter(|| {
-            one_thread.install(|| {
-                server.bootstrapping_key(0).programmable_bootstrap(&server.keyswitch().keyswitch(&single), &[&table])
-            })
+            one_thread.install(|| bootstrapping(0).programmable_bootstrap(&keyswitch.keyswitch(&single), &[&table]))
         });
     });
     let batch = inputs(&client, 64);
     let tables = vec![&table; batch.len()];
-    let work = || server.bootstrapping_key(0).programmable_bootstrap(&server.keyswitch().keyswitch(&batch), &tables);
+    let work = || bootstrapping(0).programmable_bootstrap(&keyswitch.keyswitch(&batch), &tables);
     group.throughput(Throughput::Elements(64));
     group.sample_size(10);
     group.bench_function("keyswitch_and_pbs/64 on 1 thread", |b| b.iter(|| one_thread.install(work)));
@@ -101,13 +100,15 @@ fn key_generation(criterion: &mut Criterion) {
     group.sample_size(10);
     for literal in [MESSAGE_2_CARRY_2, HEAD_EXACT] {
         let parameters = literal.compile().unwrap();
-        let client = ClientKeys::generate(&parameters, &ClientSeed::from_number(1));
+        let client = ClientKeys::generate(&parameters, &ClientSeed::from_number(1)).unwrap();
+        let needs = Needs::default().keyswitch(Node::Lookup).automorphisms(Node::Lookup, 0, 0);
+        let needs = needs.relinearization(Node::Lookup).bootstrapping(0);
         group.bench_function(BenchmarkId::new("generate", literal.name), |b| {
-            b.iter(|| client.evaluation_keys(&[0], true));
+            b.iter(|| client.evaluation_keys(&needs).unwrap());
         });
-        let seeded = client.evaluation_keys(&[0], true);
+        let seeded = client.evaluation_keys(&needs).unwrap();
         group.bench_function(BenchmarkId::new("prepare", literal.name), |b| {
-            b.iter_batched(|| seeded.clone(), |keys| keys.prepare(), criterion::BatchSize::PerIteration);
+            b.iter_batched(|| seeded.clone(), |keys| keys.prepare().unwrap(), criterion::BatchSize::PerIteration);
         });
     }
     group.finish();

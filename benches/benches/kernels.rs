@@ -9,6 +9,7 @@ use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::gadget_product::{FourierRows, GadgetScratch};
 use tfhe_core::glwe::{FourierGlwe, GlweCiphertext, GlweSecretKey};
 use tfhe_core::integer_product::FourierIntegers;
+use tfhe_core::key_graph::Node;
 use tfhe_core::lwe::{LweCiphertext, LweSecretKey};
 use tfhe_core::packing_keyswitch::PackingKeyswitchKey;
 use tfhe_core::params::{Gadget, LweDimension, PolynomialSize, Precision};
@@ -102,13 +103,13 @@ fn cmux(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("cmux");
     for literal in [MESSAGE_2_CARRY_2, HEAD_EXACT] {
         let parameters = literal.compile().unwrap();
-        let (shape, seed) = (parameters.glwe_shape(), SecretSeed::from_number(1));
+        let (shape, seed) = (parameters.lookup().shape, SecretSeed::from_number(1));
         let fft = NegacyclicFft::new(shape.polynomial_size);
         let to = GlweSecretKey::generate(&mut seed.experiment_bits(0), shape, &fft);
         let from = LweSecretKey::generate(&mut seed.experiment_bits(1), LweDimension::new(1).unwrap());
-        for (index, &(base_log, levels, precision)) in literal.bootstraps.iter().enumerate() {
+        for (index, &(_, (base_log, levels, precision))) in literal.bootstraps.iter().enumerate() {
             let gadget = Gadget::new(base_log, levels, precision).unwrap();
-            let (noise, seed) = (parameters.glwe_noise(), seed.experiment(index as u64));
+            let (noise, seed) = (parameters.lookup().noise, seed.experiment(index as u64));
             let key = SeededBootstrappingKey::generate(&fft, &from, &to, gadget, noise, seed).prepare(&fft, shape);
             let inputs = vec![LweCiphertext::from_data(vec![3 << 60, 1 << 60]); 16];
             let table = GlweCiphertext::trivial(shape, &random(shape.polynomial_size.get()));
@@ -126,49 +127,47 @@ fn ciphertexts(criterion: &mut Criterion) {
     for literal in [MESSAGE_2_CARRY_2, HEAD_EXACT] {
         let mut group = criterion.benchmark_group(literal.name);
         let (client, server) = keys(literal);
-        let shape = server.parameters().glwe_shape();
+        let (parameters, node) = (server.parameters(), Node::Lookup);
+        let (shape, noise) = (parameters.lookup().shape, parameters.lookup().noise);
+        let keyswitch = server.keyswitch(node).unwrap();
+        let automorphisms = server.automorphisms(node, 0, 0).unwrap();
         for count in [1, 32] {
             let inputs = inputs(&client, count);
             group.bench_function(BenchmarkId::new("lwe_keyswitch", count), |b| {
-                b.iter(|| server.keyswitch().keyswitch(&inputs));
+                b.iter(|| keyswitch.keyswitch(&inputs));
             });
         }
-        let lwe = client.glwe_key().extracted_lwe_key();
+        let lwe = client.lwe_key(node);
         let seed = &mut SecretSeed::from_number(2).experiment(0);
         let (mut masks, mut noises) = SecretSeed::from_number(2).experiment(1).into_streams();
         group.bench_function("lwe_encrypt", |b| {
-            b.iter(|| lwe.encrypt(1 << 60, client.parameters().glwe_noise(), &mut masks, &mut noises));
+            b.iter(|| lwe.encrypt(1 << 60, noise, &mut masks, &mut noises));
         });
         let samples = inputs(&client, 16);
         group.bench_function("lwe_decrypt", |b| b.iter(|| lwe.phase(&samples[0])));
         let embedded: Vec<_> = samples.iter().map(|sample| Some(GlweCiphertext::embed(shape, sample))).collect();
         group.bench_function("trace", |b| {
-            b.iter(|| {
-                server
-                    .automorphisms()
-                    .trace(embedded[0].as_ref().unwrap(), 1..=server.parameters().polynomial_size().log2())
-            });
+            b.iter(|| automorphisms.trace(embedded[0].as_ref().unwrap(), 1..=shape.polynomial_size.log2()));
         });
-        group.bench_function("pack/16", |b| b.iter(|| server.automorphisms().pack(embedded.clone())));
-        let key = server.relinearization();
+        group.bench_function("pack/16", |b| b.iter(|| automorphisms.pack(embedded.clone())));
+        let key = server.relinearization(node).unwrap();
         let factor = key.factor(embedded[0].as_ref().unwrap());
         group.bench_function("tensor_product", |b| b.iter(|| key.multiply(&factor, &factor, shape, 10)));
         let plaintext = vec![0; shape.polynomial_size.get()];
-        let noise = client.parameters().glwe_noise();
         group.bench_function("glwe_encrypt", |b| {
-            b.iter(|| client.glwe_key().encrypt(client.fft(), &plaintext, noise, seed));
+            b.iter(|| client.glwe_key(node).encrypt(client.fft(node), &plaintext, noise, seed));
         });
-        let encrypted = client.glwe_key().encrypt(client.fft(), &plaintext, noise, seed).expand();
-        group.bench_function("glwe_decrypt", |b| b.iter(|| client.glwe_key().phase(client.fft(), &encrypted)));
-        let scratch = &mut client.fft().scratch();
+        let encrypted = client.glwe_key(node).encrypt(client.fft(node), &plaintext, noise, seed).expand();
+        group.bench_function("glwe_decrypt", |b| b.iter(|| client.glwe_key(node).phase(client.fft(node), &encrypted)));
+        let scratch = &mut client.fft(node).scratch();
         let weights: Vec<i32> = (0..plaintext.len() as i32).map(|j| j % 63 - 31).collect();
-        let weights = FourierIntegers::new(client.fft(), &weights, scratch);
-        let transformed = FourierGlwe::new(client.fft(), &encrypted, scratch);
+        let weights = FourierIntegers::new(client.fft(node), &weights, scratch);
+        let transformed = FourierGlwe::new(client.fft(node), &encrypted, scratch);
         group.bench_function("plaintext_product", |b| {
             b.iter(|| {
-                let mut sum = FourierGlwe::zero(client.fft(), shape);
-                sum.add_product(client.fft(), &transformed, &weights);
-                sum.inverse(client.fft(), scratch)
+                let mut sum = FourierGlwe::zero(client.fft(node), shape);
+                sum.add_product(client.fft(node), &transformed, &weights);
+                sum.inverse(client.fft(node), scratch)
             });
         });
         group.finish();
@@ -179,12 +178,12 @@ fn ciphertexts(criterion: &mut Criterion) {
 fn packing_keyswitch(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("packing_keyswitch");
     let parameters = MESSAGE_2_CARRY_2.compile().unwrap();
-    let (shape, seed) = (parameters.glwe_shape(), SecretSeed::from_number(1));
+    let (shape, seed) = (parameters.lookup().shape, SecretSeed::from_number(1));
     let fft = NegacyclicFft::new(shape.polynomial_size);
     let to = GlweSecretKey::generate(&mut seed.experiment_bits(0), shape, &fft);
     let from = LweSecretKey::generate(&mut seed.experiment_bits(1), LweDimension::new(512).unwrap());
     let gadget = Gadget::new(8, 2, Precision::Single).unwrap();
-    let (noise, seed) = (parameters.glwe_noise(), seed.experiment(1));
+    let (noise, seed) = (parameters.lookup().noise, seed.experiment(1));
     let key = PackingKeyswitchKey::generate(&fft, &from, &to, gadget, noise, seed);
     let inputs: Vec<_> = (0..4).map(|i| (LweCiphertext::from_data(random(513)), i)).collect();
     group.bench_function(BenchmarkId::new("4 of dimension 512", MESSAGE_2_CARRY_2.name), |b| {

@@ -4,9 +4,10 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::glwe::GlweCiphertext;
+use tfhe_core::key_graph::Node;
+use tfhe_core::keys::{ClientKeys, Needs};
 use tfhe_core::random::SecretSeed;
-use tfhe_core::refresh::{Lane, LookupTable, Refresh, Source};
-use tfhe_core::ring_pair_keys::RingPairClientKeys;
+use tfhe_core::refresh::{Lane, LookupTable, Source};
 use tfhe_core::sets::{FINEST, PACKED_BLOCK, PRECISE};
 
 /// Values that are refreshed together.
@@ -19,10 +20,11 @@ fn refresh(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("refresh");
     group.sample_size(10);
     let parameters = PACKED_BLOCK.compile().expect("named sets are valid");
-    let client = RingPairClientKeys::generate(&parameters, &ClientSeed::from_number(1));
-    let keys = client.evaluation_keys(64).prepare();
+    let client = ClientKeys::generate(&parameters, &ClientSeed::from_number(1)).expect("a backend");
+    let needs = Needs::default().refresh(PRECISE).refresh(FINEST);
+    let keys = client.evaluation_keys(&needs).expect("a set that refreshes").prepare().expect("a backend");
     let arithmetic = parameters.arithmetic();
-    let (key, size) = (client.arithmetic_key(), arithmetic.size().get());
+    let (key, size) = (client.glwe_key(Node::Arithmetic), arithmetic.size().get());
     let fft = NegacyclicFft::new(arithmetic.size());
     let seed = &mut SecretSeed::from_number(1).experiment(0);
     let plaintext: Vec<u64> = (0..size as u64).map(|j| j << 49).collect();
@@ -38,12 +40,10 @@ fn refresh(criterion: &mut Criterion) {
         let id = |what: String| BenchmarkId::new(what, format!("{threads} threads"));
         group.throughput(Throughput::Elements(VALUES as u64));
         for bootstrap in [PRECISE, FINEST] {
-            let bootstrapping = keys.bootstrapping_key(bootstrap);
-            let (automorphisms, lift) = (keys.lookup_automorphisms(), keys.lift());
-            let refresh =
-                Refresh::new(keys.arithmetic_to_small(), bootstrapping, automorphisms, lift).expect("one set");
+            let bootstrapping = keys.bootstrapping_key(bootstrap).expect("keys of a refresh");
+            let refresh = keys.refresh(bootstrap).expect("keys of a refresh");
             let switched = refresh.keyswitch(&sources).expect("sources of this key");
-            let (base_log, levels, _) = PACKED_BLOCK.bootstraps[bootstrap];
+            let (_, (base_log, levels, _)) = PACKED_BLOCK.bootstraps[bootstrap];
             group.bench_function(id(format!("bootstrapping {base_log}x{levels}")), |b| {
                 b.iter(|| pool.install(|| bootstrapping.programmable_bootstrap(&switched, &polynomials)));
             });

@@ -6,11 +6,10 @@
 //! ```
 
 use gpt2_fhe::engine::plan::Predictor;
+use tfhe_core::key_graph::Node::{Arithmetic, Lookup};
+use tfhe_core::key_graph::{Bootstrap, Edge, KeyParameters, KeyShape, Node, Parameters, ParametersLiteral};
 use tfhe_core::noise::{self, Distribution, RefreshNoise, RefreshParameters, Variance};
-use tfhe_core::params::{
-    Gadget, GlweDimension, GlweShape, LweDimension, NoiseDistribution, Parameters, ParametersLiteral, PolynomialSize,
-    Precision,
-};
+use tfhe_core::params::{Gadget, GlweDimension, GlweShape, PolynomialSize, Precision};
 use tfhe_core::rounding::Transforms;
 use tfhe_core::security;
 use tfhe_core::sets::{
@@ -21,23 +20,38 @@ fn line(set: &str, what: &str, variance: Variance) {
     println!("{set}: {what}: log2 of sigma {:.2}", variance.log2_std());
 }
 
+fn gadget(parameters: &Parameters, edge: Edge) -> Gadget {
+    parameters.gadget(edge).expect("named sets have what their circuits take")
+}
+
+fn automorphisms(parameters: &Parameters, ring: Node) -> Gadget {
+    gadget(parameters, Edge::Automorphisms { ring, gadget: 0 })
+}
+
+/// Variances of a named set with one ring.
+fn predictor(literal: ParametersLiteral) -> Predictor {
+    Predictor::new(&literal.compile().expect("named sets are valid")).expect("a set with one ring")
+}
+
 /// Key switches, modulus switch, automorphisms and packing of a set with one ring.
 fn one_ring(literal: ParametersLiteral) {
     let parameters = literal.compile().expect("named sets are valid");
-    let (name, shape) = (parameters.name(), parameters.glwe_shape());
-    let key = parameters.lwe_noise().variance();
-    let keyswitch = |variance| noise::lwe_keyswitch(parameters.keyswitch(), shape.extracted_lwe_dimension(), variance);
+    let (name, small, ring) = (parameters.name(), *parameters.small(), parameters.lookup());
+    let (shape, key) = (ring.shape, small.noise().variance());
+    let to_small = gadget(&parameters, Edge::Keyswitch { from: Lookup });
+    let keyswitch = |variance| noise::lwe_keyswitch(to_small, ring.lwe_dimension(), variance);
     line(name, "LWE key switch", keyswitch(key));
     line(name, "LWE key switch, its rounding alone", keyswitch(Variance::ZERO));
-    let switch = noise::modulus_switch(parameters.lwe_dimension(), parameters.polynomial_size());
+    let switch = noise::modulus_switch(small.lwe_dimension(), ring.size());
     line(name, "modulus switch", switch);
-    line(name, "key switch and modulus switch", Predictor::new(&parameters).switches());
+    line(name, "key switch and modulus switch", predictor(literal).switches());
     // Half of the masks' roundings to 32 bits meet a key bit of 1.
-    let rounding = 2f64.powi(-64) / 12.0 * (1.0 + parameters.lwe_dimension().get() as f64 / 2.0);
+    let rounding = 2f64.powi(-64) / 12.0 * (1.0 + small.lwe_dimension().get() as f64 / 2.0);
     println!("{name}: a key in 32 bits: variance 2^{:.1}, of its noise 2^{:.1}", rounding.log2(), 2.0 * key.log2_std());
     (0..parameters.bootstraps().len()).for_each(|index| bootstrapping(&parameters, index));
-    let (gadget, key) = (parameters.glwe_keyswitch(), parameters.glwe_noise().variance());
-    let automorphism = noise::glwe_keyswitch(gadget, shape, key);
+    let key = ring.noise.variance();
+    let automorphism = noise::glwe_keyswitch(automorphisms(&parameters, Lookup), shape, key);
+    let gadget = gadget(&parameters, Edge::Relinearization { ring: Lookup });
     line(name, "automorphism", automorphism);
     line(name, "packing", noise::trace(automorphism, shape.polynomial_size.log2()));
     line(name, "relinearization", noise::relinearization(gadget, shape, key));
@@ -46,8 +60,8 @@ fn one_ring(literal: ParametersLiteral) {
 
 /// The products of one of a set's bootstrapping keys, and what their noise is made of.
 fn bootstrapping(parameters: &Parameters, index: usize) {
-    let (name, shape, gadget) = (parameters.name(), parameters.glwe_shape(), parameters.bootstraps()[index]);
-    let (n, key) = (parameters.lwe_dimension(), parameters.glwe_noise().variance());
+    let (name, shape, gadget) = (parameters.name(), parameters.lookup().shape, parameters.bootstraps()[index].gadget);
+    let (n, key) = (parameters.small().lwe_dimension(), parameters.lookup().noise.variance());
     line(name, &format!("external product {index}"), noise::external_product(gadget, shape, key));
     let all = noise::blind_rotation(gadget, shape, n, key);
     line(name, &format!("bootstrapping {index}"), all);
@@ -73,18 +87,18 @@ fn split_margins() {
         let all = all.map(|transforms| format!("{:.1}", of(transforms))).join(" ");
         println!("split, 2^{} and {} levels, {what}: {all}", gadget.base_log(), gadget.levels());
     };
-    let ring = (exact.polynomial_size(), packed.lookup().size());
-    margin("precise, head_exact", exact.bootstraps()[PRECISE], ring.0, 2);
-    margin("precise, head_exact_wide", wide.bootstraps()[PRECISE], ring.0, 2);
-    margin("automorphisms, head_exact", exact.glwe_keyswitch(), ring.0, 1);
-    margin("automorphisms, head_exact_wide", wide.glwe_keyswitch(), ring.0, 1);
-    margin("lookup ring, packed_head", packed.lookup_automorphism(), ring.1, 1);
-    margin("automorphisms, packed_head", packed.arithmetic_keyswitch(), ring.0, 1);
+    let ring = (exact.lookup().size(), packed.lookup().size());
+    margin("precise, head_exact", exact.bootstraps()[PRECISE].gadget, ring.0, 2);
+    margin("precise, head_exact_wide", wide.bootstraps()[PRECISE].gadget, ring.0, 2);
+    margin("automorphisms, head_exact", automorphisms(&exact, Lookup), ring.0, 1);
+    margin("automorphisms, head_exact_wide", automorphisms(&wide, Lookup), ring.0, 1);
+    margin("lookup ring, packed_head", automorphisms(&packed, Lookup), ring.1, 1);
+    margin("automorphisms, packed_head", automorphisms(&packed, Arithmetic), ring.0, 1);
 }
 
 /// Lookups of an input with some noise, by the number of bits that a table reads.
 fn failures(literal: ParametersLiteral, bits: std::ops::RangeInclusive<u32>, what: &str, input: Variance) {
-    let predictor = Predictor::new(&literal.compile().expect("named sets are valid"));
+    let predictor = predictor(literal);
     let variance = input + predictor.switches();
     for p in bits {
         let tolerance = 2f64.powi(-(p as i32) - 2);
@@ -101,57 +115,62 @@ fn failures(literal: ParametersLiteral, bits: std::ops::RangeInclusive<u32>, wha
 fn security_levels() {
     for literal in ALL {
         let parameters = literal.compile().expect("named sets are valid");
-        print_level(literal.name, "LWE", parameters.lwe_dimension(), parameters.lwe_noise());
-        let glwe = parameters.glwe_shape().extracted_lwe_dimension();
-        print_level(literal.name, "GLWE", glwe, parameters.glwe_noise());
-    }
-    let parameters = PACKED_HEAD.compile().expect("named sets are valid");
-    for (what, ring) in parameters.rings() {
-        print_level(parameters.name(), what, ring.lwe_dimension(), ring.noise);
+        parameters.keys().iter().for_each(|key| print_level(literal.name, key));
     }
 }
 
-fn print_level(set: &str, what: &str, dimension: LweDimension, noise: NoiseDistribution) {
-    let log2_std = noise.variance().log2_std();
-    let level = security::level(dimension.get(), noise).map(|level| level.bits);
+fn print_level(set: &str, key: &KeyParameters) {
+    // By its kind, in sets with one ring, or by its name.
+    let what = match (key.shape(), key.nodes()) {
+        (KeyShape::Lwe(_), _) => "LWE",
+        (KeyShape::Glwe(_), [name]) => name.name(),
+        (KeyShape::Glwe(_), _) => "GLWE",
+    };
+    let (dimension, log2_std) = (key.lwe_dimension().get(), key.noise().variance().log2_std());
+    let level = security::level(dimension, key.noise()).map(|level| level.bits);
     let level = level.map_or("none".to_owned(), |bits| format!("{bits:.1} bits"));
-    println!("{set}: security of {what}: dimension {}, log2 of sigma {log2_std:.2}: {level}", dimension.get());
+    println!("{set}: security of {what}: dimension {dimension}, log2 of sigma {log2_std:.2}: {level}");
 }
 
 /// Key switches between the three keys of the packed head's set.
 fn two_rings() {
     let parameters = PACKED_HEAD.compile().expect("named sets are valid");
     let name = parameters.name();
-    let (small, lookup, arithmetic) = (parameters.small(), parameters.lookup(), parameters.arithmetic());
+    let (lookup, arithmetic) = (parameters.lookup(), parameters.arithmetic());
+    let small = parameters.small().ring().expect("the small key is a GLWE key");
     // A long key, cut into polynomials of the small ring.
     let cut = |dimension: usize| {
         let size = small.shape.polynomial_size;
         let dimension = GlweDimension::new(dimension / size.get()).expect("a ring divides another");
         GlweShape { dimension, polynomial_size: size }
     };
-    let to_small = |from: usize| {
-        noise::glwe_keyswitch_from(parameters.keyswitch(), cut(from), small.shape, small.noise.variance())
-    };
-    line(name, "key switch from the arithmetic ring", to_small(arithmetic.size().get()));
-    line(name, "key switch from the lookup ring", to_small(lookup.size().get()));
-    let lift =
-        noise::glwe_keyswitch_from(parameters.lift(), lookup.shape, arithmetic.shape, arithmetic.noise.variance());
+    for (from, ring) in [(Arithmetic, arithmetic), (Lookup, lookup)] {
+        let (gadget, cut) = (gadget(&parameters, Edge::Keyswitch { from }), cut(ring.size().get()));
+        let variance = noise::glwe_keyswitch_from(gadget, cut, small.shape, small.noise.variance());
+        line(name, &format!("key switch from the {} ring", from.name()), variance);
+    }
+    let lift = gadget(&parameters, Edge::Lift { from: Lookup, to: Arithmetic });
+    let lift = noise::glwe_keyswitch_from(lift, lookup.shape, arithmetic.shape, arithmetic.noise.variance());
     line(name, "lift", lift);
     let automorphism = |gadget| noise::glwe_keyswitch(gadget, lookup.shape, lookup.noise.variance());
-    let one = automorphism(parameters.lookup_automorphism());
+    let one = automorphism(automorphisms(&parameters, Lookup));
     let steps = lookup.size().log2();
     line(name, "automorphism of the lookup ring", one);
     line(name, "trace of the lookup ring", noise::trace(one, steps));
     let coarser = Gadget::new(9, 4, Precision::Split).expect("a gadget of 36 bits");
     line(name, "trace of the lookup ring by 2^9 and 4 levels", noise::trace(automorphism(coarser), steps));
-    line(name, "transforms of the external product", noise::fft_error(parameters.ggsw(), arithmetic.shape, 2));
+    let weighing = gadget(&parameters, Edge::ExternalProduct { ring: Arithmetic });
+    line(name, "transforms of the external product", noise::fft_error(weighing, arithmetic.shape, 2));
 }
 
 /// A refresh with the set of a whole block, step by step, and how it is read.
 fn refreshes() {
     let parameters = PACKED_BLOCK.compile().expect("named sets are valid");
     let name = parameters.name();
-    let of = |bootstrap| noise::refresh(&RefreshParameters::new(&parameters, bootstrap, Transforms::ANY));
+    let of = |bootstrap| {
+        let parameters = RefreshParameters::new(&parameters, bootstrap, Transforms::ANY);
+        noise::refresh(&parameters.expect("a set that refreshes"))
+    };
     let RefreshNoise { keyswitch, modulus_switch, packing, lift, .. } = of(COARSE);
     let none = Distribution::ZERO;
     line(name, "refresh, key switch of the argument", keyswitch);
@@ -159,7 +178,7 @@ fn refreshes() {
     line(name, "refresh, argument", of(COARSE).argument(&none).variance());
     line(name, "refresh, packing", packing);
     line(name, "refresh, lift", lift);
-    for (bootstrap, gadget) in parameters.bootstraps().iter().enumerate() {
+    for (bootstrap, Bootstrap { gadget, .. }) in parameters.bootstraps().iter().enumerate() {
         let (what, noise) = (format!("refresh 2^{}, {}", gadget.base_log(), gadget.levels()), of(bootstrap));
         line(name, &format!("{what}, bootstrapping"), noise.bootstrapping);
         line(name, &format!("{what}, value"), noise.fresh());
@@ -176,7 +195,7 @@ fn main() {
     split_margins();
     failures(HEAD_EXACT, 4..=6, "an input without noise", Variance::ZERO);
     failures(MESSAGE_2_CARRY_2, 4..=4, "an input without noise", Variance::ZERO);
-    let sum = Predictor::new(&MESSAGE_2_CARRY_2.compile().expect("named sets are valid")).bootstrap(COARSE).scaled(5.0);
+    let sum = predictor(MESSAGE_2_CARRY_2).bootstrap(COARSE).scaled(5.0);
     line(MESSAGE_2_CARRY_2.name, "five times a bootstrapping", sum);
     failures(MESSAGE_2_CARRY_2, 4..=4, "five times a bootstrapping", sum);
     two_rings();

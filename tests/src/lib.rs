@@ -4,16 +4,21 @@ pub mod layer;
 pub mod packed;
 pub mod refresh;
 
+use tfhe_core::automorphism::AutomorphismKeys;
+use tfhe_core::bootstrapping_key::BootstrappingKey;
 use tfhe_core::derivation::ClientSeed;
-use tfhe_core::keys::{ClientKeys, EvaluationKeys};
+use tfhe_core::fft::NegacyclicFft;
+use tfhe_core::key_graph::{Node, Parameters, ParametersLiteral};
+use tfhe_core::keys::{ClientKeys, EvaluationKeys, Needs};
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::noise::Variance;
-use tfhe_core::params::ParametersLiteral;
+use tfhe_core::params::GlweShape;
 use tfhe_core::programmable_bootstrap::half_slot;
 use tfhe_core::random::{MaskStream, NoiseStream, SecretSeed};
+use tfhe_core::tensor_product::RelinearizationKey;
 use tfhe_core::torus;
 
-/// A client and a server of one parameter set.
+/// A client and a server of a parameter set with one ring.
 pub struct Parties {
     /// Secret keys.
     pub client: ClientKeys,
@@ -27,16 +32,54 @@ impl Parties {
     /// With the bootstrapping keys of the gadgets `bootstraps`, from a fixed seed.
     pub fn new(literal: ParametersLiteral, bootstraps: &[usize], products: bool) -> Self {
         let parameters = literal.compile().expect("named sets are valid");
-        let client = ClientKeys::generate(&parameters, &ClientSeed::from_number(2026));
-        let server = client.evaluation_keys(bootstraps, products).prepare();
+        let client = ClientKeys::generate(&parameters, &ClientSeed::from_number(2026)).expect("a backend");
+        let needs = Needs::default().keyswitch(Node::Lookup).automorphisms(Node::Lookup, 0, 0);
+        let needs = bootstraps.iter().fold(needs, |needs, &gadget| needs.bootstrapping(gadget));
+        let needs = if products { needs.relinearization(Node::Lookup) } else { needs };
+        let server = client.evaluation_keys(&needs).expect("gadgets of the set").prepare().expect("a backend");
         let (masks, noises) = SecretSeed::from_number(2026).experiment(0).into_streams();
         Self { client, server, masks, noises }
     }
 
+    /// The parameter set.
+    pub fn parameters(&self) -> &Parameters {
+        self.client.parameters()
+    }
+
+    /// k and N of its ring.
+    pub fn shape(&self) -> GlweShape {
+        self.parameters().lookup().shape
+    }
+
+    /// The plan of transforms in its ring.
+    pub fn fft(&self) -> &NegacyclicFft {
+        self.server.lookup_fft()
+    }
+
+    /// Key switches to the small key.
+    pub fn keyswitch(&self, ciphertexts: &[LweCiphertext]) -> Vec<LweCiphertext> {
+        self.server.keyswitch(Node::Lookup).expect("keys are made with it").keyswitch(ciphertexts)
+    }
+
+    /// The bootstrapping key of a gadget.
+    pub fn bootstrapping_key(&self, gadget: usize) -> &BootstrappingKey {
+        self.server.bootstrapping_key(gadget).expect("keys made for this gadget")
+    }
+
+    /// The automorphisms of the ring.
+    pub fn automorphisms(&self) -> &AutomorphismKeys {
+        self.server.automorphisms(Node::Lookup, 0, 0).expect("keys are made with them")
+    }
+
+    /// The relinearization key.
+    pub fn relinearization(&self) -> &RelinearizationKey {
+        self.server.relinearization(Node::Lookup).expect("keys made for products")
+    }
+
     /// Fresh encryptions, under the extracted GLWE key, of the given torus elements.
     pub fn encrypt(&mut self, plaintexts: impl IntoIterator<Item = u64>) -> Vec<LweCiphertext> {
-        let key = self.client.glwe_key().extracted_lwe_key();
-        let noise = self.client.parameters().glwe_noise();
+        let key = self.client.lwe_key(Node::Lookup);
+        let noise = self.client.parameters().lookup().noise;
         let (masks, noises) = (&mut self.masks, &mut self.noises);
         plaintexts.into_iter().map(|plaintext| key.encrypt(plaintext, noise, masks, noises)).collect()
     }
@@ -48,7 +91,7 @@ impl Parties {
 
     /// The phases of ciphertexts under the extracted GLWE key.
     pub fn phases(&self, ciphertexts: &[LweCiphertext]) -> Vec<u64> {
-        let key = self.client.glwe_key().extracted_lwe_key();
+        let key = self.client.lwe_key(Node::Lookup);
         ciphertexts.iter().map(|ciphertext| key.phase(ciphertext)).collect()
     }
 }

@@ -14,24 +14,23 @@ use tfhe_core::torus;
 #[test]
 fn bootstrapping_reads_and_has_the_predicted_noise() {
     let mut parties = Parties::new(MESSAGE_2_CARRY_2, &[0], false);
-    let parameters = parties.client.parameters().clone();
+    let parameters = parties.parameters().clone();
     let values: Vec<u64> = (0..16_u64).map(|m| ((m * 5 + 3) % 16) << 59).collect();
-    let accumulator = table_accumulator(parameters.glwe_shape(), &values);
+    let accumulator = table_accumulator(parameters.lookup().shape, &values);
     let inputs = parties.encrypt_indices(4, (0..64).map(|i| i % 16));
-    let switched = parties.server.keyswitch().keyswitch(&inputs);
-    let outputs =
-        parties.server.bootstrapping_key(0).programmable_bootstrap(&switched, &vec![&accumulator; inputs.len()]);
+    let switched = parties.keyswitch(&inputs);
+    let outputs = parties.bootstrapping_key(0).programmable_bootstrap(&switched, &vec![&accumulator; inputs.len()]);
     let phases = parties.phases(&outputs);
     for (i, &phase) in phases.iter().enumerate() {
         assert_eq!(torus::switch_modulus(phase, 5) % 32, values[i % 16] >> 59);
     }
     let predicted = noise::blind_rotation(
-        parameters.bootstraps()[0].on(parties.server.fft().transforms()),
-        parameters.glwe_shape(),
-        parameters.lwe_dimension(),
-        parameters.glwe_noise().variance(),
+        parameters.bootstraps()[0].gadget.on(parties.fft().transforms()),
+        parameters.lookup().shape,
+        parameters.small().lwe_dimension(),
+        parameters.lookup().noise.variance(),
     );
-    let backend = format!("PBS on {:?}", parties.server.fft());
+    let backend = format!("PBS on {:?}", parties.fft());
     assert_variance(&backend, &errors(&phases, (0..64).map(|i| values[i % 16])), predicted, 0.71);
 }
 

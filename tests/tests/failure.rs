@@ -1,14 +1,15 @@
 //! Failure probabilities of the named sets, computed.
 
 use gpt2_fhe::engine::plan::{NARROW_BITS, Predictor};
+use tfhe_core::key_graph::{Bootstrap, Node, ParametersLiteral};
 use tfhe_core::noise::{self, Variance};
-use tfhe_core::params::{Gadget, ParameterError, ParametersLiteral, Precision};
+use tfhe_core::params::{ParameterError, Precision};
 use tfhe_core::sets::{ALL, COARSE, FINE, HEAD_EXACT, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, TOY};
 use tfhe_core::wide::WideTable;
 
 /// log2 of the failure probability of one lookup of p bits of an input with the noise of one bootstrapping, times `norm`.
 fn narrow(literal: ParametersLiteral, gadget: usize, norm: f64, p: u32) -> f64 {
-    let predictor = Predictor::new(&literal.compile().unwrap());
+    let predictor = Predictor::new(&literal.compile().unwrap()).unwrap();
     let input = predictor.bootstrap(gadget).scaled(norm);
     predictor.failure(input, 2f64.powi(-(p as i32) - 2))
 }
@@ -33,7 +34,7 @@ fn head_tables_fail_with_at_most_2_to_the_minus_60() {
 
 #[test]
 fn wide_tables_fail_with_at_most_2_to_the_minus_60() {
-    let predictor = Predictor::new(&HEAD_EXACT.compile().unwrap());
+    let predictor = Predictor::new(&HEAD_EXACT.compile().unwrap()).unwrap();
     for w in 6..=10 {
         let table = WideTable::new(&(0..1_i64 << w).map(|m| (m * 14) >> w).collect::<Vec<_>>());
         let low = predictor.failure(Variance::ZERO, WideTable::low_tolerance());
@@ -56,10 +57,10 @@ fn the_toy_set_reads_two_bits() {
 #[test]
 fn split_gadgets_are_exact() {
     for literal in ALL {
-        let (parameters, precise) =
-            (literal.compile().unwrap(), |gadget: &Gadget| gadget.precision() == Precision::Split);
-        let shape = parameters.glwe_shape();
-        for gadget in parameters.bootstraps().iter().copied().filter(precise) {
+        let parameters = literal.compile().unwrap();
+        let precise = |bootstrap: &&Bootstrap| bootstrap.gadget.precision() == Precision::Split;
+        let shape = parameters.lookup().shape;
+        for &Bootstrap { gadget, .. } in parameters.bootstraps().iter().filter(precise) {
             assert!(
                 noise::split_is_exact(gadget, shape.polynomial_size, shape.dimension.get() + 1),
                 "{}",
@@ -67,7 +68,7 @@ fn split_gadgets_are_exact() {
             );
         }
     }
-    let bootstraps = &[(23, 1, Precision::Single), (12, 4, Precision::Split)];
+    let bootstraps = &[(Node::Lookup, (23, 1, Precision::Single)), (Node::Lookup, (12, 4, Precision::Split))];
     let refused = ParametersLiteral { bootstraps, ..HEAD_EXACT }.compile().unwrap_err();
     assert!(
         matches!(refused, ParameterError::Inexact { base_log: 12, polynomial_size: 4096, inputs: 2, .. }),
@@ -79,7 +80,7 @@ fn split_gadgets_are_exact() {
 #[test]
 fn gadgets_go_from_coarse_to_precise() {
     for literal in [HEAD_EXACT, HEAD_EXACT_WIDE] {
-        let predictor = Predictor::new(&literal.compile().unwrap());
+        let predictor = Predictor::new(&literal.compile().unwrap()).unwrap();
         assert!(predictor.bootstrap(COARSE) > predictor.bootstrap(FINE));
         assert!(predictor.bootstrap(FINE) > predictor.bootstrap(tfhe_core::sets::PRECISE));
     }

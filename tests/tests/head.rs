@@ -13,7 +13,8 @@ use nn::integer::{IntegerAttention, IntegerOptions};
 use nn::matrix::Matrix;
 use nn::packed::Span;
 use tfhe_core::derivation::ClientSeed;
-use tfhe_core::keys::ClientKeys;
+use tfhe_core::key_graph::Node;
+use tfhe_core::keys::{ClientKeys, Needs};
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::random::SampleSeed;
 use tfhe_core::sets;
@@ -208,14 +209,20 @@ fn print_plan(what: &str, plan: &ExactPlan) {
 #[test]
 fn weighted_sums_are_those_of_words() {
     let parameters = sets::TOY.compile().unwrap();
-    let keys = ClientKeys::generate(&parameters, &ClientSeed::from_number(6)).evaluation_keys(&[0], false).prepare();
-    let words = parameters.glwe_shape().extracted_lwe_dimension().get() + 1;
+    let client = ClientKeys::generate(&parameters, &ClientSeed::from_number(6)).unwrap();
+    let needs = Needs::default().keyswitch(Node::Lookup).automorphisms(Node::Lookup, 0, 0);
+    let keys = client.evaluation_keys(&needs).unwrap().prepare().unwrap();
+    let words = parameters.lookup().lwe_dimension().get() + 1;
     let word = |row: usize, index: usize| (noise(row * words + index) * 1e6) as i64 as u64;
     let values: Vec<LweCiphertext> =
         (0..7).map(|row| LweCiphertext::from_data((0..words).map(|index| word(row, index)).collect())).collect();
     let weight = Matrix::from_fn(7, 37, |row, column| (3.5 * noise(7000 + row * 37 + column)) as i32);
     let constants: Vec<u64> = (0..37).map(|column| 1 << column).collect();
-    let sums = Encrypted::new(&keys).weighted_sums(&values.iter().collect::<Vec<_>>(), &weight, &constants);
+    let sums = Encrypted::new(&keys, &[], false).unwrap().weighted_sums(
+        &values.iter().collect::<Vec<_>>(),
+        &weight,
+        &constants,
+    );
     assert_eq!(sums.len(), 37);
     for (column, sum) in sums.iter().enumerate() {
         for (index, &found) in sum.data().iter().enumerate() {

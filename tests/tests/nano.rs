@@ -127,7 +127,7 @@ fn a_sample_is_sorted_with_all_attention_encrypted() {
     };
     let layers: BTreeMap<usize, Attention> = (0..3).map(quantize).collect();
     let plan = layers[&0].plan(Span::all(tokens)).unwrap();
-    let session = Session::new(&layers[&0], &plan, &ClientSeed::from_number(1)).expect("its own plan");
+    let session = Session::new(&layers[&0], &plan, &ClientSeed::from_number(1)).unwrap();
     let mut encrypted = Encrypted { layers, session, mismatches: 0 };
     for input in [5, 401] {
         let letters = letters(input);

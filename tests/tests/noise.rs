@@ -3,12 +3,13 @@
 use integration_tests::{Parties, assert_variance, errors};
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::GlweCiphertext;
+use tfhe_core::key_graph::{Edge, Node, ParametersLiteral};
+use tfhe_core::keys::{ClientKeys, Needs};
 use tfhe_core::noise;
-use tfhe_core::params::{GlweDimension, GlweShape, ParametersLiteral};
+use tfhe_core::params::{GlweDimension, GlweShape};
 use tfhe_core::polynomial::schoolbook_add;
 use tfhe_core::programmable_bootstrap::table_accumulator;
 use tfhe_core::random::SecretSeed;
-use tfhe_core::ring_pair_keys::RingPairClientKeys;
 use tfhe_core::sets::{COARSE, FINE, HEAD_EXACT, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, PACKED_HEAD, PRECISE};
 
 const SAMPLES: u64 = 512;
@@ -17,35 +18,33 @@ const TOLERANCE: f64 = 0.25;
 
 fn key_switch_and_bootstrap(literal: ParametersLiteral, gadgets: &[usize]) {
     let mut parties = Parties::new(literal, gadgets, false);
-    let parameters = parties.client.parameters().clone();
-    let shape = parameters.glwe_shape();
+    let parameters = parties.parameters().clone();
+    let shape = parameters.lookup().shape;
     let p = 4;
     let inputs = parties.encrypt_indices(p, (0..SAMPLES).map(|i| i % 16));
     let before = parties.phases(&inputs);
-    let switched = parties.server.keyswitch().keyswitch(&inputs);
-    let after: Vec<u64> = switched.iter().map(|c| parties.client.lwe_key().phase(c)).collect();
+    let switched = parties.keyswitch(&inputs);
+    let after: Vec<u64> = switched.iter().map(|c| parties.client.lwe_key(Node::Small).phase(c)).collect();
     let predicted = noise::lwe_keyswitch(
-        parameters.keyswitch(),
+        parameters.gadget(Edge::Keyswitch { from: Node::Lookup }).unwrap(),
         shape.extracted_lwe_dimension(),
-        parameters.lwe_noise().variance(),
+        parameters.small().noise().variance(),
     );
     assert_variance(&format!("{}: LWE key switch", literal.name), &errors(&after, before), predicted, TOLERANCE);
 
     let values: Vec<u64> = (0..16_u64).map(|m| (m * 7 % 16) << 59).collect();
     let accumulator = table_accumulator(shape, &values);
     for &gadget in gadgets {
-        let outputs = parties
-            .server
-            .bootstrapping_key(gadget)
-            .programmable_bootstrap(&switched, &vec![&accumulator; switched.len()]);
+        let outputs =
+            parties.bootstrapping_key(gadget).programmable_bootstrap(&switched, &vec![&accumulator; switched.len()]);
         let expected = (0..SAMPLES).map(|i| values[(i % 16) as usize]);
         let predicted = noise::blind_rotation(
-            parameters.bootstraps()[gadget].on(parties.server.fft().transforms()),
+            parameters.bootstraps()[gadget].gadget.on(parties.fft().transforms()),
             shape,
-            parameters.lwe_dimension(),
-            parameters.glwe_noise().variance(),
+            parameters.small().lwe_dimension(),
+            parameters.lookup().noise.variance(),
         );
-        let what = format!("{}: PBS {:?}", literal.name, literal.bootstraps[gadget]);
+        let what = format!("{}: PBS {:?}", literal.name, literal.bootstraps[gadget].1);
         assert_variance(&what, &errors(&parties.phases(&outputs), expected), predicted, TOLERANCE);
     }
 }
@@ -70,17 +69,20 @@ fn key_switch_and_bootstrap_of_the_wide_head() {
 fn packing_of_the_head() {
     for literal in [HEAD_EXACT, HEAD_EXACT_WIDE] {
         let mut parties = Parties::new(literal, &[], false);
-        let parameters = parties.client.parameters().clone();
-        let shape = parameters.glwe_shape();
-        let gadget = parameters.glwe_keyswitch().on(parties.server.fft().transforms());
-        let one = noise::glwe_keyswitch(gadget, shape, parameters.glwe_noise().variance());
+        let parameters = parties.parameters().clone();
+        let shape = parameters.lookup().shape;
+        let gadget = parameters
+            .gadget(Edge::Automorphisms { ring: Node::Lookup, gadget: 0 })
+            .unwrap()
+            .on(parties.fft().transforms());
+        let one = noise::glwe_keyswitch(gadget, shape, parameters.lookup().noise.variance());
         let mut all = Vec::new();
         for round in 0..32_u64 {
             let inputs = parties.encrypt((0..16).map(|i| (round * 16 + i) << 50));
             let before = parties.phases(&inputs);
             let embedded = inputs.iter().map(|input| Some(GlweCiphertext::embed(shape, input))).collect();
-            let packed = parties.server.automorphisms().pack(embedded);
-            let phase = parties.client.glwe_key().phase(parties.client.fft(), &packed);
+            let packed = parties.automorphisms().pack(embedded);
+            let phase = parties.client.glwe_key(Node::Lookup).phase(parties.client.fft(Node::Lookup), &packed);
             let spacing = shape.polynomial_size.get() / 16;
             let places: Vec<u64> = (0..16).map(|i| phase[i * spacing]).collect();
             all.extend(errors(&places, before));
@@ -94,12 +96,16 @@ fn packing_of_the_head() {
 #[test]
 fn tensor_product_of_the_head() {
     let parties = Parties::new(HEAD_EXACT, &[], true);
-    let (shape, noise) = (parties.client.parameters().glwe_shape(), parties.client.parameters().glwe_noise());
+    let (shape, noise) = (parties.shape(), parties.parameters().lookup().noise);
     let n = shape.polynomial_size.get();
     let log_t = 28;
-    let gadget = parties.client.parameters().glwe_keyswitch().on(parties.server.fft().transforms());
+    let gadget = parties
+        .parameters()
+        .gadget(Edge::Relinearization { ring: Node::Lookup })
+        .unwrap()
+        .on(parties.fft().transforms());
     let relinearization = noise::relinearization(gadget, shape, noise.variance());
-    let key = parties.server.relinearization();
+    let key = parties.relinearization();
     let mut all = Vec::new();
     for round in 0..40_u64 {
         let sparse = |salt: u64| {
@@ -111,14 +117,17 @@ fn tensor_product_of_the_head() {
         let (left, right) = (sparse(2 * round), sparse(2 * round + 1));
         let seed = &mut SecretSeed::from_number(77).experiment(round);
         let mut encrypt = |message: &[i64]| {
-            let (fft, glwe) = (parties.client.fft(), parties.client.glwe_key());
+            let (fft, glwe) = (parties.client.fft(Node::Lookup), parties.client.glwe_key(Node::Lookup));
             glwe.encrypt(fft, &encode(message), noise, seed).expand()
         };
         let (c1, c2) = (encrypt(&left), encrypt(&right));
         let product = key.multiply(&key.factor(&c1), &key.factor(&c2), shape, log_t);
         let mut expected = vec![0; n];
         schoolbook_add(&left, &encode(&right), &mut expected);
-        all.extend(errors(&parties.client.glwe_key().phase(parties.client.fft(), &product), expected));
+        all.extend(errors(
+            &parties.client.glwe_key(Node::Lookup).phase(parties.client.fft(Node::Lookup), &product),
+            expected,
+        ));
     }
     let predicted =
         noise::tensor_product(shape, log_t, [noise::Spread::new(noise.variance(), n); 2]).variance() + relinearization;
@@ -130,24 +139,23 @@ fn tensor_product_of_the_head() {
 #[test]
 fn key_switches_of_the_packed_head() {
     let parameters = PACKED_HEAD.compile().unwrap();
-    let client = RingPairClientKeys::generate(&parameters, &ClientSeed::from_number(2026));
-    let keys = client.evaluation_keys(64).prepare();
-    let small = parameters.small();
-    let to = client.small_key().extracted_lwe_key();
-    for (what, ring, key, keyswitch) in [
-        ("arithmetic", parameters.arithmetic(), client.arithmetic_key(), keys.arithmetic_to_small()),
-        ("lookup", parameters.lookup(), client.lookup_key(), keys.lookup_to_small()),
-    ] {
-        let from = key.extracted_lwe_key();
+    let client = ClientKeys::generate(&parameters, &ClientSeed::from_number(2026)).unwrap();
+    let needs = Needs::default().keyswitch(Node::Arithmetic).keyswitch(Node::Lookup);
+    let keys = client.evaluation_keys(&needs).unwrap().prepare().unwrap();
+    let small = parameters.small().ring().unwrap();
+    let to = client.lwe_key(Node::Small);
+    for (node, ring) in [(Node::Arithmetic, parameters.arithmetic()), (Node::Lookup, parameters.lookup())] {
+        let (from, keyswitch) = (client.lwe_key(node), keys.keyswitch(node).unwrap());
         let (mut masks, mut noises) = SecretSeed::from_number(2026).experiment(0).into_streams();
         let inputs: Vec<_> = (0..SAMPLES).map(|i| from.encrypt(i << 50, ring.noise, &mut masks, &mut noises)).collect();
-        let after: Vec<u64> = keyswitch.keyswitch_lwe(&inputs).iter().map(|output| to.phase(output)).collect();
+        let after: Vec<u64> = keyswitch.keyswitch(&inputs).iter().map(|output| to.phase(output)).collect();
         let size = small.shape.polynomial_size;
         let dimension = GlweDimension::new(ring.size().get() / size.get()).unwrap();
         let cut = GlweShape { dimension, polynomial_size: size };
-        let predicted = noise::glwe_keyswitch_from(parameters.keyswitch(), cut, small.shape, small.noise.variance());
+        let gadget = parameters.gadget(Edge::Keyswitch { from: node }).unwrap();
+        let predicted = noise::glwe_keyswitch_from(gadget, cut, small.shape, small.noise.variance());
         let before = inputs.iter().map(|input| from.phase(input));
-        let what = format!("packed_head: key switch from the {what} ring");
+        let what = format!("packed_head: key switch from the {} ring", node.name());
         assert_variance(&what, &errors(&after, before), predicted, TOLERANCE);
     }
 }

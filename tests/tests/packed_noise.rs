@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use gpt2_fhe::packed::client::{PackedHeadClient, WireScales};
+use gpt2_fhe::packed::client::PackedHeadClient;
 use gpt2_fhe::packed::evaluator::{EncryptedValue, Evaluator, Placed, PreparedAttention, Projected};
+use gpt2_fhe::packed::keys::{PackedKeys, WEIGHING};
 use gpt2_fhe::packed::layout::{Layout, Sizes};
 use gpt2_fhe::packed::prediction::Prediction;
 use gpt2_fhe::packed::tables;
+use gpt2_fhe::packed::wire::WireScales;
 use integration_tests::assert_variance;
 use integration_tests::layer::Layer;
 use nn::attention::Part;
@@ -15,10 +17,11 @@ use nn::packed::{ClearPackedEngine, Function, PackedHead, PackedOptions, PackedP
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::glwe::GlweCiphertext;
+use tfhe_core::key_graph::Node;
+use tfhe_core::keys::ClientKeys;
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::noise::Variance;
 use tfhe_core::polynomial;
-use tfhe_core::ring_pair_keys::{RingPairClientKeys, RingPairKeys};
 use tfhe_core::sets::PACKED_HEAD;
 use tfhe_core::torus;
 
@@ -45,8 +48,8 @@ struct Errors {
 struct Bench<'a> {
     client: PackedHeadClient,
     /// The client's.
-    secrets: RingPairClientKeys,
-    keys: &'a RingPairKeys,
+    secrets: ClientKeys,
+    keys: PackedKeys<'a>,
     attention: &'a PreparedAttention,
     layout: &'a Layout,
     exact: &'a [Matrix<i64>; 3],
@@ -69,7 +72,7 @@ impl Bench<'_> {
     fn measure_projections(&self, projected: &Projected, errors: &mut Errors) {
         let layout = self.layout;
         let unit = 64 - self.head().log_modulus();
-        let ggsw = PACKED_HEAD.compile().unwrap().ggsw();
+        let ggsw = PACKED_HEAD.compile().unwrap().gadget(WEIGHING).unwrap();
         let value_unit = 64 - ggsw.base_log() * ggsw.levels() as u32;
         let (queries, values) = (self.phase(&projected.queries[0]), self.phase(&projected.values[0][0]));
         for token in 0..layout.tokens() {
@@ -103,7 +106,7 @@ impl Bench<'_> {
 
     /// Ciphertexts with the given argument, in turns, and masks of scores.
     fn arguments(&self, product: &GlweCiphertext, argument: f64) -> Vec<LweCiphertext> {
-        let key = self.secrets.arithmetic_key().extracted_lwe_key();
+        let key = self.secrets.lwe_key(Node::Arithmetic);
         let place = |i: usize| {
             let mut ciphertext = product.sample_extract(i);
             let phase = key.phase(&ciphertext);
@@ -121,7 +124,7 @@ impl Bench<'_> {
 
     /// Both functions where they are flat.
     fn measure_lookups(&self, evaluator: &Evaluator<'_>, product: &GlweCiphertext, errors: &mut Errors) {
-        let key = self.secrets.lookup_key().extracted_lwe_key();
+        let key = self.secrets.lwe_key(Node::Lookup);
         for (index, (function, argument)) in FLAT.into_iter().enumerate() {
             let inputs = self.values(product, argument);
             let exact = torus::from_f64(tables::value(self.program(), 0, function, argument));
@@ -134,14 +137,14 @@ impl Bench<'_> {
     /// Key switches to the small key.
     fn measure_keyswitches(&self, product: &GlweCiphertext, lookups: &[LweCiphertext], errors: &mut Errors) {
         let secrets = &self.secrets;
-        let small = secrets.small_key().extracted_lwe_key();
+        let small = secrets.lwe_key(Node::Small);
         let scores = self.arguments(product, 0.1);
         let parts = [
-            (&scores[..], self.keys.arithmetic_to_small(), secrets.arithmetic_key().extracted_lwe_key()),
-            (lookups, self.keys.lookup_to_small(), secrets.lookup_key().extracted_lwe_key()),
+            (&scores[..], self.keys.score_keyswitch, secrets.lwe_key(Node::Arithmetic)),
+            (lookups, self.keys.lookup_keyswitch, secrets.lwe_key(Node::Lookup)),
         ];
         for (errors, (inputs, keyswitch, from)) in errors.keyswitched.iter_mut().zip(parts) {
-            let switched = keyswitch.keyswitch_lwe(inputs);
+            let switched = keyswitch.keyswitch(inputs);
             let error = |(input, output): (&LweCiphertext, &LweCiphertext)| {
                 torus::to_f64(small.phase(output).wrapping_sub(from.phase(input)))
             };
@@ -157,7 +160,7 @@ impl Bench<'_> {
         lookups: &[LweCiphertext],
         errors: &mut Errors,
     ) {
-        let key = self.secrets.lookup_key().extracted_lwe_key();
+        let key = self.secrets.lwe_key(Node::Lookup);
         let (layout, values) = (self.layout, evaluator.encrypt_values(&projected.values));
         let visible: Vec<(usize, usize)> =
             (0..layout.tokens()).flat_map(|row| (0..=row).map(move |token| (row, token))).collect();
@@ -195,10 +198,10 @@ impl Bench<'_> {
     }
 
     fn measure(&mut self, input: &Matrix<i32>, errors: &mut Errors) {
-        let scales = WireScales::new(self.keys.parameters(), self.program());
+        let scales = WireScales::new(self.keys.parameters, self.program()).unwrap();
         let request = self.client.encrypt(input, self.layout, &scales).unwrap();
         let evaluator = Evaluator { keys: self.keys, attention: self.attention, layout: self.layout };
-        let projected = evaluator.project(&evaluator.transform(&request.ciphertexts), 0);
+        let projected = evaluator.project(&evaluator.transform(request.request.ciphertexts()), 0);
         self.measure_projections(&projected, errors);
         let products = evaluator.multiply(&projected, 0);
         errors.scores.extend(self.score_errors(&products).into_iter().flatten().map(|(_, error)| error));
@@ -223,21 +226,22 @@ fn scores_of_long_inputs_have_the_predicted_noise() {
     rows.truncate_rows(16);
     let (parameters, span) = (PACKED_HEAD.compile().unwrap(), Span::all(16));
     let layout = Layout::new(&parameters, Sizes { embedding: 768, head: 64, output: 64, heads: 1 }, span).unwrap();
-    let prepared = PreparedAttention::new(program, &parameters);
+    let prepared = PreparedAttention::new(program, &parameters).unwrap();
     let input = quantized.client().quantize_input(&rows).unwrap();
     let clear = ClearPackedEngine::new(program, &input, span);
     let exact = &clear.projected()[0];
     let (mut scores, mut differences) = (Vec::new(), Vec::new());
     for seed in 0..KEYS {
         let seed = ClientSeed::from_number(seed);
-        let client = PackedHeadClient::new(&parameters, &seed);
-        let secrets = RingPairClientKeys::generate(&parameters, &PackedHeadClient::bound(&seed));
-        let keys = &client.evaluation_keys(&layout).prepare();
+        let client = PackedHeadClient::new(&parameters, &seed).unwrap();
+        let secrets = ClientKeys::generate(&parameters, &PackedHeadClient::bound(&seed)).unwrap();
+        let keys = client.evaluation_keys(&layout).unwrap().prepare().unwrap();
+        let keys = PackedKeys::new(&keys, &layout).unwrap();
         let bench = Bench { client, secrets, keys, attention: &prepared, layout: &layout, exact };
-        let scales = WireScales::new(&parameters, program);
+        let scales = WireScales::new(&parameters, program).unwrap();
         let request = bench.client.encrypt(&input, &layout, &scales).unwrap();
         let evaluator = Evaluator { keys, attention: &prepared, layout: &layout };
-        let projected = evaluator.project(&evaluator.transform(&request.ciphertexts), 0);
+        let projected = evaluator.project(&evaluator.transform(request.request.ciphertexts()), 0);
         for row in bench.score_errors(&evaluator.multiply(&projected, 0)) {
             let mut blocks: Vec<_> = row.chunk_by(|a, b| a.0 == b.0).collect();
             if let (Some(last), Some(first)) = (blocks.pop(), blocks.pop()) {
@@ -246,7 +250,7 @@ fn scores_of_long_inputs_have_the_predicted_noise() {
             scores.extend(row.iter().map(|(_, error)| error));
         }
     }
-    let predicted = Prediction::new(&parameters, program, &layout).heads[0].score.variance();
+    let predicted = Prediction::new(&parameters, program, &layout).unwrap().heads[0].score.variance();
     assert_variance("16 tokens: score", &scores, predicted, 0.21);
     assert_variance("16 tokens: difference of scores of two blocks", &differences, predicted.repeated(2.0), 0.21);
 }
@@ -300,15 +304,16 @@ fn assert_noise(layer: &Layer) {
         let span = Span::all(layer.unseen.rows());
         let sizes = Sizes { embedding: 768, head: 64, output: 64, heads: 1 };
         let layout = Layout::new(&parameters, sizes, span).unwrap();
-        let prepared = PreparedAttention::new(program, &parameters);
+        let prepared = PreparedAttention::new(program, &parameters).unwrap();
         let input = quantized.client().quantize_input(&layer.unseen).unwrap();
         let clear = ClearPackedEngine::new(program, &input, span);
         let mut errors = Errors::default();
         for seed in 0..KEYS {
             let seed = ClientSeed::from_number(seed);
-            let client = PackedHeadClient::new(&parameters, &seed);
-            let secrets = RingPairClientKeys::generate(&parameters, &PackedHeadClient::bound(&seed));
-            let keys = &client.evaluation_keys(&layout).prepare();
+            let client = PackedHeadClient::new(&parameters, &seed).unwrap();
+            let secrets = ClientKeys::generate(&parameters, &PackedHeadClient::bound(&seed)).unwrap();
+            let keys = client.evaluation_keys(&layout).unwrap().prepare().unwrap();
+            let keys = PackedKeys::new(&keys, &layout).unwrap();
             let exact = &clear.projected()[0];
             Bench { client, secrets, keys, attention: &prepared, layout: &layout, exact }.measure(&input, &mut errors);
         }
@@ -317,7 +322,8 @@ fn assert_noise(layer: &Layer) {
             &parameters,
             program,
             &layout,
-        );
+        )
+        .unwrap();
         let of_head = &prediction.heads[0];
         let check = |what: &str, errors: &[f64], predicted: Variance| {
             assert_variance(&format!("head {number}: {what}"), errors, predicted, 0.21);

@@ -6,16 +6,17 @@
 use std::collections::HashSet;
 
 use gpt2_fhe::client::Client;
-use gpt2_fhe::packed::client::{PackedHeadClient, WireScales};
+use gpt2_fhe::packed::client::PackedHeadClient;
 use gpt2_fhe::packed::layout::{Layout, Sizes};
+use gpt2_fhe::packed::wire::WireScales;
 use gpt2_fhe::server::EncryptedOutput;
 use nn::matrix::Matrix;
 use nn::packed::Span;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::SeededGlweCiphertext;
-use tfhe_core::keys::ClientKeys;
+use tfhe_core::key_graph::{Node, Parameters};
+use tfhe_core::keys::{Answer, ClientKeys, Needs};
 use tfhe_core::lwe::{LweCiphertext, LweSecretKey};
-use tfhe_core::params::Parameters;
 use tfhe_core::random::SecretSeed;
 use tfhe_core::sets::{HEAD_EXACT, HEAD_EXACT_WIDE, PACKED_HEAD, PRECISE};
 
@@ -35,7 +36,7 @@ fn sets() -> [Parameters; 2] {
 
 /// The ciphertexts of a request of the exact circuit.
 fn request(client: &Client, input: &Matrix<i32>, bits: u32) -> Vec<SeededGlweCiphertext> {
-    client.encrypt(input, bits).unwrap().tokens.into_iter().flatten().collect()
+    client.encrypt(input, bits).unwrap().request.ciphertexts().to_vec()
 }
 
 fn words(ciphertexts: &[SeededGlweCiphertext]) -> HashSet<u64> {
@@ -75,7 +76,7 @@ fn differences_of_ciphertexts_are_not_those_of_plaintexts() {
     let stored = ClientSeed::stored(SecretSeed::from_number(1));
     let candidates = [seed.bound_to("candidate", 0), seed.bound_to("candidate", 1)];
     for seeds in [[seed.clone(), seed], candidates, [stored.clone(), stored]] {
-        let clients = seeds.map(|seed| Client::new(parameters, &seed));
+        let clients = seeds.map(|seed| Client::new(parameters, &seed).unwrap());
         let requests = [0, 1].map(|i| request(&clients[i], &inputs[i], BITS));
         let read = differences_read((&inputs[0], &requests[0]), (&inputs[1], &requests[1]));
         // 4,608 guesses among 2^15 values.
@@ -93,10 +94,10 @@ fn exact_and_packed_requests_share_no_masks() {
     let layout = Layout::new(&parameters, sizes, Span::all(TOKENS)).unwrap();
     let scales = WireScales { log_input: BITS, output_turns: 0.001 };
     for seed in [ClientSeed::from_number(1), ClientSeed::stored(SecretSeed::from_number(1))] {
-        let (exact, packed) = (Client::new(&sets()[0], &seed), PackedHeadClient::new(&parameters, &seed));
+        let (exact, packed) =
+            (Client::new(&sets()[0], &seed).unwrap(), PackedHeadClient::new(&parameters, &seed).unwrap());
         let exact = request(&exact, &input(1), BITS);
-        let packed: Vec<_> =
-            packed.encrypt(&input(1), &layout, &scales).unwrap().ciphertexts.into_iter().flatten().collect();
+        let packed: Vec<_> = packed.encrypt(&input(1), &layout, &scales).unwrap().request.ciphertexts().to_vec();
         assert_unrelated("exact and packed", &exact, &packed);
     }
 }
@@ -117,10 +118,11 @@ fn agreements(guessed: &[u64], key: &LweSecretKey) -> usize {
 #[test]
 fn two_sets_do_not_give_each_other_away() {
     let seed = ClientSeed::from_number(1);
-    let clients = sets().map(|parameters| ClientKeys::generate(&parameters, &seed));
-    let keys = clients.each_ref().map(|client| client.evaluation_keys(&[PRECISE], false));
+    let clients = sets().map(|parameters| ClientKeys::generate(&parameters, &seed).unwrap());
+    let needs = Needs::default().keyswitch(Node::Lookup).bootstrapping(PRECISE);
+    let keys = clients.each_ref().map(|client| client.evaluation_keys(&needs).unwrap());
     let [exact, wide] = keys.each_ref().map(|keys| keys.bootstrapping_key(PRECISE).unwrap().to_raw());
-    let n = clients[0].parameters().polynomial_size().get();
+    let n = clients[0].parameters().lookup().size().get();
     let (mut small, mut large, mut masks_in_common) = (Vec::new(), None, 0);
     for (a, b) in exact.zip(wide) {
         let (mask, body) = (0..n, n..2 * n);
@@ -137,34 +139,35 @@ fn two_sets_do_not_give_each_other_away() {
     assert_eq!(masks_in_common, 0);
     let large = large.expect("a bit that is guessed to be one");
     for client in &clients {
-        let small_key = client.lwe_key();
-        for (guessed, key) in [(&small, small_key), (&large, &client.glwe_key().extracted_lwe_key())] {
-            let (right, half) = (agreements(guessed, key), guessed.len() / 2);
+        for (guessed, key) in [(&small, client.lwe_key(Node::Small)), (&large, client.lwe_key(Node::Lookup))] {
+            let (right, half) = (agreements(guessed, &key), guessed.len() / 2);
             // Guessing: within five standard deviations of half the bits.
             let allowed = 5.0 * (guessed.len() as f64).sqrt() / 2.0;
             assert!(right.abs_diff(half) as f64 <= allowed, "{right} of {} bits are right", guessed.len());
         }
     }
     // Nor have the two keys anything in common themselves.
-    let [one, other] = clients.each_ref().map(|client| client.glwe_key().extracted_lwe_key());
+    let keyswitch = |i: usize| keys[i].lwe_keyswitch(Node::Lookup).unwrap().to_raw();
+    let [one, other] = clients.each_ref().map(|client| client.lwe_key(Node::Lookup));
     let equal = (0..n).filter(|&i| bit(&one, i) == bit(&other, i)).count();
     assert!(equal.abs_diff(n / 2) as f64 <= 5.0 * (n as f64).sqrt() / 2.0, "{equal} of {n} bits are equal");
-    assert!(keys[0].keyswitch().to_raw()[..902] != keys[1].keyswitch().to_raw()[..902], "masks of the key switch");
+    assert!(keyswitch(0)[..902] != keyswitch(1)[..902], "masks of the key switch");
 }
 
 /// A client that is started again from its stored seed has the same keys and other randomness, also on the same input.
 #[test]
 fn a_second_client_of_a_stored_seed_repeats_no_masks() {
     let (parameters, input) = (&sets()[0], input(1));
-    let clients = [(); 2].map(|()| Client::new(parameters, &ClientSeed::stored(SecretSeed::from_number(1))));
+    let clients = [(); 2].map(|()| Client::new(parameters, &ClientSeed::stored(SecretSeed::from_number(1))).unwrap());
     let requests = clients.each_ref().map(|client| request(client, &input, BITS));
     assert_unrelated("the same input", &requests[0], &requests[1]);
     let again = request(&clients[0], &input, BITS);
     assert_unrelated("the same input of the same client", &requests[0], &again);
     // Either decrypts what the other has encrypted, a ciphertext of 4,096 integers here.
-    let ciphertexts = vec![requests[0][0].expand()];
-    let answer = EncryptedOutput { ciphertexts, rows: 1, columns: 4096, bits: BITS };
-    let decrypted = clients[1].decrypt(&answer);
+    let request = clients[0].encrypt(&input, BITS).unwrap().request;
+    let answer = Answer::new(request.label(), vec![request.ciphertexts()[0].expand()]);
+    let answer = EncryptedOutput { answer, rows: 1, columns: 4096, bits: BITS };
+    let decrypted = clients[1].decrypt(&answer, request.label(), (1, 4096)).unwrap();
     assert!((0..EMBEDDING).all(|j| decrypted[(0, j)] == i64::from(input[(0, j)])));
 }
 
@@ -173,7 +176,7 @@ fn a_second_client_of_a_stored_seed_repeats_no_masks() {
 fn reproducible_requests_are_equal_or_unrelated() {
     let (parameters, input) = (&sets()[0], input(1));
     let seed = ClientSeed::from_number(1);
-    let (client, second) = (Client::new(parameters, &seed), Client::new(parameters, &seed));
+    let (client, second) = (Client::new(parameters, &seed).unwrap(), Client::new(parameters, &seed).unwrap());
     let first = request(&client, &input, BITS);
     assert_eq!(request(&client, &input, BITS), first);
     assert_eq!(request(&second, &input, BITS), first);
@@ -184,9 +187,9 @@ fn reproducible_requests_are_equal_or_unrelated() {
     assert_unrelated("another scale", &first, &request(&client, &input, BITS + 1));
     // The same torus elements.
     assert_unrelated("another scale and integers", &first, &request(&client, &doubled, BITS + 1));
-    let other = Client::new(parameters, &seed.bound_to("layer", 1));
+    let other = Client::new(parameters, &seed.bound_to("layer", 1)).unwrap();
     assert_unrelated("another circuit", &first, &request(&other, &input, BITS));
-    let other = Client::new(parameters, &ClientSeed::from_number(2));
+    let other = Client::new(parameters, &ClientSeed::from_number(2)).unwrap();
     assert_unrelated("another seed", &first, &request(&other, &input, BITS));
 }
 
@@ -197,9 +200,9 @@ fn reproducible_packed_requests_are_equal_or_unrelated() {
     let sizes = Sizes { embedding: EMBEDDING, head: 64, output: 64, heads: 1 };
     let layout = |sizes, span| Layout::new(&parameters, sizes, span).unwrap();
     let (usual, scales) = (layout(sizes, Span::all(TOKENS)), WireScales { log_input: BITS, output_turns: 0.001 });
-    let client = PackedHeadClient::new(&parameters, &ClientSeed::from_number(1));
+    let client = PackedHeadClient::new(&parameters, &ClientSeed::from_number(1)).unwrap();
     let request = |input: &Matrix<i32>, layout: &Layout, scales: &WireScales| -> Vec<SeededGlweCiphertext> {
-        client.encrypt(input, layout, scales).unwrap().ciphertexts.into_iter().flatten().collect()
+        client.encrypt(input, layout, scales).unwrap().request.ciphertexts().to_vec()
     };
     let first = request(&input(1), &usual, &scales);
     assert_eq!(request(&input(1), &usual, &scales), first);
@@ -216,13 +219,14 @@ fn reproducible_packed_requests_are_equal_or_unrelated() {
 #[test]
 fn evaluation_keys_belong_to_a_circuit() {
     let parameters = tfhe_core::sets::TOY.compile().unwrap();
-    let keys = |seed: ClientSeed| ClientKeys::generate(&parameters, &seed).evaluation_keys(&[0], true);
+    let needs = Needs::everything(&parameters);
+    let keys = |seed: ClientSeed| ClientKeys::generate(&parameters, &seed).unwrap().evaluation_keys(&needs).unwrap();
     let seed = ClientSeed::stored(SecretSeed::from_number(1));
     assert!(keys(seed.clone()) == keys(ClientSeed::from_number(1)), "a seed gives the same keys each time");
     let all = [seed.clone(), seed.bound_to("layer", 0), seed.bound_to("layer", 1), seed.bound_to("head", 0)].map(keys);
     let words = |i: usize| -> HashSet<u64> {
         let bootstrapping = all[i].bootstrapping_key(0).unwrap().to_raw().flatten();
-        bootstrapping.chain(all[i].keyswitch().to_raw()).collect()
+        bootstrapping.chain(all[i].lwe_keyswitch(Node::Lookup).unwrap().to_raw()).collect()
     };
     for i in 0..all.len() {
         assert!((0..i).all(|j| words(i).is_disjoint(&words(j))), "circuit {i}");

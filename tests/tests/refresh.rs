@@ -4,14 +4,15 @@
 use std::ops::RangeInclusive;
 
 use gpt2_fhe::engine::Unobserved;
-use gpt2_fhe::packed::client::{PackedHeadClient, WireScales};
-use gpt2_fhe::packed::encrypted::PackedOutput;
+use gpt2_fhe::packed::client::PackedHeadClient;
 use gpt2_fhe::packed::evaluator::PreparedAttention;
+use gpt2_fhe::packed::keys::needs;
 use gpt2_fhe::packed::layout::{Layout, Sizes};
 use gpt2_fhe::packed::server::PackedServer;
+use gpt2_fhe::packed::wire::{PackedOutput, WireScales};
 use gpt2_fhe::run::PackedPlan;
 use integration_tests::layer::Layer;
-use integration_tests::refresh::{RefreshClient, lanes};
+use integration_tests::refresh::{RefreshClient, lanes, noise_of};
 use integration_tests::{assert_variance, errors};
 use nn::attention::Part;
 use nn::matrix::Matrix;
@@ -19,11 +20,12 @@ use nn::packed::{ClearPackedEngine, PackedAttention, PackedOptions, Span};
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::{FourierGlwe, GlweCiphertext};
 use tfhe_core::integer_product::FourierIntegers;
-use tfhe_core::noise::{self, Distribution, RefreshNoise, RefreshParameters, Variance};
+use tfhe_core::key_graph::Node;
+use tfhe_core::keys::{ClientKeys, EvaluationKeys};
+use tfhe_core::noise::{Distribution, RefreshNoise, Variance};
 use tfhe_core::params::GlweShape;
 use tfhe_core::random::SampleSeed;
 use tfhe_core::refresh::{Lane, LookupTable, Refresh, Source};
-use tfhe_core::ring_pair_keys::{RingPairClientKeys, RingPairKeys};
 use tfhe_core::sets::{FINEST, PACKED_BLOCK, PRECISE};
 use tfhe_core::torus;
 
@@ -52,7 +54,7 @@ fn assert_no_correlation(what: &str, lines: &[Vec<f64>], variance: Variance) {
 /// `count` values each, under as many keys.
 fn measure_values(bootstrap: usize, clients: u64, count: usize, tolerance: f64) {
     let parameters = PACKED_BLOCK.compile().unwrap();
-    let (base_log, levels, _) = PACKED_BLOCK.bootstraps[bootstrap];
+    let (_, (base_log, levels, _)) = PACKED_BLOCK.bootstraps[bootstrap];
     let what = format!("packed_block: refresh (2^{base_log}, {levels})");
     let (mut flat, mut predicted) = (Vec::new(), Variance::ZERO);
     for number in 0..clients {
@@ -88,7 +90,7 @@ fn packing_and_lift_have_the_predicted_noise() {
         let client = RefreshClient::new(&parameters, 0, number);
         let noise = client.noise();
         predicted = noise.packing + noise.lift;
-        let key = client.lookup.extracted_lwe_key();
+        let key = client.secrets.lwe_key(Node::Lookup);
         let (mut masks, mut noises) = client.seed.experiment(99).into_streams();
         for count in [1_usize, 3, 256, 1024, 2048] {
             let values: Vec<_> = (0..count as u64)
@@ -150,8 +152,8 @@ mod long {
 struct Attention {
     attention: PackedAttention,
     layout: Layout,
-    secrets: RingPairClientKeys,
-    keys: RingPairKeys,
+    secrets: ClientKeys,
+    keys: EvaluationKeys,
     scales: WireScales,
     output: PackedOutput,
     /// `[T, d]`, in turns.
@@ -167,13 +169,13 @@ impl Attention {
         let sizes = Sizes { embedding: 768, head: 64, output: 64, heads: 1 };
         let layout = Layout::new(&parameters, sizes, span).unwrap();
         let seed = ClientSeed::from_number(17);
-        let client = PackedHeadClient::new(&parameters, &seed);
-        let secrets = RingPairClientKeys::generate(&parameters, &PackedHeadClient::bound(&seed));
-        let keys = client.evaluation_keys(&layout).prepare();
-        let scales = WireScales::new(&parameters, program);
+        let client = PackedHeadClient::new(&parameters, &seed).unwrap();
+        let secrets = ClientKeys::generate(&parameters, &PackedHeadClient::bound(&seed)).unwrap();
+        let keys = secrets.evaluation_keys(&needs(&layout).refresh(FINEST)).unwrap().prepare().unwrap();
+        let scales = WireScales::new(&parameters, program).unwrap();
         let input = attention.client().quantize_input(&layer.unseen).unwrap();
         let request = client.encrypt(&input, &layout, &scales).unwrap();
-        let prepared = PreparedAttention::new(program, &parameters);
+        let prepared = PreparedAttention::new(program, &parameters).unwrap();
         let (output, _) = PackedServer::new(&prepared, &keys).evaluate(&request, &layout, &mut Unobserved).unwrap();
         let numbers = ClearPackedEngine::new(program, &input, span).evaluate().numbers;
         let clear = Matrix::from_fn(numbers.rows(), 64, |i, e| numbers[(i, e)] * scales.output_turns);
@@ -181,14 +183,11 @@ impl Attention {
     }
 
     fn refresh(&self) -> Refresh<'_> {
-        let keys = &self.keys;
-        let (keyswitch, lift) = (keys.arithmetic_to_small(), keys.lift());
-        Refresh::new(keyswitch, keys.bootstrapping_key(FINEST), keys.lookup_automorphisms(), lift).unwrap()
+        self.keys.refresh(FINEST).unwrap()
     }
 
     fn noise(&self) -> RefreshNoise {
-        let transforms = self.keys.arithmetic_fft().transforms();
-        noise::refresh(&RefreshParameters::new(self.keys.parameters(), FINEST, transforms))
+        noise_of(&self.keys, FINEST)
     }
 
     fn shape(&self) -> GlweShape {
@@ -198,7 +197,7 @@ impl Attention {
     /// Where an output lies, and its sign there.
     fn source(&self, row: usize, channel: usize) -> (Source<'_>, f64) {
         let (answer, coefficient, negated) = self.layout.answer_position(row, channel);
-        let source = Source { ciphertext: &self.output.ciphertexts[answer], coefficient };
+        let source = Source { ciphertext: &self.output.answer.ciphertexts()[answer], coefficient };
         (source, if negated { -1.0 } else { 1.0 })
     }
 
@@ -218,7 +217,7 @@ fn weights() -> Matrix<i32> {
 }
 
 /// A linear map of channels at X^(4e): 16 products, of which each has four outputs, at X^0 to X^3.
-fn multiply(keys: &RingPairKeys, x: &GlweCiphertext, weights: &Matrix<i32>) -> Vec<GlweCiphertext> {
+fn multiply(keys: &EvaluationKeys, x: &GlweCiphertext, weights: &Matrix<i32>) -> Vec<GlweCiphertext> {
     let (fft, shape) = (keys.arithmetic_fft(), x.shape());
     let size = shape.polynomial_size.get();
     let input = FourierGlwe::new(fft, x, &mut fft.scratch());
@@ -262,7 +261,7 @@ fn an_attention_s_output_is_an_input() {
     let lanes: Vec<Vec<Lane<'_>>> = (0..rows).map(|row| (0..64).map(|e| lane(row, e)).collect()).collect();
     let refreshed = refresh.refresh(&lanes.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap();
 
-    let answers: Vec<_> = run.output.ciphertexts.iter().map(|answer| run.secrets.phase(answer)).collect();
+    let answers: Vec<_> = run.output.answer.ciphertexts().iter().map(|answer| run.secrets.phase(answer)).collect();
     let program = run.attention.program();
     let before = Matrix::from_fn(rows, 64, |row, channel| {
         let (answer, coefficient, negated) = run.layout.answer_position(row, channel);

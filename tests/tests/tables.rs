@@ -3,7 +3,7 @@
 use gpt2_fhe::engine::backend::{TorusBackend, WideLookup};
 use gpt2_fhe::engine::encrypted::Encrypted;
 use integration_tests::Parties;
-use tfhe_core::params::ParametersLiteral;
+use tfhe_core::key_graph::ParametersLiteral;
 use tfhe_core::programmable_bootstrap::table_accumulator;
 use tfhe_core::sets::{COARSE, FINE, HEAD_EXACT, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, PRECISE, TOY};
 use tfhe_core::torus;
@@ -16,17 +16,15 @@ fn scrambled(m: u64, p: u32) -> u64 {
 
 fn narrow_tables(literal: ParametersLiteral, gadgets: &[usize], widths: std::ops::RangeInclusive<u32>) {
     let mut parties = Parties::new(literal, gadgets, false);
-    let shape = parties.client.parameters().glwe_shape();
+    let shape = parties.shape();
     for p in widths {
         let inputs = parties.encrypt_indices(p, 0..1 << p);
-        let switched = parties.server.keyswitch().keyswitch(&inputs);
+        let switched = parties.keyswitch(&inputs);
         let values: Vec<u64> = (0..1 << p).map(|m| scrambled(m, p) << (63 - p)).collect();
         let accumulator = table_accumulator(shape, &values);
         for &gadget in gadgets {
-            let outputs = parties
-                .server
-                .bootstrapping_key(gadget)
-                .programmable_bootstrap(&switched, &vec![&accumulator; inputs.len()]);
+            let outputs =
+                parties.bootstrapping_key(gadget).programmable_bootstrap(&switched, &vec![&accumulator; inputs.len()]);
             for (m, phase) in parties.phases(&outputs).into_iter().enumerate() {
                 let read = torus::switch_modulus(phase, p + 1) % (2 << p);
                 assert_eq!(read, scrambled(m as u64, p), "{}: input {m} of {p} bits, gadget {gadget}", literal.name);
@@ -56,14 +54,13 @@ fn head_tables() {
 fn ten_thousand_bootstrappings_of_2_2_without_an_error() {
     let mut parties = Parties::new(MESSAGE_2_CARRY_2, &[0], false);
     let values: Vec<u64> = (0..16).map(|m| scrambled(m, 4) << 59).collect();
-    let accumulator = table_accumulator(parties.client.parameters().glwe_shape(), &values);
+    let accumulator = table_accumulator(parties.shape(), &values);
     let mut done = 0_u64;
     while done < 10_000 {
         let batch = 500;
         let inputs = parties.encrypt_indices(4, (0..batch).map(|i| (done + i) % 16));
-        let switched = parties.server.keyswitch().keyswitch(&inputs);
-        let outputs =
-            parties.server.bootstrapping_key(0).programmable_bootstrap(&switched, &vec![&accumulator; inputs.len()]);
+        let switched = parties.keyswitch(&inputs);
+        let outputs = parties.bootstrapping_key(0).programmable_bootstrap(&switched, &vec![&accumulator; inputs.len()]);
         for (i, phase) in parties.phases(&outputs).into_iter().enumerate() {
             assert_eq!(torus::switch_modulus(phase, 5) % 32, scrambled((done + i as u64) % 16, 4));
         }
@@ -91,7 +88,11 @@ fn wide_tables() {
             let lookups = vec![WideLookup { tables: &table, delta }; inputs.len()];
             let mut outputs = Vec::new();
             for (inputs, lookups) in inputs.chunks(64).zip(lookups.chunks(64)) {
-                outputs.extend(Encrypted::new(&parties.server).wide_lookup(low, COARSE, inputs, lookups));
+                outputs.extend(
+                    Encrypted::new(&parties.server, &[COARSE, FINE], false)
+                        .unwrap()
+                        .wide_lookup(low, COARSE, inputs, lookups),
+                );
             }
             let outputs: Vec<_> = outputs.into_iter().map(|mut output| output.remove(0)).collect();
             for (m, phase) in indices.into_iter().zip(parties.phases(&outputs)) {

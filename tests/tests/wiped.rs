@@ -19,7 +19,8 @@ use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::fingerprint::{Fields, Fingerprint};
 use tfhe_core::glwe::GlweSecretKey;
 use tfhe_core::glwe_keyswitch::SeededGlweKeyswitchKey;
-use tfhe_core::keys::ClientKeys;
+use tfhe_core::key_graph::Node;
+use tfhe_core::keys::{Answer, ClientKeys, Needs};
 use tfhe_core::keyswitch::SeededLweKeyswitchKey;
 use tfhe_core::lwe::LweSecretKey;
 use tfhe_core::packing_keyswitch::PackingKeyswitchKey;
@@ -222,10 +223,10 @@ fn derived(seed: &[u8; 32]) -> Vec<Pattern> {
         hkdf.expand(&info, &mut scope).unwrap();
         scope
     };
-    let key = |scope: &[u8; 32], role: Role, purpose: Purpose| {
+    let key = |scope: &[u8; 32], role: Role, purpose: Purpose, index: u64| {
         let mut key = [0; 32];
         let (role, purpose) = ((role as u16).to_le_bytes(), (purpose as u16).to_le_bytes());
-        let info = [b"key", &role[..], &purpose, &[0; 8]].concat();
+        let info = [b"key", &role[..], &purpose, &index.to_le_bytes()].concat();
         Hkdf::<Sha256>::from_prk(scope).unwrap().expand(&info, &mut key).unwrap();
         key
     };
@@ -235,22 +236,23 @@ fn derived(seed: &[u8; 32]) -> Vec<Pattern> {
         Pattern::new("the seed", seed),
         Pattern::new("the scope of experiments", &experiment),
         Pattern::new("the scope of a client", &client),
-        Pattern::new("the seed of noise", &key(&experiment, Role::Noise, Purpose::Experiment)),
-        Pattern::new("the seed of bits", &key(&experiment, Role::Secret, Purpose::Experiment)),
+        Pattern::new("the seed of noise", &key(&experiment, Role::Noise, Purpose::Experiment, 0)),
+        Pattern::new("the seed of bits", &key(&experiment, Role::Secret, Purpose::Experiment, 0)),
     ];
-    for (role, purpose) in [
-        (Role::Secret, Purpose::LweSecretKey),
-        (Role::Secret, Purpose::GlweSecretKey),
-        (Role::Noise, Purpose::Bootstrapping),
-        (Role::Noise, Purpose::LweKeyswitch),
-        (Role::Derivation, Purpose::Requests),
+    for (role, purpose, index) in [
+        (Role::Secret, Purpose::SecretKey, Node::Small as u64),
+        (Role::Secret, Purpose::SecretKey, Node::Lookup as u64),
+        (Role::Noise, Purpose::Bootstrapping, 0),
+        (Role::Noise, Purpose::Keyswitch, Node::Lookup as u64),
+        (Role::Derivation, Purpose::Requests, 0),
     ] {
-        patterns.push(Pattern::new(format!("a client's {role:?} of {purpose:?}"), &key(&client, role, purpose)));
+        let name = format!("a client's {role:?} of {purpose:?}, {index}");
+        patterns.push(Pattern::new(name, &key(&client, role, purpose, index)));
     }
     patterns
 }
 
-fn toy() -> tfhe_core::params::Parameters {
+fn toy() -> tfhe_core::key_graph::Parameters {
     tfhe_core::sets::TOY.compile().unwrap()
 }
 
@@ -283,12 +285,13 @@ fn make_keys(secrets: &Secrets, backend: Backend) {
 /// Makes the keys of a client, and a request.
 fn be_a_client(secrets: &Secrets) {
     for seed in [ClientSeed::stored, ClientSeed::reproducible].map(|made| made(SecretSeed::from_bytes(&secrets.seed))) {
-        let client = ClientKeys::generate(&toy(), &seed);
-        drop(client.evaluation_keys(&[0], true));
+        let client = ClientKeys::generate(&toy(), &seed).unwrap();
+        drop(client.evaluation_keys(&Needs::everything(client.parameters())).unwrap());
         let mut plaintext = Zeroizing::new(secrets.plaintext());
         plaintext.truncate(64);
         let request = client.encrypt(&[plaintext], &Fields::new("test").fingerprint()).unwrap();
-        drop(client.phase(&request[0].expand()));
+        let answer = Answer::new(request.label(), vec![request.ciphertexts()[0].expand()]);
+        drop(client.decrypt(&answer, request.label(), 1).unwrap());
     }
 }
 

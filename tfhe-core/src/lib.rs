@@ -43,37 +43,45 @@
 //! 18. How hard it is to break: [`security::level`].
 //!
 //! # Modules
-//! From the ground up: [`torus`], [`variance`], [`rounding`] and [`fingerprint`]; [`params`], [`ring_pair`] and [`sets`]; [`random`] and
+//! From the ground up: [`torus`], [`variance`], [`rounding`] and [`fingerprint`]; [`params`], [`key_graph`] and [`sets`]; [`random`] and
 //! [`derivation`] (what is derived from a seed); [`distribution`], [`noise`] and [`security`]; [`polynomial`], [`decomposition`], [`fft`],
 //! [`gadget_product`] and [`integer_product`] (the arithmetic); [`lwe`], [`glwe`], [`ggsw`] (keys and ciphertexts);
 //! [`external_product`], [`cmux`], [`keyswitch`], [`packing_keyswitch`], [`glwe_keyswitch`], [`automorphism`], [`tensor_product`],
-//! [`modulus_switch`], [`blind_rotation`], [`programmable_bootstrap`], [`wide`] and [`refresh`] (operations); [`keys`] (who has what) and
-//! [`ring_pair_keys`] (the same for sets with a ring for arithmetic and one for lookups); [`raw`] (exchange with others).
+//! [`modulus_switch`], [`blind_rotation`], [`programmable_bootstrap`], [`wide`] and [`refresh`] (operations); [`keys`] (who has what);
+//! [`raw`] (exchange with others).
 //!
 //! # Example
 //! The toy set, insecure and instant: a client encrypts 2, a server looks it up in a table.
 //! ```
 //! use tfhe_core::fingerprint::Fields;
+//! use tfhe_core::key_graph::Node;
+//! use tfhe_core::keys::{Answer, ClientKeys, Needs};
 //! use tfhe_core::programmable_bootstrap::{half_slot, table_accumulator};
 //! use tfhe_core::torus::{decode, encode};
-//! use tfhe_core::{derivation::ClientSeed, keys::ClientKeys, sets};
+//! use tfhe_core::{derivation::ClientSeed, sets};
 //! use zeroize::Zeroizing;
 //!
 //! let parameters = sets::TOY.compile()?;
-//! let client = ClientKeys::generate(&parameters, &ClientSeed::from_system()?);
-//! let server = client.evaluation_keys(&[0], false).prepare();
+//! let client = ClientKeys::generate(&parameters, &ClientSeed::from_system()?)?;
+//! let needs = Needs::default().keyswitch(Node::Lookup).bootstrapping(0);
+//! let server = client.evaluation_keys(&needs)?.prepare()?;
 //!
 //! // Four values on half the torus: m is the angle m/8, plus half a slot.
-//! let mut plaintext = Zeroizing::new(vec![0; parameters.polynomial_size().get()]);
+//! let mut plaintext = Zeroizing::new(vec![0; parameters.arithmetic().size().get()]);
 //! plaintext[0] = encode(2, 3) + half_slot(2);
-//! let request = client.encrypt(&[plaintext], &Fields::new("one index of a table of 4").fingerprint())?;
+//! let encoding = Fields::new("one index of a table of 4").fingerprint();
+//! let request = client.encrypt(&[plaintext], &encoding)?;
 //!
+//! // The server takes what belongs to its keys and is encoded as it expects.
+//! let input = request.open(&server, &encoding, 1)?[0].expand();
 //! let squares_modulo_4: Vec<u64> = [0, 1, 0, 1].map(|square| encode(square, 3)).to_vec();
-//! let table = table_accumulator(parameters.glwe_shape(), &squares_modulo_4);
-//! let small = server.keyswitch().keyswitch(&[request[0].expand().sample_extract(0)]);
-//! let result = &server.bootstrapping_key(0).blind_rotate(&small, &[&table])[0];
+//! let table = table_accumulator(parameters.lookup().shape, &squares_modulo_4);
+//! let small = server.keyswitch(Node::Lookup)?.keyswitch(&[input.sample_extract(0)]);
+//! let results = server.bootstrapping_key(0)?.blind_rotate(&small, &[&table]);
+//! let answer = Answer::new(request.label(), results);
 //!
-//! assert_eq!(decode(client.phase(result)[0], 3), 0);
+//! let phase = &client.decrypt(&answer, request.label(), 1)?[0];
+//! assert_eq!(decode(phase[0], 3), 0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![deny(unsafe_code)]
@@ -88,14 +96,13 @@ mod scheme;
 
 pub mod keys;
 pub mod raw;
-pub mod ring_pair_keys;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use analysis::{distribution, noise, security};
 pub use ground::{fingerprint, rounding, torus, variance};
 pub use math::{buffer, decomposition, fft, gadget_product, integer_product, polynomial, simd};
-pub use parameters::{params, ring_pair, sets};
+pub use parameters::{key_graph, params, sets};
 use randomness::wiping;
 pub use randomness::{derivation, random};
 use scheme::rows;

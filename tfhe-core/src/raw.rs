@@ -187,15 +187,20 @@ impl BootstrappingKey {
 mod tests {
     use super::*;
     use crate::derivation::ClientSeed;
+    use crate::key_graph::{Edge, Node, Parameters};
     use crate::keys::ClientKeys;
-    use crate::params::{Parameters, Precision};
+    use crate::params::Precision;
     use crate::programmable_bootstrap::{half_slot, table_accumulator};
     use crate::random::SecretSeed;
     use crate::sets;
 
+    fn keyswitch(parameters: &Parameters) -> Gadget {
+        parameters.gadget(Edge::Keyswitch { from: Node::Lookup }).unwrap()
+    }
+
     fn toy() -> (Parameters, ClientKeys, SecretSeed) {
         let parameters = sets::TOY.compile().unwrap();
-        let keys = ClientKeys::generate(&parameters, &ClientSeed::from_number(1));
+        let keys = ClientKeys::generate(&parameters, &ClientSeed::from_number(1)).unwrap();
         (parameters, keys, SecretSeed::from_number(2))
     }
 
@@ -203,15 +208,16 @@ mod tests {
     fn imported_secret_keys_are_the_same_keys() {
         let (parameters, keys, seed) = toy();
         let (mut masks, mut noises) = seed.experiment(0).into_streams();
-        let copy = LweSecretKey::from_raw(keys.lwe_key().bits()).unwrap();
-        let ciphertext = keys.lwe_key().encrypt(5 << 59, parameters.lwe_noise(), &mut masks, &mut noises);
-        assert_eq!(copy.phase(&ciphertext), keys.lwe_key().phase(&ciphertext));
+        let copy = LweSecretKey::from_raw(keys.lwe_key(Node::Small).bits()).unwrap();
+        let ciphertext =
+            keys.lwe_key(Node::Small).encrypt(5 << 59, parameters.small().noise(), &mut masks, &mut noises);
+        assert_eq!(copy.phase(&ciphertext), keys.lwe_key(Node::Small).phase(&ciphertext));
         assert!(!format!("{copy:?}").contains('['));
 
-        let (fft, shape, glwe) = (keys.fft(), parameters.glwe_shape(), keys.glwe_key());
+        let (fft, shape, glwe) = (keys.fft(Node::Lookup), parameters.lookup().shape, keys.glwe_key(Node::Lookup));
         let copy = GlweSecretKey::from_raw(fft, shape, glwe.extracted_lwe_key().bits()).unwrap();
         let plaintext = vec![3 << 60; shape.polynomial_size.get()];
-        let ciphertext = glwe.encrypt(fft, &plaintext, parameters.glwe_noise(), &mut seed.experiment(9)).expand();
+        let ciphertext = glwe.encrypt(fft, &plaintext, parameters.lookup().noise, &mut seed.experiment(9)).expand();
         let again = GlweCiphertext::from_raw(shape, ciphertext.data()).unwrap();
         assert_eq!(again, ciphertext);
         assert_eq!(copy.phase(fft, &again), glwe.phase(fft, &ciphertext));
@@ -222,22 +228,30 @@ mod tests {
     fn exported_evaluation_keys_come_back_the_same() {
         let (parameters, keys, seed) = toy();
         let (mut masks, mut noises) = seed.experiment(0).into_streams();
-        let (fft, shape) = (keys.fft(), parameters.glwe_shape());
-        let (big, gadget) = (keys.glwe_key().extracted_lwe_key(), parameters.bootstraps()[0]);
-        let input = big.encrypt((1 << 61) + half_slot(2), parameters.glwe_noise(), &mut masks, &mut noises);
+        let (fft, shape) = (keys.fft(Node::Lookup), parameters.lookup().shape);
+        let (big, gadget) = (keys.lwe_key(Node::Lookup), parameters.bootstraps()[0].gadget);
+        let input = big.encrypt((1 << 61) + half_slot(2), parameters.lookup().noise, &mut masks, &mut noises);
 
-        let (own, noise) = (seed.experiment(7), parameters.lwe_noise());
-        let seeded = SeededLweKeyswitchKey::generate(&big, keys.lwe_key(), parameters.keyswitch(), noise, own);
-        let (from, to) = (shape.extracted_lwe_dimension(), parameters.lwe_dimension());
-        let again = LweKeyswitchKey::from_raw(from, to, parameters.keyswitch(), seeded.to_raw()).unwrap();
+        let (own, noise) = (seed.experiment(7), parameters.small().noise());
+        let seeded =
+            SeededLweKeyswitchKey::generate(&big, &keys.lwe_key(Node::Small), keyswitch(&parameters), noise, own);
+        let (from, to) = (shape.extracted_lwe_dimension(), parameters.small().lwe_dimension());
+        let again = LweKeyswitchKey::from_raw(from, to, keyswitch(&parameters), seeded.to_raw()).unwrap();
         let small = seeded.expand().keyswitch(std::slice::from_ref(&input));
         // The expanded key may be rounded to 32 bits: 320 digits of up to 8 meet errors of up to 2^-33, in mask and body.
-        let phases = [&again.keyswitch(&[input]), &small].map(|output| keys.lwe_key().phase(&output[0]));
+        let phases = [&again.keyswitch(&[input]), &small].map(|output| keys.lwe_key(Node::Small).phase(&output[0]));
         let difference = crate::torus::to_f64(phases[0].wrapping_sub(phases[1])).abs();
         assert!(difference < 320.0 * 8.0 * 9.0 * 2f64.powi(-33), "{difference}");
 
-        let (own, noise) = (seed.experiment(8), parameters.glwe_noise());
-        let seeded = SeededBootstrappingKey::generate(fft, keys.lwe_key(), keys.glwe_key(), gadget, noise, own);
+        let (own, noise) = (seed.experiment(8), parameters.lookup().noise);
+        let seeded = SeededBootstrappingKey::generate(
+            fft,
+            &keys.lwe_key(Node::Small),
+            keys.glwe_key(Node::Lookup),
+            gadget,
+            noise,
+            own,
+        );
         let again = BootstrappingKey::from_raw(fft, shape, gadget, seeded.to_raw()).unwrap();
         let table = table_accumulator(shape, &[0, 1 << 61, 2 << 61, 3 << 61]);
         assert_eq!(
@@ -249,13 +263,14 @@ mod tests {
     #[test]
     fn wrong_numbers_are_refused() {
         let (parameters, keys, ..) = toy();
-        let (fft, shape, gadget) = (keys.fft(), parameters.glwe_shape(), parameters.bootstraps()[0]);
+        let (fft, shape, gadget) =
+            (keys.fft(Node::Lookup), parameters.lookup().shape, parameters.bootstraps()[0].gadget);
         assert_eq!(LweSecretKey::from_raw(&[0, 1, 2]).unwrap_err(), RawError::NotBinary(2));
         assert!(matches!(LweSecretKey::from_raw(&[]), Err(RawError::Parameter(_))));
         assert!(matches!(GlweSecretKey::from_raw(fft, shape, &[1; 63]), Err(RawError::Length { expected: 64, .. })));
         assert!(matches!(GlweCiphertext::from_raw(shape, &[0; 129]), Err(RawError::Length { actual: 129, .. })));
-        let (from, to) = (shape.extracted_lwe_dimension(), parameters.lwe_dimension());
-        assert!(LweKeyswitchKey::from_raw(from, to, parameters.keyswitch(), vec![0; 9]).is_err());
+        let (from, to) = (shape.extracted_lwe_dimension(), parameters.small().lwe_dimension());
+        assert!(LweKeyswitchKey::from_raw(from, to, keyswitch(&parameters), vec![0; 9]).is_err());
         assert!(FourierGgsw::from_raw(fft, shape, gadget, &[0; 64]).is_err());
         let inexact = Gadget::new(16, 3, Precision::Split).unwrap();
         let refused = FourierGgsw::from_raw(fft, shape, inexact, &[0; 768]).unwrap_err();

@@ -218,7 +218,7 @@ fn noise_reports(plan: &Plan) -> Vec<NoiseReport> {
 impl<'a> Report<'a> {
     fn new(selection: &'a Selection, input: &'a HeadInput, plan: &'a Plan) -> Self {
         let statistics = &plan.statistics;
-        let step = |step: &StepStatistics| StepReport::new(step, &input.head, plan.small_dimension);
+        let step = |step: &StepStatistics| StepReport::new(step, &input.head, plan.small_dimension());
         let exact = match &input.head {
             Attention::Exact(exact) => Some(exact),
             Attention::Packed(_) => None,
@@ -247,7 +247,7 @@ impl<'a> Report<'a> {
             noise: noise_reports(plan),
             ranges: exact.map(|exact| exact.quantized.ranges()),
             bytes: &plan.bytes,
-            security_bits: plan.security_bits,
+            security_bits: plan.security_bits(),
             log2_failure_probability: plan.log2_failure_probability,
             parameters: ParametersReport::new(plan),
         }

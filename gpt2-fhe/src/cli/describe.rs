@@ -4,12 +4,11 @@ use gpt2_fhe::run::{Attention, FAILURE_MEANING, Mode, Outcome, Plan};
 use nn::attention::Part;
 use nn::matrix::relative_error;
 use nn::packed::PackedHead;
-use tfhe_core::params::Parameters;
-use tfhe_core::ring_pair::RingPairParameters;
+use tfhe_core::key_graph::{KeyShape, Node, Parameters};
 
 use super::arguments::{Quantization, Selection};
 use super::input::HeadInput;
-use super::report::{SecurityReport, distribution, glwe_security, lwe_security, security};
+use super::report::{SecurityReport, distribution, security};
 use super::text::{bytes, line, plural, power_of_two};
 use tfhe_core::security::{self as levels, Basis};
 
@@ -21,16 +20,21 @@ pub(super) fn parameters(plan: &Plan) -> Vec<String> {
     }
 }
 
-fn two_rings(parameters: &RingPairParameters) -> Vec<String> {
+fn two_rings(parameters: &Parameters) -> Vec<String> {
     let (lookup, arithmetic) = (parameters.lookup().size().get(), parameters.arithmetic().size().get());
     let rings = format!("rings of {arithmetic} for arithmetic and {lookup} for lookups");
     let mut lines = vec![line("parameters", format!("{}: {rings}, q = 2^64, binary secrets", parameters.name()))];
-    for (index, (name, ring)) in parameters.rings().into_iter().enumerate() {
-        let (k, size) = (ring.shape.dimension.get(), ring.size().get());
-        let level = level(security(ring.lwe_dimension().get(), ring.noise));
-        let (noise, std) = (distribution(ring.noise), ring.noise.variance().log2_std());
+    for (index, key) in parameters.keys().iter().enumerate() {
+        let size = match key.shape() {
+            KeyShape::Lwe(dimension) => format!("{} bits", dimension.get()),
+            KeyShape::Glwe(shape) => {
+                format!("{} × {} coefficients", shape.dimension.get(), shape.polynomial_size.get())
+            }
+        };
+        let level = level(security(key));
+        let (name, noise, std) = (key.node().name(), distribution(key.noise()), key.noise().variance().log2_std());
         let label = if index == 0 { "keys" } else { "" };
-        let key = format!("{name}: {k} × {size} coefficients, {noise} noise, σ = 2^{std:.2}; {level}");
+        let key = format!("{name}: {size}, {noise} noise, σ = 2^{std:.2}; {level}");
         lines.push(line(label, key));
     }
     lines.push(estimator());
@@ -38,9 +42,9 @@ fn two_rings(parameters: &RingPairParameters) -> Vec<String> {
 }
 
 fn one_ring(parameters: &Parameters) -> Vec<String> {
-    let shape = parameters.glwe_shape();
-    let (n, k, size) = (parameters.lwe_dimension().get(), shape.dimension.get(), shape.polynomial_size.get());
-    let (lwe_noise, glwe_noise) = (parameters.lwe_noise(), parameters.glwe_noise());
+    let (small, ring) = (parameters.small(), parameters.lookup());
+    let (n, k, size) = (small.lwe_dimension().get(), ring.shape.dimension.get(), ring.size().get());
+    let (lwe_noise, glwe_noise) = (small.noise(), ring.noise);
     vec![
         line("parameters", format!("{}: n = {n}, k = {k}, N = {size}, q = 2^64, binary secrets", parameters.name())),
         line(
@@ -53,8 +57,8 @@ fn one_ring(parameters: &Parameters) -> Vec<String> {
                 glwe_noise.variance().log2_std(),
             ),
         ),
-        line("security", format!("small key (LWE) {}", level(lwe_security(parameters)))),
-        line("", format!("large key (GLWE) {}", level(glwe_security(parameters)))),
+        line("security", format!("small key (LWE) {}", level(security(small)))),
+        line("", format!("large key (GLWE) {}", level(security(parameters.key(Node::Lookup))))),
         estimator(),
     ]
 }
@@ -78,7 +82,7 @@ fn estimator() -> String {
 pub(super) fn work(plan: &Plan) -> Vec<String> {
     let statistics = &plan.statistics;
     let (lookups, pbs) = (statistics.lookups(), statistics.pbs());
-    let (external, dimension) = (plan.external_products(), plan.small_dimension);
+    let (external, dimension) = (plan.external_products(), plan.small_dimension());
     let others = match statistics.external_products() {
         0 => String::new(),
         count => format!(", and {} besides", count),

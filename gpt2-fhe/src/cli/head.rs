@@ -171,7 +171,7 @@ impl<'a> Report<'a> {
             max_abs_difference: outcome.max_abs_difference(),
             out_of_range: outcome.out_of_range,
             saturated: outcome.saturation.count,
-            security_bits: plan.and_then(|plan| plan.security_bits),
+            security_bits: plan.and_then(|plan| plan.security_bits()),
             log2_failure_probability: plan.map(|plan| plan.log2_failure_probability),
             parameters: plan.map(ParametersReport::new),
         })

@@ -1,9 +1,10 @@
 //! The parts of the JSON objects that several commands print.
 
+use gpt2_fhe::packed::keys;
 use gpt2_fhe::run::Plan;
 use serde::{Serialize, Serializer};
-use tfhe_core::params::{Gadget, NoiseDistribution, Parameters, Precision};
-use tfhe_core::ring_pair::{Ring, RingPairParameters};
+use tfhe_core::key_graph::{Edge, KeyParameters, KeyShape, Node, Parameters};
+use tfhe_core::params::{Gadget, NoiseDistribution, Precision};
 use tfhe_core::security::{self, Basis};
 
 /// A parameter set. Noise as log2 of σ, a fraction of the torus.
@@ -55,31 +56,31 @@ struct RingReport {
 }
 
 impl RingReport {
-    fn new(ring: Ring) -> Self {
-        Self {
-            k: ring.shape.dimension.get(),
-            polynomial_size: ring.size().get(),
-            noise: NoiseReport::new(ring.noise),
-            security: security(ring.lwe_dimension().get(), ring.noise),
-        }
+    /// An LWE key is one polynomial of so many coefficients.
+    fn new(key: &KeyParameters) -> Self {
+        let (k, polynomial_size) = match key.shape() {
+            KeyShape::Lwe(dimension) => (1, dimension.get()),
+            KeyShape::Glwe(shape) => (shape.dimension.get(), shape.polynomial_size.get()),
+        };
+        Self { k, polynomial_size, noise: NoiseReport::new(key.noise()), security: security(key) }
     }
 }
 
 impl TwoRingsReport {
-    fn new(parameters: &RingPairParameters) -> Self {
+    fn new(parameters: &Parameters) -> Self {
         Self {
             name: parameters.name(),
             estimator: security::SOURCE,
             n: parameters.small().lwe_dimension().get(),
             small: RingReport::new(parameters.small()),
-            lookup: RingReport::new(parameters.lookup()),
-            arithmetic: RingReport::new(parameters.arithmetic()),
-            keyswitch: GadgetReport::new(parameters.keyswitch()),
-            bootstraps: parameters.bootstraps().iter().map(|&gadget| GadgetReport::new(gadget)).collect(),
-            lookup_automorphism: GadgetReport::new(parameters.lookup_automorphism()),
-            lift: GadgetReport::new(parameters.lift()),
-            arithmetic_keyswitch: GadgetReport::new(parameters.arithmetic_keyswitch()),
-            ggsw: GadgetReport::new(parameters.ggsw()),
+            lookup: RingReport::new(parameters.key(Node::Lookup)),
+            arithmetic: RingReport::new(parameters.key(Node::Arithmetic)),
+            keyswitch: GadgetReport::of(parameters, keys::SCORE_KEYSWITCH),
+            bootstraps: GadgetReport::of_bootstraps(parameters),
+            lookup_automorphism: GadgetReport::of(parameters, keys::ISOLATION),
+            lift: GadgetReport::of(parameters, keys::LIFT),
+            arithmetic_keyswitch: GadgetReport::of(parameters, keys::AUTOMORPHISMS),
+            ggsw: GadgetReport::of(parameters, keys::WEIGHING),
         }
     }
 }
@@ -150,23 +151,20 @@ fn basis_name<S: Serializer>(basis: &Basis, serializer: S) -> Result<S::Ok, S::E
 
 impl OneRingReport {
     fn new(parameters: &Parameters) -> Self {
-        let shape = parameters.glwe_shape();
+        let (small, glwe, shape) = (parameters.small(), parameters.key(Node::Lookup), parameters.lookup().shape);
         Self {
             name: parameters.name(),
             estimator: security::SOURCE,
-            n: parameters.lwe_dimension().get(),
+            n: small.lwe_dimension().get(),
             k: shape.dimension.get(),
             polynomial_size: shape.polynomial_size.get(),
-            noises: PerKey {
-                lwe: NoiseReport::new(parameters.lwe_noise()),
-                glwe: NoiseReport::new(parameters.glwe_noise()),
-            },
+            noises: PerKey { lwe: NoiseReport::new(small.noise()), glwe: NoiseReport::new(glwe.noise()) },
             gadgets: Gadgets {
-                keyswitch: GadgetReport::new(parameters.keyswitch()),
-                bootstraps: parameters.bootstraps().iter().map(|&gadget| GadgetReport::new(gadget)).collect(),
-                glwe_keyswitch: GadgetReport::new(parameters.glwe_keyswitch()),
+                keyswitch: GadgetReport::of(parameters, Edge::Keyswitch { from: Node::Lookup }),
+                bootstraps: GadgetReport::of_bootstraps(parameters),
+                glwe_keyswitch: GadgetReport::of(parameters, Edge::Automorphisms { ring: Node::Lookup, gadget: 0 }),
             },
-            security: PerKey { lwe: lwe_security(parameters), glwe: glwe_security(parameters) },
+            security: PerKey { lwe: security(small), glwe: security(glwe) },
         }
     }
 }
@@ -178,6 +176,15 @@ impl NoiseReport {
 }
 
 impl GadgetReport {
+    /// Of an edge that the set's circuit takes.
+    fn of(parameters: &Parameters, edge: Edge) -> Self {
+        Self::new(parameters.gadget(edge).expect("a plan is made with a set of its circuit"))
+    }
+
+    fn of_bootstraps(parameters: &Parameters) -> Vec<Self> {
+        parameters.bootstraps().iter().map(|bootstrap| Self::new(bootstrap.gadget)).collect()
+    }
+
     fn new(gadget: Gadget) -> Self {
         let precision = match gadget.precision() {
             Precision::Single => "single",
@@ -195,18 +202,9 @@ pub(super) fn distribution(noise: NoiseDistribution) -> String {
     }
 }
 
-/// Of a key of `dimension` bits.
-pub(super) fn security(dimension: usize, noise: NoiseDistribution) -> Option<SecurityReport> {
-    let security::Level { bits, dimension, log2_std, basis } = security::level(dimension, noise)?;
+/// Of one key.
+pub(super) fn security(key: &KeyParameters) -> Option<SecurityReport> {
+    let level = security::level(key.lwe_dimension().get(), key.noise())?;
+    let security::Level { bits, dimension, log2_std, basis } = level;
     Some(SecurityReport { bits, dimension, log2_std, basis })
-}
-
-/// Of the small key.
-pub(super) fn lwe_security(parameters: &Parameters) -> Option<SecurityReport> {
-    security(parameters.lwe_dimension().get(), parameters.lwe_noise())
-}
-
-/// Of the GLWE key.
-pub(super) fn glwe_security(parameters: &Parameters) -> Option<SecurityReport> {
-    security(parameters.glwe_shape().extracted_lwe_dimension().get(), parameters.glwe_noise())
 }

@@ -60,7 +60,7 @@ pub fn needs(needed: &Matrix<bool>, row: usize, first: usize, count: usize) -> b
 /// The primitive operations on torus elements, encrypted, simulated, or merely counted.
 ///
 /// A ciphertext stands for a torus element with noise (a *phase*), of LWE dimension kN. Bootstrappings of gadget `gadget`
-/// (an index of [`tfhe_core::params::Parameters::bootstraps`]) include the key switch before them.
+/// (an index of [`tfhe_core::key_graph::Parameters::bootstraps`]) include the key switch before them.
 pub trait TorusBackend {
     /// One torus element.
     type Ciphertext: Clone + Send + Sync;

@@ -2,13 +2,21 @@
 //!
 //! It has evaluation keys and ciphertexts, nothing else.
 
+use std::collections::BTreeMap;
+
 use nn::matrix::Matrix;
 use rayon::prelude::*;
+use tfhe_core::automorphism::AutomorphismKeys;
+use tfhe_core::bootstrapping_key::BootstrappingKey;
+use tfhe_core::fft::NegacyclicFft;
+use tfhe_core::fingerprint::{Fields, Fingerprint};
 use tfhe_core::glwe::{FourierGlwe, GlweCiphertext, SeededGlweCiphertext};
 use tfhe_core::integer_product::FourierIntegers;
-use tfhe_core::keys::EvaluationKeys;
+use tfhe_core::key_graph::Node;
+use tfhe_core::keys::{EvaluationKeys, KeyswitchKey, Mismatch, MissingKey, Request};
 use tfhe_core::lwe::LweCiphertext;
-use tfhe_core::tensor_product::Factor;
+use tfhe_core::params::GlweShape;
+use tfhe_core::tensor_product::{Factor, RelinearizationKey};
 use tfhe_core::wide::WideTable;
 
 use super::backend::{BackendProduct, NarrowTable, TorusBackend, WideLookup, needs};
@@ -17,36 +25,92 @@ use super::plan::columns_per_ciphertext;
 /// How many weighted sums are computed at a time: of 32 KiB each, they fit the second-level cache.
 const SUMS_TOGETHER: usize = 16;
 
-/// The head's input as the client sends it: per token ⌈E/N⌉ ciphertexts, of which number c holds x_{cN+j} at X^j.
+/// The head's input: per token ⌈E/N⌉ ciphertexts, of which number c holds x_{cN+j} at X^j.
 #[derive(Clone, Debug)]
 pub struct EncryptedInput {
-    /// `[T][⌈E/N⌉]`
-    pub tokens: Vec<Vec<SeededGlweCiphertext>>,
+    /// T.
+    pub tokens: usize,
+    /// The ciphertexts, `[T][⌈E/N⌉]` one after the other, and what they belong to.
+    pub request: Request,
 }
 
 impl EncryptedInput {
+    /// The ciphertexts, if they belong to `keys`, and are integers of `bits` bits, `columns` for each token.
+    ///
+    /// # Errors
+    /// What does not belong together.
+    pub fn open(&self, keys: &EvaluationKeys, columns: usize, bits: u32) -> Result<OpenedInput<'_>, Mismatch> {
+        let chunks = columns.div_ceil(keys.parameters().arithmetic().size().get());
+        let count = self.tokens.saturating_mul(chunks);
+        let ciphertexts = self.request.open(keys, &context(self.tokens, columns, bits), count)?;
+        Ok(OpenedInput { tokens: ciphertexts.chunks(chunks).collect() })
+    }
+
     /// Bytes on the wire.
     pub fn bytes(&self) -> usize {
-        self.tokens.iter().flatten().map(SeededGlweCiphertext::bytes).sum()
+        self.request.bytes()
     }
 }
 
+/// How a request is encoded: `tokens` × `columns` integers x, each x/2^(bits+1).
+pub fn context(tokens: usize, columns: usize, bits: u32) -> Fingerprint {
+    let sizes = [tokens, columns].map(|size| size as u64);
+    Fields::new("integers of the exact circuit").integers(sizes.into_iter()).integer(bits.into()).fingerprint()
+}
+
+/// An input that was checked: `[T][⌈E/N⌉]` ciphertexts of the keys' ring.
+#[derive(Clone, Debug)]
+pub struct OpenedInput<'a> {
+    tokens: Vec<&'a [SeededGlweCiphertext]>,
+}
+
 /// Computes on LWE ciphertexts of dimension kN.
+#[derive(Clone, Debug)]
 pub struct Encrypted<'a> {
-    keys: &'a EvaluationKeys,
+    shape: GlweShape,
+    fft: &'a NegacyclicFft,
+    keyswitch: &'a KeyswitchKey,
+    automorphisms: &'a AutomorphismKeys,
+    /// For programs that multiply ciphertexts.
+    relinearization: Option<&'a RelinearizationKey>,
+    /// Of the gadgets that were asked for.
+    bootstraps: BTreeMap<usize, &'a BootstrappingKey>,
 }
 
 impl<'a> Encrypted<'a> {
-    /// With the client's evaluation keys.
-    pub fn new(keys: &'a EvaluationKeys) -> Self {
-        Self { keys }
+    /// With the evaluation keys that a program needs: the bootstrapping keys of `gadgets`, and for products of ciphertexts the
+    /// relinearization key.
+    ///
+    /// # Errors
+    /// If one of them is missing.
+    pub fn new(keys: &'a EvaluationKeys, gadgets: &[usize], products: bool) -> Result<Self, MissingKey> {
+        let bootstrap = |&gadget: &usize| Ok((gadget, keys.bootstrapping_key(gadget)?));
+        Ok(Self {
+            shape: keys.parameters().lookup().shape,
+            fft: keys.lookup_fft(),
+            keyswitch: keys.keyswitch(Node::Lookup)?,
+            automorphisms: keys.automorphisms(Node::Lookup, 0, 0)?,
+            relinearization: if products { Some(keys.relinearization(Node::Lookup)?) } else { None },
+            bootstraps: gadgets.iter().map(bootstrap).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// As few ciphertexts as hold the entries of a matrix, row by row: entry i of a ciphertext with H places (H the number of its
+    /// entries rounded up to a power of two) is coefficient i·N/H.
+    pub fn pack_entries(&self, entries: &[LweCiphertext]) -> Vec<GlweCiphertext> {
+        let pack = |entries: &[LweCiphertext]| {
+            let mut places: Vec<_> = entries.iter().map(Some).collect();
+            places.resize(entries.len().next_power_of_two(), None);
+            self.pack(places)
+        };
+        entries.chunks(self.shape.polynomial_size.get()).map(pack).collect()
     }
 
     /// The weights of output `column` as a polynomial per chunk of the input: Σ_j w_{cN+j}·X^(−j), so that the product's
     /// constant coefficient is Σ_j x_{cN+j}·w_{cN+j}.
     fn weight_polynomials(&self, weight: &Matrix<i32>, column: usize) -> Vec<FourierIntegers> {
-        let n = self.keys.parameters().polynomial_size().get();
-        let scratch = &mut self.keys.fft().scratch();
+        let n = self.shape.polynomial_size.get();
+        let scratch = &mut self.fft.scratch();
         (0..weight.rows())
             .step_by(n)
             .map(|first| {
@@ -58,16 +122,16 @@ impl<'a> Encrypted<'a> {
                         j => polynomial[n - j] = -weight[(row, column)],
                     }
                 }
-                FourierIntegers::new(self.keys.fft(), &polynomial, scratch)
+                FourierIntegers::new(self.fft, &polynomial, scratch)
             })
             .collect()
     }
 
     /// Constant coefficients at multiples of the spacing N/H, H the number of places.
     fn pack(&self, places: Vec<Option<&LweCiphertext>>) -> GlweCiphertext {
-        let shape = self.keys.parameters().glwe_shape();
+        let shape = self.shape;
         let embed = |sample: &LweCiphertext| GlweCiphertext::embed(shape, sample);
-        self.keys.automorphisms().pack(places.into_iter().map(|place| place.map(embed)).collect())
+        self.automorphisms.pack(places.into_iter().map(|place| place.map(embed)).collect())
     }
 
     /// Entry m at X^(−m) = −X^(depth−m), in units of the spacing N/depth.
@@ -82,12 +146,12 @@ impl<'a> Encrypted<'a> {
     }
 }
 
-impl TorusBackend for Encrypted<'_> {
+impl<'a> TorusBackend for Encrypted<'a> {
     type Ciphertext = LweCiphertext;
-    type Input = EncryptedInput;
+    type Input = OpenedInput<'a>;
 
-    fn project(&mut self, input: &EncryptedInput, weight: &Matrix<i32>, _bits: u32) -> Matrix<LweCiphertext> {
-        let (fft, shape) = (self.keys.fft(), self.keys.parameters().glwe_shape());
+    fn project(&mut self, input: &OpenedInput<'a>, weight: &Matrix<i32>, _bits: u32) -> Matrix<LweCiphertext> {
+        let (fft, shape) = (self.fft, self.shape);
         let tokens: Vec<Vec<FourierGlwe>> = input
             .tokens
             .par_iter()
@@ -119,7 +183,7 @@ impl TorusBackend for Encrypted<'_> {
     }
 
     fn combine(&self, terms: &[(&LweCiphertext, i64)], plaintext: u64) -> LweCiphertext {
-        let dimension = self.keys.parameters().glwe_shape().extracted_lwe_dimension();
+        let dimension = self.shape.extracted_lwe_dimension();
         let mut sum = LweCiphertext::trivial(dimension, plaintext);
         for &(ciphertext, factor) in terms {
             sum.add_scaled(ciphertext, factor);
@@ -144,9 +208,9 @@ impl TorusBackend for Encrypted<'_> {
     }
 
     fn bootstrap(&mut self, gadget: usize, inputs: &[LweCiphertext], tables: &[&NarrowTable]) -> Vec<LweCiphertext> {
-        let switched = self.keys.keyswitch().keyswitch(inputs);
+        let switched = self.keyswitch.keyswitch(inputs);
         let accumulators: Vec<&GlweCiphertext> = tables.iter().map(|table| &table.accumulator).collect();
-        self.keys.bootstrapping_key(gadget).programmable_bootstrap(&switched, &accumulators)
+        self.bootstraps[&gadget].programmable_bootstrap(&switched, &accumulators)
     }
 
     fn wide_lookup(
@@ -156,7 +220,7 @@ impl TorusBackend for Encrypted<'_> {
         inputs: &[LweCiphertext],
         lookups: &[WideLookup<'_>],
     ) -> Vec<Vec<LweCiphertext>> {
-        let shape = self.keys.parameters().glwe_shape();
+        let shape = self.shape;
         let low_inputs: Vec<_> = inputs
             .iter()
             .zip(lookups)
@@ -167,10 +231,9 @@ impl TorusBackend for Encrypted<'_> {
             .zip(lookups)
             .map(|(input, lookup)| self.combine(&[(input, 1)], lookup.first().high_offset()))
             .collect();
-        let (low_inputs, high_inputs) =
-            (self.keys.keyswitch().keyswitch(&low_inputs), self.keys.keyswitch().keyswitch(&high_inputs));
+        let (low_inputs, high_inputs) = (self.keyswitch.keyswitch(&low_inputs), self.keyswitch.keyswitch(&high_inputs));
         let ones: Vec<_> = lookups.iter().map(|lookup| WideTable::low_accumulator(shape, lookup.delta)).collect();
-        let rotated = self.keys.bootstrapping_key(low).blind_rotate(&low_inputs, &ones.iter().collect::<Vec<_>>());
+        let rotated = self.bootstraps[&low].blind_rotate(&low_inputs, &ones.iter().collect::<Vec<_>>());
         // One blind rotation for each table of each input.
         let jobs: Vec<(usize, &WideTable)> = lookups
             .iter()
@@ -179,11 +242,10 @@ impl TorusBackend for Encrypted<'_> {
             .collect();
         let tables: Vec<GlweCiphertext> = jobs
             .par_iter()
-            .map(|&(i, table)| table.high_accumulator(&rotated[i], lookups[i].delta, self.keys.automorphisms()))
+            .map(|&(i, table)| table.high_accumulator(&rotated[i], lookups[i].delta, self.automorphisms))
             .collect();
         let job_inputs: Vec<_> = jobs.iter().map(|&(i, _)| high_inputs[i].clone()).collect();
-        let outputs =
-            self.keys.bootstrapping_key(high).programmable_bootstrap(&job_inputs, &tables.iter().collect::<Vec<_>>());
+        let outputs = self.bootstraps[&high].programmable_bootstrap(&job_inputs, &tables.iter().collect::<Vec<_>>());
         let mut outputs = outputs.into_iter();
         lookups.iter().map(|lookup| outputs.by_ref().take(lookup.tables.len()).collect()).collect()
     }
@@ -193,8 +255,8 @@ impl TorusBackend for Encrypted<'_> {
     /// terms meets there.
     fn matrix_product(&mut self, product: BackendProduct<'_, LweCiphertext>) -> Matrix<Option<LweCiphertext>> {
         let BackendProduct { left, right, needed, log_t } = product;
-        let shape = self.keys.parameters().glwe_shape();
-        let relinearization = self.keys.relinearization();
+        let shape = self.shape;
+        let relinearization = self.relinearization.expect("a program of products asks for the key");
         let depth = right.rows().next_power_of_two();
         let columns = columns_per_ciphertext(right.rows()).min(right.cols().next_power_of_two());
         let spacing = shape.polynomial_size.get() / (depth * columns);
@@ -230,18 +292,4 @@ impl TorusBackend for Encrypted<'_> {
             needed[(i, j)].then(|| entries[j % columns].clone())
         })
     }
-}
-
-/// Packs the entries of a matrix, row by row, into as few ciphertexts as hold them: entry i of a ciphertext with H places (H the
-/// number of its entries rounded up to a power of two) is coefficient i·N/H.
-pub fn pack_entries(keys: &EvaluationKeys, entries: &[LweCiphertext]) -> Vec<GlweCiphertext> {
-    let backend = Encrypted::new(keys);
-    entries
-        .chunks(keys.parameters().polynomial_size().get())
-        .map(|entries| {
-            let mut places: Vec<_> = entries.iter().map(Some).collect();
-            places.resize(entries.len().next_power_of_two(), None);
-            backend.pack(places)
-        })
-        .collect()
 }

@@ -202,7 +202,7 @@ impl<B: TorusBackend> HomomorphicEngine<'_, B> {
     }
 
     fn shape(&self) -> tfhe_core::params::GlweShape {
-        self.predictor.parameters().glwe_shape()
+        self.predictor.shape()
     }
 }
 

@@ -25,6 +25,7 @@ use nn::integer::IntegerProgram;
 use nn::matrix::Matrix;
 use tfhe_core::noise::Distribution;
 
+use crate::boundary::Refused;
 use backend::TorusBackend;
 use output::Output;
 use plan::{Multiply, Predictor};
@@ -42,8 +43,11 @@ pub struct Integer<C> {
 }
 
 /// Why the data flow was not finished.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
+    /// It was not begun.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// The observer asked to stop.
     #[error("stopped before the computation was finished; nothing was written")]
     Cancelled,

@@ -1,10 +1,14 @@
 //! Predictions: what noise each operation leaves, and how often a lookup fails.
 
 use nn::engine::TermUse;
+use tfhe_core::key_graph::{Bootstrap, Edge, Node, Parameters};
+use tfhe_core::keys::Needs;
 use tfhe_core::noise::{self, Distribution, Spread, Variance};
-use tfhe_core::params::Parameters;
+use tfhe_core::params::GlweShape;
 use tfhe_core::sets::{COARSE, FINE, PRECISE};
 use tfhe_core::wide::WideTable;
+
+use crate::boundary::Refused;
 
 /// How two encrypted integers are multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
@@ -52,24 +56,35 @@ pub struct Predictor {
 
 impl Predictor {
     /// For the set `parameters`.
-    pub fn new(parameters: &Parameters) -> Self {
-        let shape = parameters.glwe_shape();
-        let lwe = parameters.lwe_dimension();
-        let key = parameters.glwe_noise().variance();
-        let bootstraps =
-            parameters.bootstraps().iter().map(|&gadget| noise::blind_rotation(gadget, shape, lwe, key)).collect();
-        let keyswitch = noise::lwe_keyswitch(
-            parameters.keyswitch(),
-            shape.extracted_lwe_dimension(),
-            parameters.lwe_noise().variance(),
-        );
-        Self {
-            bootstraps,
-            switches: keyswitch + noise::modulus_switch(lwe, shape.polynomial_size),
-            automorphism: noise::glwe_keyswitch(parameters.glwe_keyswitch(), shape, key),
-            relinearization: noise::relinearization(parameters.glwe_keyswitch(), shape, key),
-            parameters: parameters.clone(),
+    ///
+    /// # Errors
+    /// If it has not one ring that is both, or not the edges of the circuit.
+    pub fn new(parameters: &Parameters) -> Result<Self, Refused> {
+        if parameters.key(Node::Lookup) != parameters.key(Node::Arithmetic) {
+            return Err(Refused::TwoRings(parameters.name()));
         }
+        let (ring, lwe) = (parameters.lookup(), parameters.small().lwe_dimension());
+        let (shape, key) = (ring.shape, ring.noise.variance());
+        let rotation = |bootstrap: &Bootstrap| noise::blind_rotation(bootstrap.gadget, shape, lwe, key);
+        let keyswitch = noise::lwe_keyswitch(
+            parameters.gadget(Edge::Keyswitch { from: Node::Lookup })?,
+            ring.lwe_dimension(),
+            parameters.small().noise().variance(),
+        );
+        let automorphisms = parameters.gadget(Edge::Automorphisms { ring: Node::Lookup, gadget: 0 })?;
+        let relinearization = parameters.gadget(Edge::Relinearization { ring: Node::Lookup })?;
+        Ok(Self {
+            bootstraps: parameters.bootstraps().iter().map(rotation).collect(),
+            switches: keyswitch + noise::modulus_switch(lwe, ring.size()),
+            automorphism: noise::glwe_keyswitch(automorphisms, shape, key),
+            relinearization: noise::relinearization(relinearization, shape, key),
+            parameters: parameters.clone(),
+        })
+    }
+
+    /// k and N of the ring.
+    pub fn shape(&self) -> GlweShape {
+        self.parameters.lookup().shape
     }
 
     /// The parameter set.
@@ -89,7 +104,7 @@ impl Predictor {
 
     /// The noise of a fresh encryption times the weights of one output: Σ w²·σ².
     pub fn project(&self, squared_weights: f64) -> Variance {
-        self.parameters.glwe_noise().variance().repeated(squared_weights)
+        self.parameters.lookup().noise.variance().repeated(squared_weights)
     }
 
     /// log2 of the probability that a phase with noise `input` is read wrongly from a table whose values are `tolerance`
@@ -138,18 +153,18 @@ impl Predictor {
 
     /// The noise of the encrypted table between a wide lookup's two bootstrappings.
     pub fn wide_table(&self, low: usize, table: &WideTable) -> Variance {
-        table.table_variance(self.bootstraps[low], self.automorphism, self.parameters.glwe_shape())
+        table.table_variance(self.bootstraps[low], self.automorphism, self.shape())
     }
 
     /// The noise that packing by automorphisms leaves at the coefficients that it fills.
     pub fn packing(&self) -> Variance {
-        noise::trace(self.automorphism, self.parameters.polynomial_size().log2())
+        noise::trace(self.automorphism, self.shape().polynomial_size.log2())
     }
 
     /// The noise of an entry of a matrix product: the factors' noise at so many packed places, what packing adds there and everywhere,
     /// and the relinearization's.
     pub fn matrix_product(&self, left: (Variance, usize), right: (Variance, usize), log_t: u32) -> Distribution {
-        let shape = self.parameters.glwe_shape();
+        let shape = self.shape();
         let n = shape.polynomial_size.get();
         let everywhere = Spread::new(self.automorphism.repeated(n as f64), n);
         let factor =
@@ -165,5 +180,12 @@ impl Predictor {
             Multiply::Lut if bits <= 4 && !whole => vec![COARSE, FINE],
             Multiply::Lut => vec![COARSE, FINE, PRECISE],
         }
+    }
+
+    /// The evaluation keys of such a program.
+    pub fn needs(multiply: Multiply, bits: u32, whole: bool) -> Needs {
+        let needs = Needs::default().keyswitch(Node::Lookup).automorphisms(Node::Lookup, 0, 0);
+        let needs = Self::gadgets(multiply, bits, whole).into_iter().fold(needs, Needs::bootstrapping);
+        if multiply == Multiply::Product { needs.relinearization(Node::Lookup) } else { needs }
     }
 }

@@ -1,52 +1,37 @@
 //! The client of the packed attention: it has the secret keys and the scales.
 
 use nn::matrix::Matrix;
-use nn::packed::{PackedClient, PackedProgram};
+use nn::packed::PackedClient;
 use tfhe_core::derivation::ClientSeed;
-use tfhe_core::fingerprint::{Fields, Fingerprint};
-use tfhe_core::random::RandomnessError;
-use tfhe_core::ring_pair::RingPairParameters;
-use tfhe_core::ring_pair_keys::{RingPairClientKeys, SeededRingPairKeys};
+use tfhe_core::key_graph::{MissingEdge, Parameters};
+use tfhe_core::keys::{ClientKeys, Label, SeededEvaluationKeys};
+use tfhe_core::simd::BackendError;
 use tfhe_core::torus;
 use zeroize::Zeroizing;
 
-use super::encrypted::{PackedInput, PackedOutput};
-use super::layout::{Layout, Sizes};
+use super::keys;
+use super::layout::Layout;
+use super::wire::{PackedInput, PackedOutput, WireScales, context};
+use crate::boundary::{EncryptError, Refused};
 
 /// The version of this circuit's requests.
 const VERSION: u64 = 1;
 
-/// What client and server agree on besides the layout: the scales of what is sent.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct WireScales {
-    /// The input is encrypted at q/2^this.
-    pub log_input: u32,
-    /// An output of one unit is this many turns.
-    pub output_turns: f64,
-}
-
-impl WireScales {
-    /// Of `program` with a parameter set.
-    pub fn new(parameters: &RingPairParameters, program: &PackedProgram) -> Self {
-        Self {
-            log_input: super::prediction::Scales::new(parameters, program).log_input(),
-            output_turns: super::tables::probability_turns(program),
-        }
-    }
-}
-
 /// One client.
 #[derive(Debug)]
 pub struct PackedHeadClient {
-    keys: RingPairClientKeys,
+    keys: ClientKeys,
 }
 
 impl PackedHeadClient {
     /// Derives the secret keys from `seed`: the same seed gives the same keys, for this circuit and these parameters alone.
     /// Each request has randomness of its own, as the seed says
     /// ([`RequestRandomness`](tfhe_core::derivation::RequestRandomness)).
-    pub fn new(parameters: &RingPairParameters, seed: &ClientSeed) -> Self {
-        Self { keys: RingPairClientKeys::generate(parameters, &Self::bound(seed)) }
+    ///
+    /// # Errors
+    /// If the environment asks for a backend that cannot be used.
+    pub fn new(parameters: &Parameters, seed: &ClientSeed) -> Result<Self, BackendError> {
+        Ok(Self { keys: ClientKeys::generate(parameters, &Self::bound(seed))? })
     }
 
     /// What the keys of a client of this circuit are made from.
@@ -55,24 +40,27 @@ impl PackedHeadClient {
     }
 
     /// The evaluation keys that heads of a layout's size need.
-    pub fn evaluation_keys(&self, layout: &Layout) -> SeededRingPairKeys {
-        self.keys.evaluation_keys(layout.subring())
+    ///
+    /// # Errors
+    /// If the set is not one of this circuit.
+    pub fn evaluation_keys(&self, layout: &Layout) -> Result<SeededEvaluationKeys, MissingEdge> {
+        self.keys.evaluation_keys(&keys::needs(layout))
     }
 
     /// Encrypts integers `[T, E]`.
     ///
     /// # Errors
-    /// If the operating system has no randomness to give.
-    ///
-    /// # Panics
-    /// If the input does not fit the layout.
+    /// If the input does not fit the layout, or the layout the keys' rings; if the operating system has no randomness to give.
     pub fn encrypt(
         &self,
         input: &Matrix<i32>,
         layout: &Layout,
         scales: &WireScales,
-    ) -> Result<PackedInput, RandomnessError> {
-        assert_eq!((input.rows(), input.cols()), (layout.tokens(), layout.sizes().embedding), "an input of the layout");
+    ) -> Result<PackedInput, EncryptError> {
+        let expected = (layout.tokens(), layout.sizes().embedding);
+        Refused::check_size("input", (input.rows(), input.cols()), expected)?;
+        Refused::check_scale(scales.log_input)?;
+        self.check_rings(layout)?;
         let encode = |group: usize, chunk: usize| {
             let mut plaintext = Zeroizing::new(vec![0; layout.size()]);
             for (place, token) in layout.tokens_of_group(group).enumerate() {
@@ -87,36 +75,39 @@ impl PackedHeadClient {
         let chunks = layout.input_chunks();
         let places = (0..layout.groups()).flat_map(|group| (0..chunks).map(move |chunk| (group, chunk)));
         let plaintexts: Vec<_> = places.map(|(group, chunk)| encode(group, chunk)).collect();
-        let mut ciphertexts = self.keys.encrypt(&plaintexts, &context(layout, scales))?.into_iter();
-        let ciphertexts = (0..layout.groups()).map(|_| ciphertexts.by_ref().take(chunks).collect()).collect();
-        Ok(PackedInput { ciphertexts })
+        Ok(PackedInput { request: self.keys.encrypt(&plaintexts, &context(layout, scales))? })
     }
 
-    /// Decrypts an answer, in units of its integers: `[rows, O]`. `attention` says near what numbers lie.
+    fn check_rings(&self, layout: &Layout) -> Result<(), Refused> {
+        let parameters = self.keys.parameters();
+        if layout.is_in(parameters) { Ok(()) } else { Err(Refused::OtherRings(parameters.name())) }
+    }
+
+    /// Decrypts the answer to the request of which `request` is the label, in units of its integers: `[rows, O]`. `attention` says
+    /// near what numbers lie.
+    ///
+    /// # Errors
+    /// If it is not an answer to that request, or not one of the layout, or the layout is for another attention.
     pub fn decrypt(
         &self,
         output: &PackedOutput,
         layout: &Layout,
         scales: &WireScales,
         attention: &PackedClient,
-    ) -> Matrix<f64> {
-        let phases: Vec<_> = output.ciphertexts.iter().map(|ciphertext| self.keys.phase(ciphertext)).collect();
-        Matrix::from_fn(layout.span().rows().len(), layout.sizes().output, |row, channel| {
+        request: &Label,
+    ) -> Result<Matrix<f64>, Refused> {
+        self.check_rings(layout)?;
+        if attention.output_centers().len() != layout.sizes().output {
+            return Err(Refused::Layout);
+        }
+        let phases = self.keys.decrypt(&output.answer, request, layout.answers())?;
+        Ok(Matrix::from_fn(layout.span().rows().len(), layout.sizes().output, |row, channel| {
             let (answer, position, negated) = layout.answer_position(row, channel);
             let turns = torus::to_f64(phases[answer][position]);
             let number = if negated { -turns } else { turns } / scales.output_turns;
             unwrap(number, attention.output_centers()[channel], 1.0 / scales.output_turns)
-        })
+        }))
     }
-}
-
-/// How a request is encoded.
-fn context(layout: &Layout, scales: &WireScales) -> Fingerprint {
-    let (Sizes { embedding, head, output, heads }, rows) = (layout.sizes(), layout.span().rows());
-    let sizes = [embedding, head, output, heads, rows.start, rows.end, layout.size()].map(|size| size as u64);
-    let fields = Fields::new("integers of the packed circuit").integers(sizes.into_iter());
-    let WireScales { log_input, output_turns } = *scales;
-    fields.integer(log_input.into()).real(output_turns).fingerprint()
 }
 
 /// Of all numbers that differ from `number` by multiples of `period`, the one nearest to `center`.

@@ -8,8 +8,8 @@ use std::convert::Infallible;
 use std::ops::Range;
 
 use nn::packed::{Function, PackedEngine, PackedProgram, Row, steps};
+use tfhe_core::key_graph::Parameters;
 use tfhe_core::noise::{Distribution, Variance};
-use tfhe_core::ring_pair::RingPairParameters;
 
 use super::layout::Layout;
 use super::prediction::Prediction;
@@ -50,7 +50,7 @@ impl<'a> CountedPacked<'a> {
     /// Counts what `program` does in `layout`.
     pub fn count(
         program: &'a PackedProgram,
-        parameters: &RingPairParameters,
+        parameters: &Parameters,
         prediction: &'a Prediction,
         layout: Layout,
     ) -> Counts {

@@ -9,10 +9,10 @@ use nn::packed::{Function, PackedEngine, Row, steps};
 use tfhe_core::ggsw::FourierGgsw;
 use tfhe_core::glwe::{GlweCiphertext, SeededGlweCiphertext};
 use tfhe_core::lwe::LweCiphertext;
-use tfhe_core::ring_pair_keys::RingPairKeys;
 use tfhe_core::torus;
 
 use super::evaluator::{EncryptedValue, Evaluator, FourierInput, Placed, PreparedAttention, Projected, add_part};
+use super::keys::PackedKeys;
 use super::layout::Layout;
 use super::tables;
 use crate::engine::statistics::Statistics;
@@ -20,34 +20,6 @@ use crate::engine::{EngineError, Observer};
 
 /// How many lookups are done between two reports of progress.
 const BATCH: usize = 64;
-
-/// The input as the client sends it: [`super::layout::Layout`] says what is where.
-#[derive(Clone, Debug)]
-pub struct PackedInput {
-    /// `[groups][chunks]`
-    pub ciphertexts: Vec<Vec<SeededGlweCiphertext>>,
-}
-
-impl PackedInput {
-    /// Bytes on the wire.
-    pub fn bytes(&self) -> usize {
-        self.ciphertexts.iter().flatten().map(SeededGlweCiphertext::bytes).sum()
-    }
-}
-
-/// The output.
-#[derive(Clone, Debug)]
-pub struct PackedOutput {
-    /// Each holds [`super::layout::Layout::places_per_answer`] chunks of rows, the last one what is left.
-    pub ciphertexts: Vec<GlweCiphertext>,
-}
-
-impl PackedOutput {
-    /// Bytes on the wire.
-    pub fn bytes(&self) -> usize {
-        self.ciphertexts.iter().map(|ciphertext| size_of_val(ciphertext.data())).sum()
-    }
-}
 
 /// Computes a part of the attention on one encrypted input.
 pub struct EncryptedPacked<'a> {
@@ -62,19 +34,19 @@ pub struct EncryptedPacked<'a> {
 }
 
 impl<'a> EncryptedPacked<'a> {
-    /// With the evaluation keys and the input of one request.
+    /// With the evaluation keys and the input of one request, opened for them and the layout.
     pub fn new(
-        keys: &'a RingPairKeys,
+        keys: PackedKeys<'a>,
         attention: &'a PreparedAttention,
         layout: &'a Layout,
-        input: &PackedInput,
+        input: &[SeededGlweCiphertext],
         observer: &'a mut dyn Observer,
     ) -> Self {
         let evaluator = Evaluator { keys, attention, layout };
-        let zero = GlweCiphertext::zero(keys.parameters().arithmetic().shape);
+        let zero = GlweCiphertext::zero(keys.parameters.arithmetic().shape);
         Self {
             evaluator,
-            input: evaluator.transform(&input.ciphertexts),
+            input: evaluator.transform(input),
             observer,
             statistics: Statistics::default(),
             values: BTreeMap::new(),
@@ -83,13 +55,13 @@ impl<'a> EncryptedPacked<'a> {
     }
 
     /// The output of all heads whose rows were weighed, and what was done.
-    pub fn finish(mut self) -> (PackedOutput, Statistics) {
+    pub fn finish(mut self) -> (Vec<GlweCiphertext>, Statistics) {
         let start = std::time::Instant::now();
         let ciphertexts = self.evaluator.answer(std::mem::take(&mut self.sums));
         let output = self.statistics.step(steps::OUTPUT);
         output.automorphisms += self.evaluator.layout.answer_automorphisms();
         output.seconds += start.elapsed().as_secs_f64();
-        (PackedOutput { ciphertexts }, self.statistics)
+        (ciphertexts, self.statistics)
     }
 
     /// Runs `work` as a part of step `name`, with its time.
@@ -159,7 +131,7 @@ impl<'a> EncryptedPacked<'a> {
             let block = evaluator.place(&placed);
             let of_group: Vec<&FourierGgsw> = values.iter().map(|chunk| &chunk[token_group]).collect();
             evaluator.weigh(&block, &of_group, &mut self.sums[row_group - first]);
-            let steps_of_lookup = evaluator.keys.parameters().lookup().size().log2() as usize;
+            let steps_of_lookup = evaluator.keys.parameters.lookup().size().log2() as usize;
             let statistics = self.statistics.step(steps::OUTPUT);
             statistics.external_products += layout.output_chunks();
             statistics.automorphisms += placed.len() * steps_of_lookup;
@@ -188,7 +160,7 @@ impl PackedEngine for EncryptedPacked<'_> {
 
     fn certainty(&self) -> EncryptedValue {
         let one = torus::from_f64(tables::probability_turns(self.evaluator.attention.program()));
-        let dimension = self.evaluator.keys.parameters().lookup().lwe_dimension();
+        let dimension = self.evaluator.keys.parameters.lookup().lwe_dimension();
         EncryptedValue { score: None, lookup: Some(LweCiphertext::trivial(dimension, one)) }
     }
 

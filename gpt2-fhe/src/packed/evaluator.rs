@@ -11,14 +11,14 @@ use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::ggsw::FourierGgsw;
 use tfhe_core::glwe::{FourierGlwe, GlweCiphertext, SeededGlweCiphertext};
 use tfhe_core::integer_product::FourierIntegers;
+use tfhe_core::key_graph::{MissingEdge, Parameters};
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::params::GlweShape;
 use tfhe_core::polynomial;
-use tfhe_core::ring_pair::RingPairParameters;
-use tfhe_core::ring_pair_keys::RingPairKeys;
 use tfhe_core::tensor_product::Factor;
 use tfhe_core::torus;
 
+use super::keys::PackedKeys;
 use super::layout::Layout;
 use super::prediction::Scales;
 use super::tables::{self, Tables};
@@ -37,10 +37,13 @@ pub struct PreparedAttention {
 
 impl PreparedAttention {
     /// Tabulates the functions.
-    pub fn new(program: &PackedProgram, parameters: &RingPairParameters) -> Self {
+    ///
+    /// # Errors
+    /// If the set is not one of this circuit.
+    pub fn new(program: &PackedProgram, parameters: &Parameters) -> Result<Self, MissingEdge> {
         let heads = 0..program.heads().len();
         let tables = heads.into_par_iter().map(|head| Tables::new(program, head, parameters.lookup().shape)).collect();
-        Self { program: program.clone(), scales: Scales::new(parameters, program), tables }
+        Ok(Self { program: program.clone(), scales: Scales::new(parameters, program)?, tables })
     }
 
     /// The attention.
@@ -101,7 +104,7 @@ pub struct Placed<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Evaluator<'a> {
     /// Of whoever encrypted the input.
-    pub keys: &'a RingPairKeys,
+    pub keys: PackedKeys<'a>,
     /// What is computed.
     pub attention: &'a PreparedAttention,
     /// Where everything lies.
@@ -124,18 +127,19 @@ struct Projection<'a> {
 
 impl Evaluator<'_> {
     fn shape(&self) -> GlweShape {
-        self.keys.parameters().arithmetic().shape
+        self.keys.parameters.arithmetic().shape
     }
 
     fn program(&self) -> &PackedProgram {
         self.attention.program()
     }
 
-    /// Expands an input and transforms it.
-    pub fn transform(&self, input: &[Vec<SeededGlweCiphertext>]) -> FourierInput {
-        let fft = self.keys.arithmetic_fft();
+    /// Expands an input, `[groups][chunks]` one after the other, and transforms it.
+    pub fn transform(&self, input: &[SeededGlweCiphertext]) -> FourierInput {
+        let fft = self.keys.fft;
         let transform = |chunk: &SeededGlweCiphertext| FourierGlwe::new(fft, &chunk.expand(), &mut fft.scratch());
-        FourierInput(input.iter().map(|group| group.par_iter().map(transform).collect()).collect())
+        let groups = input.chunks(self.layout.input_chunks());
+        FourierInput(groups.map(|group| group.par_iter().map(transform).collect()).collect())
     }
 
     /// Σ_{j,e} w_{cJ+j,e}·X^(direction·se − j) for chunk c of the inputs.
@@ -156,7 +160,7 @@ impl Evaluator<'_> {
 
     /// Of each of some groups, Σ_c x_c·W_c.
     fn multiply_weights(&self, input: &FourierInput, projection: &Projection<'_>) -> Vec<GlweCiphertext> {
-        let (fft, shape) = (self.keys.arithmetic_fft(), self.shape());
+        let (fft, shape) = (self.keys.fft, self.shape());
         let groups = &input.0[projection.groups.clone()];
         let share = self.layout.input_chunks().div_ceil(rayon::current_num_threads()).max(1);
         let partial = |chunks: &[usize]| -> Vec<GlweCiphertext> {
@@ -184,7 +188,7 @@ impl Evaluator<'_> {
     fn gather(&self, mut product: GlweCiphertext) -> GlweCiphertext {
         let (steps, log_n) = (self.layout.group_steps(), self.shape().polynomial_size.log2());
         product.divide_by_power_of_two(steps);
-        self.keys.arithmetic_automorphisms().trace(&product, log_n - steps + 1..=log_n)
+        self.keys.automorphisms.trace(&product, log_n - steps + 1..=log_n)
     }
 
     /// A head's queries, keys and values, with biases of queries and keys.
@@ -212,7 +216,7 @@ impl Evaluator<'_> {
         let keys = || {
             let products = self.multiply_weights(input, &projection(key.0, groups.clone(), -1, key_factor));
             let split = |(group, product): (usize, GlweCiphertext)| {
-                let automorphisms = self.keys.arithmetic_automorphisms();
+                let automorphisms = self.keys.automorphisms;
                 let parts = automorphisms.split_cosets(&product, layout.subring_log(), layout.group());
                 parts.into_iter().take(layout.tokens_of_group(group).len()).collect::<Vec<_>>()
             };
@@ -280,7 +284,7 @@ impl Evaluator<'_> {
     /// A head's blocks of scores, in the layout's order.
     pub fn multiply(&self, projected: &Projected, head: usize) -> Vec<((usize, usize), GlweCiphertext)> {
         let layout = self.layout;
-        let relinearization = self.keys.relinearization();
+        let relinearization = self.keys.relinearization;
         let (shape, log_modulus) = (self.shape(), self.program().heads()[head].log_modulus());
         let queries: Vec<Factor> = projected.queries.par_iter().map(|query| relinearization.factor(query)).collect();
         let keys: Vec<Factor> = (0..layout.key_blocks())
@@ -297,7 +301,7 @@ impl Evaluator<'_> {
 
     /// GGSW encryptions of Σ_j X^(Jj)·V_j(Y), `[output chunks][groups]`.
     pub fn encrypt_values(&self, values: &[Vec<GlweCiphertext>]) -> Vec<Vec<FourierGgsw>> {
-        let (relinearization, gadget) = (self.keys.relinearization(), self.keys.parameters().ggsw());
+        let (relinearization, gadget) = (self.keys.relinearization, self.keys.weighing);
         let encrypt = |value: &GlweCiphertext| relinearization.ggsw(value, gadget);
         values.par_iter().map(|groups| groups.par_iter().map(encrypt).collect()).collect()
     }
@@ -307,11 +311,11 @@ impl Evaluator<'_> {
         let heads = self.program().heads();
         let switch = |(head, value): &(usize, EncryptedValue)| {
             let offset = torus::from_f64(tables::argument_offset(&heads[*head], function));
-            let mut sum = LweCiphertext::trivial(self.keys.parameters().small().lwe_dimension(), offset);
-            let parts = [(&value.score, self.keys.arithmetic_to_small()), (&value.lookup, self.keys.lookup_to_small())];
+            let mut sum = LweCiphertext::trivial(self.keys.parameters.small().lwe_dimension(), offset);
+            let parts = [(&value.score, self.keys.score_keyswitch), (&value.lookup, self.keys.lookup_keyswitch)];
             for (part, key) in parts {
                 if let Some(part) = part {
-                    sum.add_scaled(&key.keyswitch_lwe(std::slice::from_ref(part))[0], 1);
+                    sum.add_scaled(&key.keyswitch(std::slice::from_ref(part))[0], 1);
                 }
             }
             sum
@@ -319,22 +323,22 @@ impl Evaluator<'_> {
         let switched: Vec<LweCiphertext> = inputs.par_iter().map(switch).collect();
         let table = |(head, _): &(usize, EncryptedValue)| self.attention.tables[*head].polynomial(function);
         let polynomials: Vec<&GlweCiphertext> = inputs.iter().map(table).collect();
-        self.keys.bootstrapping_key(tables::gadget(function)).programmable_bootstrap(&switched, &polynomials)
+        self.keys.bootstrapping(function).programmable_bootstrap(&switched, &polynomials)
     }
 
     /// A probability as a constant polynomial of the lookup ring.
     pub fn isolate(&self, probability: &LweCiphertext) -> GlweCiphertext {
-        let lookup = self.keys.parameters().lookup();
+        let lookup = self.keys.parameters.lookup();
         let mut embedded = GlweCiphertext::embed(lookup.shape, probability);
         embedded.divide_by_power_of_two(lookup.size().log2());
-        self.keys.lookup_automorphisms().trace(&embedded, 1..=lookup.size().log2())
+        self.keys.isolation.trace(&embedded, 1..=lookup.size().log2())
     }
 
     /// The probabilities of rows of one group with tokens of one group: Σ p_rj·X^(r − Jj) in the arithmetic ring.
     ///
     /// X of the lookup ring is X^ratio of the arithmetic one: rows with the same remainder modulo the ratio are added up first.
     pub fn place(&self, probabilities: &[Placed<'_>]) -> GlweCiphertext {
-        let (layout, parameters) = (self.layout, self.keys.parameters());
+        let (layout, parameters) = (self.layout, self.keys.parameters);
         let (lookup, ratio) = (parameters.lookup(), layout.ratio());
         let lift_set = |remainder: usize| {
             let zero = || GlweCiphertext::zero(lookup.shape);
@@ -355,7 +359,7 @@ impl Evaluator<'_> {
             }
             let sum = set.into_par_iter().fold(zero, add).reduce(zero, merge);
             let larger = sum.into_larger_ring(parameters.arithmetic().size());
-            let lifted = self.keys.lift().keyswitch(&larger, &mut self.keys.lift().scratch());
+            let lifted = self.keys.lift.keyswitch(&larger, &mut self.keys.lift.scratch());
             Some(lifted.map_polynomials(|x, y| polynomial::rotate(x, remainder, y)))
         };
         let lifted: Vec<GlweCiphertext> = (0..ratio).into_par_iter().filter_map(lift_set).collect();
@@ -366,7 +370,7 @@ impl Evaluator<'_> {
 
     /// Adds Σ_j p_rj·V_j(Y) in each row's coset to each chunk's sum, and something in cosets that no row has.
     pub fn weigh(&self, probabilities: &GlweCiphertext, values: &[&FourierGgsw], sums: &mut [GlweCiphertext]) {
-        let fft = self.keys.arithmetic_fft();
+        let fft = self.keys.fft;
         sums.par_iter_mut().zip(values).for_each(|(sum, value)| {
             value.add_external_product(fft, probabilities, sum, &mut value.scratch(fft));
         });
@@ -399,7 +403,7 @@ impl Evaluator<'_> {
         let pack = |places: &[(usize, usize)]| {
             let mut inputs: Vec<_> = places.iter().copied().map(place).collect();
             inputs.resize(places.len().next_power_of_two(), None);
-            self.keys.arithmetic_automorphisms().pack_cosets(inputs, layout.subring_log())
+            self.keys.automorphisms.pack_cosets(inputs, layout.subring_log())
         };
         places.chunks(layout.places_per_answer()).map(pack).collect()
     }

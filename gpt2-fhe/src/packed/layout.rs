@@ -19,8 +19,8 @@
 
 use nn::packed::Span;
 use std::ops::Range;
+use tfhe_core::key_graph::Parameters;
 use tfhe_core::params::PolynomialSize;
-use tfhe_core::ring_pair::RingPairParameters;
 
 /// The most tokens in a ciphertext: with more, there are fewer columns in a block of scores.
 const MAX_GROUP: usize = 8;
@@ -72,7 +72,7 @@ impl Layout {
     ///
     /// # Errors
     /// If the head is larger than [`Self::largest_head`].
-    pub fn new(parameters: &RingPairParameters, sizes: Sizes, span: Span) -> Result<Self, HeadTooLarge> {
+    pub fn new(parameters: &Parameters, sizes: Sizes, span: Span) -> Result<Self, HeadTooLarge> {
         let size = parameters.arithmetic().size();
         let subring = sizes.head.next_power_of_two().max(Self::MIN_SUBRING);
         let largest = Self::largest_head(size);
@@ -83,6 +83,12 @@ impl Layout {
         let group = MAX_GROUP.min(1 << (cosets.ilog2() / 2));
         let ratio = size.get() / parameters.lookup().size().get();
         Ok(Self { size: size.get(), ratio, subring_log: subring.ilog2(), group, span, sizes })
+    }
+
+    /// Whether it is for the rings of `parameters`.
+    pub fn is_in(&self, parameters: &Parameters) -> bool {
+        let (lookup, arithmetic) = (parameters.lookup().size().get(), parameters.arithmetic().size().get());
+        (self.size, self.ratio) == (arithmetic, arithmetic / lookup)
     }
 
     /// The most channels that a head can have: four tokens in a group, and four keys in a block of scores.

@@ -1,12 +1,12 @@
 //! What noise each step of the packed attention leaves.
 
 use nn::packed::{Function, PackedHead, PackedProgram};
+use tfhe_core::key_graph::{MissingEdge, Parameters, Ring};
 use tfhe_core::noise::{self, Distribution, Spread, Variance};
-use tfhe_core::ring_pair::RingPairParameters;
 use tfhe_core::rounding::Transforms;
 
+use super::keys;
 use super::layout::Layout;
-use super::tables;
 
 /// The variances of a part's steps in one layout, as fractions of a turn squared.
 #[derive(Clone, Debug)]
@@ -54,48 +54,53 @@ pub struct HeadPrediction {
 
 impl Prediction {
     /// For `program` in `layout`, on any backend: what plans are made with.
-    pub fn new(parameters: &RingPairParameters, program: &PackedProgram, layout: &Layout) -> Self {
+    ///
+    /// # Errors
+    /// If the set is not one of this circuit.
+    pub fn new(parameters: &Parameters, program: &PackedProgram, layout: &Layout) -> Result<Self, MissingEdge> {
         Self::on(Transforms::ANY, parameters, program, layout)
     }
 
     /// With the rounding errors of given transforms, for comparison with what is measured with them.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
     pub fn on(
         transforms: Transforms,
-        parameters: &RingPairParameters,
+        parameters: &Parameters,
         program: &PackedProgram,
         layout: &Layout,
-    ) -> Self {
+    ) -> Result<Self, MissingEdge> {
         let (small, lookup, arithmetic) = (parameters.small(), parameters.lookup(), parameters.arithmetic());
-        let keyswitch_noise = small.noise.variance();
-        let blind_rotation = |function| {
-            let gadget = parameters.bootstraps()[tables::gadget(function)];
-            noise::blind_rotation(gadget.on(transforms), lookup.shape, small.lwe_dimension(), lookup.noise.variance())
+        let keyswitch = |edge, ring: Ring| {
+            Ok(noise::lwe_keyswitch(parameters.gadget(edge)?, ring.lwe_dimension(), small.noise().variance()))
         };
-        let isolation = parameters.lookup_automorphism().on(transforms);
+        let blind_rotation = |function| {
+            let gadget = parameters.gadget(keys::bootstrapping(function))?.on(transforms);
+            Ok(noise::blind_rotation(gadget, lookup.shape, small.lwe_dimension(), lookup.noise.variance()))
+        };
+        let isolation = parameters.gadget(keys::ISOLATION)?.on(transforms);
         let isolation = noise::glwe_keyswitch(isolation, lookup.shape, lookup.noise.variance());
-        let scales = Scales::new(parameters, program);
-        Self {
-            heads: program
-                .heads()
-                .iter()
-                .map(|head| HeadPrediction::new(transforms, parameters, head, scales.of_head(head), layout))
-                .collect(),
-            score_keyswitch: noise::lwe_keyswitch(parameters.keyswitch(), arithmetic.lwe_dimension(), keyswitch_noise),
-            lookup_keyswitch: noise::lwe_keyswitch(parameters.keyswitch(), lookup.lwe_dimension(), keyswitch_noise),
+        let scales = Scales::new(parameters, program)?;
+        let head = |head| HeadPrediction::new(transforms, parameters, head, scales.of_head(head), layout);
+        Ok(Self {
+            heads: program.heads().iter().map(head).collect::<Result<_, _>>()?,
+            score_keyswitch: keyswitch(keys::SCORE_KEYSWITCH, arithmetic)?,
+            lookup_keyswitch: keyswitch(keys::LOOKUP_KEYSWITCH, lookup)?,
             modulus_switch: noise::modulus_switch(small.lwe_dimension(), lookup.size()),
-            softplus: blind_rotation(Function::Softplus),
-            exponential: blind_rotation(Function::Exponential),
+            softplus: blind_rotation(Function::Softplus)?,
+            exponential: blind_rotation(Function::Exponential)?,
             isolation: noise::trace(isolation, lookup.size().log2()),
             isolation_energy: noise::trace_energy(isolation, lookup.size().log2(), lookup.size()),
             lift: noise::glwe_keyswitch_from(
-                parameters.lift().on(transforms),
+                parameters.gadget(keys::LIFT)?.on(transforms),
                 lookup.shape,
                 arithmetic.shape,
                 arithmetic.noise.variance(),
             ),
-            rounding: noise::product_with_ggsw_rounding(parameters.ggsw(), arithmetic.shape, 1.0),
-            packing: noise::trace(automorphism(transforms, parameters), layout.token_steps()),
-        }
+            rounding: noise::product_with_ggsw_rounding(parameters.gadget(keys::WEIGHING)?, arithmetic.shape, 1.0),
+            packing: noise::trace(automorphism(transforms, parameters)?, layout.token_steps()),
+        })
     }
 
     /// Every step's variance with what it is, in the order of the data flow, of one head; the last is an output's of all heads, of the
@@ -194,21 +199,21 @@ impl Layout {
 }
 
 /// What an automorphism in the arithmetic ring adds.
-fn automorphism(transforms: Transforms, parameters: &RingPairParameters) -> Variance {
-    let (arithmetic, gadget) = (parameters.arithmetic(), parameters.arithmetic_keyswitch().on(transforms));
-    noise::glwe_keyswitch(gadget, arithmetic.shape, arithmetic.noise.variance())
+fn automorphism(transforms: Transforms, parameters: &Parameters) -> Result<Variance, MissingEdge> {
+    let (arithmetic, gadget) = (parameters.arithmetic(), parameters.gadget(keys::AUTOMORPHISMS)?.on(transforms));
+    Ok(noise::glwe_keyswitch(gadget, arithmetic.shape, arithmetic.noise.variance()))
 }
 
 impl HeadPrediction {
     fn new(
         transforms: Transforms,
-        parameters: &RingPairParameters,
+        parameters: &Parameters,
         head: &PackedHead,
         scales: HeadScales,
         layout: &Layout,
-    ) -> Self {
+    ) -> Result<Self, MissingEdge> {
         let arithmetic = parameters.arithmetic();
-        let automorphism = automorphism(transforms, parameters);
+        let automorphism = automorphism(transforms, parameters)?;
         // Values' weights fall into chunks, each a product of its own.
         let weights = [(head.query().0, 1.0), (head.key().0, 1.0), (head.value(), layout.chunk_share())];
         let mut projected = [Variance::ZERO; 3];
@@ -220,7 +225,7 @@ impl HeadPrediction {
         let (group, token) = (layout.group_steps(), layout.token_steps());
         let steps = [group, token, group];
         let gathered = [0, 1, 2].map(|part| projected[part] + noise::trace(automorphism, steps[part]));
-        let relinearization = parameters.arithmetic_keyswitch().on(transforms);
+        let relinearization = parameters.gadget(keys::RELINEARIZATION)?.on(transforms);
         let relinearization = noise::relinearization(relinearization, arithmetic.shape, arithmetic.noise.variance());
         // What automorphisms add is everywhere; projections' noise is left where the coefficients are.
         let spread = |part: usize, kept: usize| {
@@ -230,16 +235,16 @@ impl HeadPrediction {
         let queries = spread(0, of_group);
         let keys = spread(1, layout.subring()).apart(layout.keys_of_block(0).len());
         let score = noise::tensor_product(arithmetic.shape, head.log_modulus(), [queries, keys]);
-        let ggsw = parameters.ggsw().on(transforms);
+        let ggsw = parameters.gadget(keys::WEIGHING)?.on(transforms);
         let weighing = noise::product_with_ggsw(ggsw, arithmetic.shape, spread(2, of_group), relinearization, 0.0);
-        Self {
+        Ok(Self {
             projected,
             gathered,
             score: score + relinearization,
             value: gathered[2].scaled(2f64.powi(scales.log_ggsw as i32)),
             weighing,
             squares: head.value_norm().powi(2),
-        }
+        })
     }
 
     fn scaled(&self, factor: f64) -> Self {
@@ -275,10 +280,14 @@ pub struct HeadScales {
 
 impl Scales {
     /// Of `program` with a parameter set.
-    pub fn new(parameters: &RingPairParameters, program: &PackedProgram) -> Self {
-        let log_ggsw = parameters.ggsw().base_log() * parameters.ggsw().levels() as u32;
+    ///
+    /// # Errors
+    /// If the set is not one of this circuit.
+    pub fn new(parameters: &Parameters, program: &PackedProgram) -> Result<Self, MissingEdge> {
+        let weighing = parameters.gadget(keys::WEIGHING)?;
+        let log_ggsw = weighing.base_log() * weighing.levels() as u32;
         let log_modulus = program.heads().iter().map(PackedHead::log_modulus).max().unwrap_or(0);
-        Self { log_input: log_modulus.max(log_ggsw), log_ggsw }
+        Ok(Self { log_input: log_modulus.max(log_ggsw), log_ggsw })
     }
 
     /// The scale of the input, q/2^this.

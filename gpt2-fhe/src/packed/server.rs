@@ -3,11 +3,14 @@
 //! Nothing here, nor in what it uses of this module, can name a secret key; a test holds that against the sources.
 
 use nn::packed::PackedProgram;
-use tfhe_core::ring_pair_keys::RingPairKeys;
+use tfhe_core::keys::{Answer, EvaluationKeys};
 
-use super::encrypted::{EncryptedPacked, PackedInput, PackedOutput};
+use super::encrypted::EncryptedPacked;
 use super::evaluator::PreparedAttention;
-use super::layout::Layout;
+use super::keys::PackedKeys;
+use super::layout::{Layout, Sizes};
+use super::wire::{PackedInput, PackedOutput, WireScales};
+use crate::boundary::Refused;
 use crate::engine::statistics::Statistics;
 use crate::engine::{EngineError, Observer};
 
@@ -15,34 +18,51 @@ use crate::engine::{EngineError, Observer};
 #[derive(Clone, Copy, Debug)]
 pub struct PackedServer<'a> {
     attention: &'a PreparedAttention,
-    keys: &'a RingPairKeys,
+    keys: &'a EvaluationKeys,
 }
 
 impl<'a> PackedServer<'a> {
     /// With prepared weights, and evaluation keys for their head size.
-    pub fn new(attention: &'a PreparedAttention, keys: &'a RingPairKeys) -> Self {
+    pub fn new(attention: &'a PreparedAttention, keys: &'a EvaluationKeys) -> Self {
         Self { attention, keys }
     }
 
     /// Evaluates the attention on an encrypted input.
     ///
     /// # Errors
-    /// [`EngineError::Cancelled`] if the observer stops the computation.
-    ///
-    /// # Panics
-    /// If the input was not made for the layout, or the layout not for the attention.
+    /// [`EngineError::Refused`] if the layout is not one of the attention and the keys, if keys are missing, or if the input does not
+    /// belong to the keys, or is not for the layout and the attention; [`EngineError::Cancelled`] if the observer stops the
+    /// computation.
     pub fn evaluate(
         &self,
         input: &PackedInput,
         layout: &Layout,
         observer: &mut dyn Observer,
     ) -> Result<(PackedOutput, Statistics), EngineError> {
-        assert_eq!(input.ciphertexts.len(), layout.groups(), "an input of the layout");
-        assert_eq!(self.attention.program().heads().len(), layout.sizes().heads, "a layout of the attention");
-        let mut engine = EncryptedPacked::new(self.keys, self.attention, layout, input, observer);
+        self.check(layout)?;
+        let keys = PackedKeys::new(self.keys, layout)?;
+        let scales = WireScales::new(self.keys.parameters(), self.attention.program()).map_err(Refused::from)?;
+        let ciphertexts = input.open(self.keys, layout, &scales).map_err(Refused::from)?;
+        let mut engine = EncryptedPacked::new(keys, self.attention, layout, ciphertexts, observer);
         for heads in layout.head_batches() {
             PackedProgram::attend(&mut engine, heads)?;
         }
-        Ok(engine.finish())
+        let (ciphertexts, statistics) = engine.finish();
+        Ok((PackedOutput { answer: Answer::new(input.request.label(), ciphertexts) }, statistics))
+    }
+
+    /// Checks that the layout is for this attention.
+    fn check(&self, layout: &Layout) -> Result<(), Refused> {
+        let program = self.attention.program();
+        let sizes = Sizes {
+            embedding: program.embedding_size(),
+            head: program.head_size(),
+            output: program.output_size(),
+            heads: program.heads().len(),
+        };
+        if layout.sizes() != sizes {
+            return Err(Refused::Layout);
+        }
+        Refused::check_tokens(layout.tokens(), program.max_tokens())
     }
 }

@@ -8,10 +8,10 @@ use std::ops::Range;
 
 use nn::matrix::Matrix;
 use nn::packed::{ClearPackedEngine, Function, PackedClient, PackedEngine, PackedProgram, Row};
+use tfhe_core::key_graph::Parameters;
 use tfhe_core::noise::Variance;
 use tfhe_core::params::PolynomialSize;
 use tfhe_core::random::{SampleSeed, SampleStream};
-use tfhe_core::ring_pair::RingPairParameters;
 
 use super::layout::Layout;
 use super::prediction::Prediction;
@@ -43,7 +43,7 @@ impl<'a> SimulatedPacked<'a> {
     /// With a run on an input without noise, not yet evaluated; noise is drawn from stream 0 of `seed`.
     pub fn new(
         program: &'a PackedProgram,
-        parameters: &RingPairParameters,
+        parameters: &Parameters,
         prediction: &'a Prediction,
         layout: Layout,
         clear: &'a ClearPackedEngine<'a>,

@@ -104,14 +104,14 @@ impl Session {
     /// bound to something else, have unrelated keys.
     ///
     /// # Errors
-    /// [`RunError::OtherCircuit`] if the plan is not the attention's.
+    /// [`RunError::OtherCircuit`] if the plan is not the attention's; as [`Lowering::parties`].
     pub fn new(attention: &Attention, plan: &Plan, seed: &ClientSeed) -> Result<Self, RunError> {
         Ok(Self(match (attention, plan) {
             (Attention::Exact(lowering), Plan::Exact(plan)) => {
-                Parties::Exact(Box::new((lowering.parties(plan, seed), (**plan).clone())))
+                Parties::Exact(Box::new((lowering.parties(plan, seed)?, (**plan).clone())))
             }
             (Attention::Packed(lowering), Plan::Packed(plan)) => {
-                Parties::Packed(Box::new(lowering.parties(plan, seed)))
+                Parties::Packed(Box::new(lowering.parties(plan, seed)?))
             }
             _ => return Err(RunError::OtherCircuit),
         }))

@@ -3,9 +3,11 @@
 use nn::attention::Part;
 use nn::matrix::Matrix;
 use nn::quantizers::{SaturatedEntry, Saturation};
+use tfhe_core::key_graph::MissingEdge;
 use tfhe_core::random::RandomnessError;
 
 use super::{MAX_EXPONENT_NOISE, MAX_SATURATION};
+use crate::boundary::{EncryptError, Refused};
 use crate::engine::EngineError;
 use crate::packed::layout::HeadTooLarge;
 
@@ -119,9 +121,27 @@ pub enum RunError {
     /// There is nothing to make a request's randomness from.
     #[error(transparent)]
     Randomness(#[from] RandomnessError),
+    /// Keys, a request or an answer are not those of the circuit.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// The run was stopped.
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+impl From<EncryptError> for RunError {
+    fn from(error: EncryptError) -> Self {
+        match error {
+            EncryptError::Refused(refused) => refused.into(),
+            EncryptError::Randomness(error) => error.into(),
+        }
+    }
+}
+
+impl From<MissingEdge> for RunError {
+    fn from(missing: MissingEdge) -> Self {
+        Self::Refused(missing.into())
+    }
 }
 
 impl RunError {

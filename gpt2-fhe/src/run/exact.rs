@@ -11,6 +11,7 @@ use tfhe_core::derivation::ClientSeed;
 use tfhe_core::keys::EvaluationKeys;
 use tfhe_core::random::SampleSeed;
 
+use crate::boundary::Refused;
 use crate::client::{Client, nearest_integer};
 use crate::engine::plan::{Multiply, Predictor};
 use crate::engine::simulated::Simulated;
@@ -90,7 +91,7 @@ impl Lowering for ExactAttention {
         seed: &SampleSeed,
         observer: &mut dyn Observer,
     ) -> Result<(Matrix<f64>, Statistics), RunError> {
-        let predictor = Predictor::new(&plan.parameters);
+        let predictor = Predictor::new(&plan.parameters)?;
         let backend = Simulated::new(predictor.clone(), seed);
         let mut engine = HomomorphicEngine::new(backend, predictor, self.multiply, self.program(), observer);
         let output = self.program().evaluate(&mut engine, input, input.rows())?;
@@ -107,16 +108,17 @@ impl Lowering for ExactAttention {
         pairs.filter(|(number, clear)| number != clear).count()
     }
 
-    fn parties(&self, plan: &ExactPlan, seed: &ClientSeed) -> ExactParties {
+    fn parties(&self, plan: &ExactPlan, seed: &ClientSeed) -> Result<ExactParties, RunError> {
         let start = Instant::now();
         let program = self.program();
         let seed = seed.bound_to(self.multiply.name(), program.input_bits().into());
         let seed = seed.bound_to("whole attention", program.is_whole().into());
-        let client = Client::new(&plan.parameters, &seed);
-        let seeded = client.evaluation_keys(self.multiply, program.input_bits(), program.is_whole());
+        let client = Client::new(&plan.parameters, &seed).map_err(Refused::from)?;
+        let seeded = client.evaluation_keys(self.multiply, program.input_bits(), program.is_whole())?;
         let evaluation_key_bytes = seeded.bytes();
-        let evaluation_keys = seeded.prepare();
-        ExactParties { client, evaluation_keys, evaluation_key_bytes, keygen_seconds: start.elapsed().as_secs_f64() }
+        let evaluation_keys = seeded.prepare().map_err(Refused::from)?;
+        let keygen_seconds = start.elapsed().as_secs_f64();
+        Ok(ExactParties { client, evaluation_keys, evaluation_key_bytes, keygen_seconds })
     }
 
     fn answer(
@@ -130,11 +132,12 @@ impl Lowering for ExactAttention {
         let request = parties.client.encrypt(input, self.program().accumulator_bits())?;
         let encrypt = start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let server = Server::new(self.program(), &parties.evaluation_keys, self.multiply);
+        let server = Server::new(self.program(), &parties.evaluation_keys, self.multiply)?;
         let (response, statistics) = server.evaluate(&request, observer)?;
         let evaluate = start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let integers = parties.client.decrypt(&response);
+        let size = (input.rows(), self.output_size());
+        let integers = parties.client.decrypt(&response, request.request.label(), size)?;
         let decrypt = start.elapsed().as_secs_f64();
         let keygen = parties.keygen_seconds;
         Ok(Answer {

@@ -97,12 +97,15 @@ pub trait Lowering {
     fn unexplained(&self, reference: &Reference<Self::Engine<'_>>, plan: &Self::Plan, numbers: &Matrix<f64>) -> usize;
 
     /// Makes all keys, for inputs of at most as many tokens as the plan's.
-    fn parties(&self, plan: &Self::Plan, seed: &ClientSeed) -> Self::Parties;
+    ///
+    /// # Errors
+    /// [`RunError::Refused`] if the plan's set is not one of the circuit.
+    fn parties(&self, plan: &Self::Plan, seed: &ClientSeed) -> Result<Self::Parties, RunError>;
 
     /// Encrypts, evaluates, decrypts the rows of `span`.
     ///
     /// # Errors
-    /// [`RunError::Randomness`], [`RunError::Engine`].
+    /// [`RunError::Randomness`], [`RunError::Refused`], [`RunError::Engine`].
     fn answer(
         &self,
         parties: &mut Self::Parties,

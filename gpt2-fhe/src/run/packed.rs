@@ -10,16 +10,18 @@ use nn::packed::{
 use nn::quantizers::Saturation;
 use rayon::prelude::*;
 use tfhe_core::derivation::ClientSeed;
+use tfhe_core::key_graph::Parameters;
+use tfhe_core::keys::EvaluationKeys;
 use tfhe_core::random::SampleSeed;
-use tfhe_core::ring_pair::RingPairParameters;
-use tfhe_core::ring_pair_keys::RingPairKeys;
 
+use crate::boundary::Refused;
 use crate::engine::Observer;
 use crate::engine::statistics::Statistics;
-use crate::packed::client::{PackedHeadClient, WireScales};
+use crate::packed::client::PackedHeadClient;
 use crate::packed::evaluator::PreparedAttention;
 use crate::packed::server::PackedServer;
 use crate::packed::simulated::SimulatedPacked;
+use crate::packed::wire::WireScales;
 
 use super::error::{RunError, is_within};
 use super::lowering::{Answer, Lowering, Reference};
@@ -79,9 +81,9 @@ fn largest_modulus(calibration: &Calibration<'_>, head: usize, mut limit: u32) -
 
 /// Keys of one client, and what the server has prepared.
 pub struct PackedParties {
-    parameters: RingPairParameters,
+    parameters: Parameters,
     client: PackedHeadClient,
-    evaluation_keys: RingPairKeys,
+    evaluation_keys: EvaluationKeys,
     evaluation_key_bytes: usize,
     keygen_seconds: f64,
     /// The attention of each layer that was run, to be used again.
@@ -90,11 +92,12 @@ pub struct PackedParties {
 
 impl PackedParties {
     /// The index of the prepared attention of `program`.
-    fn prepare(&mut self, program: &PackedProgram) -> usize {
-        self.prepared.iter().position(|prepared| prepared.program() == program).unwrap_or_else(|| {
-            self.prepared.push(PreparedAttention::new(program, &self.parameters));
-            self.prepared.len() - 1
-        })
+    fn prepare(&mut self, program: &PackedProgram) -> Result<usize, RunError> {
+        if let Some(index) = self.prepared.iter().position(|prepared| prepared.program() == program) {
+            return Ok(index);
+        }
+        self.prepared.push(PreparedAttention::new(program, &self.parameters)?);
+        Ok(self.prepared.len() - 1)
     }
 }
 
@@ -105,8 +108,8 @@ fn simulate(
     clear: &ClearPackedEngine<'_>,
     seed: &SampleSeed,
 ) -> Matrix<f64> {
-    let PackedPlan { parameters, prediction, layout, .. } = plan;
-    let engine = SimulatedPacked::new(attention.program(), parameters, prediction, *layout, clear, seed);
+    let PackedPlan { prediction, layout, .. } = plan;
+    let engine = SimulatedPacked::new(attention.program(), &plan.parameters, prediction, *layout, clear, seed);
     engine.evaluate(attention.client())
 }
 
@@ -182,20 +185,20 @@ impl Lowering for PackedAttention {
         (0..clear.rows()).filter(|&row| !is_within(mean_square(row).sqrt(), limit)).count()
     }
 
-    fn parties(&self, plan: &PackedPlan, seed: &ClientSeed) -> PackedParties {
+    fn parties(&self, plan: &PackedPlan, seed: &ClientSeed) -> Result<PackedParties, RunError> {
         let start = Instant::now();
-        let client = PackedHeadClient::new(&plan.parameters, seed);
-        let seeded = client.evaluation_keys(&plan.layout);
+        let client = PackedHeadClient::new(&plan.parameters, seed).map_err(Refused::from)?;
+        let seeded = client.evaluation_keys(&plan.layout)?;
         let evaluation_key_bytes = seeded.bytes();
-        let evaluation_keys = seeded.prepare();
-        PackedParties {
+        let evaluation_keys = seeded.prepare().map_err(Refused::from)?;
+        Ok(PackedParties {
             parameters: plan.parameters.clone(),
             client,
             evaluation_keys,
             evaluation_key_bytes,
             keygen_seconds: start.elapsed().as_secs_f64(),
             prepared: Vec::new(),
-        }
+        })
     }
 
     fn answer(
@@ -207,9 +210,9 @@ impl Lowering for PackedAttention {
     ) -> Result<Answer, RunError> {
         let (program, layout) = (self.program(), &plan.layout);
         let start = Instant::now();
-        let prepared = parties.prepare(program);
+        let prepared = parties.prepare(program)?;
         let prepare = start.elapsed().as_secs_f64();
-        let scales = WireScales::new(&parties.parameters, program);
+        let scales = WireScales::new(&parties.parameters, program)?;
         let start = Instant::now();
         let request = parties.client.encrypt(input, layout, &scales)?;
         let encrypt = start.elapsed().as_secs_f64();
@@ -218,7 +221,8 @@ impl Lowering for PackedAttention {
         let (response, statistics) = server.evaluate(&request, layout, observer)?;
         let evaluate = start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let numbers = parties.client.decrypt(&response, layout, &scales, self.client());
+        let label = request.request.label();
+        let numbers = parties.client.decrypt(&response, layout, &scales, self.client(), label)?;
         let decrypt = start.elapsed().as_secs_f64();
         let keygen = parties.keygen_seconds;
         Ok(Answer {

@@ -10,19 +10,20 @@ use tfhe::core_crypto::prelude::{
     par_convert_standard_lwe_bootstrap_key_to_fourier,
 };
 use tfhe_core::derivation::ClientSeed;
+use tfhe_core::key_graph::{Node, Parameters};
 use tfhe_core::keys::ClientKeys;
-use tfhe_core::params::{NoiseDistribution, Parameters};
+use tfhe_core::params::NoiseDistribution;
 use tfhe_core::random::SampleSeed;
 use tfhe_core::sets;
 
 use super::Session;
-use super::keys::{generate_bootstrapping, generate_keyswitch};
+use super::keys::{generate_bootstrapping, generate_keyswitch, keyswitch_gadget};
 use crate::exchange;
 use crate::measure::by_turns;
 
 pub(super) fn compare(session: &mut Session<'_>) -> Result<()> {
     let parameters = sets::MESSAGE_2_CARRY_2.compile()?;
-    let client = ClientKeys::generate(&parameters, &ClientSeed::from_number(3));
+    let client = ClientKeys::generate(&parameters, &ClientSeed::from_number(3))?;
     let mut peer = Peer::new(&parameters);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     session
@@ -31,7 +32,7 @@ pub(super) fn compare(session: &mut Session<'_>) -> Result<()> {
 
 fn ours(client: &ClientKeys) {
     let keyswitch = generate_keyswitch(client).expand();
-    let bootstrapping = generate_bootstrapping(client).prepare(client.fft(), client.parameters().glwe_shape());
+    let bootstrapping = generate_bootstrapping(client).prepare(client.fft(Node::Lookup), client.parameters().lookup().shape);
     drop((keyswitch, bootstrapping));
 }
 
@@ -53,13 +54,13 @@ fn tuniform(noise: NoiseDistribution) -> TUniform<u64> {
 
 impl<'a> Peer<'a> {
     fn new(parameters: &'a Parameters) -> Self {
-        let shape = parameters.glwe_shape();
+        let shape = parameters.lookup().shape;
         let bits = |index, count| {
             let mut bits = vec![0; count];
             SampleSeed::from_number(3).stream(index).fill_binary(&mut bits);
             bits
         };
-        let small = bits(0, parameters.lwe_dimension().get());
+        let small = bits(0, parameters.small().lwe_dimension().get());
         let glwe = bits(1, shape.extracted_lwe_dimension().get());
         let mut seeder = new_seeder();
         let seeder = seeder.as_mut();
@@ -72,14 +73,14 @@ impl<'a> Peer<'a> {
     }
 
     fn generate(&mut self) {
-        let (parameters, shape) = (self.parameters, self.parameters.glwe_shape());
-        let (keyswitch, gadget) = (parameters.keyswitch(), parameters.bootstraps()[0]);
+        let (parameters, shape) = (self.parameters, self.parameters.lookup().shape);
+        let (keyswitch, gadget) = (keyswitch_gadget(parameters), parameters.bootstraps()[0].gadget);
         let keyswitch = allocate_and_generate_new_lwe_keyswitch_key(
             &self.glwe.as_lwe_secret_key(),
             &self.small,
             exchange::base_log(keyswitch),
             exchange::level_count(keyswitch),
-            tuniform(parameters.lwe_noise()),
+            tuniform(parameters.small().noise()),
             exchange::MODULUS,
             &mut self.generator,
         );
@@ -88,11 +89,11 @@ impl<'a> Peer<'a> {
             &self.glwe,
             exchange::base_log(gadget),
             exchange::level_count(gadget),
-            tuniform(parameters.glwe_noise()),
+            tuniform(parameters.lookup().noise),
             exchange::MODULUS,
             &mut self.generator,
         );
-        let mut fourier = exchange::empty_bootstrapping_key(shape, gadget, parameters.lwe_dimension());
+        let mut fourier = exchange::empty_bootstrapping_key(shape, gadget, parameters.small().lwe_dimension());
         par_convert_standard_lwe_bootstrap_key_to_fourier(&standard, &mut fourier);
         drop((keyswitch, fourier));
     }

@@ -6,10 +6,11 @@ use tfhe::core_crypto::prelude::{CiphertextModulus, Fft, LweKeyswitchKeyOwned};
 use tfhe_core::bootstrapping_key::{BootstrappingKey, SeededBootstrappingKey};
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::GlweCiphertext;
+use tfhe_core::key_graph::{Edge, Node, Parameters};
 use tfhe_core::keys::ClientKeys;
 use tfhe_core::keyswitch::{LweKeyswitchKey, SeededLweKeyswitchKey};
 use tfhe_core::lwe::LweCiphertext;
-use tfhe_core::params::{Gadget, Parameters};
+use tfhe_core::params::Gadget;
 use tfhe_core::programmable_bootstrap::{half_slot, table_accumulator};
 use tfhe_core::random::SecretSeed;
 use tfhe_core::{sets, torus};
@@ -49,16 +50,16 @@ pub(super) fn function(value: u64) -> u64 {
 impl Keys {
     pub(super) fn generate() -> Result<Self> {
         let parameters = sets::MESSAGE_2_CARRY_2.compile()?;
-        let client = ClientKeys::generate(&parameters, &ClientSeed::from_number(2));
-        let (shape, small) = (parameters.glwe_shape(), parameters.lwe_dimension());
+        let client = ClientKeys::generate(&parameters, &ClientSeed::from_number(2))?;
+        let (shape, small) = (parameters.lookup().shape, parameters.small().lwe_dimension());
         let seeded_keyswitch = generate_keyswitch(&client);
         let seeded_bootstrapping = generate_bootstrapping(&client);
-        let gadget = parameters.bootstraps()[0];
+        let gadget = parameters.bootstraps()[0].gadget;
         let rows = seeded_keyswitch.to_raw();
-        let peer_keyswitch = exchange::keyswitch_key_to_peer(small, parameters.keyswitch(), &rows);
+        let peer_keyswitch = exchange::keyswitch_key_to_peer(small, keyswitch_gadget(&parameters), &rows);
         Ok(Self {
             keyswitch: seeded_keyswitch.expand(),
-            bootstrapping: seeded_bootstrapping.clone().prepare(client.fft(), shape),
+            bootstrapping: seeded_bootstrapping.clone().prepare(client.fft(Node::Lookup), shape),
             peer_fft: Fft::new(exchange::polynomial_size(shape)),
             peer_keyswitch_32: round_to_32_bits(&peer_keyswitch),
             peer_keyswitch,
@@ -78,12 +79,12 @@ impl Keys {
 
     /// (β, ℓ) of the bootstrapping.
     pub(super) fn gadget(&self) -> Gadget {
-        self.parameters.bootstraps()[0]
+        self.parameters.bootstraps()[0].gadget
     }
 
     /// A decrypted ciphertext of dimension kN, which may be one of tfhe-rs in our container.
     fn decrypt(&self, ciphertext: &LweCiphertext) -> u64 {
-        let phase = self.client.glwe_key().extracted_lwe_key().phase(ciphertext);
+        let phase = self.client.lwe_key(Node::Lookup).phase(ciphertext);
         torus::switch_modulus(phase, 64 - SCALE_LOG) % (2 * VALUES)
     }
 
@@ -97,26 +98,31 @@ impl Keys {
     }
 }
 
+/// (β, ℓ) of the key switch.
+pub(super) fn keyswitch_gadget(parameters: &Parameters) -> Gadget {
+    parameters.gadget(Edge::Keyswitch { from: Node::Lookup }).expect("the set has a key switch")
+}
+
 /// A key switch from the extracted key to the small one.
 pub(super) fn generate_keyswitch(client: &ClientKeys) -> SeededLweKeyswitchKey {
     let (parameters, seed) = (client.parameters(), SecretSeed::from_number(2).experiment(1));
-    let from = client.glwe_key().extracted_lwe_key();
-    let (gadget, noise) = (parameters.keyswitch(), parameters.lwe_noise());
-    SeededLweKeyswitchKey::generate(&from, client.lwe_key(), gadget, noise, seed)
+    let from = client.lwe_key(Node::Lookup);
+    let (gadget, noise) = (keyswitch_gadget(parameters), parameters.small().noise());
+    SeededLweKeyswitchKey::generate(&from, &client.lwe_key(Node::Small), gadget, noise, seed)
 }
 
 /// The bootstrapping key of the set's first gadget.
 pub(super) fn generate_bootstrapping(client: &ClientKeys) -> SeededBootstrappingKey {
     let (parameters, seed) = (client.parameters(), SecretSeed::from_number(2).experiment(2));
-    let (gadget, noise) = (parameters.bootstraps()[0], parameters.glwe_noise());
-    let (from, to) = (client.lwe_key(), client.glwe_key());
-    SeededBootstrappingKey::generate(client.fft(), from, to, gadget, noise, seed)
+    let (gadget, noise) = (parameters.bootstraps()[0].gadget, parameters.lookup().noise);
+    let (from, to) = (client.lwe_key(Node::Small), client.glwe_key(Node::Lookup));
+    SeededBootstrappingKey::generate(client.fft(Node::Lookup), &from, to, gadget, noise, seed)
 }
 
 fn inputs(client: &ClientKeys) -> Vec<LweCiphertext> {
-    let key = client.glwe_key().extracted_lwe_key();
+    let key = client.lwe_key(Node::Lookup);
     let (mut masks, mut noises) = SecretSeed::from_number(2).experiment(9).into_streams();
-    let noise = client.parameters().glwe_noise();
+    let noise = client.parameters().lookup().noise;
     let plaintext = |i: usize| ((i as u64 % VALUES) << SCALE_LOG) + half_slot(VALUES.ilog2());
     (0..BATCH).map(|i| key.encrypt(plaintext(i), noise, &mut masks, &mut noises)).collect()
 }

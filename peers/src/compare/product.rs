@@ -17,7 +17,7 @@ use crate::exchange;
 use crate::measure::by_turns;
 
 pub(super) fn compare(session: &mut Session<'_>, keys: &Keys) -> Result<()> {
-    let shape = keys.parameters.glwe_shape();
+    let shape = keys.parameters.lookup().shape;
     let fft = NegacyclicFft::new(shape.polynomial_size);
     let ours = keys
         .seeded_bootstrapping
@@ -36,7 +36,7 @@ fn measure(
     fft: &NegacyclicFft,
     (ours, peer): (&[FourierGgsw], &[FourierGgswCiphertextView<'_>]),
 ) -> Result<()> {
-    let shape = keys.parameters.glwe_shape();
+    let shape = keys.parameters.lookup().shape;
     let mut input = GlweCiphertext::zero(shape);
     SampleSeed::from_number(4).stream(0).fill_uniform(input.data_mut());
     let mut output = GlweCiphertext::zero(shape);

@@ -10,10 +10,10 @@
 pub use crate::distribution::{Distribution, Mixture};
 pub use crate::variance::Variance;
 
+use crate::key_graph::{Edge, KeyParameters, MissingEdge, Node, Parameters};
 use crate::params::{
     Gadget, GadgetTransforms, GlweDimension, GlweShape, LweDimension, NoiseDistribution, PolynomialSize, Precision,
 };
-use crate::ring_pair::{Ring, RingPairParameters};
 use crate::rounding::Transforms;
 
 /// Variance of the rounding to the gadget, as a fraction of the torus: β^(−2ℓ)/12.
@@ -365,19 +365,25 @@ pub struct RefreshParameters {
 impl RefreshParameters {
     /// Of a set with two rings, with its bootstrapping gadget number `bootstrap`, on given transforms.
     ///
-    /// # Panics
-    /// If there is no such gadget.
-    pub fn new(parameters: &RingPairParameters, bootstrap: usize, transforms: Transforms) -> Self {
-        let of_ring = |ring: Ring| (ring.shape, ring.noise);
-        Self {
-            keyswitch: parameters.keyswitch().on(transforms),
-            bootstrapping: parameters.bootstraps()[bootstrap].on(transforms),
-            automorphism: parameters.lookup_automorphism().on(transforms),
-            lift: parameters.lift().on(transforms),
-            small: of_ring(parameters.small()),
-            lookup: of_ring(parameters.lookup()),
-            arithmetic: of_ring(parameters.arithmetic()),
-        }
+    /// # Errors
+    /// If the set has no refresh with this gadget.
+    pub fn new(parameters: &Parameters, bootstrap: usize, transforms: Transforms) -> Result<Self, MissingEdge> {
+        let gadget = |edge| Ok(parameters.gadget(edge)?.on(transforms));
+        let keyswitch = Edge::Keyswitch { from: Node::Arithmetic };
+        let ring = |key: &KeyParameters| match key.ring() {
+            Some(ring) => Ok((ring.shape, ring.noise)),
+            // To an LWE key, it is another key switch than that of a refresh.
+            None => Err(MissingEdge { set: parameters.name(), edge: keyswitch }),
+        };
+        Ok(Self {
+            keyswitch: gadget(keyswitch)?,
+            bootstrapping: gadget(Edge::Bootstrapping { gadget: bootstrap })?,
+            automorphism: gadget(Edge::Automorphisms { ring: Node::Lookup, gadget: 0 })?,
+            lift: gadget(Edge::Lift { from: Node::Lookup, to: Node::Arithmetic })?,
+            small: ring(parameters.small())?,
+            lookup: ring(parameters.key(Node::Lookup))?,
+            arithmetic: ring(parameters.key(Node::Arithmetic))?,
+        })
     }
 }
 
@@ -482,7 +488,7 @@ pub(crate) mod tests {
     /// What a wrong coefficient adds is a variance, however small: no product has an error of zero.
     #[test]
     fn split_products_have_the_error_of_off_by_ones() {
-        let shape = crate::sets::HEAD_EXACT.compile().unwrap().glwe_shape();
+        let shape = crate::sets::HEAD_EXACT.compile().unwrap().lookup().shape;
         let gadget = Gadget::new(11, 4, Precision::Split).unwrap();
         let one = off_by_ones(gadget, shape.polynomial_size, 2, 1) / (2.0 * 4096.0) * 2f64.powi(-64);
         assert!((fft_error(gadget, shape, 2).get() / (one * 2049.0) - 1.0).abs() < 1e-6);
@@ -496,7 +502,7 @@ pub(crate) mod tests {
     fn refreshes_of_the_packed_block_are_reliable() {
         let parameters = crate::sets::PACKED_BLOCK.compile().unwrap();
         for bootstrap in [crate::sets::PRECISE, crate::sets::FINEST] {
-            let noise = refresh(&RefreshParameters::new(&parameters, bootstrap, Transforms::ANY));
+            let noise = refresh(&RefreshParameters::new(&parameters, bootstrap, Transforms::ANY).unwrap());
             let input = Distribution::from(parameters.arithmetic().noise.variance());
             assert!(noise.log2_misread(&input, 1.0 / 16.0) < -128.0);
             assert!(noise.fresh().log2_std() - noise.bootstrapping.log2_std() < 0.3);

@@ -11,8 +11,8 @@
 //! point with no larger a dimension and no larger a noise ("dominated" by it). The points of the second part of the table were run with
 //! m = 16n samples (4n from n = 2000).
 
-use crate::params::{NoiseDistribution, Parameters};
-use crate::ring_pair::RingPairParameters;
+use crate::key_graph::Parameters;
+use crate::params::NoiseDistribution;
 
 /// What all figures are from, in words.
 pub const SOURCE: &str = "commit 27a581b, MATZOV cost model";
@@ -105,17 +105,10 @@ pub fn level(dimension: usize, noise: NoiseDistribution) -> Option<Level> {
     dominated.map(level(Basis::Bound)).chain(line).max_by(|a, b| a.bits.total_cmp(&b.bits))
 }
 
-/// The level of a parameter set: that of the weaker of its two keys. `None` where no estimate covers one of them.
+/// The level of a parameter set: that of the weakest of its keys. `None` where no estimate covers one of them.
 pub fn parameters_level(parameters: &Parameters) -> Option<Level> {
-    let lwe = level(parameters.lwe_dimension().get(), parameters.lwe_noise())?;
-    let glwe = level(parameters.glwe_shape().extracted_lwe_dimension().get(), parameters.glwe_noise())?;
-    Some(if lwe.bits <= glwe.bits { lwe } else { glwe })
-}
-
-/// The level of a set with two rings: that of the weakest of its three keys. `None` where no estimate covers one of them.
-pub fn ring_pair_level(parameters: &RingPairParameters) -> Option<Level> {
-    let levels = parameters.rings().map(|(_, ring)| level(ring.lwe_dimension().get(), ring.noise));
-    levels.into_iter().collect::<Option<Vec<_>>>()?.into_iter().min_by(|a, b| a.bits.total_cmp(&b.bits))
+    let levels = parameters.keys().iter().map(|key| level(key.lwe_dimension().get(), key.noise()));
+    levels.collect::<Option<Vec<_>>>()?.into_iter().min_by(|a, b| a.bits.total_cmp(&b.bits))
 }
 
 #[cfg(test)]
@@ -134,27 +127,14 @@ mod tests {
         }
     }
 
-    #[test]
-    fn every_named_set_with_two_rings_has_128_bits() {
-        for literal in sets::RING_PAIRS {
-            let parameters = literal.compile().unwrap();
-            let level = ring_pair_level(&parameters).expect("all keys are covered by estimates");
-            assert!(level.bits >= 128.0 && !parameters.is_toy(), "{}: {level:?}", parameters.name());
-        }
-    }
-
     /// The figure of a key of a named set is one of exactly this key, and where noise or dimension differ, a bound.
     #[test]
     fn every_key_of_a_named_set_has_an_estimate_of_its_own() {
-        let two_keys = sets::ALL.map(|literal| literal.compile().unwrap()).into_iter().filter(|set| !set.is_toy());
-        let of_two_keys = two_keys.flat_map(|set| {
-            let glwe = set.glwe_shape().extracted_lwe_dimension();
-            [(set.lwe_dimension(), set.lwe_noise()), (glwe, set.glwe_noise())]
-        });
-        let of_rings = sets::RING_PAIRS.map(|literal| literal.compile().unwrap()).into_iter();
-        let of_rings = of_rings.flat_map(|set| set.rings().map(|(_, ring)| (ring.lwe_dimension(), ring.noise)));
-        let keys: Vec<_> = of_two_keys.chain(of_rings).collect();
-        assert_eq!(keys.len(), 2 * 3 + 3 * sets::RING_PAIRS.len());
+        let sets = sets::ALL.map(|literal| literal.compile().unwrap()).into_iter().filter(|set| !set.is_toy());
+        let keys: Vec<_> = sets
+            .flat_map(|set| set.keys().iter().map(|key| (key.lwe_dimension(), key.noise())).collect::<Vec<_>>())
+            .collect();
+        assert_eq!(keys.len(), 2 * 3 + 2 * 3);
         for (dimension, noise) in keys {
             let level = level(dimension.get(), noise).unwrap();
             assert_eq!(level.basis, Basis::Estimate, "{dimension:?} {noise:?}");
@@ -166,8 +146,8 @@ mod tests {
                 assert!(bound.bits >= level.bits.min(LINE.2), "{bound:?}");
             }
         }
-        for literal in sets::RING_PAIRS {
-            let packed = ring_pair_level(&literal.compile().unwrap()).unwrap();
+        for literal in [sets::PACKED_HEAD, sets::PACKED_BLOCK] {
+            let packed = parameters_level(&literal.compile().unwrap()).unwrap();
             assert_eq!((packed.bits, packed.dimension), (129.46, 2048));
         }
     }

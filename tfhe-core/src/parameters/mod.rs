@@ -1,5 +1,5 @@
 //! Parameters, and the named sets of them.
 
+pub mod key_graph;
 pub mod params;
-pub mod ring_pair;
 pub mod sets;

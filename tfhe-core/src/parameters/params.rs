@@ -1,9 +1,8 @@
-//! Parameters: newtypes of the dimensions, validated sets, and the named sets.
+//! Parameters: types of dimensions, gadgets and noise, of which sets ([`crate::key_graph`]) are made.
 //!
-//! A set is written down as a [`ParametersLiteral`] and becomes usable as [`Parameters`], whose fields are read-only
-//! and known to be consistent. Letters are those of the literature: n, k, N, (β, ℓ), σ.
+//! A value of such a type is known to be in its range. Letters are those of the literature: n, k, N, (β, ℓ), σ.
 
-use crate::fingerprint::{Fields, Fingerprint};
+use crate::fingerprint::Fields;
 use crate::rounding::{EXACT_MARGIN, Transforms};
 use crate::variance::Variance;
 
@@ -52,8 +51,23 @@ pub enum ParameterError {
     #[error("TUniform bound 2^{0} is above 2^62")]
     Noise(u32),
     /// The rings of a set are not ordered by size.
-    #[error("the small ring must be at most as large as the lookup ring, and that as the arithmetic ring")]
+    #[error(
+        "the small ring must be at most as large as the lookup ring, that as the arithmetic ring, and a lift must lead to a \
+         ring that is no smaller"
+    )]
     RingOrder,
+    /// Not exactly one key of the set is for this.
+    #[error("a parameter set needs one key, and no more, for each node: {0}")]
+    Node(&'static str),
+    /// A key has to be a GLWE key.
+    #[error("the {0} key has to be a GLWE key")]
+    NotARing(&'static str),
+    /// Products of ciphertexts are defined for k = 1.
+    #[error("relinearization in a ring of k = {0} mask polynomials: products are defined for k = 1")]
+    ProductRing(usize),
+    /// The set lists one edge twice.
+    #[error("the set lists this twice: {0}")]
+    Twice(String),
     /// The set lists no bootstrapping gadget.
     #[error("a parameter set needs at least one bootstrapping gadget")]
     NoBootstrap,
@@ -334,139 +348,9 @@ impl NoiseDistribution {
     }
 }
 
-/// A parameter set before it is validated.
-#[derive(Clone, Copy, Debug)]
-pub struct ParametersLiteral {
-    /// The set's name.
-    pub name: &'static str,
-    /// n.
-    pub lwe_dimension: usize,
-    /// Noise of LWE ciphertexts and of the key-switching key.
-    pub lwe_noise: NoiseDistribution,
-    /// k.
-    pub glwe_dimension: usize,
-    /// N.
-    pub polynomial_size: usize,
-    /// Noise of GLWE ciphertexts and of all keys under the GLWE key.
-    pub glwe_noise: NoiseDistribution,
-    /// (log2 β, ℓ) of the LWE key switch kN -> n.
-    pub keyswitch: (u32, u32),
-    /// (log2 β, ℓ, precision) of the bootstrapping keys, from coarse and quick to precise.
-    pub bootstraps: &'static [(u32, u32, Precision)],
-    /// (log2 β, ℓ, precision) of automorphisms (and so of the trace and of packing) and of relinearization.
-    pub glwe_keyswitch: (u32, u32, Precision),
-}
-
-/// A validated parameter set.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Parameters {
-    name: &'static str,
-    lwe_dimension: LweDimension,
-    lwe_noise: NoiseDistribution,
-    glwe_shape: GlweShape,
-    glwe_noise: NoiseDistribution,
-    keyswitch: Gadget,
-    bootstraps: Vec<Gadget>,
-    glwe_keyswitch: Gadget,
-}
-
-impl ParametersLiteral {
-    /// # Errors
-    /// The first inconsistency found.
-    pub fn compile(self) -> Result<Parameters, ParameterError> {
-        let glwe_shape = GlweShape {
-            dimension: GlweDimension::new(self.glwe_dimension)?,
-            polynomial_size: PolynomialSize::new(self.polynomial_size)?,
-        };
-        let gadget = |(base_log, levels, precision): (u32, u32, Precision), inputs: usize| {
-            Gadget::new(base_log, levels, precision)?.in_ring(glwe_shape.polynomial_size, inputs)
-        };
-        let k = self.glwe_dimension;
-        let bootstraps =
-            self.bootstraps.iter().map(|&literal| gadget(literal, k + 1)).collect::<Result<Vec<_>, _>>()?;
-        if bootstraps.is_empty() {
-            return Err(ParameterError::NoBootstrap);
-        }
-        Ok(Parameters {
-            name: self.name,
-            lwe_dimension: LweDimension::new(self.lwe_dimension)?,
-            lwe_noise: self.lwe_noise.validated()?,
-            glwe_shape,
-            glwe_noise: self.glwe_noise.validated()?,
-            keyswitch: Gadget::new(self.keyswitch.0, self.keyswitch.1, Precision::Single)?,
-            bootstraps,
-            glwe_keyswitch: gadget(self.glwe_keyswitch, k)?,
-        })
-    }
-}
-
-impl Parameters {
-    /// The set's name.
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// n.
-    pub fn lwe_dimension(&self) -> LweDimension {
-        self.lwe_dimension
-    }
-
-    /// Noise of LWE ciphertexts under the small key.
-    pub fn lwe_noise(&self) -> NoiseDistribution {
-        self.lwe_noise
-    }
-
-    /// k and N.
-    pub fn glwe_shape(&self) -> GlweShape {
-        self.glwe_shape
-    }
-
-    /// N.
-    pub fn polynomial_size(&self) -> PolynomialSize {
-        self.glwe_shape.polynomial_size
-    }
-
-    /// Noise of GLWE ciphertexts.
-    pub fn glwe_noise(&self) -> NoiseDistribution {
-        self.glwe_noise
-    }
-
-    /// The gadget of the LWE key switch from dimension kN to n.
-    pub fn keyswitch(&self) -> Gadget {
-        self.keyswitch
-    }
-
-    /// The gadgets of the bootstrapping keys, from coarse and quick to precise. Never empty.
-    pub fn bootstraps(&self) -> &[Gadget] {
-        &self.bootstraps
-    }
-
-    /// The gadget of automorphisms, packing and relinearization.
-    pub fn glwe_keyswitch(&self) -> Gadget {
-        self.glwe_keyswitch
-    }
-
-    /// The fingerprint of all its numbers. The name is none of them: sets that differ in nothing else are the same.
-    pub fn fingerprint(&self) -> Fingerprint {
-        let Self { name: _, lwe_dimension, lwe_noise, glwe_shape, glwe_noise, keyswitch, bootstraps, glwe_keyswitch } =
-            self;
-        let mut fields = Fields::new("one ring").integer(lwe_dimension.get() as u64);
-        fields = glwe_noise.append_to(glwe_shape.append_to(lwe_noise.append_to(fields)));
-        fields = keyswitch.append_to(fields).integer(bootstraps.len() as u64);
-        fields = bootstraps.iter().fold(fields, |fields, gadget| gadget.append_to(fields));
-        glwe_keyswitch.append_to(fields).fingerprint()
-    }
-
-    /// Whether this is one of the insecure sets that exist to be read.
-    pub fn is_toy(&self) -> bool {
-        self.name.starts_with("toy")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sets::HEAD_EXACT;
 
     fn inexact(result: Result<impl std::fmt::Debug, ParameterError>) -> (u32, usize, usize) {
         match result.unwrap_err() {
@@ -491,16 +375,5 @@ mod tests {
             message.starts_with("split gadget of base 2^12 and 4 levels: with 2 input polynomials of 4096"),
             "{message}"
         );
-    }
-
-    #[test]
-    fn sets_with_split_gadgets_that_are_not_exact_are_refused() {
-        let bootstraps = &[(23, 1, Precision::Single), (12, 4, Precision::Split)];
-        assert_eq!(inexact(ParametersLiteral { bootstraps, ..HEAD_EXACT }.compile()), (12, 4096, 2));
-        // A key switch of one polynomial is exact where an external product of two is not.
-        let glwe_keyswitch = (12, 4, Precision::Split);
-        assert_eq!(inexact(ParametersLiteral { glwe_keyswitch, ..HEAD_EXACT }.compile()), (12, 4096, 1));
-        let glwe_keyswitch = (11, 5, Precision::Split);
-        assert!(ParametersLiteral { glwe_keyswitch, ..HEAD_EXACT }.compile().is_ok());
     }
 }

@@ -32,66 +32,45 @@ use crate::fingerprint::{Fields, Fingerprint};
 use crate::random::{EncryptionSeed, PublicSeed, RandomnessError, Role, SecretBytes, SecretSeed, SecretStream};
 
 /// The protocol, and its version. A change of what is derived from what, or of what is encrypted with it, needs another one.
-const PROTOCOL: &[u8] = b"tfhe-core key derivation, version 1";
+const PROTOCOL: &[u8] = b"tfhe-core key derivation, version 2";
 
 /// What a derived key is for, beside the parameter set and the circuit: the one table of them. The numbers are part of what is
 /// derived: none may be given twice, or change its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u16)]
 pub enum Purpose {
-    /// The LWE secret key of a set with one ring.
-    LweSecretKey = 1,
-    /// The GLWE secret key of a set with one ring.
-    GlweSecretKey = 2,
-    /// The small secret key of a set with two rings.
-    SmallSecretKey = 3,
-    /// The lookup ring's secret key.
-    LookupSecretKey = 4,
-    /// The arithmetic ring's secret key.
-    ArithmeticSecretKey = 5,
-    /// The key switch kN -> n of a set with one ring.
-    LweKeyswitch = 6,
-    /// The automorphisms of a set with one ring.
-    Automorphisms = 7,
-    /// The relinearization key of a set with one ring, or of the arithmetic ring.
-    Relinearization = 8,
+    /// The secret key of the node that is the index ([`crate::key_graph::Node`]).
+    SecretKey = 1,
+    /// The key switch to the small key from the node that is the index.
+    Keyswitch = 2,
+    /// The key switch from ring to ring: the index is both.
+    Lift = 3,
+    /// The automorphisms of a ring: the index is the ring, and which of its gadgets.
+    Automorphisms = 4,
+    /// The relinearization key of the ring that is the index.
+    Relinearization = 5,
     /// The bootstrapping key of the gadget that is the index.
-    Bootstrapping = 9,
-    /// The key switch from the arithmetic ring to the small key.
-    ArithmeticToSmall = 10,
-    /// The key switch from the lookup ring to the small key.
-    LookupToSmall = 11,
-    /// The key switch from the lookup ring to the arithmetic ring.
-    Lift = 12,
-    /// The automorphisms of the lookup ring.
-    LookupAutomorphisms = 13,
-    /// The automorphisms of the arithmetic ring.
-    ArithmeticAutomorphisms = 14,
+    Bootstrapping = 6,
     /// The key of the hash function that gives requests their seeds.
-    Requests = 15,
+    Requests = 7,
     /// Keys and ciphertexts that tests, benches and comparisons make by hand, numbered by them.
-    Experiment = 16,
+    Experiment = 8,
+    /// The name of the keys of one set and circuit.
+    Identity = 9,
 }
 
 impl Purpose {
     /// All of them.
-    pub const ALL: [Self; 16] = [
-        Self::LweSecretKey,
-        Self::GlweSecretKey,
-        Self::SmallSecretKey,
-        Self::LookupSecretKey,
-        Self::ArithmeticSecretKey,
-        Self::LweKeyswitch,
+    pub const ALL: [Self; 9] = [
+        Self::SecretKey,
+        Self::Keyswitch,
+        Self::Lift,
         Self::Automorphisms,
         Self::Relinearization,
         Self::Bootstrapping,
-        Self::ArithmeticToSmall,
-        Self::LookupToSmall,
-        Self::Lift,
-        Self::LookupAutomorphisms,
-        Self::ArithmeticAutomorphisms,
         Self::Requests,
         Self::Experiment,
+        Self::Identity,
     ];
 }
 
@@ -217,6 +196,11 @@ impl Scope {
         SecretStream::new(&self.key(Role::Secret, purpose, index))
     }
 
+    /// The name of the keys: public. Who knows it knows nothing of anything else that is derived, as HKDF is a pseudo-random function.
+    pub(crate) fn identity(&self) -> [u8; 32] {
+        *self.key(Role::Identity, Purpose::Identity, 0).as_bytes()
+    }
+
     /// The masks and the noise of a key.
     pub(crate) fn encryption(&self, purpose: Purpose, index: u64) -> EncryptionSeed {
         let masks = PublicSeed(*self.key(Role::Mask, purpose, index).as_bytes());
@@ -265,8 +249,7 @@ mod tests {
 
     /// Fingerprints of all named sets.
     fn parameter_sets() -> Vec<Fingerprint> {
-        let one_ring = sets::ALL.into_iter().map(|set| set.compile().unwrap().fingerprint());
-        one_ring.chain(sets::RING_PAIRS.into_iter().map(|set| set.compile().unwrap().fingerprint())).collect()
+        sets::ALL.into_iter().map(|set| set.compile().unwrap().fingerprint()).collect()
     }
 
     /// Every (seed, parameter set, circuit, role, purpose, index) has a key of its own.
@@ -297,7 +280,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!((keys.len(), count), (count, 2 * 6 * parameter_sets().len() * 5 * 16 * 3));
+        assert_eq!((keys.len(), count), (count, 2 * 6 * 5 * 6 * 9 * 3));
     }
 
     #[test]
@@ -314,16 +297,16 @@ mod tests {
         let fingerprint = |name: &str| Fields::new(name).fingerprint();
         let scope = seed.scope(&fingerprint("set"), &fingerprint("circuit"));
         let hex = |bytes: &[u8; 32]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        assert_eq!(hex(scope.0.as_bytes()), "a207a05cb3282a01d980afded5536ccd87889d6914c12b2e976963ad5e215fed");
+        assert_eq!(hex(scope.0.as_bytes()), "5878d2b37669683f453e946bc2421a1ce5fe6f3379fb583f6b57a87240fdc639");
         assert_eq!(
             hex(scope.key(Role::Noise, Purpose::Bootstrapping, 2).as_bytes()),
-            "89fa08c5c1ba916929327fe65cbdb4f26d6e970b02e819efbe15cfc32c9e97b4"
+            "d359477ba8fc9c03c48feab299089de76a5e0f860c625938aac26c6f9acee2cf"
         );
         let plaintexts = [&[1_u64, 2][..], &[1 << 63]];
         let request = |randomness| scope.request(randomness, &fingerprint("context"), plaintexts.into_iter()).unwrap();
         assert_eq!(
             hex(&request(RequestRandomness::Reproducible).masks().0),
-            "75bc2263db39ed6715c83a425dbee821efebba19f0ae820877ccbb101c705cb8"
+            "20340221f9136263be7e0d2c1a2871a27de8c33af54293a7d691c7bfe85275aa"
         );
         assert_ne!(request(RequestRandomness::Fresh).masks(), request(RequestRandomness::Fresh).masks());
     }

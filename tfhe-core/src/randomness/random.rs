@@ -44,11 +44,13 @@ pub enum Role {
     Derivation = 4,
     /// Test inputs and simulated noise: nothing that is encrypted.
     Sample = 5,
+    /// Names of keys: public.
+    Identity = 6,
 }
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Secret, Self::Mask, Self::Noise, Self::Derivation, Self::Sample];
+    pub const ALL: [Self; 6] = [Self::Secret, Self::Mask, Self::Noise, Self::Derivation, Self::Sample, Self::Identity];
 }
 
 /// 32 secret bytes, in one place until they are overwritten.

@@ -223,6 +223,16 @@ impl SeededGlweCiphertext {
         Self::bytes_of_shape(self.shape)
     }
 
+    /// k and N.
+    pub fn shape(&self) -> GlweShape {
+        self.shape
+    }
+
+    /// The public seed of its masks.
+    pub fn masks(&self) -> PublicSeed {
+        self.seed
+    }
+
     /// [`Self::bytes`] of any ciphertext of this shape.
     pub fn bytes_of_shape(shape: GlweShape) -> usize {
         shape.polynomial_size.get() * size_of::<u64>() + size_of::<u64>()

@@ -25,6 +25,11 @@ impl LweSecretKey {
         Self { bits }
     }
 
+    /// The same key again, to be wiped as this one.
+    pub(crate) fn copy(&self) -> Self {
+        Self { bits: self.bits.clone() }
+    }
+
     /// n.
     pub fn dimension(&self) -> LweDimension {
         LweDimension::new(self.bits.len()).expect("a key has the dimension it was made with")

@@ -175,6 +175,8 @@ mod tests {
     use super::*;
     use crate::bootstrapping_key::SeededBootstrappingKey;
     use crate::derivation::ClientSeed;
+    use crate::key_graph::Node;
+    use crate::keys::{ClientKeys, Needs};
     use crate::lwe::LweSecretKey;
     use crate::params::{Gadget, NoiseDistribution, Precision};
     use crate::random::SecretSeed;
@@ -183,17 +185,18 @@ mod tests {
     #[test]
     fn toy_set_reads_every_value() {
         let parameters = sets::TOY.compile().unwrap();
-        let keys = crate::keys::ClientKeys::generate(&parameters, &ClientSeed::from_number(1));
-        let server = keys.evaluation_keys(&[0], false).prepare();
+        let keys = ClientKeys::generate(&parameters, &ClientSeed::from_number(1)).unwrap();
+        let needs = Needs::default().keyswitch(Node::Lookup).bootstrapping(0);
+        let server = keys.evaluation_keys(&needs).unwrap().prepare().unwrap();
         let table = [3, 0, 2, 1];
         let values: Vec<u64> = table.iter().map(|&v: &u64| v << 61).collect();
-        let accumulator = table_accumulator(parameters.glwe_shape(), &values);
-        let big = keys.glwe_key().extracted_lwe_key();
+        let accumulator = table_accumulator(parameters.lookup().shape, &values);
+        let big = keys.lwe_key(Node::Lookup);
         let (mut masks, mut noises) = SecretSeed::from_number(7).experiment(0).into_streams();
         for message in 0..4_u64 {
-            let input = big.encrypt((message << 61) + half_slot(2), parameters.glwe_noise(), &mut masks, &mut noises);
-            let switched = server.keyswitch().keyswitch(&[input]);
-            let output = &server.bootstrapping_key(0).programmable_bootstrap(&switched, &[&accumulator])[0];
+            let input = big.encrypt((message << 61) + half_slot(2), parameters.lookup().noise, &mut masks, &mut noises);
+            let switched = server.keyswitch(Node::Lookup).unwrap().keyswitch(&[input]);
+            let output = &server.bootstrapping_key(0).unwrap().programmable_bootstrap(&switched, &[&accumulator])[0];
             assert_eq!(torus::switch_modulus(big.phase(output), 3) % 8, table[message as usize]);
         }
     }

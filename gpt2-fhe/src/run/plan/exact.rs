@@ -4,9 +4,9 @@ use std::ops::Deref;
 
 use nn::integer::{IntegerAttention, IntegerProgram};
 use tfhe_core::glwe::SeededGlweCiphertext;
+use tfhe_core::key_graph::{MissingEdge, Parameters};
 use tfhe_core::keys::SeededEvaluationKeys;
-use tfhe_core::params::Parameters;
-use tfhe_core::{noise, security, sets, wide};
+use tfhe_core::{noise, sets, wide};
 
 use super::forecast::{Bytes, Forecast};
 use crate::engine::counted::Counted;
@@ -21,8 +21,6 @@ const DECRYPTION: &str = "decryption";
 /// What will run. Its failure is that the run decrypts to anything but the clear engine's integers.
 #[derive(Clone, Debug)]
 pub struct ExactPlan {
-    /// The parameter set.
-    pub parameters: Parameters,
     forecast: Forecast,
 }
 
@@ -64,12 +62,12 @@ impl ExactPlan {
         parameters: Parameters,
     ) -> Result<Self, RunError> {
         let program = head.program();
-        let size = parameters.polynomial_size().get();
+        let size = parameters.arithmetic().size().get();
         let length = tokens.max(program.head_size());
         if length > size {
             return Err(RunError::TooLong { length, size });
         }
-        let predictor = Predictor::new(&parameters);
+        let predictor = Predictor::new(&parameters)?;
         let observer = &mut Unobserved;
         let mut engine = HomomorphicEngine::new(Counted, predictor.clone(), multiply, program, observer);
         let output = program.evaluate(&mut engine, &tokens, tokens)?;
@@ -83,24 +81,28 @@ impl ExactPlan {
         let forecast = Forecast {
             log2_failure_probability: statistics.log2_failure_probability(),
             statistics,
-            bytes: bytes(&parameters, program, tokens, multiply),
-            security_bits: security::parameters_level(&parameters).map(|level| level.bits),
-            small_dimension: parameters.lwe_dimension().get(),
+            bytes: bytes(&parameters, program, tokens, multiply)?,
+            parameters,
         };
-        Ok(Self { parameters, forecast })
+        Ok(Self { forecast })
     }
 }
 
 /// Of a program on `tokens` tokens: seeded keys; ⌈E/N⌉ seeded ciphertexts per token; as many ciphertexts of the
 /// answer as hold T·d numbers of one head, or T·E of a whole attention.
-fn bytes(parameters: &Parameters, program: &IntegerProgram, tokens: usize, multiply: Multiply) -> Bytes {
-    let (shape, n) = (parameters.glwe_shape(), parameters.polynomial_size().get());
-    let gadgets = Predictor::gadgets(multiply, program.input_bits(), program.is_whole());
+fn bytes(
+    parameters: &Parameters,
+    program: &IntegerProgram,
+    tokens: usize,
+    multiply: Multiply,
+) -> Result<Bytes, MissingEdge> {
+    let (shape, n) = (parameters.arithmetic().shape, parameters.arithmetic().size().get());
+    let needs = Predictor::needs(multiply, program.input_bits(), program.is_whole());
     let request = tokens * program.embedding_size().div_ceil(n);
     let response = (tokens * program.output_size()).div_ceil(n);
-    Bytes {
-        evaluation_key: SeededEvaluationKeys::predicted_bytes(parameters, &gadgets, multiply == Multiply::Product),
+    Ok(Bytes {
+        evaluation_key: SeededEvaluationKeys::predicted_bytes(parameters, &needs)?,
         request: request * SeededGlweCiphertext::bytes_of_shape(shape),
         response: response * shape.ciphertext_len() * size_of::<u64>(),
-    }
+    })
 }

@@ -1,28 +1,38 @@
 //! What is known of a run, in either circuit, before anything is encrypted.
 
 use serde::Serialize;
+use tfhe_core::key_graph::Parameters;
+use tfhe_core::security;
 
 use crate::engine::statistics::Statistics;
 
 /// What is known of a run before anything is encrypted.
 #[derive(Clone, Debug)]
 pub struct Forecast {
+    /// The parameter set.
+    pub parameters: Parameters,
     /// Operations, noise and failure probabilities by step; no times.
     pub statistics: Statistics,
     /// log2 of a failure probability: see [`crate::run::FAILURE_MEANING`].
     pub log2_failure_probability: f64,
     /// What will be sent.
     pub bytes: Bytes,
-    /// The security level of the parameter set, in bits.
-    pub security_bits: Option<f64>,
-    /// n, the number of external products of a bootstrapping.
-    pub small_dimension: usize,
 }
 
 impl Forecast {
+    /// The security level of the parameter set, in bits.
+    pub fn security_bits(&self) -> Option<f64> {
+        security::parameters_level(&self.parameters).map(|level| level.bits)
+    }
+
+    /// n, the number of external products of a bootstrapping.
+    pub fn small_dimension(&self) -> usize {
+        self.parameters.small().lwe_dimension().get()
+    }
+
     /// External products, in bootstrappings and outside of them.
     pub fn external_products(&self) -> usize {
-        self.statistics.pbs() * self.small_dimension + self.statistics.external_products()
+        self.statistics.pbs() * self.small_dimension() + self.statistics.external_products()
     }
 }
 

@@ -4,12 +4,13 @@ use std::ops::Deref;
 
 use nn::packed::{PackedAttention, PackedProgram, Span};
 use tfhe_core::glwe::SeededGlweCiphertext;
-use tfhe_core::ring_pair::RingPairParameters;
-use tfhe_core::ring_pair_keys::SeededRingPairKeys;
-use tfhe_core::{security, sets};
+use tfhe_core::key_graph::Parameters;
+use tfhe_core::keys::SeededEvaluationKeys;
+use tfhe_core::sets;
 
 use super::forecast::{Bytes, Forecast};
 use crate::packed::counted::{CountedPacked, Counts};
+use crate::packed::keys::needs;
 use crate::packed::layout::{Layout, Sizes};
 use crate::packed::prediction::Prediction;
 use crate::packed::tables;
@@ -20,8 +21,6 @@ use crate::run::{MAX_EXPONENT_NOISE, MAX_LOG2_FAILURE};
 /// within its range wraps around.
 #[derive(Clone, Debug)]
 pub struct PackedPlan {
-    /// The parameter set.
-    pub parameters: RingPairParameters,
     /// Where everything lies.
     pub layout: Layout,
     /// The noise of each step.
@@ -61,7 +60,7 @@ impl PackedPlan {
         let program = attention.program();
         let parameters = sets::PACKED_HEAD.compile().expect("named sets are valid");
         let layout = layout(program, &parameters, span)?;
-        let prediction = Prediction::new(&parameters, program, &layout);
+        let prediction = Prediction::new(&parameters, program, &layout)?;
         let Counts { statistics, exponents } = CountedPacked::count(program, &parameters, &prediction, layout);
         let exponent_noise =
             program.heads().iter().zip(exponents).map(|(head, read)| read.std() * head.exponent_turn()).collect();
@@ -71,18 +70,12 @@ impl PackedPlan {
         }
         let arithmetic = parameters.arithmetic().shape;
         let bytes = Bytes {
-            evaluation_key: SeededRingPairKeys::predicted_bytes(&parameters, layout.subring()),
+            evaluation_key: SeededEvaluationKeys::predicted_bytes(&parameters, &needs(&layout))?,
             request: layout.groups() * layout.input_chunks() * SeededGlweCiphertext::bytes_of_shape(arithmetic),
             response: layout.answers() * arithmetic.ciphertext_len() * size_of::<u64>(),
         };
-        let forecast = Forecast {
-            statistics,
-            log2_failure_probability,
-            bytes,
-            security_bits: security::ring_pair_level(&parameters).map(|level| level.bits),
-            small_dimension: parameters.small().lwe_dimension().get(),
-        };
-        Ok(Self { parameters, layout, prediction, exponent_noise, forecast })
+        let forecast = Forecast { statistics, log2_failure_probability, bytes, parameters };
+        Ok(Self { layout, prediction, exponent_noise, forecast })
     }
 
     /// What the root mean square noise of an input's outputs may be at most, in units of their integers: of a run whose values are as
@@ -104,7 +97,7 @@ impl PackedPlan {
     }
 }
 
-fn layout(program: &PackedProgram, parameters: &RingPairParameters, span: Span) -> Result<Layout, RunError> {
+fn layout(program: &PackedProgram, parameters: &Parameters, span: Span) -> Result<Layout, RunError> {
     let sizes = Sizes {
         embedding: program.embedding_size(),
         head: program.head_size(),

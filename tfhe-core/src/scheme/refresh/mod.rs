@@ -3,7 +3,7 @@
 //! Sums and products let noise grow, and a table is the only function that is not polynomial. A refresh does both: it takes
 //! coefficients of ciphertexts of a large ring (N, the *arithmetic* ring), reads a table at each, and puts the results, whose noise does not
 //! depend on the inputs', into coefficients of new ciphertexts of the same ring and key. The keys are those of two rings
-//! ([`crate::ring_pair`]), N' dividing N:
+//! ([`crate::key_graph`]), N' dividing N:
 //!
 //! | step | from | to |
 //! |---|---|---|

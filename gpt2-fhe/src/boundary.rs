@@ -1,0 +1,91 @@
+//! What a server, or a client, refuses of what it is given.
+//!
+//! Keys, requests and answers come from the other party, parameter sets and layouts from a program. All of it is checked once, before
+//! anything is computed; behind the check, code relies on it.
+
+use tfhe_core::key_graph::MissingEdge;
+use tfhe_core::keys::{Mismatch, MissingKey};
+use tfhe_core::random::RandomnessError;
+use tfhe_core::simd::BackendError;
+
+/// Why something was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The parameter set does not have what the circuit needs.
+    #[error("{0}, which the circuit needs: use a named set of this circuit")]
+    Set(#[from] MissingEdge),
+    /// The exact circuit computes in one ring.
+    #[error(
+        "parameter set {0} has two rings, and the exact circuit needs one that is both: use a named set of this circuit"
+    )]
+    TwoRings(&'static str),
+    /// Where everything lies in a ciphertext depends on the rings' sizes.
+    #[error("the layout is for other rings than those of parameter set {0}: make it for the set of the keys")]
+    OtherRings(&'static str),
+    /// The evaluation keys are not those that the circuit needs.
+    #[error("{0}: make evaluation keys for this circuit")]
+    Keys(#[from] MissingKey),
+    /// A request or an answer does not belong to the keys, or is not what is expected.
+    #[error(transparent)]
+    Message(#[from] Mismatch),
+    /// The environment asks for vector instructions that cannot be used.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// An input has no token, or too many.
+    #[error("{tokens} tokens, and from 1 to {most} are possible here")]
+    Tokens {
+        /// How many.
+        tokens: usize,
+        /// The most that the attention is calibrated for and that fit a ciphertext.
+        most: usize,
+    },
+    /// A matrix has not the size that was agreed on.
+    #[error("the {what} has {rows} × {columns} entries, and {expected_rows} × {expected_columns} are expected")]
+    Size {
+        /// What it is.
+        what: &'static str,
+        /// Its rows.
+        rows: usize,
+        /// Its columns.
+        columns: usize,
+        /// The rows it should have.
+        expected_rows: usize,
+        /// The columns it should have.
+        expected_columns: usize,
+    },
+    /// A scale is of no use: integers of that many bits, and their sign, do not fit.
+    #[error("numbers at a scale of 2^-{0} of half the torus: from 1 to 62 bits are possible")]
+    Scale(u32),
+    /// The layout is for another attention.
+    #[error("the layout is for an attention of other sizes: make it for this one")]
+    Layout,
+}
+
+impl Refused {
+    /// Checks the size of a matrix.
+    pub(crate) fn check_size(what: &'static str, size: (usize, usize), expected: (usize, usize)) -> Result<(), Self> {
+        let ((rows, columns), (expected_rows, expected_columns)) = (size, expected);
+        if size == expected { Ok(()) } else { Err(Self::Size { what, rows, columns, expected_rows, expected_columns }) }
+    }
+
+    /// Checks that integers of `bits` bits, at m/2^(bits+1), are some of the torus's.
+    pub(crate) fn check_scale(bits: u32) -> Result<(), Self> {
+        if (1..=62).contains(&bits) { Ok(()) } else { Err(Self::Scale(bits)) }
+    }
+
+    /// Checks a number of tokens.
+    pub(crate) fn check_tokens(tokens: usize, most: usize) -> Result<(), Self> {
+        if (1..=most).contains(&tokens) { Ok(()) } else { Err(Self::Tokens { tokens, most }) }
+    }
+}
+
+/// Why a request was not made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EncryptError {
+    /// The input is not what is agreed on.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// There is nothing to make its randomness from.
+    #[error(transparent)]
+    Randomness(#[from] RandomnessError),
+}

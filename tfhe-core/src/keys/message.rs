@@ -1,0 +1,372 @@
+//! What travels between a client and a server, and how each knows that it belongs to its keys.
+//!
+//! A ciphertext that meets a key of another client, or of another parameter set, decrypts to noise, and nothing in it says why. So what
+//! crosses the boundary carries a [`Label`]: the set, the keys, the encoding, the request. Both sides compare it before they
+//! touch a ciphertext ([`Request::open`], [`ClientKeys::decrypt`](super::ClientKeys::decrypt)), and what does not belong together is a
+//! [`Mismatch`].
+//!
+//! Ciphertexts themselves ([`GlweCiphertext`], [`crate::lwe::LweCiphertext`]) carry none. Within a circuit they come out of one opened
+//! request and meet the keys that it was opened for and no others, so one comparison for each request covers the millions
+//! of operations behind it, which pay nothing for it.
+//!
+//! Labels are public and serve to notice mistakes: of files, of versions, of whoever connects parties. Nobody is kept
+//! from copying one, so they are no protection against a server that wants to deceive.
+
+use super::EvaluationKeys;
+use crate::fingerprint::Fingerprint;
+use crate::glwe::{GlweCiphertext, SeededGlweCiphertext};
+use crate::params::GlweShape;
+use crate::random::PublicSeed;
+
+/// The name of a client's keys: derived from its seed as keys are, for the same set and circuit, and public. It tells nothing of a key.
+/// Keys from another seed, or for another circuit, have another one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyId(pub(crate) [u8; 32]);
+
+impl KeyId {
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyId(")?;
+        self.0[..8].iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        f.write_str("…)")
+    }
+}
+
+/// Whose keys, and of which parameter set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The fingerprint of the parameter set.
+    pub set: Fingerprint,
+    /// The keys.
+    pub keys: KeyId,
+}
+
+impl Identity {
+    fn check(&self, other: &Self, what: &'static str) -> Result<(), Mismatch> {
+        if self.set != other.set {
+            Err(Mismatch::Set(what))
+        } else if self.keys != other.keys {
+            Err(Mismatch::Keys(what))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// What a message belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    pub(super) identity: Identity,
+    /// Of how plaintexts are encoded.
+    pub(super) context: Fingerprint,
+    /// Of a request's masks: no two requests have the same, but equal ones of a reproducible client.
+    pub(super) request: PublicSeed,
+}
+
+impl Label {
+    /// Whose keys.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+/// Two things that do not belong together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Mismatch {
+    /// Another parameter set.
+    #[error("the {0} is of another parameter set than the keys: make both with one set")]
+    Set(&'static str),
+    /// Another client, or another seed of the same one, or keys for another circuit.
+    #[error("the {0} belongs to other keys: make it and the evaluation keys with one client, from one seed")]
+    Keys(&'static str),
+    /// The plaintexts are encoded in another way than is expected.
+    #[error("the {0} is encoded for another circuit, or for other sizes, than are evaluated here")]
+    Context(&'static str),
+    /// Not the answer to this request.
+    #[error("the answer is to another request")]
+    Request,
+    /// Too few or too many ciphertexts.
+    #[error("the {what} has {actual} ciphertexts, and {expected} are expected")]
+    Count {
+        /// A request or an answer.
+        what: &'static str,
+        /// How many there should be.
+        expected: usize,
+        /// How many there are.
+        actual: usize,
+    },
+    /// A ciphertext of another ring.
+    #[error("ciphertext {index} of the {what} has {} polynomials of {} coefficients, not those of the set's ring", .shape.dimension.get() + 1, .shape.polynomial_size.get())]
+    Shape {
+        /// A request or an answer.
+        what: &'static str,
+        /// Which of its ciphertexts.
+        index: usize,
+        /// Its shape.
+        shape: GlweShape,
+    },
+}
+
+/// Checks how many ciphertexts there are, and that all are of one ring.
+pub(super) fn check_ciphertexts(
+    what: &'static str,
+    shapes: impl ExactSizeIterator<Item = GlweShape>,
+    expected: usize,
+    ring: GlweShape,
+) -> Result<(), Mismatch> {
+    let actual = shapes.len();
+    if actual != expected {
+        return Err(Mismatch::Count { what, expected, actual });
+    }
+    match shapes.enumerate().find(|(_, shape)| *shape != ring) {
+        Some((index, shape)) => Err(Mismatch::Shape { what, index, shape }),
+        None => Ok(()),
+    }
+}
+
+/// Ciphertexts under the arithmetic ring's key, from a client to a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub(super) label: Label,
+    pub(super) ciphertexts: Vec<SeededGlweCiphertext>,
+}
+
+impl Request {
+    /// The name of requests in errors.
+    pub(super) const NAME: &str = "request";
+
+    /// What it belongs to. Its answer has the same.
+    pub fn label(&self) -> &Label {
+        &self.label
+    }
+
+    /// The ciphertexts, if they can be computed with by `keys`, are encoded as `context` says, and are `count`.
+    ///
+    /// # Errors
+    /// The first thing that does not belong together.
+    pub fn open(
+        &self,
+        keys: &EvaluationKeys,
+        context: &Fingerprint,
+        count: usize,
+    ) -> Result<&[SeededGlweCiphertext], Mismatch> {
+        self.label.identity.check(keys.identity(), Self::NAME)?;
+        if self.label.context != *context {
+            return Err(Mismatch::Context(Self::NAME));
+        }
+        let shapes = self.ciphertexts.iter().map(SeededGlweCiphertext::shape);
+        check_ciphertexts(Self::NAME, shapes, count, keys.parameters().arithmetic().shape)?;
+        Ok(&self.ciphertexts)
+    }
+
+    /// The ciphertexts, whatever they belong to: for who only looks at them.
+    pub fn ciphertexts(&self) -> &[SeededGlweCiphertext] {
+        &self.ciphertexts
+    }
+
+    /// Bytes of its ciphertexts on the wire.
+    pub fn bytes(&self) -> usize {
+        self.ciphertexts.iter().map(SeededGlweCiphertext::bytes).sum()
+    }
+}
+
+/// Ciphertexts under the arithmetic ring's key, from a server to a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub(super) label: Label,
+    pub(super) ciphertexts: Vec<GlweCiphertext>,
+}
+
+impl Answer {
+    /// The name of answers in errors.
+    const NAME: &str = "answer";
+
+    /// An answer to the request of which this is the label.
+    pub fn new(request: &Label, ciphertexts: Vec<GlweCiphertext>) -> Self {
+        Self { label: request.clone(), ciphertexts }
+    }
+
+    /// The ciphertexts, if they are `count`, of the ring `ring`, and answer the request `expected` of the keys `identity`.
+    pub(super) fn open(
+        &self,
+        identity: &Identity,
+        expected: &Label,
+        count: usize,
+        ring: GlweShape,
+    ) -> Result<&[GlweCiphertext], Mismatch> {
+        self.label.identity.check(identity, Self::NAME)?;
+        expected.identity.check(identity, Request::NAME)?;
+        if self.label.context != expected.context {
+            return Err(Mismatch::Context(Self::NAME));
+        }
+        if self.label.request != expected.request {
+            return Err(Mismatch::Request);
+        }
+        check_ciphertexts(Self::NAME, self.ciphertexts.iter().map(GlweCiphertext::shape), count, ring)?;
+        Ok(&self.ciphertexts)
+    }
+
+    /// The ciphertexts, whatever they are.
+    pub fn ciphertexts(&self) -> &[GlweCiphertext] {
+        &self.ciphertexts
+    }
+
+    /// Bytes of its ciphertexts on the wire.
+    pub fn bytes(&self) -> usize {
+        self.ciphertexts.iter().map(|ciphertext| size_of_val(ciphertext.data())).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::derivation::ClientSeed;
+    use crate::fingerprint::Fields;
+    use crate::key_graph::{Node, ParametersLiteral};
+    use crate::keys::{ClientKeys, Needs};
+    use crate::params::Precision;
+    use crate::random::SecretSeed;
+    use crate::sets::TOY;
+
+    const COUNT: usize = 2;
+
+    struct Party {
+        keys: ClientKeys,
+        server: EvaluationKeys,
+    }
+
+    impl Party {
+        fn new(literal: ParametersLiteral, seed: &ClientSeed) -> Self {
+            let keys = ClientKeys::generate(&literal.compile().unwrap(), seed).unwrap();
+            let server = keys.evaluation_keys(&Needs::default().keyswitch(Node::Lookup)).unwrap().prepare().unwrap();
+            assert_eq!(server.identity(), keys.identity());
+            Self { keys, server }
+        }
+
+        fn request(&self, first: u64) -> Request {
+            let size = self.keys.parameters().arithmetic().size().get();
+            let plaintexts: Vec<_> = (0..COUNT as u64).map(|i| Zeroizing::new(vec![(first + i) << 60; size])).collect();
+            self.keys.encrypt(&plaintexts, &context()).unwrap()
+        }
+    }
+
+    fn context() -> Fingerprint {
+        Fields::new("test").fingerprint()
+    }
+
+    fn seed() -> ClientSeed {
+        ClientSeed::from_number(1)
+    }
+
+    /// The same set with one number changed.
+    fn other_set() -> ParametersLiteral {
+        ParametersLiteral { bootstraps: &[(Node::Lookup, (7, 3, Precision::Single))], ..TOY }
+    }
+
+    fn answer(request: &Request) -> Answer {
+        Answer::new(request.label(), request.ciphertexts().iter().map(SeededGlweCiphertext::expand).collect())
+    }
+
+    #[test]
+    fn what_belongs_together_is_opened() {
+        // Keys that are made again from the seed are the same.
+        let (party, again) =
+            (Party::new(TOY, &seed()), Party::new(TOY, &ClientSeed::stored(SecretSeed::from_number(1))));
+        for request in [party.request(1), again.request(1)] {
+            assert_eq!(request.open(&party.server, &context(), COUNT), Ok(request.ciphertexts()));
+            let phases = again.keys.decrypt(&answer(&request), request.label(), COUNT).unwrap();
+            assert_eq!(phases.iter().map(|phase| (phase[0] + (1 << 59)) >> 60).collect::<Vec<_>>(), [1, 2]);
+        }
+    }
+
+    /// Another client's keys, keys of another set from the same seed, keys that were made anew, keys for another circuit.
+    #[test]
+    fn foreign_and_stale_keys_are_refused() {
+        let party = Party::new(TOY, &seed());
+        let request = party.request(1);
+        let others = [
+            (Party::new(TOY, &ClientSeed::from_number(2)), Mismatch::Keys("request")),
+            (Party::new(other_set(), &seed()), Mismatch::Set("request")),
+            (Party::new(TOY, &ClientSeed::from_system().unwrap()), Mismatch::Keys("request")),
+            (Party::new(TOY, &seed().bound_to("circuit", 1)), Mismatch::Keys("request")),
+        ];
+        for (other, expected) in &others {
+            assert_eq!(request.open(&other.server, &context(), COUNT).unwrap_err(), *expected);
+            assert_eq!(other.request(1).open(&party.server, &context(), COUNT).unwrap_err(), *expected);
+            let refused = other.keys.decrypt(&answer(&request), request.label(), COUNT).unwrap_err();
+            let of_answer = if *expected == Mismatch::Set("request") { Mismatch::Set } else { Mismatch::Keys };
+            assert_eq!(refused, of_answer("answer"));
+            // An answer of one's own to a request of somebody else is no better.
+            assert!(other.keys.decrypt(&answer(&other.request(1)), request.label(), COUNT).is_err());
+        }
+        let line = Mismatch::Keys("request").to_string();
+        assert_eq!(
+            line,
+            "the request belongs to other keys: make it and the evaluation keys with one client, from one seed"
+        );
+    }
+
+    #[test]
+    fn what_is_not_expected_is_refused() {
+        let party = Party::new(TOY, &seed());
+        let (request, other) = (party.request(1), party.request(5));
+        let open = |request: &Request, count| request.open(&party.server, &context(), count).unwrap_err();
+        let encoding = Fields::new("another").fingerprint();
+        let refused = request.open(&party.server, &encoding, COUNT).unwrap_err();
+        assert_eq!(refused, Mismatch::Context("request"));
+        assert_eq!(open(&request, 3), Mismatch::Count { what: "request", expected: 3, actual: COUNT });
+        assert_eq!(
+            open(&request, usize::MAX),
+            Mismatch::Count { what: "request", expected: usize::MAX, actual: COUNT }
+        );
+
+        let decrypt = |answer: &Answer, count| party.keys.decrypt(answer, request.label(), count).unwrap_err();
+        assert_eq!(decrypt(&answer(&other), COUNT), Mismatch::Request);
+        assert_eq!(decrypt(&answer(&request), 1), Mismatch::Count { what: "answer", expected: 1, actual: COUNT });
+        let of_encoding = Request { label: Label { context: encoding, ..request.label.clone() }, ..request.clone() };
+        assert_eq!(decrypt(&answer(&of_encoding), COUNT), Mismatch::Context("answer"));
+    }
+
+    /// Ciphertexts of a larger ring under the label of another request.
+    #[test]
+    fn ciphertexts_of_another_ring_are_refused() {
+        use crate::key_graph::{KeyLiteral, ShapeLiteral};
+        const LARGE: KeyLiteral = KeyLiteral { shape: ShapeLiteral::Glwe(1, 128), ..TOY.keys[1] };
+        let party = Party::new(TOY, &seed());
+        let large = Party::new(ParametersLiteral { keys: &const { [TOY.keys[0], LARGE] }, ..TOY }, &seed());
+        let (mut request, foreign) = (party.request(1), large.request(1));
+        request.ciphertexts[1] = foreign.ciphertexts[1].clone();
+        let refused = request.open(&party.server, &context(), COUNT).unwrap_err();
+        let shape = large.keys.parameters().arithmetic().shape;
+        assert_eq!(refused, Mismatch::Shape { what: "request", index: 1, shape });
+        let refused = party.keys.decrypt(&answer(&request), request.label(), COUNT).unwrap_err();
+        assert_eq!(refused, Mismatch::Shape { what: "answer", index: 1, shape });
+        assert_eq!(
+            refused.to_string(),
+            "ciphertext 1 of the answer has 2 polynomials of 128 coefficients, not those of the set's ring"
+        );
+    }
+
+    /// A name is no function of what is secret alone, and is the same nowhere else.
+    #[test]
+    fn names_of_keys_differ_where_keys_do() {
+        let names: std::collections::HashSet<_> = [
+            Party::new(TOY, &seed()),
+            Party::new(TOY, &ClientSeed::from_number(2)),
+            Party::new(TOY, &seed().bound_to("circuit", 1)),
+            Party::new(other_set(), &seed()),
+        ]
+        .iter()
+        .map(|party| party.keys.identity().keys)
+        .collect();
+        assert_eq!(names.len(), 4);
+    }
+}
