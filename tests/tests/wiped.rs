@@ -278,6 +278,7 @@ fn make_keys(secrets: &Secrets, backend: Backend) {
     drop(SeededAutomorphismKeys::generate(&fft, &key, steps, gadget, NOISE, seed.experiment(4)));
     drop(SeededRelinearizationKey::generate(&fft, &key, gadget, NOISE, seed.experiment(5)));
     drop(SeededGlweKeyswitchKey::generate(&fft, &key, &key, gadget, NOISE, seed.experiment(6)));
+    drop(key.encrypt_ggsw(&fft, 1, gadget, NOISE, &mut seed.experiment(7)));
     let from = GlweSecretKey::from_lwe_key(&lwe, secrets.shape, &fft);
     drop(from.in_larger_ring(&NegacyclicFft::new(PolynomialSize::new(512).unwrap())));
 }

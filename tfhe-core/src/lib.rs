@@ -7,7 +7,8 @@
 //!
 //! # The shortest course
 //! Each step is a paragraph and an example that runs: keys of a toy size, an operation, and what is decrypted against what it has to be;
-//! where there is noise, its variance against the predicted one. All of them: `cargo test --release -p tfhe-core --doc`.
+//! where there is noise, that against the prediction. Keys and noise are fresh from the operating system each time, so bounds are
+//! wide enough for any draw: eight standard deviations or more. All examples: `cargo test --release -p tfhe-core --doc`.
 //!
 //! 1. Messages are angles: [`torus::encode`] and [`torus::decode`].
 //! 2. They are hidden in sums of random angles, and still add up: [`LweSecretKey::encrypt`](lwe::LweSecretKey::encrypt),
@@ -16,8 +17,9 @@
 //!    [`ClientSeed`](derivation::ClientSeed), [`Fields`](fingerprint::Fields).
 //! 4. N messages under one key are a polynomial: [`polynomial::rotate`], [`GlweSecretKey::encrypt`](glwe::GlweSecretKey::encrypt); each
 //!    of them is an LWE ciphertext: [`sample_extract`](glwe::GlweCiphertext::sample_extract).
-//! 5. Products of polynomials by transforms: [`FourierTorus::add_product`](integer_product::FourierTorus::add_product), and with public
-//!    weights of ciphertexts: [`FourierGlwe::add_product`](glwe::FourierGlwe::add_product).
+//! 5. Products of polynomials by transforms, nearly exact and exact: [`NegacyclicFft`](fft::NegacyclicFft),
+//!    [`FourierTorus::add_product`](integer_product::FourierTorus::add_product); of ciphertexts with public weights:
+//!    [`FourierGlwe::add_product`](glwe::FourierGlwe::add_product).
 //! 6. Large factors are cut into small digits, so that noise stays small: [`decompose`](decomposition::decompose).
 //! 7. Ciphertexts made for digits multiply others: [`encrypt_ggsw`](glwe::GlweSecretKey::encrypt_ggsw),
 //!    [`external_product`](ggsw::FourierGgsw::external_product).
@@ -39,8 +41,10 @@
 //!     [`RelinearizationKey::ggsw`](tensor_product::RelinearizationKey::ggsw).
 //! 15. Tables too wide for one bootstrapping: [`WideTable`](wide::WideTable).
 //! 16. Lanes through lookups back into packed ciphertexts, so that any output can be an input: [`refresh`].
-//! 17. How often it fails: [`Distribution::log2_tail`](distribution::Distribution::log2_tail).
+//! 17. How large noise is, and how often too large: [`Variance`](variance::Variance),
+//!     [`Distribution::log2_tail`](distribution::Distribution::log2_tail), [`noise::tensor_product`].
 //! 18. How hard it is to break: [`security::level`].
+//! 19. Who has which keys, the client's and the server's side of it all: [`keys`], and the example below.
 //!
 //! # Modules
 //! From the ground up: [`torus`], [`variance`], [`rounding`] and [`fingerprint`]; [`params`], [`key_graph`] and [`sets`]; [`random`] and

@@ -85,8 +85,8 @@ impl Distribution {
     /// standard deviation, 0.
     ///
     /// # Examples
-    /// A variance says how large errors are, a tail how often one is too large. A table of 4 bits fails if the phase that reads it is off by
-    /// half a slot: for the sum of five results of bootstrapping, less than once in 2^128.
+    /// A variance says how large errors are, a tail how often one is too large. A table of 4 bits fails if the phase that
+    /// reads it is off by half a slot: for the sum of five results of bootstrapping, less than once in 2^128.
     /// ```
     /// use tfhe_core::noise::{self, Distribution};
     /// use tfhe_core::{programmable_bootstrap::half_slot, sets, torus};

@@ -271,8 +271,8 @@ fn scattered(noise: Spread, shape: GlweShape) -> Mixture {
 /// ciphertext.
 ///
 /// # Examples
-/// With noise on one coefficient of each factor, few numbers decide how large all errors of a product are: six standard deviations are
-/// far more frequent than a normal variable's.
+/// With noise on one coefficient of each factor, few numbers decide how large all errors of a product are: six standard
+/// deviations are far more frequent than a normal variable's.
 /// ```
 /// use tfhe_core::noise::{self, Distribution, Spread, Variance};
 /// use tfhe_core::params::GlweShape;

@@ -19,8 +19,8 @@ impl Fingerprint {
 /// A sequence of numbers and names whose fingerprint is wanted. All of it must be public: it is not wiped.
 ///
 /// # Examples
-/// What keys are derived for is part of what they are derived from. Each field says its kind and its length, so that no two sequences are
-/// one.
+/// What keys are derived for is part of what they are derived from. Each field says its kind and its length, so that no two
+/// sequences are one.
 /// ```
 /// use tfhe_core::fingerprint::Fields;
 /// let set = |n| Fields::new("set").integer(n).fingerprint();

@@ -3,8 +3,8 @@
 /// A variance, as a fraction of the torus squared.
 ///
 /// # Examples
-/// Noise that is independent adds up by variance, and scales by standard deviation: nine ciphertexts added up have three times the noise of
-/// one, and one times nine has nine times.
+/// Noise that is independent adds up by variance, and scales by standard deviation: nine ciphertexts added up have three
+/// times the noise of one, and one times nine has nine times.
 /// ```
 /// use tfhe_core::variance::Variance;
 /// let noise = Variance::from_log2_std(-20.0);

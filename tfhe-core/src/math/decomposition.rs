@@ -29,8 +29,8 @@ pub(crate) fn nearest_quotient(x: u64, dropped: u32) -> i64 {
 /// Decomposes each of `polynomial`'s coefficients: level i (1 ≤ i ≤ ℓ) goes to `digits[(i−1)·len .. i·len]`.
 ///
 /// # Examples
-/// A large factor would multiply noise by its size. So it is cut into small digits, and what they meet is encrypted at each digit's
-/// weight: here 3 digits of 4 bits, and what is below 2^-12 of a turn is rounded.
+/// A large factor would multiply noise by its size. So it is cut into small digits, and what they meet is encrypted at each
+/// digit's weight: here 3 digits of 4 bits, and what is below 2^-12 of a turn is rounded.
 /// ```
 /// use tfhe_core::decomposition::decompose;
 /// use tfhe_core::params::{Gadget, Precision};

@@ -66,8 +66,8 @@ impl FourierTorus {
     /// `self += torus · integers`.
     ///
     /// # Examples
-    /// Transforms turn a product of polynomials of N coefficients from N² multiplications to O(N log N), modulo X^N + 1 and, here, to the
-    /// last bit: the schoolbook says the same.
+    /// Transforms turn a product of polynomials of N coefficients from N² multiplications to O(N log N), modulo X^N + 1 and,
+    /// here, to the last bit: the schoolbook says the same.
     /// ```
     /// use tfhe_core::fft::NegacyclicFft;
     /// use tfhe_core::integer_product::{FourierIntegers, FourierTorus};

@@ -133,8 +133,8 @@ impl PublicSeed {
 /// The masks and the noise of one key, or of one request. It cannot be copied, and what was drawn is not drawn again.
 ///
 /// # Examples
-/// Half of what encrypts is public: everybody expands the masks, and nobody the noise. It cannot be copied, and what was drawn is not drawn
-/// again, since a mask that serves twice gives two plaintexts' difference away.
+/// Half of what encrypts is public: everybody expands the masks, and nobody the noise. It cannot be copied, and what was
+/// drawn is not drawn again, since a mask that serves twice gives two plaintexts' difference away.
 /// ```
 /// use tfhe_core::random::EncryptionSeed;
 ///

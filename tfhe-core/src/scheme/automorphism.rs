@@ -116,7 +116,8 @@ impl AutomorphismKeys {
     /// The ciphertext of M(X^(2^l + 1)). One key switch.
     ///
     /// # Examples
-    /// X ↦ X^g in every polynomial, and a key switch back from S(X^g) to S: coefficients change places without being decrypted.
+    /// X ↦ X^g in every polynomial, and a key switch back from S(X^g) to S: coefficients change places without being
+    /// decrypted.
     /// ```
     /// # use tfhe_core::fft::NegacyclicFft;
     /// # use tfhe_core::glwe::GlweSecretKey;
@@ -157,8 +158,8 @@ impl AutomorphismKeys {
     /// N/2^m, multiplied by 2^(log2 N − m), and clears the others; m = 0 is the full trace.
     ///
     /// # Examples
-    /// A ciphertext plus its images: what changes its sign cancels, what does not doubles. After log2 N steps the constant coefficient is left
-    /// alone, N times.
+    /// A ciphertext plus its images: what changes its sign cancels, what does not doubles. After log2 N steps the constant
+    /// coefficient is left alone, N times.
     /// ```
     /// # use tfhe_core::fft::NegacyclicFft;
     /// # use tfhe_core::glwe::GlweSecretKey;
@@ -202,8 +203,8 @@ impl AutomorphismKeys {
     /// coefficients become zero. `None` is a zero. About H + log2 N key switches, a level's in parallel.
     ///
     /// # Examples
-    /// Two inputs: the constant coefficient of the first to place 0, of the second to place N/2. Where the packing key switch needs a key for
-    /// each LWE bit, this needs one for each of log2 N steps.
+    /// Two inputs: the constant coefficient of the first to place 0, of the second to place N/2. Where the packing key switch
+    /// needs a key for each LWE bit, this needs one for each of log2 N steps.
     /// ```
     /// # use tfhe_core::fft::NegacyclicFft;
     /// # use tfhe_core::glwe::GlweSecretKey;
@@ -239,8 +240,8 @@ impl AutomorphismKeys {
     /// Inputs are divided by s first, since the steps multiply by it.
     ///
     /// # Examples
-    /// The trace may stop early: with m = 1 it keeps the coefficients of 1 and of Y = X^512. So two inputs of two coefficients each are
-    /// packed, and taken apart again.
+    /// The trace may stop early: with m = 1 it keeps the coefficients of 1 and of Y = X^512. So two inputs of two
+    /// coefficients each are packed, and taken apart again.
     /// ```
     /// # use tfhe_core::fft::NegacyclicFft;
     /// # use tfhe_core::glwe::GlweSecretKey;

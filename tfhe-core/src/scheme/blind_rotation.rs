@@ -14,15 +14,16 @@ use crate::lwe::LweCiphertext;
 use crate::modulus_switch::{ModulusSwitchedLwe, modulus_switch};
 
 /// How many ciphertexts go through a blind rotation together: each element of the key is read once for all of them.
-pub const BOOTSTRAP_BLOCK: usize = 8;
+pub const BLIND_ROTATION_BLOCK: usize = 8;
 
 impl BootstrappingKey {
     /// Blind rotation of `polynomials[i]` by the phase of `inputs[i]`, in blocks, blocks in parallel:
     /// n·(k+1)·ℓ forward transforms each. The result's constant coefficient is the value looked up.
     ///
     /// # Examples
-    /// A polynomial is turned by an encrypted phase: for each bit of the key, a CMUX between it and its rotation. Of V = Σ v_j·X^j, turned by
-    /// g steps, the constant coefficient is v_g; g is the phase in 2N steps, up to the error of the modulus switch.
+    /// A polynomial is turned by an encrypted phase: for each bit of the key, a CMUX between it and its rotation. Of V = Σ
+    /// v_j·X^j, turned by g steps, the constant coefficient is v_g; g is the phase in 2N steps, up to the error of the
+    /// modulus switch.
     /// ```
     /// # use tfhe_core::bootstrapping_key::SeededBootstrappingKey;
     /// # use tfhe_core::fft::NegacyclicFft;
@@ -57,7 +58,7 @@ impl BootstrappingKey {
     /// If the numbers of inputs and polynomials differ, or an input's dimension is not n.
     pub fn blind_rotate(&self, inputs: &[LweCiphertext], polynomials: &[&GlweCiphertext]) -> Vec<GlweCiphertext> {
         assert_eq!(inputs.len(), polynomials.len(), "one polynomial to an input");
-        let block = inputs.len().div_ceil(rayon::current_num_threads()).clamp(1, BOOTSTRAP_BLOCK);
+        let block = inputs.len().div_ceil(rayon::current_num_threads()).clamp(1, BLIND_ROTATION_BLOCK);
         inputs
             .par_chunks(block)
             .zip(polynomials.par_chunks(block))

@@ -22,8 +22,8 @@ impl SeededBootstrappingKey {
     /// Encrypts the bits of `from` under `to`; bit i uses the streams i of `seed`. In parallel over the bits.
     ///
     /// # Examples
-    /// The bits of the small key, each as a GGSW ciphertext under the big one: what a server needs to turn a polynomial by a phase that it
-    /// cannot read.
+    /// The bits of the small key, each as a GGSW ciphertext under the big one: what a server needs to turn a polynomial by a
+    /// phase that it cannot read.
     /// ```
     /// use tfhe_core::bootstrapping_key::SeededBootstrappingKey;
     /// use tfhe_core::fft::NegacyclicFft;

@@ -1,7 +1,7 @@
 //! CMUX: the choice between two ciphertexts by an encrypted bit.
 //!
 //! CMUX(GGSW(s), C_0, C_1) = C_0 + GGSW(s) ⊡ (C_1 − C_0) is an encryption of the plaintext of C_s: one external product
-//! (Chillotti et al., J. Cryptology 2020, Definition 3.15 and Lemma 3.16). A blind rotation is a chain of CMUXes between an
+//! (Chillotti et al., J. Cryptology 2020, section 3.4). A blind rotation is a chain of CMUXes between an
 //! accumulator and its rotation.
 
 use crate::buffer::AlignedBuffer;
@@ -16,8 +16,8 @@ impl FourierGgsw {
     /// A ciphertext of the plaintext of `zero` if this encrypts 0, of that of `one` if it encrypts 1. One external product.
     ///
     /// # Examples
-    /// The choice between two ciphertexts by an encrypted bit: c_0 + GGSW(bit) ⊡ (c_1 − c_0). Who computes it learns neither the bit nor
-    /// which one was chosen.
+    /// The choice between two ciphertexts by an encrypted bit: c_0 + GGSW(bit) ⊡ (c_1 − c_0). Who computes it learns neither
+    /// the bit nor which one was chosen.
     /// ```
     /// # use tfhe_core::fft::NegacyclicFft;
     /// # use tfhe_core::glwe::GlweSecretKey;
@@ -33,7 +33,8 @@ impl FourierGgsw {
     /// use tfhe_core::torus::{decode, encode};
     ///
     /// let gadget = Gadget::new(8, 3, Precision::Single)?;
-    /// let [zero, one] = [encode(2, 4), encode(5, 4)].map(|x| key.encrypt(&fft, &vec![x; 1024], noise, &mut seed).expand());
+    /// let mut encrypt = |m| key.encrypt(&fft, &vec![encode(m, 4); 1024], noise, &mut seed).expand();
+    /// let (zero, one) = (encrypt(2), encrypt(5));
     /// for (bit, chosen) in [(0, 2), (1, 5)] {
     ///     let choice = key.encrypt_ggsw(&fft, bit, gadget, noise, &mut seed).prepare(&fft);
     ///     let output = choice.cmux(&fft, &zero, &one, &mut choice.scratch(&fft));

@@ -14,8 +14,8 @@ impl FourierGgsw {
     /// The ciphertext of m·M, M being the plaintext of `input`. (k+1)·ℓ transforms and k+1 back.
     ///
     /// # Examples
-    /// GGSW(3) ⊡ GLWE(M) = GLWE(3M). The noise of M counts three times, and what is added beside it is that of the GGSW ciphertext, met by
-    /// digits: as predicted, whatever M is.
+    /// GGSW(3) ⊡ GLWE(M) = GLWE(3M). The noise of M counts three times, and what is added beside it is that of the GGSW
+    /// ciphertext, met by digits: as predicted, whatever M is.
     /// ```
     /// # use tfhe_core::fft::NegacyclicFft;
     /// # use tfhe_core::glwe::GlweSecretKey;
@@ -96,6 +96,25 @@ mod tests {
     use crate::params::{Gadget, Precision};
     use crate::testing::Setup;
     use crate::torus;
+
+    /// Integers of either sign, and zero, in rings of one mask polynomial and of two.
+    #[test]
+    fn external_products_multiply_by_small_integers() {
+        for k in [1, 2] {
+            let setup = Setup::new(k, 256);
+            let gadget = Gadget::new(8, 4, Precision::Single).unwrap();
+            let plaintext: Vec<u64> = (0..256).map(|j| torus::encode(j % 7 - 3, 6)).collect();
+            let input = setup.encrypt(&plaintext, 0);
+            let seed = &mut setup.seed.experiment(1);
+            for message in [-5, -1, 0, 1, 2, 10] {
+                let ggsw = setup.key.encrypt_ggsw(&setup.fft, message, gadget, setup.noise, seed).prepare(&setup.fft);
+                let output = ggsw.external_product(&setup.fft, &input, &mut ggsw.scratch(&setup.fft));
+                for (&x, j) in setup.key.phase(&setup.fft, &output).iter().zip(0..) {
+                    assert_eq!(torus::decode(x, 6), message * (j % 7 - 3), "k = {k}: {message} times coefficient {j}");
+                }
+            }
+        }
+    }
 
     /// External product with GGSW(1): every coefficient's error against the prediction, single and split precision.
     #[test]

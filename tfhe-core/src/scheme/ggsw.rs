@@ -27,8 +27,9 @@ impl GlweSecretKey {
     /// O((k+1)·ℓ·N log N).
     ///
     /// # Examples
-    /// A GGSW ciphertext encrypts a small integer so often, at each digit's weight and times each part of the key, that it can multiply a GLWE
-    /// ciphertext: (k+1)²·ℓ polynomials in place of k+1. What is stored has seeds for masks, what multiplies is transformed.
+    /// A GGSW ciphertext encrypts a small integer so often, at each digit's weight and times each part of the key, that it
+    /// can multiply a GLWE ciphertext: (k+1)²·ℓ polynomials in place of k+1. What is stored has seeds for masks, what
+    /// multiplies is transformed.
     /// ```
     /// # use tfhe_core::fft::NegacyclicFft;
     /// # use tfhe_core::glwe::GlweSecretKey;

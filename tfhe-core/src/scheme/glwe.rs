@@ -122,8 +122,8 @@ impl GlweSecretKey {
     /// Encrypts `plaintext` `[N]`, with the next masks and noise of `seed`. O(N log N).
     ///
     /// # Examples
-    /// A GLWE ciphertext holds N messages, the coefficients of a polynomial, at the price of one key: here 1024 of them in 16 kB, and 8 as
-    /// long as the masks are given by their seed. Each coefficient has noise of its own.
+    /// A GLWE ciphertext holds N messages, the coefficients of a polynomial, at the price of one key: here 1024 of them in 16
+    /// kB, and 8 as long as the masks are given by their seed. Each coefficient has noise of its own.
     /// ```
     /// use tfhe_core::fft::NegacyclicFft;
     /// use tfhe_core::glwe::GlweSecretKey;
@@ -272,8 +272,8 @@ impl GlweCiphertext {
     /// extracted key); the other coefficients hold what they may. The inverse of [`Self::sample_extract`] at 0.
     ///
     /// # Examples
-    /// A sample goes back to where it may have come from: a ciphertext with its message in the constant coefficient, and something else in the
-    /// others.
+    /// A sample goes back to where it may have come from: a ciphertext with its message in the constant coefficient, and
+    /// something else in the others.
     /// ```
     /// # use tfhe_core::fft::NegacyclicFft;
     /// # use tfhe_core::glwe::GlweSecretKey;
@@ -397,8 +397,8 @@ impl GlweCiphertext {
     /// (Chillotti et al., J. Cryptology 2020, section 4.2). No noise is added.
     ///
     /// # Examples
-    /// Any coefficient is taken out as an LWE ciphertext without a key and without noise: the masks' coefficients only change places and
-    /// signs. The LWE key is that of the GLWE key's coefficients.
+    /// Any coefficient is taken out as an LWE ciphertext without a key and without noise: the masks' coefficients only change
+    /// places and signs. The LWE key is that of the GLWE key's coefficients.
     /// ```
     /// # use tfhe_core::fft::NegacyclicFft;
     /// # use tfhe_core::glwe::GlweSecretKey;
@@ -462,8 +462,8 @@ impl FourierGlwe {
     /// coefficients.
     ///
     /// # Examples
-    /// Weights that are public need no external product: the ciphertext's polynomials are multiplied by theirs. Exact, so that nothing is
-    /// added to the noise but what the weights multiply.
+    /// Weights that are public need no external product: the ciphertext's polynomials are multiplied by theirs. Exact, so
+    /// that nothing is added to the noise but what the weights multiply.
     /// ```
     /// # use tfhe_core::fft::NegacyclicFft;
     /// # use tfhe_core::glwe::GlweSecretKey;

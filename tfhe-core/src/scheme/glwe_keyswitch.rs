@@ -96,8 +96,8 @@ impl GlweKeyswitchKey {
     /// The ciphertext of the same plaintext under the other key: k'·ℓ forward transforms, k+1 back.
     ///
     /// # Examples
-    /// A gadget product with encryptions of the old key's polynomials: here from k = 1, N = 1024 to the same shape, a key of another person's,
-    /// say.
+    /// A gadget product with encryptions of the old key's polynomials: here from k = 1, N = 1024 to the same shape, a key of
+    /// another person's, say.
     /// ```
     /// # use tfhe_core::fft::NegacyclicFft;
     /// # use tfhe_core::glwe::GlweSecretKey;
@@ -110,18 +110,24 @@ impl GlweKeyswitchKey {
     /// # let mut seed = EncryptionSeed::from_system()?;
     /// // `shape`, `fft`, `key`, `noise` and `seed` as in the example of `GlweSecretKey::encrypt`.
     /// use tfhe_core::glwe_keyswitch::SeededGlweKeyswitchKey;
+    /// use tfhe_core::noise;
     /// use tfhe_core::params::{Gadget, Precision};
-    /// use tfhe_core::torus::{decode, encode};
+    /// use tfhe_core::torus::{decode, encode, to_f64};
+    /// use tfhe_core::variance::Variance;
     ///
     /// let other = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
     /// let own = EncryptionSeed::from_system()?;
-    /// let gadget = Gadget::new(8, 4, Precision::Single)?;
+    /// let gadget = Gadget::new(8, 5, Precision::Single)?;
     /// let keyswitch = SeededGlweKeyswitchKey::generate(&fft, &key, &other, gadget, noise, own).prepare(&fft);
     ///
     /// let plaintext: Vec<u64> = (0..1024).map(|j| encode(j % 16 - 8, 5)).collect();
     /// let input = key.encrypt(&fft, &plaintext, noise, &mut seed).expand();
-    /// let output = keyswitch.keyswitch(&input, &mut keyswitch.scratch());
-    /// assert!(other.phase(&fft, &output).iter().zip(0..).all(|(&x, j)| decode(x, 5) == j % 16 - 8));
+    /// let phase = other.phase(&fft, &keyswitch.keyswitch(&input, &mut keyswitch.scratch()));
+    /// assert!(phase.iter().zip(0..).all(|(&x, j)| decode(x, 5) == j % 16 - 8));
+    /// let before = key.phase(&fft, &input);
+    /// let errors: Vec<f64> = phase.iter().zip(&before).map(|(&x, &y)| to_f64(x.wrapping_sub(y))).collect();
+    /// let predicted = noise::glwe_keyswitch(gadget.on(fft.transforms()), shape, noise.variance());
+    /// assert!((0.5..1.5).contains(&(Variance::measured(&errors).get() / predicted.get())));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

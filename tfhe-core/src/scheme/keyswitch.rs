@@ -148,8 +148,8 @@ impl LweKeyswitchKey {
     /// O(n'·ℓ·n) each.
     ///
     /// # Examples
-    /// From one key to another, of another dimension, without decrypting: the masks, in digits, meet encryptions of the old key's bits under
-    /// the new key. After a bootstrapping that is the way back to few bits.
+    /// From one key to another, of another dimension, without decrypting: the masks, in digits, meet encryptions of the old
+    /// key's bits under the new key. After a bootstrapping that is the way back to few bits.
     /// ```
     /// use tfhe_core::keyswitch::SeededLweKeyswitchKey;
     /// use tfhe_core::lwe::LweSecretKey;

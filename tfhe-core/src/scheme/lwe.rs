@@ -42,8 +42,8 @@ impl LweSecretKey {
     /// Encrypts the torus element `plaintext`, drawing the mask from `masks` and the noise from `noises`.
     ///
     /// # Examples
-    /// A message is an angle; its encryption under n bits is n random angles and a sum, off by a little noise. Who has the bits takes the sum
-    /// of the masks away again and rounds the noise off.
+    /// A message is an angle; its encryption under n bits is n random angles and a sum, off by a little noise. Who has the
+    /// bits takes the sum of the masks away again and rounds the noise off.
     /// ```
     /// use tfhe_core::lwe::LweSecretKey;
     /// use tfhe_core::params::{LweDimension, NoiseDistribution};

@@ -29,8 +29,8 @@ impl ModulusSwitchedLwe {
 /// Rounds a ciphertext to multiples of 1/2N, with mean compensation. O(n).
 ///
 /// # Examples
-/// Angles in 2N steps, since that is how far a polynomial can be turned. The phase of what is left is off by a few steps, which is what
-/// makes tables of many entries hard.
+/// Angles in 2N steps, since that is how far a polynomial can be turned. The phase of what is left is off by a few steps,
+/// which is what makes tables of many entries hard.
 /// ```
 /// # use tfhe_core::lwe::LweSecretKey;
 /// # use tfhe_core::params::{Gadget, LweDimension, NoiseDistribution, Precision};

@@ -68,16 +68,22 @@ impl PackingKeyswitchKey {
     /// // `shape`, `fft`, `key`, `noise` and `seed` as in the example of `GlweSecretKey::encrypt`.
     /// use tfhe_core::lwe::LweSecretKey;
     /// use tfhe_core::packing_keyswitch::PackingKeyswitchKey;
+    /// use tfhe_core::noise;
     /// use tfhe_core::params::{Gadget, LweDimension, Precision};
-    /// use tfhe_core::torus::{decode, encode};
+    /// use tfhe_core::torus::{decode, encode, to_f64};
     ///
     /// let lwe = LweSecretKey::generate(&mut SecretStream::from_system()?, LweDimension::new(64)?);
-    /// let packing = PackingKeyswitchKey::generate(&fft, &lwe, &key, Gadget::new(6, 4, Precision::Single)?, noise, seed);
+    /// let gadget = Gadget::new(6, 4, Precision::Single)?;
+    /// let packing = PackingKeyswitchKey::generate(&fft, &lwe, &key, gadget, noise, seed);
     /// let (mut masks, mut noises) = EncryptionSeed::from_system()?.into_streams();
     /// let [a, b] = [3, -2].map(|m| lwe.encrypt(encode(m, 4), noise, &mut masks, &mut noises));
     ///
     /// let phase = key.phase(&fft, &packing.packing_keyswitch(&[(a, 0), (b, 100)]));
     /// assert_eq!([phase[0], phase[1], phase[100]].map(|x| decode(x, 4)), [3, 0, -2]);
+    /// // Of each input its own noise and that of its switch; of the other one, that of the switch.
+    /// let switch = noise::lwe_keyswitch(gadget, lwe.dimension(), noise.variance());
+    /// let error = to_f64(phase[100].wrapping_sub(encode(-2, 4)));
+    /// assert!(error.abs() < 8.0 * (noise.variance() + switch + switch).std());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

@@ -15,8 +15,8 @@ impl BootstrappingKey {
     /// dimension kN.
     ///
     /// # Examples
-    /// A table of 2^p values is read at an encrypted index and comes out with fresh noise, that of the keys alone: below, the input's noise is
-    /// more than a thousand times the output's.
+    /// A table of 2^p values is read at an encrypted index and comes out with fresh noise, that of the keys alone: below, the
+    /// input's noise is more than a thousand times the output's.
     /// ```
     /// # use tfhe_core::bootstrapping_key::SeededBootstrappingKey;
     /// # use tfhe_core::fft::NegacyclicFft;

@@ -163,8 +163,8 @@ impl RelinearizationKey {
     /// The ciphertext of m_1·m_2 at scale q/2^log_t, for factors at that scale. 12 inverse transforms and a gadget product.
     ///
     /// # Examples
-    /// Two encrypted polynomials of integers are multiplied: their tensor is a ciphertext under (S, S²), and encryptions of S² bring it back
-    /// to S. At scale 1/2^8, (3 + X)·(−2 + 5X) = −6 + 13X + 5X².
+    /// Two encrypted polynomials of integers are multiplied: their tensor is a ciphertext under (S, S²), and encryptions of
+    /// S² bring it back to S. At scale 1/2^8, (3 + X)·(−2 + 5X) = −6 + 13X + 5X².
     /// ```
     /// # use tfhe_core::fft::NegacyclicFft;
     /// # use tfhe_core::glwe::GlweSecretKey;
@@ -175,11 +175,15 @@ impl RelinearizationKey {
     /// # let shape = GlweShape::new(1, 1024)?;
     /// # let fft = NegacyclicFft::new(shape.polynomial_size);
     /// # let key = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
-    /// # let noise = NoiseDistribution::TUniform { bound_log: 3 };
     /// # let mut seed = EncryptionSeed::from_system()?;
-    /// // `shape`, `fft`, `key`, `noise` and `seed` as in the example of `GlweSecretKey::encrypt`.
+    /// // `shape`, `fft`, `key` and `seed` as in the example of `GlweSecretKey::encrypt`.
+    /// use tfhe_core::noise;
+    /// use tfhe_core::torus::to_f64;
+    /// use tfhe_core::variance::Variance;
+    ///
+    /// let noise = NoiseDistribution::TUniform { bound_log: 3 };
     /// let own = EncryptionSeed::from_system()?;
-    /// let gadget = Gadget::new(8, 6, Precision::Split)?;
+    /// let gadget = Gadget::new(7, 9, Precision::Split)?;
     /// let relinearization = SeededRelinearizationKey::generate(&fft, &key, gadget, noise, own).prepare(&fft);
     ///
     /// let mut encrypt = |m: [i64; 2]| {
@@ -191,6 +195,13 @@ impl RelinearizationKey {
     /// let product = relinearization.multiply(&factors[0], &factors[1], shape, 8);
     /// let phase = key.phase(&fft, &product);
     /// assert_eq!([phase[0], phase[1], phase[2], phase[3]].map(|x| decode(x, 8)), [-6, 13, 5, 0]);
+    ///
+    /// // The error is each factor's noise times the wrap-around of the other's phase.
+    /// let errors: Vec<f64> = phase.iter().map(|&x| to_f64(x.wrapping_sub(encode(decode(x, 8), 8)))).collect();
+    /// let noise = noise::Spread::new(noise.variance(), 1024);
+    /// let predicted = noise::tensor_product(shape, 8, [noise, noise]).variance();
+    /// let ratio = Variance::measured(&errors).get() / predicted.get();
+    /// assert!((0.5..1.5).contains(&ratio), "{ratio}");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -219,7 +230,8 @@ impl RelinearizationKey {
     /// The external product of p·q/t with it is M·p·q/t, for any real p: M has to be an integer, p has not.
     ///
     /// # Examples
-    /// A polynomial of integers that arrived as a GLWE ciphertext becomes one that multiplies: by real numbers too, as an external product does.
+    /// A polynomial of integers that arrived as a GLWE ciphertext becomes one that multiplies: by real numbers too, as an
+    /// external product does.
     /// ```
     /// # use tfhe_core::fft::NegacyclicFft;
     /// # use tfhe_core::glwe::GlweSecretKey;
@@ -230,9 +242,9 @@ impl RelinearizationKey {
     /// # let shape = GlweShape::new(1, 1024)?;
     /// # let fft = NegacyclicFft::new(shape.polynomial_size);
     /// # let key = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
-    /// # let noise = NoiseDistribution::TUniform { bound_log: 3 };
     /// # let mut seed = EncryptionSeed::from_system()?;
-    /// // `shape`, `fft`, `key`, `noise` and `seed` as in the example of `GlweSecretKey::encrypt`.
+    /// // `shape`, `fft`, `key` and `seed` as in the example of `GlweSecretKey::encrypt`.
+    /// let noise = NoiseDistribution::TUniform { bound_log: 3 };
     /// let own = EncryptionSeed::from_system()?;
     /// let gadget = Gadget::new(8, 6, Precision::Split)?;
     /// let relinearization = SeededRelinearizationKey::generate(&fft, &key, gadget, noise, own).prepare(&fft);
@@ -240,7 +252,8 @@ impl RelinearizationKey {
     /// // −4·X², at the scale of the last of two levels of 2^10.
     /// let mut plaintext = vec![0; 1024];
     /// plaintext[2] = encode(-4, 20);
-    /// let ggsw = relinearization.ggsw(&key.encrypt(&fft, &plaintext, noise, &mut seed).expand(), Gadget::new(10, 2, Precision::Single)?);
+    /// let integers = key.encrypt(&fft, &plaintext, noise, &mut seed).expand();
+    /// let ggsw = relinearization.ggsw(&integers, Gadget::new(10, 2, Precision::Single)?);
     ///
     /// // Times 1/100.
     /// let mut hundredth = vec![0; 1024];

@@ -46,8 +46,8 @@ struct BoxFunction {
 /// A table of 2^w integers, prepared for lookup in two bootstrappings.
 ///
 /// # Examples
-/// A table of 64 entries: the first bootstrapping gives, for every stretch of inputs, the value that it would have; the second chooses the
-/// stretch.
+/// A table of 64 entries: the first bootstrapping gives, for every stretch of inputs, the value that it would have; the
+/// second chooses the stretch.
 /// ```
 /// use tfhe_core::derivation::ClientSeed;
 /// use tfhe_core::fingerprint::Fields;
