@@ -232,7 +232,10 @@ impl ChannelQuantizer {
 }
 
 /// The largest integer of `bits` bits: `2^(bits−1) − 1`.
-fn levels(bits: u32) -> Result<i32, Error> {
+///
+/// # Errors
+/// [`Error::OutOfRange`] if `bits` is not in [`QUANTIZER_BITS`].
+pub fn levels(bits: u32) -> Result<i32, Error> {
     if QUANTIZER_BITS.contains(&bits) {
         Ok((1 << (bits - 1)) - 1)
     } else {

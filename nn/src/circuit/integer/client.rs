@@ -25,6 +25,11 @@ impl IntegerClient {
         self.output_scale
     }
 
+    /// E, the size of an embedding.
+    pub fn embedding_size(&self) -> usize {
+        self.embedding_size
+    }
+
     /// The most tokens of an input.
     pub fn max_tokens(&self) -> usize {
         self.max_tokens

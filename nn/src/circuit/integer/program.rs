@@ -219,6 +219,11 @@ impl IntegerProgram {
         self.input_bits
     }
 
+    /// The largest absolute value of an input.
+    pub fn input_levels(&self) -> i32 {
+        (1 << (self.input_bits - 1)) - 1
+    }
+
     /// The integer weights, `[E, 3dH]`: of one head after the other, to q, to k, to v.
     pub fn weight(&self) -> &Matrix<i32> {
         &self.weight
