@@ -3,10 +3,9 @@
 use crate::error::Error;
 use crate::matrix::Matrix;
 use crate::quantizers::{Quantizer, Saturation};
-use serde::{Deserialize, Serialize};
 
 /// What the client needs: how to make the input, and what the output means.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct IntegerClient {
     pub(super) input: Quantizer,
     pub(super) output_scale: f64,

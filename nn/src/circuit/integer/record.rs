@@ -1,9 +1,9 @@
 //! Both halves of the integer head to and from named tensors.
 
 use super::client::IntegerClient;
-use super::combination::Combination;
+use super::combination::{Combination, inconsistent_bits};
 use super::options::{IntegerOptions, check_tokens};
-use super::program::{HeadTables, IntegerProgram, Parts, Projection, Scores};
+use super::program::{HeadTables, IntegerProgram, Projection, Scores};
 use super::ranges::RangeReport;
 use super::softmax::IntegerSoftmax;
 use super::steps;
@@ -70,14 +70,51 @@ impl IntegerProgram {
         if tables.next().is_some() {
             return Err(Error::out_of_range("the number of tables", "more than are used", "that of the program"));
         }
-        Self::try_from(Parts {
+        let program = Self {
             input_bits: record.integer("input_bits")?,
             weight,
             accumulator_bits: record.integer("accumulator_bits")?,
             heads,
             combination,
             max_tokens: record.integer("max_tokens")?,
-        })
+        };
+        program.check()?;
+        Ok(program)
+    }
+
+    /// Checks everything that engines rely on.
+    fn check(&self) -> Result<(), Error> {
+        let (channels, count) = (self.weight.cols(), self.heads.len());
+        if count == 0 || channels % (3 * count) != 0 {
+            let expected = format!("[E, 3dH], H = {count}, with a table for each channel");
+            return Err(Error::shape("the weight of an integer program", expected, &[self.weight.rows(), channels]));
+        }
+        self.check_bits()?;
+        if self.heads.iter().any(|head| !head.projection.is_complete(channels / count)) {
+            return Err(Error::out_of_range("the table of a channel", "missing", "one of the program's tables"));
+        }
+        match &self.combination {
+            Some(combination) => combination.check(self.input_bits, count, channels / 3)?,
+            None if count > 1 => {
+                let allowed = "a part of the program";
+                return Err(Error::out_of_range("the combination of several heads", "missing", allowed));
+            }
+            None => {}
+        }
+        check_tokens(self.max_tokens)
+    }
+
+    fn check_bits(&self) -> Result<(), Error> {
+        let Self { input_bits: bits, accumulator_bits, .. } = *self;
+        // The outputs of heads are read by the tables of the combination.
+        let reads = |(head, table): (&HeadTables, &LookupTable)| table.bits() <= head.output.product_bits;
+        let outputs = self.combination.iter().flat_map(|combination| &combination.tables);
+        let is_valid = IntegerOptions::BITS.contains(&bits)
+            && (1..=LookupTable::MAX_BITS).contains(&accumulator_bits)
+            && self.heads.iter().all(|head| head.bits_are_valid(accumulator_bits) && head.values_are_valid(bits))
+            && self.weight.iter().all(|entry| entry.unsigned_abs() < 1 << bits)
+            && self.heads.iter().zip(outputs).all(reads);
+        if is_valid { Ok(()) } else { Err(inconsistent_bits()) }
     }
 }
 

@@ -143,13 +143,25 @@ proptest! {
 fn contents_are_checked_number_by_number() {
     let real = |value: f64| (Dtype::F64, value.to_le_bytes().to_vec());
     let integer = |value: i64| (Dtype::I64, value.to_le_bytes().to_vec());
-    let heads = |value: f64| (Dtype::F64, [value.to_le_bytes(); 2].concat());
-    for (index, half, name, (dtype, bytes), what) in [
+    for (index, half, name, (dtype, entry), what) in [
+        (0, 0, "input_bits", integer(40), "inconsistent"),
+        (0, 0, "accumulator_bits", integer(1), "inconsistent"),
+        (0, 0, "weight", integer(100), "inconsistent"),
+        (0, 0, "table_of_channel", integer(1000), "missing"),
+        (0, 0, "factors", integer(1), "inconsistent"),
+        (0, 0, "factors", integer(64), "inconsistent"),
+        (0, 0, "table_values", integer(1 << 41), "at most 2^40"),
+        (0, 0, "table_values", integer(1 << 40), "inconsistent"),
         (2, 0, "input_bits", integer(1), "inconsistent"),
         (2, 0, "input_bits", integer(-1), "a u32"),
         (2, 0, "accumulator_bits", integer(25), "inconsistent"),
+        (2, 0, "factors", integer(1), "inconsistent"),
         (2, 0, "max_tokens", integer(0), "in 1 ..= 1024"),
+        (2, 0, "max_tokens", integer(5000), "in 1 ..= 1024"),
         (2, 0, "max_tokens", integer(2), "the server's"),
+        (2, 0, "output.weight", integer(100), "inconsistent"),
+        (2, 0, "output.bias", integer(i64::MIN), "inconsistent"),
+        (2, 0, "output.sum_bits", integer(2), "inconsistent"),
         (2, 0, "output.sum_bits", integer(41), "inconsistent"),
         (2, 1, "levels", integer(8), "2^(bits−1) − 1"),
         (2, 1, "scale", real(0.0), "greater than 0"),
@@ -160,13 +172,13 @@ fn contents_are_checked_number_by_number() {
         (3, 0, "max_tokens", integer(65), "in 1 ..= 64"),
         (3, 0, "output_limit", real(-1.0), "greater than 0"),
         (3, 0, "output_limit", real(1e300), "at most 2^53"),
-        (3, 0, "log_modulus", (Dtype::I8, vec![33, 20]), "in 8 ..= 32"),
-        (3, 0, "headroom", heads(1.0), "between 0 and 1"),
-        (3, 0, "score_turn", heads(0.0), "greater than 0"),
-        (3, 0, "score_turn", heads(1e300), "2^-32 to 2^32"),
-        (3, 0, "difference_limit", heads(1e9), "a quarter of a turn"),
-        (3, 0, "value_norm", heads(-1.0), "from 0 to 2^53"),
-        (3, 0, "value_norm", heads(f64::NAN), "must be finite"),
+        (3, 0, "log_modulus", integer(33), "in 8 ..= 32"),
+        (3, 0, "headroom", real(1.0), "between 0 and 1"),
+        (3, 0, "score_turn", real(0.0), "greater than 0"),
+        (3, 0, "score_turn", real(1e300), "2^-32 to 2^32"),
+        (3, 0, "difference_limit", real(1e9), "a quarter of a turn"),
+        (3, 0, "value_norm", real(-1.0), "from 0 to 2^53"),
+        (3, 0, "value_norm", real(f64::NAN), "must be finite"),
         (3, 1, "levels", integer(0), "in 1 ..= 127"),
         (3, 1, "max_tokens", integer(-3), "a usize"),
     ] {
@@ -174,6 +186,7 @@ fn contents_are_checked_number_by_number() {
         let mut records = records(file);
         let record = records[half].as_mut().unwrap();
         let shape = record.tensors().find(|(other, _)| *other == name).unwrap().1.shape.clone();
+        let bytes = entry.repeat(shape.iter().product());
         record.insert(name, RawTensor { dtype, shape, bytes }).unwrap();
         let error = QuantizedFile::from_records(file.origin, file.digests, &records).unwrap_err().to_string();
         assert!(error.contains(what), "{name}: {error:?} without {what:?}");
