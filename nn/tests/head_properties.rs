@@ -4,7 +4,7 @@ use nn::Error;
 use nn::attention::{AttentionWeights, Linear, Part};
 use nn::clear::ClearEngine;
 use nn::engine::{Engine, FactorUse, LookupTable, NeededProducts, Product, TermUse, Use};
-use nn::integer::{IntegerAttention, IntegerClient, IntegerOptions, IntegerProgram, steps};
+use nn::integer::{IntegerAttention, IntegerOptions, steps};
 use nn::matrix::{Matrix, relative_error};
 use proptest::prelude::*;
 use std::convert::Infallible;
@@ -197,16 +197,6 @@ proptest! {
         let (whole, prefix) = (evaluate(&input), evaluate(&prefix));
         prop_assert_eq!(&whole.data()[..prefix.data().len()], prefix.data());
     }
-
-    /// Both halves survive serialization, each alone.
-    #[test]
-    fn halves_survive_serialization(seed in any::<u64>(), part in part(), options in options()) {
-        let head = IntegerAttention::calibrate(&weights(seed), part, &[hidden(seed, 3, 1.0)], &options).unwrap();
-        let program = serde_json::to_string(head.program()).unwrap();
-        prop_assert_eq!(&serde_json::from_str::<IntegerProgram>(&program).unwrap(), head.program());
-        let client = serde_json::to_string(head.client()).unwrap();
-        prop_assert_eq!(&serde_json::from_str::<IntegerClient>(&client).unwrap(), head.client());
-    }
 }
 
 /// A bit more halves every quantizer's step, and so nearly the error, until the lookups' 10 bits are felt.
@@ -281,48 +271,6 @@ fn the_whole_attention_is_its_heads_requantized_and_projected() {
         assert!(requantized.all(|range| range.rounded_bits == 0), "tables so narrow that nothing is rounded");
         assert_eq!(integers(&whole, &hidden), expected, "layer {seed}, {bits} bits");
         assert!((whole.client().output_scale() / scale - 1.0).abs() < 1e-12);
-    }
-}
-
-#[test]
-fn damaged_programs_are_not_read() {
-    let calibrate =
-        |part| IntegerAttention::calibrate(&weights(1), part, &[hidden(1, 3, 1.0)], &IntegerOptions::new(4)).unwrap();
-    let read = |program: &IntegerProgram, place: &str, damage: serde_json::Value| {
-        let mut damaged = serde_json::to_value(program).unwrap();
-        *damaged.pointer_mut(place).expect(place) = damage;
-        serde_json::from_value::<IntegerProgram>(damaged)
-    };
-    let (one, all) = (calibrate(Part::Head(0)), calibrate(Part::Whole));
-    let damages: [(&str, serde_json::Value); 11] = [
-        ("/max_tokens", 0.into()),
-        ("/max_tokens", 5000.into()),
-        ("/accumulator_bits", 1.into()),
-        ("/input_bits", 40.into()),
-        ("/heads", serde_json::json!([])),
-        ("/heads/0/projection/table_of_channel/0", 1000.into()),
-        ("/heads/0/projection/table_of_channel", serde_json::json!([0])),
-        ("/heads/0/scores/factor/product_bits", 1.into()),
-        ("/heads/0/softmax/normalized/product_bits", 1.into()),
-        ("/heads/0/output/product_bits", 64.into()),
-        ("/weight/data/0", 100.into()),
-    ];
-    for (place, damage) in damages {
-        assert!(read(one.program(), place, damage.clone()).is_err(), "{place} of a head");
-        assert!(read(all.program(), place, damage).is_err(), "{place} of all heads");
-    }
-    let damages: [(&str, serde_json::Value); 8] = [
-        ("/combination", serde_json::Value::Null),
-        ("/combination/tables", serde_json::json!([])),
-        ("/combination/weight/data/0", 100.into()),
-        ("/combination/weight/rows", 4.into()),
-        ("/combination/bias", serde_json::json!([0])),
-        ("/combination/bias/0", i64::MIN.into()),
-        ("/combination/sum_bits", 2.into()),
-        ("/combination/sum_bits", 64.into()),
-    ];
-    for (place, damage) in damages {
-        assert!(read(all.program(), place, damage).is_err(), "{place}");
     }
 }
 

@@ -7,6 +7,7 @@ use nn::matrix::Matrix;
 use nn::packed::{PackedAttention, PackedOptions};
 use nn::record::{Options, Origin, Quantized, QuantizedFile};
 use proptest::prelude::*;
+use std::path::Path;
 use std::sync::LazyLock;
 
 fn layer(size: usize, heads: usize, seed: f32) -> AttentionWeights {
@@ -140,4 +141,21 @@ fn the_client_needs_no_weights() {
     assert_eq!(QuantizedFile::read(&server).unwrap().join(QuantizedFile::read(&client).unwrap()).unwrap(), file);
     assert!(matches!(QuantizedFile::read(&folder.path().join("absent")), Err(Error::File { .. })));
     assert!(matches!(file.write(folder.path()), Err(Error::File { .. })));
+}
+
+/// Files as the first program of version 1 wrote them: a head and a whole attention of either circuit, of two heads of size 2.
+#[test]
+fn files_of_this_version_stay_readable() {
+    for (name, fingerprint) in [
+        ("exact-head-v1", "db1fde213ece4820ec7e1fe70a0ef108ea8dc74a46da33fbc362c88caaf152b5"),
+        ("packed-head-v1", "08ca93123a25a84a46c872eda6c201ffa1c71f2d0b7c3c842fdfa909b4fb8f52"),
+        ("exact-whole-v1", "e6c8952509ddae833213cce392ca6beeace2fb47ac0898f030a4272f29612712"),
+        ("packed-whole-v1", "22613d00d6431d71ef4f4c01c729cde7388c0d8ab7af1ab39b8ffaafdb116010"),
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/{name}.safetensors"));
+        let file = QuantizedFile::read(&path).unwrap();
+        assert_eq!((file.fingerprint().to_string().as_str(), file.origin().layer), (fingerprint, 1), "{name}");
+        assert_eq!(file.to_bytes().unwrap(), std::fs::read(&path).unwrap(), "{name}");
+        file.into_attention().unwrap();
+    }
 }

@@ -13,36 +13,17 @@
 
 use crate::error::Error;
 use crate::matrix::Matrix;
-use serde::{Deserialize, Serialize};
 
 /// A function of an integer, by its values on `first .. first + 2^bits`.
 ///
 /// When `rounded_bits > 0` the input is first rounded to a multiple of `2^rounded_bits` (counted from `first`,
 /// halves upward), exactly, and `values` has one entry per multiple.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Parts")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LookupTable {
     first: i64,
     bits: u32,
     rounded_bits: u32,
     values: Vec<i64>,
-}
-
-/// What a table is read from; it is checked before it becomes one.
-#[derive(Deserialize)]
-struct Parts {
-    first: i64,
-    bits: u32,
-    rounded_bits: u32,
-    values: Vec<i64>,
-}
-
-impl TryFrom<Parts> for LookupTable {
-    type Error = Error;
-
-    fn try_from(Parts { first, bits, rounded_bits, values }: Parts) -> Result<Self, Error> {
-        Self::new(first, bits, rounded_bits, values)
-    }
 }
 
 impl LookupTable {
@@ -139,7 +120,7 @@ impl LookupTable {
 }
 
 /// What a lookup's result is needed for, which fixes the modulus it must be represented with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Use {
     /// The largest `bits` of the tables that the result, or a sum it is part of, is the input of.
     pub lookup_bits: Option<u32>,
@@ -150,7 +131,7 @@ pub struct Use {
 }
 
 /// A factor of a product of encrypted values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FactorUse {
     /// The entries of the product (sums of products, and every partial sum's final value) fit, with their sign,
     /// in the modulus 2^(product_bits+1).
@@ -160,7 +141,7 @@ pub struct FactorUse {
 }
 
 /// A term of sums with known weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TermUse {
     /// The sums fit, with their sign, in the modulus 2^(sum_bits+1).
     pub sum_bits: u32,

@@ -2,32 +2,14 @@
 
 use crate::error::Error;
 use crate::gemm::{self, Right, Scalar};
-use serde::{Deserialize, Serialize};
 use std::ops::{Index, IndexMut, Range};
 
 /// A matrix `[rows, cols]`, row-major.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Parts<T>", bound(deserialize = "T: Deserialize<'de>"))]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Matrix<T> {
     rows: usize,
     cols: usize,
     data: Vec<T>,
-}
-
-/// What a matrix is read from; the shape is checked before it becomes one.
-#[derive(Deserialize)]
-struct Parts<T> {
-    rows: usize,
-    cols: usize,
-    data: Vec<T>,
-}
-
-impl<T> TryFrom<Parts<T>> for Matrix<T> {
-    type Error = Error;
-
-    fn try_from(parts: Parts<T>) -> Result<Self, Error> {
-        Self::new(parts.rows, parts.cols, parts.data)
-    }
 }
 
 impl<T> Matrix<T> {
@@ -262,7 +244,6 @@ mod tests {
         assert!(Matrix::new(2, 3, vec![0; 6]).is_ok());
         assert!(matches!(Matrix::new(2, 3, vec![0; 5]), Err(Error::Shape { .. })));
         assert!(matches!(Matrix::<i32>::new(usize::MAX, 2, vec![]), Err(Error::Shape { .. })));
-        assert!(serde_json::from_str::<Matrix<i32>>(r#"{"rows":2,"cols":2,"data":[1,2,3]}"#).is_err());
     }
 
     #[test]

@@ -12,11 +12,11 @@ use std::collections::BTreeMap;
 
 /// Tensors by name. None has a dimension of size 0, so that no dimension is more than there are entries.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Record {
+pub(crate) struct NamedTensors {
     tensors: BTreeMap<String, RawTensor>,
 }
 
-impl Record {
+impl NamedTensors {
     /// Adds a tensor that was read.
     ///
     /// # Errors
@@ -178,8 +178,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn integers(values: &[i64]) -> Record {
-        let mut record = Record::default();
+    fn integers(values: &[i64]) -> NamedTensors {
+        let mut record = NamedTensors::default();
         record.set_integers("x", &[values.len()], values.iter().copied());
         record
     }
@@ -219,10 +219,11 @@ mod tests {
 
     #[test]
     fn digests_tell_records_apart() {
-        let mut digests = vec![integers(&[1, 2]).digest(), integers(&[2, 1]).digest(), Record::default().digest()];
-        let mut shaped = Record::default();
+        let mut digests =
+            vec![integers(&[1, 2]).digest(), integers(&[2, 1]).digest(), NamedTensors::default().digest()];
+        let mut shaped = NamedTensors::default();
         shaped.set_integers("x", &[1, 2], [1, 2]);
-        let mut named = Record::default();
+        let mut named = NamedTensors::default();
         named.set_integers("y", &[2], [1, 2]);
         digests.extend([shaped.digest(), named.digest()]);
         for (index, digest) in digests.iter().enumerate() {

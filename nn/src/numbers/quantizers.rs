@@ -9,32 +9,16 @@
 
 use crate::error::{Error, check_finite};
 use crate::matrix::Matrix;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// The numbers of bits that a quantizer can have.
 pub const QUANTIZER_BITS: std::ops::RangeInclusive<u32> = 2..=16;
 
 /// One scale for all values (of a tensor, or of one channel).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Parts")]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quantizer {
     levels: i32,
     scale: f64,
-}
-
-/// What a quantizer is read from.
-#[derive(Deserialize)]
-struct Parts {
-    levels: i32,
-    scale: f64,
-}
-
-impl TryFrom<Parts> for Quantizer {
-    type Error = Error;
-
-    fn try_from(parts: Parts) -> Result<Self, Error> {
-        Self::with_levels(parts.levels, parts.scale)
-    }
 }
 
 impl Quantizer {
@@ -171,7 +155,7 @@ impl Saturation {
 }
 
 /// One scale for each column of a matrix.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ChannelQuantizer {
     channels: Vec<Quantizer>,
 }
@@ -232,7 +216,10 @@ impl ChannelQuantizer {
 }
 
 /// The largest integer of `bits` bits: `2^(bits−1) − 1`.
-fn levels(bits: u32) -> Result<i32, Error> {
+///
+/// # Errors
+/// [`Error::OutOfRange`] if `bits` is not in [`QUANTIZER_BITS`].
+pub fn levels(bits: u32) -> Result<i32, Error> {
     if QUANTIZER_BITS.contains(&bits) {
         Ok((1 << (bits - 1)) - 1)
     } else {
@@ -291,7 +278,6 @@ mod tests {
             assert_eq!(position(Quantizer::calibrate(8, matrix.iter().map(|&x| x as f64)).map(|_| ())), 1);
             assert_eq!(position(Quantizer::new(8, 1.0).unwrap().quantize_matrix(&matrix).map(|_| ())), 1);
         }
-        assert!(serde_json::from_str::<Quantizer>(r#"{"levels":7,"scale":-1.0}"#).is_err());
     }
 
     #[test]

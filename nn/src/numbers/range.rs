@@ -1,9 +1,9 @@
 //! The integers that an intermediate takes, and the bits that they need.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// All integers from `min` to `max`, both included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct IntegerRange {
     /// The smallest.
     pub min: i64,

@@ -11,10 +11,10 @@ use crate::matrix::Matrix;
 /// One head, or a whole attention, in integers: both halves, and what calibration saw.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IntegerAttention {
-    pub(super) part: Part,
-    pub(super) program: IntegerProgram,
-    pub(super) client: IntegerClient,
-    pub(super) ranges: Vec<RangeReport>,
+    pub(crate) part: Part,
+    pub(crate) program: IntegerProgram,
+    pub(crate) client: IntegerClient,
+    pub(crate) ranges: Vec<RangeReport>,
 }
 
 impl IntegerAttention {

@@ -3,10 +3,9 @@
 use crate::error::Error;
 use crate::matrix::Matrix;
 use crate::quantizers::{Quantizer, Saturation};
-use serde::{Deserialize, Serialize};
 
 /// What the client needs: how to make the input, and what the output means.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct IntegerClient {
     pub(super) input: Quantizer,
     pub(super) output_scale: f64,
@@ -23,6 +22,11 @@ impl IntegerClient {
     /// What one unit of the output stands for: s_p·s_v of one head, s_o·s_wo of a whole attention.
     pub fn output_scale(&self) -> f64 {
         self.output_scale
+    }
+
+    /// E, the size of an embedding.
+    pub fn embedding_size(&self) -> usize {
+        self.embedding_size
     }
 
     /// The most tokens of an input.

@@ -5,7 +5,6 @@ use crate::engine::{Engine, LookupTable, TermUse, Use, filled};
 use crate::error::Error;
 use crate::matrix::Matrix;
 use crate::range::IntegerRange;
-use serde::{Deserialize, Serialize};
 
 /// The output projection of a layer's attention.
 ///
@@ -13,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// o   = round(O·s_p·s_v / s_o)      one lookup per entry, by head, as s_v is the head's
 /// out = o·W_o + round(bias / (s_o·s_wo))
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Combination {
     /// `[H]`: from the output of each head to n bits at the scale of all.
     pub(super) tables: Vec<LookupTable>,

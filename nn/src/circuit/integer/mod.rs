@@ -45,7 +45,7 @@
 //!
 //! # Parties
 //! [`IntegerAttention::calibrate`] makes both halves: [`IntegerProgram`] is all that a server needs (weights, tables, bits),
-//! and [`IntegerClient`] all that a client needs (scales). Both can be serialized.
+//! and [`IntegerClient`] all that a client needs (scales). [`crate::record`] keeps both in files.
 
 mod attention;
 mod calibrate;

@@ -1,20 +1,16 @@
 //! The server's half: the integers of a head, or of a whole attention, and the data flow.
 
-use super::combination::{Combination, inconsistent_bits};
-use super::options::{IntegerOptions, check_tokens};
+use super::combination::Combination;
 use super::softmax::{self, IntegerSoftmax, lookup_rows};
 use super::steps;
 use crate::engine::{Engine, FactorUse, LookupTable, NeededProducts, Product, Use, filled};
-use crate::error::Error;
 use crate::matrix::Matrix;
-use serde::{Deserialize, Serialize};
 
 /// Everything that a server needs to compute a head, or a whole attention, and nothing that only the client needs.
 ///
 /// E is the size of an embedding, d that of a head, H the number of heads (1, or all of the layer), T the number of
 /// tokens of an input.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Parts")]
+#[derive(Clone, Debug, PartialEq)]
 pub struct IntegerProgram {
     /// Bits of the input, with the sign.
     pub(super) input_bits: u32,
@@ -30,7 +26,7 @@ pub struct IntegerProgram {
 }
 
 /// What is looked up for one head.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct HeadTables {
     pub(super) projection: Projection,
     pub(super) scores: Scores,
@@ -40,7 +36,7 @@ pub(super) struct HeadTables {
 }
 
 /// From accumulators to q, k and v.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Projection {
     pub(super) tables: Vec<LookupTable>,
     /// `[3d]`: which table each channel has. Channels whose biases round to the same integer share one.
@@ -48,7 +44,7 @@ pub(super) struct Projection {
 }
 
 /// From q and k to the scores.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Scores {
     pub(super) factor: FactorUse,
     pub(super) table: LookupTable,
@@ -70,67 +66,11 @@ struct Requests<'a, V> {
 /// The left and the right factor of a [`Product`].
 type FactorPair<V> = (Matrix<Option<V>>, Matrix<V>);
 
-/// What a program is read from; it is checked before it becomes one.
-#[derive(Deserialize)]
-pub(super) struct Parts {
-    pub(super) input_bits: u32,
-    pub(super) weight: Matrix<i32>,
-    pub(super) accumulator_bits: u32,
-    pub(super) heads: Vec<HeadTables>,
-    pub(super) combination: Option<Combination>,
-    pub(super) max_tokens: usize,
-}
-
-impl TryFrom<Parts> for IntegerProgram {
-    type Error = Error;
-
-    fn try_from(parts: Parts) -> Result<Self, Error> {
-        let Parts { input_bits, weight, accumulator_bits, heads, combination, max_tokens } = parts;
-        let (channels, count) = (weight.cols(), heads.len());
-        let shape_is_valid = count > 0 && weight.rows() > 0 && channels > 0 && channels % (3 * count) == 0;
-        let one_table_a_channel =
-            heads.iter().all(|head| head.projection.table_of_channel.len().checked_mul(count) == Some(channels));
-        if !(shape_is_valid && one_table_a_channel) {
-            let expected = format!("[E, 3dH], H = {count}, with a table for each channel");
-            return Err(Error::shape("the weight of a head program", expected, &[weight.rows(), channels]));
-        }
-        let bits_are_valid = IntegerOptions::BITS.contains(&input_bits)
-            && (1..=LookupTable::MAX_BITS).contains(&accumulator_bits)
-            && heads.iter().all(|head| head.bits_are_valid(accumulator_bits) && head.values_are_valid(input_bits))
-            && weight.iter().all(|entry| entry.unsigned_abs() < 1 << input_bits);
-        if !bits_are_valid {
-            return Err(inconsistent_bits());
-        }
-        if heads.iter().any(|head| !head.projection.is_complete()) {
-            return Err(Error::out_of_range("the table of a channel", "missing", "one of the program's tables"));
-        }
-        match &combination {
-            Some(combination) => {
-                combination.check(input_bits, count, channels / 3)?;
-                // The engine's outputs are read by the tables of the combination.
-                let reads = |(head, table): (&HeadTables, &LookupTable)| table.bits() <= head.output.product_bits;
-                if !heads.iter().zip(&combination.tables).all(reads) {
-                    return Err(inconsistent_bits());
-                }
-            }
-            None if count > 1 => {
-                return Err(Error::out_of_range(
-                    "the combination of several heads",
-                    "missing",
-                    "a part of the program",
-                ));
-            }
-            None => {}
-        }
-        check_tokens(max_tokens)?;
-        Ok(Self { input_bits, weight, accumulator_bits, heads, combination, max_tokens })
-    }
-}
-
 impl Projection {
-    /// Whether there is a table for each channel.
-    fn is_complete(&self) -> bool {
-        self.table_of_channel.iter().all(|&table| table < self.tables.len())
+    /// Whether there is a table for each of so many channels.
+    pub(super) fn is_complete(&self, channels: usize) -> bool {
+        let is_there = |&table: &usize| table < self.tables.len();
+        self.table_of_channel.len() == channels && self.table_of_channel.iter().all(is_there)
     }
 
     fn table(&self, channel: usize) -> &LookupTable {
@@ -151,7 +91,7 @@ impl HeadTables {
     }
 
     /// Whether tables are no wider than what they read, and nothing is absurdly wide.
-    fn bits_are_valid(&self, accumulator_bits: u32) -> bool {
+    pub(super) fn bits_are_valid(&self, accumulator_bits: u32) -> bool {
         let Factors { scores, normalized, output } = self.factors();
         self.projection.tables.iter().all(|table| table.bits() <= accumulator_bits)
             && self.scores.table.bits() <= scores.product_bits
@@ -163,7 +103,7 @@ impl HeadTables {
 
     /// Whether no table's value is more than a level of `input_bits` bits, or a difference of two, can be: products and
     /// sums of such values do not overflow.
-    fn values_are_valid(&self, input_bits: u32) -> bool {
+    pub(super) fn values_are_valid(&self, input_bits: u32) -> bool {
         self.tables().all(|(_, table)| table.max_abs_value() <= 1 << (input_bits + 1))
     }
 
@@ -217,6 +157,11 @@ impl IntegerProgram {
     /// Bits of the input's integers, with the sign: they lie in `−(2^(bits−1) − 1) ..= 2^(bits−1) − 1`.
     pub fn input_bits(&self) -> u32 {
         self.input_bits
+    }
+
+    /// The largest absolute value of an input.
+    pub fn input_levels(&self) -> i32 {
+        (1 << (self.input_bits - 1)) - 1
     }
 
     /// The integer weights, `[E, 3dH]`: of one head after the other, to q, to k, to v.

@@ -1,18 +1,16 @@
 //! Both halves of the integer head to and from named tensors.
 
-use super::attention::IntegerAttention;
 use super::client::IntegerClient;
-use super::combination::Combination;
+use super::combination::{Combination, inconsistent_bits};
 use super::options::{IntegerOptions, check_tokens};
-use super::program::{HeadTables, IntegerProgram, Parts, Projection, Scores};
+use super::program::{HeadTables, IntegerProgram, Projection, Scores};
 use super::ranges::RangeReport;
 use super::softmax::IntegerSoftmax;
 use super::steps;
-use crate::attention::Part;
 use crate::engine::{FactorUse, LookupTable};
 use crate::error::Error;
 use crate::matrix::Matrix;
-use crate::named::Record;
+use crate::named::NamedTensors;
 use crate::quantizers::Quantizer;
 use crate::range::IntegerRange;
 
@@ -22,10 +20,10 @@ const OTHER_TABLES: usize = 5;
 const REPORT: usize = 8;
 
 impl IntegerProgram {
-    /// The tensors that [`Self::from_record`] reads; H is the number of heads.
-    pub(crate) fn to_record(&self) -> Record {
+    /// The tensors that [`Self::from_tensors`] reads; H is the number of heads.
+    pub(crate) fn to_tensors(&self) -> NamedTensors {
         let heads = self.heads.len();
-        let mut record = Record::default();
+        let mut record = NamedTensors::default();
         for (name, value) in [
             ("input_bits", self.input_bits as usize),
             ("accumulator_bits", self.accumulator_bits as usize),
@@ -50,11 +48,11 @@ impl IntegerProgram {
         record
     }
 
-    /// Reads what [`Self::to_record`] gives, and checks everything that engines rely on.
+    /// Reads what [`Self::to_tensors`] gives, and checks everything that engines rely on.
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::OutOfRange`].
-    pub(crate) fn from_record(record: &Record) -> Result<Self, Error> {
+    pub(crate) fn from_tensors(record: &NamedTensors) -> Result<Self, Error> {
         let weight = matrix(record, "weight")?;
         let [heads, channels] = record.shape("table_of_channel")?;
         let of_channels: Vec<usize> = record.integers("table_of_channel", &[heads, channels])?;
@@ -72,14 +70,51 @@ impl IntegerProgram {
         if tables.next().is_some() {
             return Err(Error::out_of_range("the number of tables", "more than are used", "that of the program"));
         }
-        Self::try_from(Parts {
+        let program = Self {
             input_bits: record.integer("input_bits")?,
             weight,
             accumulator_bits: record.integer("accumulator_bits")?,
             heads,
             combination,
             max_tokens: record.integer("max_tokens")?,
-        })
+        };
+        program.check()?;
+        Ok(program)
+    }
+
+    /// Checks everything that engines rely on.
+    fn check(&self) -> Result<(), Error> {
+        let (channels, count) = (self.weight.cols(), self.heads.len());
+        if count == 0 || channels % (3 * count) != 0 {
+            let expected = format!("[E, 3dH], H = {count}, with a table for each channel");
+            return Err(Error::shape("the weight of an integer program", expected, &[self.weight.rows(), channels]));
+        }
+        self.check_bits()?;
+        if self.heads.iter().any(|head| !head.projection.is_complete(channels / count)) {
+            return Err(Error::out_of_range("the table of a channel", "missing", "one of the program's tables"));
+        }
+        match &self.combination {
+            Some(combination) => combination.check(self.input_bits, count, channels / 3)?,
+            None if count > 1 => {
+                let allowed = "a part of the program";
+                return Err(Error::out_of_range("the combination of several heads", "missing", allowed));
+            }
+            None => {}
+        }
+        check_tokens(self.max_tokens)
+    }
+
+    fn check_bits(&self) -> Result<(), Error> {
+        let Self { input_bits: bits, accumulator_bits, .. } = *self;
+        // The outputs of heads are read by the tables of the combination.
+        let reads = |(head, table): (&HeadTables, &LookupTable)| table.bits() <= head.output.product_bits;
+        let outputs = self.combination.iter().flat_map(|combination| &combination.tables);
+        let is_valid = IntegerOptions::BITS.contains(&bits)
+            && (1..=LookupTable::MAX_BITS).contains(&accumulator_bits)
+            && self.heads.iter().all(|head| head.bits_are_valid(accumulator_bits) && head.values_are_valid(bits))
+            && self.weight.iter().all(|entry| entry.unsigned_abs() < 1 << bits)
+            && self.heads.iter().zip(outputs).all(reads);
+        if is_valid { Ok(()) } else { Err(inconsistent_bits()) }
     }
 }
 
@@ -107,31 +142,31 @@ impl HeadTables {
 }
 
 impl Combination {
-    fn read(record: &Record, tables: Vec<LookupTable>) -> Result<Self, Error> {
+    fn read(record: &NamedTensors, tables: Vec<LookupTable>) -> Result<Self, Error> {
         let weight = matrix(record, "output.weight")?;
         let bias = record.integers("output.bias", &[weight.cols()])?;
         Ok(Self { tables, weight, bias, sum_bits: record.integer("output.sum_bits")? })
     }
 }
 
-fn set_matrix(record: &mut Record, name: &str, matrix: &Matrix<i32>) {
+fn set_matrix(record: &mut NamedTensors, name: &str, matrix: &Matrix<i32>) {
     record.set_integers(name, &[matrix.rows(), matrix.cols()], matrix.iter().map(|&entry| i64::from(entry)));
 }
 
-fn matrix(record: &Record, name: &str) -> Result<Matrix<i32>, Error> {
+fn matrix(record: &NamedTensors, name: &str) -> Result<Matrix<i32>, Error> {
     let [rows, cols] = record.shape(name)?;
     Matrix::new(rows, cols, record.integers(name, &[rows, cols])?)
 }
 
 /// The range of each table, `[n, 3]`, and the values of one after the other.
-fn set_tables(record: &mut Record, tables: &[&LookupTable]) {
+fn set_tables(record: &mut NamedTensors, tables: &[&LookupTable]) {
     let range = |table: &&LookupTable| [table.first(), table.bits().into(), table.rounded_bits().into()];
     record.set_integers("tables", &[tables.len(), 3], tables.iter().flat_map(range));
     let values: Vec<i64> = tables.iter().flat_map(|table| table.values()).copied().collect();
     record.set_integers("table_values", &[values.len()], values);
 }
 
-fn tables(record: &Record) -> Result<Vec<LookupTable>, Error> {
+fn tables(record: &NamedTensors) -> Result<Vec<LookupTable>, Error> {
     let ([count, _], [length]) = (record.shape("tables")?, record.shape("table_values")?);
     let ranges: Vec<i64> = record.integers("tables", &[count, 3])?;
     let values: Vec<i64> = record.integers("table_values", &[length])?;
@@ -153,9 +188,9 @@ fn tables(record: &Record) -> Result<Vec<LookupTable>, Error> {
 }
 
 impl IntegerClient {
-    /// The tensors that [`Self::from_record`] reads.
-    pub(crate) fn to_record(self) -> Record {
-        let mut record = Record::default();
+    /// The tensors that [`Self::from_tensors`] reads.
+    pub(crate) fn to_tensors(self) -> NamedTensors {
+        let mut record = NamedTensors::default();
         record.set_integers("levels", &[], [i64::from(self.input.levels())]);
         record.set_reals("scale", &[], [self.input.scale()]);
         record.set_reals("output_scale", &[], [self.output_scale]);
@@ -164,11 +199,11 @@ impl IntegerClient {
         record
     }
 
-    /// Reads what [`Self::to_record`] gives, and checks it.
+    /// Reads what [`Self::to_tensors`] gives, and checks it.
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::OutOfRange`], [`Error::NotFinite`].
-    pub(crate) fn from_record(record: &Record) -> Result<Self, Error> {
+    pub(crate) fn from_tensors(record: &NamedTensors) -> Result<Self, Error> {
         let levels: i32 = record.integer("levels")?;
         // Levels are 2^(bits−1) − 1.
         let bits = levels.unsigned_abs().checked_ilog2().map_or(0, |log| log + 2);
@@ -188,34 +223,9 @@ impl IntegerClient {
     }
 }
 
-impl IntegerAttention {
-    /// Both halves, and what calibration saw, as one.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] or [`Error::OutOfRange`] if they are not halves of one head.
-    pub(crate) fn from_halves(
-        part: Part,
-        program: IntegerProgram,
-        client: IntegerClient,
-        ranges: Vec<RangeReport>,
-    ) -> Result<Self, Error> {
-        let size = program.embedding_size();
-        if client.embedding_size != size {
-            return Err(Error::shape("the client's half", format!("[{size}], the server's"), &[client.embedding_size]));
-        }
-        let server = ((1 << (program.input_bits - 1)) - 1, program.max_tokens);
-        let own = (client.input.levels(), client.max_tokens);
-        if server != own {
-            let allowed = format!("{server:?}, the server's");
-            return Err(Error::out_of_range("(levels, tokens) of the client's half", format!("{own:?}"), allowed));
-        }
-        Ok(Self { part, program, client, ranges })
-    }
-}
-
 impl RangeReport {
     /// Sets the tensor `ranges`, `[n, 8]`: head (−1 for all), step, observed, covered, bits, rounded bits.
-    pub(crate) fn set(record: &mut Record, ranges: &[Self]) {
+    pub(crate) fn set(record: &mut NamedTensors, ranges: &[Self]) {
         let numbers = ranges.iter().flat_map(|report| {
             let head = report.head.map_or(-1, |head| head as i64);
             let step = steps::ALL.iter().position(|&step| step == report.step).expect("a step of the data flow");
@@ -230,7 +240,7 @@ impl RangeReport {
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::OutOfRange`].
-    pub(crate) fn all_from(record: &Record) -> Result<Vec<Self>, Error> {
+    pub(crate) fn all_from(record: &NamedTensors) -> Result<Vec<Self>, Error> {
         let [count, _] = record.shape("ranges")?;
         let numbers: Vec<i64> = record.integers("ranges", &[count, REPORT])?;
         numbers.chunks_exact(REPORT).map(Self::read).collect()

@@ -7,7 +7,6 @@ use crate::error::Error;
 use crate::matrix::Matrix;
 use crate::quantizers::Quantizer;
 use crate::range::IntegerRange;
-use serde::{Deserialize, Serialize};
 
 /// The tables of the softmax of rows of quantized scores u, and how its intermediates are used.
 ///
@@ -25,7 +24,7 @@ use serde::{Deserialize, Serialize};
 /// levels of the tree m may exceed the true maximum, or fall short of it, by as many times that. A softmax does not
 /// depend on what is subtracted, but the tables do: [`unused_levels`] is the number of levels of u that stay unused so
 /// that all differences still fit.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct IntegerSoftmax {
     maximum: LookupTable,
     exponential: LookupTable,

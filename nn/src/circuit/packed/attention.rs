@@ -9,8 +9,8 @@ use crate::matrix::Matrix;
 /// One head, or a layer's whole attention: both halves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PackedAttention {
-    pub(super) program: PackedProgram,
-    pub(super) client: PackedClient,
+    pub(crate) program: PackedProgram,
+    pub(crate) client: PackedClient,
 }
 
 impl PackedAttention {

@@ -1,12 +1,11 @@
 //! Both halves of the packed attention to and from named tensors.
 
-use super::attention::PackedAttention;
 use super::client::PackedClient;
 use super::options::PackedOptions;
 use super::program::{PackedHead, PackedProgram, PackedProjection};
 use crate::error::Error;
 use crate::matrix::Matrix;
-use crate::named::Record;
+use crate::named::NamedTensors;
 
 /// The largest integer of an input of the most bits.
 const MAX_LEVELS: i32 = (1 << (*PackedOptions::BITS.end() - 1)) - 1;
@@ -18,11 +17,11 @@ const MAX_OUTPUT: f64 = (1_u64 << 53) as f64;
 const SCORE_TURNS: std::ops::RangeInclusive<f64> = 1.0 / (1_u64 << 32) as f64..=(1_u64 << 32) as f64;
 
 impl PackedProgram {
-    /// The tensors that [`Self::from_record`] reads; H is the number of heads.
-    pub(crate) fn to_record(&self) -> Record {
+    /// The tensors that [`Self::from_tensors`] reads; H is the number of heads.
+    pub(crate) fn to_tensors(&self) -> NamedTensors {
         let (heads, embedding) = (self.heads.len(), self.embedding_size());
         let (size, outputs) = (self.head_size(), self.output_size());
-        let mut record = Record::default();
+        let mut record = NamedTensors::default();
         let mut integers = |name: &str, shape: &[usize], of: &dyn Fn(&PackedHead) -> Vec<i64>| {
             record.set_integers(name, shape, self.heads.iter().flat_map(of));
         };
@@ -47,11 +46,11 @@ impl PackedProgram {
         record
     }
 
-    /// Reads what [`Self::to_record`] gives, and checks everything that engines rely on.
+    /// Reads what [`Self::to_tensors`] gives, and checks everything that engines rely on.
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::OutOfRange`], [`Error::NotFinite`].
-    pub(crate) fn from_record(record: &Record) -> Result<Self, Error> {
+    pub(crate) fn from_tensors(record: &NamedTensors) -> Result<Self, Error> {
         let [heads, embedding, size] = record.shape("query.weight")?;
         let [_, _, outputs] = record.shape("value.weight")?;
         let weights = |name: &str, columns: usize| -> Result<Vec<Matrix<i32>>, Error> {
@@ -166,9 +165,9 @@ fn check_common(levels: i32, max_tokens: usize, centers: &[f64]) -> Result<(), E
 }
 
 impl PackedClient {
-    /// The tensors that [`Self::from_record`] reads.
-    pub(crate) fn to_record(&self) -> Record {
-        let mut record = Record::default();
+    /// The tensors that [`Self::from_tensors`] reads.
+    pub(crate) fn to_tensors(&self) -> NamedTensors {
+        let mut record = NamedTensors::default();
         record.set_integers("levels", &[], [i64::from(self.levels)]);
         record.set_integers("max_tokens", &[], [self.max_tokens as i64]);
         for (name, values) in [
@@ -182,11 +181,11 @@ impl PackedClient {
         record
     }
 
-    /// Reads what [`Self::to_record`] gives, and checks it.
+    /// Reads what [`Self::to_tensors`] gives, and checks it.
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::OutOfRange`], [`Error::NotFinite`].
-    pub(crate) fn from_record(record: &Record) -> Result<Self, Error> {
+    pub(crate) fn from_tensors(record: &NamedTensors) -> Result<Self, Error> {
         let ([inputs], [outputs]) = (record.shape("centers")?, record.shape("output_centers")?);
         let client = Self {
             levels: record.integer("levels")?,
@@ -198,30 +197,5 @@ impl PackedClient {
         };
         check_common(client.levels, client.max_tokens, &client.output_centers)?;
         Ok(client)
-    }
-
-    /// E and O.
-    pub(crate) fn sizes(&self) -> [usize; 2] {
-        [self.centers.len(), self.output_centers.len()]
-    }
-}
-
-impl PackedAttention {
-    /// Both halves as one.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] or [`Error::OutOfRange`] if they are not halves of one attention.
-    pub(crate) fn from_halves(program: PackedProgram, client: PackedClient) -> Result<Self, Error> {
-        let sizes = [program.embedding_size(), program.output_size()];
-        if client.sizes() != sizes {
-            let expected = format!("{sizes:?}, the server's");
-            return Err(Error::shape("the client's half, [n_embd, outputs],", expected, &client.sizes()));
-        }
-        let (server, own) = ((program.input_levels, program.max_tokens), (client.levels, client.max_tokens));
-        if server != own {
-            let allowed = format!("{server:?}, the server's");
-            return Err(Error::out_of_range("(levels, tokens) of the client's half", format!("{own:?}"), allowed));
-        }
-        Ok(Self { program, client })
     }
 }

@@ -1,0 +1,278 @@
+use super::*;
+use crate::attention::{AttentionWeights, Linear, Part};
+use crate::integer::{IntegerAttention, IntegerOptions};
+use crate::matrix::Matrix;
+use crate::packed::{PackedAttention, PackedOptions};
+use crate::record::Options;
+use proptest::prelude::*;
+use safetensors::Dtype;
+use std::sync::LazyLock;
+
+/// E of the layer; it has two heads.
+const SIZE: usize = 8;
+
+fn hidden(tokens: usize) -> Matrix<f32> {
+    Matrix::from_fn(tokens, SIZE, |row, col| ((3 * row + 2 * col) as f32).cos())
+}
+
+/// One head and the whole attention, of both circuits.
+static FILES: LazyLock<Vec<QuantizedFile>> = LazyLock::new(|| {
+    let linear = |cols: usize, step: usize| {
+        let weight = Matrix::from_fn(SIZE, cols, |row, col| ((7 * row + step * col) as f32).sin() / 2.0);
+        Linear::new(weight, (0..cols).map(|col| (col as f32).cos() / 10.0).collect()).unwrap()
+    };
+    let weights = AttentionWeights::new(linear(3 * SIZE, 5), 2).unwrap().with_output(linear(SIZE, 3)).unwrap();
+    let (exact, packed) = (IntegerOptions::new(4), PackedOptions::new(5));
+    let mut files = Vec::new();
+    for part in [Part::Head(1), Part::Whole] {
+        let head = IntegerAttention::calibrate(&weights, part, &[hidden(3)], &exact).unwrap();
+        let attention = PackedAttention::calibrate(&weights, part, &[hidden(3)], &packed).unwrap();
+        for (attention, options) in [
+            (Quantized::Exact(Box::new(head)), Options::Exact(exact)),
+            (Quantized::Packed(Box::new(attention)), Options::Packed(packed)),
+        ] {
+            files.push(QuantizedFile::new(attention, Origin { layer: 2, part, options }).unwrap());
+        }
+    }
+    files
+});
+
+fn evaluate(file: QuantizedFile, hidden: &Matrix<f32>) -> Result<Matrix<f32>, Error> {
+    match file.into_attention()? {
+        Quantized::Exact(head) => head.evaluate_clear(hidden),
+        Quantized::Packed(attention) => attention.evaluate_clear(hidden),
+    }
+}
+
+fn records(file: &QuantizedFile) -> [Option<NamedTensors>; 2] {
+    [file.server().map(ServerHalf::to_tensors), file.client().map(ClientHalf::to_tensors)]
+}
+
+/// A record of which one tensor is another, or gone.
+fn changed(
+    record: &NamedTensors,
+    at: prop::sample::Index,
+    change: impl FnOnce(RawTensor) -> Option<RawTensor>,
+) -> NamedTensors {
+    let at = at.index(record.tensors().count());
+    let (name, tensor) = record.tensors().nth(at).unwrap();
+    let mut changed = NamedTensors::default();
+    for (other, tensor) in record.tensors().filter(|(other, _)| *other != name) {
+        changed.insert(other, tensor.clone()).unwrap();
+    }
+    if let Some(tensor) = change(tensor.clone()) {
+        changed.insert(name, tensor).unwrap();
+    }
+    changed
+}
+
+/// Types of one size, of those that are read and of others.
+const TYPES: [Dtype; 5] = [Dtype::I8, Dtype::U8, Dtype::F64, Dtype::I64, Dtype::F32];
+
+/// One change of a tensor.
+#[derive(Clone, Debug)]
+enum Change {
+    /// Other bytes in one place.
+    Bytes(prop::sample::Index, Vec<u8>),
+    /// The shape of as many entries in another order, or in one dimension.
+    Shape(bool),
+    /// Fewer entries.
+    Shorter,
+    /// Another type of the same size.
+    Type(Dtype),
+    Missing,
+}
+
+impl Change {
+    fn apply(self, mut tensor: RawTensor) -> Option<RawTensor> {
+        match self {
+            Self::Bytes(at, bytes) => {
+                let at = at.index(tensor.bytes.len());
+                tensor.bytes[at..].iter_mut().zip(bytes).for_each(|(byte, other)| *byte = other);
+            }
+            Self::Shape(true) => tensor.shape.reverse(),
+            Self::Shape(false) => tensor.shape = vec![tensor.shape.iter().product()],
+            Self::Shorter => {
+                let first = tensor.shape.first_mut().filter(|first| **first > 1)?;
+                let row = tensor.bytes.len() / *first;
+                *first -= 1;
+                tensor.bytes.truncate(tensor.bytes.len() - row);
+            }
+            Self::Type(dtype) if dtype.bitsize() == tensor.dtype.bitsize() => tensor.dtype = dtype,
+            Self::Type(_) | Self::Missing => return None,
+        }
+        Some(tensor)
+    }
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let extreme = prop::sample::select(vec![vec![0xff; 8], vec![0; 8], vec![0x7f; 8], vec![0, 0, 0, 0, 0, 0, 0, 128]]);
+    let bytes = prop_oneof![extreme, prop::collection::vec(any::<u8>(), 1..9)];
+    prop_oneof![
+        8 => (any::<prop::sample::Index>(), bytes).prop_map(|(at, bytes)| Change::Bytes(at, bytes)),
+        1 => any::<bool>().prop_map(Change::Shape),
+        1 => Just(Change::Shorter),
+        1 => prop::sample::select(TYPES.to_vec()).prop_map(Change::Type),
+        1 => Just(Change::Missing),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    /// Contents that nobody calibrated, with digests that fit: an error, or an attention that can be computed.
+    #[test]
+    fn no_contents_make_an_engine_panic(
+        index in 0_usize..4,
+        of_server in prop::bool::weighted(0.8),
+        at in any::<prop::sample::Index>(),
+        change in change(),
+    ) {
+        let file = &FILES[index];
+        let mut records = records(file);
+        let record = records[usize::from(!of_server)].as_mut().unwrap();
+        *record = changed(record, at, |tensor| change.apply(tensor));
+        if let Ok(file) = QuantizedFile::from_records(file.origin, file.digests, &records) {
+            let output = evaluate(file, &hidden(3)).unwrap();
+            prop_assert_eq!(output.rows(), 3);
+        }
+    }
+}
+
+#[test]
+fn contents_are_checked_number_by_number() {
+    let real = |value: f64| (Dtype::F64, value.to_le_bytes().to_vec());
+    let integer = |value: i64| (Dtype::I64, value.to_le_bytes().to_vec());
+    for (index, half, name, (dtype, entry), what) in [
+        (0, 0, "input_bits", integer(40), "inconsistent"),
+        (0, 0, "accumulator_bits", integer(1), "inconsistent"),
+        (0, 0, "weight", integer(100), "inconsistent"),
+        (0, 0, "table_of_channel", integer(1000), "missing"),
+        (0, 0, "factors", integer(1), "inconsistent"),
+        (0, 0, "factors", integer(64), "inconsistent"),
+        (0, 0, "table_values", integer(1 << 41), "at most 2^40"),
+        (0, 0, "table_values", integer(1 << 40), "inconsistent"),
+        (2, 0, "input_bits", integer(1), "inconsistent"),
+        (2, 0, "input_bits", integer(-1), "a u32"),
+        (2, 0, "accumulator_bits", integer(25), "inconsistent"),
+        (2, 0, "factors", integer(1), "inconsistent"),
+        (2, 0, "max_tokens", integer(0), "in 1 ..= 1024"),
+        (2, 0, "max_tokens", integer(5000), "in 1 ..= 1024"),
+        (2, 0, "max_tokens", integer(2), "the server's"),
+        (2, 0, "output.weight", integer(100), "inconsistent"),
+        (2, 0, "output.bias", integer(i64::MIN), "inconsistent"),
+        (2, 0, "output.sum_bits", integer(2), "inconsistent"),
+        (2, 0, "output.sum_bits", integer(41), "inconsistent"),
+        (2, 1, "levels", integer(8), "2^(bits−1) − 1"),
+        (2, 1, "scale", real(0.0), "greater than 0"),
+        (2, 1, "output_scale", real(f64::INFINITY), "must be finite"),
+        (2, 1, "embedding_size", integer(9), "the server's"),
+        (3, 0, "input_levels", integer(128), "in 1 ..= 127"),
+        (3, 0, "input_levels", integer(7), "of 5 bits"),
+        (3, 0, "max_tokens", integer(65), "in 1 ..= 64"),
+        (3, 0, "output_limit", real(-1.0), "greater than 0"),
+        (3, 0, "output_limit", real(1e300), "at most 2^53"),
+        (3, 0, "log_modulus", integer(33), "in 8 ..= 32"),
+        (3, 0, "headroom", real(1.0), "between 0 and 1"),
+        (3, 0, "score_turn", real(0.0), "greater than 0"),
+        (3, 0, "score_turn", real(1e300), "2^-32 to 2^32"),
+        (3, 0, "difference_limit", real(1e9), "a quarter of a turn"),
+        (3, 0, "value_norm", real(-1.0), "from 0 to 2^53"),
+        (3, 0, "value_norm", real(f64::NAN), "must be finite"),
+        (3, 1, "levels", integer(0), "in 1 ..= 127"),
+        (3, 1, "max_tokens", integer(-3), "a usize"),
+    ] {
+        let file: &QuantizedFile = &FILES[index];
+        let mut records = records(file);
+        let record = records[half].as_mut().unwrap();
+        let shape = record.tensors().find(|(other, _)| *other == name).unwrap().1.shape.clone();
+        let bytes = entry.repeat(shape.iter().product());
+        record.insert(name, RawTensor { dtype, shape, bytes }).unwrap();
+        let error = QuantizedFile::from_records(file.origin, file.digests, &records).unwrap_err().to_string();
+        assert!(error.contains(what), "{name}: {error:?} without {what:?}");
+    }
+}
+
+#[test]
+fn another_origin_is_an_error() {
+    for (index, file) in FILES.iter().enumerate() {
+        let attention = file.clone().into_attention().unwrap();
+        let new = |change: fn(&mut Origin)| {
+            let mut origin = file.origin;
+            change(&mut origin);
+            QuantizedFile::new(attention.clone(), origin)
+        };
+        assert_eq!(&new(|_| {}).unwrap(), file);
+        let others: [fn(&mut Origin); 4] = [
+            |origin| {
+                origin.part = match origin.part {
+                    Part::Head(_) => Part::Whole,
+                    Part::Whole => Part::Head(0),
+                }
+            },
+            |origin| {
+                origin.options = match origin.options {
+                    Options::Exact(_) => Options::Packed(PackedOptions::new(5)),
+                    Options::Packed(_) => Options::Exact(IntegerOptions::new(4)),
+                }
+            },
+            |origin| match &mut origin.options {
+                Options::Exact(options) => options.bits = 5,
+                Options::Packed(options) => options.input_bits = 6,
+            },
+            |origin| match &mut origin.options {
+                Options::Exact(options) => options.bits = 0,
+                Options::Packed(options) => options.input_bits = u32::MAX,
+            },
+        ];
+        others.into_iter().for_each(|other| assert!(new(other).is_err(), "{index}"));
+    }
+}
+
+#[test]
+fn what_is_not_of_the_format_is_an_error() {
+    let file = &FILES[1];
+    let good = || Header {
+        version: VERSION,
+        origin: file.origin,
+        server: file.digests[0],
+        client: file.digests[1],
+        fingerprint: file.fingerprint(),
+    };
+    let error = |header: Header, records: &[Option<NamedTensors>; 2]| {
+        let bytes = encode(&header, records).unwrap();
+        QuantizedFile::from_bytes("the test", bytes).unwrap_err().to_string()
+    };
+    let records = records(file);
+    assert!(error(Header { version: 2, ..good() }, &records).contains("version 2"));
+    assert!(error(Header { fingerprint: file.digests[0], ..good() }, &records).contains("its fingerprint"));
+    assert!(error(good(), &[None, None]).contains("the number of halves is 0"));
+    let mut more = records.clone();
+    more[1].as_mut().unwrap().set_integers("other", &[], [1]);
+    assert!(error(good(), &more).contains("its client's half was changed"));
+
+    let tensor = TensorView::new(Dtype::I8, vec![1], &[1]).unwrap();
+    let bytes = |name: &str, metadata: Option<&str>| {
+        let metadata = metadata.map(|text| HashMap::from([(KEY.to_owned(), text.to_owned())]));
+        safetensors::serialize([(name, &tensor)], metadata).unwrap()
+    };
+    let header = serde_json::to_string(&good()).unwrap();
+    for (name, metadata, what) in [
+        ("server.x", None, "not a quantized attention"),
+        ("server.x", Some("{"), "is damaged"),
+        ("server.x", Some(r#"{"version":1}"#), "is damaged"),
+        ("other", Some(&header), "tensor \"other\""),
+    ] {
+        let error = QuantizedFile::from_bytes("the test", bytes(name, metadata)).unwrap_err().to_string();
+        assert!(error.starts_with("the test is not usable") && error.contains(what), "{error}");
+    }
+}
+
+#[test]
+fn fingerprints_are_hexadecimal() {
+    let fingerprint = FILES[0].fingerprint();
+    assert_eq!(AttentionFingerprint::try_from(fingerprint.to_string()).unwrap(), fingerprint);
+    for text in ["", "12", &"g".repeat(64), &"0".repeat(63), &"0".repeat(66), &"é".repeat(32)] {
+        assert!(AttentionFingerprint::try_from(text.to_owned()).is_err(), "{text}");
+    }
+}
