@@ -9,7 +9,7 @@ use tfhe_core::random::SampleSeed;
 use super::Circuit;
 use super::error::RunError;
 use super::exact::{ExactAttention, ExactParties};
-use super::lowering::{Answer, Lowering};
+use super::lowering::{Lowering, RunOutput};
 use super::outcome::Outcome;
 use super::packed::PackedParties;
 use super::plan::{ExactPlan, Plan};
@@ -128,7 +128,7 @@ impl Session {
         hidden: &Matrix<f32>,
         span: Span,
         observer: &mut dyn Observer,
-    ) -> Result<Answer, RunError> {
+    ) -> Result<RunOutput, RunError> {
         match (&mut self.0, attention) {
             (Parties::Exact(parties), Attention::Exact(lowering)) => {
                 let (parties, plan) = &mut **parties;

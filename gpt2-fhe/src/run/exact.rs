@@ -20,7 +20,7 @@ use crate::engine::{HomomorphicEngine, Observer};
 use crate::server::Server;
 
 use super::error::RunError;
-use super::lowering::{Answer, Lowering, Reference};
+use super::lowering::{Lowering, Reference, RunOutput};
 use super::outcome::Seconds;
 use super::plan::{Bytes, ExactPlan};
 
@@ -127,7 +127,7 @@ impl Lowering for ExactAttention {
         input: &Matrix<i32>,
         (_, span): (&ExactPlan, Span),
         observer: &mut dyn Observer,
-    ) -> Result<Answer, RunError> {
+    ) -> Result<RunOutput, RunError> {
         let start = Instant::now();
         let request = parties.client.encrypt(input, self.program().accumulator_bits())?;
         let encrypt = start.elapsed().as_secs_f64();
@@ -140,7 +140,7 @@ impl Lowering for ExactAttention {
         let integers = parties.client.decrypt(&response, request.request.label(), size)?;
         let decrypt = start.elapsed().as_secs_f64();
         let keygen = parties.keygen_seconds;
-        Ok(Answer {
+        Ok(RunOutput {
             numbers: rows(&integers, span),
             seconds: Seconds { keygen, encrypt, evaluate, decrypt, ..Seconds::of_steps(&statistics) },
             statistics,

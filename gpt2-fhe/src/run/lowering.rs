@@ -29,7 +29,7 @@ pub struct Reference<E> {
 
 /// What came back to a client, decrypted.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct RunOutput {
     /// `[rows, O]`, in units of the output's integers.
     pub numbers: Matrix<f64>,
     /// What the server did.
@@ -112,7 +112,7 @@ pub trait Lowering {
         input: &Matrix<i32>,
         planned: (&Self::Plan, Span),
         observer: &mut dyn Observer,
-    ) -> Result<Answer, RunError>;
+    ) -> Result<RunOutput, RunError>;
 
     /// What a run gave, beside the reference. `plan`: of a run with noise.
     ///
@@ -122,13 +122,13 @@ pub trait Lowering {
         &self,
         hidden: &Matrix<f32>,
         reference: &Reference<Self::Engine<'_>>,
-        answer: Answer,
+        answer: RunOutput,
         plan: Option<Self::Plan>,
     ) -> Result<Outcome, RunError> {
         let [output, clear_output] =
             [&answer.numbers, &reference.numbers].map(|numbers| self.dequantize_output(numbers));
         [&output, &clear_output].into_iter().try_for_each(check_finite)?;
-        let Answer { numbers, statistics, seconds, bytes } = answer;
+        let RunOutput { numbers, statistics, seconds, bytes } = answer;
         Ok(Outcome {
             tolerance: plan.as_ref().and_then(|plan| self.tolerance(reference, plan)),
             output,
@@ -152,7 +152,7 @@ pub trait Lowering {
         let input = self.quantize_input(hidden)?;
         let start = Instant::now();
         let reference = self.reference(&input, span);
-        let answer = Answer::computed(reference.numbers.clone(), reference.statistics.clone(), start);
+        let answer = RunOutput::computed(reference.numbers.clone(), reference.statistics.clone(), start);
         self.outcome(hidden, &reference, answer, None)
     }
 
@@ -172,7 +172,7 @@ pub trait Lowering {
         let start = Instant::now();
         let reference = self.reference(&input, span);
         let (numbers, statistics) = self.simulate(&reference, &input, (&plan, span), seed, observer)?;
-        self.outcome(hidden, &reference, Answer::computed(numbers, statistics, start), Some(plan))
+        self.outcome(hidden, &reference, RunOutput::computed(numbers, statistics, start), Some(plan))
     }
 
     /// An encrypted run, compared with the clear engine when it is over.
@@ -192,7 +192,7 @@ pub trait Lowering {
     }
 }
 
-impl Answer {
+impl RunOutput {
     /// Of what was computed in the clear since `start`.
     fn computed(numbers: Matrix<f64>, statistics: Statistics, start: Instant) -> Self {
         let evaluate = start.elapsed().as_secs_f64();

@@ -1,7 +1,7 @@
 //! A part of a layer's attention on one input, in any circuit and mode, with everything that is worth knowing about the run.
 //!
 //! What the modes do is written once, over what a circuit has of its own ([`Lowering`]). An encrypted run has two halves: a request
-//! that is encrypted, served and decrypted ([`Session::answer`]), and a comparison of the [`Answer`] with what the clear engine
+//! that is encrypted, served and decrypted ([`Session::answer`]), and a comparison of the [`RunOutput`] with what the clear engine
 //! computes, which is no part of it ([`Session::execute`] does both).
 
 mod attention;
@@ -15,7 +15,7 @@ mod plan;
 pub use attention::{Attention, Session};
 pub(crate) use error::check_finite;
 pub use error::{RunError, check_saturation};
-pub use lowering::{Answer, Lowering, Reference};
+pub use lowering::{Lowering, Reference, RunOutput};
 pub use outcome::{Outcome, Seconds};
 pub use plan::{Bytes, ExactPlan, Forecast, PackedPlan, Plan};
 

@@ -24,7 +24,7 @@ use crate::packed::simulated::SimulatedPacked;
 use crate::packed::wire::WireScales;
 
 use super::error::{RunError, is_within};
-use super::lowering::{Answer, Lowering, Reference};
+use super::lowering::{Lowering, Reference, RunOutput};
 use super::outcome::Seconds;
 use super::plan::{Bytes, PackedPlan};
 
@@ -207,7 +207,7 @@ impl Lowering for PackedAttention {
         input: &Matrix<i32>,
         (plan, _): (&PackedPlan, Span),
         observer: &mut dyn Observer,
-    ) -> Result<Answer, RunError> {
+    ) -> Result<RunOutput, RunError> {
         let (program, layout) = (self.program(), &plan.layout);
         let start = Instant::now();
         let prepared = parties.prepare(program)?;
@@ -225,7 +225,7 @@ impl Lowering for PackedAttention {
         let numbers = parties.client.decrypt(&response, layout, &scales, self.client(), label)?;
         let decrypt = start.elapsed().as_secs_f64();
         let keygen = parties.keygen_seconds;
-        Ok(Answer {
+        Ok(RunOutput {
             numbers,
             seconds: Seconds { keygen, prepare, encrypt, evaluate, decrypt, ..Seconds::of_steps(&statistics) },
             statistics,
