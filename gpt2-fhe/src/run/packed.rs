@@ -130,13 +130,7 @@ impl PackedPlan {
 }
 
 fn layout(program: &PackedProgram, parameters: &Parameters, span: Span) -> Result<Layout, RunError> {
-    let sizes = Sizes {
-        embedding: program.embedding_size(),
-        head: program.head_size(),
-        output: program.output_size(),
-        heads: program.heads().len(),
-    };
-    Ok(Layout::new(parameters, sizes, span)?)
+    Ok(Layout::new(parameters, Sizes::of(program), span)?)
 }
 
 /// Quantizes a part of the attention, each head with the largest modulus of scores, up to that of the options, with which a run

@@ -6,11 +6,11 @@ use rayon::prelude::*;
 
 use crate::fft::NegacyclicFft;
 use crate::ggsw::{FourierGgsw, SeededGgswCiphertext};
-use crate::glwe::GlweSecretKey;
-use crate::lwe::LweSecretKey;
-use crate::params::{Gadget, GlweShape, NoiseDistribution};
-use crate::random::{EncryptionSeed, PublicSeed};
-use crate::rows::RowGenerator;
+use crate::params::{Gadget, GlweShape};
+use crate::random::PublicSeed;
+
+#[cfg(feature = "secret-keys")]
+mod secret;
 
 /// A bootstrapping key as stored: a GGSW encryption of each bit of an LWE key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,24 +19,6 @@ pub struct SeededBootstrappingKey {
 }
 
 impl SeededBootstrappingKey {
-    /// Encrypts the bits of `from` under `to`; bit i uses the streams i of `seed`. In parallel over the bits.
-    ///
-    /// # Panics
-    /// If something was drawn from the seed before.
-    pub fn generate(
-        fft: &NegacyclicFft,
-        from: &LweSecretKey,
-        to: &GlweSecretKey,
-        gadget: Gadget,
-        noise: NoiseDistribution,
-        mut seed: EncryptionSeed,
-    ) -> Self {
-        seed.take_first(from.dimension().get() as u64);
-        let generator = RowGenerator { fft, key: to, gadget, noise, seed: &seed };
-        let bits = from.bits().par_iter().enumerate().map(|(i, &bit)| generator.ggsw(bit, i as u64)).collect();
-        Self { bits }
-    }
-
     /// Bytes as stored.
     pub fn bytes(&self) -> usize {
         self.bits.iter().map(SeededGgswCiphertext::bytes).sum::<usize>() + size_of::<PublicSeed>()

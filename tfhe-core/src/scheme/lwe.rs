@@ -3,84 +3,13 @@
 //! A ciphertext of μ ∈ T_q under s ∈ {0,1}^n is (a, b) with a uniform and b = Σ a_i·s_i + μ + e
 //! (Regev, STOC 2005; on the torus: Chillotti et al., J. Cryptology 2020, section 3).
 
-use zeroize::Zeroize;
+use crate::params::LweDimension;
 
-use crate::params::{LweDimension, NoiseDistribution};
-use crate::random::{MaskStream, NoiseStream, SecretStream};
+#[cfg(feature = "secret-keys")]
+mod secret;
 
-/// A binary secret key of n bits. Wiped on drop, never printed.
-pub struct LweSecretKey {
-    bits: Vec<u64>,
-}
-
-impl LweSecretKey {
-    /// The next n bits of `stream`.
-    pub fn generate(stream: &mut SecretStream, dimension: LweDimension) -> Self {
-        let mut bits = vec![0; dimension.get()];
-        stream.fill_binary(&mut bits);
-        Self { bits }
-    }
-
-    pub(crate) fn from_bits(bits: Vec<u64>) -> Self {
-        Self { bits }
-    }
-
-    /// The same key again, to be wiped as this one.
-    pub(crate) fn copy(&self) -> Self {
-        Self { bits: self.bits.clone() }
-    }
-
-    /// n.
-    pub fn dimension(&self) -> LweDimension {
-        LweDimension::new(self.bits.len()).expect("a key has the dimension it was made with")
-    }
-
-    pub(crate) fn bits(&self) -> &[u64] {
-        &self.bits
-    }
-
-    /// Encrypts the torus element `plaintext`, drawing the mask from `masks` and the noise from `noises`.
-    pub fn encrypt(
-        &self,
-        plaintext: u64,
-        noise: NoiseDistribution,
-        masks: &mut MaskStream,
-        noises: &mut NoiseStream,
-    ) -> LweCiphertext {
-        let mut data = vec![0; self.bits.len() + 1];
-        let (body, mask) = data.split_last_mut().expect("a ciphertext has a body");
-        masks.fill_uniform(mask);
-        *body = self.body(mask, plaintext, noise, noises);
-        LweCiphertext { data }
-    }
-
-    /// The body for a given mask: Σ a_i·s_i + plaintext + e.
-    pub(crate) fn body(&self, mask: &[u64], plaintext: u64, noise: NoiseDistribution, noises: &mut NoiseStream) -> u64 {
-        self.inner_product(mask).wrapping_add(plaintext).wrapping_add(noises.noise(noise))
-    }
-
-    fn inner_product(&self, mask: &[u64]) -> u64 {
-        debug_assert_eq!(mask.len(), self.bits.len());
-        mask.iter().zip(&self.bits).fold(0_u64, |sum, (&a, &s)| sum.wrapping_add(a & s.wrapping_neg()))
-    }
-
-    /// The phase b − Σ a_i·s_i = μ + e.
-    pub fn phase(&self, ciphertext: &LweCiphertext) -> u64 {
-        ciphertext.body().wrapping_sub(self.inner_product(ciphertext.mask()))
-    }
-}
-
-impl Drop for LweSecretKey {
-    fn drop(&mut self) {
-        self.bits.zeroize();
-    }
-}
-
-impl std::fmt::Debug for LweSecretKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "LweSecretKey({} bits, redacted)", self.bits.len())
-    }
-}
+#[cfg(feature = "secret-keys")]
+pub use secret::LweSecretKey;
 
 /// An LWE ciphertext: n mask elements, then the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,6 +79,7 @@ impl LweCiphertext {
 mod tests {
     use super::*;
     use crate::noise::tests::assert_variance;
+    use crate::params::NoiseDistribution;
     use crate::random::SecretSeed;
     use crate::torus;
 
