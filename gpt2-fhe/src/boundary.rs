@@ -19,9 +19,25 @@ pub enum Refused {
         "parameter set {0} has two rings, and the exact circuit needs one that is both: use a named set of this circuit"
     )]
     TwoRings(&'static str),
+    /// The ring has fewer coefficients than the program's matrices and tables take.
+    #[error(
+        "the ring of parameter set {0} is too small for the tables and matrices of this program: use a named set of this circuit"
+    )]
+    SmallRing(&'static str),
+    /// A table cannot be read.
+    #[error("the program has tables of {bits} bits, or products that need them, and {limit} are possible")]
+    TooWide {
+        /// Bits of the table.
+        bits: u32,
+        /// Bits that a table can have.
+        limit: u32,
+    },
     /// Where everything lies in a ciphertext depends on the rings' sizes.
     #[error("the layout is for other rings than those of parameter set {0}: make it for the set of the keys")]
     OtherRings(&'static str),
+    /// Weights and tables are prepared for one parameter set.
+    #[error("the attention was prepared for another parameter set than that of the keys, {0}: prepare it for this one")]
+    Prepared(&'static str),
     /// The evaluation keys are not those that the circuit needs.
     #[error("{0}: make evaluation keys for this circuit")]
     Keys(#[from] MissingKey),

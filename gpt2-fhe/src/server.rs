@@ -47,14 +47,13 @@ impl<'a> Server<'a> {
     /// With weights and tables, and evaluation keys.
     ///
     /// # Errors
-    /// If the keys' set is not one of this circuit, or keys are missing that the program needs, or a row of its matrices does not fit
-    /// a ciphertext of the set.
+    /// If the keys' set is not one of this circuit, or keys are missing that the program needs, or its tables and matrices do not
+    /// fit the set's ring.
     pub fn new(program: &'a IntegerProgram, keys: &'a EvaluationKeys, multiply: Multiply) -> Result<Self, Refused> {
         let predictor = Predictor::new(keys.parameters())?;
         let gadgets = Predictor::gadgets(multiply, program.input_bits(), program.is_whole());
         let backend = Encrypted::new(keys, &gadgets, multiply == Multiply::Product)?;
-        let (size, most) = (program.head_size(), predictor.shape().polynomial_size.get());
-        Refused::check_size("key of a head", (1, size), (1, size.min(most)))?;
+        predictor.check(program, multiply)?;
         Ok(Self { program, keys, multiply, predictor, backend })
     }
 

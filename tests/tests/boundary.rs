@@ -88,10 +88,31 @@ fn the_exact_server_refuses_keys_that_it_cannot_use() {
     // A set of fewer gadgets than the program's.
     assert_eq!(refused(TOY, &all.bootstrapping(0)), missing(Edge::Bootstrapping { gadget: 1 }));
     assert_eq!(refused(PACKED_HEAD, &Needs::default()), Refused::TwoRings("packed_head"));
+    let gadgets: &[_] = &[(Node::Lookup, (8, 3, Precision::Single)); 3];
+    let small_ring = ParametersLiteral { bootstraps: gadgets, ..TOY };
+    assert_eq!(refused(small_ring, &Needs::everything(&set(small_ring))), Refused::SmallRing("toy"));
     let bare = ParametersLiteral { relinearizations: &[], ..TOY };
     assert!(matches!(refused(bare, &Needs::default()), Refused::Set(_)));
     let of_products = Server::new(program, &keys(TOY, &Needs::everything(&set(TOY))), Multiply::Product).map(|_| ());
     assert_eq!(of_products.unwrap_err(), missing(Edge::Bootstrapping { gadget: 2 }));
+}
+
+/// With few bits fewer operands are looked up than with many: sums and differences of factors of ten bits have eleven.
+#[test]
+fn the_exact_server_refuses_programs_of_tables_that_cannot_be_read() {
+    let layer = Layer::synthetic(2, 2);
+    let keys = keys(HEAD_EXACT, &Predictor::needs(Multiply::Lut, 2, true));
+    let head = |bits| {
+        let options = HeadOptions::new(bits);
+        QuantizedHead::calibrate(&layer.weights, Part::Head(0), &layer.calibration, &options).unwrap()
+    };
+    let widest = |head: &QuantizedHead| head.program().factors().map(|(_, factor)| factor.operand_bits);
+    let narrow = head(BITS);
+    assert!(Server::new(narrow.program(), &keys, Multiply::Lut).is_ok());
+    let wide = (3..=16).map(head).find(|head| widest(head).into_iter().any(|bits| bits > 10)).expect("wide factors");
+    let bits = widest(&wide).into_iter().max().unwrap();
+    let refused = Server::new(wide.program(), &keys, Multiply::Lut).map(|_| ()).unwrap_err();
+    assert_eq!(refused, Refused::TooWide { bits, limit: 10 });
 }
 
 /// Of the server's side: numbers of tokens, sizes, scales, keys of others, of other sets, and of other circuits.
@@ -214,7 +235,10 @@ fn the_packed_server_refuses_keys_and_layouts_that_it_cannot_use() {
     let edge = Edge::Automorphisms { ring: Node::Arithmetic, gadget: 0 };
     let fewer = MissingKey::Automorphisms { edge, made: 6, asked: 5 };
     assert_eq!(evaluate(&large, &packed.layout), Refused::Keys(fewer));
-    assert_eq!(evaluate(&keys(TOY, &Needs::default()), &packed.layout), Refused::OtherRings("toy"));
+    assert_eq!(evaluate(&keys(TOY, &Needs::default()), &packed.layout), Refused::Prepared("toy"));
+    // A layout for the rings of another set than that of the keys and the attention.
+    let one_ring = layout(&set(HEAD_EXACT), SIZES, Span::all(4));
+    assert_eq!(evaluate(&few, &one_ring), Refused::OtherRings("packed_head"));
     for sizes in [Sizes { head: 16, ..SIZES }, Sizes { heads: 2, ..SIZES }, Sizes { embedding: 97, ..SIZES }] {
         assert_eq!(evaluate(&large, &layout(&parameters, sizes, Span::all(4))), Refused::Layout);
     }

@@ -1,14 +1,22 @@
-//! An outside crate has the same features whichever packages Cargo is asked for: `cargo test -p nn` after `cargo test
-//! --workspace` compiles nothing of others anew.
+//! What features do. An outside crate has the same ones whichever packages Cargo is asked for: `cargo test -p nn` after `cargo test
+//! --workspace` compiles nothing of others anew. And `tfhe-core` without its feature `secret-keys` evaluates, and has no secret.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace")
+}
+
+fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
 
 /// What `cargo tree` lists: each package with its version and features.
 fn listed(arguments: &[&str]) -> BTreeSet<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let root = root();
+    let mut command = cargo();
     command.args(["tree", "--locked", "--offline", "--prefix", "none", "--format", "{p} [{f}]"]);
     let output = command.args(arguments).current_dir(root).output().expect("cargo can be started");
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -32,4 +40,92 @@ fn features_do_not_depend_on_which_packages_are_built() {
         let other: Vec<String> = listed(&selection).difference(&workspace).filter(|line| !own(line)).cloned().collect();
         assert!(other.is_empty(), "workspace-hack/Cargo.toml misses features: {selection:?} has {other:#?}");
     }
+}
+
+/// Names of secrets: types and modules.
+const SECRET_NAMES: [&str; 11] = [
+    "keys::ClientKeys",
+    "lwe::LweSecretKey",
+    "glwe::GlweSecretKey",
+    "random::SecretSeed",
+    "random::EncryptionSeed",
+    "random::SecretStream",
+    "random::NoiseStream",
+    "derivation::ClientSeed",
+    "derivation::RequestRandomness",
+    "derivation::Purpose",
+    "derivation",
+];
+
+/// What is evaluated with, and the functions that make keys of each.
+const MADE_OF_SECRETS: [&str; 6] = [
+    "bootstrapping_key::SeededBootstrappingKey",
+    "keyswitch::SeededLweKeyswitchKey",
+    "glwe_keyswitch::SeededGlweKeyswitchKey",
+    "packing_keyswitch::PackingKeyswitchKey",
+    "automorphism::SeededAutomorphismKeys",
+    "tensor_product::SeededRelinearizationKey",
+];
+
+/// A package that uses `tfhe-core` with some features, and names what its examples name.
+struct Probe {
+    folder: PathBuf,
+}
+
+impl Probe {
+    fn new(name: &str, features: &str) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(folder.join("examples")).unwrap();
+        let manifest = format!(
+            "[package]\nname = \"probe\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n[lib]\npath = \"lib.rs\"\n\
+             [dependencies]\ntfhe-core = {{ path = {:?}, default-features = false, features = [{features}] }}\n",
+            root().join("tfhe-core")
+        );
+        std::fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+        std::fs::write(folder.join("lib.rs"), "").unwrap();
+        // The versions that the project has.
+        std::fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
+        Self { folder }
+    }
+
+    /// The numbers of the lines in which the compiler finds names that are not there.
+    fn unknown_names(&self, example: &str, lines: impl IntoIterator<Item = String>) -> BTreeSet<usize> {
+        let source = lines.into_iter().collect::<Vec<_>>().join("\n") + "\nfn main() {}\n";
+        std::fs::write(self.folder.join(format!("examples/{example}.rs")), source).unwrap();
+        let mut command = cargo();
+        command.args(["check", "--quiet", "--offline", "--message-format", "short", "--example", example]);
+        // Outside crates are compiled once for all probes.
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("probes");
+        command.current_dir(&self.folder).env("CARGO_TARGET_DIR", target);
+        let output = command.output().expect("cargo can be started");
+        let text = String::from_utf8_lossy(&output.stderr);
+        let place = format!("examples/{example}.rs:");
+        // examples/names.rs:3:16: error[E0432]: unresolved import …
+        let errors = text.lines().filter_map(|line| line.split_once(&place).map(|(_, rest)| rest));
+        let unknown = ["E0432", "E0433", "E0425", "E0412", "E0599"];
+        let errors = errors.filter(|rest| unknown.iter().any(|code| rest.contains(code)));
+        let found: BTreeSet<usize> = errors.filter_map(|rest| rest.split(':').next()?.parse().ok()).collect();
+        assert!(output.status.success() == found.is_empty(), "{text}");
+        found
+    }
+
+    /// Which of the names of secrets, and of the functions, are not there.
+    fn unknown(&self) -> [usize; 2] {
+        let names = SECRET_NAMES.iter().map(|name| format!("pub use tfhe_core::{name};"));
+        let names = self.unknown_names("names", names);
+        let call = |(i, name): (usize, &&str)| format!("pub fn f{i}() {{ let _ = tfhe_core::{name}::generate; }}");
+        let made = self.unknown_names("made", MADE_OF_SECRETS.iter().enumerate().map(call));
+        [names.len(), made.len()]
+    }
+}
+
+/// Types of what is evaluated are there with and without the feature; secrets, and what makes something of them, only with it.
+#[test]
+fn without_its_feature_the_library_has_no_secret() {
+    let evaluation = Probe::new("evaluation", "");
+    let types = MADE_OF_SECRETS.iter().chain(&["keys::EvaluationKeys", "keys::Request", "keys::Answer"]);
+    let types = types.map(|name| format!("pub use tfhe_core::{name};"));
+    assert_eq!(evaluation.unknown_names("types", types), BTreeSet::new());
+    assert_eq!(evaluation.unknown(), [SECRET_NAMES.len(), MADE_OF_SECRETS.len()]);
+    assert_eq!(Probe::new("secrets", "\"secret-keys\"").unknown(), [0, 0]);
 }

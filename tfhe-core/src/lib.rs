@@ -107,8 +107,11 @@ pub use analysis::{distribution, noise, security};
 pub use ground::{fingerprint, rounding, torus, variance};
 pub use math::{buffer, decomposition, fft, gadget_product, integer_product, polynomial, simd};
 pub use parameters::{key_graph, params, sets};
+#[cfg(feature = "secret-keys")]
+pub use randomness::derivation;
+pub use randomness::random;
+#[cfg(feature = "secret-keys")]
 use randomness::wiping;
-pub use randomness::{derivation, random};
 use scheme::rows;
 pub use scheme::{
     automorphism, blind_rotation, bootstrapping_key, cmux, external_product, ggsw, glwe, glwe_keyswitch, keyswitch,

@@ -46,10 +46,12 @@
 use crate::bootstrapping_key::{BootstrappingKey, SeededBootstrappingKey};
 use crate::fft::NegacyclicFft;
 use crate::ggsw::FourierGgsw;
-use crate::glwe::{GlweCiphertext, GlweSecretKey};
+use crate::glwe::GlweCiphertext;
 use crate::keyswitch::{LweKeyswitchKey, SeededLweKeyswitchKey};
-use crate::lwe::LweSecretKey;
 use crate::params::{Gadget, GlweShape, LweDimension, ParameterError};
+
+#[cfg(feature = "secret-keys")]
+mod secret;
 
 /// Why numbers were refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,34 +76,6 @@ pub enum RawError {
 
 fn check_length(what: &'static str, expected: usize, actual: usize) -> Result<(), RawError> {
     if expected == actual { Ok(()) } else { Err(RawError::Length { what, expected, actual }) }
-}
-
-fn check_binary(bits: &[u64]) -> Result<(), RawError> {
-    bits.iter().position(|&bit| bit > 1).map_or(Ok(()), |index| Err(RawError::NotBinary(index)))
-}
-
-impl LweSecretKey {
-    /// From `[n]` bits. The caller's copy stays the caller's to wipe.
-    ///
-    /// # Errors
-    /// If an element is neither 0 nor 1, or there are none, or more than [`LweDimension::MAXIMUM`].
-    pub fn from_raw(bits: &[u64]) -> Result<Self, RawError> {
-        LweDimension::new(bits.len())?;
-        check_binary(bits)?;
-        Ok(Self::from_bits(bits.to_vec()))
-    }
-}
-
-impl GlweSecretKey {
-    /// From `[k][N]` bits; `fft` must be a plan of size N. The caller's copy stays the caller's to wipe.
-    ///
-    /// # Errors
-    /// If an element is neither 0 nor 1, or there are not k·N.
-    pub fn from_raw(fft: &NegacyclicFft, shape: GlweShape, bits: &[u64]) -> Result<Self, RawError> {
-        check_length("a GLWE secret key", shape.extracted_lwe_dimension().get(), bits.len())?;
-        check_binary(bits)?;
-        Ok(Self::from_bits(shape, bits.to_vec(), fft))
-    }
 }
 
 impl GlweCiphertext {
@@ -187,8 +161,10 @@ impl BootstrappingKey {
 mod tests {
     use super::*;
     use crate::derivation::ClientSeed;
+    use crate::glwe::GlweSecretKey;
     use crate::key_graph::{Edge, Node, Parameters};
     use crate::keys::ClientKeys;
+    use crate::lwe::LweSecretKey;
     use crate::params::Precision;
     use crate::programmable_bootstrap::{half_slot, table_accumulator};
     use crate::random::SecretSeed;

@@ -1,12 +1,13 @@
 //! Predictions: what noise each operation leaves, and how often a lookup fails.
 
 use nn::engine::TermUse;
+use nn::head::HeadProgram;
 use tfhe_core::key_graph::{Bootstrap, Edge, Node, Parameters};
 use tfhe_core::keys::Needs;
 use tfhe_core::noise::{self, Distribution, Spread, Variance};
 use tfhe_core::params::GlweShape;
 use tfhe_core::sets::{COARSE, FINE, PRECISE};
-use tfhe_core::wide::WideTable;
+use tfhe_core::wide::{self, WideTable};
 
 use crate::boundary::Refused;
 
@@ -85,6 +86,26 @@ impl Predictor {
     /// k and N of the ring.
     pub fn shape(&self) -> GlweShape {
         self.parameters.lookup().shape
+    }
+
+    /// Checks that tables of the program, and those that products of its factors need, can be read, and that they and a row of a matrix
+    /// fit the ring.
+    ///
+    /// # Errors
+    /// [`Refused::TooWide`], [`Refused::SmallRing`].
+    pub fn check(&self, program: &HeadProgram, multiply: Multiply) -> Result<(), Refused> {
+        let operands = program.factors().into_iter().map(|(_, factor)| factor.operand_bits);
+        let operands = operands.filter(|_| multiply == Multiply::Lut);
+        let widest = program.tables().map(|(_, table)| table.index_bits()).chain(operands).max().unwrap_or(0);
+        if widest > wide::MAX_BITS {
+            return Err(Refused::TooWide { bits: widest, limit: wide::MAX_BITS });
+        }
+        let size = self.shape().polynomial_size;
+        let reads_wide_tables = widest <= NARROW_BITS || wide::fits(widest, size);
+        if size.get() < PACKED_PLACES.max(program.head_size()).max(1 << NARROW_BITS) || !reads_wide_tables {
+            return Err(Refused::SmallRing(self.parameters.name()));
+        }
+        Ok(())
     }
 
     /// The parameter set.

@@ -8,6 +8,7 @@ use nn::matrix::Matrix;
 use nn::packed::{Function, PackedProgram};
 use rayon::prelude::*;
 use tfhe_core::fft::NegacyclicFft;
+use tfhe_core::fingerprint::Fingerprint;
 use tfhe_core::ggsw::FourierGgsw;
 use tfhe_core::glwe::{FourierGlwe, GlweCiphertext, SeededGlweCiphertext};
 use tfhe_core::integer_product::FourierIntegers;
@@ -29,6 +30,8 @@ use super::tables::{self, Tables};
 /// transforms from memory, of which a layer of GPT-2 has half a gibibyte.
 #[derive(Clone, Debug)]
 pub struct PreparedAttention {
+    /// The fingerprint of the parameter set.
+    set: Fingerprint,
     program: PackedProgram,
     scales: Scales,
     /// Of each head.
@@ -43,7 +46,13 @@ impl PreparedAttention {
     pub fn new(program: &PackedProgram, parameters: &Parameters) -> Result<Self, MissingEdge> {
         let heads = 0..program.heads().len();
         let tables = heads.into_par_iter().map(|head| Tables::new(program, head, parameters.lookup().shape)).collect();
-        Ok(Self { program: program.clone(), scales: Scales::new(parameters, program)?, tables })
+        let scales = Scales::new(parameters, program)?;
+        Ok(Self { set: parameters.fingerprint(), program: program.clone(), scales, tables })
+    }
+
+    /// The fingerprint of the parameter set that it is prepared for.
+    pub fn set(&self) -> &Fingerprint {
+        &self.set
     }
 
     /// The attention.

@@ -17,7 +17,7 @@
 //! Of an output of O channels, d of them, a *chunk*, are treated like the channels of a head: V_j, and so the products, have one
 //! ciphertext for each chunk. In a product of inputs and weights, all N coefficients of a ciphertext of GJ inputs take part: GJ·d = N.
 
-use nn::packed::Span;
+use nn::packed::{PackedProgram, Span};
 use std::ops::Range;
 use tfhe_core::key_graph::Parameters;
 use tfhe_core::params::PolynomialSize;
@@ -51,6 +51,18 @@ pub struct Sizes {
     pub output: usize,
     /// The number of heads.
     pub heads: usize,
+}
+
+impl Sizes {
+    /// Those of an attention, or of a part of it.
+    pub fn of(program: &PackedProgram) -> Self {
+        Self {
+            embedding: program.embedding_size(),
+            head: program.head_size(),
+            output: program.output_size(),
+            heads: program.heads().len(),
+        }
+    }
 }
 
 /// The layout of a run's ciphertexts.

@@ -30,7 +30,8 @@ impl<'a> PackedServer<'a> {
     /// Evaluates the attention on an encrypted input.
     ///
     /// # Errors
-    /// [`EngineError::Refused`] if the layout is not one of the attention and the keys, if keys are missing, or if the input does not
+    /// [`EngineError::Refused`] if the layout is not one of the attention and the keys, if the attention was prepared for
+    /// another set, if keys are missing, or if the input does not
     /// belong to the keys, or is not for the layout and the attention; [`EngineError::Cancelled`] if the observer stops the
     /// computation.
     pub fn evaluate(
@@ -51,17 +52,14 @@ impl<'a> PackedServer<'a> {
         Ok((PackedOutput { answer: Answer::new(input.request.label(), ciphertexts) }, statistics))
     }
 
-    /// Checks that the layout is for this attention.
+    /// Checks that the layout is for this attention, and that is prepared for the keys' set.
     fn check(&self, layout: &Layout) -> Result<(), Refused> {
         let program = self.attention.program();
-        let sizes = Sizes {
-            embedding: program.embedding_size(),
-            head: program.head_size(),
-            output: program.output_size(),
-            heads: program.heads().len(),
-        };
-        if layout.sizes() != sizes {
+        if layout.sizes() != Sizes::of(program) {
             return Err(Refused::Layout);
+        }
+        if *self.attention.set() != self.keys.identity().set {
+            return Err(Refused::Prepared(self.keys.parameters().name()));
         }
         Refused::check_tokens(layout.tokens(), program.max_tokens())
     }

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::message::{Answer, Identity, KeyId, Label, Mismatch, Request};
+use super::message::{Answer, Identity, KeyId, Label, Mismatch, Request, check_ciphertexts};
 use super::{Need, Needs, Plans, SeededEvaluationKeys, SeededKey};
 use crate::automorphism::SeededAutomorphismKeys;
 use crate::bootstrapping_key::SeededBootstrappingKey;
@@ -11,7 +11,7 @@ use crate::fft::NegacyclicFft;
 use crate::fingerprint::Fingerprint;
 use crate::glwe::{GlweCiphertext, GlweSecretKey};
 use crate::glwe_keyswitch::SeededGlweKeyswitchKey;
-use crate::key_graph::{Edge, KeyShape, MissingEdge, Node, Parameters};
+use crate::key_graph::{Edge, KeyParameters, MissingEdge, Node, Parameters};
 use crate::keyswitch::SeededLweKeyswitchKey;
 use crate::lwe::LweSecretKey;
 use crate::random::{EncryptionSeed, RandomnessError};
@@ -44,13 +44,11 @@ impl ClientKeys {
         let plans = Plans::new(parameters)?;
         let set = parameters.fingerprint();
         let scope = seed.scope(&set);
-        let secret = |key: &crate::key_graph::KeyParameters| {
+        let secret = |key: &KeyParameters| {
             let bits = &mut scope.secret(Purpose::SecretKey, key.node() as u64);
-            match (key.shape(), key.ring()) {
-                (KeyShape::Glwe(shape), Some(ring)) => {
-                    SecretKey::Glwe(GlweSecretKey::generate(bits, shape, plans.of(ring)))
-                }
-                _ => SecretKey::Lwe(LweSecretKey::generate(bits, key.lwe_dimension())),
+            match key.ring() {
+                Some(ring) => SecretKey::Glwe(GlweSecretKey::generate(bits, ring.shape, plans.of(ring))),
+                None => SecretKey::Lwe(LweSecretKey::generate(bits, key.lwe_dimension())),
             }
         };
         Ok(Self {
@@ -79,7 +77,7 @@ impl ClientKeys {
     }
 
     fn secret(&self, node: Node) -> &SecretKey {
-        let is_named = |(key, _): &(&crate::key_graph::KeyParameters, _)| key.nodes().contains(&node);
+        let is_named = |(key, _): &(&KeyParameters, _)| key.nodes().contains(&node);
         self.parameters.keys().iter().zip(&self.secrets).find(is_named).expect("a set has every node").1
     }
 
@@ -132,8 +130,23 @@ impl ClientKeys {
         request: &Label,
         count: usize,
     ) -> Result<Vec<Zeroizing<Vec<u64>>>, Mismatch> {
-        let ciphertexts = answer.open(&self.identity, request, count, self.parameters.arithmetic().shape)?;
-        Ok(ciphertexts.iter().map(|ciphertext| self.phase_of(ciphertext)).collect())
+        self.check(answer, request, count)?;
+        Ok(answer.ciphertexts.iter().map(|ciphertext| self.phase_of(ciphertext)).collect())
+    }
+
+    /// Checks that an answer is one of `count` ciphertexts to the request of which `request` is the label.
+    fn check(&self, answer: &Answer, request: &Label, count: usize) -> Result<(), Mismatch> {
+        const NAME: &str = "answer";
+        answer.label.identity.check(&self.identity, NAME)?;
+        request.identity.check(&self.identity, Request::NAME)?;
+        if answer.label.context != request.context {
+            return Err(Mismatch::Context(NAME));
+        }
+        if answer.label.request != request.request {
+            return Err(Mismatch::Request);
+        }
+        let shapes = answer.ciphertexts.iter().map(GlweCiphertext::shape);
+        check_ciphertexts(NAME, shapes, count, self.parameters.arithmetic().shape)
     }
 
     fn phase_of(&self, ciphertext: &GlweCiphertext) -> Zeroizing<Vec<u64>> {

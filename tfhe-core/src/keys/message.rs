@@ -48,7 +48,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    fn check(&self, other: &Self, what: &'static str) -> Result<(), Mismatch> {
+    pub(super) fn check(&self, other: &Self, what: &'static str) -> Result<(), Mismatch> {
         if self.set != other.set {
             Err(Mismatch::Set(what))
         } else if self.keys != other.keys {
@@ -131,6 +131,25 @@ pub(super) fn check_ciphertexts(
 }
 
 /// Ciphertexts under the arithmetic ring's key, from a client to a server.
+///
+/// ```
+/// use tfhe_core::derivation::ClientSeed;
+/// use tfhe_core::fingerprint::Fields;
+/// use tfhe_core::keys::{ClientKeys, Mismatch, Needs};
+/// use tfhe_core::sets;
+/// use zeroize::Zeroizing;
+///
+/// let set = sets::TOY.compile()?;
+/// let client = || ClientKeys::generate(&set, &ClientSeed::from_system()?).map_err(Box::<dyn std::error::Error>::from);
+/// let (ours, theirs) = (client()?, client()?);
+/// let encoding = Fields::new("a polynomial of zeros").fingerprint();
+/// let request = ours.encrypt(&[Zeroizing::new(vec![0; set.arithmetic().size().get()])], &encoding)?;
+///
+/// let [keys, others] = [&ours, &theirs].map(|client| client.evaluation_keys(&Needs::default()));
+/// assert!(request.open(&keys?.prepare()?, &encoding, 1).is_ok());
+/// assert_eq!(request.open(&others?.prepare()?, &encoding, 1), Err(Mismatch::Keys("request")));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     pub(super) label: Label,
@@ -184,32 +203,9 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The name of answers in errors.
-    const NAME: &str = "answer";
-
     /// An answer to the request of which this is the label.
     pub fn new(request: &Label, ciphertexts: Vec<GlweCiphertext>) -> Self {
         Self { label: request.clone(), ciphertexts }
-    }
-
-    /// The ciphertexts, if they are `count`, of the ring `ring`, and answer the request `expected` of the keys `identity`.
-    pub(super) fn open(
-        &self,
-        identity: &Identity,
-        expected: &Label,
-        count: usize,
-        ring: GlweShape,
-    ) -> Result<&[GlweCiphertext], Mismatch> {
-        self.label.identity.check(identity, Self::NAME)?;
-        expected.identity.check(identity, Request::NAME)?;
-        if self.label.context != expected.context {
-            return Err(Mismatch::Context(Self::NAME));
-        }
-        if self.label.request != expected.request {
-            return Err(Mismatch::Request);
-        }
-        check_ciphertexts(Self::NAME, self.ciphertexts.iter().map(GlweCiphertext::shape), count, ring)?;
-        Ok(&self.ciphertexts)
     }
 
     /// The ciphertexts, whatever they are.

@@ -4,6 +4,7 @@
 //! [`Needs`] asks for, encryptions of secret bits with seeded masks. [`EvaluationKeys`] are what the server computes with.
 //! Neither of the latter can name a secret key.
 
+#[cfg(feature = "secret-keys")]
 mod client;
 mod message;
 
@@ -22,6 +23,7 @@ use crate::refresh::{Refresh, RefreshError};
 use crate::simd::{Backend, BackendError};
 use crate::tensor_product::{RelinearizationKey, SeededRelinearizationKey};
 
+#[cfg(feature = "secret-keys")]
 pub use client::ClientKeys;
 pub use message::{Answer, Identity, KeyId, Label, Mismatch, Request};
 
@@ -209,6 +211,7 @@ impl Plans {
 
 /// One evaluation key, as stored.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(not(feature = "secret-keys"), allow(dead_code, reason = "clients make them"))]
 enum SeededKey {
     LweKeyswitch(SeededLweKeyswitchKey),
     GlweKeyswitch(SeededGlweKeyswitchKey),

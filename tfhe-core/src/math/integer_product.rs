@@ -50,6 +50,7 @@ impl FourierTorus {
     }
 
     /// Makes it the zero polynomial again.
+    #[cfg(feature = "secret-keys")]
     pub(crate) fn clear(&mut self) {
         self.halves.iter_mut().for_each(|half| half.fill(0.0));
     }

@@ -14,15 +14,16 @@
 use std::ops::RangeInclusive;
 
 use rayon::prelude::*;
-use zeroize::Zeroizing;
 
 use crate::fft::NegacyclicFft;
 use crate::gadget_product::{FourierRows, GadgetScratch};
-use crate::glwe::{GlweCiphertext, GlweSecretKey};
-use crate::params::{Gadget, GlweShape, NoiseDistribution};
+use crate::glwe::GlweCiphertext;
+use crate::params::GlweShape;
 use crate::polynomial;
-use crate::random::EncryptionSeed;
-use crate::rows::{RowGenerator, SeededRows};
+use crate::rows::SeededRows;
+
+#[cfg(feature = "secret-keys")]
+mod secret;
 
 /// Key-switching keys of automorphisms g_l = 2^l + 1 for some range of l in 1 ..= log2 N, as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,41 +34,6 @@ pub struct SeededAutomorphismKeys {
 }
 
 impl SeededAutomorphismKeys {
-    /// Makes the keys of the `steps` l; key l uses the streams l of `seed`.
-    ///
-    /// # Panics
-    /// If a step is not in 1 ..= log2 N, or something was drawn from the seed before.
-    pub fn generate(
-        fft: &NegacyclicFft,
-        key: &GlweSecretKey,
-        steps: RangeInclusive<u32>,
-        gadget: Gadget,
-        noise: NoiseDistribution,
-        mut seed: EncryptionSeed,
-    ) -> Self {
-        let shape = key.shape();
-        let n = shape.polynomial_size.get();
-        seed.take_first(u64::from(shape.polynomial_size.log2()) + 1);
-        let generator = RowGenerator { fft, key, gadget, noise, seed: &seed };
-        assert!(*steps.start() >= 1 && *steps.end() <= shape.polynomial_size.log2(), "steps from 1 to log2 N");
-        let first = *steps.start();
-        let keys = steps
-            .into_par_iter()
-            .map(|l| {
-                let negated_image = |i: usize| {
-                    let mut image = vec![0; n];
-                    polynomial::automorphism(key.polynomial(i), galois_element(l), &mut image);
-                    image.iter_mut().for_each(|x| *x = x.wrapping_neg());
-                    image
-                };
-                let messages: Zeroizing<Vec<Vec<u64>>> =
-                    Zeroizing::new((0..shape.dimension.get()).map(negated_image).collect());
-                generator.rows(&messages, u64::from(l))
-            })
-            .collect();
-        Self { first, keys }
-    }
-
     /// Bytes as stored.
     pub fn bytes(&self) -> usize {
         self.keys.iter().map(SeededRows::bytes).sum()
@@ -347,7 +313,7 @@ mod tests {
     use super::*;
     use crate::noise;
     use crate::noise::tests::assert_variance;
-    use crate::params::Precision;
+    use crate::params::{Gadget, Precision};
     use crate::testing::Setup;
     use crate::torus;
 

@@ -12,15 +12,16 @@
 //!   keys it leads to are those of a GLWE key of dimension k: their security is that of module LWE.
 
 use rayon::prelude::*;
-use zeroize::Zeroizing;
 
 use crate::fft::NegacyclicFft;
 use crate::gadget_product::{FourierRows, GadgetScratch};
-use crate::glwe::{GlweCiphertext, GlweSecretKey};
+use crate::glwe::GlweCiphertext;
 use crate::lwe::LweCiphertext;
-use crate::params::{Gadget, GlweShape, NoiseDistribution};
-use crate::random::EncryptionSeed;
-use crate::rows::{RowGenerator, SeededRows};
+use crate::params::GlweShape;
+use crate::rows::SeededRows;
+
+#[cfg(feature = "secret-keys")]
+mod secret;
 
 /// A key-switching key as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,27 +32,6 @@ pub struct SeededGlweKeyswitchKey {
 }
 
 impl SeededGlweKeyswitchKey {
-    /// Encrypts the polynomials of `from` under `to`, with the streams 0 of `seed`.
-    ///
-    /// # Panics
-    /// If the keys are over different rings, or `fft` is of another size, or something was drawn from the seed before.
-    pub fn generate(
-        fft: &NegacyclicFft,
-        from: &GlweSecretKey,
-        to: &GlweSecretKey,
-        gadget: Gadget,
-        noise: NoiseDistribution,
-        mut seed: EncryptionSeed,
-    ) -> Self {
-        let (input, output) = (from.shape(), to.shape());
-        assert_eq!(input.polynomial_size, output.polynomial_size, "keys over one ring");
-        seed.take_first(1);
-        let negated = |i: usize| from.polynomial(i).iter().map(|&bit| bit.wrapping_neg()).collect();
-        let messages: Zeroizing<Vec<Vec<u64>>> = Zeroizing::new((0..input.dimension.get()).map(negated).collect());
-        let rows = RowGenerator { fft, key: to, gadget, noise, seed: &seed }.rows(&messages, 0);
-        Self { input, output, rows }
-    }
-
     /// Bytes as stored.
     pub fn bytes(&self) -> usize {
         self.rows.bytes()
@@ -180,10 +160,11 @@ impl GlweKeyswitchKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::glwe::GlweSecretKey;
     use crate::lwe::LweSecretKey;
     use crate::noise;
     use crate::noise::tests::assert_variance;
-    use crate::params::{LweDimension, Precision};
+    use crate::params::{Gadget, LweDimension, NoiseDistribution, Precision};
     use crate::random::SecretSeed;
     use crate::testing::Setup;
     use crate::torus;

@@ -4,15 +4,13 @@
 //! An input's switch is (0, b) − Σ digits(a_i)·key_i, as in [`crate::keyswitch`], times the power of X of its place
 //! (Chillotti et al., J. Cryptology 2020, Algorithm 2).
 
-use rayon::prelude::*;
-use zeroize::Zeroizing;
-
 use crate::decomposition::decompose;
-use crate::fft::NegacyclicFft;
-use crate::glwe::{GlweCiphertext, GlweSecretKey};
-use crate::lwe::{LweCiphertext, LweSecretKey};
-use crate::params::{Gadget, GlweShape, NoiseDistribution};
-use crate::random::EncryptionSeed;
+use crate::glwe::GlweCiphertext;
+use crate::lwe::LweCiphertext;
+use crate::params::{Gadget, GlweShape};
+
+#[cfg(feature = "secret-keys")]
+mod secret;
 
 /// A key that packs LWE ciphertexts of dimension n into one GLWE ciphertext, by a key switch.
 ///
@@ -26,31 +24,6 @@ pub struct PackingKeyswitchKey {
 }
 
 impl PackingKeyswitchKey {
-    /// Encrypts the bits of `from` as constant polynomials under `to`. Row r uses the streams r of `seed`.
-    ///
-    /// # Panics
-    /// If something was drawn from the seed before.
-    pub fn generate(
-        fft: &NegacyclicFft,
-        from: &LweSecretKey,
-        to: &GlweSecretKey,
-        gadget: Gadget,
-        noise: NoiseDistribution,
-        mut seed: EncryptionSeed,
-    ) -> Self {
-        let levels = gadget.levels();
-        seed.take_first((from.bits().len() * levels) as u64);
-        let rows = (0..from.bits().len() * levels)
-            .into_par_iter()
-            .map(|r| {
-                let mut plaintext = Zeroizing::new(vec![0; to.shape().polynomial_size.get()]);
-                plaintext[0] = from.bits()[r / levels] << (64 - gadget.base_log() * (r % levels + 1) as u32);
-                to.encrypt_with(fft, &plaintext, noise, &seed, r as u64).expand()
-            })
-            .collect();
-        Self { shape: to.shape(), gadget, rows }
-    }
-
     /// The GLWE ciphertext of Σ_i m_i·X^(positions_i).
     ///
     /// # Examples
@@ -114,6 +87,7 @@ impl PackingKeyswitchKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lwe::LweSecretKey;
     use crate::noise;
     use crate::noise::tests::assert_variance;
     use crate::params::{LweDimension, Precision};

@@ -25,18 +25,17 @@
 //! sqrt(N³/48): t·2^(44+5−128)·2^15 for N = 4096, which is 2^-36 for t = 2^28. (Leaving out x_0·y_1 and x_1·y_0 too would cost
 //! 22 bits more.)
 
-use zeroize::Zeroizing;
-
 use crate::buffer::AlignedBuffer;
 use crate::fft::{FftScratch, NegacyclicFft};
 use crate::gadget_product::{FourierRows, GadgetScratch};
 use crate::ggsw::FourierGgsw;
-use crate::glwe::{GlweCiphertext, GlweSecretKey};
-use crate::params::{Gadget, GlweShape, NoiseDistribution};
-use crate::polynomial::schoolbook_add;
-use crate::random::EncryptionSeed;
-use crate::rows::{RowGenerator, SeededRows};
+use crate::glwe::GlweCiphertext;
+use crate::params::{Gadget, GlweShape};
+use crate::rows::SeededRows;
 use crate::torus;
+
+#[cfg(feature = "secret-keys")]
+mod secret;
 
 const LIMBS: usize = 3;
 const LIMB_BITS: u32 = 22;
@@ -46,26 +45,6 @@ const LIMB_BITS: u32 = 22;
 pub struct SeededRelinearizationKey(SeededRows);
 
 impl SeededRelinearizationKey {
-    /// Encrypts S², with the streams 0 of `seed`.
-    ///
-    /// # Panics
-    /// If k is not 1, or something was drawn from the seed before.
-    pub fn generate(
-        fft: &NegacyclicFft,
-        key: &GlweSecretKey,
-        gadget: Gadget,
-        noise: NoiseDistribution,
-        mut seed: EncryptionSeed,
-    ) -> Self {
-        assert_eq!(key.shape().dimension.get(), 1, "products are defined for k = 1");
-        seed.take_first(1);
-        let secret = key.polynomial(0);
-        let integers: Zeroizing<Vec<i64>> = Zeroizing::new(secret.iter().map(|&s| s as i64).collect());
-        let mut square = Zeroizing::new([vec![0; secret.len()]]);
-        schoolbook_add(&integers, secret, &mut square[0]);
-        Self(RowGenerator { fft, key, gadget, noise, seed: &seed }.rows(&*square, 0))
-    }
-
     /// Bytes as stored.
     pub fn bytes(&self) -> usize {
         self.0.bytes()
@@ -315,13 +294,14 @@ impl RelinearizationKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::noise::{Distribution, Mixture, Spread};
+    use crate::params::{NoiseDistribution, Precision};
+    use crate::polynomial::schoolbook_add;
+    use crate::random::SampleSeed;
     use rayon::prelude::*;
 
     use crate::noise;
     use crate::noise::tests::assert_variance;
-    use crate::noise::{Distribution, Mixture, Spread};
-    use crate::params::Precision;
-    use crate::random::SampleSeed;
     use crate::testing::Setup;
     use crate::variance::Variance;
 

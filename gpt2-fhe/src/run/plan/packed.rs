@@ -98,11 +98,5 @@ impl PackedPlan {
 }
 
 fn layout(program: &PackedProgram, parameters: &Parameters, span: Span) -> Result<Layout, RunError> {
-    let sizes = Sizes {
-        embedding: program.embedding_size(),
-        head: program.head_size(),
-        output: program.output_size(),
-        heads: program.heads().len(),
-    };
-    Ok(Layout::new(parameters, sizes, span)?)
+    Ok(Layout::new(parameters, Sizes::of(program), span)?)
 }
