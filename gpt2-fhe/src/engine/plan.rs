@@ -1,7 +1,7 @@
 //! Predictions: what noise each operation leaves, and how often a lookup fails.
 
 use nn::engine::TermUse;
-use nn::head::HeadProgram;
+use nn::integer::IntegerProgram;
 use tfhe_core::key_graph::{Bootstrap, Edge, Node, Parameters};
 use tfhe_core::keys::Needs;
 use tfhe_core::noise::{self, Distribution, Spread, Variance};
@@ -93,7 +93,7 @@ impl Predictor {
     ///
     /// # Errors
     /// [`Refused::TooWide`], [`Refused::SmallRing`].
-    pub fn check(&self, program: &HeadProgram, multiply: Multiply) -> Result<(), Refused> {
+    pub fn check(&self, program: &IntegerProgram, multiply: Multiply) -> Result<(), Refused> {
         let operands = program.factors().into_iter().map(|(_, factor)| factor.operand_bits);
         let operands = operands.filter(|_| multiply == Multiply::Lut);
         let widest = program.tables().map(|(_, table)| table.index_bits()).chain(operands).max().unwrap_or(0);
