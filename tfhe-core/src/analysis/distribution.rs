@@ -106,6 +106,9 @@ impl Distribution {
     pub fn log2_tail(&self, threshold: f64) -> f64 {
         assert!(threshold >= 0.0, "a distance");
         let deviation = self.variance().std();
+        if threshold == f64::INFINITY {
+            return f64::NEG_INFINITY;
+        }
         if deviation == 0.0 {
             return if threshold > 0.0 { f64::NEG_INFINITY } else { 0.0 };
         }
@@ -296,6 +299,9 @@ mod tests {
         }
         assert!(normal.log2_tail(40.0) < -1150.0);
         assert_eq!(Distribution::ZERO.log2_tail(1.0), f64::NEG_INFINITY);
+        for distribution in [normal, Distribution::ZERO, unit(Mixture::Walk)] {
+            assert_eq!(distribution.log2_tail(f64::INFINITY), f64::NEG_INFINITY);
+        }
     }
 
     /// With very many degrees of freedom the mixture is normal, but its tail is computed by the integral.

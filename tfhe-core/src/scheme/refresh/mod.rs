@@ -13,6 +13,9 @@
 //! | packing by automorphisms ([`crate::automorphism`]) | many of dimension N' | one GLWE of the lookup ring |
 //! | lift: X' = X^(N/N'), key switch | GLWE of the lookup ring | GLWE of the arithmetic ring |
 //!
+//! To extract, look up and pack again is what PEGASUS does between two schemes (Lu, Huang, Hong, Ma, Qu, IEEE S&P 2021, ePrint
+//! 2020/1606); here both ends are one.
+//!
 //! The key switch's output has the noise of its input, so all of what the input carries ends in the argument of the table; what it is
 //! there, and how precisely a table can be read, is told by [`LookupTable`] and [`crate::noise::refresh`].
 //!
