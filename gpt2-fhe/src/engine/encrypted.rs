@@ -221,7 +221,7 @@ impl Backend for Encrypted<'_> {
                 if !needs(needed, i, group * columns, columns) {
                     return Vec::new();
                 }
-                let product = relinearization.multiply(&rows[i], &groups[group], shape, log_t);
+                let product = relinearization.multiply(&rows[i], &groups[group], log_t);
                 (0..columns).map(|j| product.sample_extract(j * spacing)).collect()
             })
             .collect();
