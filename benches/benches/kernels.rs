@@ -152,7 +152,7 @@ fn ciphertexts(criterion: &mut Criterion) {
         group.bench_function("pack/16", |b| b.iter(|| automorphisms.pack(embedded.clone())));
         let key = server.relinearization(node).unwrap();
         let factor = key.factor(embedded[0].as_ref().unwrap());
-        group.bench_function("tensor_product", |b| b.iter(|| key.multiply(&factor, &factor, shape, 10)));
+        group.bench_function("tensor_product", |b| b.iter(|| key.multiply(&factor, &factor, 10)));
         let plaintext = vec![0; shape.polynomial_size.get()];
         group.bench_function("glwe_encrypt", |b| {
             b.iter(|| client.glwe_key(node).encrypt(client.fft(node), &plaintext, noise, seed));

@@ -103,10 +103,10 @@ fn the_exact_server_refuses_programs_of_tables_that_cannot_be_read() {
     let layer = Layer::synthetic(2, 2);
     let keys = keys(HEAD_EXACT, &Predictor::needs(Multiply::Lut, 2, true));
     let head = |bits| {
-        let options = HeadOptions::new(bits);
-        QuantizedHead::calibrate(&layer.weights, Part::Head(0), &layer.calibration, &options).unwrap()
+        let options = IntegerOptions::new(bits);
+        IntegerAttention::calibrate(&layer.weights, Part::Head(0), &layer.calibration, &options).unwrap()
     };
-    let widest = |head: &QuantizedHead| head.program().factors().map(|(_, factor)| factor.operand_bits);
+    let widest = |head: &IntegerAttention| head.program().factors().map(|(_, factor)| factor.operand_bits);
     let narrow = head(BITS);
     assert!(Server::new(narrow.program(), &keys, Multiply::Lut).is_ok());
     let wide = (3..=16).map(head).find(|head| widest(head).into_iter().any(|bits| bits > 10)).expect("wide factors");

@@ -283,7 +283,7 @@ impl<'a> TorusBackend for Encrypted<'a> {
                 if !needs(needed, i, group * columns, columns) {
                     return Vec::new();
                 }
-                let product = relinearization.multiply(&rows[i], &groups[group], shape, log_t);
+                let product = relinearization.multiply(&rows[i], &groups[group], log_t);
                 (0..columns).map(|j| product.sample_extract(j * spacing)).collect()
             })
             .collect();

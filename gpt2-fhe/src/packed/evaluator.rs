@@ -294,7 +294,7 @@ impl Evaluator<'_> {
     pub fn multiply(&self, projected: &Projected, head: usize) -> Vec<((usize, usize), GlweCiphertext)> {
         let layout = self.layout;
         let relinearization = self.keys.relinearization;
-        let (shape, log_modulus) = (self.shape(), self.program().heads()[head].log_modulus());
+        let log_modulus = self.program().heads()[head].log_modulus();
         let queries: Vec<Factor> = projected.queries.par_iter().map(|query| relinearization.factor(query)).collect();
         let keys: Vec<Factor> = (0..layout.key_blocks())
             .into_par_iter()
@@ -302,7 +302,7 @@ impl Evaluator<'_> {
             .collect();
         let first = layout.row_groups().start;
         let product = |(group, block): (usize, usize)| {
-            let product = relinearization.multiply(&queries[group - first], &keys[block], shape, log_modulus);
+            let product = relinearization.multiply(&queries[group - first], &keys[block], log_modulus);
             ((group, block), product)
         };
         layout.score_blocks().into_par_iter().map(product).collect()

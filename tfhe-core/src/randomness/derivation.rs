@@ -280,7 +280,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!((keys.len(), count), (count, 2 * 6 * 5 * 6 * 9 * 3));
+        assert_eq!((keys.len(), count), (count, 2 * 6 * parameter_sets().len() * 6 * 9 * 3));
     }
 
     #[test]

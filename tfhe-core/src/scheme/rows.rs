@@ -33,6 +33,11 @@ pub(crate) struct SeededRows {
 }
 
 impl SeededRows {
+    /// k and N.
+    pub(crate) fn shape(&self) -> GlweShape {
+        self.shape
+    }
+
     /// Bytes as stored.
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(&*self.bodies)

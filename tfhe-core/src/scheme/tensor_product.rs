@@ -52,7 +52,7 @@ impl SeededRelinearizationKey {
 
     /// Transforms the key for use with plan `fft`.
     pub fn prepare(&self, fft: &NegacyclicFft) -> RelinearizationKey {
-        RelinearizationKey { fft: fft.clone(), rows: self.0.prepare(fft) }
+        RelinearizationKey { fft: fft.clone(), shape: self.0.shape(), rows: self.0.prepare(fft) }
     }
 }
 
@@ -60,6 +60,7 @@ impl SeededRelinearizationKey {
 #[derive(Clone, Debug)]
 pub struct RelinearizationKey {
     fft: NegacyclicFft,
+    shape: GlweShape,
     rows: FourierRows,
 }
 
@@ -171,7 +172,7 @@ impl RelinearizationKey {
     ///     key.encrypt(&fft, &plaintext, noise, &mut seed).expand()
     /// };
     /// let factors = [[3, 1], [-2, 5]].map(|m| relinearization.factor(&encrypt(m)));
-    /// let product = relinearization.multiply(&factors[0], &factors[1], shape, 8);
+    /// let product = relinearization.multiply(&factors[0], &factors[1], 8);
     /// let phase = key.phase(&fft, &product);
     /// assert_eq!([phase[0], phase[1], phase[2], phase[3]].map(|x| decode(x, 8)), [-6, 13, 5, 0]);
     ///
@@ -186,12 +187,12 @@ impl RelinearizationKey {
     ///
     /// # Panics
     /// If log_t is not from 1 to 39.
-    pub fn multiply(&self, left: &Factor, right: &Factor, shape: GlweShape, log_t: u32) -> GlweCiphertext {
+    pub fn multiply(&self, left: &Factor, right: &Factor, log_t: u32) -> GlweCiphertext {
         assert!((1..40).contains(&log_t), "a scale from q/2 to q/2^39");
-        let n = shape.polynomial_size.get();
+        let n = self.shape.polynomial_size.get();
         let scratch = &mut GadgetScratch::new(&self.fft, self.rows.gadget(), 2);
         let ((a1, b1), (a2, b2)) = (left.limbs.split_at(LIMBS), right.limbs.split_at(LIMBS));
-        let mut out = GlweCiphertext::zero(shape);
+        let mut out = GlweCiphertext::zero(self.shape);
         let (linear, constant) = out.split_mut();
         self.add_scaled_product(&[(b1, b2)], log_t, constant, scratch.fft());
         self.add_scaled_product(&[(a1, b2), (b1, a2)], log_t, linear, scratch.fft());
@@ -333,7 +334,7 @@ mod tests {
             let encode = |m: &[i64]| m.iter().map(|&x| (x as u64) << (64 - log_t)).collect::<Vec<u64>>();
             let c1 = setup.encrypt(&encode(&m1), 2 * index as u64);
             let c2 = setup.encrypt(&encode(&m2), 2 * index as u64 + 1);
-            let product = key.multiply(&key.factor(&c1), &key.factor(&c2), setup.key.shape(), log_t);
+            let product = key.multiply(&key.factor(&c1), &key.factor(&c2), log_t);
             let mut expected = vec![0; n as usize];
             schoolbook_add(&m1, &encode(&m2), &mut expected);
             let phase = setup.key.phase(&setup.fft, &product);
@@ -381,7 +382,7 @@ mod tests {
                 places.for_each(|b| *b = b.wrapping_add(noises.noise(PLACES_NOISE)));
                 if balanced { key.factor(&ciphertext) } else { key.factor_with(&ciphertext, &vec![0; n]) }
             });
-            let product = key.multiply(&factors[0], &factors[1], self.shape, LOG_T);
+            let product = key.multiply(&factors[0], &factors[1], LOG_T);
             setup.key.phase(&setup.fft, &product).into_iter().map(torus::to_f64).collect()
         }
 
