@@ -2,11 +2,12 @@
 
 use super::client::IntegerClient;
 use super::combination::{Combination, inconsistent_bits};
-use super::options::{IntegerOptions, check_tokens};
+use super::options::IntegerOptions;
 use super::program::{HeadTables, IntegerProgram, Projection, Scores};
 use super::ranges::RangeReport;
 use super::softmax::IntegerSoftmax;
 use super::steps;
+use crate::calibration::check_tokens;
 use crate::engine::{FactorUse, LookupTable};
 use crate::error::Error;
 use crate::matrix::Matrix;
@@ -101,7 +102,7 @@ impl IntegerProgram {
             }
             None => {}
         }
-        check_tokens(self.max_tokens)
+        check_tokens(self.max_tokens, IntegerOptions::MAX_TOKENS)
     }
 
     fn check_bits(&self) -> Result<(), Error> {
@@ -218,7 +219,7 @@ impl IntegerClient {
             let allowed = "2^(bits−1) − 1 for bits in 2 ..= 11";
             return Err(Error::out_of_range("the largest integer of an input", levels, allowed));
         }
-        check_tokens(client.max_tokens)?;
+        check_tokens(client.max_tokens, IntegerOptions::MAX_TOKENS)?;
         Ok(client)
     }
 }

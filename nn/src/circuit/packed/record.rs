@@ -1,11 +1,13 @@
 //! Both halves of the packed attention to and from named tensors.
 
 use super::client::PackedClient;
-use super::options::PackedOptions;
+use super::options::{PackedOptions, check_log_modulus};
 use super::program::{PackedHead, PackedProgram, PackedProjection};
-use crate::error::Error;
+use crate::calibration::check_tokens;
+use crate::error::{Error, check_within};
 use crate::matrix::Matrix;
 use crate::named::NamedTensors;
+use crate::quantizers::ChannelQuantizer;
 
 /// The largest integer of an input of the most bits.
 const MAX_LEVELS: i32 = (1 << (*PackedOptions::BITS.end() - 1)) - 1;
@@ -101,9 +103,7 @@ impl PackedProgram {
 impl PackedHead {
     /// Checks that sums neither overflow nor lose all precision.
     pub(super) fn check(&self, input_levels: i32) -> Result<(), Error> {
-        if !PackedOptions::LOG_MODULI.contains(&self.log_modulus) {
-            return Err(Error::out_of_range("log2 of the modulus of scores", self.log_modulus, "in 8 ..= 32"));
-        }
+        check_log_modulus(self.log_modulus)?;
         if !(self.headroom > 0.0 && self.headroom < 1.0) {
             return Err(Error::out_of_range("the headroom of a head", self.headroom, "between 0 and 1"));
         }
@@ -150,14 +150,8 @@ fn column_sums(weight: &Matrix<i32>) -> impl Iterator<Item = f64> {
 
 /// Checks what both halves have.
 fn check_common(levels: i32, max_tokens: usize, centers: &[f64]) -> Result<(), Error> {
-    if !(1..=MAX_LEVELS).contains(&levels) {
-        let allowed = format!("in 1 ..= {MAX_LEVELS}");
-        return Err(Error::out_of_range("the largest integer of an input", levels, allowed));
-    }
-    if !(1..=PackedOptions::MAX_TOKENS).contains(&max_tokens) {
-        let allowed = format!("in 1 ..= {}", PackedOptions::MAX_TOKENS);
-        return Err(Error::out_of_range("the number of tokens of the packed head", max_tokens, allowed));
-    }
+    check_within("the largest integer of an input", levels, 1..=MAX_LEVELS)?;
+    check_tokens(max_tokens, PackedOptions::MAX_TOKENS)?;
     match centers.iter().find(|center| center.abs() > MAX_OUTPUT) {
         None => Ok(()),
         Some(center) => Err(Error::out_of_range("a bias of the output", center, "at most 2^53 in size")),
@@ -168,13 +162,13 @@ impl PackedClient {
     /// The tensors that [`Self::from_tensors`] reads.
     pub(crate) fn to_tensors(&self) -> NamedTensors {
         let mut record = NamedTensors::default();
-        record.set_integers("levels", &[], [i64::from(self.levels)]);
+        record.set_integers("levels", &[], [i64::from(self.levels())]);
         record.set_integers("max_tokens", &[], [self.max_tokens as i64]);
         for (name, values) in [
-            ("centers", &self.centers),
-            ("scales", &self.scales),
-            ("output_centers", &self.output_centers),
-            ("output_scales", &self.output_scales),
+            ("centers", self.input.centers()),
+            ("scales", self.input.scales()),
+            ("output_centers", &self.output_centers[..]),
+            ("output_scales", &self.output_scales[..]),
         ] {
             record.set_reals(name, &[values.len()], values.iter().copied());
         }
@@ -187,15 +181,13 @@ impl PackedClient {
     /// [`Error::Shape`], [`Error::OutOfRange`], [`Error::NotFinite`].
     pub(crate) fn from_tensors(record: &NamedTensors) -> Result<Self, Error> {
         let ([inputs], [outputs]) = (record.shape("centers")?, record.shape("output_centers")?);
-        let client = Self {
-            levels: record.integer("levels")?,
-            centers: record.reals("centers", &[inputs])?,
-            scales: record.positive_reals("scales", &[inputs])?,
-            output_centers: record.reals("output_centers", &[outputs])?,
-            output_scales: record.positive_reals("output_scales", &[outputs])?,
-            max_tokens: record.integer("max_tokens")?,
-        };
-        check_common(client.levels, client.max_tokens, &client.output_centers)?;
-        Ok(client)
+        let levels = record.integer("levels")?;
+        let (centers, scales) = (record.reals("centers", &[inputs])?, record.positive_reals("scales", &[inputs])?);
+        let output_centers = record.reals("output_centers", &[outputs])?;
+        let max_tokens = record.integer("max_tokens")?;
+        check_common(levels, max_tokens, &output_centers)?;
+        let input = ChannelQuantizer::new(levels, centers, scales)?;
+        let output_scales = record.positive_reals("output_scales", &[outputs])?;
+        Ok(Self { input, output_centers, output_scales, max_tokens })
     }
 }
