@@ -186,10 +186,7 @@ impl Ranges {
                     entries.iter().fold((f64::MAX, f64::MIN), |(low, high), &s| (low.min(s), high.max(s)));
                 ranges.spread = ranges.spread.max(high - low);
             }
-            match PackedProgram::attend(&mut ranges, 0..1) {
-                Ok(()) => {}
-                Err(never) => match never {},
-            }
+            let Ok(()) = PackedProgram::attend(&mut ranges, 0..1);
         }
         Ok(ranges)
     }
