@@ -55,6 +55,7 @@ mod model;
 mod numbers;
 mod support;
 
+use circuit::calibration;
 pub use circuit::{clear, engine, integer, packed, record};
 pub use error::Error;
 pub use model::{attention, checkpoint, gpt2, metrics, tokenizer};

@@ -1,5 +1,6 @@
 //! Attention as computations on encrypted data have it: in integers, and as a file.
 
+pub(crate) mod calibration;
 pub mod clear;
 pub mod engine;
 pub mod integer;

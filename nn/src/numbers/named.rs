@@ -5,6 +5,7 @@
 //! and nothing is allocated by a number that is not the size of something read.
 
 use crate::error::Error;
+use crate::matrix::Matrix;
 use crate::tensor::RawTensor;
 use safetensors::Dtype;
 use sha2::{Digest, Sha256};
@@ -45,6 +46,16 @@ impl NamedTensors {
         let &(dtype, size) = INTEGERS.iter().find(holds).expect("64 bits hold all");
         let bytes = values.iter().flat_map(|value| value.to_le_bytes().into_iter().take(size)).collect();
         self.tensors.insert(name.into(), RawTensor { dtype, shape: shape.to_vec(), bytes });
+    }
+
+    /// Sets a tensor of one integer.
+    pub(crate) fn set_integer(&mut self, name: &str, value: i64) {
+        self.set_integers(name, &[], [value]);
+    }
+
+    /// Sets a tensor of two dimensions.
+    pub(crate) fn set_matrix(&mut self, name: &str, matrix: &Matrix<i32>) {
+        self.set_integers(name, &[matrix.rows(), matrix.cols()], matrix.iter().map(|&entry| i64::from(entry)));
     }
 
     /// Sets a tensor of real numbers, the shape `[]` being that of one.
@@ -94,6 +105,15 @@ impl NamedTensors {
     /// As [`Self::integers`].
     pub(crate) fn integer<T: TryFrom<i64>>(&self, name: &str) -> Result<T, Error> {
         Ok(self.integers(name, &[])?.remove(0))
+    }
+
+    /// A tensor of integers of two dimensions.
+    ///
+    /// # Errors
+    /// As [`Self::shape`] and [`Self::integers`].
+    pub(crate) fn matrix(&self, name: &str) -> Result<Matrix<i32>, Error> {
+        let [rows, cols] = self.shape(name)?;
+        Matrix::new(rows, cols, self.integers(name, &[rows, cols])?)
     }
 
     /// The entries of a tensor of real numbers.

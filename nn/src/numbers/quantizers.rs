@@ -7,12 +7,14 @@
 //! This is the scheme of Jacob et al., "Quantization and Training of Neural Networks for Efficient
 //! Integer-Arithmetic-Only Inference" (arXiv:1712.05877), section 2.1, with zero point 0.
 
-use crate::error::{Error, check_finite};
+use crate::error::{Error, check_finite, check_within};
 use crate::matrix::Matrix;
 use serde::Serialize;
 
 /// The numbers of bits that a quantizer can have.
 pub const QUANTIZER_BITS: std::ops::RangeInclusive<u32> = 2..=16;
+/// The largest integer of the most bits.
+const MAX_LEVELS: i32 = (1 << (*QUANTIZER_BITS.end() - 1)) - 1;
 
 /// One scale for all values (of a tensor, or of one channel).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,9 +71,7 @@ impl Quantizer {
     }
 
     fn with_levels(levels: i32, scale: f64) -> Result<Self, Error> {
-        if !(1..1 << 15).contains(&levels) {
-            return Err(Error::out_of_range("the largest level of a quantizer", levels, "in 1 ..= 32767"));
-        }
+        check_within("the largest level of a quantizer", levels, 1..=MAX_LEVELS)?;
         if !(scale.is_finite() && scale > 0.0) {
             return Err(Error::out_of_range("the scale of a quantizer", scale, "positive and finite"));
         }
@@ -108,6 +108,12 @@ impl Quantizer {
         Ok(values.map(|&value| self.quantize(value as f64)))
     }
 
+    /// What [`Self::quantize_matrix`] cuts off.
+    pub fn saturation(&self, values: &Matrix<f32>) -> Saturation {
+        let steps = |row, channel| values[(row, channel)] as f64 / self.scale;
+        Saturation::of([values.rows(), values.cols()], self.levels, steps)
+    }
+
     /// The entries that the integers of a matrix represent.
     pub fn dequantize_matrix<T: Copy + Into<i64>>(&self, levels: &Matrix<T>) -> Matrix<f32> {
         levels.map(|&level| self.dequantize(level.into()) as f32)
@@ -137,7 +143,7 @@ pub struct SaturatedEntry {
 impl Saturation {
     /// Of a matrix whose entry (row, channel) is `steps(row, channel)` scales from what zero represents, with the integers −levels ..=
     /// levels.
-    pub(crate) fn of([rows, channels]: [usize; 2], levels: i32, steps: impl Fn(usize, usize) -> f64) -> Self {
+    fn of([rows, channels]: [usize; 2], levels: i32, steps: impl Fn(usize, usize) -> f64) -> Self {
         let levels = f64::from(levels);
         let mut saturation = Self::default();
         for (row, channel) in (0..rows).flat_map(|row| (0..channels).map(move |channel| (row, channel))) {
@@ -154,14 +160,32 @@ impl Saturation {
     }
 }
 
-/// One scale for each column of a matrix.
+/// One scale for each column of a matrix, and one center: x is represented by the integer nearest to (x − center)/scale.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChannelQuantizer {
-    channels: Vec<Quantizer>,
+    levels: i32,
+    /// `[channels]`
+    centers: Vec<f64>,
+    /// `[channels]`
+    scales: Vec<f64>,
 }
 
 impl ChannelQuantizer {
-    /// The quantizers of `bits` bits that represent the matrices, each `[_, channels]`, without saturating.
+    /// The quantizer to integers −levels ..= levels with the centers and scales of each channel.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if a scale is not positive and finite, or there are too many levels; [`Error::Shape`] if there are not as many
+    /// centers as scales.
+    pub fn new(levels: i32, centers: Vec<f64>, scales: Vec<f64>) -> Result<Self, Error> {
+        if centers.len() != scales.len() {
+            let expected = format!("[{}], as many as scales", scales.len());
+            return Err(Error::shape("the centers of a quantizer", expected, &[centers.len()]));
+        }
+        scales.iter().try_for_each(|&scale| Quantizer::with_levels(levels, scale).map(drop))?;
+        Ok(Self { levels, centers, scales })
+    }
+
+    /// The symmetric quantizers of `bits` bits that represent the matrices, each `[_, channels]`, without saturating.
     ///
     /// # Errors
     /// As [`Quantizer::calibrate`], and [`Error::Shape`] if the numbers of columns differ.
@@ -174,13 +198,24 @@ impl ChannelQuantizer {
             let rows = matrices.iter().flat_map(move |matrix| (0..matrix.rows()).map(move |row| (matrix, row)));
             rows.map(move |(matrix, row)| matrix[(row, channel)] as f64)
         };
-        let channels = (0..count).map(|channel| Quantizer::calibrate(bits, column(channel)));
-        Ok(Self { channels: channels.collect::<Result<_, _>>()? })
+        let scale = |channel| Ok(Quantizer::calibrate(bits, column(channel))?.scale);
+        let scales = (0..count).map(scale).collect::<Result<_, Error>>()?;
+        Self::new(levels(bits)?, vec![0.0; count], scales)
     }
 
-    /// The quantizer of each channel.
-    pub fn channels(&self) -> &[Quantizer] {
-        &self.channels
+    /// The largest integer, L; the smallest is −L.
+    pub fn levels(&self) -> i32 {
+        self.levels
+    }
+
+    /// What zero represents in each channel.
+    pub fn centers(&self) -> &[f64] {
+        &self.centers
+    }
+
+    /// What one level stands for in each channel.
+    pub fn scales(&self) -> &[f64] {
+        &self.scales
     }
 
     /// The integers that represent the entries of a matrix `[_, channels]`.
@@ -190,9 +225,25 @@ impl ChannelQuantizer {
     pub fn quantize_matrix(&self, values: &Matrix<f32>) -> Result<Matrix<i32>, Error> {
         self.check_columns(values)?;
         check_finite("the matrix to quantize", values.data())?;
+        let levels = f64::from(self.levels);
         Ok(Matrix::from_fn(values.rows(), values.cols(), |row, channel| {
-            self.channels[channel].quantize(values[(row, channel)] as f64)
+            self.steps(values, row, channel).round_ties_even().clamp(-levels, levels) as i32
         }))
+    }
+
+    /// What [`Self::quantize_matrix`] cuts off.
+    ///
+    /// # Panics
+    /// If the matrix does not have as many columns as there are channels.
+    pub fn saturation(&self, values: &Matrix<f32>) -> Saturation {
+        assert_eq!(values.cols(), self.scales.len(), "columns of the matrix");
+        let steps = |row, channel| self.steps(values, row, channel);
+        Saturation::of([values.rows(), values.cols()], self.levels, steps)
+    }
+
+    /// How far an entry is from its channel's center, in units of its scale.
+    fn steps(&self, values: &Matrix<f32>, row: usize, channel: usize) -> f64 {
+        (values[(row, channel)] as f64 - self.centers[channel]) / self.scales[channel]
     }
 
     /// The entries that the integers of a matrix `[_, channels]` represent.
@@ -202,15 +253,16 @@ impl ChannelQuantizer {
     pub fn dequantize_matrix<T: Copy + Into<i64>>(&self, levels: &Matrix<T>) -> Result<Matrix<f32>, Error> {
         self.check_columns(levels)?;
         Ok(Matrix::from_fn(levels.rows(), levels.cols(), |row, channel| {
-            self.channels[channel].dequantize(levels[(row, channel)].into()) as f32
+            let level: i64 = levels[(row, channel)].into();
+            (self.centers[channel] + level as f64 * self.scales[channel]) as f32
         }))
     }
 
     fn check_columns<T>(&self, matrix: &Matrix<T>) -> Result<(), Error> {
-        if matrix.cols() == self.channels.len() {
+        if matrix.cols() == self.scales.len() {
             return Ok(());
         }
-        let expected = format!("[_, {}]", self.channels.len());
+        let expected = format!("[_, {}]", self.scales.len());
         Err(Error::shape("the matrix to quantize", expected, &[matrix.rows(), matrix.cols()]))
     }
 }
@@ -220,11 +272,8 @@ impl ChannelQuantizer {
 /// # Errors
 /// [`Error::OutOfRange`] if `bits` is not in [`QUANTIZER_BITS`].
 pub fn levels(bits: u32) -> Result<i32, Error> {
-    if QUANTIZER_BITS.contains(&bits) {
-        Ok((1 << (bits - 1)) - 1)
-    } else {
-        Err(Error::out_of_range("the number of bits of a quantizer", bits, "in 2 ..= 16"))
-    }
+    check_within("the number of bits of a quantizer", bits, QUANTIZER_BITS)?;
+    Ok((1 << (bits - 1)) - 1)
 }
 
 #[cfg(test)]
@@ -295,6 +344,11 @@ mod tests {
     /// Half a level, and the rounding of the division and of the product: 2^-53 each, of a value of at most L·scale.
     fn round_trip_bound(quantizer: &Quantizer) -> f64 {
         quantizer.scale() / 2.0 + quantizer.scale() * quantizer.levels() as f64 * f64::EPSILON
+    }
+
+    /// The quantizer of each channel alone.
+    fn channels_of(quantizer: &ChannelQuantizer) -> Vec<Quantizer> {
+        quantizer.scales.iter().map(|&scale| Quantizer { levels: quantizer.levels, scale }).collect()
     }
 
     /// A matrix `[rows, cols]` with columns of very different sizes.
@@ -387,7 +441,7 @@ mod tests {
             let values = quantizer.dequantize_matrix(&levels).unwrap();
             let negated = quantizer.quantize_matrix(&matrix.map(|value| -value)).unwrap();
             prop_assert_eq!(negated, levels.map(|level| -level));
-            for (channel, own) in quantizer.channels().iter().enumerate() {
+            for (channel, own) in channels_of(&quantizer).iter().enumerate() {
                 let column = (0..matrix.rows()).map(|row| matrix[(row, channel)] as f64);
                 prop_assert_eq!(own, &Quantizer::calibrate(bits, column).unwrap());
                 for row in 0..matrix.rows() {
@@ -410,7 +464,7 @@ mod tests {
                 if row == 0 { size } else { -size }
             });
             let levels = quantizer.quantize_matrix(&beyond).unwrap();
-            let nonzero = quantizer.channels().iter().enumerate().filter(|(channel, _)| largest(*channel) > 0.0);
+            let nonzero = channels_of(&quantizer).into_iter().enumerate().filter(|(channel, _)| largest(*channel) > 0.0);
             for (channel, own) in nonzero {
                 prop_assert_eq!([levels[(0, channel)], levels[(1, channel)]], [own.levels(), -own.levels()]);
             }

@@ -1,5 +1,7 @@
 //! What can be wrong with the input.
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 /// Bad input. Each message says in one line what is wrong and what to do about it.
@@ -112,4 +114,16 @@ pub(crate) fn check_finite(what: &str, values: &[f32]) -> Result<(), Error> {
         None => Ok(()),
         Some(position) => Err(Error::NotFinite { what: what.into(), value: values[position] as f64, position }),
     }
+}
+
+/// Checks that a number is in a range, both ends included.
+pub(crate) fn check_within<T: PartialOrd + Display>(
+    what: &str,
+    found: T,
+    allowed: RangeInclusive<T>,
+) -> Result<(), Error> {
+    if allowed.contains(&found) {
+        return Ok(());
+    }
+    Err(Error::out_of_range(what, found, format!("in {} ..= {}", allowed.start(), allowed.end())))
 }

@@ -3,16 +3,17 @@
 use super::attention::IntegerAttention;
 use super::client::IntegerClient;
 use super::combination::Combination;
-use super::options::{IntegerOptions, check_tokens};
+use super::options::IntegerOptions;
 use super::program::{HeadTables, IntegerProgram, Projection, Scores};
 use super::ranges::{RangeReport, modulus_report, record, table_reports};
 use super::softmax::{IntegerSoftmax, unused_levels};
 use super::steps;
 use super::tables::{factor_use, guarded, product_bits, table_over};
 use crate::attention::{AttentionWeights, HeadWeights, Linear, Part};
+use crate::calibration::check_inputs;
 use crate::clear::ClearEngine;
 use crate::engine::LookupTable;
-use crate::error::Error;
+use crate::error::{Error, check_within};
 use crate::matrix::Matrix;
 use crate::quantizers::Quantizer;
 use crate::range::IntegerRange;
@@ -33,7 +34,10 @@ impl IntegerAttention {
         calibration: &[Matrix<f32>],
         options: &IntegerOptions,
     ) -> Result<Self, Error> {
-        let max_tokens = check(weights, calibration, options)?;
+        check_within("the number of bits of the integer attention", options.bits, IntegerOptions::BITS)?;
+        check_within("the number of bits kept of a lookup", options.msbs, IntegerOptions::MSBS)?;
+        let limit = IntegerOptions::MAX_TOKENS;
+        let max_tokens = check_inputs(weights.embedding_size(), calibration, options.max_tokens, limit)?;
         let calibration = Calibration::new(weights, calibration, max_tokens, options)?;
         let heads = weights.heads_of(part)?;
         let heads = heads.iter().map(|head| CalibratedHead::new(head, &calibration)).collect::<Result<Vec<_>, _>>()?;
@@ -246,28 +250,6 @@ fn side_by_side(parts: &[&Matrix<i32>]) -> Matrix<i32> {
         first += part.cols();
     }
     whole
-}
-
-/// Checks everything but the values, and returns the most tokens of an input.
-fn check(weights: &AttentionWeights, calibration: &[Matrix<f32>], options: &IntegerOptions) -> Result<usize, Error> {
-    if !IntegerOptions::BITS.contains(&options.bits) {
-        return Err(Error::out_of_range("the number of bits of the head", options.bits, "in 2 ..= 11"));
-    }
-    if !IntegerOptions::MSBS.contains(&options.msbs) {
-        return Err(Error::out_of_range("the number of bits kept of a lookup", options.msbs, "in 6 ..= 10"));
-    }
-    let size = weights.embedding_size();
-    let unfit = calibration.iter().find(|hidden| hidden.rows() == 0 || hidden.cols() != size);
-    if let Some(hidden) = unfit {
-        let expected = format!("[T, {size}] with T at least 1");
-        return Err(Error::shape("a calibration input", expected, &[hidden.rows(), hidden.cols()]));
-    }
-    let Some(longest) = calibration.iter().map(Matrix::rows).max() else {
-        return Err(Error::shape("the calibration set", "at least one input", &[0]));
-    };
-    let max_tokens = options.max_tokens.unwrap_or(longest);
-    check_tokens(max_tokens)?;
-    Ok(max_tokens)
 }
 
 /// Queries, keys or values on the calibration set.

@@ -1,5 +1,6 @@
 //! The client's half of the integer attention.
 
+use crate::calibration::check_input;
 use crate::error::Error;
 use crate::matrix::Matrix;
 use crate::quantizers::{Quantizer, Saturation};
@@ -36,10 +37,7 @@ impl IntegerClient {
 
     /// What [`Self::quantize_input`] cuts off.
     pub fn saturation(&self, hidden: &Matrix<f32>) -> Saturation {
-        let scale = self.input.scale();
-        Saturation::of([hidden.rows(), hidden.cols()], self.input.levels(), |row, channel| {
-            hidden[(row, channel)] as f64 / scale
-        })
+        self.input.saturation(hidden)
     }
 
     /// The integers of `hidden: [T, E]`, the input of the attention after LayerNorm 1; what is beyond the range saturates
@@ -48,10 +46,7 @@ impl IntegerClient {
     /// # Errors
     /// [`Error::Shape`] if T is 0 or more than [`Self::max_tokens`], or E is not the head's; [`Error::NotFinite`].
     pub fn quantize_input(&self, hidden: &Matrix<f32>) -> Result<Matrix<i32>, Error> {
-        if hidden.cols() != self.embedding_size || !(1..=self.max_tokens).contains(&hidden.rows()) {
-            let expected = format!("[T, {}] with T in 1 ..= {}", self.embedding_size, self.max_tokens);
-            return Err(Error::shape("the input of the head", expected, &[hidden.rows(), hidden.cols()]));
-        }
+        check_input(hidden, self.embedding_size, self.max_tokens)?;
         self.input.quantize_matrix(hidden)
     }
 

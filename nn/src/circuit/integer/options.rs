@@ -1,6 +1,5 @@
 //! How the integer attention is quantized.
 
-use crate::error::Error;
 use serde::{Deserialize, Serialize};
 
 /// How the integer attention is quantized.
@@ -26,12 +25,4 @@ impl IntegerOptions {
     pub fn new(bits: u32) -> Self {
         Self { bits, msbs: 8, max_tokens: None }
     }
-}
-
-/// Checks the largest number of tokens.
-pub(super) fn check_tokens(tokens: usize) -> Result<(), Error> {
-    if (1..=IntegerOptions::MAX_TOKENS).contains(&tokens) {
-        return Ok(());
-    }
-    Err(Error::out_of_range("the largest number of tokens", tokens, format!("in 1 ..= {}", IntegerOptions::MAX_TOKENS)))
 }

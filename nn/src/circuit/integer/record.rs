@@ -1,15 +1,15 @@
-//! Both halves of the integer head to and from named tensors.
+//! Both halves of the integer attention to and from named tensors.
 
 use super::client::IntegerClient;
 use super::combination::{Combination, inconsistent_bits};
-use super::options::{IntegerOptions, check_tokens};
+use super::options::IntegerOptions;
 use super::program::{HeadTables, IntegerProgram, Projection, Scores};
 use super::ranges::RangeReport;
 use super::softmax::IntegerSoftmax;
 use super::steps;
+use crate::calibration::check_tokens;
 use crate::engine::{FactorUse, LookupTable};
 use crate::error::Error;
-use crate::matrix::Matrix;
 use crate::named::NamedTensors;
 use crate::quantizers::Quantizer;
 use crate::range::IntegerRange;
@@ -23,60 +23,64 @@ impl IntegerProgram {
     /// The tensors that [`Self::from_tensors`] reads; H is the number of heads.
     pub(crate) fn to_tensors(&self) -> NamedTensors {
         let heads = self.heads.len();
-        let mut record = NamedTensors::default();
+        let mut tensors = NamedTensors::default();
         for (name, value) in [
             ("input_bits", self.input_bits as usize),
             ("accumulator_bits", self.accumulator_bits as usize),
             ("max_tokens", self.max_tokens),
         ] {
-            record.set_integers(name, &[], [value as i64]);
+            tensors.set_integer(name, value as i64);
         }
-        set_matrix(&mut record, "weight", &self.weight);
+        tensors.set_matrix("weight", &self.weight);
         let of_channels = self.heads.iter().flat_map(|head| &head.projection.table_of_channel);
-        record.set_integers("table_of_channel", &[heads, 3 * self.head_size()], of_channels.map(|&table| table as i64));
+        tensors.set_integers(
+            "table_of_channel",
+            &[heads, 3 * self.head_size()],
+            of_channels.map(|&table| table as i64),
+        );
         let counts = self.heads.iter().map(|head| head.projection.tables.len() as i64);
-        record.set_integers("channel_tables", &[heads], counts);
+        tensors.set_integers("channel_tables", &[heads], counts);
         let factors = self.heads.iter().flat_map(|head| [head.scores.factor, head.softmax.normalized(), head.output]);
         let factors = factors.flat_map(|factor| [factor.product_bits, factor.operand_bits].map(i64::from));
-        record.set_integers("factors", &[heads, 3, 2], factors);
-        set_tables(&mut record, &self.tables().map(|(_, table)| table).collect::<Vec<_>>());
+        tensors.set_integers("factors", &[heads, 3, 2], factors);
+        set_tables(&mut tensors, &self.tables().map(|(_, table)| table).collect::<Vec<_>>());
         if let Some(combination) = &self.combination {
-            set_matrix(&mut record, "output.weight", &combination.weight);
-            record.set_integers("output.bias", &[combination.bias.len()], combination.bias.iter().copied());
-            record.set_integers("output.sum_bits", &[], [i64::from(combination.sum_bits)]);
+            tensors.set_matrix("output.weight", &combination.weight);
+            tensors.set_integers("output.bias", &[combination.bias.len()], combination.bias.iter().copied());
+            tensors.set_integer("output.sum_bits", i64::from(combination.sum_bits));
         }
-        record
+        tensors
     }
 
     /// Reads what [`Self::to_tensors`] gives, and checks everything that engines rely on.
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::OutOfRange`].
-    pub(crate) fn from_tensors(record: &NamedTensors) -> Result<Self, Error> {
-        let weight = matrix(record, "weight")?;
-        let [heads, channels] = record.shape("table_of_channel")?;
-        let of_channels: Vec<usize> = record.integers("table_of_channel", &[heads, channels])?;
-        let counts: Vec<usize> = record.integers("channel_tables", &[heads])?;
-        let factors: Vec<u32> = record.integers("factors", &[heads, 3, 2])?;
-        let mut tables = tables(record)?.into_iter();
+    pub(crate) fn from_tensors(tensors: &NamedTensors) -> Result<Self, Error> {
+        let weight = tensors.matrix("weight")?;
+        let [heads, channels] = tensors.shape("table_of_channel")?;
+        let of_channels: Vec<usize> = tensors.integers("table_of_channel", &[heads, channels])?;
+        let counts: Vec<usize> = tensors.integers("channel_tables", &[heads])?;
+        let factors: Vec<u32> = tensors.integers("factors", &[heads, 3, 2])?;
+        let mut tables = tables(tensors)?.into_iter();
         let each = counts.into_iter().zip(of_channels.chunks(channels)).zip(factors.chunks(6));
         let heads = each
             .map(|((count, of_channel), factors)| HeadTables::read(&mut tables, count, of_channel, factors))
             .collect::<Result<Vec<_>, _>>()?;
-        let combination = match record.contains("output.weight") {
-            true => Some(Combination::read(record, tables.by_ref().take(heads.len()).collect())?),
+        let combination = match tensors.contains("output.weight") {
+            true => Some(Combination::read(tensors, tables.by_ref().take(heads.len()).collect())?),
             false => None,
         };
         if tables.next().is_some() {
             return Err(Error::out_of_range("the number of tables", "more than are used", "that of the program"));
         }
         let program = Self {
-            input_bits: record.integer("input_bits")?,
+            input_bits: tensors.integer("input_bits")?,
             weight,
-            accumulator_bits: record.integer("accumulator_bits")?,
+            accumulator_bits: tensors.integer("accumulator_bits")?,
             heads,
             combination,
-            max_tokens: record.integer("max_tokens")?,
+            max_tokens: tensors.integer("max_tokens")?,
         };
         program.check()?;
         Ok(program)
@@ -101,7 +105,7 @@ impl IntegerProgram {
             }
             None => {}
         }
-        check_tokens(self.max_tokens)
+        check_tokens(self.max_tokens, IntegerOptions::MAX_TOKENS)
     }
 
     fn check_bits(&self) -> Result<(), Error> {
@@ -142,34 +146,25 @@ impl HeadTables {
 }
 
 impl Combination {
-    fn read(record: &NamedTensors, tables: Vec<LookupTable>) -> Result<Self, Error> {
-        let weight = matrix(record, "output.weight")?;
-        let bias = record.integers("output.bias", &[weight.cols()])?;
-        Ok(Self { tables, weight, bias, sum_bits: record.integer("output.sum_bits")? })
+    fn read(tensors: &NamedTensors, tables: Vec<LookupTable>) -> Result<Self, Error> {
+        let weight = tensors.matrix("output.weight")?;
+        let bias = tensors.integers("output.bias", &[weight.cols()])?;
+        Ok(Self { tables, weight, bias, sum_bits: tensors.integer("output.sum_bits")? })
     }
 }
 
-fn set_matrix(record: &mut NamedTensors, name: &str, matrix: &Matrix<i32>) {
-    record.set_integers(name, &[matrix.rows(), matrix.cols()], matrix.iter().map(|&entry| i64::from(entry)));
-}
-
-fn matrix(record: &NamedTensors, name: &str) -> Result<Matrix<i32>, Error> {
-    let [rows, cols] = record.shape(name)?;
-    Matrix::new(rows, cols, record.integers(name, &[rows, cols])?)
-}
-
 /// The range of each table, `[n, 3]`, and the values of one after the other.
-fn set_tables(record: &mut NamedTensors, tables: &[&LookupTable]) {
+fn set_tables(tensors: &mut NamedTensors, tables: &[&LookupTable]) {
     let range = |table: &&LookupTable| [table.first(), table.bits().into(), table.rounded_bits().into()];
-    record.set_integers("tables", &[tables.len(), 3], tables.iter().flat_map(range));
+    tensors.set_integers("tables", &[tables.len(), 3], tables.iter().flat_map(range));
     let values: Vec<i64> = tables.iter().flat_map(|table| table.values()).copied().collect();
-    record.set_integers("table_values", &[values.len()], values);
+    tensors.set_integers("table_values", &[values.len()], values);
 }
 
-fn tables(record: &NamedTensors) -> Result<Vec<LookupTable>, Error> {
-    let ([count, _], [length]) = (record.shape("tables")?, record.shape("table_values")?);
-    let ranges: Vec<i64> = record.integers("tables", &[count, 3])?;
-    let values: Vec<i64> = record.integers("table_values", &[length])?;
+fn tables(tensors: &NamedTensors) -> Result<Vec<LookupTable>, Error> {
+    let ([count, _], [length]) = (tensors.shape("tables")?, tensors.shape("table_values")?);
+    let ranges: Vec<i64> = tensors.integers("tables", &[count, 3])?;
+    let values: Vec<i64> = tensors.integers("table_values", &[length])?;
     let mut values = &values[..];
     let mut tables = Vec::with_capacity(count);
     for range in ranges.chunks_exact(3) {
@@ -190,42 +185,42 @@ fn tables(record: &NamedTensors) -> Result<Vec<LookupTable>, Error> {
 impl IntegerClient {
     /// The tensors that [`Self::from_tensors`] reads.
     pub(crate) fn to_tensors(self) -> NamedTensors {
-        let mut record = NamedTensors::default();
-        record.set_integers("levels", &[], [i64::from(self.input.levels())]);
-        record.set_reals("scale", &[], [self.input.scale()]);
-        record.set_reals("output_scale", &[], [self.output_scale]);
-        record.set_integers("embedding_size", &[], [self.embedding_size as i64]);
-        record.set_integers("max_tokens", &[], [self.max_tokens as i64]);
-        record
+        let mut tensors = NamedTensors::default();
+        tensors.set_integer("levels", i64::from(self.input.levels()));
+        tensors.set_reals("scale", &[], [self.input.scale()]);
+        tensors.set_reals("output_scale", &[], [self.output_scale]);
+        tensors.set_integer("embedding_size", self.embedding_size as i64);
+        tensors.set_integer("max_tokens", self.max_tokens as i64);
+        tensors
     }
 
     /// Reads what [`Self::to_tensors`] gives, and checks it.
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::OutOfRange`], [`Error::NotFinite`].
-    pub(crate) fn from_tensors(record: &NamedTensors) -> Result<Self, Error> {
-        let levels: i32 = record.integer("levels")?;
+    pub(crate) fn from_tensors(tensors: &NamedTensors) -> Result<Self, Error> {
+        let levels: i32 = tensors.integer("levels")?;
         // Levels are 2^(bits−1) − 1.
         let bits = levels.unsigned_abs().checked_ilog2().map_or(0, |log| log + 2);
-        let input = Quantizer::new(bits, record.positive_real("scale")?)?;
+        let input = Quantizer::new(bits, tensors.positive_real("scale")?)?;
         let client = Self {
             input,
-            output_scale: record.positive_real("output_scale")?,
-            embedding_size: record.integer("embedding_size")?,
-            max_tokens: record.integer("max_tokens")?,
+            output_scale: tensors.positive_real("output_scale")?,
+            embedding_size: tensors.integer("embedding_size")?,
+            max_tokens: tensors.integer("max_tokens")?,
         };
         if input.levels() != levels || !IntegerOptions::BITS.contains(&bits) {
             let allowed = "2^(bits−1) − 1 for bits in 2 ..= 11";
             return Err(Error::out_of_range("the largest integer of an input", levels, allowed));
         }
-        check_tokens(client.max_tokens)?;
+        check_tokens(client.max_tokens, IntegerOptions::MAX_TOKENS)?;
         Ok(client)
     }
 }
 
 impl RangeReport {
     /// Sets the tensor `ranges`, `[n, 8]`: head (−1 for all), step, observed, covered, bits, rounded bits.
-    pub(crate) fn set(record: &mut NamedTensors, ranges: &[Self]) {
+    pub(crate) fn set(tensors: &mut NamedTensors, ranges: &[Self]) {
         let numbers = ranges.iter().flat_map(|report| {
             let head = report.head.map_or(-1, |head| head as i64);
             let step = steps::ALL.iter().position(|&step| step == report.step).expect("a step of the data flow");
@@ -233,16 +228,16 @@ impl RangeReport {
             let (bits, rounded_bits) = (i64::from(report.bits), i64::from(report.rounded_bits));
             [head, step as i64, min, max, report.covered.min, report.covered.max, bits, rounded_bits]
         });
-        record.set_integers("ranges", &[ranges.len(), REPORT], numbers);
+        tensors.set_integers("ranges", &[ranges.len(), REPORT], numbers);
     }
 
     /// Reads what [`Self::set`] sets.
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::OutOfRange`].
-    pub(crate) fn all_from(record: &NamedTensors) -> Result<Vec<Self>, Error> {
-        let [count, _] = record.shape("ranges")?;
-        let numbers: Vec<i64> = record.integers("ranges", &[count, REPORT])?;
+    pub(crate) fn all_from(tensors: &NamedTensors) -> Result<Vec<Self>, Error> {
+        let [count, _] = tensors.shape("ranges")?;
+        let numbers: Vec<i64> = tensors.integers("ranges", &[count, REPORT])?;
         numbers.chunks_exact(REPORT).map(Self::read).collect()
     }
 

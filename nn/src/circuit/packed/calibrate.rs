@@ -6,14 +6,16 @@ use std::ops::Range;
 use super::attention::PackedAttention;
 use super::clear::ClearPackedEngine;
 use super::client::PackedClient;
-use super::options::PackedOptions;
+use super::options::{PackedOptions, check_log_modulus};
 use super::program::{
     EXPONENT_FACTOR, Function, PackedEngine, PackedHead, PackedProgram, PackedProjection, Row, Span, headroom, softplus,
 };
 use super::rounding::Rounding;
 use crate::attention::{AttentionWeights, HeadWeights, Linear, Part};
-use crate::error::{Error, check_finite};
+use crate::calibration::check_inputs;
+use crate::error::{Error, check_finite, check_within};
 use crate::matrix::Matrix;
+use crate::quantizers::{ChannelQuantizer, levels};
 
 /// How many times the median channel's standard deviation that of all channels of the input is taken to be at most.
 const OUTLIER: f64 = 8.0;
@@ -31,7 +33,7 @@ pub struct Calibration<'a> {
     inputs: &'a [Matrix<f32>],
     options: PackedOptions,
     max_tokens: usize,
-    scales: InputScales,
+    input: ChannelQuantizer,
     rounding: Rounding,
 }
 
@@ -47,10 +49,10 @@ impl<'a> Calibration<'a> {
         options: &PackedOptions,
     ) -> Result<Self, Error> {
         let max_tokens = check(weights, inputs, options)?;
-        let scales = InputScales::calibrate(inputs, levels(options.input_bits));
-        let quantized: Vec<Matrix<i32>> = inputs.iter().map(|input| scales.quantize(input)).collect();
+        let input = calibrate_input(inputs, levels(options.input_bits)?)?;
+        let quantized = inputs.iter().map(|hidden| input.quantize_matrix(hidden)).collect::<Result<Vec<_>, _>>()?;
         let rounding = Rounding::new(&quantized);
-        Ok(Self { weights, inputs, options: *options, max_tokens, scales, rounding })
+        Ok(Self { weights, inputs, options: *options, max_tokens, input, rounding })
     }
 
     /// Quantizes a part, with log2 t of at most the given one for each of its heads.
@@ -63,7 +65,7 @@ impl<'a> Calibration<'a> {
         if log_moduli.len() != heads.len() {
             return Err(Error::shape("the moduli of scores", format!("[{}]", heads.len()), &[log_moduli.len()]));
         }
-        check_moduli(log_moduli)?;
+        log_moduli.iter().try_for_each(|&log_modulus| check_log_modulus(log_modulus))?;
         let (options, max_tokens) = (&self.options, self.max_tokens);
         let longest = self.inputs.iter().map(Matrix::rows).max().unwrap_or(1);
         let values = self.values(part)?;
@@ -72,25 +74,23 @@ impl<'a> Calibration<'a> {
             let score_difference_limit = Ranges::observe(head, self.inputs)?.limit(options.guard, longest, max_tokens);
             // A difference reaches a quarter of a turn at most.
             let score_turn = 4.0 * score_difference_limit / (1.0 - headroom);
-            let (log_modulus, query, key) = self.scores(head, log_modulus, score_turn);
+            let (log_modulus, query, key) = self.scores(head, log_modulus, score_turn)?;
             let value_norm = 0.0;
             Ok(PackedHead { query, key, value, log_modulus, score_turn, headroom, score_difference_limit, value_norm })
         };
         let programs = heads.iter().zip(log_moduli).zip(values.weights).map(quantize);
         let programs: Vec<PackedHead> = programs.collect::<Result<_, Error>>()?;
-        programs.iter().try_for_each(|head| head.check(self.scales.levels))?;
+        programs.iter().try_for_each(|head| head.check(self.input.levels()))?;
         let output_bias = values.offsets.iter().zip(&values.scales).map(|(offset, scale)| offset / scale).collect();
         let mut program = PackedProgram {
             heads: programs,
-            input_levels: self.scales.levels,
+            input_levels: self.input.levels(),
             output_bias,
             output_limit: f64::INFINITY,
             max_tokens: max_tokens.max(longest),
         };
         let client = PackedClient {
-            levels: self.scales.levels,
-            centers: self.scales.centers.clone(),
-            scales: self.scales.scales.clone(),
+            input: self.input.clone(),
             output_centers: program.output_bias.clone(),
             output_scales: values.scales,
             max_tokens: program.max_tokens,
@@ -145,50 +145,18 @@ fn run_calibration(
     Ok((largest, squares.into_iter().map(|sum| (sum / tokens as f64).sqrt()).collect()))
 }
 
-/// The largest integer of `bits` bits.
-fn levels(bits: u32) -> i32 {
-    (1 << (bits - 1)) - 1
-}
-
 /// Checks everything but the values, and returns the most tokens of an input.
 fn check(weights: &AttentionWeights, calibration: &[Matrix<f32>], options: &PackedOptions) -> Result<usize, Error> {
-    let allowed = format!("in {} ..= {}", PackedOptions::BITS.start(), PackedOptions::BITS.end());
-    let bits = [
+    for (what, bits) in [
         ("the number of bits of the packed circuit's input", options.input_bits),
         ("the number of bits of the packed circuit's query and key weights", options.weight_bits),
         ("the number of bits of the packed circuit's value weights", options.value_bits),
-    ];
-    if let Some((what, bits)) = bits.into_iter().find(|(_, bits)| !PackedOptions::BITS.contains(bits)) {
-        return Err(Error::out_of_range(what, bits, allowed));
+    ] {
+        check_within(what, bits, PackedOptions::BITS)?;
     }
-    check_moduli(&[options.log_modulus])?;
-    if !(1.0..=16.0).contains(&options.guard) {
-        return Err(Error::out_of_range("the guard of ranges", options.guard, "in 1 ..= 16"));
-    }
-    let size = weights.embedding_size();
-    for hidden in calibration {
-        if hidden.rows() == 0 || hidden.cols() != size {
-            let expected = format!("[T, {size}] with T at least 1");
-            return Err(Error::shape("a calibration input", expected, &[hidden.rows(), hidden.cols()]));
-        }
-        check_finite("a calibration input", hidden.data())?;
-    }
-    let Some(longest) = calibration.iter().map(Matrix::rows).max() else {
-        return Err(Error::shape("the calibration set", "at least one input", &[0]));
-    };
-    let max_tokens = options.max_tokens.unwrap_or(longest);
-    if !(1..=PackedOptions::MAX_TOKENS).contains(&max_tokens) {
-        return Err(Error::out_of_range("the number of tokens of the packed circuit", max_tokens, "in 1 ..= 64"));
-    }
-    Ok(max_tokens)
-}
-
-/// Checks log2 t of scores.
-fn check_moduli(log_moduli: &[u32]) -> Result<(), Error> {
-    match log_moduli.iter().find(|log| !(8..=32).contains(*log)) {
-        Some(log) => Err(Error::out_of_range("log2 of the modulus of scores", log, "in 8 ..= 32")),
-        None => Ok(()),
-    }
+    check_log_modulus(options.log_modulus)?;
+    check_within("the guard of ranges", options.guard, 1.0..=16.0)?;
+    check_inputs(weights.embedding_size(), calibration, options.max_tokens, PackedOptions::MAX_TOKENS)
 }
 
 /// How far arguments of lookups are from zero in the calibration set, in units of score.
@@ -218,10 +186,7 @@ impl Ranges {
                     entries.iter().fold((f64::MAX, f64::MIN), |(low, high), &s| (low.min(s), high.max(s)));
                 ranges.spread = ranges.spread.max(high - low);
             }
-            match PackedProgram::attend(&mut ranges, 0..1) {
-                Ok(()) => {}
-                Err(never) => match never {},
-            }
+            let Ok(()) = PackedProgram::attend(&mut ranges, 0..1);
         }
         Ok(ranges)
     }
@@ -271,73 +236,52 @@ impl PackedEngine for Ranges {
     }
 }
 
-/// How inputs become integers.
-#[derive(Clone, Debug)]
-struct InputScales {
-    levels: i32,
-    /// `[E]`.
-    centers: Vec<f64>,
-    /// `[E]`.
-    scales: Vec<f64>,
+/// Each channel's mean, and a scale that reaches its largest deviation and a fifth more.
+///
+/// From n rows a channel's largest deviation is badly known, so it is taken to be at least twice the channel's standard deviation,
+/// and at least 8/√(n + 4) times that of all channels: their root mean square, but at most [`OUTLIER`] times their median, for a few
+/// channels that vary far more than the others say nothing about those. Where nothing varies, at least the size of the centers.
+fn calibrate_input(calibration: &[Matrix<f32>], levels: i32) -> Result<ChannelQuantizer, Error> {
+    let size = calibration[0].cols();
+    let rows: usize = calibration.iter().map(Matrix::rows).sum();
+    let column = |channel: usize| {
+        calibration.iter().flat_map(move |m| (0..m.rows()).map(move |row| f64::from(m[(row, channel)])))
+    };
+    let centers: Vec<f64> = (0..size).map(|channel| column(channel).sum::<f64>() / rows as f64).collect();
+    let deviations: Vec<(f64, f64)> = (0..size)
+        .map(|channel| {
+            let deviations = || column(channel).map(|x| x - centers[channel]);
+            let squares: f64 = deviations().map(|x| x * x).sum();
+            (deviations().fold(0.0, |largest: f64, x| largest.max(x.abs())), squares / rows as f64)
+        })
+        .collect();
+    let mean_square = |values: &mut dyn Iterator<Item = f64>| (values.sum::<f64>() / size as f64).sqrt();
+    let overall = mean_square(&mut deviations.iter().map(|(_, variance)| *variance));
+    let median = median(deviations.iter().map(|(_, variance)| variance.sqrt()).filter(|std| *std > 0.0));
+    let floor = match median {
+        Some(median) => overall.min(OUTLIER * median) * 8.0 / (rows as f64 + 4.0).sqrt(),
+        None => mean_square(&mut centers.iter().map(|center| center * center)),
+    };
+    let scale = |&(largest, variance): &(f64, f64)| {
+        let reach = 1.2 * largest.max(2.0 * variance.sqrt()).max(floor);
+        // Of inputs that are all zero: any range is as good as any other.
+        if reach > 0.0 { reach / f64::from(levels) } else { 1.0 }
+    };
+    let scales = deviations.iter().map(scale).collect();
+    ChannelQuantizer::new(levels, centers, scales)
 }
 
-impl InputScales {
-    /// Each channel's mean, and a scale that reaches its largest deviation and a fifth more.
-    ///
-    /// From n rows a channel's largest deviation is badly known, so it is taken to be at least twice the channel's standard deviation,
-    /// and at least 8/√(n + 4) times that of all channels: their root mean square, but at most [`OUTLIER`] times their median, for a few
-    /// channels that vary far more than the others say nothing about those. Where nothing varies, at least the size of the centers.
-    fn calibrate(calibration: &[Matrix<f32>], levels: i32) -> Self {
-        let size = calibration[0].cols();
-        let rows: usize = calibration.iter().map(Matrix::rows).sum();
-        let column = |channel: usize| {
-            calibration.iter().flat_map(move |m| (0..m.rows()).map(move |row| f64::from(m[(row, channel)])))
-        };
-        let centers: Vec<f64> = (0..size).map(|channel| column(channel).sum::<f64>() / rows as f64).collect();
-        let deviations: Vec<(f64, f64)> = (0..size)
-            .map(|channel| {
-                let deviations = || column(channel).map(|x| x - centers[channel]);
-                let squares: f64 = deviations().map(|x| x * x).sum();
-                (deviations().fold(0.0, |largest: f64, x| largest.max(x.abs())), squares / rows as f64)
-            })
-            .collect();
-        let mean_square = |values: &mut dyn Iterator<Item = f64>| (values.sum::<f64>() / size as f64).sqrt();
-        let overall = mean_square(&mut deviations.iter().map(|(_, variance)| *variance));
-        let median = median(deviations.iter().map(|(_, variance)| variance.sqrt()).filter(|std| *std > 0.0));
-        let floor = match median {
-            Some(median) => overall.min(OUTLIER * median) * 8.0 / (rows as f64 + 4.0).sqrt(),
-            None => mean_square(&mut centers.iter().map(|center| center * center)),
-        };
-        let scale = |&(largest, variance): &(f64, f64)| {
-            let reach = 1.2 * largest.max(2.0 * variance.sqrt()).max(floor);
-            // Of inputs that are all zero: any range is as good as any other.
-            if reach > 0.0 { reach / f64::from(levels) } else { 1.0 }
-        };
-        let scales = deviations.iter().map(scale).collect();
-        Self { levels, centers, scales }
-    }
-
-    /// The integers of `hidden: [T, E]`; what is out of range saturates.
-    fn quantize(&self, hidden: &Matrix<f32>) -> Matrix<i32> {
-        let levels = f64::from(self.levels);
-        Matrix::from_fn(hidden.rows(), hidden.cols(), |row, channel| {
-            let steps = (f64::from(hidden[(row, channel)]) - self.centers[channel]) / self.scales[channel];
-            steps.round_ties_even().clamp(-levels, levels) as i32
-        })
-    }
-
-    /// The weight's rows times the input's scales, `[E, d]`, and the bias with the center's image, `[d]`.
-    fn fold(&self, linear: &Linear) -> (Matrix<f64>, Vec<f64>) {
-        let weight = linear.weight();
-        let folded = Matrix::from_fn(weight.rows(), weight.cols(), |row, column| {
-            f64::from(weight[(row, column)]) * self.scales[row]
-        });
-        let image = |column: usize| -> f64 {
-            (0..weight.rows()).map(|row| self.centers[row] * f64::from(weight[(row, column)])).sum()
-        };
-        let bias = linear.bias().iter().enumerate().map(|(column, &bias)| f64::from(bias) + image(column)).collect();
-        (folded, bias)
-    }
+/// The weight's rows times the input's scales, `[E, d]`, and the bias with the center's image, `[d]`.
+fn fold(input: &ChannelQuantizer, linear: &Linear) -> (Matrix<f64>, Vec<f64>) {
+    let weight = linear.weight();
+    let folded = Matrix::from_fn(weight.rows(), weight.cols(), |row, column| {
+        f64::from(weight[(row, column)]) * input.scales()[row]
+    });
+    let image = |column: usize| -> f64 {
+        (0..weight.rows()).map(|row| input.centers()[row] * f64::from(weight[(row, column)])).sum()
+    };
+    let bias = linear.bias().iter().enumerate().map(|(column, &bias)| f64::from(bias) + image(column)).collect();
+    (folded, bias)
 }
 
 /// What heads add to the output, per unit of probability.
@@ -359,11 +303,11 @@ impl Calibration<'_> {
         head: &HeadWeights,
         log_modulus: u32,
         score_turn: f64,
-    ) -> (u32, PackedProjection, PackedProjection) {
-        let (query, key) = (self.scales.fold(&head.query), self.scales.fold(&head.key));
+    ) -> Result<(u32, PackedProjection, PackedProjection), Error> {
+        let (query, key) = (fold(&self.input, &head.query), fold(&self.input, &head.key));
         let unscaled = score_turn * (query.0.cols() as f64).sqrt();
         let channels = self.score_channels(&query, &key);
-        let levels = f64::from(levels(self.options.weight_bits)) + 0.5;
+        let levels = f64::from(levels(self.options.weight_bits)?) + 0.5;
         let largest = channels.iter().map(ScoreChannel::reach).fold(0.0, f64::max);
         // The largest t for which the largest weight, √(reach·reach/κ), has the bits it may have.
         let fits = |log: &u32| largest / (unscaled * 2f64.powi(-(*log as i32))).sqrt() <= levels;
@@ -375,13 +319,13 @@ impl Calibration<'_> {
             weight: self.rounding.round(weight, scales),
             bias: bias.iter().zip(scales).map(|(bias, scale)| (bias / scale).round_ties_even() as i64).collect(),
         };
-        (log_modulus, project(&query, &query_scale), project(&key, &key_scale))
+        Ok((log_modulus, project(&query, &query_scale), project(&key, &key_scale)))
     }
 
     /// What each channel of folded queries and keys is.
     fn score_channels(&self, query: &(Matrix<f64>, Vec<f64>), key: &(Matrix<f64>, Vec<f64>)) -> Vec<ScoreChannel> {
         // More than all weights of a column together can give.
-        let most = self.scales.levels as f64 * query.0.rows() as f64;
+        let most = self.input.levels() as f64 * query.0.rows() as f64;
         let (query_reach, key_reach) = (column_reach(&query.0), column_reach(&key.0));
         let channel = |d: usize| match (query_reach[d], key_reach[d], query.1[d].abs()) {
             (query, key, bias) if key == 0.0 || query.max(bias) == 0.0 => ScoreChannel::Nothing,
@@ -406,7 +350,7 @@ impl Calibration<'_> {
                 Part::Head(_) => head.value.clone(),
                 Part::Whole => head.value.then(&weights.output_rows(index)?)?,
             };
-            let (weight, bias) = self.scales.fold(&map);
+            let (weight, bias) = fold(&self.input, &map);
             offsets.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
             folded.push(weight);
         }
@@ -425,8 +369,8 @@ impl Calibration<'_> {
         }
         let reaches: Vec<Vec<f64>> = folded.iter().map(column_reach).collect();
         let largest = |channel: usize| reaches.iter().map(|reach| reach[channel]).fold(0.0, f64::max);
-        let finest: Vec<f64> =
-            (0..offsets.len()).map(|channel| largest(channel) / f64::from(levels(self.options.value_bits))).collect();
+        let value_levels = f64::from(levels(self.options.value_bits)?);
+        let finest: Vec<f64> = (0..offsets.len()).map(|channel| largest(channel) / value_levels).collect();
         let ratios = reach.iter().zip(&finest).map(|(r, f)| r / f).filter(|r| r.is_finite());
         let typical = median(ratios).unwrap_or(0.0).max(1.0);
         // A channel without weights is its constant, and what else its number holds is noise alone: it must not show beside that constant,

@@ -34,10 +34,7 @@ impl<'a> ClearPackedEngine<'a> {
     /// The output, `[rows, O]`, in its integers' units.
     pub fn evaluate(mut self) -> ClearOutput {
         let heads = 0..self.program.heads().len();
-        match PackedProgram::attend(&mut self, heads) {
-            Ok(()) => {}
-            Err(never) => match never {},
-        }
+        let Ok(()) = PackedProgram::attend(&mut self, heads);
         let limit = self.program.output_limit();
         let beyond = self.output.iter().filter(|x| x.abs() > limit).count();
         let mut numbers = self.output;

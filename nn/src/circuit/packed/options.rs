@@ -1,5 +1,6 @@
 //! How the packed attention is quantized.
 
+use crate::error::{Error, check_within};
 use serde::{Deserialize, Serialize};
 
 /// How the packed attention is quantized.
@@ -31,4 +32,9 @@ impl PackedOptions {
     pub fn new(input_bits: u32) -> Self {
         Self { input_bits, weight_bits: 8, value_bits: 7, log_modulus: 32, guard: 1.5, max_tokens: None }
     }
+}
+
+/// Checks log2 of the modulus of a head's scores.
+pub(super) fn check_log_modulus(log_modulus: u32) -> Result<(), Error> {
+    check_within("log2 of the modulus of scores", log_modulus, PackedOptions::LOG_MODULI)
 }

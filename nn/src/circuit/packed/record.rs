@@ -1,11 +1,13 @@
 //! Both halves of the packed attention to and from named tensors.
 
 use super::client::PackedClient;
-use super::options::PackedOptions;
+use super::options::{PackedOptions, check_log_modulus};
 use super::program::{PackedHead, PackedProgram, PackedProjection};
-use crate::error::Error;
+use crate::calibration::check_tokens;
+use crate::error::{Error, check_within};
 use crate::matrix::Matrix;
 use crate::named::NamedTensors;
+use crate::quantizers::ChannelQuantizer;
 
 /// The largest integer of an input of the most bits.
 const MAX_LEVELS: i32 = (1 << (*PackedOptions::BITS.end() - 1)) - 1;
@@ -21,9 +23,9 @@ impl PackedProgram {
     pub(crate) fn to_tensors(&self) -> NamedTensors {
         let (heads, embedding) = (self.heads.len(), self.embedding_size());
         let (size, outputs) = (self.head_size(), self.output_size());
-        let mut record = NamedTensors::default();
+        let mut tensors = NamedTensors::default();
         let mut integers = |name: &str, shape: &[usize], of: &dyn Fn(&PackedHead) -> Vec<i64>| {
-            record.set_integers(name, shape, self.heads.iter().flat_map(of));
+            tensors.set_integers(name, shape, self.heads.iter().flat_map(of));
         };
         let wide = |matrix: &Matrix<i32>| matrix.iter().map(|&w| i64::from(w)).collect::<Vec<_>>();
         integers("query.weight", &[heads, embedding, size], &|head| wide(&head.query.weight));
@@ -33,39 +35,39 @@ impl PackedProgram {
         integers("key.bias", &[heads, size], &|head| head.key.bias.clone());
         integers("log_modulus", &[heads], &|head| vec![i64::from(head.log_modulus)]);
         let mut reals = |name: &str, of: fn(&PackedHead) -> f64| {
-            record.set_reals(name, &[heads], self.heads.iter().map(of));
+            tensors.set_reals(name, &[heads], self.heads.iter().map(of));
         };
         reals("score_turn", |head| head.score_turn);
         reals("headroom", |head| head.headroom);
         reals("difference_limit", |head| head.score_difference_limit);
         reals("value_norm", |head| head.value_norm);
-        record.set_integers("input_levels", &[], [i64::from(self.input_levels)]);
-        record.set_reals("output_bias", &[outputs], self.output_bias.iter().copied());
-        record.set_reals("output_limit", &[], [self.output_limit]);
-        record.set_integers("max_tokens", &[], [self.max_tokens as i64]);
-        record
+        tensors.set_integer("input_levels", i64::from(self.input_levels));
+        tensors.set_reals("output_bias", &[outputs], self.output_bias.iter().copied());
+        tensors.set_reals("output_limit", &[], [self.output_limit]);
+        tensors.set_integer("max_tokens", self.max_tokens as i64);
+        tensors
     }
 
     /// Reads what [`Self::to_tensors`] gives, and checks everything that engines rely on.
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::OutOfRange`], [`Error::NotFinite`].
-    pub(crate) fn from_tensors(record: &NamedTensors) -> Result<Self, Error> {
-        let [heads, embedding, size] = record.shape("query.weight")?;
-        let [_, _, outputs] = record.shape("value.weight")?;
+    pub(crate) fn from_tensors(tensors: &NamedTensors) -> Result<Self, Error> {
+        let [heads, embedding, size] = tensors.shape("query.weight")?;
+        let [_, _, outputs] = tensors.shape("value.weight")?;
         let weights = |name: &str, columns: usize| -> Result<Vec<Matrix<i32>>, Error> {
-            let entries = record.integers(name, &[heads, embedding, columns])?;
+            let entries = tensors.integers(name, &[heads, embedding, columns])?;
             entries.chunks(embedding * columns).map(|head| Matrix::new(embedding, columns, head.to_vec())).collect()
         };
         let projections = |name: &str| -> Result<Vec<PackedProjection>, Error> {
-            let biases: Vec<i64> = record.integers(&format!("{name}.bias"), &[heads, size])?;
+            let biases: Vec<i64> = tensors.integers(&format!("{name}.bias"), &[heads, size])?;
             let pairs = weights(&format!("{name}.weight"), size)?.into_iter().zip(biases.chunks(size));
             Ok(pairs.map(|(weight, bias)| PackedProjection { weight, bias: bias.to_vec() }).collect())
         };
-        let reals = |name: &str| record.reals(name, &[heads]);
-        let log_moduli: Vec<u32> = record.integers("log_modulus", &[heads])?;
-        let (score_turns, headrooms) = (record.positive_reals("score_turn", &[heads])?, reals("headroom")?);
-        let (limits, norms) = (record.positive_reals("difference_limit", &[heads])?, reals("value_norm")?);
+        let reals = |name: &str| tensors.reals(name, &[heads]);
+        let log_moduli: Vec<u32> = tensors.integers("log_modulus", &[heads])?;
+        let (score_turns, headrooms) = (tensors.positive_reals("score_turn", &[heads])?, reals("headroom")?);
+        let (limits, norms) = (tensors.positive_reals("difference_limit", &[heads])?, reals("value_norm")?);
         let weights = projections("query")?.into_iter().zip(projections("key")?).zip(weights("value.weight", outputs)?);
         let heads = weights.enumerate().map(|(index, ((query, key), value))| PackedHead {
             query,
@@ -79,10 +81,10 @@ impl PackedProgram {
         });
         let program = Self {
             heads: heads.collect(),
-            input_levels: record.integer("input_levels")?,
-            output_bias: record.reals("output_bias", &[outputs])?,
-            output_limit: record.positive_real("output_limit")?,
-            max_tokens: record.integer("max_tokens")?,
+            input_levels: tensors.integer("input_levels")?,
+            output_bias: tensors.reals("output_bias", &[outputs])?,
+            output_limit: tensors.positive_real("output_limit")?,
+            max_tokens: tensors.integer("max_tokens")?,
         };
         program.check()?;
         Ok(program)
@@ -101,9 +103,7 @@ impl PackedProgram {
 impl PackedHead {
     /// Checks that sums neither overflow nor lose all precision.
     pub(super) fn check(&self, input_levels: i32) -> Result<(), Error> {
-        if !PackedOptions::LOG_MODULI.contains(&self.log_modulus) {
-            return Err(Error::out_of_range("log2 of the modulus of scores", self.log_modulus, "in 8 ..= 32"));
-        }
+        check_log_modulus(self.log_modulus)?;
         if !(self.headroom > 0.0 && self.headroom < 1.0) {
             return Err(Error::out_of_range("the headroom of a head", self.headroom, "between 0 and 1"));
         }
@@ -150,14 +150,8 @@ fn column_sums(weight: &Matrix<i32>) -> impl Iterator<Item = f64> {
 
 /// Checks what both halves have.
 fn check_common(levels: i32, max_tokens: usize, centers: &[f64]) -> Result<(), Error> {
-    if !(1..=MAX_LEVELS).contains(&levels) {
-        let allowed = format!("in 1 ..= {MAX_LEVELS}");
-        return Err(Error::out_of_range("the largest integer of an input", levels, allowed));
-    }
-    if !(1..=PackedOptions::MAX_TOKENS).contains(&max_tokens) {
-        let allowed = format!("in 1 ..= {}", PackedOptions::MAX_TOKENS);
-        return Err(Error::out_of_range("the number of tokens of the packed head", max_tokens, allowed));
-    }
+    check_within("the largest integer of an input", levels, 1..=MAX_LEVELS)?;
+    check_tokens(max_tokens, PackedOptions::MAX_TOKENS)?;
     match centers.iter().find(|center| center.abs() > MAX_OUTPUT) {
         None => Ok(()),
         Some(center) => Err(Error::out_of_range("a bias of the output", center, "at most 2^53 in size")),
@@ -167,35 +161,33 @@ fn check_common(levels: i32, max_tokens: usize, centers: &[f64]) -> Result<(), E
 impl PackedClient {
     /// The tensors that [`Self::from_tensors`] reads.
     pub(crate) fn to_tensors(&self) -> NamedTensors {
-        let mut record = NamedTensors::default();
-        record.set_integers("levels", &[], [i64::from(self.levels)]);
-        record.set_integers("max_tokens", &[], [self.max_tokens as i64]);
+        let mut tensors = NamedTensors::default();
+        tensors.set_integer("levels", i64::from(self.levels()));
+        tensors.set_integer("max_tokens", self.max_tokens as i64);
         for (name, values) in [
-            ("centers", &self.centers),
-            ("scales", &self.scales),
-            ("output_centers", &self.output_centers),
-            ("output_scales", &self.output_scales),
+            ("centers", self.input.centers()),
+            ("scales", self.input.scales()),
+            ("output_centers", &self.output_centers[..]),
+            ("output_scales", &self.output_scales[..]),
         ] {
-            record.set_reals(name, &[values.len()], values.iter().copied());
+            tensors.set_reals(name, &[values.len()], values.iter().copied());
         }
-        record
+        tensors
     }
 
     /// Reads what [`Self::to_tensors`] gives, and checks it.
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::OutOfRange`], [`Error::NotFinite`].
-    pub(crate) fn from_tensors(record: &NamedTensors) -> Result<Self, Error> {
-        let ([inputs], [outputs]) = (record.shape("centers")?, record.shape("output_centers")?);
-        let client = Self {
-            levels: record.integer("levels")?,
-            centers: record.reals("centers", &[inputs])?,
-            scales: record.positive_reals("scales", &[inputs])?,
-            output_centers: record.reals("output_centers", &[outputs])?,
-            output_scales: record.positive_reals("output_scales", &[outputs])?,
-            max_tokens: record.integer("max_tokens")?,
-        };
-        check_common(client.levels, client.max_tokens, &client.output_centers)?;
-        Ok(client)
+    pub(crate) fn from_tensors(tensors: &NamedTensors) -> Result<Self, Error> {
+        let ([inputs], [outputs]) = (tensors.shape("centers")?, tensors.shape("output_centers")?);
+        let levels = tensors.integer("levels")?;
+        let (centers, scales) = (tensors.reals("centers", &[inputs])?, tensors.positive_reals("scales", &[inputs])?);
+        let output_centers = tensors.reals("output_centers", &[outputs])?;
+        let max_tokens = tensors.integer("max_tokens")?;
+        check_common(levels, max_tokens, &output_centers)?;
+        let input = ChannelQuantizer::new(levels, centers, scales)?;
+        let output_scales = tensors.positive_reals("output_scales", &[outputs])?;
+        Ok(Self { input, output_centers, output_scales, max_tokens })
     }
 }
