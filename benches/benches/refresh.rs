@@ -7,7 +7,7 @@ use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::key_graph::Node;
 use tfhe_core::keys::{ClientKeys, Needs};
 use tfhe_core::random::SecretSeed;
-use tfhe_core::refresh::{Lane, LookupTable, Source};
+use tfhe_core::refresh::{FunctionTable, Lane, Source};
 use tfhe_core::sets::{FINEST, PACKED_BLOCK, PRECISE};
 
 /// Values that are refreshed together.
@@ -29,7 +29,7 @@ fn refresh(criterion: &mut Criterion) {
     let seed = &mut SecretSeed::from_number(1).experiment(0);
     let plaintext: Vec<u64> = (0..size as u64).map(|j| j << 49).collect();
     let ciphertext: GlweCiphertext = key.encrypt(&fft, &plaintext, arithmetic.noise, seed).expand();
-    let table = LookupTable::new(parameters.lookup().shape, -0.1875..=0.1875, |x| x / 256.0).expect("a range of 3/8");
+    let table = FunctionTable::new(parameters.lookup().shape, -0.1875..=0.1875, |x| x / 256.0).expect("a range of 3/8");
     let source = |coefficient| Source { ciphertext: &ciphertext, coefficient };
     let lanes: Vec<Lane<'_>> =
         (0..VALUES).map(|i| Lane { source: source(i), table: &table, place: i * (size / VALUES) }).collect();

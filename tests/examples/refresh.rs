@@ -13,7 +13,7 @@ use integration_tests::refresh::{RefreshClient, lanes};
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::noise::Variance;
 use tfhe_core::random::SampleSeed;
-use tfhe_core::refresh::{Lane, LookupTable, Source};
+use tfhe_core::refresh::{FunctionTable, Lane, Source};
 use tfhe_core::sets::{FINEST, PACKED_BLOCK, PRECISE};
 use tfhe_core::torus;
 
@@ -62,7 +62,7 @@ fn report(bootstrap: usize, count: usize) {
     let mut samples = SampleSeed::from_number(1).stream(0);
     let values: Vec<f64> = (0..count).map(|_| torus::to_f64(samples.uniform()) * 0.36).collect();
     let ciphertext = client.encrypt(&values, 0);
-    let table = LookupTable::new(parameters.lookup().shape, -0.1875..=0.1875, |_| VALUE).expect("a range of 3/8");
+    let table = FunctionTable::new(parameters.lookup().shape, -0.1875..=0.1875, |_| VALUE).expect("a range of 3/8");
     let refresh = client.refresh();
     let lanes = lanes(&refresh, &ciphertext, &table, count);
     let refreshed = refresh.refresh(&[&lanes]).expect("lanes of this client");

@@ -7,7 +7,7 @@ use tfhe_core::key_graph::{Node, Parameters};
 use tfhe_core::keys::{ClientKeys, EvaluationKeys, Needs};
 use tfhe_core::noise::{self, Distribution, RefreshNoise, RefreshParameters};
 use tfhe_core::random::SecretSeed;
-use tfhe_core::refresh::{Lane, LookupTable, Refresh, Source};
+use tfhe_core::refresh::{FunctionTable, Lane, Refresh, Source};
 use tfhe_core::torus;
 
 /// Secrets, and the keys made of them.
@@ -79,7 +79,7 @@ pub fn noise_of(keys: &EvaluationKeys, bootstrap: usize) -> RefreshNoise {
 pub fn lanes<'a>(
     refresh: &Refresh<'_>,
     ciphertext: &'a GlweCiphertext,
-    table: &'a LookupTable,
+    table: &'a FunctionTable,
     count: usize,
 ) -> Vec<Lane<'a>> {
     let spacing = ciphertext.shape().polynomial_size.get() / count.next_power_of_two();

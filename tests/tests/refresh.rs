@@ -25,7 +25,7 @@ use tfhe_core::keys::{ClientKeys, EvaluationKeys};
 use tfhe_core::noise::{Distribution, RefreshNoise, Variance};
 use tfhe_core::params::GlweShape;
 use tfhe_core::random::SampleSeed;
-use tfhe_core::refresh::{Lane, LookupTable, Refresh, Source};
+use tfhe_core::refresh::{FunctionTable, Lane, Refresh, Source};
 use tfhe_core::sets::{FINEST, PACKED_BLOCK, PRECISE};
 use tfhe_core::torus;
 
@@ -62,7 +62,7 @@ fn measure_values(bootstrap: usize, clients: u64, count: usize, tolerance: f64) 
         predicted = client.noise().fresh();
         let values = uniform(count, 0.18, number);
         let ciphertext = client.encrypt(&values, 0);
-        let table = LookupTable::new(parameters.lookup().shape, -0.1875..=0.1875, |_| 0.03).unwrap();
+        let table = FunctionTable::new(parameters.lookup().shape, -0.1875..=0.1875, |_| 0.03).unwrap();
         let lanes = lanes(&client.refresh(), &ciphertext, &table, count);
         let phase = client.phase(&client.refresh().refresh(&[&lanes]).unwrap()[0]);
         let places: Vec<u64> = lanes.iter().map(|lane| phase[lane.place]).collect();
@@ -125,7 +125,7 @@ fn reading_costs_the_slope_times_the_error_of_the_argument() {
         predicted = client.noise().value(&client.input(), 0.5).variance();
         let values = uniform(256, 0.18, number);
         let ciphertext = client.encrypt(&values, 0);
-        let table = LookupTable::new(parameters.lookup().shape, -0.1875..=0.1875, |x| x / 2.0).unwrap();
+        let table = FunctionTable::new(parameters.lookup().shape, -0.1875..=0.1875, |x| x / 2.0).unwrap();
         let lanes = lanes(&client.refresh(), &ciphertext, &table, values.len());
         let phase = client.phase(&client.refresh().refresh(&[&lanes]).unwrap()[0]);
         read.extend(lanes.iter().zip(&values).map(|(lane, x)| torus::to_f64(phase[lane.place]) - x / 2.0));
@@ -248,10 +248,10 @@ fn an_attention_s_output_is_an_input() {
     let layer = Layer::like_gpt2();
     let run = Attention::run(&layer);
     let (refresh, noise, rows) = (run.refresh(), run.noise(), layer.unseen.rows());
-    let tables: Vec<LookupTable> = (0..64)
+    let tables: Vec<FunctionTable> = (0..64)
         .map(|channel| {
             let (_, sign) = run.source(0, channel);
-            LookupTable::new(run.shape(), run.range(channel, sign), |x| sign * SCALE * x).unwrap()
+            FunctionTable::new(run.shape(), run.range(channel, sign), |x| sign * SCALE * x).unwrap()
         })
         .collect();
     let lane = |row, channel: usize| {
@@ -315,7 +315,7 @@ fn an_attention_s_output_is_an_input() {
     );
 
     // Once more, of the first row: from 16 ciphertexts into one.
-    let again = LookupTable::new(run.shape(), -0.1875..=0.1875, |x| x / 64.0).unwrap();
+    let again = FunctionTable::new(run.shape(), -0.1875..=0.1875, |x| x / 64.0).unwrap();
     let lane = |output: usize| {
         let source = Source { ciphertext: &products[0][output / 4], coefficient: output % 4 };
         Lane { source, table: &again, place: 64 * output }

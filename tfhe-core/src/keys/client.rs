@@ -2,8 +2,10 @@
 
 use zeroize::Zeroizing;
 
-use super::message::{Answer, Identity, KeyId, Label, Mismatch, Request, check_ciphertexts};
-use super::{Need, Needs, Plans, SeededEvaluationKeys, SeededKey};
+use super::evaluation::{Plans, SeededEvaluationKeys, SeededKey};
+use super::label::{Identity, KeyId, Label, Mismatch, check_ciphertexts};
+use super::message::{Answer, Request};
+use super::needs::{Need, Needs};
 use crate::automorphism::SeededAutomorphismKeys;
 use crate::bootstrapping_key::SeededBootstrappingKey;
 use crate::derivation::{ClientSeed, Purpose, RequestRandomness, Scope};

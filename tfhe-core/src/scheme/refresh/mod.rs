@@ -17,7 +17,7 @@
 //! 2020/1606); here both ends are one.
 //!
 //! The key switch's output has the noise of its input, so all of what the input carries ends in the argument of the table; what it is
-//! there, and how precisely a table can be read, is told by [`LookupTable`] and [`crate::noise::refresh`].
+//! there, and how precisely a table can be read, is told by [`FunctionTable`] and [`crate::noise::refresh`].
 //!
 //! # Places
 //! A result can have the places X^(r·j) of the arithmetic ring, r = N/N': N' of them, in any order, and none of them has to be taken. All
@@ -29,6 +29,7 @@
 //! bootstrappings share the reading of their key. Beside its inputs and outputs a refresh holds, for each, an LWE ciphertext of
 //! dimension n and two GLWE ciphertexts of the lookup ring at most: with n = 896 and N' = 2048 that is 71 KiB, so 71 MiB.
 
+mod error;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -37,7 +38,8 @@ use std::collections::BTreeSet;
 
 use rayon::prelude::*;
 
-pub use self::table::LookupTable;
+pub use self::error::RefreshError;
+pub use self::table::FunctionTable;
 use crate::automorphism::AutomorphismKeys;
 use crate::bootstrapping_key::BootstrappingKey;
 use crate::glwe::GlweCiphertext;
@@ -51,89 +53,6 @@ pub const LANES: usize = 1024;
 
 /// How many samples are extracted before they are switched, by one thread: each has N coefficients.
 const SAMPLES: usize = 16;
-
-/// Why a refresh is refused.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum RefreshError {
-    /// The range of a table.
-    #[error(
-        "a table cannot read arguments from {low} to {high} turns: give a range of at most half a turn, within 2^20 \
-         turns of zero"
-    )]
-    Range {
-        /// Its lower end.
-        low: f64,
-        /// Its upper end.
-        high: f64,
-    },
-    /// A value of a table.
-    #[error("the function of a table has no finite value at {argument} turns")]
-    Value {
-        /// Where.
-        argument: f64,
-    },
-    /// A function is said to be negacyclic, and is not.
-    #[error("the function of a table is not f(x + 1/2) = -f(x) at {argument} turns: give it a range of half a turn")]
-    NotNegacyclic {
-        /// Where.
-        argument: f64,
-    },
-    /// Keys of different rings.
-    #[error("the keys of a refresh do not belong together: {0}")]
-    Keys(&'static str),
-    /// A ciphertext that is not under the key that is switched from.
-    #[error("a value is taken from a ciphertext of LWE dimension {found}, the key switch is from {expected}")]
-    Source {
-        /// kN of the key switch.
-        expected: usize,
-        /// kN of the ciphertext.
-        found: usize,
-    },
-    /// A coefficient that a ciphertext does not have.
-    #[error("there is no coefficient {coefficient} in a ciphertext of {size}")]
-    Coefficient {
-        /// Its index.
-        coefficient: usize,
-        /// N.
-        size: usize,
-    },
-    /// An argument, a table or a value of another dimension than the keys.
-    #[error("{what} of dimension {found} where the bootstrapping key has {expected}")]
-    Dimension {
-        /// Of what.
-        what: &'static str,
-        /// What the key has.
-        expected: usize,
-        /// What was given.
-        found: usize,
-    },
-    /// A place that the lift does not reach.
-    #[error("a value cannot be put at coefficient {place}: places are the multiples of {step} below {size}")]
-    Place {
-        /// The coefficient.
-        place: usize,
-        /// N/N'.
-        step: usize,
-        /// N.
-        size: usize,
-    },
-    /// Two values at one place.
-    #[error("two values of one ciphertext have the place {place}")]
-    Taken {
-        /// The coefficient.
-        place: usize,
-    },
-    /// Two lists that are not equally long.
-    #[error("{arguments} arguments for {others} {what}")]
-    Count {
-        /// The length of the first.
-        arguments: usize,
-        /// The length of the second.
-        others: usize,
-        /// What the second lists.
-        what: &'static str,
-    },
-}
 
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug)]
@@ -150,7 +69,7 @@ pub struct Lane<'a> {
     /// Where it comes from.
     pub source: Source<'a>,
     /// What is read at it.
-    pub table: &'a LookupTable,
+    pub table: &'a FunctionTable,
     /// The index of the coefficient that the result gets, a multiple of N/N'.
     pub place: usize,
 }
@@ -167,7 +86,7 @@ pub struct Lane<'a> {
 /// use tfhe_core::glwe_keyswitch::SeededGlweKeyswitchKey;
 /// use tfhe_core::params::{Gadget, GlweDimension, GlweShape, NoiseDistribution, PolynomialSize, Precision};
 /// use tfhe_core::random::{EncryptionSeed, SecretStream};
-/// use tfhe_core::refresh::{Lane, LookupTable, Refresh, Source};
+/// use tfhe_core::refresh::{Lane, FunctionTable, Refresh, Source};
 /// use tfhe_core::torus;
 ///
 /// let shape = |k, n| Ok::<_, Box<dyn std::error::Error>>(GlweShape {
@@ -204,8 +123,8 @@ pub struct Lane<'a> {
 /// let refresh = Refresh::new(&keyswitch, &bootstrapping, &automorphisms, &lift)?;
 ///
 /// // Values up to an eighth of a turn become a sixteenth of themselves, and the square of one of them.
-/// let halves = LookupTable::new(lookup.shape(), -0.125..=0.125, |x| x / 16.0)?;
-/// let square = LookupTable::new(lookup.shape(), -0.125..=0.125, |x| x * x)?;
+/// let halves = FunctionTable::new(lookup.shape(), -0.125..=0.125, |x| x / 16.0)?;
+/// let square = FunctionTable::new(lookup.shape(), -0.125..=0.125, |x| x * x)?;
 /// let mut plaintext = vec![0; 512];
 /// plaintext[..3].copy_from_slice(&[0.1, -0.05, 0.12].map(torus::from_f64));
 /// let ciphertext = &arithmetic.encrypt(&arithmetic_fft, &plaintext, noise, &mut seed()?).expand();
@@ -294,7 +213,7 @@ impl<'a> Refresh<'a> {
             rest = later;
             let lanes: Vec<Lane<'_>> = together.iter().copied().flatten().copied().collect();
             let sources: Vec<Source<'_>> = lanes.iter().map(|lane| lane.source).collect();
-            let tables: Vec<&LookupTable> = lanes.iter().map(|lane| lane.table).collect();
+            let tables: Vec<&FunctionTable> = lanes.iter().map(|lane| lane.table).collect();
             let mut values = self.look_up(&self.keyswitch(&sources)?, &tables)?.into_iter();
             let of_output: Vec<(Vec<LweCiphertext>, Vec<usize>)> = together
                 .iter()
@@ -328,13 +247,13 @@ impl<'a> Refresh<'a> {
     pub fn look_up(
         &self,
         arguments: &[LweCiphertext],
-        tables: &[&LookupTable],
+        tables: &[&FunctionTable],
     ) -> Result<Vec<LweCiphertext>, RefreshError> {
         check_count(arguments.len(), tables.len(), "tables")?;
         let dimension = self.bootstrapping.lwe_dimension().get();
         arguments.iter().try_for_each(|argument| check_dimension("an argument", dimension, argument.dimension()))?;
         tables.iter().try_for_each(|table| self.check_table(table))?;
-        let moved = |(argument, table): (&LweCiphertext, &&LookupTable)| {
+        let moved = |(argument, table): (&LweCiphertext, &&FunctionTable)| {
             let mut moved = argument.clone();
             moved.add_plaintext(table.offset());
             moved
@@ -397,7 +316,7 @@ impl<'a> Refresh<'a> {
         Ok(())
     }
 
-    fn check_table(&self, table: &LookupTable) -> Result<(), RefreshError> {
+    fn check_table(&self, table: &FunctionTable) -> Result<(), RefreshError> {
         let (expected, found) = (self.lookup_shape(), table.shape());
         check_dimension("a table", expected.polynomial_size.get(), found.polynomial_size.get())?;
         check_dimension("a table with masks", expected.dimension.get(), found.dimension.get())

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::RefreshError;
+use super::error::RefreshError;
 use crate::glwe::GlweCiphertext;
 use crate::params::GlweShape;
 use crate::torus;
@@ -35,7 +35,7 @@ const NEGACYCLIC_TOLERANCE: f64 = 1.0 / (1_u64 << 40) as f64;
 /// Where the argument is not a multiple of a slot's width the value is that of a slot's middle. With noise wider than a slot, as
 /// that of the modulus switch is, the mean over it is f's own, smoothed, without steps.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LookupTable {
+pub struct FunctionTable {
     /// m.
     middle: f64,
     guard: f64,
@@ -43,7 +43,7 @@ pub struct LookupTable {
     polynomial: GlweCiphertext,
 }
 
-impl LookupTable {
+impl FunctionTable {
     /// Tabulates `function` for arguments of `range`, both in turns, values modulo 1; `shape` is that of the bootstrapping key.
     ///
     /// `function` is asked for the whole half turn around the range: in the guard bands it should go on as it does at the

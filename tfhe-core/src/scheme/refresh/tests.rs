@@ -113,8 +113,8 @@ impl Client {
     }
 }
 
-fn table(range: std::ops::RangeInclusive<f64>, function: impl Fn(f64) -> f64) -> LookupTable {
-    LookupTable::new(shape(1, LOOKUP), range, function).unwrap()
+fn table(range: std::ops::RangeInclusive<f64>, function: impl Fn(f64) -> f64) -> FunctionTable {
+    FunctionTable::new(shape(1, LOOKUP), range, function).unwrap()
 }
 
 fn input() -> Distribution {
@@ -145,7 +145,7 @@ fn refreshed_values_have_the_predicted_noise_at_every_number_of_places() {
     for number in 0..CLIENTS {
         let client = Client::new(number);
         predicted = client.noise().fresh();
-        let tables: Vec<LookupTable> =
+        let tables: Vec<FunctionTable> =
             (0..LOOKUP).map(|lane| table(-0.125..=0.125, move |_| (lane as f64 + 0.5) / 512.0 - 0.25)).collect();
         let ciphertext = &client.encrypt(&uniform(LOOKUP, 0.12, number), 0);
         for count in [1, 2, 3, 5, 8, 31, 64, 100, LOOKUP] {
@@ -294,7 +294,7 @@ fn lanes_have_tables_and_places_of_their_own() {
     let client = Client::new(0);
     let inputs = [client.encrypt(&[0.4, -0.3, 0.07], 0), client.encrypt(&[0.9, 0.2], 1)];
     let around = |middle: f64| middle - 0.1..=middle + 0.1;
-    let negacyclic = LookupTable::negacyclic(shape(1, LOOKUP), |x| (std::f64::consts::TAU * x).sin() / 8.0).unwrap();
+    let negacyclic = FunctionTable::negacyclic(shape(1, LOOKUP), |x| (std::f64::consts::TAU * x).sin() / 8.0).unwrap();
     let tables = [
         table(around(0.4), |x| x / 4.0),
         table(around(-0.3), |x| -x),
@@ -376,7 +376,7 @@ fn what_does_not_fit_is_refused() {
     let source = Source { ciphertext: &other, coefficient: 0 };
     assert_eq!(error(&[Lane { source, ..lane(0, 0) }]), RefreshError::Source { expected: 512, found: 256 });
     for (k, n, found) in [(1, 512, (256, 512)), (2, 256, (1, 2))] {
-        let other = LookupTable::new(shape(k, n), 0.0..=0.1, |x| x).unwrap();
+        let other = FunctionTable::new(shape(k, n), 0.0..=0.1, |x| x).unwrap();
         let refused = error(&[Lane { table: &other, ..lane(0, 0) }]);
         let RefreshError::Dimension { expected, found: given, .. } = refused else { panic!("{refused}") };
         assert_eq!((expected, given), found);
@@ -410,13 +410,14 @@ fn keys_of_other_rings_are_refused() {
 
 #[test]
 fn ranges_and_functions_that_no_table_has_are_refused() {
-    let new = |low: f64, high: f64| LookupTable::new(shape(1, LOOKUP), low..=high, |x| x);
+    let new = |low: f64, high: f64| FunctionTable::new(shape(1, LOOKUP), low..=high, |x| x);
     assert!(new(0.3, 0.3).is_ok() && new(-0.25, 0.25).is_ok());
     for (low, high) in [(0.1, 0.0), (-0.3, 0.3), (f64::NAN, 0.0), (f64::NEG_INFINITY, 0.0), (1e9, 1e9)] {
         assert!(matches!(new(low, high), Err(RefreshError::Range { .. })), "{low} to {high}");
     }
-    let inverse = LookupTable::new(shape(1, LOOKUP), -0.25..=0.25, |x| if x.abs() < 0.01 { f64::NAN } else { 1.0 / x });
+    let inverse =
+        FunctionTable::new(shape(1, LOOKUP), -0.25..=0.25, |x| if x.abs() < 0.01 { f64::NAN } else { 1.0 / x });
     assert!(matches!(inverse, Err(RefreshError::Value { argument }) if argument.abs() < 0.01));
-    let line = LookupTable::negacyclic(shape(1, LOOKUP), |x| x);
+    let line = FunctionTable::negacyclic(shape(1, LOOKUP), |x| x);
     assert!(matches!(line, Err(RefreshError::NotNegacyclic { .. })));
 }
