@@ -105,12 +105,12 @@ impl PackedHeadClient {
             let (answer, position, negated) = layout.answer_position(row, channel);
             let turns = torus::to_f64(phases[answer][position]);
             let number = if negated { -turns } else { turns } / scales.output_turns;
-            unwrap(number, attention.output_centers()[channel], 1.0 / scales.output_turns)
+            unwrap_turns(number, attention.output_centers()[channel], 1.0 / scales.output_turns)
         }))
     }
 }
 
 /// Of all numbers that differ from `number` by multiples of `period`, the one nearest to `center`.
-pub(super) fn unwrap(number: f64, center: f64, period: f64) -> f64 {
+pub(super) fn unwrap_turns(number: f64, center: f64, period: f64) -> f64 {
     number + ((center - number) / period).round_ties_even() * period
 }

@@ -74,7 +74,7 @@ impl<'a> SimulatedPacked<'a> {
         let bias = self.program.output_bias();
         Matrix::from_fn(self.output.rows(), self.output.cols(), |row, channel| {
             let turns = self.output[(row, channel)] + bias[channel] * unit + self.noise(self.spread[row]);
-            super::client::unwrap(turns / unit, client.output_centers()[channel], 1.0 / unit)
+            super::client::unwrap_turns(turns / unit, client.output_centers()[channel], 1.0 / unit)
         })
     }
 

@@ -205,6 +205,17 @@ fn the_server_names_no_secret() {
 }
 
 #[test]
+fn the_boundary_does_not_panic() {
+    let panics = entries("panics");
+    for file in entries("boundary") {
+        let code = code(&read(&root().join(&file)));
+        for name in identifiers(&code) {
+            assert!(!panics.iter().any(|panic| panic == name), "{file} names {name}");
+        }
+    }
+}
+
+#[test]
 fn unsafe_code_is_where_it_may_be() {
     let allowed = entries("unsafe");
     for path in files("", "rs") {

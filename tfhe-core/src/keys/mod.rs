@@ -10,6 +10,8 @@ mod evaluation;
 mod label;
 mod message;
 mod needs;
+#[cfg(test)]
+mod tests;
 
 #[cfg(feature = "secret-keys")]
 pub use client::ClientKeys;
