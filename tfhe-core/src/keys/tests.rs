@@ -63,6 +63,9 @@ fn keys_are_those_that_were_asked_for() {
     assert_eq!(all.bootstrapping_key(1).unwrap().shape(), client.parameters().arithmetic().shape);
     assert_eq!(all.keyswitch(Small).unwrap_err(), MissingKey::Edge(Edge::Keyswitch { from: Small }));
     assert!(all.relinearization(Lookup).is_err() && all.lift(Arithmetic, Lookup).is_err());
+    // Gadget 1 is for the other ring.
+    assert!(all.refresh(0).is_ok());
+    assert!(matches!(all.refresh(1), Err(NoRefresh::Set(_))));
 
     let few = Needs::default().automorphisms(Arithmetic, 0, 4).automorphisms(Arithmetic, 0, 3).bootstrapping(1);
     let few = client.evaluation_keys(&few).unwrap().prepare().unwrap();
@@ -72,12 +75,18 @@ fn keys_are_those_that_were_asked_for() {
     assert_eq!(missing, MissingKey::Automorphisms { edge, made: 3, asked: 2 });
     assert_eq!(few.bootstrapping_key(0).unwrap_err(), MissingKey::Edge(Edge::Bootstrapping { gadget: 0 }));
     assert!(few.bootstrapping_key(2).is_err() && few.automorphisms(Lookup, 0, 3).is_err());
+    assert!(matches!(few.refresh(0), Err(NoRefresh::Missing(_))));
+
+    let refresh = client.evaluation_keys(&Needs::default().refresh(0)).unwrap().prepare().unwrap();
+    assert!(refresh.refresh(0).is_ok() && refresh.keyswitch(Lookup).is_err());
 
     let one_ring = ClientKeys::generate(&sets::TOY.compile().unwrap(), &ClientSeed::from_number(1)).unwrap();
     let needs = Needs::default().automorphisms(Lookup, 0, 5).automorphisms(Arithmetic, 0, 2).keyswitch(Arithmetic);
     let keys = one_ring.evaluation_keys(&needs).unwrap().prepare().unwrap();
     assert!(keys.automorphisms(Lookup, 0, 2).is_ok() && keys.automorphisms(Arithmetic, 0, 2).is_ok());
     assert!(keys.keyswitch(Lookup).is_ok());
+    // Its small key has no ring.
+    assert!(matches!(keys.refresh(0), Err(NoRefresh::Set(_))));
 }
 
 #[test]
