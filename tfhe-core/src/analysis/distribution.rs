@@ -88,15 +88,18 @@ impl Distribution {
     /// A variance says how large errors are, a tail how often one is too large. A table of 4 bits fails if the phase that
     /// reads it is off by half a slot: for the sum of five results of bootstrapping, less than once in 2^128.
     /// ```
+    /// use tfhe_core::key_graph::{Edge, Node};
     /// use tfhe_core::noise::{self, Distribution};
     /// use tfhe_core::{programmable_bootstrap::half_slot, sets, torus};
     ///
     /// let set = sets::MESSAGE_2_CARRY_2.compile()?;
-    /// let (n, shape) = (set.lwe_dimension(), set.glwe_shape());
-    /// let fresh = noise::blind_rotation(set.bootstraps()[0], shape, n, set.glwe_noise().variance());
+    /// let (small, ring) = (set.small(), set.lookup());
+    /// let n = small.lwe_dimension();
+    /// let fresh = noise::blind_rotation(set.bootstraps()[0].gadget, ring.shape, n, ring.noise.variance());
     /// let sum = fresh.repeated(5.0);
-    /// let keyswitch = noise::lwe_keyswitch(set.keyswitch(), shape.extracted_lwe_dimension(), set.lwe_noise().variance());
-    /// let phase = sum + keyswitch + noise::modulus_switch(n, shape.polynomial_size);
+    /// let gadget = set.gadget(Edge::Keyswitch { from: Node::Lookup })?;
+    /// let keyswitch = noise::lwe_keyswitch(gadget, ring.lwe_dimension(), small.noise().variance());
+    /// let phase = sum + keyswitch + noise::modulus_switch(n, ring.size());
     /// assert!(Distribution::from(phase).log2_tail(torus::to_f64(half_slot(4))) < -128.0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -51,31 +51,41 @@ struct BoxFunction {
 /// ```
 /// use tfhe_core::derivation::ClientSeed;
 /// use tfhe_core::fingerprint::Fields;
+/// use tfhe_core::key_graph::{KeyLiteral, Node, ParametersLiteral, ShapeLiteral};
+/// use tfhe_core::keys::{Answer, ClientKeys, Needs};
+/// use tfhe_core::sets;
 /// use tfhe_core::torus::{decode, encode};
 /// use tfhe_core::wide::WideTable;
-/// use tfhe_core::{keys::ClientKeys, params::ParametersLiteral, sets};
 /// use zeroize::Zeroizing;
 ///
-/// let parameters = ParametersLiteral { polynomial_size: 1024, ..sets::TOY }.compile()?;
-/// let client = ClientKeys::generate(&parameters, &ClientSeed::from_system()?);
-/// let server = client.evaluation_keys(&[0], false).prepare();
+/// // The toy set in a larger ring.
+/// const KEYS: [KeyLiteral; 2] =
+///     [sets::TOY.keys[0], KeyLiteral { shape: ShapeLiteral::Glwe(1, 1024), ..sets::TOY.keys[1] }];
+/// let parameters = ParametersLiteral { keys: &KEYS, ..sets::TOY }.compile()?;
+/// let ring = parameters.lookup();
+/// let client = ClientKeys::generate(&parameters, &ClientSeed::from_system()?)?;
+/// let needs = Needs::default().keyswitch(Node::Lookup).bootstrapping(0).automorphisms(Node::Lookup, 0, 0);
+/// let server = client.evaluation_keys(&needs)?.prepare()?;
 /// let square = |m: i64| (m - 32).pow(2) / 64;
 /// let table = WideTable::new(&(0..64).map(square).collect::<Vec<_>>());
 ///
 /// let mut plaintext = Zeroizing::new(vec![0; 1024]);
 /// plaintext[0] = encode(41, 7);
-/// let request = client.encrypt(&[plaintext], &Fields::new("an index of 6 bits").fingerprint())?;
-/// let (mut low, mut high) = (request[0].expand().sample_extract(0), request[0].expand().sample_extract(0));
+/// let encoding = Fields::new("an index of 6 bits").fingerprint();
+/// let request = client.encrypt(&[plaintext], &encoding)?;
+/// let input = request.open(&server, &encoding, 1)?[0].expand();
+/// let (mut low, mut high) = (input.sample_extract(0), input.sample_extract(0));
 /// low.scale(table.low_factor());
 /// low.add_plaintext(WideTable::low_offset());
 /// high.add_plaintext(table.high_offset());
 ///
-/// let (switched, key) = (server.keyswitch().keyswitch(&[low, high]), server.bootstrapping_key(0));
-/// let ones = WideTable::low_accumulator(parameters.glwe_shape(), encode(1, 6));
+/// let (switched, key) = (server.keyswitch(Node::Lookup)?.keyswitch(&[low, high]), server.bootstrapping_key(0)?);
+/// let ones = WideTable::low_accumulator(ring.shape, encode(1, 6));
 /// let values = &key.blind_rotate(&switched[..1], &[&ones])[0];
-/// let encrypted_table = table.high_accumulator(values, encode(1, 6), server.automorphisms());
-/// let result = &key.blind_rotate(&switched[1..], &[&encrypted_table])[0];
-/// assert_eq!(decode(client.phase(result)[0], 6), square(41));
+/// let encrypted_table = table.high_accumulator(values, encode(1, 6), server.automorphisms(Node::Lookup, 0, 0)?);
+/// let result = key.blind_rotate(&switched[1..], &[&encrypted_table]);
+/// let answer = Answer::new(request.label(), result);
+/// assert_eq!(decode(client.decrypt(&answer, request.label(), 1)?[0][0], 6), square(41));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

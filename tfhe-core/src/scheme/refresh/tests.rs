@@ -94,6 +94,12 @@ impl Client {
         self.arithmetic.encrypt(&self.fft, &plaintext, ARITHMETIC_NOISE, seed).expand()
     }
 
+    /// Each value in a ciphertext of its own. In one they would share what the key switch rounds: masks of neighbouring coefficients are
+    /// shifts of each other, and meet key bits of mean one half.
+    fn encrypt_each(&self, values: &[f64]) -> Vec<GlweCiphertext> {
+        (0..).zip(values).map(|(index, &value)| self.encrypt(&[value], index)).collect()
+    }
+
     fn phase(&self, ciphertext: &GlweCiphertext) -> Vec<u64> {
         self.arithmetic.phase(&self.fft, ciphertext)
     }
@@ -244,9 +250,10 @@ fn reading_an_argument_costs_its_error_times_the_slope() {
             let line = table(-0.125..=0.125, |x| slope * x);
             assert!((line.slope(0.1) - slope).abs() < 1e-6 && line.guard() == 0.125);
             predicted = client.noise().value(&input(), slope).variance();
-            let ciphertext = &client.encrypt(&values, 0);
-            let lane = |i| Lane { source: Source { ciphertext, coefficient: i }, table: &line, place: 2 * i };
-            let lanes: Vec<Lane<'_>> = (0..LOOKUP).map(lane).collect();
+            let ciphertexts = client.encrypt_each(&values);
+            let lane =
+                |(i, ciphertext)| Lane { source: Source { ciphertext, coefficient: 0 }, table: &line, place: 2 * i };
+            let lanes: Vec<Lane<'_>> = ciphertexts.iter().enumerate().map(lane).collect();
             let phase = client.phase(&client.refresh().refresh(&[&lanes]).unwrap()[0]);
             errors.extend(values.iter().enumerate().map(|(i, x)| torus::to_f64(phase[2 * i]) - slope * x));
         }
@@ -270,8 +277,9 @@ fn values_are_read_beyond_the_guard_band_as_often_as_predicted() {
         let expected = (clients[0].noise().log2_misread(&input(), guard) - 1.0).exp2();
         let mut misread = 0.0;
         for client in &clients {
-            let ciphertext = &client.encrypt(&[end; LOOKUP], 0);
-            let sources: Vec<Source<'_>> = (0..LOOKUP).map(|coefficient| Source { ciphertext, coefficient }).collect();
+            let ciphertexts = client.encrypt_each(&[end; LOOKUP]);
+            let sources: Vec<Source<'_>> =
+                ciphertexts.iter().map(|ciphertext| Source { ciphertext, coefficient: 0 }).collect();
             let switched = client.refresh().keyswitch(&sources).unwrap();
             let values = client.refresh().look_up(&switched, &[&eighth; LOOKUP]).unwrap();
             let key = client.lookup.extracted_lwe_key();
