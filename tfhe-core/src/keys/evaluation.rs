@@ -162,7 +162,7 @@ impl SeededEvaluationKeys {
         self.keys.values().map(SeededKey::bytes).sum()
     }
 
-    /// What [`Self::bytes`] is of the keys that [`ClientKeys::evaluation_keys`] makes with the same needs, without making them.
+    /// What [`Self::bytes`] is of the keys that [`ClientKeys::evaluation_keys`](super::ClientKeys::evaluation_keys) makes with the same needs, without making them.
     ///
     /// # Errors
     /// If the set has not what is needed.
@@ -252,7 +252,7 @@ impl EvaluationKeys {
         &self.parameters
     }
 
-    /// Whose they are: they compute with requests of the same keys, and no others ([`Request::open`]).
+    /// Whose they are: they compute with requests of the same keys, and no others ([`Request::open`](super::Request::open)).
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
