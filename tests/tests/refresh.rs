@@ -50,9 +50,9 @@ fn assert_no_correlation(what: &str, lines: &[Vec<f64>], variance: Variance) {
     assert!(correlation.abs() < 4.0 / pairs.sqrt(), "{what}: correlation {correlation}");
 }
 
-/// Errors of values read by a table that is flat, and by a straight line, each as the set's gadget leaves them: `lines` ciphertexts of
-/// `count` values each, under as many keys.
-fn measure_values(bootstrap: usize, clients: u64, count: usize, tolerance: f64) {
+/// Errors of values read by a table that is flat, as the gadget leaves them: a ciphertext of `count` values under each of some keys. The
+/// measured variance over the predicted one.
+fn measure_values(bootstrap: usize, clients: u64, count: usize, tolerance: f64) -> f64 {
     let parameters = PACKED_BLOCK.compile().unwrap();
     let (_, (base_log, levels, _)) = PACKED_BLOCK.bootstraps[bootstrap];
     let what = format!("packed_block: refresh (2^{base_log}, {levels})");
@@ -72,6 +72,7 @@ fn measure_values(bootstrap: usize, clients: u64, count: usize, tolerance: f64) 
     assert_variance(&what, &all, predicted, tolerance);
     assert_no_mean(&what, &all);
     assert_no_correlation(&what, &flat, predicted);
+    Variance::measured(&all).get() / predicted.get()
 }
 
 /// The finest gadget: 192 values under each of four keys, so that one standard error of the variance is 5 %.
@@ -148,9 +149,11 @@ mod long {
     #[test]
     #[ignore = "long: 4,096 refreshes of each gadget, minutes"]
     fn refreshed_values_have_the_predicted_noise_to_a_tenth() {
-        // One standard error of the variance is 2.2 %.
-        measure_values(PRECISE, 8, 512, 0.09);
-        measure_values(FINEST, 8, 512, 0.09);
+        // One standard error of the variance is 2.2 %; and what transforms add, a good part of these, is predicted from above.
+        for bootstrap in [PRECISE, FINEST] {
+            let ratio = measure_values(bootstrap, 8, 512, 0.15);
+            assert!(ratio < 1.09, "measured/predicted variance {ratio:.3}");
+        }
     }
 }
 
