@@ -149,7 +149,7 @@ mod long {
     #[test]
     #[ignore = "long: 4,096 refreshes of each gadget, minutes"]
     fn refreshed_values_have_the_predicted_noise_to_a_tenth() {
-        // One standard error of the variance is 2.2 %; and what transforms add, a good part of these, is predicted from above.
+        // One standard error of the variance is 2.2 %. Nearly all of it is what transforms add, which is predicted from above.
         for bootstrap in [PRECISE, FINEST] {
             let ratio = measure_values(bootstrap, 8, 512, 0.15);
             assert!(ratio < 1.09, "measured/predicted variance {ratio:.3}");

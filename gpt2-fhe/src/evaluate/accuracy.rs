@@ -4,7 +4,7 @@ use nn::matrix::Matrix;
 use nn::metrics::{cross_entropy, kl_divergence, perplexity, top_k_agreement};
 use serde::Serialize;
 
-use super::reference::{Computed, Reference};
+use super::reference::{Computed, PlainPassage};
 
 /// How many of the likeliest tokens are compared.
 const COUNTS: [usize; 3] = [1, 5, 10];
@@ -55,7 +55,11 @@ pub(super) struct Sums {
 
 impl Sums {
     /// Of a passage's rows that count, with outputs of the part `[T, O]`, and logits `[T, V]`.
-    pub(super) fn of(reference: &Reference<'_>, output: &Matrix<f32>, logits: &Matrix<f32>) -> Result<Self, nn::Error> {
+    pub(super) fn of(
+        reference: &PlainPassage<'_>,
+        output: &Matrix<f32>,
+        logits: &Matrix<f32>,
+    ) -> Result<Self, nn::Error> {
         let rows = reference.passage.span().rows();
         let counted = logits.row_range(rows.clone());
         let mut sums = Self { positions: rows.len(), ..Self::default() };

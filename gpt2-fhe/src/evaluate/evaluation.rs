@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::accuracy::{Accuracy, Sums};
 use super::passage::Passage;
-use super::reference::{Computed, Reference};
+use super::reference::{Computed, PlainPassage};
 use super::subject::Subject;
 use crate::engine::EngineError;
 use crate::run::RunError;
@@ -62,18 +62,18 @@ impl<'a> Evaluation<'a> {
         subjects.iter().map(measure).collect()
     }
 
-    pub(super) fn reference<'b>(&self, passage: &'b Passage) -> Result<Reference<'b>, nn::Error> {
+    pub(super) fn reference<'b>(&self, passage: &'b Passage) -> Result<PlainPassage<'b>, nn::Error> {
         let mut input = AttentionInput { layer: self.layer, hidden: None };
         let logits = self.model.logits(passage.tokens(), &mut input)?;
         let hidden = input.hidden.expect("a pass through all layers");
         let output = self.model.attention(self.layer)?.attend(self.part, &hidden)?;
-        Ok(Reference { passage, hidden, output, logits })
+        Ok(PlainPassage { passage, hidden, output, logits })
     }
 
     /// How far the predictions go from the reference with a computed output, and the predictions, `[T, V]`.
     pub(super) fn measure(
         &self,
-        reference: &Reference<'_>,
+        reference: &PlainPassage<'_>,
         computed: &Computed,
     ) -> Result<(Sums, Matrix<f32>), RunError> {
         let output = &computed.output;

@@ -7,7 +7,7 @@ use super::passage::Passage;
 use crate::run::Outcome;
 
 /// A passage in f32. T tokens, O outputs of the part, V tokens of vocabulary.
-pub(super) struct Reference<'a> {
+pub(super) struct PlainPassage<'a> {
     pub(super) passage: &'a Passage,
     /// The input of the attention, `[T, E]`.
     pub(super) hidden: Matrix<f32>,

@@ -9,7 +9,7 @@ use nn::quantizers::Saturation;
 use tfhe_core::random::SampleSeed;
 
 use super::passage::{Passage, shuffle};
-use super::reference::{Computed, Reference};
+use super::reference::{Computed, PlainPassage};
 use crate::engine::Unobserved;
 use crate::run::exact::ExactAttention;
 use crate::run::{Attention, ExactPlan, Lowering, PackedPlan, RunError, check_finite};
@@ -106,7 +106,7 @@ impl Subject {
         &self,
         weights: &AttentionWeights,
         part: Part,
-        reference: &Reference<'_>,
+        reference: &PlainPassage<'_>,
         index: u64,
     ) -> Result<Computed, RunError> {
         let hidden = &reference.hidden;

@@ -14,7 +14,7 @@ pub(super) struct Figures {
 
 /// What takes the place of the attention.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Label {
+pub(super) struct RowLabel {
     /// "f32", "zeroed" or "shuffled"; null for a quantized attention.
     pub(super) control: Option<&'static str>,
     pub(super) circuit: Option<Circuit>,
@@ -24,7 +24,7 @@ pub(super) struct Label {
     pub(super) noise: Option<f64>,
 }
 
-impl Label {
+impl RowLabel {
     pub(super) fn control(name: &'static str) -> Self {
         Self { control: Some(name), circuit: None, bits: None, mode: None, noise: None }
     }
@@ -38,7 +38,7 @@ impl Label {
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Row {
     #[serde(flatten)]
-    pub(super) label: Label,
+    pub(super) label: RowLabel,
     #[serde(flatten)]
     pub(super) accuracy: Accuracy,
 }

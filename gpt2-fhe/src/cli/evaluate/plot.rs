@@ -13,7 +13,7 @@ use plotters::coord::ranged1d::ValueFormatter;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
-use super::figures::{Label, Row};
+use super::figures::{Row, RowLabel};
 
 /// Pixels of a picture's width: about what a page shows it at, so that texts keep their sizes.
 const WIDTH: u32 = 880;
@@ -139,7 +139,7 @@ fn bits_of(circuit: Circuit) -> &'static str {
 fn of_circuit(rows: &[Row], circuit: Circuit) -> Vec<&Row> {
     let mode = rows.iter().find_map(|row| row.label.mode);
     let as_it_is = |row: &&Row| {
-        let Label { circuit: found, mode: how, noise, .. } = row.label;
+        let RowLabel { circuit: found, mode: how, noise, .. } = row.label;
         found == Some(circuit) && how == mode && noise.is_none_or(|factor| factor == 1.0)
     };
     rows.iter().filter(as_it_is).collect()

@@ -9,7 +9,7 @@ use nn::packed::PackedOptions;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::random::SampleSeed;
 
-use super::figures::{AgreementReport, Figures, Label, Row, Unavailable};
+use super::figures::{AgreementReport, Figures, Row, RowLabel, Unavailable};
 use crate::cli::arguments::{EvaluateArguments, Recipe, bits_of};
 use crate::cli::input::quantize;
 use crate::cli::model::LanguageModel;
@@ -164,13 +164,13 @@ impl<'a> Setting<'a> {
     }
 
     /// f32 and the controls.
-    fn controls(&self) -> anyhow::Result<Vec<(Label, Subject)>> {
+    fn controls(&self) -> anyhow::Result<Vec<(RowLabel, Subject)>> {
         let weights = self.model.gpt2.attention(self.arguments.place.layer)?;
         let shuffled = shuffled(weights, &SampleSeed::from_number(SHUFFLE).derive(1))?;
         Ok(vec![
-            (Label::control("f32"), Subject::Unchanged),
-            (Label::control("zeroed"), Subject::Zeroed),
-            (Label::control("shuffled"), Subject::Other(Box::new(shuffled))),
+            (RowLabel::control("f32"), Subject::Unchanged),
+            (RowLabel::control("zeroed"), Subject::Zeroed),
+            (RowLabel::control("shuffled"), Subject::Other(Box::new(shuffled))),
         ])
     }
 
@@ -191,7 +191,7 @@ impl<'a> Setting<'a> {
         Ok(figures)
     }
 
-    fn measure(&self, subjects: Vec<(Label, Subject)>) -> anyhow::Result<Vec<Row>> {
+    fn measure(&self, subjects: Vec<(RowLabel, Subject)>) -> anyhow::Result<Vec<Row>> {
         let (labels, subjects): (Vec<_>, Vec<_>) = subjects.into_iter().unzip();
         let counter = Counter::new("measuring the windows", self.passages.len());
         // A signal ends the process by itself: nothing stops this from here.
@@ -204,14 +204,14 @@ impl<'a> Setting<'a> {
     }
 
     /// What is evaluated of one circuit with one number of bits.
-    fn subjects(&self, candidate: &Candidate) -> anyhow::Result<Result<Vec<(Label, Subject)>, String>> {
+    fn subjects(&self, candidate: &Candidate) -> anyhow::Result<Result<Vec<(RowLabel, Subject)>, String>> {
         let width = candidate.width;
         let attention = match self.quantize(candidate)? {
             Ok(attention) => attention,
             Err(reason) => return Ok(Err(reason)),
         };
         if self.arguments.mode == Mode::Clear {
-            return Ok(Ok(vec![(Label::quantized(width, Mode::Clear, None), Subject::Clear(attention))]));
+            return Ok(Ok(vec![(RowLabel::quantized(width, Mode::Clear, None), Subject::Clear(attention))]));
         }
         let factors = match width.0 {
             Circuit::Exact => &[1.0][..],
@@ -219,7 +219,7 @@ impl<'a> Setting<'a> {
         };
         let mut subjects = Vec::new();
         for &factor in factors {
-            let label = Label::quantized(width, Mode::Simulate, Some(factor));
+            let label = RowLabel::quantized(width, Mode::Simulate, Some(factor));
             match Simulation::new(attention.clone(), &self.passages, factor, self.samples.derive(2)) {
                 Ok(simulation) => subjects.push((label, Subject::Simulated(simulation))),
                 Err(error) => return Ok(Err(self.unavailable(error)?)),
@@ -260,7 +260,7 @@ impl<'a> Setting<'a> {
             Err(error) => return Ok(Err(self.unavailable(error)?)),
         };
         let report = AgreementReport::new(width, &agreement);
-        let row = |mode, accuracy| Row { label: Label::quantized(width, mode, None), accuracy };
+        let row = |mode, accuracy| Row { label: RowLabel::quantized(width, mode, None), accuracy };
         let rows = [row(Mode::Execute, agreement.executed), row(Mode::Simulate, agreement.simulated)];
         Ok(Ok((rows, report)))
     }
