@@ -32,7 +32,8 @@ pub(super) fn compare(session: &mut Session<'_>) -> Result<()> {
 
 fn ours(client: &ClientKeys) {
     let keyswitch = generate_keyswitch(client).expand();
-    let bootstrapping = generate_bootstrapping(client).prepare(client.fft(Node::Lookup), client.parameters().lookup().shape);
+    let bootstrapping =
+        generate_bootstrapping(client).prepare(client.fft(Node::Lookup), client.parameters().lookup().shape);
     drop((keyswitch, bootstrapping));
 }
 
