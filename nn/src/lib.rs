@@ -17,16 +17,16 @@
 //! which integers an intermediate takes, and how many bits that is. A table costs the encrypted computation time that
 //! doubles with each bit or so, and thus the bits decide what is feasible.
 //!
-//! # One data flow, many engines
-//! [`integer`] writes the integer attention once, of one head or of all heads with the output projection, over the
-//! trait [`engine::Engine`]: project, look up, multiply, add.
-//! [`clear::ClearEngine`] runs it on plain integers, counts its operations and reports what leaves its range. An
-//! encrypted engine runs the same program on ciphertexts, and a test compares the integers of both.
+//! # One set of operations, many evaluators
+//! An attention is a function over the trait [`evaluator::Evaluator`]: linear maps, products, weighted sums, lookups, sums. There are
+//! two, of one head or of all heads with the output projection: [`integer`] requantizes to a few bits after every step, [`packed`] keeps
+//! everything but the softmax at full width. [`clear::ClearEvaluator`] runs either on plain numbers, counts its operations and reports
+//! what leaves its range. An encrypted evaluator runs the same function on ciphertexts, and tests compare the numbers of both.
 //! The program is all that a server needs; the scales stay with the client. [`record`] keeps both in files.
 //!
 //! ```
 //! use nn::attention::{AttentionWeights, Linear, Part};
-//! use nn::clear::ClearEngine;
+//! use nn::clear::ClearEvaluator;
 //! use nn::integer::{IntegerAttention, IntegerOptions};
 //! use nn::matrix::{Matrix, relative_error};
 //!
@@ -38,13 +38,13 @@
 //! let inputs = std::slice::from_ref(&hidden);
 //! let head = IntegerAttention::calibrate(&weights, Part::Head(1), inputs, &IntegerOptions::new(8))?;
 //! let input = head.client().quantize_input(&hidden)?; // the client's integers
-//! let mut engine = ClearEngine::new();
-//! let output = head.program().evaluate_clear(&mut engine, &input); // the server's
+//! let mut evaluator = ClearEvaluator::new();
+//! let output = head.program().evaluate_clear(&mut evaluator, &input); // the server's
 //! let output = head.client().dequantize_output(&output);
 //!
 //! let expected = weights.head(1)?.attend(&hidden).output;
 //! assert!(relative_error(&output, &expected) < 0.05);
-//! assert_eq!((engine.lookups(), engine.out_of_range()), (60, 0));
+//! assert_eq!((evaluator.lookups(), evaluator.out_of_range()), (60, 0));
 //! # Ok::<(), nn::Error>(())
 //! ```
 #![deny(unsafe_code)]
@@ -56,7 +56,7 @@ mod numbers;
 mod support;
 
 use circuit::calibration;
-pub use circuit::{clear, engine, integer, packed, record};
+pub use circuit::{clear, evaluator, integer, packed, record, table};
 pub use error::Error;
 pub use model::{attention, checkpoint, gpt2, metrics, tokenizer};
 use numbers::{gemm, named};

@@ -2,10 +2,11 @@
 
 use nn::Error;
 use nn::attention::{AttentionWeights, Linear, Part};
-use nn::clear::ClearEngine;
-use nn::engine::{Engine, FactorUse, LookupTable, NeededProducts, Product, TermUse, Use};
+use nn::clear::{ClearEvaluator, ClearTensor};
+use nn::evaluator::{Entries, Evaluator, Form, LinearMap, Rows, Use};
 use nn::integer::{IntegerAttention, IntegerOptions, steps};
 use nn::matrix::{Matrix, relative_error};
+use nn::table::LookupTable;
 use proptest::prelude::*;
 use std::convert::Infallible;
 use std::slice::from_ref;
@@ -56,94 +57,117 @@ fn part() -> impl Strategy<Value = Part> {
 /// Plain integers that remember what they were declared to be used for.
 #[derive(Default)]
 struct DeclaredUses {
-    clear: ClearEngine,
+    clear: ClearEvaluator<LookupTable>,
 }
 
 /// The bits that the declared uses allow a value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Declared {
-    value: i64,
+    value: f64,
     use_: Use,
 }
 
-impl Declared {
-    /// A sum or difference: what both sides allow.
-    fn combine(self, other: Self, value: i64) -> Self {
-        assert_eq!(self.use_.lookup_bits, other.use_.lookup_bits, "a sum of values with different moduli");
-        Self { value, use_: Use { factor: None, ..self.use_ } }
+/// What was made for a form.
+struct Made {
+    tensor: ClearTensor,
+    form: Option<Form>,
+}
+
+/// What lanes of a form may be used for.
+fn use_of(form: Option<Form>) -> Use {
+    match form {
+        Some(Form::Integers { bits }) => Use::lookup(bits),
+        Some(Form::Factor(_, factor)) => Use::lookup(factor.product_bits),
+        other => panic!("lanes of {other:?}"),
     }
 }
 
-impl Engine for DeclaredUses {
-    type Value = Declared;
-    type Input = Matrix<i32>;
+impl Evaluator for DeclaredUses {
+    type Tensor = Made;
+    type Lane = Declared;
+    type Table = LookupTable;
     type Error = Infallible;
 
-    fn project(
-        &mut self,
-        step: &'static str,
-        input: &Matrix<i32>,
-        weight: &Matrix<i32>,
-        bits: u32,
-    ) -> Result<Matrix<Declared>, Infallible> {
-        let result = self.clear.project(step, input, weight, bits)?;
-        Ok(result.map(|&value| Declared { value, use_: Use::lookup(bits) }))
+    fn linear(&mut self, step: &'static str, input: &Made, maps: &[LinearMap<'_>]) -> Result<Vec<Made>, Infallible> {
+        if let Some(Form::Terms(term)) = input.form {
+            for LinearMap { weight, .. } in maps {
+                let squares =
+                    |col| (0..weight.rows()).map(|row| (weight[(row, col)] as i64).pow(2) as u64).sum::<u64>();
+                assert!((0..weight.cols()).all(|col| squares(col) <= term.squared_weights), "{step}");
+            }
+        }
+        let results = self.clear.linear(step, &input.tensor, maps)?.into_iter().zip(maps);
+        Ok(results.map(|(tensor, map)| Made { tensor, form: Some(map.form) }).collect())
     }
 
-    fn lookup(
+    fn multiply(
         &mut self,
         step: &'static str,
-        values: &[Declared],
+        factors: Vec<[Made; 2]>,
+        entries: Entries,
+    ) -> Result<Vec<Made>, Infallible> {
+        let mut results = Vec::new();
+        for [left, right] in factors {
+            let (Some(Form::Factor(_, of_left)), Some(Form::Factor(_, of_right))) = (left.form, right.form) else {
+                panic!("{step}: {:?}, {:?}", left.form, right.form)
+            };
+            assert_eq!(of_left, of_right, "{step}");
+            let products = self.clear.multiply(step, vec![[left.tensor, right.tensor]], entries)?;
+            results.extend(products.into_iter().map(|tensor| Made { tensor, form: left.form }));
+        }
+        Ok(results)
+    }
+
+    fn weigh(&mut self, _: &'static str, _: Rows<Declared>, _: Made, _: Option<Made>) -> Result<Made, Infallible> {
+        unreachable!("of smooth programs")
+    }
+
+    fn lanes(&mut self, tensor: Made) -> Rows<Declared> {
+        let use_ = use_of(tensor.form);
+        let rows = self.clear.lanes(tensor.tensor).into_iter();
+        rows.map(|row| row.into_iter().map(|value| Declared { value, use_ }).collect()).collect()
+    }
+
+    fn pack(&mut self, rows: Rows<Declared>, form: Form) -> Made {
+        for declared in rows.iter().flatten() {
+            match form {
+                Form::Factor(_, factor) => assert_eq!(declared.use_.factor, Some(factor)),
+                Form::Terms(term) => assert_eq!(declared.use_.term, Some(term)),
+                other => panic!("{other:?}"),
+            }
+        }
+        let rows = rows.into_iter().map(|row| row.into_iter().map(|declared| declared.value).collect()).collect();
+        Made { tensor: self.clear.pack(rows, form), form: Some(form) }
+    }
+
+    fn look_up(
+        &mut self,
+        step: &'static str,
+        lanes: &[Declared],
         tables: &[&LookupTable],
         result: Use,
     ) -> Result<Vec<Declared>, Infallible> {
-        for (value, table) in values.iter().zip(tables) {
-            assert!(value.use_.lookup_bits.is_some_and(|bits| table.bits() <= bits), "{step}: {value:?}");
+        for (lane, table) in lanes.iter().zip(tables) {
+            assert!(lane.use_.lookup_bits.is_some_and(|bits| table.bits() <= bits), "{step}: {lane:?}");
         }
-        let integers: Vec<i64> = values.iter().map(|value| value.value).collect();
-        let results = self.clear.lookup(step, &integers, tables, result)?;
+        let values: Vec<f64> = lanes.iter().map(|lane| lane.value).collect();
+        let results = self.clear.look_up(step, &values, tables, result)?;
         Ok(results.into_iter().map(|value| Declared { value, use_: result }).collect())
     }
 
-    fn matrix_products(
-        &mut self,
-        step: &'static str,
-        products: &[Product<'_, Declared>],
-        factor: FactorUse,
-    ) -> Result<NeededProducts<Declared>, Infallible> {
-        let mut results = Vec::new();
-        for Product { left, right, needed } in products {
-            assert!(left.iter().flatten().chain(right.iter()).all(|value| value.use_.factor == Some(factor)), "{step}");
-            let left = left.map(|value| value.map(|value| value.value));
-            let right = right.map(|value| value.value);
-            let product = Product { left: &left, right: &right, needed };
-            results.extend(self.clear.matrix_products(step, &[product], factor)?);
-        }
-        let use_ = Use::lookup(factor.product_bits);
-        Ok(results.iter().map(|matrix| matrix.map(|value| value.map(|value| Declared { value, use_ }))).collect())
+    /// A sum or difference may be used for what both sides allow.
+    fn add_scaled(&self, sum: &mut Declared, other: &Declared, factor: i64) {
+        assert_eq!(sum.use_.lookup_bits, other.use_.lookup_bits, "a sum of values with different moduli");
+        self.clear.add_scaled(&mut sum.value, &other.value, factor);
+        sum.use_.factor = None;
     }
 
-    fn weighted_sums(
-        &mut self,
-        step: &'static str,
-        values: &Matrix<Declared>,
-        weight: &Matrix<i32>,
-        bias: &[i64],
-        term: TermUse,
-    ) -> Result<Matrix<Declared>, Infallible> {
-        assert!(values.iter().all(|value| value.use_.term == Some(term)), "{step}");
-        let squares = |col| (0..weight.rows()).map(|row| (weight[(row, col)] as i64).pow(2) as u64).sum::<u64>();
-        assert!((0..weight.cols()).all(|col| squares(col) <= term.squared_weights), "{step}");
-        let result = self.clear.weighted_sums(step, &values.map(|value| value.value), weight, bias, term)?;
-        Ok(result.map(|&value| Declared { value, use_: Use::lookup(term.sum_bits) }))
+    fn constant(&self, _: f64) -> Declared {
+        unreachable!("of smooth programs")
     }
 
-    fn add(&mut self, a: &Declared, b: &Declared) -> Declared {
-        a.combine(*b, self.clear.add(&a.value, &b.value))
-    }
-
-    fn subtract(&mut self, a: &Declared, b: &Declared) -> Declared {
-        a.combine(*b, self.clear.subtract(&a.value, &b.value))
+    fn add_constants(&mut self, _: &'static str, _: Made, _: &[f64]) -> Result<Made, Infallible> {
+        unreachable!("of smooth programs")
     }
 }
 
@@ -156,11 +180,13 @@ proptest! {
         let (weights, hidden) = (weights(seed), hidden(seed, tokens, scale));
         let head = IntegerAttention::calibrate(&weights, part, from_ref(&hidden), &options).unwrap();
         let input = head.client().quantize_input(&hidden).unwrap();
-        let mut engine = DeclaredUses::default();
-        let output = head.program().evaluate(&mut engine, &input, tokens).unwrap();
-        prop_assert_eq!((engine.clear.out_of_range(), engine.clear.overflows()), (0, 0));
-        let clear = head.program().evaluate_clear(&mut ClearEngine::new(), &input);
-        prop_assert_eq!(output.map(|value| value.value), clear);
+        let mut declared = DeclaredUses::default();
+        let made = Made { tensor: ClearTensor::input(&input), form: None };
+        let output = head.program().evaluate(&mut declared, &made, tokens).unwrap();
+        prop_assert_eq!((declared.clear.out_of_range(), declared.clear.overflows()), (0, 0));
+        let clear = head.program().evaluate_clear(&mut ClearEvaluator::new(), &input);
+        let output: Vec<i64> = output.iter().flatten().map(|lane| lane.value as i64).collect();
+        prop_assert_eq!(output, clear.data());
         for range in head.ranges() {
             prop_assert!(range.covered.contains(range.observed.min) && range.covered.contains(range.observed.max));
         }
@@ -174,9 +200,9 @@ proptest! {
         let calibration = hidden(seed, tokens, 1.0);
         let head = IntegerAttention::calibrate(&weights(seed), part, &[calibration], &options).unwrap();
         let input = head.client().quantize_input(&hidden(seed ^ 1, tokens, scale)).unwrap();
-        let mut engine = ClearEngine::new();
-        head.program().evaluate_clear(&mut engine, &input);
-        for record in engine.steps() {
+        let mut evaluator = ClearEvaluator::new();
+        head.program().evaluate_clear(&mut evaluator, &input);
+        for record in evaluator.steps() {
             let softmax = [steps::MAXIMUM, steps::EXPONENTIAL, steps::INVERSE, steps::NORMALIZE, steps::PROBABILITIES];
             // What is decrypted; of a whole attention, the output of a head is read by a table that calibration made.
             let decrypted = *steps::of(part).last().unwrap();
@@ -193,7 +219,7 @@ proptest! {
         let head = IntegerAttention::calibrate(&weights(seed), part, from_ref(&whole), &options).unwrap();
         let input = head.client().quantize_input(&whole).unwrap();
         let prefix = Matrix::from_fn(tokens - 1, input.cols(), |row, col| input[(row, col)]);
-        let evaluate = |input| head.program().evaluate_clear(&mut ClearEngine::new(), input);
+        let evaluate = |input| head.program().evaluate_clear(&mut ClearEvaluator::new(), input);
         let (whole, prefix) = (evaluate(&input), evaluate(&prefix));
         prop_assert_eq!(&whole.data()[..prefix.data().len()], prefix.data());
     }
@@ -229,7 +255,7 @@ fn mean_error(part: Part, bits: u32) -> f64 {
 /// The integers of a head, or of a whole attention.
 fn integers(head: &IntegerAttention, hidden: &Matrix<f32>) -> Matrix<i64> {
     let input = head.client().quantize_input(hidden).unwrap();
-    head.program().evaluate_clear(&mut ClearEngine::new(), &input)
+    head.program().evaluate_clear(&mut ClearEvaluator::new(), &input)
 }
 
 /// A symmetric quantizer of `values`, written out: its scale.

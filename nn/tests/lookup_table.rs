@@ -1,6 +1,6 @@
-//! What a lookup table is, for every engine.
+//! What a lookup table is, for every evaluator.
 
-use nn::engine::LookupTable;
+use nn::table::LookupTable;
 use proptest::prelude::*;
 
 /// A table of any size up to 10 bits, with values that no two inputs share.

@@ -3,8 +3,10 @@
 mod common;
 
 use nn::attention::{AttentionWeights, Linear, Part};
+use nn::clear::ClearEvaluator;
 use nn::matrix::{Matrix, relative_error};
-use nn::packed::{ClearPackedEngine, Function, PackedAttention, PackedOptions, Span};
+use nn::packed::{PackedAttention, PackedOptions, Span};
+use nn::table::Smooth;
 
 /// Calibrated on all inputs but the last, measured on that: what quantization alone costs a part.
 fn unseen_error(weights: &AttentionWeights, inputs: &[Matrix<f32>], part: Part) -> f64 {
@@ -12,9 +14,10 @@ fn unseen_error(weights: &AttentionWeights, inputs: &[Matrix<f32>], part: Part) 
     let packed = PackedAttention::calibrate(weights, part, calibration, &PackedOptions::new(5)).unwrap();
     let expected = weights.attend(part, unseen).unwrap();
     let input = packed.client().quantize_input(unseen).unwrap();
-    let output = ClearPackedEngine::new(packed.program(), &input, Span::all(unseen.rows())).evaluate();
-    assert_eq!(output.out_of_range, 0, "{part:?}");
-    let error = relative_error(&packed.client().dequantize_output(&output.numbers), &expected);
+    let mut evaluator = ClearEvaluator::new();
+    let numbers = packed.program().evaluate_clear(&mut evaluator, &input, Span::all(unseen.rows()));
+    assert_eq!((evaluator.out_of_range(), evaluator.overflows()), (0, 0), "{part:?}");
+    let error = relative_error(&packed.client().dequantize_output(&numbers), &expected);
     println!("{part:?}: relative error {error:.4}, {:?}", packed.program().heads()[0].weight_levels());
     error
 }
@@ -53,15 +56,15 @@ fn rows_can_be_computed_alone() {
     let expected = weights.attend(Part::Whole, &hidden).unwrap();
     assert!(relative_error(&packed.evaluate_clear(&hidden).unwrap(), &expected) < 0.02);
     let input = packed.client().quantize_input(&hidden).unwrap();
-    let run = |span| ClearPackedEngine::new(packed.program(), &input, span).evaluate().numbers;
+    let run = |span| packed.program().evaluate_clear(&mut ClearEvaluator::new(), &input, span);
     let all = run(Span::all(5));
     for first in 1..5 {
         let rows = run(Span::new(first, 5));
         assert_eq!(rows.data(), &all.data()[first * 8..], "from row {first}");
     }
-    assert_eq!(Span::all(5).lookups(Function::Softplus), 10);
-    assert_eq!(Span::all(5).lookups(Function::Exponential), 14);
-    assert_eq!(Span::new(4, 5).lookups(Function::Exponential), 5);
+    assert_eq!(Span::all(5).lookups(Smooth::Softplus), 10);
+    assert_eq!(Span::all(5).lookups(Smooth::Exponential), 14);
+    assert_eq!(Span::new(4, 5).lookups(Smooth::Exponential), 5);
 }
 
 #[test]

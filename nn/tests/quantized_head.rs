@@ -5,10 +5,11 @@ mod common;
 use common::random_layer;
 use common::shared::layer_0;
 use nn::attention::{AttentionWeights, Linear, Part};
-use nn::clear::ClearEngine;
+use nn::clear::ClearEvaluator;
 use nn::integer::{IntegerAttention, IntegerOptions, steps};
 use nn::matrix::{Matrix, relative_error};
 use nn::range::IntegerRange;
+use nn::table::LookupTable;
 
 /// The relative error on an input that the quantizers are calibrated on; nothing may leave its range on the way.
 fn calibrated_error(
@@ -19,17 +20,17 @@ fn calibrated_error(
     options: &IntegerOptions,
 ) -> f64 {
     let quantized = IntegerAttention::calibrate(weights, part, std::slice::from_ref(hidden), options).unwrap();
-    let (output, engine) = evaluated(&quantized, hidden);
-    assert_eq!((engine.out_of_range(), engine.overflows()), (0, 0), "{part:?}, {options:?}");
+    let (output, evaluator) = evaluated(&quantized, hidden);
+    assert_eq!((evaluator.out_of_range(), evaluator.overflows()), (0, 0), "{part:?}, {options:?}");
     relative_error(&output, expected)
 }
 
 /// The output on an input, and what happened on the way.
-fn evaluated(quantized: &IntegerAttention, hidden: &Matrix<f32>) -> (Matrix<f32>, ClearEngine) {
-    let mut engine = ClearEngine::new();
+fn evaluated(quantized: &IntegerAttention, hidden: &Matrix<f32>) -> (Matrix<f32>, ClearEvaluator<LookupTable>) {
+    let mut evaluator = ClearEvaluator::new();
     let input = quantized.client().quantize_input(hidden).unwrap();
-    let output = quantized.program().evaluate_clear(&mut engine, &input);
-    (quantized.client().dequantize_output(&output), engine)
+    let output = quantized.program().evaluate_clear(&mut evaluator, &input);
+    (quantized.client().dequantize_output(&output), evaluator)
 }
 
 /// Mean relative errors over inputs and heads, for 2 ..= 11 bits.
@@ -170,8 +171,8 @@ fn a_prompt_that_was_not_calibrated_on_stays_in_range() {
     for (bits, head) in [(4, 0), (6, 5), (8, 0), (8, 5), (8, 11), (11, 0)] {
         let options = IntegerOptions::new(bits);
         let quantized = IntegerAttention::calibrate(&weights, Part::Head(head), calibration, &options).unwrap();
-        let (_, engine) = evaluated(&quantized, other);
-        assert_eq!((engine.out_of_range(), engine.overflows()), (0, 0), "{bits} bits, head {head}");
+        let (_, evaluator) = evaluated(&quantized, other);
+        assert_eq!((evaluator.out_of_range(), evaluator.overflows()), (0, 0), "{bits} bits, head {head}");
     }
 }
 
@@ -181,13 +182,13 @@ fn assert_generalizes(weights: &AttentionWeights, inputs: &[Matrix<f32>]) {
     let (other, calibration) = inputs.split_last().unwrap();
     for bits in 4..=8 {
         let whole = IntegerAttention::calibrate(weights, Part::Whole, calibration, &IntegerOptions::new(bits)).unwrap();
-        let [(seen, _), (unseen, engine)] = [&inputs[0], other].map(|hidden| {
-            let (output, engine) = evaluated(&whole, hidden);
-            (relative_error(&output, &weights.attend(Part::Whole, hidden).unwrap()), engine)
+        let [(seen, _), (unseen, evaluator)] = [&inputs[0], other].map(|hidden| {
+            let (output, evaluator) = evaluated(&whole, hidden);
+            (relative_error(&output, &weights.attend(Part::Whole, hidden).unwrap()), evaluator)
         });
-        let (outside, lookups) = (engine.out_of_range(), engine.lookups());
+        let (outside, lookups) = (evaluator.out_of_range(), evaluator.lookups());
         println!("{bits} bits: {outside} of {lookups} lookups out of range, error {unseen:.3} ({seen:.3} calibrated)");
-        assert!(outside * 1000 <= lookups && engine.overflows() == 0, "{bits} bits: {outside}");
+        assert!(outside * 1000 <= lookups && evaluator.overflows() == 0, "{bits} bits: {outside}");
         assert!(unseen < 1.2 * seen, "{bits} bits: {unseen} against {seen}");
     }
 }

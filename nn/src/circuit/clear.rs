@@ -1,35 +1,44 @@
-//! The engine on plain integers: what every other engine must agree with.
+//! The evaluator on plain numbers: what every other evaluator must agree with.
 
-use crate::engine::{Engine, FactorUse, LookupTable, NeededProducts, Product, TermUse, Use};
+use crate::evaluator::{Entries, Evaluator, Form, LinearMap, Rows, Side, Use};
 use crate::matrix::Matrix;
 use crate::range::IntegerRange;
+use crate::table::Function;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::marker::PhantomData;
 
-/// Computes the data flow on integers, counts its operations, and reports what does not fit its declared bits.
+/// Computes programs on plain numbers, counts their operations, and reports what does not fit its declared range.
 ///
-/// Nothing is an error here: an input outside its table gets the table's negacyclic value, as from every engine.
-#[derive(Clone, Debug, Default)]
-pub struct ClearEngine {
+/// Integers are exact: all are below 2^53, up to which f64 has them all. Nothing is an error here: an input outside its table gets the
+/// table's value there, as from every evaluator.
+#[derive(Clone, Debug)]
+pub struct ClearEvaluator<T> {
     steps: Vec<StepRecord>,
-    additions: usize,
+    tables: PhantomData<T>,
+}
+
+/// A matrix of plain numbers, whose rows may have different lengths.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClearTensor {
+    rows: Rows<f64>,
+    /// What it was made for; `None` of an input, or of a result of [`Evaluator::weigh`].
+    form: Option<Form>,
 }
 
 /// What happened in one step.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct StepRecord {
     /// Name of the step.
     pub name: &'static str,
-    /// How many lookups, by (bits, rounded bits) of their tables.
+    /// How many lookups, by the size of their tables ([`Function::size`]).
     pub lookups: BTreeMap<(u32, u32), usize>,
-    /// Products of a value with a known weight.
-    pub weight_multiplications: usize,
-    /// Products of two values.
+    /// Products of two numbers.
     pub multiplications: usize,
-    /// The integers that its tables read.
-    pub inputs: Option<IntegerRange>,
-    /// The integers that it produced.
-    pub outputs: Option<IntegerRange>,
+    /// The least and the largest number that its tables read.
+    pub inputs: Option<[f64; 2]>,
+    /// The least and the largest number that it produced.
+    pub outputs: Option<[f64; 2]>,
     /// Table inputs outside their table's range.
     pub out_of_range: usize,
     /// Products, sums and differences of factors, or weighted sums, outside their declared bits.
@@ -41,10 +50,30 @@ impl StepRecord {
     pub fn lookup_count(&self) -> usize {
         self.lookups.values().sum()
     }
+
+    /// The integers that its tables read.
+    pub fn integer_inputs(&self) -> Option<IntegerRange> {
+        self.inputs.map(integers)
+    }
+
+    /// The integers that it produced.
+    pub fn integer_outputs(&self) -> Option<IntegerRange> {
+        self.outputs.map(integers)
+    }
 }
 
-impl ClearEngine {
-    /// An engine that has computed nothing yet.
+fn integers([min, max]: [f64; 2]) -> IntegerRange {
+    IntegerRange { min: min as i64, max: max as i64 }
+}
+
+impl<T> Default for ClearEvaluator<T> {
+    fn default() -> Self {
+        Self { steps: Vec::new(), tables: PhantomData }
+    }
+}
+
+impl<T> ClearEvaluator<T> {
+    /// An evaluator that has computed nothing yet.
     pub fn new() -> Self {
         Self::default()
     }
@@ -54,9 +83,9 @@ impl ClearEngine {
         &self.steps
     }
 
-    /// Sums and differences computed so far.
-    pub fn additions(&self) -> usize {
-        self.additions
+    /// What happened in a step.
+    pub fn record(&self, step: &str) -> Option<&StepRecord> {
+        self.steps.iter().find(|record| record.name == step)
     }
 
     /// Lookups so far.
@@ -64,7 +93,7 @@ impl ClearEngine {
         self.steps.iter().map(StepRecord::lookup_count).sum()
     }
 
-    /// Products of two values so far.
+    /// Products of two numbers so far.
     pub fn multiplications(&self) -> usize {
         self.steps.iter().map(|step| step.multiplications).sum()
     }
@@ -74,9 +103,14 @@ impl ClearEngine {
         self.steps.iter().map(|step| step.out_of_range).sum()
     }
 
-    /// Values outside their declared bits, so far.
+    /// Numbers outside their declared bits, so far.
     pub fn overflows(&self) -> usize {
         self.steps.iter().map(|step| step.overflows).sum()
+    }
+
+    /// Notes numbers of a step that are outside their range.
+    pub(crate) fn count_overflows(&mut self, step: &'static str, count: usize) {
+        self.step(step).overflows += count;
     }
 
     fn step(&mut self, name: &'static str) -> &mut StepRecord {
@@ -86,131 +120,179 @@ impl ClearEngine {
         });
         &mut self.steps[index]
     }
+
+    fn multiply_pair(&mut self, step: &'static str, [left, right]: &[ClearTensor; 2], entries: Entries) -> ClearTensor {
+        // Columns of the right factor, each as long as a full row of the left one.
+        let columns =
+            if let Some(Form::Cyclic(Side::Right, _)) = right.form { &right.rows } else { &right.transposed() };
+        let mut rows = Vec::new();
+        let record = self.step(step);
+        for (row, count) in entries.rows(left.rows.len(), columns.len()) {
+            let left = &left.rows[row];
+            let entry = |column: &Vec<f64>| left.iter().zip(column).map(|(a, b)| a * b).sum::<f64>();
+            rows.push(columns[..count].iter().map(entry).collect::<Vec<f64>>());
+            record.multiplications += left.len() * count;
+        }
+        if let Some(Form::Factor(_, factor)) = left.form {
+            record.overflows += count_overflows(rows.iter().flatten(), factor.product_bits);
+            record.overflows += usize::from(!operands_fit(left, right, factor.operand_bits));
+        }
+        observe(&mut record.outputs, rows.iter().flatten());
+        ClearTensor { rows, form: left.form }
+    }
 }
 
-impl Engine for ClearEngine {
-    type Value = i64;
-    type Input = Matrix<i32>;
-    type Error = Infallible;
-
-    fn project(
-        &mut self,
-        step: &'static str,
-        input: &Matrix<i32>,
-        weight: &Matrix<i32>,
-        _bits: u32,
-    ) -> Result<Matrix<i64>, Infallible> {
-        let result = input.multiply_exact(weight);
-        let record = self.step(step);
-        record.weight_multiplications += input.rows() * weight.data().len();
-        observe(&mut record.outputs, result.iter());
-        Ok(result)
+impl ClearTensor {
+    /// The integers of an input, `[T, E]`.
+    pub fn input(integers: &Matrix<i32>) -> Self {
+        let row = |row: usize| integers.row(row).iter().map(|&x| f64::from(x)).collect();
+        Self { rows: (0..integers.rows()).map(row).collect(), form: None }
     }
 
-    fn lookup(
+    /// The numbers, row by row.
+    pub fn rows(&self) -> &[Vec<f64>] {
+        &self.rows
+    }
+
+    /// The matrix of rows of one length.
+    pub(crate) fn matrix<N>(&self, number: impl Fn(f64) -> N) -> Matrix<N> {
+        let columns = self.rows.first().map_or(0, Vec::len);
+        let data = self.rows.iter().flatten().map(|&x| number(x)).collect();
+        Matrix::new(self.rows.len(), columns, data).expect("rows of one length")
+    }
+
+    fn transposed(&self) -> Rows<f64> {
+        let columns = self.rows.first().map_or(0, Vec::len);
+        (0..columns).map(|column| self.rows.iter().map(|row| row[column]).collect()).collect()
+    }
+}
+
+impl<T: Function> Evaluator for ClearEvaluator<T> {
+    type Tensor = ClearTensor;
+    type Lane = f64;
+    type Table = T;
+    type Error = Infallible;
+
+    fn linear(
         &mut self,
         step: &'static str,
-        values: &[i64],
-        tables: &[&LookupTable],
-        _result: Use,
-    ) -> Result<Vec<i64>, Infallible> {
-        assert_eq!(values.len(), tables.len(), "one table for each value");
-        let results: Vec<i64> = values.iter().zip(tables).map(|(&value, table)| table.evaluate(value)).collect();
+        input: &ClearTensor,
+        maps: &[LinearMap<'_>],
+    ) -> Result<Vec<ClearTensor>, Infallible> {
+        let integers = input.matrix(|x| x as i32);
         let record = self.step(step);
-        for (&value, table) in values.iter().zip(tables) {
-            *record.lookups.entry((table.bits(), table.rounded_bits())).or_default() += 1;
-            record.out_of_range += usize::from(!table.contains(value));
+        let map = |map: &LinearMap<'_>| {
+            let product = integers.multiply_exact(map.weight);
+            let bias = |column: usize| map.bias.get(column).copied().unwrap_or(0);
+            let row = |row: usize| {
+                let entries = product.row(row).iter().enumerate();
+                entries.map(|(column, &x)| (x + bias(column)) as f64).collect::<Vec<f64>>()
+            };
+            let rows: Rows<f64> = (0..product.rows()).map(row).collect();
+            if let Some(Form::Terms(term)) = input.form {
+                record.overflows += count_overflows(rows.iter().flatten(), term.sum_bits);
+            }
+            observe(&mut record.outputs, rows.iter().flatten());
+            ClearTensor { rows, form: Some(map.form) }
+        };
+        Ok(maps.iter().map(map).collect())
+    }
+
+    fn multiply(
+        &mut self,
+        step: &'static str,
+        factors: Vec<[ClearTensor; 2]>,
+        entries: Entries,
+    ) -> Result<Vec<ClearTensor>, Infallible> {
+        Ok(factors.iter().map(|factors| self.multiply_pair(step, factors, entries)).collect())
+    }
+
+    fn weigh(
+        &mut self,
+        step: &'static str,
+        weights: Rows<f64>,
+        values: ClearTensor,
+        sum: Option<ClearTensor>,
+    ) -> Result<ClearTensor, Infallible> {
+        let columns = values.rows.first().map_or(0, Vec::len);
+        let mut rows = sum.map_or_else(|| vec![vec![0.0; columns]; weights.len()], |sum| sum.rows);
+        for (sums, weights) in rows.iter_mut().zip(&weights) {
+            for (weight, values) in weights.iter().zip(&values.rows) {
+                sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * value);
+            }
         }
-        observe(&mut record.inputs, values);
+        self.step(step).multiplications += columns * weights.iter().map(Vec::len).sum::<usize>();
+        Ok(ClearTensor { rows, form: None })
+    }
+
+    fn lanes(&mut self, tensor: ClearTensor) -> Rows<f64> {
+        let Some(Form::Cyclic(_, log_modulus)) = tensor.form else { return tensor.rows };
+        let turn = 2f64.powi(-(log_modulus as i32));
+        tensor.rows.into_iter().map(|row| row.into_iter().map(|x| x * turn).collect()).collect()
+    }
+
+    fn pack(&mut self, rows: Rows<f64>, form: Form) -> ClearTensor {
+        ClearTensor { rows, form: Some(form) }
+    }
+
+    fn look_up(
+        &mut self,
+        step: &'static str,
+        lanes: &[f64],
+        tables: &[&T],
+        _result: Use,
+    ) -> Result<Vec<f64>, Infallible> {
+        assert_eq!(lanes.len(), tables.len(), "one table for each number");
+        let results: Vec<f64> = lanes.iter().zip(tables).map(|(&input, table)| table.value_at(input)).collect();
+        let record = self.step(step);
+        for (&input, table) in lanes.iter().zip(tables) {
+            *record.lookups.entry(table.size()).or_default() += 1;
+            record.out_of_range += usize::from(!table.holds(input));
+        }
+        observe(&mut record.inputs, lanes);
         observe(&mut record.outputs, &results);
         Ok(results)
     }
 
-    fn matrix_products(
+    fn add_scaled(&self, sum: &mut f64, other: &f64, factor: i64) {
+        *sum += factor as f64 * other;
+    }
+
+    fn constant(&self, turns: f64) -> f64 {
+        turns
+    }
+
+    fn add_constants(
         &mut self,
         step: &'static str,
-        products: &[Product<'_, i64>],
-        factor: FactorUse,
-    ) -> Result<NeededProducts<i64>, Infallible> {
-        let results = products.iter().map(multiply_needed).collect::<Vec<_>>();
+        mut tensor: ClearTensor,
+        turns: &[f64],
+    ) -> Result<ClearTensor, Infallible> {
         let record = self.step(step);
-        for (product, result) in products.iter().zip(&results) {
-            let entries = || result.iter().flatten();
-            record.overflows += count_overflows(entries(), factor.product_bits);
-            record.overflows += usize::from(!operands_fit(product, factor.operand_bits));
-            record.multiplications += count_multiplications(product);
-            observe(&mut record.outputs, entries());
-        }
-        Ok(results)
-    }
-
-    fn weighted_sums(
-        &mut self,
-        step: &'static str,
-        values: &Matrix<i64>,
-        weight: &Matrix<i32>,
-        bias: &[i64],
-        term: TermUse,
-    ) -> Result<Matrix<i64>, Infallible> {
-        assert_eq!((values.cols(), bias.len()), (weight.rows(), weight.cols()), "shapes of the sums");
-        let mut result = Matrix::from_fn(values.rows(), weight.cols(), |_, col| bias[col]);
-        for row in 0..values.rows() {
-            for (inner, &value) in values.row(row).iter().enumerate() {
-                let sums = result.row_mut(row).iter_mut();
-                sums.zip(weight.row(inner)).for_each(|(sum, &weight)| *sum += value * weight as i64);
-            }
-        }
-        let record = self.step(step);
-        record.weight_multiplications += values.rows() * weight.data().len();
-        record.overflows += count_overflows(result.iter(), term.sum_bits);
-        observe(&mut record.outputs, result.iter());
-        Ok(result)
-    }
-
-    fn add(&mut self, a: &i64, b: &i64) -> i64 {
-        self.additions += 1;
-        a + b
-    }
-
-    fn subtract(&mut self, a: &i64, b: &i64) -> i64 {
-        self.additions += 1;
-        a - b
+        observe(&mut record.outputs, tensor.rows.iter().flatten());
+        tensor.rows.iter_mut().for_each(|row| row.iter_mut().zip(turns).for_each(|(x, constant)| *x += constant));
+        Ok(tensor)
     }
 }
 
-/// Extends `range` to hold `values`.
-fn observe<'a>(range: &mut Option<IntegerRange>, values: impl IntoIterator<Item = &'a i64>) {
-    let values = IntegerRange::covering(values.into_iter().copied());
-    *range = range.iter().copied().chain(values).reduce(IntegerRange::union);
+/// Extends `range` to hold `numbers`.
+fn observe<'a>(range: &mut Option<[f64; 2]>, numbers: impl IntoIterator<Item = &'a f64>) {
+    for &x in numbers {
+        let [min, max] = range.get_or_insert([x, x]);
+        (*min, *max) = (min.min(x), max.max(x));
+    }
 }
 
-/// How many values do not lie in −2^bits .. 2^bits.
-fn count_overflows<'a>(values: impl Iterator<Item = &'a i64>, bits: u32) -> usize {
-    let limit = 1_i64 << bits;
-    values.filter(|&value| !(-limit..limit).contains(value)).count()
-}
-
-/// The needed entries of a product.
-fn multiply_needed(Product { left, right, needed }: &Product<'_, i64>) -> Matrix<Option<i64>> {
-    assert!(left.cols() == right.rows() && (needed.rows(), needed.cols()) == (left.rows(), right.cols()));
-    Matrix::from_fn(left.rows(), right.cols(), |row, col| {
-        let terms = left.row(row).iter().enumerate().filter_map(|(i, factor)| Some((*factor)? * right[(i, col)]));
-        needed[(row, col)].then(|| terms.sum())
-    })
-}
-
-/// How many products of two values the needed entries take.
-fn count_multiplications(Product { left, needed, .. }: &Product<'_, i64>) -> usize {
-    let factors = |row| left.row(row).iter().flatten().count();
-    let entries = |row| needed.row(row).iter().filter(|&&needed| needed).count();
-    (0..left.rows()).map(|row| factors(row) * entries(row)).sum()
+/// How many numbers do not lie in −2^bits .. 2^bits.
+fn count_overflows<'a>(numbers: impl Iterator<Item = &'a f64>, bits: u32) -> usize {
+    let limit = 2f64.powi(bits as i32);
+    numbers.filter(|&number| !(-limit..limit).contains(number)).count()
 }
 
 /// Whether the sum and the difference of any entry of either factor lie in −2^bits/2 .. 2^bits/2.
-fn operands_fit(Product { left, right, .. }: &Product<'_, i64>, bits: u32) -> bool {
-    let left = IntegerRange::covering(left.iter().flatten().copied());
-    let right = IntegerRange::covering(right.iter().copied());
-    let (Some(left), Some(right)) = (left, right) else { return true };
+fn operands_fit(left: &ClearTensor, right: &ClearTensor, bits: u32) -> bool {
+    let range = |factor: &ClearTensor| IntegerRange::covering(factor.rows.iter().flatten().map(|&x| x as i64));
+    let (Some(left), Some(right)) = (range(left), range(right)) else { return true };
     let least = (left.min + right.min).min(left.min - right.max);
     let most = (left.max + right.max).max(left.max - right.min);
     IntegerRange { min: least, max: most }.signed_bits() < bits
@@ -219,30 +301,50 @@ fn operands_fit(Product { left, right, .. }: &Product<'_, i64>, bits: u32) -> bo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluator::FactorUse;
+    use crate::table::{LookupTable, SmoothTable};
 
+    /// Rows of the left factor may be short, and not all of the product is computed.
     #[test]
     fn products_skip_what_is_not_there() {
-        let left = Matrix::new(2, 2, vec![Some(2), None, Some(3), Some(4)]).unwrap();
-        let right = Matrix::new(2, 2, vec![1, 10, 100, 1000]).unwrap();
-        let needed = Matrix::new(2, 2, vec![true, false, true, true]).unwrap();
-        let mut engine = ClearEngine::new();
-        let factor = FactorUse { product_bits: 12, operand_bits: 12 };
-        let product = Product { left: &left, right: &right, needed: &needed };
-        let result = engine.matrix_products("p", &[product], factor).unwrap();
-        assert_eq!(result[0].data(), [Some(2), None, Some(403), Some(4030)]);
-        assert_eq!((engine.multiplications(), engine.overflows()), (5, 0));
-        let narrow = FactorUse { product_bits: 11, operand_bits: 10 };
-        engine.matrix_products("p", &[product], narrow).unwrap();
-        assert_eq!(engine.overflows(), 2); // 4030 >= 2^11, and 1000 + 4 >= 2^10/2
+        let product = |product_bits, operand_bits| {
+            let evaluator = &mut ClearEvaluator::<LookupTable>::new();
+            let mut pack =
+                |rows, side| evaluator.pack(rows, Form::Factor(side, FactorUse { product_bits, operand_bits }));
+            let left = pack(vec![vec![2.0], vec![3.0, 4.0]], Side::Left);
+            let right = pack(vec![vec![1.0, 10.0], vec![100.0, 1000.0]], Side::Right);
+            let Ok(mut products) = evaluator.multiply("p", vec![[left, right]], Entries::Causal { first: 0 });
+            (products.remove(0).rows, evaluator.multiplications(), evaluator.overflows())
+        };
+        assert_eq!(product(12, 12), (vec![vec![2.0], vec![403.0, 4030.0]], 5, 0));
+        // 4030 >= 2^11, and 1000 + 4 >= 2^10/2.
+        assert_eq!(product(11, 10).2, 2);
     }
 
     #[test]
     fn wraps_are_counted_and_negacyclic() {
         let table = LookupTable::tabulate(-2, 2, 0, |m| 10 + m);
-        let mut engine = ClearEngine::new();
-        let results = engine.lookup("t", &[-2, 1, 2, -3], &[&table; 4], Use::default()).unwrap();
-        assert_eq!(results, [8, 11, -8, -11]);
-        assert_eq!((engine.lookups(), engine.out_of_range()), (4, 2));
-        assert_eq!(engine.steps()[0].inputs, Some(IntegerRange { min: -3, max: 2 }));
+        let mut evaluator = ClearEvaluator::new();
+        let Ok(results) = evaluator.look_up("t", &[-2.0, 1.0, 2.0, -3.0], &[&table; 4], Use::default());
+        assert_eq!(results, [8.0, 11.0, -8.0, -11.0]);
+        assert_eq!((evaluator.lookups(), evaluator.out_of_range()), (4, 2));
+        assert_eq!(evaluator.steps()[0].integer_inputs(), Some(IntegerRange { min: -3, max: 2 }));
+    }
+
+    /// Of arguments of smooth tables only the fraction counts, but one of a whole turn is out of range.
+    #[test]
+    fn whole_turns_are_out_of_range() {
+        let (softplus, exponential) = (SmoothTable::softplus(4.0, 0.2), SmoothTable::exponential(2.0, 0.4, 0.05, 0.5));
+        let mut evaluator = ClearEvaluator::new();
+        let Ok(results) = evaluator.look_up(
+            "t",
+            &[0.1, 1.1, -0.3, -1.3],
+            &[&softplus, &softplus, &exponential, &exponential],
+            Use::default(),
+        );
+        let near = |a: f64, b: f64| (a - b).abs() < 1e-12;
+        assert!(near(results[0], 0.4_f64.exp().ln_1p() / 4.0) && near(results[0], results[1]), "{results:?}");
+        assert!(near(results[2], 0.5 * (-0.6_f64).exp()) && near(results[2], results[3]), "{results:?}");
+        assert_eq!(evaluator.out_of_range(), 2);
     }
 }

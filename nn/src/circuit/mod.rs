@@ -2,7 +2,8 @@
 
 pub(crate) mod calibration;
 pub mod clear;
-pub mod engine;
+pub mod evaluator;
 pub mod integer;
 pub mod packed;
 pub mod record;
+pub mod table;

@@ -4,9 +4,10 @@ use super::client::IntegerClient;
 use super::program::IntegerProgram;
 use super::ranges::RangeReport;
 use crate::attention::Part;
-use crate::clear::{ClearEngine, StepRecord};
+use crate::clear::{ClearEvaluator, ClearTensor, StepRecord};
 use crate::error::Error;
 use crate::matrix::Matrix;
+use crate::table::LookupTable;
 
 /// One head, or a whole attention, in integers: both halves, and what calibration saw.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,18 +46,18 @@ impl IntegerAttention {
     /// As [`IntegerClient::quantize_input`].
     pub fn evaluate_clear(&self, hidden: &Matrix<f32>) -> Result<Matrix<f32>, Error> {
         let input = self.client.quantize_input(hidden)?;
-        Ok(self.client.dequantize_output(&self.program.evaluate_clear(&mut ClearEngine::new(), &input)))
+        Ok(self.client.dequantize_output(&self.program.evaluate_clear(&mut ClearEvaluator::new(), &input)))
     }
 }
 
 impl IntegerProgram {
-    /// The program on plain integers: `[T, E] -> [T, output_size]`. The engine can tell afterwards what happened.
+    /// The program on plain integers: `[T, E] -> [T, output_size]`. The evaluator can tell afterwards what happened.
     ///
     /// # Panics
     /// As [`Self::evaluate`].
-    pub fn evaluate_clear(&self, engine: &mut ClearEngine, input: &Matrix<i32>) -> Matrix<i64> {
-        let Ok(output) = self.evaluate(engine, input, input.rows());
-        output
+    pub fn evaluate_clear(&self, evaluator: &mut ClearEvaluator<LookupTable>, input: &Matrix<i32>) -> Matrix<i64> {
+        let Ok(output) = self.evaluate(evaluator, &ClearTensor::input(input), input.rows());
+        Matrix::from_fn(input.rows(), self.output_size(), |row, column| output[row][column] as i64)
     }
 
     /// What an evaluation on `tokens` tokens does, step by step: it is the same for all inputs.
@@ -64,8 +65,8 @@ impl IntegerProgram {
     /// # Panics
     /// As [`Self::evaluate`].
     pub fn operations(&self, tokens: usize) -> Vec<StepRecord> {
-        let mut engine = ClearEngine::new();
-        self.evaluate_clear(&mut engine, &Matrix::from_fn(tokens, self.embedding_size(), |_, _| 0));
-        engine.steps().to_vec()
+        let mut evaluator = ClearEvaluator::new();
+        self.evaluate_clear(&mut evaluator, &Matrix::from_fn(tokens, self.embedding_size(), |_, _| 0));
+        evaluator.steps().to_vec()
     }
 }

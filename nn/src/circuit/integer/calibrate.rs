@@ -5,18 +5,18 @@ use super::client::IntegerClient;
 use super::combination::Combination;
 use super::options::IntegerOptions;
 use super::program::{HeadTables, IntegerProgram, Projection, Scores};
-use super::ranges::{RangeReport, modulus_report, record, table_reports};
+use super::ranges::{RangeReport, modulus_report, table_reports};
 use super::softmax::{IntegerSoftmax, unused_levels};
 use super::steps;
 use super::tables::{factor_use, guarded, product_bits, table_over};
 use crate::attention::{AttentionWeights, HeadWeights, Linear, Part};
 use crate::calibration::check_inputs;
-use crate::clear::ClearEngine;
-use crate::engine::LookupTable;
+use crate::clear::{ClearEvaluator, StepRecord};
 use crate::error::{Error, check_within};
 use crate::matrix::Matrix;
 use crate::quantizers::Quantizer;
 use crate::range::IntegerRange;
+use crate::table::LookupTable;
 
 impl IntegerAttention {
     /// Quantizes a part of a layer's attention so that the calibration inputs, each `[T, E]`, stay in range.
@@ -78,14 +78,14 @@ impl<'a> Calibration<'a> {
     }
 
     /// Runs a program on the inputs, as far as they are not longer than its limit.
-    fn run(&self, program: &IntegerProgram) -> (Vec<Matrix<i64>>, ClearEngine) {
-        let mut engine = ClearEngine::new();
+    fn run(&self, program: &IntegerProgram) -> (Vec<Matrix<i64>>, ClearEvaluator<LookupTable>) {
+        let mut evaluator = ClearEvaluator::new();
         let run = |input: &Matrix<i32>| {
             let tokens = input.rows().min(program.max_tokens);
             let beginning = Matrix::from_fn(tokens, input.cols(), |row, col| input[(row, col)]);
-            program.evaluate_clear(&mut engine, &beginning)
+            program.evaluate_clear(&mut evaluator, &beginning)
         };
-        (self.inputs.iter().map(run).collect(), engine)
+        (self.inputs.iter().map(run).collect(), evaluator)
     }
 }
 
@@ -105,7 +105,7 @@ struct CalibratedHead {
     output_bound: i64,
     /// `[T, d]` for each input.
     outputs: Vec<Matrix<i64>>,
-    engine: ClearEngine,
+    evaluator: ClearEvaluator<LookupTable>,
 }
 
 impl CalibratedHead {
@@ -129,8 +129,8 @@ impl CalibratedHead {
             combination: None,
             max_tokens,
         };
-        let (outputs, engine) = calibration.run(&program);
-        Ok(Self { program, output_scale: levels.scale() * value.scale(), output_bound, outputs, engine })
+        let (outputs, evaluator) = calibration.run(&program);
+        Ok(Self { program, output_scale: levels.scale() * value.scale(), output_bound, outputs, evaluator })
     }
 
     fn tables(&self) -> &HeadTables {
@@ -139,9 +139,9 @@ impl CalibratedHead {
 
     /// As head `index`, whose output is the result.
     fn alone(self, index: usize) -> Calibrated {
-        let mut ranges = table_reports(Some(index), self.program.tables(), &self.engine);
+        let mut ranges = table_reports(Some(index), self.program.tables(), &self.evaluator);
         let bits = self.tables().output.product_bits;
-        ranges.extend(modulus_report(Some(index), steps::OUTPUT, bits, &self.engine));
+        ranges.extend(modulus_report(Some(index), steps::OUTPUT, bits, &self.evaluator));
         Calibrated { program: self.program, output_scale: self.output_scale, ranges }
     }
 
@@ -180,16 +180,16 @@ fn combine(
     let combination = Combination::new(output, &weights, output_scale, (tables, quantizer.levels()))?;
     let mut ranges: Vec<RangeReport> = Vec::new();
     for (index, head) in heads.iter().enumerate() {
-        ranges.extend(table_reports(Some(index), head.program.tables(), &head.engine));
-        let observed = record(&head.engine, steps::OUTPUT).and_then(|record| record.outputs);
+        ranges.extend(table_reports(Some(index), head.program.tables(), &head.evaluator));
+        let observed = head.evaluator.record(steps::OUTPUT).and_then(StepRecord::integer_outputs);
         ranges.extend(observed.map(|observed| {
             RangeReport::of_table(Some(index), steps::QUANTIZE_OUTPUT, observed, &combination.tables[index])
         }));
     }
     let sum_bits = combination.sum_bits;
     let program = merge(heads, combination);
-    let (_, engine) = calibration.run(&program);
-    ranges.extend(modulus_report(None, steps::PROJECT_OUTPUT, sum_bits, &engine));
+    let (_, evaluator) = calibration.run(&program);
+    ranges.extend(modulus_report(None, steps::PROJECT_OUTPUT, sum_bits, &evaluator));
     Ok(Calibrated { program, output_scale, ranges })
 }
 

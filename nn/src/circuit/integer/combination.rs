@@ -1,10 +1,11 @@
 //! One output of all heads: requantized to one scale, and projected.
 
 use super::steps;
-use crate::engine::{Engine, LookupTable, TermUse, Use, filled};
 use crate::error::Error;
+use crate::evaluator::{Evaluator, Form, LinearMap, Rows, TermUse, Use, look_up_rows};
 use crate::matrix::Matrix;
 use crate::range::IntegerRange;
+use crate::table::LookupTable;
 
 /// The output projection of a layer's attention.
 ///
@@ -71,31 +72,35 @@ impl Combination {
     }
 
     /// From the outputs of the heads, `[T, d]` each, to `[T, E]`.
-    pub(super) fn evaluate<E: Engine>(
+    pub(super) fn evaluate<E: Evaluator<Table = LookupTable>>(
         &self,
-        engine: &mut E,
-        outputs: Vec<Matrix<E::Value>>,
-    ) -> Result<Matrix<E::Value>, E::Error> {
+        evaluator: &mut E,
+        outputs: Vec<Rows<E::Lane>>,
+    ) -> Result<Rows<E::Lane>, E::Error> {
         let term = self.term();
-        let quantized = self.requantize(engine, outputs, Use::term(term))?; // [T, dH]
-        engine.weighted_sums(steps::PROJECT_OUTPUT, &quantized, &self.weight, &self.bias, term)
+        let quantized = self.requantize(evaluator, outputs, Use::term(term))?; // [T, dH]
+        let quantized = evaluator.pack(quantized, Form::Terms(term));
+        let form = Form::Integers { bits: self.sum_bits };
+        let map = LinearMap { weight: &self.weight, bias: &self.bias, form };
+        let projected = evaluator.linear(steps::PROJECT_OUTPUT, &quantized, &[map])?;
+        Ok(projected.into_iter().flat_map(|part| evaluator.lanes(part)).collect())
     }
 
     /// The heads side by side, `[T, dH]`, at one scale.
-    fn requantize<E: Engine>(
+    fn requantize<E: Evaluator<Table = LookupTable>>(
         &self,
-        engine: &mut E,
-        outputs: Vec<Matrix<E::Value>>,
+        evaluator: &mut E,
+        outputs: Vec<Rows<E::Lane>>,
         result: Use,
-    ) -> Result<Matrix<E::Value>, E::Error> {
-        let (tokens, size) = (outputs[0].rows(), outputs[0].cols());
-        let mut heads: Vec<_> = outputs.into_iter().map(|output| output.into_data().into_iter()).collect();
-        let mut values = Vec::with_capacity(tokens * self.weight.rows());
-        (0..tokens).for_each(|_| heads.iter_mut().for_each(|head| values.extend(head.by_ref().take(size))));
-        let row = || self.tables.iter().flat_map(|table| std::iter::repeat_n(table, size));
-        let tables: Vec<&LookupTable> = (0..tokens).flat_map(|_| row()).collect();
-        let results = engine.lookup(steps::QUANTIZE_OUTPUT, &values, &tables, result)?;
-        Ok(filled(tokens, self.weight.rows(), results))
+    ) -> Result<Rows<E::Lane>, E::Error> {
+        let tokens = outputs[0].len();
+        let mut heads: Vec<_> = outputs.into_iter().map(Vec::into_iter).collect();
+        // A row of one head after that of another, of all tokens.
+        let rows: Rows<E::Lane> =
+            (0..tokens).flat_map(|_| heads.iter_mut().filter_map(Iterator::next).collect::<Vec<_>>()).collect();
+        let tables: Vec<&LookupTable> = (0..tokens).flat_map(|_| &self.tables).collect();
+        let quantized = look_up_rows(evaluator, steps::QUANTIZE_OUTPUT, &rows, &tables, result)?;
+        Ok(quantized.chunks(self.tables.len()).map(|heads| heads.concat()).collect())
     }
 }
 

@@ -1,10 +1,11 @@
 //! The server's half: the integers of a head, or of a whole attention, and the data flow.
 
 use super::combination::Combination;
-use super::softmax::{self, IntegerSoftmax, lookup_rows};
+use super::softmax::{self, IntegerSoftmax};
 use super::steps;
-use crate::engine::{Engine, FactorUse, LookupTable, NeededProducts, Product, Use, filled};
+use crate::evaluator::{Entries, Evaluator, FactorUse, Form, LinearMap, Rows, Side, Use, look_up_rows};
 use crate::matrix::Matrix;
+use crate::table::LookupTable;
 
 /// Everything that a server needs to compute a head, or a whole attention, and nothing that only the client needs.
 ///
@@ -56,15 +57,6 @@ struct Factors {
     normalized: FactorUse,
     output: FactorUse,
 }
-
-/// Values, and the table that each is looked up in.
-struct Requests<'a, V> {
-    values: Vec<V>,
-    tables: Vec<&'a LookupTable>,
-}
-
-/// The left and the right factor of a [`Product`].
-type FactorPair<V> = (Matrix<Option<V>>, Matrix<V>);
 
 impl Projection {
     /// Whether there is a table for each of so many channels.
@@ -169,7 +161,7 @@ impl IntegerProgram {
         &self.weight
     }
 
-    /// The bits that [`Engine::project`] is called with.
+    /// The bits of what the input's linear map gives.
     pub fn accumulator_bits(&self) -> u32 {
         self.accumulator_bits
     }
@@ -199,137 +191,126 @@ impl IntegerProgram {
     /// computed for all heads at once.
     ///
     /// # Errors
-    /// Those of the engine.
+    /// Those of the evaluator.
     ///
     /// # Panics
-    /// If `tokens` is 0 or more than [`Self::max_tokens`], or the engine's matrices do not have that many rows.
+    /// If `tokens` is 0 or more than [`Self::max_tokens`], or the evaluator's rows are not that many.
     ///
     /// [`IntegerClient::output_scale`]: super::IntegerClient::output_scale
-    pub fn evaluate<E: Engine>(
+    pub fn evaluate<E: Evaluator<Table = LookupTable>>(
         &self,
-        engine: &mut E,
-        input: &E::Input,
+        evaluator: &mut E,
+        input: &E::Tensor,
         tokens: usize,
-    ) -> Result<Matrix<E::Value>, E::Error> {
+    ) -> Result<Rows<E::Lane>, E::Error> {
         assert!((1..=self.max_tokens).contains(&tokens), "{tokens} tokens, at most {}", self.max_tokens);
         let factors = self.common_factors();
-        let accumulators = engine.project(steps::PROJECT, input, &self.weight, self.accumulator_bits)?; // [T, 3dH]
-        let shape = (tokens, self.weight.cols());
-        assert_eq!((accumulators.rows(), accumulators.cols()), shape, "shape of the projection");
-        let [query_key, value] = self.split(accumulators);
-        let query_key = query_key.look_up(engine, factors.scores)?;
-        let value = value.look_up(engine, factors.output)?;
-        let products = self.score_products(engine, query_key, factors.scores, tokens)?;
-        let probabilities = self.probabilities(engine, &products, factors.output, tokens)?;
-        let mut outputs = self.outputs(engine, &probabilities, value, factors.output, tokens)?;
+        let [query, key, value] = self.project(evaluator, input, &factors)?;
+        let causal = Entries::Causal { first: 0 };
+        let scores = multiply(evaluator, steps::SCORES, (query, key), factors.scores, causal)?;
+        let probabilities = self.softmax(evaluator, scores, factors.output)?;
+        let mut outputs = multiply(evaluator, steps::OUTPUT, (probabilities, value), factors.output, Entries::All)?;
         match &self.combination {
             None => Ok(outputs.remove(0)),
-            Some(combination) => combination.evaluate(engine, outputs),
+            Some(combination) => combination.evaluate(evaluator, outputs),
         }
     }
 
-    /// What queries and keys, and what values are looked up from, of one head after the other: q and v token by token,
-    /// k channel by channel, as its transpose is a factor. Accumulators are moved, not copied: on ciphertexts they are
-    /// large.
-    fn split<'a, V>(&'a self, accumulators: Matrix<V>) -> [Requests<'a, V>; 2] {
-        let (tokens, columns, size) = (accumulators.rows(), accumulators.cols(), self.head_size());
-        let mut entries: Vec<Option<V>> = accumulators.into_data().into_iter().map(Some).collect();
-        let mut query_key = Requests { values: Vec::new(), tables: Vec::new() };
-        let mut value = Requests { values: Vec::new(), tables: Vec::new() };
+    /// q `[T, d]`, kᵀ `[d, T]` and v `[T, d]` of each head. Queries and keys are factors of one product, and looked up together.
+    fn project<'a, E: Evaluator<Table = LookupTable>>(
+        &'a self,
+        evaluator: &mut E,
+        input: &E::Tensor,
+        factors: &Factors,
+    ) -> Result<[Vec<Rows<E::Lane>>; 3], E::Error> {
+        let form = Form::Integers { bits: self.accumulator_bits };
+        let map = LinearMap { weight: &self.weight, bias: &[], form };
+        let accumulators = evaluator.linear(steps::PROJECT, input, &[map])?; // [T, 3dH]
+        let accumulators: Rows<E::Lane> = accumulators.into_iter().flat_map(|part| evaluator.lanes(part)).collect();
+        // Moved, not copied: on ciphertexts they are large.
+        let mut entries: Rows<Option<E::Lane>> =
+            accumulators.into_iter().map(|row| row.into_iter().map(Some).collect()).collect();
+        let (tokens, size) = (entries.len(), self.head_size());
+        let (mut query_key, mut value) = (Requests::default(), Requests::default());
         for (index, head) in self.heads.iter().enumerate() {
-            let mut request = |requests: &mut Requests<'a, V>, token: usize, channel: usize| {
-                let entry = entries[token * columns + index * 3 * size + channel].take();
-                requests.values.push(entry.expect("each accumulator is used once"));
+            let mut request = |requests: &mut Requests<'a, E::Lane>, token: usize, channel: usize| {
+                let entry = entries[token][index * 3 * size + channel].take();
+                requests.lanes.push(entry.expect("each accumulator is used once"));
                 requests.tables.push(head.projection.table(channel));
             };
             (0..tokens).for_each(|t| (0..size).for_each(|channel| request(&mut query_key, t, channel)));
             (size..2 * size).for_each(|channel| (0..tokens).for_each(|t| request(&mut query_key, t, channel)));
             (0..tokens).for_each(|t| (2 * size..3 * size).for_each(|channel| request(&mut value, t, channel)));
         }
-        [query_key, value]
+        let mut query_key = query_key.look_up(evaluator, factors.scores)?;
+        let mut value = value.look_up(evaluator, factors.output)?;
+        let mut parts = [const { Vec::new() }; 3];
+        for _ in &self.heads {
+            parts[0].push(take_rows(&mut query_key, tokens, size));
+            parts[1].push(take_rows(&mut query_key, size, tokens));
+            parts[2].push(take_rows(&mut value, tokens, size));
+        }
+        Ok(parts)
     }
 
-    /// q·kᵀ up to the diagonal: row i of each head has i + 1 entries, and the rows of one head follow those of another.
-    fn score_products<E: Engine>(
+    /// The softmax of each head's rows of scores, which are quantized first.
+    fn softmax<E: Evaluator<Table = LookupTable>>(
         &self,
-        engine: &mut E,
-        query_key: Vec<E::Value>,
+        evaluator: &mut E,
+        scores: Vec<Rows<E::Lane>>,
         factor: FactorUse,
-        tokens: usize,
-    ) -> Result<Vec<Vec<E::Value>>, E::Error> {
-        let size = self.head_size();
-        let mut query_key = query_key.into_iter();
-        let factors: Vec<FactorPair<E::Value>> = (0..self.heads())
-            .map(|_| {
-                let query = query_key.by_ref().take(tokens * size).map(Some).collect();
-                (filled(tokens, size, query), filled(size, tokens, query_key.by_ref().take(size * tokens).collect()))
-            })
-            .collect();
-        let causal = Matrix::from_fn(tokens, tokens, |row, col| col <= row);
-        let scores = multiply(engine, steps::SCORES, &factors, &causal, factor)?;
-        let rows = scores.into_iter().flat_map(|head| {
-            let mut entries = head.into_data().into_iter();
-            (0..tokens).map(move |_| entries.by_ref().take(tokens).flatten().collect())
-        });
-        Ok(rows.collect())
-    }
-
-    /// The softmax of all rows of scores, which are quantized first.
-    fn probabilities<E: Engine>(
-        &self,
-        engine: &mut E,
-        products: &[Vec<E::Value>],
-        factor: FactorUse,
-        tokens: usize,
-    ) -> Result<Vec<Vec<E::Value>>, E::Error> {
-        let heads = || self.heads.iter().flat_map(|head| std::iter::repeat_n(head, tokens));
+    ) -> Result<Vec<Rows<E::Lane>>, E::Error> {
+        let heads = || self.heads.iter().zip(&scores).flat_map(|(head, rows)| std::iter::repeat_n(head, rows.len()));
         let tables: Vec<&LookupTable> = heads().map(|head| &head.scores.table).collect();
         let softmaxes: Vec<&IntegerSoftmax> = heads().map(|head| &head.softmax).collect();
-        let scores = lookup_rows(engine, steps::QUANTIZE_SCORES, products, &tables, softmax::score_use(&softmaxes))?;
-        softmax::evaluate(engine, &softmaxes, &scores, Use::factor(factor))
+        let tokens = scores[0].len();
+        let rows: Rows<E::Lane> = scores.iter().flatten().cloned().collect();
+        let scores = look_up_rows(evaluator, steps::QUANTIZE_SCORES, &rows, &tables, softmax::score_use(&softmaxes))?;
+        let mut rows = softmax::evaluate(evaluator, &softmaxes, &scores, Use::factor(factor))?.into_iter();
+        Ok(self.heads.iter().map(|_| rows.by_ref().take(tokens).collect()).collect())
     }
+}
 
-    /// Probabilities times v, `[T, d]` of each head.
-    fn outputs<E: Engine>(
-        &self,
-        engine: &mut E,
-        probabilities: &[Vec<E::Value>],
-        value: Vec<E::Value>,
-        factor: FactorUse,
-        tokens: usize,
-    ) -> Result<Vec<Matrix<E::Value>>, E::Error> {
-        let size = self.head_size();
-        let mut value = value.into_iter();
-        let factors: Vec<FactorPair<E::Value>> = probabilities
-            .chunks_exact(tokens)
-            .map(|rows| {
-                let left = Matrix::from_fn(tokens, tokens, |row, col| rows[row].get(col).cloned());
-                (left, filled(tokens, size, value.by_ref().take(tokens * size).collect()))
-            })
-            .collect();
-        let needed = Matrix::from_fn(tokens, size, |_, _| true);
-        let outputs = multiply(engine, steps::OUTPUT, &factors, &needed, factor)?;
-        let complete =
-            |output: Matrix<Option<E::Value>>| filled(tokens, size, output.into_data().into_iter().flatten().collect());
-        Ok(outputs.into_iter().map(complete).collect())
+/// Numbers, and the table that each is looked up in.
+struct Requests<'a, L> {
+    lanes: Vec<L>,
+    tables: Vec<&'a LookupTable>,
+}
+
+impl<L> Default for Requests<'_, L> {
+    fn default() -> Self {
+        Self { lanes: Vec::new(), tables: Vec::new() }
     }
+}
+
+impl<L> Requests<'_, L> {
+    /// q, k or v, to be factors. The accumulators are freed.
+    fn look_up<E: Evaluator<Lane = L, Table = LookupTable>>(
+        self,
+        evaluator: &mut E,
+        factor: FactorUse,
+    ) -> Result<std::vec::IntoIter<L>, E::Error> {
+        let results = evaluator.look_up(steps::QUERY_KEY_VALUE, &self.lanes, &self.tables, Use::factor(factor))?;
+        Ok(results.into_iter())
+    }
+}
+
+/// The next rows × columns lanes.
+fn take_rows<L>(lanes: &mut impl Iterator<Item = L>, rows: usize, columns: usize) -> Rows<L> {
+    (0..rows).map(|_| lanes.by_ref().take(columns).collect()).collect()
 }
 
 /// The product of each pair of factors, the same entries being needed of all.
-fn multiply<E: Engine>(
-    engine: &mut E,
+fn multiply<E: Evaluator>(
+    evaluator: &mut E,
     step: &'static str,
-    factors: &[FactorPair<E::Value>],
-    needed: &Matrix<bool>,
+    (left, right): (Vec<Rows<E::Lane>>, Vec<Rows<E::Lane>>),
     factor: FactorUse,
-) -> Result<NeededProducts<E::Value>, E::Error> {
-    let products: Vec<_> = factors.iter().map(|(left, right)| Product { left, right, needed }).collect();
-    engine.matrix_products(step, &products, factor)
-}
-
-impl<V: Clone + Send + Sync> Requests<'_, V> {
-    /// q, k or v, to be factors. The accumulators are freed.
-    fn look_up<E: Engine<Value = V>>(self, engine: &mut E, factor: FactorUse) -> Result<Vec<V>, E::Error> {
-        engine.lookup(steps::QUERY_KEY_VALUE, &self.values, &self.tables, Use::factor(factor))
-    }
+    entries: Entries,
+) -> Result<Vec<Rows<E::Lane>>, E::Error> {
+    let mut pack = |rows, side| evaluator.pack(rows, Form::Factor(side, factor));
+    let pairs = left.into_iter().zip(right).map(|(left, right)| [pack(left, Side::Left), pack(right, Side::Right)]);
+    let pairs = pairs.collect();
+    let products = evaluator.multiply(step, pairs, entries)?;
+    Ok(products.into_iter().map(|product| evaluator.lanes(product)).collect())
 }

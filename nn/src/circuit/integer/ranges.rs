@@ -1,8 +1,8 @@
 //! What was seen of each intermediate, and what it may be.
 
-use crate::clear::{ClearEngine, StepRecord};
-use crate::engine::LookupTable;
+use crate::clear::{ClearEvaluator, StepRecord};
 use crate::range::IntegerRange;
+use crate::table::LookupTable;
 use serde::Serialize;
 
 /// The bits of one intermediate.
@@ -22,20 +22,15 @@ pub struct RangeReport {
     pub rounded_bits: u32,
 }
 
-/// What an engine did in a step.
-pub(super) fn record<'a>(engine: &'a ClearEngine, step: &str) -> Option<&'a StepRecord> {
-    engine.steps().iter().find(|record| record.name == step)
-}
-
 /// What the inputs of tables take on the calibration set, and what the tables cover.
 pub(super) fn table_reports<'a>(
     head: Option<usize>,
     tables: impl Iterator<Item = (&'static str, &'a LookupTable)>,
-    engine: &ClearEngine,
+    evaluator: &ClearEvaluator<LookupTable>,
 ) -> Vec<RangeReport> {
     let mut reports: Vec<RangeReport> = Vec::new();
     for (step, table) in tables {
-        let Some(observed) = record(engine, step).and_then(|record| record.inputs) else { continue };
+        let Some(observed) = evaluator.record(step).and_then(StepRecord::integer_inputs) else { continue };
         let report = RangeReport::of_table(head, step, observed, table);
         if reports.last() != Some(&report) {
             reports.push(report);
@@ -49,9 +44,9 @@ pub(super) fn modulus_report(
     head: Option<usize>,
     step: &'static str,
     bits: u32,
-    engine: &ClearEngine,
+    evaluator: &ClearEvaluator<LookupTable>,
 ) -> Option<RangeReport> {
-    let observed = record(engine, step).and_then(|record| record.outputs)?;
+    let observed = evaluator.record(step).and_then(StepRecord::integer_outputs)?;
     let covered = IntegerRange { min: -(1 << bits), max: (1 << bits) - 1 };
     Some(RangeReport { head, step, observed, covered, bits, rounded_bits: 0 })
 }

@@ -8,11 +8,12 @@ use super::ranges::RangeReport;
 use super::softmax::IntegerSoftmax;
 use super::steps;
 use crate::calibration::check_tokens;
-use crate::engine::{FactorUse, LookupTable};
 use crate::error::Error;
+use crate::evaluator::FactorUse;
 use crate::named::NamedTensors;
 use crate::quantizers::Quantizer;
 use crate::range::IntegerRange;
+use crate::table::LookupTable;
 
 /// The tables of a head besides those of its channels: of scores, of the softmax's four steps.
 const OTHER_TABLES: usize = 5;

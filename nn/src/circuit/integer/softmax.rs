@@ -2,11 +2,11 @@
 
 use super::steps;
 use super::tables::{factor_use, table_over};
-use crate::engine::{Engine, FactorUse, LookupTable, Product, Use};
 use crate::error::Error;
-use crate::matrix::Matrix;
+use crate::evaluator::{Entries, Evaluator, FactorUse, Form, Rows, Side, Use, look_up_rows, tree};
 use crate::quantizers::Quantizer;
 use crate::range::IntegerRange;
+use crate::table::LookupTable;
 
 /// The tables of the softmax of rows of quantized scores u, and how its intermediates are used.
 ///
@@ -138,27 +138,26 @@ pub(super) fn score_use(softmaxes: &[&IntegerSoftmax]) -> Use {
 }
 
 /// The probabilities of rows of quantized scores, by the tables of each row: those of its head.
-pub(super) fn evaluate<E: Engine>(
-    engine: &mut E,
+pub(super) fn evaluate<E: Evaluator<Table = LookupTable>>(
+    evaluator: &mut E,
     softmaxes: &[&IntegerSoftmax],
-    scores: &[Vec<E::Value>],
+    scores: &[Vec<E::Lane>],
     result: Use,
-) -> Result<Vec<Vec<E::Value>>, E::Error> {
+) -> Result<Rows<E::Lane>, E::Error> {
     let normalized =
         softmaxes.iter().map(|softmax| softmax.normalized).reduce(FactorUse::union).expect("at least one row");
-    let maxima = row_maxima(engine, softmaxes, scores)?;
-    let differences: Vec<Vec<E::Value>> = scores
-        .iter()
-        .zip(&maxima)
-        .map(|(row, maximum)| row.iter().map(|score| engine.subtract(score, maximum)).collect())
-        .collect();
+    let maxima = row_maxima(evaluator, softmaxes, scores)?;
+    let mut differences = scores.to_vec();
+    for (row, maximum) in differences.iter_mut().zip(&maxima) {
+        row.iter_mut().for_each(|score| evaluator.add_scaled(score, maximum, -1));
+    }
     let inverse_bits = widest(softmaxes, |softmax| softmax.inverse.bits());
     let summed = Use { factor: Some(normalized), ..Use::lookup(inverse_bits) };
     let tables = tables_of(softmaxes, |softmax| &softmax.exponential);
-    let exponentials = lookup_rows(engine, steps::EXPONENTIAL, &differences, &tables, summed)?;
-    let products = normalize(engine, softmaxes, &exponentials, normalized)?;
+    let exponentials = look_up_rows(evaluator, steps::EXPONENTIAL, &differences, &tables, summed)?;
+    let products = normalize(evaluator, softmaxes, exponentials, normalized)?;
     let tables = tables_of(softmaxes, |softmax| &softmax.probability);
-    lookup_rows(engine, steps::PROBABILITIES, &products, &tables, result)
+    look_up_rows(evaluator, steps::PROBABILITIES, &products, &tables, result)
 }
 
 /// The most bits of a table of any row.
@@ -175,70 +174,36 @@ fn tables_of<'a>(
 }
 
 /// The maximum of each row, all rows together, one level of the tree after the other.
-fn row_maxima<E: Engine>(
-    engine: &mut E,
+fn row_maxima<E: Evaluator<Table = LookupTable>>(
+    evaluator: &mut E,
     softmaxes: &[&IntegerSoftmax],
-    rows: &[Vec<E::Value>],
-) -> Result<Vec<E::Value>, E::Error> {
+    rows: &[Vec<E::Lane>],
+) -> Result<Vec<E::Lane>, E::Error> {
     let tables = tables_of(softmaxes, |softmax| &softmax.maximum);
-    let mut level = rows.to_vec();
-    while level.iter().any(|row| row.len() > 1) {
-        let differences: Vec<Vec<E::Value>> = level
-            .iter()
-            .map(|row| row.chunks_exact(2).map(|pair| engine.subtract(&pair[0], &pair[1])).collect())
-            .collect();
-        let positive = lookup_rows(engine, steps::MAXIMUM, &differences, &tables, score_use(softmaxes))?;
-        for (row, positive) in level.iter_mut().zip(&positive) {
-            let pairs = row.chunks(2).enumerate();
-            *row = pairs
-                .map(|(index, pair)| match pair {
-                    [_, second] => engine.add(second, &positive[index]),
-                    pair => pair[0].clone(),
-                })
-                .collect();
-        }
-    }
-    Ok(level.into_iter().map(|mut row| row.remove(0)).collect())
+    let score_use = score_use(softmaxes);
+    tree(evaluator, rows.to_vec(), |evaluator, differences| {
+        look_up_rows(evaluator, steps::MAXIMUM, differences, &tables, score_use)
+    })
 }
 
 /// e·i of each row, with i the inverse of the row's sum.
-fn normalize<E: Engine>(
-    engine: &mut E,
+fn normalize<E: Evaluator<Table = LookupTable>>(
+    evaluator: &mut E,
     softmaxes: &[&IntegerSoftmax],
-    rows: &[Vec<E::Value>],
+    rows: Rows<E::Lane>,
     factor: FactorUse,
-) -> Result<Vec<Vec<E::Value>>, E::Error> {
-    let sums: Vec<E::Value> = rows
-        .iter()
-        .map(|row| row[1..].iter().fold(row[0].clone(), |sum, exponential| engine.add(&sum, exponential)))
-        .collect();
+) -> Result<Rows<E::Lane>, E::Error> {
+    let sum = |row: &Vec<E::Lane>| {
+        let mut sum = row[0].clone();
+        row[1..].iter().for_each(|exponential| evaluator.add_scaled(&mut sum, exponential, 1));
+        sum
+    };
+    let sums: Vec<E::Lane> = rows.iter().map(sum).collect();
     let tables = tables_of(softmaxes, |softmax| &softmax.inverse);
-    let inverses = engine.lookup(steps::INVERSE, &sums, &tables, Use::factor(factor))?;
-    let single = |value: &E::Value| Matrix::from_fn(1, 1, |_, _| Some(value.clone()));
-    let inverses: Vec<_> = inverses.iter().map(single).collect();
-    let matrices: Vec<_> = rows.iter().map(|row| Matrix::from_fn(1, row.len(), |_, col| row[col].clone())).collect();
-    let needed: Vec<_> = rows.iter().map(|row| Matrix::from_fn(1, row.len(), |_, _| true)).collect();
-    let products: Vec<Product<'_, E::Value>> = inverses
-        .iter()
-        .zip(&matrices)
-        .zip(&needed)
-        .map(|((left, right), needed)| Product { left, right, needed })
-        .collect();
-    let results = engine.matrix_products(steps::NORMALIZE, &products, factor)?;
-    Ok(results.into_iter().map(|row| row.into_data().into_iter().flatten().collect()).collect())
-}
-
-/// The table of each row on all its entries, of rows of different lengths, in one call.
-pub(super) fn lookup_rows<E: Engine>(
-    engine: &mut E,
-    step: &'static str,
-    rows: &[Vec<E::Value>],
-    tables: &[&LookupTable],
-    result: Use,
-) -> Result<Vec<Vec<E::Value>>, E::Error> {
-    let values: Vec<E::Value> = rows.iter().flatten().cloned().collect();
-    let tables: Vec<&LookupTable> =
-        rows.iter().zip(tables).flat_map(|(row, &table)| std::iter::repeat_n(table, row.len())).collect();
-    let mut results = engine.lookup(step, &values, &tables, result)?.into_iter();
-    Ok(rows.iter().map(|row| results.by_ref().take(row.len()).collect()).collect())
+    let inverses = evaluator.look_up(steps::INVERSE, &sums, &tables, Use::factor(factor))?;
+    let mut pack = |row, side| evaluator.pack(vec![row], Form::Factor(side, factor));
+    let pairs = inverses.into_iter().zip(rows);
+    let pairs = pairs.map(|(inverse, row)| [pack(vec![inverse], Side::Left), pack(row, Side::Right)]).collect();
+    let products = evaluator.multiply(steps::NORMALIZE, pairs, Entries::All)?;
+    Ok(products.into_iter().flat_map(|product| evaluator.lanes(product)).collect())
 }

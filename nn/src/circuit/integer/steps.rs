@@ -1,4 +1,4 @@
-//! The steps of the data flow, as [`Engine`](crate::engine::Engine) methods get them, in order.
+//! The steps of the data flow, as methods of an [`Evaluator`](crate::evaluator::Evaluator) get them, in order.
 
 use crate::attention::Part;
 

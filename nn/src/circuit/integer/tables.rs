@@ -1,8 +1,9 @@
 //! From ranges to tables, and to the moduli of products.
 
-use crate::engine::{FactorUse, LookupTable};
 use crate::error::Error;
+use crate::evaluator::FactorUse;
 use crate::range::IntegerRange;
+use crate::table::LookupTable;
 
 /// The range of `observed`, guarded; −limit ..= limit is the worst case.
 pub(super) fn guarded(observed: impl IntoIterator<Item = i64>, limit: i64) -> IntegerRange {

@@ -1,8 +1,8 @@
 //! Both halves of the packed attention.
 
-use super::clear::ClearPackedEngine;
 use super::client::PackedClient;
 use super::program::{PackedProgram, Span};
+use crate::clear::ClearEvaluator;
 use crate::error::Error;
 use crate::matrix::Matrix;
 
@@ -30,7 +30,7 @@ impl PackedAttention {
     /// As [`PackedClient::quantize_input`].
     pub fn evaluate_clear(&self, hidden: &Matrix<f32>) -> Result<Matrix<f32>, Error> {
         let input = self.client.quantize_input(hidden)?;
-        let output = ClearPackedEngine::new(&self.program, &input, Span::all(hidden.rows())).evaluate();
-        Ok(self.client.dequantize_output(&output.numbers))
+        let numbers = self.program.evaluate_clear(&mut ClearEvaluator::new(), &input, Span::all(hidden.rows()));
+        Ok(self.client.dequantize_output(&numbers))
     }
 }

@@ -1,21 +1,20 @@
 //! From weights in f32 and a calibration set to packed attention.
 
-use std::convert::Infallible;
-use std::ops::Range;
-
 use super::attention::PackedAttention;
-use super::clear::ClearPackedEngine;
 use super::client::PackedClient;
 use super::options::{PackedOptions, check_log_modulus};
-use super::program::{
-    EXPONENT_FACTOR, Function, PackedEngine, PackedHead, PackedProgram, PackedProjection, Row, Span, headroom, softplus,
-};
+use super::program::{PackedHead, PackedProgram, PackedProjection, Span, headroom};
 use super::rounding::Rounding;
+use super::softmax::{self, EXPONENT_FACTOR};
+use super::steps;
 use crate::attention::{AttentionWeights, HeadWeights, Linear, Part};
 use crate::calibration::check_inputs;
+use crate::clear::ClearEvaluator;
 use crate::error::{Error, check_finite, check_within};
+use crate::evaluator::Rows;
 use crate::matrix::Matrix;
 use crate::quantizers::{ChannelQuantizer, levels};
+use crate::table::SmoothTable;
 
 /// How many times the median channel's standard deviation that of all channels of the input is taken to be at most.
 const OUTLIER: f64 = 8.0;
@@ -131,11 +130,11 @@ fn run_calibration(
 ) -> Result<(f64, Vec<f64>), Error> {
     let (mut largest, mut squares, mut tokens) = (0.0_f64, vec![0.0; program.heads.len()], 0);
     for hidden in calibration {
-        let engine = ClearPackedEngine::new(program, &client.quantize_input(hidden)?, Span::all(hidden.rows()));
-        for (sum, [_, _, values]) in squares.iter_mut().zip(engine.projected()) {
-            *sum += values.iter().map(|&v| (v as f64).powi(2)).sum::<f64>();
+        let input = client.quantize_input(hidden)?;
+        for (sum, head) in squares.iter_mut().zip(&program.heads) {
+            *sum += input.multiply_exact(&head.value).iter().map(|&v| (v as f64).powi(2)).sum::<f64>();
         }
-        let numbers = engine.evaluate().numbers;
+        let numbers = program.evaluate_clear(&mut ClearEvaluator::new(), &input, Span::all(hidden.rows()));
         for row in 0..numbers.rows() {
             let distances = numbers.row(row).iter().zip(&program.output_bias).map(|(x, bias)| (x - bias).abs());
             largest = distances.fold(largest, f64::max);
@@ -162,8 +161,6 @@ fn check(weights: &AttentionWeights, calibration: &[Matrix<f32>], options: &Pack
 /// How far arguments of lookups are from zero in the calibration set, in units of score.
 #[derive(Default)]
 struct Ranges {
-    /// One input's scores.
-    scores: Vec<Row<f64>>,
     /// Differences of logarithms of sums, and logarithms of probabilities.
     argument: f64,
     /// Differences of scores of a row.
@@ -172,22 +169,28 @@ struct Ranges {
 
 impl Ranges {
     fn observe(head: &HeadWeights, calibration: &[Matrix<f32>]) -> Result<Self, Error> {
+        // So many units of score to a turn that none is a whole turn apart: a power of two, with which nothing is rounded.
+        const TURN: f64 = (1_u64 << 40) as f64;
+        let tables = [SmoothTable::softplus(TURN, 0.25), SmoothTable::exponential(TURN, 0.5, 0.0, 1.0)];
         let mut ranges = Self::default();
+        let mut evaluator = ClearEvaluator::new();
         for hidden in calibration {
             let scores = head.attend(hidden).scores;
             check_finite("the scores of a calibration input", scores.data())?;
-            let visible = |query: usize| {
-                let entries = scores.row(query)[..=query].iter().map(|&s| f64::from(s)).collect();
-                Row { head: 0, query, entries }
-            };
-            ranges.scores = (0..scores.rows()).map(visible).collect();
-            for Row { entries, .. } in &ranges.scores {
-                let (low, high) =
-                    entries.iter().fold((f64::MAX, f64::MIN), |(low, high), &s| (low.min(s), high.max(s)));
-                ranges.spread = ranges.spread.max(high - low);
+            let visible =
+                |row: usize| scores.row(row)[..=row].iter().map(|&s| f64::from(s) / TURN).collect::<Vec<f64>>();
+            let rows: Rows<f64> = (0..scores.rows()).map(visible).collect();
+            for row in &rows {
+                let (low, high) = row.iter().fold((f64::MAX, f64::MIN), |(low, high), &s| (low.min(s), high.max(s)));
+                ranges.spread = ranges.spread.max((high - low) * TURN);
             }
-            let Ok(()) = PackedProgram::attend(&mut ranges, 0..1);
+            let Ok(_) = softmax::evaluate(&mut evaluator, rows, &vec![tables; scores.rows()], 1.0);
         }
+        let farthest = |step, factor: f64| {
+            let inputs = evaluator.record(step).and_then(|record| record.inputs).unwrap_or_default();
+            inputs.into_iter().fold(0.0, |farthest: f64, input| farthest.max(input.abs())) * TURN / factor
+        };
+        ranges.argument = farthest(steps::SOFTPLUS, 1.0).max(farthest(steps::EXPONENTIAL, EXPONENT_FACTOR as f64));
         Ok(ranges)
     }
 
@@ -197,42 +200,6 @@ impl Ranges {
         let longer = (max_tokens as f64 / longest as f64).ln().max(0.0);
         // Without any difference in the calibration set there is still a range to be had.
         (self.argument + (guard - 1.0) * self.spread + longer).max(1.0 / 16.0)
-    }
-}
-
-impl PackedEngine for Ranges {
-    type Value = f64;
-    type Error = Infallible;
-
-    fn scores(&mut self, _heads: Range<usize>) -> Result<Vec<Row<f64>>, Infallible> {
-        Ok(std::mem::take(&mut self.scores))
-    }
-
-    fn add_scaled(&self, value: &mut f64, other: &f64, factor: i64) {
-        *value += factor as f64 * other;
-    }
-
-    fn certainty(&self) -> f64 {
-        1.0
-    }
-
-    fn look_up(&mut self, function: Function, inputs: Vec<(usize, f64)>) -> Result<Vec<f64>, Infallible> {
-        let results = inputs.into_iter().map(|(_, input)| {
-            let argument = match function {
-                Function::Softplus => input,
-                Function::Exponential => input / EXPONENT_FACTOR as f64,
-            };
-            self.argument = self.argument.max(argument.abs());
-            match function {
-                Function::Softplus => softplus(argument),
-                Function::Exponential => argument.exp(),
-            }
-        });
-        Ok(results.collect())
-    }
-
-    fn weigh(&mut self, _probabilities: Vec<Row<f64>>) -> Result<(), Infallible> {
-        Ok(())
     }
 }
 

@@ -36,7 +36,7 @@
 //!
 //! # Turns
 //! Scores are kept in *turns*, of which only the fraction counts: u = 1 is [`PackedHead::score_turn`] units of score. A
-//! difference must stay between −1/4 and 1/4, where [`Function::Softplus`] is tabulated, and an exponent above −1/2
+//! difference must stay between −1/4 and 1/4, where [`Smooth::Softplus`](crate::table::Smooth) is tabulated, and an exponent above −1/2
 //! ([`PackedHead::exponent_turn`]). The limit is the largest argument of the calibration set, head by head, and as much more as
 //! scores spread farther apart by a guard ([`PackedOptions::guard`]) and longer inputs can add.
 //!
@@ -49,17 +49,16 @@
 
 mod attention;
 mod calibrate;
-mod clear;
 mod client;
 mod options;
 mod program;
 mod record;
 mod rounding;
+mod softmax;
 pub mod steps;
 
 pub use attention::PackedAttention;
 pub use calibrate::Calibration;
-pub use clear::{ClearOutput, ClearPackedEngine};
 pub use client::PackedClient;
 pub use options::PackedOptions;
-pub use program::{Function, PackedEngine, PackedHead, PackedProgram, PackedProjection, Row, Span};
+pub use program::{PackedHead, PackedProgram, PackedProjection, Span};

@@ -1,7 +1,11 @@
-//! The server's half of the packed attention: weights, ranges, and the data flow over an engine.
+//! The server's half of the packed attention: weights, ranges, and the data flow.
 
+use super::softmax::{self, EXPONENT_FACTOR};
 use super::steps;
+use crate::clear::{ClearEvaluator, ClearTensor};
+use crate::evaluator::{Entries, Evaluator, Form, LinearMap, Rows, Side};
 use crate::matrix::Matrix;
+use crate::table::{Smooth, SmoothTable};
 use std::ops::Range;
 
 /// Of a quarter of a turn for differences, and of half a turn for exponents, what is kept free for noise.
@@ -12,27 +16,8 @@ pub(super) fn headroom(max_tokens: usize) -> f64 {
     5.0 / 32.0 * (levels / 3.0).sqrt()
 }
 
-/// How many times more turns an exponential's argument has than a difference of scores: it has one sign only.
-pub(super) const EXPONENT_FACTOR: i64 = 2;
-
-/// The functions that lookups tabulate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Function {
-    /// log(1 + e^x), from turns of score in (−1/4, 1/4) to turns of score.
-    Softplus,
-    /// e^x, from [`PackedHead::exponent_turn`]s in (−1/2, 0], and a little above, to a probability.
-    Exponential,
-}
-
-impl Function {
-    /// The step that looks it up.
-    pub fn step(self) -> &'static str {
-        match self {
-            Self::Softplus => steps::SOFTPLUS,
-            Self::Exponential => steps::EXPONENTIAL,
-        }
-    }
-}
+/// Scores that are treated together: those of more than one head, as long as they are no more than this. Each may be a ciphertext.
+const BATCH_SCORES: usize = 1024;
 
 /// Weights of queries, keys or values, with biases.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,12 +97,25 @@ impl PackedHead {
             .map(|weight| weight.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0))
     }
 
-    /// `function` at `turns`.
-    pub fn apply(&self, function: Function, turns: f64) -> f64 {
-        match function {
-            Function::Softplus => softplus(turns * self.score_turn) / self.score_turn,
-            Function::Exponential => (turns * self.exponent_turn()).exp(),
-        }
+    /// The maps to queries, keys and values.
+    pub fn maps(&self) -> [LinearMap<'_>; 3] {
+        let Self { query, key, value, log_modulus, .. } = self;
+        let factor = |side| Form::Cyclic(side, *log_modulus);
+        let weighed = Form::Weighed { norm: self.value_norm };
+        [
+            LinearMap { weight: &query.weight, bias: &query.bias, form: factor(Side::Left) },
+            LinearMap { weight: &key.weight, bias: &key.bias, form: factor(Side::Right) },
+            LinearMap { weight: value, bias: &[], form: weighed },
+        ]
+    }
+
+    /// What the softmax reads: [`Smooth::Softplus`] of differences, and [`Smooth::Exponential`] of exponents, a probability of one being
+    /// `one` turns. Half of what is kept free for noise of exponents' half a turn is above zero.
+    pub fn tables(&self, one: f64) -> [SmoothTable; 2] {
+        let limit = self.difference_limit_turns();
+        let exponential =
+            SmoothTable::exponential(self.exponent_turn(), EXPONENT_FACTOR as f64 * limit, self.headroom / 4.0, one);
+        [SmoothTable::softplus(self.score_turn, limit), exponential]
     }
 }
 
@@ -180,15 +178,78 @@ impl PackedProgram {
         (self.max_tokens as f64 / TOKENS).max(1.0).sqrt() / 8.0
     }
 
-    /// The data flow of some of the heads on whatever the engine holds. The engine adds up what they give.
+    /// The turns that an output of one unit takes: outputs up to the limit take half a turn less what it keeps free.
+    pub fn output_turns(&self) -> f64 {
+        0.5 * (1.0 - self.output_headroom()) / self.output_limit
+    }
+
+    /// The rows of `span`, `[rows, O]`, of an input `[T, E]`; in turns, of which an output of one unit takes [`Self::output_turns`].
     ///
     /// # Errors
-    /// The engine's.
-    pub fn attend<E: PackedEngine>(engine: &mut E, heads: Range<usize>) -> Result<(), E::Error> {
-        let scores = engine.scores(heads)?;
-        let logarithms = log_softmax(engine, scores)?;
-        let probabilities = probabilities(engine, logarithms)?;
-        engine.weigh(probabilities)
+    /// The evaluator's.
+    pub fn evaluate<E: Evaluator<Table = SmoothTable>>(
+        &self,
+        evaluator: &mut E,
+        input: &E::Tensor,
+        span: Span,
+    ) -> Result<E::Tensor, E::Error> {
+        self.attend(evaluator, input, span, self.output_turns())
+    }
+
+    /// The rows of `span` without noise, `[rows, O]` in units of the output's integers. The evaluator can tell afterwards what happened.
+    ///
+    /// # Panics
+    /// If the input is not of the program and the span.
+    pub fn evaluate_clear(
+        &self,
+        evaluator: &mut ClearEvaluator<SmoothTable>,
+        input: &Matrix<i32>,
+        span: Span,
+    ) -> Matrix<f64> {
+        assert_eq!((input.rows(), input.cols()), (span.tokens(), self.embedding_size()), "an input of the span");
+        let Ok(output) = self.attend(evaluator, &ClearTensor::input(input), span, 1.0);
+        let numbers = output.matrix(|x| x);
+        let deviations = numbers.iter().zip(self.output_bias.iter().cycle()).map(|(x, bias)| x - bias);
+        evaluator.count_overflows(steps::OUTPUT, deviations.filter(|x| x.abs() > self.output_limit).count());
+        numbers
+    }
+
+    /// The attention, an output of one unit being `one` turns.
+    fn attend<E: Evaluator<Table = SmoothTable>>(
+        &self,
+        evaluator: &mut E,
+        input: &E::Tensor,
+        span: Span,
+        one: f64,
+    ) -> Result<E::Tensor, E::Error> {
+        let causal = Entries::Causal { first: span.rows().start };
+        let mut sum = None;
+        for heads in self.head_batches(span) {
+            let (mut scores, mut tables, mut values) = (Rows::new(), Vec::new(), Vec::new());
+            for head in &self.heads[heads] {
+                let projected = evaluator.linear(steps::PROJECT, input, &head.maps())?;
+                let Ok([query, key, value]) = <[E::Tensor; 3]>::try_from(projected) else { unreachable!() };
+                let product = evaluator.multiply(steps::SCORES, vec![[query, key]], causal)?;
+                scores.extend(product.into_iter().flat_map(|product| evaluator.lanes(product)));
+                tables.extend(std::iter::repeat_n(head.tables(one), span.rows().len()));
+                values.push(value);
+            }
+            let mut probabilities = softmax::evaluate(evaluator, scores, &tables, one)?.into_iter();
+            for value in values {
+                let weights = probabilities.by_ref().take(span.rows().len()).collect();
+                sum = Some(evaluator.weigh(steps::OUTPUT, weights, value, sum)?);
+            }
+        }
+        let biases: Vec<f64> = self.output_bias.iter().map(|bias| bias * one).collect();
+        evaluator.add_constants(steps::OUTPUT, sum.expect("a program has a head"), &biases)
+    }
+
+    /// The heads, in batches that are treated together.
+    pub fn head_batches(&self, span: Span) -> Vec<Range<usize>> {
+        let scores: usize = span.rows().map(|row| row + 1).sum();
+        let heads = self.heads.len();
+        let batch = (BATCH_SCORES / scores).max(1);
+        (0..heads).step_by(batch).map(|first| first..heads.min(first + batch)).collect()
     }
 }
 
@@ -230,119 +291,11 @@ impl Span {
     }
 
     /// The number of lookups of `function` of one head: i softplus in row i, and i + 1 exponentials, but none in row 0.
-    pub fn lookups(self, function: Function) -> usize {
+    pub fn lookups(self, function: Smooth) -> usize {
         let in_row = |row: usize| match function {
-            Function::Softplus => row,
-            Function::Exponential => (row + 1) * usize::from(row > 0),
+            Smooth::Softplus => row,
+            Smooth::Exponential => (row + 1) * usize::from(row > 0),
         };
         self.rows().map(in_row).sum()
     }
-}
-
-/// log(1 + e^x), without overflow.
-pub(super) fn softplus(x: f64) -> f64 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
-}
-
-/// A row of a head's attention: numbers of token `query` with tokens 0 ..= `query`.
-#[derive(Clone, Debug)]
-pub struct Row<V> {
-    /// The head's index in the program.
-    pub head: usize,
-    /// The token.
-    pub query: usize,
-    /// `[query + 1]`.
-    pub entries: Vec<V>,
-}
-
-/// What the packed attention asks of whoever computes it.
-pub trait PackedEngine {
-    /// A score, the result of a lookup, or a sum of such; in turns, or a probability.
-    type Value: Clone;
-    /// Why it could not be computed.
-    type Error;
-
-    /// The scores of some of the heads, in turns.
-    ///
-    /// # Errors
-    /// The engine's.
-    fn scores(&mut self, heads: Range<usize>) -> Result<Vec<Row<Self::Value>>, Self::Error>;
-
-    /// `value += factor·other`.
-    fn add_scaled(&self, value: &mut Self::Value, other: &Self::Value, factor: i64);
-
-    /// The probability 1.
-    fn certainty(&self) -> Self::Value;
-
-    /// The function, as tabulated for the head that each input is of.
-    ///
-    /// # Errors
-    /// The engine's.
-    fn look_up(
-        &mut self,
-        function: Function,
-        inputs: Vec<(usize, Self::Value)>,
-    ) -> Result<Vec<Self::Value>, Self::Error>;
-
-    /// Adds to the outputs: of each row, Σ_j probabilities_j·v_j of its head.
-    ///
-    /// # Errors
-    /// The engine's.
-    fn weigh(&mut self, probabilities: Vec<Row<Self::Value>>) -> Result<(), Self::Error>;
-}
-
-/// s_j − log Σ_j exp(s_j) of each row, by a balanced tree of softplus lookups on neighbours, all rows' together level by level.
-fn log_softmax<E: PackedEngine>(engine: &mut E, scores: Vec<Row<E::Value>>) -> Result<Vec<Row<E::Value>>, E::Error> {
-    // Of each row, the logarithms of sums over more and more neighbours.
-    let mut levels: Vec<(usize, Vec<E::Value>)> = scores.iter().map(|row| (row.head, row.entries.clone())).collect();
-    while levels.iter().any(|(_, logarithms)| logarithms.len() > 1) {
-        let differences = levels.iter().flat_map(|(head, logarithms)| {
-            logarithms.chunks_exact(2).map(|pair| {
-                let mut difference = pair[0].clone();
-                engine.add_scaled(&mut difference, &pair[1], -1);
-                (*head, difference)
-            })
-        });
-        let differences: Vec<(usize, E::Value)> = differences.collect();
-        let mut results = engine.look_up(Function::Softplus, differences)?.into_iter();
-        for (_, logarithms) in &mut levels {
-            let merged = logarithms.chunks(2).map(|pair| {
-                let mut logarithm = pair[pair.len() - 1].clone();
-                if pair.len() == 2 {
-                    let softplus = results.next().expect("one result to a pair");
-                    engine.add_scaled(&mut logarithm, &softplus, 1);
-                }
-                logarithm
-            });
-            *logarithms = merged.collect();
-        }
-    }
-    let normalized = scores.into_iter().zip(&levels).map(|(mut row, (_, root))| {
-        row.entries.iter_mut().for_each(|score| engine.add_scaled(score, &root[0], -1));
-        row
-    });
-    Ok(normalized.collect())
-}
-
-/// The exponentials of each row's logarithms. The only probability of row 0 is 1.
-fn probabilities<E: PackedEngine>(
-    engine: &mut E,
-    mut logarithms: Vec<Row<E::Value>>,
-) -> Result<Vec<Row<E::Value>>, E::Error> {
-    let mut inputs = Vec::new();
-    for row in logarithms.iter().filter(|row| row.query > 0) {
-        inputs.extend(row.entries.iter().map(|logarithm| {
-            let mut scaled = logarithm.clone();
-            engine.add_scaled(&mut scaled, logarithm, EXPONENT_FACTOR - 1);
-            (row.head, scaled)
-        }));
-    }
-    let mut exponentials = engine.look_up(Function::Exponential, inputs)?.into_iter();
-    for row in &mut logarithms {
-        row.entries = match row.query {
-            0 => vec![engine.certainty()],
-            query => exponentials.by_ref().take(query + 1).collect(),
-        };
-    }
-    Ok(logarithms)
 }

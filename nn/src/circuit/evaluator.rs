@@ -1,0 +1,280 @@
+//! What programs ask of whoever computes them: one small set of operations.
+//!
+//! An attention is a data flow, written once as a function over [`Evaluator`]. In this crate
+//! [`ClearEvaluator`](crate::clear::ClearEvaluator) computes it on plain numbers; elsewhere the same function runs on ciphertexts, on
+//! numbers with the noise that ciphertexts would have, or on nothing, to count.
+//!
+//! | operation | of | on ciphertexts |
+//! |---|---|---|
+//! | [`linear`](Evaluator::linear) | x·W + b | products with plaintext polynomials |
+//! | [`multiply`](Evaluator::multiply) | a·b | products of ciphertexts |
+//! | [`weigh`](Evaluator::weigh) | Σ p·v | external products |
+//! | [`lanes`](Evaluator::lanes) | single numbers | sample extraction |
+//! | [`look_up`](Evaluator::look_up) | f(x) | bootstrapping |
+//! | [`pack`](Evaluator::pack) | many numbers together | packing by automorphisms |
+//! | [`add_scaled`](Evaluator::add_scaled), [`add_constants`](Evaluator::add_constants) | sums | sums |
+//!
+//! # Two ways to hold numbers
+//! Numbers are integers, each read by tables of integers ([`LookupTable`](crate::table::LookupTable)), or they count in *turns*, of
+//! which only the fraction matters, and are read by smooth tables ([`SmoothTable`](crate::table::SmoothTable)). A program is written for
+//! one of the two, and says so by [`Evaluator::Table`].
+
+use crate::matrix::Matrix;
+
+/// Rows of numbers, not all of one length: row i of scores has as many entries as token i sees.
+pub type Rows<L> = Vec<Vec<L>>;
+
+/// What a lookup's result is needed for, which fixes how it must be represented. None of it: a summand of arguments of smooth tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Use {
+    /// The largest `bits` of the tables that the result, or a sum it is part of, is the input of.
+    pub lookup_bits: Option<u32>,
+    /// When the result is an entry of a factor of [`Evaluator::multiply`].
+    pub factor: Option<FactorUse>,
+    /// When the result is a term of sums with known weights.
+    pub term: Option<TermUse>,
+    /// Whether the result is a weight of [`Evaluator::weigh`].
+    pub weight: bool,
+}
+
+/// A factor of a product of integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FactorUse {
+    /// The entries of the product (sums of products, and every partial sum's final value) fit, with their sign,
+    /// in the modulus 2^(product_bits+1).
+    pub product_bits: u32,
+    /// The sum and the difference of one entry of each factor lie in `−2^operand_bits/2 .. 2^operand_bits/2`.
+    pub operand_bits: u32,
+}
+
+/// A term of sums with known weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TermUse {
+    /// The sums fit, with their sign, in the modulus 2^(sum_bits+1).
+    pub sum_bits: u32,
+    /// The largest Σ w² of the weights of one sum: what the variance of its terms' errors is multiplied by.
+    pub squared_weights: u64,
+}
+
+impl FactorUse {
+    /// What suits both: factors of two products, made alike.
+    pub fn union(self, other: Self) -> Self {
+        Self {
+            product_bits: self.product_bits.max(other.product_bits),
+            operand_bits: self.operand_bits.max(other.operand_bits),
+        }
+    }
+}
+
+impl Use {
+    /// Input of tables of at most `bits` bits.
+    pub fn lookup(bits: u32) -> Self {
+        Self { lookup_bits: Some(bits), ..Self::default() }
+    }
+
+    /// Factor of a product.
+    pub fn factor(factor: FactorUse) -> Self {
+        Self { factor: Some(factor), ..Self::default() }
+    }
+
+    /// Term of sums.
+    pub fn term(term: TermUse) -> Self {
+        Self { term: Some(term), ..Self::default() }
+    }
+
+    /// Weight.
+    pub fn weight() -> Self {
+        Self { weight: true, ..Self::default() }
+    }
+}
+
+/// Which factor of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Its rows meet the right one's columns.
+    Left,
+    /// The other. Of cyclic factors it is held transposed, `[m, d]`.
+    Right,
+}
+
+/// What a tensor is made for: where its numbers lie, and at what scale.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Form {
+    /// Integers to be taken apart, or decrypted, each fit with its sign for the modulus 2^(bits+1): the input of tables of `bits` bits.
+    Integers {
+        /// Bits, without the sign.
+        bits: u32,
+    },
+    /// A factor of integers.
+    Factor(Side, FactorUse),
+    /// A factor of products that count modulo 2^log_modulus, which is one turn.
+    Cyclic(Side, u32),
+    /// What [`Evaluator::weigh`] weighs, in turns for a weight of one turn.
+    Weighed {
+        /// The root mean square of a row's norm that is to be expected.
+        norm: f64,
+    },
+    /// Terms of sums with known weights.
+    Terms(TermUse),
+}
+
+/// x ↦ x·W + b.
+#[derive(Clone, Copy, Debug)]
+pub struct LinearMap<'a> {
+    /// `[E, C]`.
+    pub weight: &'a Matrix<i32>,
+    /// `[C]`, or empty for none; in units of the result.
+    pub bias: &'a [i64],
+    /// What the result is made for.
+    pub form: Form,
+}
+
+/// Which entries of a product are needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entries {
+    /// All.
+    All,
+    /// Of row i, those up to column i, from row `first` on.
+    Causal {
+        /// The first row.
+        first: usize,
+    },
+}
+
+impl Entries {
+    /// The rows of a product with `rows` rows, each with how many of `columns` entries are needed.
+    pub fn rows(self, rows: usize, columns: usize) -> impl Iterator<Item = (usize, usize)> {
+        let first = if let Self::Causal { first } = self { first } else { 0 };
+        let of_row = move |row| if self == Self::All { columns } else { columns.min(row + 1) };
+        (first..rows).map(move |row| (row, of_row(row)))
+    }
+}
+
+/// Computes programs.
+///
+/// A method that takes time names the step it is for, so that progress and time can be reported by step. Operations that are asked for
+/// together are independent of each other, and computed together.
+pub trait Evaluator {
+    /// Numbers that are held together: a matrix, in the [`Form`] it was made for.
+    type Tensor;
+    /// One number.
+    type Lane: Clone + Send + Sync;
+    /// What is looked up.
+    type Table;
+    /// Why a computation could not be finished.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Linear maps of one tensor: `[T, E] -> [T, C]` each. The tensor is the input, or was packed as [`Form::Terms`].
+    ///
+    /// # Errors
+    /// The evaluator's.
+    fn linear(
+        &mut self,
+        step: &'static str,
+        input: &Self::Tensor,
+        maps: &[LinearMap<'_>],
+    ) -> Result<Vec<Self::Tensor>, Self::Error>;
+
+    /// The products of pairs of factors, `[n, m] × [m, p] -> [n, p]`: the entries that are needed. A left factor's row may be shorter than
+    /// m: what is not there is zero.
+    ///
+    /// # Errors
+    /// The evaluator's.
+    fn multiply(
+        &mut self,
+        step: &'static str,
+        factors: Vec<[Self::Tensor; 2]>,
+        entries: Entries,
+    ) -> Result<Vec<Self::Tensor>, Self::Error>;
+
+    /// Σ_j weights_ij·values_j for each row i of weights, added to `sum`: values are `[m, p]`, and row i weighs its first ones.
+    ///
+    /// # Errors
+    /// The evaluator's.
+    fn weigh(
+        &mut self,
+        step: &'static str,
+        weights: Rows<Self::Lane>,
+        values: Self::Tensor,
+        sum: Option<Self::Tensor>,
+    ) -> Result<Self::Tensor, Self::Error>;
+
+    /// The numbers of a map's result or of a product, one by one.
+    fn lanes(&mut self, tensor: Self::Tensor) -> Rows<Self::Lane>;
+
+    /// Numbers together.
+    fn pack(&mut self, rows: Rows<Self::Lane>, form: Form) -> Self::Tensor;
+
+    /// Table `i` at lane `i`. Tables may differ in width.
+    ///
+    /// # Errors
+    /// The evaluator's.
+    fn look_up(
+        &mut self,
+        step: &'static str,
+        lanes: &[Self::Lane],
+        tables: &[&Self::Table],
+        result: Use,
+    ) -> Result<Vec<Self::Lane>, Self::Error>;
+
+    /// `sum += factor·other`.
+    fn add_scaled(&self, sum: &mut Self::Lane, other: &Self::Lane, factor: i64);
+
+    /// A known number, in turns.
+    fn constant(&self, turns: f64) -> Self::Lane;
+
+    /// Adds the same numbers to each row, in turns: `[T, C] + [C]`.
+    ///
+    /// # Errors
+    /// The evaluator's.
+    fn add_constants(
+        &mut self,
+        step: &'static str,
+        tensor: Self::Tensor,
+        turns: &[f64],
+    ) -> Result<Self::Tensor, Self::Error>;
+}
+
+/// The table of each row on all its entries, of rows of different lengths, in one call.
+pub(crate) fn look_up_rows<E: Evaluator>(
+    evaluator: &mut E,
+    step: &'static str,
+    rows: &[Vec<E::Lane>],
+    tables: &[&E::Table],
+    result: Use,
+) -> Result<Rows<E::Lane>, E::Error> {
+    let lanes: Vec<E::Lane> = rows.iter().flatten().cloned().collect();
+    let tables: Vec<&E::Table> =
+        rows.iter().zip(tables).flat_map(|(row, &table)| std::iter::repeat_n(table, row.len())).collect();
+    let mut results = evaluator.look_up(step, &lanes, &tables, result)?.into_iter();
+    Ok(rows.iter().map(|row| results.by_ref().take(row.len()).collect()).collect())
+}
+
+/// One number of each row, all rows together, by a balanced tree over neighbours: b + f(a − b) of a and b. `look_up` is f of the
+/// differences of each row.
+pub(crate) fn tree<E: Evaluator>(
+    evaluator: &mut E,
+    mut rows: Rows<E::Lane>,
+    mut look_up: impl FnMut(&mut E, &[Vec<E::Lane>]) -> Result<Rows<E::Lane>, E::Error>,
+) -> Result<Vec<E::Lane>, E::Error> {
+    while rows.iter().any(|row| row.len() > 1) {
+        let difference = |pair: &[E::Lane]| {
+            let mut difference = pair[0].clone();
+            evaluator.add_scaled(&mut difference, &pair[1], -1);
+            difference
+        };
+        let differences: Rows<E::Lane> = rows.iter().map(|row| row.chunks_exact(2).map(difference).collect()).collect();
+        let found = look_up(evaluator, &differences)?;
+        for (row, found) in rows.iter_mut().zip(&found) {
+            let merged = row.chunks(2).enumerate().map(|(index, pair)| {
+                let mut merged = pair[pair.len() - 1].clone();
+                if pair.len() == 2 {
+                    evaluator.add_scaled(&mut merged, &found[index], 1);
+                }
+                merged
+            });
+            *row = merged.collect();
+        }
+    }
+    Ok(rows.into_iter().flatten().collect())
+}
