@@ -82,6 +82,13 @@ fn use_of(form: Option<Form>) -> Use {
     }
 }
 
+fn check_factors(step: &str, left: &Made, right: &Made) {
+    let (Some(Form::Factor(_, of_left)), Some(Form::Factor(_, of_right))) = (left.form, right.form) else {
+        panic!("{step}: {:?}, {:?}", left.form, right.form)
+    };
+    assert_eq!(of_left, of_right, "{step}");
+}
+
 impl Evaluator for DeclaredUses {
     type Tensor = Made;
     type Lane = Declared;
@@ -108,18 +115,24 @@ impl Evaluator for DeclaredUses {
     ) -> Result<Vec<Made>, Infallible> {
         let mut results = Vec::new();
         for [left, right] in factors {
-            let (Some(Form::Factor(_, of_left)), Some(Form::Factor(_, of_right))) = (left.form, right.form) else {
-                panic!("{step}: {:?}, {:?}", left.form, right.form)
-            };
-            assert_eq!(of_left, of_right, "{step}");
+            check_factors(step, &left, &right);
             let products = self.clear.multiply(step, vec![[left.tensor, right.tensor]], entries)?;
             results.extend(products.into_iter().map(|tensor| Made { tensor, form: left.form }));
         }
         Ok(results)
     }
 
-    fn weigh(&mut self, _: &'static str, _: Rows<Declared>, _: Made, _: Option<Made>) -> Result<Made, Infallible> {
-        unreachable!("of smooth programs")
+    fn weigh(
+        &mut self,
+        step: &'static str,
+        weights: Made,
+        values: Made,
+        sum: Option<Made>,
+    ) -> Result<Made, Infallible> {
+        check_factors(step, &weights, &values);
+        let sum = sum.map(|sum| sum.tensor);
+        let tensor = self.clear.weigh(step, weights.tensor, values.tensor, sum)?;
+        Ok(Made { tensor, form: weights.form })
     }
 
     fn lanes(&mut self, tensor: Made) -> Rows<Declared> {

@@ -65,7 +65,7 @@ pub trait TorusBackend {
     /// One torus element.
     type Ciphertext: Clone + Send + Sync;
     /// The encrypted input of the head.
-    type Input: ?Sized;
+    type Input;
 
     /// `input · weight`, `[T, E] × [E, C] -> [T, C]`, at the input's scale, which is
     /// 2^−(bits+1).

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use nn::engine::LookupTable;
+use nn::table::LookupTable;
 use tfhe_core::noise::Distribution;
 use tfhe_core::programmable_bootstrap::half_slot;
 use tfhe_core::sets::COARSE;
@@ -19,6 +19,7 @@ use tfhe_core::wide::WideTable;
 use super::backend::{NarrowTable, TorusBackend, WideLookup};
 use super::output::{Output, ROUNDING_DIGIT};
 use super::plan::NARROW_BITS;
+use super::timed::Timed;
 use super::{EngineError, HomomorphicEngine, Integer};
 
 /// How many lookups go to the backend at once: enough to fill blocks on every thread, few enough to show progress.

@@ -1,6 +1,6 @@
 //! The integer head's data flow on torus elements.
 //!
-//! [`HomomorphicEngine`] implements [`nn::engine::Engine`] over a [`TorusBackend`]: it keeps each integer's scale and predicted
+//! [`HomomorphicEngine`] implements [`nn::evaluator::Evaluator`] over a [`TorusBackend`]: it keeps each integer's scale and predicted
 //! noise, decides how each table is read, and adds up failure probabilities. The three backends are
 //! [`encrypted::Encrypted`] (ciphertexts), [`simulated::Simulated`] (phases with drawn noise) and
 //! [`counted::Counted`] (nothing: what the circuit costs).
@@ -14,22 +14,28 @@ pub mod backend;
 pub mod counted;
 pub mod encrypted;
 mod lookup;
+mod observer;
 mod output;
 pub mod plan;
 mod product;
 pub mod simulated;
 pub mod statistics;
+pub(crate) mod timed;
 
-use nn::engine::{Engine, FactorUse, LookupTable, Product, TermUse, Use};
+use nn::evaluator::{Entries, Evaluator, FactorUse, Form, LinearMap, Rows, Use};
 use nn::integer::IntegerProgram;
 use nn::matrix::Matrix;
+use nn::table::LookupTable;
 use tfhe_core::noise::Distribution;
+use tfhe_core::torus;
 
-use crate::boundary::Refused;
 use backend::TorusBackend;
+pub use observer::{EngineError, Observer, Unobserved};
 use output::Output;
 use plan::{Multiply, Predictor};
+use product::Product;
 use statistics::{Statistics, StepStatistics, Tails};
+use timed::Timed;
 
 /// An integer on the torus: m/2^(bits+1) plus noise.
 #[derive(Clone, Debug)]
@@ -40,38 +46,6 @@ pub struct Integer<C> {
     pub bits: u32,
     /// The predicted noise.
     pub noise: Distribution,
-}
-
-/// Why the data flow was not finished.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EngineError {
-    /// It was not begun.
-    #[error(transparent)]
-    Refused(#[from] Refused),
-    /// The observer asked to stop.
-    #[error("stopped before the computation was finished; nothing was written")]
-    Cancelled,
-}
-
-/// Is told how far the computation has come, and may stop it.
-pub trait Observer {
-    /// A step begins, or goes on, with so many more lookups or products.
-    fn begin(&mut self, step: &'static str, operations: usize);
-
-    /// So many of them are done. False stops the computation.
-    fn advance(&mut self, operations: usize) -> bool;
-}
-
-/// Observes nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Unobserved;
-
-impl Observer for Unobserved {
-    fn begin(&mut self, _step: &'static str, _operations: usize) {}
-
-    fn advance(&mut self, _operations: usize) -> bool {
-        true
-    }
 }
 
 /// Computes the head's data flow on a backend.
@@ -128,24 +102,11 @@ impl<'a, B: TorusBackend> HomomorphicEngine<'a, B> {
     fn step(&mut self, name: &'static str) -> &mut StepStatistics {
         self.statistics.step(name)
     }
+}
 
-    /// Runs `work` as a part of step `name`, with its time.
-    fn timed<T>(
-        &mut self,
-        name: &'static str,
-        operations: usize,
-        work: impl FnOnce(&mut Self) -> Result<T, EngineError>,
-    ) -> Result<T, EngineError> {
-        self.observer.begin(name, operations);
-        let start = std::time::Instant::now();
-        let result = work(self);
-        self.step(name).seconds += start.elapsed().as_secs_f64();
-        result
-    }
-
-    /// Reports progress; an error if the observer wants to stop.
-    fn advance(&mut self, operations: usize) -> Result<(), EngineError> {
-        if self.observer.advance(operations) { Ok(()) } else { Err(EngineError::Cancelled) }
+impl<B: TorusBackend> Timed for HomomorphicEngine<'_, B> {
+    fn observed(&mut self) -> (&mut dyn Observer, &mut Statistics) {
+        (self.observer, &mut self.statistics)
     }
 }
 
@@ -154,99 +115,182 @@ fn squared_weights(weight: &Matrix<i32>, column: usize) -> f64 {
     (0..weight.rows()).map(|row| f64::from(weight[(row, column)]).powi(2)).sum()
 }
 
-/// The matrix of as many entries as it needs.
-fn matrix<T>(rows: usize, cols: usize, entries: impl IntoIterator<Item = T>) -> Matrix<T> {
-    Matrix::new(rows, cols, entries.into_iter().collect())
-        .expect("a backend returns as many results as it was asked for")
+/// Integers that are computed with together.
+#[derive(Clone, Debug)]
+pub enum IntegerTensor<I, C> {
+    /// What the client sent.
+    Input(I),
+    /// Each on its own, and what they were made for. Factors are packed when they are multiplied.
+    Integers(Rows<Integer<C>>, Form),
 }
 
-impl<B: TorusBackend> Engine for HomomorphicEngine<'_, B> {
-    type Value = Integer<B::Ciphertext>;
-    type Input = B::Input;
-    type Error = EngineError;
+/// Bits of integers of a form.
+fn bits_of(form: Form) -> u32 {
+    match form {
+        Form::Integers { bits } => bits,
+        Form::Factor(_, FactorUse { product_bits, .. }) => product_bits,
+        Form::Terms(term) => term.sum_bits,
+        Form::Cyclic(..) | Form::Weighed { .. } | Form::Weights => unreachable!("programs over tables of integers have no numbers in turns"),
+    }
+}
 
+impl<B: TorusBackend> HomomorphicEngine<'_, B> {
+    /// x·W of an encrypted input.
     fn project(
         &mut self,
         step: &'static str,
         input: &B::Input,
         weight: &Matrix<i32>,
         bits: u32,
-    ) -> Result<Matrix<Self::Value>, EngineError> {
-        self.timed(step, weight.cols(), |engine| {
-            let variances: Vec<_> =
-                (0..weight.cols()).map(|column| engine.predictor.project(squared_weights(weight, column))).collect();
-            let output = engine.backend.project(input, weight, bits);
-            engine.advance(weight.cols())?;
-            let rows = output.rows();
-            let of_columns = variances.iter().cycle();
-            let integer = |(ciphertext, &variance)| Integer { ciphertext, bits, noise: Distribution::from(variance) };
-            Ok(matrix(rows, weight.cols(), output.into_data().into_iter().zip(of_columns).map(integer)))
+    ) -> Result<Rows<Integer<B::Ciphertext>>, EngineError> {
+        let variances: Vec<_> =
+            (0..weight.cols()).map(|column| self.predictor.project(squared_weights(weight, column))).collect();
+        let output = self.backend.project(input, weight, bits);
+        self.advance(weight.cols())?;
+        let rows = output.rows();
+        let integers = output.into_data().into_iter().zip(variances.iter().cycle());
+        let mut integers =
+            integers.map(|(ciphertext, &variance)| Integer { ciphertext, bits, noise: Distribution::from(variance) });
+        Ok((0..rows).map(|_| integers.by_ref().take(weight.cols()).collect()).collect())
+    }
+
+    /// x·W + b of integers, row by row.
+    fn sum_weighted(
+        &mut self,
+        step: &'static str,
+        rows: &[Vec<Integer<B::Ciphertext>>],
+        LinearMap { weight, bias, .. }: &LinearMap<'_>,
+        bits: u32,
+    ) -> Result<Rows<Integer<B::Ciphertext>>, EngineError> {
+        let constant = |column: usize| (bias.get(column).copied().unwrap_or(0) as u64) << (63 - bits);
+        let constants: Vec<u64> = (0..weight.cols()).map(constant).collect();
+        let sum = |row: &Vec<Integer<B::Ciphertext>>| {
+            let terms: Vec<_> = row.iter().map(|value| self.rescale(value, bits)).collect();
+            let ciphertexts: Vec<_> = terms.iter().map(|term| &term.ciphertext).collect();
+            let results = self.backend.weighted_sums(&ciphertexts, weight, &constants);
+            let mut sums = Vec::with_capacity(weight.cols());
+            for (column, ciphertext) in results.into_iter().enumerate() {
+                let weighted =
+                    |(inner, term): (usize, &Integer<_>)| term.noise.scaled(f64::from(weight[(inner, column)]));
+                let noise: Distribution = terms.iter().enumerate().map(weighted).sum();
+                self.step(step).result(noise.variance());
+                sums.push(Integer { ciphertext, bits, noise });
+            }
+            self.advance(weight.cols())?;
+            Ok(sums)
+        };
+        rows.iter().map(sum).collect()
+    }
+}
+
+impl<B: TorusBackend> Evaluator for HomomorphicEngine<'_, B> {
+    type Tensor = IntegerTensor<B::Input, B::Ciphertext>;
+    type Lane = Integer<B::Ciphertext>;
+    type Table = LookupTable;
+    type Error = EngineError;
+
+    fn linear(
+        &mut self,
+        step: &'static str,
+        input: &Self::Tensor,
+        maps: &[LinearMap<'_>],
+    ) -> Result<Vec<Self::Tensor>, EngineError> {
+        let map = |map: &LinearMap<'_>| {
+            let bits = bits_of(map.form);
+            let rows = match input {
+                IntegerTensor::Input(input) => self.timed(step, map.weight.cols(), |engine| {
+                    engine.project(step, input, map.weight, bits)
+                }),
+                IntegerTensor::Integers(rows, _) => self.timed(step, rows.len() * map.weight.cols(), |engine| {
+                    engine.sum_weighted(step, rows, map, bits)
+                }),
+            };
+            Ok(IntegerTensor::Integers(rows?, map.form))
+        };
+        maps.iter().map(map).collect()
+    }
+
+    fn multiply(
+        &mut self,
+        step: &'static str,
+        factors: Vec<[Self::Tensor; 2]>,
+        entries: Entries,
+    ) -> Result<Vec<Self::Tensor>, EngineError> {
+        let products: Vec<Product<B::Ciphertext>> =
+            factors.into_iter().map(|[left, right]| Product::new(left, right, entries)).collect();
+        let operations = products.iter().map(Product::needed).sum();
+        self.timed(step, operations, |engine| {
+            let multiply = |product: Product<B::Ciphertext>| {
+                let rows = match engine.multiply {
+                    Multiply::Product => engine.multiply_ciphertexts(step, &product)?,
+                    Multiply::Lut => engine.multiply_by_lookup(step, &product)?,
+                };
+                Ok(IntegerTensor::Integers(rows, Form::Integers { bits: product.factor.product_bits }))
+            };
+            products.into_iter().map(multiply).collect()
         })
     }
 
-    fn lookup(
+    /// A product of factors.
+    fn weigh(
         &mut self,
         step: &'static str,
-        values: &[Self::Value],
+        weights: Self::Tensor,
+        values: Self::Tensor,
+        sum: Option<Self::Tensor>,
+    ) -> Result<Self::Tensor, EngineError> {
+        let products = self.multiply(step, vec![[weights, values]], Entries::All)?;
+        let mut rows: Rows<_> = products.into_iter().flat_map(|product| self.lanes(product)).collect();
+        let earlier = sum.map(|sum| self.lanes(sum)).unwrap_or_default();
+        for (sum, earlier) in rows.iter_mut().flatten().zip(earlier.iter().flatten()) {
+            self.add_scaled(sum, earlier, 1);
+        }
+        let bits = rows.first().and_then(|row| row.first()).map_or(0, |entry| entry.bits);
+        Ok(IntegerTensor::Integers(rows, Form::Integers { bits }))
+    }
+
+    fn lanes(&mut self, tensor: Self::Tensor) -> Rows<Self::Lane> {
+        match tensor {
+            IntegerTensor::Integers(rows, _) => rows,
+            IntegerTensor::Input(_) => unreachable!("an input is mapped first"),
+        }
+    }
+
+    fn pack(&mut self, rows: Rows<Self::Lane>, form: Form) -> Self::Tensor {
+        IntegerTensor::Integers(rows, form)
+    }
+
+    fn look_up(
+        &mut self,
+        step: &'static str,
+        lanes: &[Self::Lane],
         tables: &[&LookupTable],
         result: Use,
-    ) -> Result<Vec<Self::Value>, EngineError> {
+    ) -> Result<Vec<Self::Lane>, EngineError> {
         let output = Output::of(result, self.multiply, &self.predictor, &self.gadgets);
-        self.timed(step, values.len(), |engine| engine.read_tables(step, values, tables, output))
+        self.timed(step, lanes.len(), |engine| engine.read_tables(step, lanes, tables, output))
     }
 
-    fn matrix_products(
-        &mut self,
-        step: &'static str,
-        products: &[Product<'_, Self::Value>],
-        factor: FactorUse,
-    ) -> Result<Vec<Matrix<Option<Self::Value>>>, EngineError> {
-        let operations = products.iter().map(|product| product.needed.iter().filter(|&&x| x).count()).sum();
-        self.timed(step, operations, |engine| {
-            products
-                .iter()
-                .map(|product| match engine.multiply {
-                    Multiply::Product => engine.multiply_ciphertexts(step, product, factor),
-                    Multiply::Lut => engine.multiply_by_lookup(step, product, factor),
-                })
-                .collect()
-        })
+    fn add_scaled(&self, sum: &mut Self::Lane, other: &Self::Lane, factor: i64) {
+        *sum = self.sum([(sum, 1), (other, factor)]);
     }
 
-    fn weighted_sums(
+    fn constant(&self, turns: f64) -> Self::Lane {
+        Integer { ciphertext: self.backend.combine(&[], torus::from_f64(turns)), bits: 0, noise: Distribution::default() }
+    }
+
+    fn add_constants(
         &mut self,
-        step: &'static str,
-        values: &Matrix<Self::Value>,
-        weight: &Matrix<i32>,
-        bias: &[i64],
-        term: TermUse,
-    ) -> Result<Matrix<Self::Value>, EngineError> {
-        let bits = term.sum_bits;
-        let constants: Vec<u64> = bias.iter().map(|&bias| (bias as u64) << (63 - bits)).collect();
-        self.timed(step, values.rows() * weight.cols(), |engine| {
-            let mut sums = Vec::with_capacity(values.rows() * weight.cols());
-            for row in 0..values.rows() {
-                let terms: Vec<_> = values.row(row).iter().map(|value| engine.rescale(value, bits)).collect();
-                let ciphertexts: Vec<_> = terms.iter().map(|term| &term.ciphertext).collect();
-                let results = engine.backend.weighted_sums(&ciphertexts, weight, &constants);
-                for (column, ciphertext) in results.into_iter().enumerate() {
-                    let weighted =
-                        |(inner, term): (usize, &Integer<_>)| term.noise.scaled(f64::from(weight[(inner, column)]));
-                    let noise: Distribution = terms.iter().enumerate().map(weighted).sum();
-                    engine.step(step).result(noise.variance());
-                    sums.push(Integer { ciphertext, bits, noise });
-                }
-                engine.advance(weight.cols())?;
+        _: &'static str,
+        tensor: Self::Tensor,
+        turns: &[f64],
+    ) -> Result<Self::Tensor, EngineError> {
+        let IntegerTensor::Integers(mut rows, form) = tensor else { unreachable!("an input is mapped first") };
+        for row in &mut rows {
+            for (entry, &turns) in row.iter_mut().zip(turns) {
+                entry.ciphertext = self.backend.combine(&[(&entry.ciphertext, 1)], torus::from_f64(turns));
             }
-            Ok(matrix(values.rows(), weight.cols(), sums))
-        })
-    }
-
-    fn add(&mut self, a: &Self::Value, b: &Self::Value) -> Self::Value {
-        self.sum([(a, 1), (b, 1)])
-    }
-
-    fn subtract(&mut self, a: &Self::Value, b: &Self::Value) -> Self::Value {
-        self.sum([(a, 1), (b, -1)])
+        }
+        Ok(IntegerTensor::Integers(rows, form))
     }
 }

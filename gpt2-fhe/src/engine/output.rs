@@ -1,6 +1,6 @@
 //! What results of lookups must be like, by what they are used for.
 
-use nn::engine::Use;
+use nn::evaluator::Use;
 use tfhe_core::sets::{FINE, PRECISE};
 
 use super::plan::{Multiply, NARROW_BITS, Predictor};

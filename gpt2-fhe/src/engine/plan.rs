@@ -1,6 +1,6 @@
 //! Predictions: what noise each operation leaves, and how often a lookup fails.
 
-use nn::engine::TermUse;
+use nn::evaluator::TermUse;
 use nn::integer::IntegerProgram;
 use tfhe_core::key_graph::{Bootstrap, Edge, Node, Parameters};
 use tfhe_core::keys::Needs;

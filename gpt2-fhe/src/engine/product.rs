@@ -1,84 +1,119 @@
 //! Products of matrices of encrypted integers.
 
-use nn::engine::{FactorUse, LookupTable, Product};
+use nn::evaluator::{Entries, FactorUse, Form, Rows};
 use nn::matrix::Matrix;
+use nn::table::LookupTable;
 use tfhe_core::noise::Variance;
 
 use super::backend::{BackendProduct, TorusBackend, needs};
 use super::output::Output;
 use super::plan::columns_per_ciphertext;
-use super::{EngineError, HomomorphicEngine, Integer};
+use super::timed::Timed;
+use super::{EngineError, HomomorphicEngine, Integer, IntegerTensor};
 
-type Factor<C> = Integer<C>;
+/// A product of two matrices, `[n, m] × [m, p]`, of which some entries are needed.
+pub(super) struct Product<C> {
+    /// Rows may be shorter than m: what is not there is zero.
+    left: Rows<Integer<C>>,
+    right: Rows<Integer<C>>,
+    entries: Entries,
+    pub(super) factor: FactorUse,
+}
+
+impl<C> Product<C> {
+    /// Of factors, packed for each other.
+    pub(super) fn new<I>(left: IntegerTensor<I, C>, right: IntegerTensor<I, C>, entries: Entries) -> Self {
+        let factor = |tensor| match tensor {
+            IntegerTensor::Integers(rows, Form::Factor(_, factor)) => (rows, factor),
+            _ => unreachable!("what is multiplied is packed as a factor"),
+        };
+        let ((left, factor), (right, _)) = (factor(left), factor(right));
+        Self { left, right, entries, factor }
+    }
+
+    /// p.
+    fn columns(&self) -> usize {
+        self.right.first().map_or(0, Vec::len)
+    }
+
+    /// The rows, each with how many of its entries are needed.
+    fn rows(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.entries.rows(self.left.len(), self.columns())
+    }
+
+    /// How many entries are needed.
+    pub(super) fn needed(&self) -> usize {
+        self.rows().map(|(_, count)| count).sum()
+    }
+}
 
 impl<B: TorusBackend> HomomorphicEngine<'_, B> {
     /// By products of GLWE ciphertexts: one for each row of the left matrix and each group of columns of the right one.
     pub(super) fn multiply_ciphertexts(
         &mut self,
         step: &'static str,
-        product: &Product<'_, Factor<B::Ciphertext>>,
-        factor: FactorUse,
-    ) -> Result<Matrix<Option<Factor<B::Ciphertext>>>, EngineError> {
-        let bits = factor.product_bits;
-        let left = product.left.map(|entry| entry.as_ref().map(|entry| self.rescale(entry, bits)));
-        let right = product.right.map(|entry| self.rescale(entry, bits));
-        let output = self.backend.matrix_product(BackendProduct {
-            left: &left.map(|entry| entry.as_ref().map(|entry| entry.ciphertext.clone())),
-            right: &right.map(|entry| entry.ciphertext.clone()),
-            needed: product.needed,
+        product: &Product<B::Ciphertext>,
+    ) -> Result<Rows<Integer<B::Ciphertext>>, EngineError> {
+        let bits = product.factor.product_bits;
+        let rescale = |rows: &Rows<Integer<B::Ciphertext>>| -> Rows<Integer<B::Ciphertext>> {
+            rows.iter().map(|row| row.iter().map(|entry| self.rescale(entry, bits)).collect()).collect()
+        };
+        let (left, right) = (rescale(&product.left), rescale(&product.right));
+        let (depth, columns) = (right.len(), product.columns());
+        let mut needed = Matrix::from_fn(left.len(), columns, |_, _| false);
+        product.rows().for_each(|(row, count)| needed.row_mut(row)[..count].fill(true));
+        let mut output = self.backend.matrix_product(BackendProduct {
+            left: &Matrix::from_fn(left.len(), depth, |i, m| left[i].get(m).map(|entry| entry.ciphertext.clone())),
+            right: &Matrix::from_fn(depth, columns, |m, j| right[m][j].ciphertext.clone()),
+            needed: &needed,
             log_t: bits + 1,
         });
-        let columns = columns_per_ciphertext(right.rows()).min(right.cols());
-        let multiplied = |i: usize| {
-            (0..right.cols()).step_by(columns).filter(move |&j| needs(product.needed, i, j, columns)).count()
-        };
-        self.step(step).tensor_products += (0..left.rows()).map(multiplied).sum::<usize>();
-        self.advance(product.needed.iter().filter(|&&needed| needed).count())?;
-        let largest = |variances: &mut dyn Iterator<Item = Variance>| {
+        let together = columns_per_ciphertext(depth).min(columns);
+        let multiplied = |i: usize| (0..columns).step_by(together).filter(|&j| needs(&needed, i, j, together)).count();
+        self.step(step).tensor_products += (0..left.len()).map(multiplied).sum::<usize>();
+        self.advance(product.needed())?;
+        let largest = |rows: &Rows<Integer<B::Ciphertext>>| {
+            let variances = rows.iter().flatten().map(|entry| entry.noise.variance());
             variances.fold(Variance::ZERO, |a, b| if a > b { a } else { b })
         };
-        let left_noise = largest(&mut left.iter().flatten().map(|entry| entry.noise.variance()));
-        let right_noise = largest(&mut right.iter().map(|entry| entry.noise.variance()));
-        let noise =
-            self.predictor.matrix_product((left_noise, left.cols()), (right_noise, right.rows() * columns), bits + 1);
+        let noise = self.predictor.matrix_product(
+            (largest(&left), depth),
+            (largest(&right), depth * together),
+            bits + 1,
+        );
         self.step(step).result(noise.variance());
-        Ok(output.map(|entry| entry.as_ref().map(|c| Integer { ciphertext: c.clone(), bits, noise: noise.clone() })))
+        let mut entry = |row: usize, column: usize| {
+            let ciphertext = output[(row, column)].take().expect("a needed entry");
+            Integer { ciphertext, bits, noise: noise.clone() }
+        };
+        Ok(product.rows().map(|(row, count)| (0..count).map(|column| entry(row, column)).collect()).collect())
     }
 
     /// By lookups: x·y = ⌊(x+y)²/4⌋ − ⌊(x−y)²/4⌋, since x+y and x−y have the same parity.
     pub(super) fn multiply_by_lookup(
         &mut self,
         step: &'static str,
-        product: &Product<'_, Factor<B::Ciphertext>>,
-        factor: FactorUse,
-    ) -> Result<Matrix<Option<Factor<B::Ciphertext>>>, EngineError> {
+        product: &Product<B::Ciphertext>,
+    ) -> Result<Rows<Integer<B::Ciphertext>>, EngineError> {
+        let factor = product.factor;
         let first = -(1_i64 << (factor.operand_bits - 1));
         let square = LookupTable::tabulate(first, factor.operand_bits, 0, |u| (u * u).div_euclid(4));
-        let terms = 2 * product.right.rows();
+        let terms = 2 * product.right.len();
         let output = Output::summand(factor.product_bits, terms, &self.predictor, &self.gadgets);
-        let mut entries = Vec::with_capacity(product.needed.data().len());
-        for i in 0..product.left.rows() {
-            for j in 0..product.right.cols() {
-                if !product.needed[(i, j)] {
-                    entries.push(None);
-                    continue;
-                }
-                let terms: Vec<_> = (0..product.right.rows())
-                    .filter_map(|m| product.left[(i, m)].as_ref().map(|x| (x, &product.right[(m, j)])))
-                    .flat_map(|(x, y)| [self.sum([(x, 1), (y, 1)]), self.sum([(x, 1), (y, -1)])])
-                    .collect();
-                self.observer.begin(step, terms.len());
-                let squares = self.read_tables(step, &terms, &vec![&square; terms.len()], output)?;
-                entries.push(Some(self.alternating_sum(&squares)));
-                self.advance(1)?;
-            }
-        }
-        let shape = "as many entries as the matrix of needed ones";
-        Ok(Matrix::new(product.needed.rows(), product.needed.cols(), entries).expect(shape))
+        let mut entry = |row: usize, column: usize| {
+            let pairs = product.left[row].iter().zip(&product.right).map(|(x, right)| (x, &right[column]));
+            let terms: Vec<_> =
+                pairs.flat_map(|(x, y)| [self.sum([(x, 1), (y, 1)]), self.sum([(x, 1), (y, -1)])]).collect();
+            self.observer.begin(step, terms.len());
+            let squares = self.read_tables(step, &terms, &vec![&square; terms.len()], output)?;
+            self.advance(1)?;
+            Ok(self.alternating_sum(&squares))
+        };
+        product.rows().map(|(row, count)| (0..count).map(|column| entry(row, column)).collect()).collect()
     }
 
     /// v_0 − v_1 + v_2 − …
-    fn alternating_sum(&mut self, values: &[Factor<B::Ciphertext>]) -> Factor<B::Ciphertext> {
+    fn alternating_sum(&mut self, values: &[Integer<B::Ciphertext>]) -> Integer<B::Ciphertext> {
         let terms: Vec<_> =
             values.iter().enumerate().map(|(i, value)| (&value.ciphertext, if i % 2 == 0 { 1 } else { -1 })).collect();
         Integer {

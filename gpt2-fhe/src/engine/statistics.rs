@@ -1,6 +1,6 @@
 //! What a run did, step by step.
 
-use nn::clear::{ClearEngine, StepRecord};
+use nn::clear::{ClearEvaluator, StepRecord};
 use serde::Serialize;
 use tfhe_core::noise::{self, Distribution, Variance};
 
@@ -92,11 +92,11 @@ impl StepStatistics {
 }
 
 impl Statistics {
-    /// The lookups of a run on plain integers, which has nothing else to count.
-    pub fn of_clear(engine: &ClearEngine) -> Self {
+    /// The lookups of a run on plain numbers, which has nothing else to count.
+    pub fn of_clear<T>(evaluator: &ClearEvaluator<T>) -> Self {
         let step =
             |record: &StepRecord| StepStatistics { lookups: record.lookup_count(), ..StepStatistics::new(record.name) };
-        Self { steps: engine.steps().iter().map(step).collect() }
+        Self { steps: evaluator.steps().iter().map(step).collect() }
     }
 
     pub(crate) fn step(&mut self, name: &'static str) -> &mut StepStatistics {

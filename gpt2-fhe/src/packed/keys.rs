@@ -1,6 +1,6 @@
 //! The edges of a parameter set that the packed circuit takes, and the keys of one party on them.
 
-use nn::packed::Function;
+use nn::table::Smooth;
 use tfhe_core::automorphism::AutomorphismKeys;
 use tfhe_core::bootstrapping_key::BootstrappingKey;
 use tfhe_core::fft::NegacyclicFft;
@@ -31,7 +31,7 @@ pub const RELINEARIZATION: Edge = Edge::Relinearization { ring: Arithmetic };
 pub const WEIGHING: Edge = Edge::ExternalProduct { ring: Arithmetic };
 
 /// The bootstrapping of a function.
-pub fn bootstrapping(function: Function) -> Edge {
+pub fn bootstrapping(function: Smooth) -> Edge {
     Edge::Bootstrapping { gadget: tables::gadget(function) }
 }
 
@@ -39,7 +39,7 @@ pub fn bootstrapping(function: Function) -> Edge {
 pub fn needs(layout: &Layout) -> Needs {
     let keyswitches = Needs::default().keyswitch(Arithmetic).keyswitch(Lookup).lift(Lookup, Arithmetic);
     let automorphisms = keyswitches.automorphisms(Lookup, 0, 0).automorphisms(Arithmetic, 0, layout.subring_log());
-    let functions = [Function::Softplus, Function::Exponential].map(tables::gadget);
+    let functions = [Smooth::Softplus, Smooth::Exponential].map(tables::gadget);
     functions.into_iter().fold(automorphisms.relinearization(Arithmetic), Needs::bootstrapping)
 }
 
@@ -89,16 +89,16 @@ impl<'a> PackedKeys<'a> {
             automorphisms: keys.automorphisms(Arithmetic, 0, layout.subring_log())?,
             relinearization: keys.relinearization(Arithmetic)?,
             weighing: parameters.gadget(WEIGHING)?,
-            softplus: bootstrapping(Function::Softplus)?,
-            exponential: bootstrapping(Function::Exponential)?,
+            softplus: bootstrapping(Smooth::Softplus)?,
+            exponential: bootstrapping(Smooth::Exponential)?,
         })
     }
 
     /// The bootstrapping key of a function.
-    pub fn bootstrapping(&self, function: Function) -> &'a BootstrappingKey {
+    pub fn bootstrapping(&self, function: Smooth) -> &'a BootstrappingKey {
         match function {
-            Function::Softplus => self.softplus,
-            Function::Exponential => self.exponential,
+            Smooth::Softplus => self.softplus,
+            Smooth::Exponential => self.exponential,
         }
     }
 }

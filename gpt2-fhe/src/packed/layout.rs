@@ -17,6 +17,7 @@
 //! Of an output of O channels, d of them, a *chunk*, are treated like the channels of a head: V_j, and so the products, have one
 //! ciphertext for each chunk. In a product of inputs and weights, all N coefficients of a ciphertext of GJ inputs take part: GJ·d = N.
 
+use nn::evaluator::{Form, Side};
 use nn::packed::{PackedProgram, Span};
 use std::ops::Range;
 use tfhe_core::key_graph::Parameters;
@@ -24,9 +25,6 @@ use tfhe_core::params::PolynomialSize;
 
 /// The most tokens in a ciphertext: with more, there are fewer columns in a block of scores.
 const MAX_GROUP: usize = 8;
-
-/// Scores that are treated together: those of more than one head, as long as they are no more than this. Each is a ciphertext.
-const BATCH_SCORES: usize = 1024;
 
 /// A head has more channels than fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -194,14 +192,6 @@ impl Layout {
         chunk * self.subring()..self.sizes.output.min((chunk + 1) * self.subring())
     }
 
-    /// The heads, in batches that are treated together.
-    pub fn head_batches(&self) -> Vec<Range<usize>> {
-        let scores: usize = self.span.rows().map(|row| row + 1).sum();
-        let heads = self.sizes.heads;
-        let batch = (BATCH_SCORES / scores).max(1);
-        (0..heads).step_by(batch).map(|first| first..heads.min(first + batch)).collect()
-    }
-
     /// The number of automorphisms that leave the cosets of a group: log2 J.
     pub fn group_steps(&self) -> u32 {
         self.inputs().ilog2()
@@ -212,11 +202,14 @@ impl Layout {
         self.cosets().ilog2()
     }
 
-    /// The automorphisms of projecting one head: to the cosets of queries and of values, and to each token's keys.
-    pub fn projection_automorphisms(&self) -> usize {
-        let (gather, split) = (self.group_steps() as usize, self.group - 1);
-        let values = self.groups() * self.output_chunks() * gather;
-        self.row_groups().len() * gather + self.groups() * (gather + split) + values
+    /// The automorphisms of a linear map: to the cosets of queries and of values, and to each token's keys.
+    pub fn projection_automorphisms(&self, form: Form) -> usize {
+        let gather = self.group_steps() as usize;
+        match form {
+            Form::Cyclic(Side::Left, _) => self.row_groups().len() * gather,
+            Form::Cyclic(Side::Right, _) => self.groups() * (gather + self.group - 1),
+            _ => self.groups() * self.output_chunks() * gather,
+        }
     }
 
     /// The blocks of probabilities of one head: (group of rows, group of tokens).
@@ -334,7 +327,6 @@ mod tests {
         assert_eq!((layout.output_chunks(), layout.places(), layout.answers()), (12, 96, 2));
         assert_eq!(layout.score_blocks(), [(0, 0)]);
         assert_eq!(layout.score_position(7, 5), ((0, 0), 61));
-        assert_eq!(layout.head_batches(), vec![0..12]);
     }
 
     #[test]

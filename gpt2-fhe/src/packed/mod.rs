@@ -8,11 +8,13 @@
 //! | output | Σ p·v, for all rows and tokens of two groups, and all channels of a chunk, at once | an external product with encrypted values ([`tfhe_core::tensor_product::RelinearizationKey::ggsw`]) |
 //!
 //! Heads share the input's ciphertexts and transforms, batches of lookups, and the answer, to which they are added up.
-//! The data flow is [`nn::packed::PackedProgram::attend`]; [`encrypted`], [`simulated`] and [`counted`] are the engines it runs on.
+//! The program is [`nn::packed::PackedProgram::evaluate`], and [`evaluator`] what computes it, on one of three backends: [`ciphertexts`],
+//! [`simulated`] and [`counted`].
 
+pub mod backend;
+pub mod ciphertexts;
 pub mod client;
 pub mod counted;
-pub mod encrypted;
 pub mod evaluator;
 pub mod keys;
 pub mod layout;

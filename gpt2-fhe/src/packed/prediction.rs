@@ -1,9 +1,11 @@
 //! What noise each step of the packed attention leaves.
 
-use nn::packed::{Function, PackedHead, PackedProgram};
+use nn::evaluator::{Form, LinearMap, Side};
+use nn::packed::{PackedHead, PackedProgram};
+use nn::table::Smooth;
 use tfhe_core::key_graph::{MissingEdge, Parameters, Ring};
 use tfhe_core::noise::{self, Distribution, Spread, Variance};
-use tfhe_core::rounding::Transforms;
+use tfhe_core::rounding::{GadgetTransforms, Transforms};
 
 use super::keys;
 use super::layout::Layout;
@@ -33,6 +35,40 @@ pub struct Prediction {
     pub rounding: Variance,
     /// What packing adds to an output.
     pub packing: Variance,
+    arithmetic: ArithmeticNoise,
+    /// By what every standard deviation is multiplied.
+    factor: f64,
+}
+
+/// What the noise of linear maps and products is computed from.
+#[derive(Clone, Debug)]
+struct ArithmeticNoise {
+    ring: Ring,
+    automorphism: Variance,
+    relinearization: Variance,
+    /// Of external products, with the transforms' rounding.
+    gadget: GadgetTransforms,
+    scales: Scales,
+}
+
+/// The variance of what a linear map gives: its coefficients before automorphisms, and after.
+#[derive(Clone, Copy, Debug)]
+pub struct ProjectionNoise {
+    /// Before automorphisms.
+    pub projected: Variance,
+    /// After.
+    pub gathered: Variance,
+}
+
+/// The noise of weighing a head's values.
+#[derive(Clone, Debug)]
+pub struct ValueNoise {
+    /// A value, in units of its integers.
+    pub value: Variance,
+    /// What one external product of a block of probabilities with a chunk of values adds, whatever both are.
+    pub weighing: Distribution,
+    /// The square of a token's root mean square norm of values, over all O channels.
+    pub squares: f64,
 }
 
 /// The variances of one head's steps.
@@ -44,12 +80,8 @@ pub struct HeadPrediction {
     pub gathered: [Variance; 3],
     /// A score.
     pub score: Distribution,
-    /// A value, in units of its integers.
-    pub value: Variance,
-    /// What one external product of a block of probabilities with a chunk of values adds, whatever both are.
-    pub weighing: Distribution,
-    /// The square of a token's root mean square norm of values, over all O channels.
-    pub squares: f64,
+    /// Values, weighed.
+    pub values: ValueNoise,
 }
 
 impl Prediction {
@@ -81,15 +113,22 @@ impl Prediction {
         };
         let isolation = parameters.gadget(keys::ISOLATION)?.on(transforms);
         let isolation = noise::glwe_keyswitch(isolation, lookup.shape, lookup.noise.variance());
-        let scales = Scales::new(parameters, program)?;
-        let head = |head| HeadPrediction::new(transforms, parameters, head, scales.of_head(head), layout);
-        Ok(Self {
-            heads: program.heads().iter().map(head).collect::<Result<_, _>>()?,
+        let relinearization = parameters.gadget(keys::RELINEARIZATION)?.on(transforms);
+        let automorphism = parameters.gadget(keys::AUTOMORPHISMS)?.on(transforms);
+        let of_arithmetic = ArithmeticNoise {
+            ring: arithmetic,
+            automorphism: noise::glwe_keyswitch(automorphism, arithmetic.shape, arithmetic.noise.variance()),
+            relinearization: noise::relinearization(relinearization, arithmetic.shape, arithmetic.noise.variance()),
+            gadget: parameters.gadget(keys::WEIGHING)?.on(transforms),
+            scales: Scales::new(parameters, program)?,
+        };
+        let mut prediction = Self {
+            heads: Vec::new(),
             score_keyswitch: keyswitch(keys::SCORE_KEYSWITCH, arithmetic)?,
             lookup_keyswitch: keyswitch(keys::LOOKUP_KEYSWITCH, lookup)?,
             modulus_switch: noise::modulus_switch(small.lwe_dimension(), lookup.size()),
-            softplus: blind_rotation(Function::Softplus)?,
-            exponential: blind_rotation(Function::Exponential)?,
+            softplus: blind_rotation(Smooth::Softplus)?,
+            exponential: blind_rotation(Smooth::Exponential)?,
             isolation: noise::trace(isolation, lookup.size().log2()),
             isolation_energy: noise::trace_energy(isolation, lookup.size().log2(), lookup.size()),
             lift: noise::glwe_keyswitch_from(
@@ -99,14 +138,72 @@ impl Prediction {
                 arithmetic.noise.variance(),
             ),
             rounding: noise::product_with_ggsw_rounding(parameters.gadget(keys::WEIGHING)?, arithmetic.shape, 1.0),
-            packing: noise::trace(automorphism(transforms, parameters)?, layout.token_steps()),
-        })
+            packing: noise::trace(of_arithmetic.automorphism, layout.token_steps()),
+            arithmetic: of_arithmetic,
+            factor: 1.0,
+        };
+        prediction.heads = program.heads().iter().map(|head| prediction.head(layout, head)).collect();
+        Ok(prediction)
+    }
+
+    fn head(&self, layout: &Layout, head: &PackedHead) -> HeadPrediction {
+        let maps = head.maps();
+        let noise = maps.each_ref().map(|map| self.projection(layout, map));
+        HeadPrediction {
+            projected: noise.map(|noise| noise.projected),
+            gathered: noise.map(|noise| noise.gathered),
+            score: self.score(layout, [noise[0], noise[1]], head.log_modulus()),
+            values: self.values(layout, noise[2], head.value_norm()),
+        }
+    }
+
+    /// What a linear map of the input gives.
+    pub fn projection(&self, layout: &Layout, map: &LinearMap<'_>) -> ProjectionNoise {
+        let ArithmeticNoise { ring, automorphism, scales, .. } = &self.arithmetic;
+        // Values' weights fall into chunks, each a product of its own.
+        let (share, steps) = match map.form {
+            Form::Weighed { .. } => (layout.chunk_share(), layout.group_steps()),
+            Form::Cyclic(Side::Right, _) => (1.0, layout.token_steps()),
+            _ => (1.0, layout.group_steps()),
+        };
+        let squares: f64 = map.weight.iter().map(|&w| f64::from(w).powi(2)).sum();
+        let fresh = ring.noise.variance().repeated(squares * share).scaled(scales.factor(map.form) as f64);
+        let [projected, gathered] =
+            [fresh, fresh + noise::trace(*automorphism, steps)].map(|variance| variance.scaled(self.factor));
+        ProjectionNoise { projected, gathered }
+    }
+
+    /// A score.
+    pub fn score(&self, layout: &Layout, [query, key]: [ProjectionNoise; 2], log_modulus: u32) -> Distribution {
+        let queries = self.spread(layout.group_steps(), query, layout.group() * layout.subring());
+        let keys = self.spread(layout.token_steps(), key, layout.subring()).apart(layout.keys_of_block(0).len());
+        let score = noise::tensor_product(self.arithmetic.ring.shape, log_modulus, [queries, keys]);
+        (score + self.arithmetic.relinearization).scaled(self.factor)
+    }
+
+    /// Values that are weighed, of which a token's norm is `norm`.
+    pub fn values(&self, layout: &Layout, value: ProjectionNoise, norm: f64) -> ValueNoise {
+        let ArithmeticNoise { ring, relinearization, gadget, scales, .. } = &self.arithmetic;
+        let spread = self.spread(layout.group_steps(), value, layout.group() * layout.subring());
+        let weighing = noise::product_with_ggsw(*gadget, ring.shape, spread, *relinearization, 0.0);
+        ValueNoise {
+            value: value.gathered.scaled(2f64.powi(scales.log_ggsw as i32)),
+            weighing: weighing.scaled(self.factor),
+            squares: norm.powi(2),
+        }
+    }
+
+    /// What automorphisms add is everywhere; projections' noise is left where the coefficients are. Without [`Self::scaled`]'s factor.
+    fn spread(&self, steps: u32, noise: ProjectionNoise, kept: usize) -> Spread {
+        let ArithmeticNoise { ring, automorphism, .. } = self.arithmetic;
+        Spread::new(noise.projected.scaled(1.0 / self.factor), kept) + Spread::of_trace(automorphism, steps, ring.size())
     }
 
     /// Every step's variance with what it is, in the order of the data flow, of one head; the last is an output's of all heads, of the
     /// longest row.
     pub fn table(&self, layout: &Layout, head: usize) -> Vec<(&'static str, Variance)> {
-        let HeadPrediction { projected, gathered, score, weighing, squares, .. } = &self.heads[head];
+        let HeadPrediction { projected, gathered, score, values } = &self.heads[head];
+        let ValueNoise { weighing, squares, .. } = values;
         let [query, key, value] = *projected;
         let [gathered_query, gathered_key, gathered_value] = *gathered;
         vec![
@@ -144,14 +241,16 @@ impl Prediction {
             lift: self.lift.scaled(factor),
             rounding: self.rounding.scaled(factor),
             packing: self.packing.scaled(factor),
+            arithmetic: self.arithmetic.clone(),
+            factor: self.factor * factor,
         }
     }
 
     /// A result of `function`, besides the argument's noise.
-    pub fn result(&self, function: Function) -> Variance {
+    pub fn result(&self, function: Smooth) -> Variance {
         match function {
-            Function::Softplus => self.softplus,
-            Function::Exponential => self.exponential,
+            Smooth::Softplus => self.softplus,
+            Smooth::Exponential => self.exponential,
         }
     }
 
@@ -169,7 +268,7 @@ impl Prediction {
         Variance::new(beside).repeated(squares)
     }
 
-    /// What a block of probabilities adds to an output, besides noise of the probabilities themselves and [`HeadPrediction::weighing`]: key
+    /// What a block of probabilities adds to an output, besides noise of the probabilities themselves and [`ValueNoise::weighing`]: key
     /// switches to the arithmetic ring, and the rounding of the external product with values of which `squares` is the sum of squares in a
     /// chunk.
     pub fn block_besides(&self, layout: &Layout, squares: f64) -> Variance {
@@ -181,10 +280,10 @@ impl Prediction {
     pub fn output(&self, layout: &Layout, row: usize) -> Distribution {
         let blocks = row / layout.group() + 1;
         let channels = layout.sizes().output as f64;
-        let head = |head: &HeadPrediction| {
-            let squares = head.squares / channels;
+        let head = |HeadPrediction { values, .. }: &HeadPrediction| {
+            let squares = values.squares / channels;
             let one = (self.exponential + self.isolation).repeated(squares) + self.isolation_beside(squares);
-            let block = head.weighing.clone() + self.block_besides(layout, layout.block_squares(head.squares));
+            let block = values.weighing.clone() + self.block_besides(layout, layout.block_squares(values.squares));
             std::iter::repeat_n(block, blocks).sum::<Distribution>() + one.repeated((row + 1) as f64)
         };
         self.heads.iter().map(head).sum::<Distribution>() + self.packing
@@ -198,64 +297,16 @@ impl Layout {
     }
 }
 
-/// What an automorphism in the arithmetic ring adds.
-fn automorphism(transforms: Transforms, parameters: &Parameters) -> Result<Variance, MissingEdge> {
-    let (arithmetic, gadget) = (parameters.arithmetic(), parameters.gadget(keys::AUTOMORPHISMS)?.on(transforms));
-    Ok(noise::glwe_keyswitch(gadget, arithmetic.shape, arithmetic.noise.variance()))
-}
-
 impl HeadPrediction {
-    fn new(
-        transforms: Transforms,
-        parameters: &Parameters,
-        head: &PackedHead,
-        scales: HeadScales,
-        layout: &Layout,
-    ) -> Result<Self, MissingEdge> {
-        let arithmetic = parameters.arithmetic();
-        let automorphism = automorphism(transforms, parameters)?;
-        // Values' weights fall into chunks, each a product of its own.
-        let weights = [(head.query().0, 1.0), (head.key().0, 1.0), (head.value(), layout.chunk_share())];
-        let mut projected = [Variance::ZERO; 3];
-        for (part, (weight, share)) in weights.into_iter().enumerate() {
-            let squares: f64 = weight.iter().map(|&w| f64::from(w).powi(2)).sum();
-            projected[part] =
-                arithmetic.noise.variance().repeated(squares * share).scaled(scales.factors()[part] as f64);
-        }
-        let (group, token) = (layout.group_steps(), layout.token_steps());
-        let steps = [group, token, group];
-        let gathered = [0, 1, 2].map(|part| projected[part] + noise::trace(automorphism, steps[part]));
-        let relinearization = parameters.gadget(keys::RELINEARIZATION)?.on(transforms);
-        let relinearization = noise::relinearization(relinearization, arithmetic.shape, arithmetic.noise.variance());
-        // What automorphisms add is everywhere; projections' noise is left where the coefficients are.
-        let spread = |part: usize, kept: usize| {
-            Spread::new(projected[part], kept) + Spread::of_trace(automorphism, steps[part], arithmetic.size())
-        };
-        let of_group = layout.group() * layout.subring();
-        let queries = spread(0, of_group);
-        let keys = spread(1, layout.subring()).apart(layout.keys_of_block(0).len());
-        let score = noise::tensor_product(arithmetic.shape, head.log_modulus(), [queries, keys]);
-        let ggsw = parameters.gadget(keys::WEIGHING)?.on(transforms);
-        let weighing = noise::product_with_ggsw(ggsw, arithmetic.shape, spread(2, of_group), relinearization, 0.0);
-        Ok(Self {
-            projected,
-            gathered,
-            score: score + relinearization,
-            value: gathered[2].scaled(2f64.powi(scales.log_ggsw as i32)),
-            weighing,
-            squares: head.value_norm().powi(2),
-        })
-    }
-
     fn scaled(&self, factor: f64) -> Self {
         let scaled = |variance: Variance| variance.scaled(factor);
+        let ValueNoise { value, weighing, squares } = &self.values;
+        let values = ValueNoise { value: scaled(*value), weighing: weighing.scaled(factor), squares: *squares };
         Self {
             projected: self.projected.map(scaled),
             gathered: self.gathered.map(scaled),
             score: self.score.scaled(factor),
-            value: scaled(self.value),
-            weighing: self.weighing.scaled(factor),
-            squares: self.squares,
+            values,
         }
     }
 }
@@ -267,14 +318,6 @@ impl HeadPrediction {
 #[derive(Clone, Copy, Debug)]
 pub struct Scales {
     log_input: u32,
-    log_ggsw: u32,
-}
-
-/// The scales of one head.
-#[derive(Clone, Copy, Debug)]
-pub struct HeadScales {
-    log_input: u32,
-    log_modulus: u32,
     log_ggsw: u32,
 }
 
@@ -295,15 +338,9 @@ impl Scales {
         self.log_input
     }
 
-    /// Those of a head of the program.
-    pub fn of_head(&self, head: &PackedHead) -> HeadScales {
-        HeadScales { log_input: self.log_input, log_modulus: head.log_modulus(), log_ggsw: self.log_ggsw }
-    }
-}
-
-impl HeadScales {
-    /// By what projections to queries, keys and values are multiplied.
-    pub fn factors(&self) -> [i64; 3] {
-        [self.log_modulus, self.log_modulus, self.log_ggsw].map(|log| 1 << (self.log_input - log))
+    /// By what a map of the input is multiplied, to be at the scale of a form.
+    pub fn factor(&self, form: Form) -> i64 {
+        let log = if let Form::Cyclic(_, log_modulus) = form { log_modulus } else { self.log_ggsw };
+        1 << (self.log_input - log)
     }
 }

@@ -8,7 +8,6 @@ use tfhe_core::keys::{Answer, EvaluationKeys, Mismatch, Request};
 
 use super::layout::{Layout, Sizes};
 use super::prediction::Scales;
-use super::tables;
 
 /// The scales of what is sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,7 +26,7 @@ impl WireScales {
     pub fn new(parameters: &Parameters, program: &PackedProgram) -> Result<Self, MissingEdge> {
         Ok(Self {
             log_input: Scales::new(parameters, program)?.log_input(),
-            output_turns: tables::probability_turns(program),
+            output_turns: program.output_turns(),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use nn::clear::ClearEngine;
+use nn::clear::ClearEvaluator;
 use nn::integer::{IntegerAttention, IntegerProgram};
 use nn::matrix::Matrix;
 use nn::packed::Span;
@@ -16,7 +16,7 @@ use crate::client::{Client, nearest_integer};
 use crate::engine::plan::{Multiply, Predictor};
 use crate::engine::simulated::Simulated;
 use crate::engine::statistics::Statistics;
-use crate::engine::{HomomorphicEngine, Observer};
+use crate::engine::{HomomorphicEngine, Integer, IntegerTensor, Observer};
 use crate::server::Server;
 
 use super::error::RunError;
@@ -73,12 +73,12 @@ impl Lowering for ExactAttention {
     }
 
     fn reference(&self, input: &Matrix<i32>, span: Span) -> Reference<()> {
-        let mut engine = ClearEngine::new();
-        let integers = self.program().evaluate_clear(&mut engine, input);
+        let mut evaluator = ClearEvaluator::new();
+        let integers = self.program().evaluate_clear(&mut evaluator, input);
         Reference {
             numbers: rows(&integers, span),
-            out_of_range: engine.out_of_range() + engine.overflows(),
-            statistics: Statistics::of_clear(&engine),
+            out_of_range: evaluator.out_of_range() + evaluator.overflows(),
+            statistics: Statistics::of_clear(&evaluator),
             engine: (),
         }
     }
@@ -94,8 +94,13 @@ impl Lowering for ExactAttention {
         let predictor = Predictor::new(&plan.parameters)?;
         let backend = Simulated::new(predictor.clone(), seed);
         let mut engine = HomomorphicEngine::new(backend, predictor, self.multiply, self.program(), observer);
-        let output = self.program().evaluate(&mut engine, input, input.rows())?;
-        let integers = output.map(|entry| nearest_integer(entry.ciphertext, entry.bits));
+        let input = IntegerTensor::Input(input.clone());
+        let output = self.program().evaluate(&mut engine, &input, span.tokens())?;
+        let integer = |row, column| {
+            let Integer { ciphertext, bits, .. }: &Integer<u64> = &output[row][column];
+            nearest_integer(*ciphertext, *bits)
+        };
+        let integers = Matrix::from_fn(span.tokens(), self.output_size(), integer);
         Ok((rows(&integers, span), engine.statistics().clone()))
     }
 

@@ -22,7 +22,7 @@ pub struct ClearEvaluator<T> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClearTensor {
     rows: Rows<f64>,
-    /// What it was made for; `None` of an input, or of a result of [`Evaluator::weigh`].
+    /// What it was made for; `None` of an input.
     form: Option<Form>,
 }
 
@@ -59,6 +59,17 @@ impl StepRecord {
     /// The integers that it produced.
     pub fn integer_outputs(&self) -> Option<IntegerRange> {
         self.outputs.map(integers)
+    }
+}
+
+impl StepRecord {
+    /// Notes what products give, and what does not fit.
+    fn check_factors(&mut self, left: &ClearTensor, right: &ClearTensor, products: &[Vec<f64>]) {
+        if let Some(Form::Factor(_, factor)) = left.form {
+            self.overflows += count_overflows(products.iter().flatten(), factor.product_bits);
+            self.overflows += usize::from(!operands_fit(left, right, factor.operand_bits));
+        }
+        observe(&mut self.outputs, products.iter().flatten());
     }
 }
 
@@ -133,11 +144,7 @@ impl<T> ClearEvaluator<T> {
             rows.push(columns[..count].iter().map(entry).collect::<Vec<f64>>());
             record.multiplications += left.len() * count;
         }
-        if let Some(Form::Factor(_, factor)) = left.form {
-            record.overflows += count_overflows(rows.iter().flatten(), factor.product_bits);
-            record.overflows += usize::from(!operands_fit(left, right, factor.operand_bits));
-        }
-        observe(&mut record.outputs, rows.iter().flatten());
+        record.check_factors(left, right, &rows);
         ClearTensor { rows, form: left.form }
     }
 }
@@ -210,19 +217,21 @@ impl<T: Function> Evaluator for ClearEvaluator<T> {
     fn weigh(
         &mut self,
         step: &'static str,
-        weights: Rows<f64>,
+        weights: ClearTensor,
         values: ClearTensor,
         sum: Option<ClearTensor>,
     ) -> Result<ClearTensor, Infallible> {
         let columns = values.rows.first().map_or(0, Vec::len);
-        let mut rows = sum.map_or_else(|| vec![vec![0.0; columns]; weights.len()], |sum| sum.rows);
-        for (sums, weights) in rows.iter_mut().zip(&weights) {
+        let mut rows = sum.map_or_else(|| vec![vec![0.0; columns]; weights.rows.len()], |sum| sum.rows);
+        for (sums, weights) in rows.iter_mut().zip(&weights.rows) {
             for (weight, values) in weights.iter().zip(&values.rows) {
                 sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * value);
             }
         }
-        self.step(step).multiplications += columns * weights.iter().map(Vec::len).sum::<usize>();
-        Ok(ClearTensor { rows, form: None })
+        let record = self.step(step);
+        record.multiplications += columns * weights.rows.iter().map(Vec::len).sum::<usize>();
+        record.check_factors(&weights, &values, &rows);
+        Ok(ClearTensor { rows, form: weights.form })
     }
 
     fn lanes(&mut self, tensor: ClearTensor) -> Rows<f64> {
@@ -268,8 +277,7 @@ impl<T: Function> Evaluator for ClearEvaluator<T> {
         mut tensor: ClearTensor,
         turns: &[f64],
     ) -> Result<ClearTensor, Infallible> {
-        let record = self.step(step);
-        observe(&mut record.outputs, tensor.rows.iter().flatten());
+        self.step(step);
         tensor.rows.iter_mut().for_each(|row| row.iter_mut().zip(turns).for_each(|(x, constant)| *x += constant));
         Ok(tensor)
     }

@@ -109,11 +109,13 @@ pub enum Form {
     Factor(Side, FactorUse),
     /// A factor of products that count modulo 2^log_modulus, which is one turn.
     Cyclic(Side, u32),
-    /// What [`Evaluator::weigh`] weighs, in turns for a weight of one turn.
+    /// What [`Evaluator::weigh`] weighs, in integers.
     Weighed {
         /// The root mean square of a row's norm that is to be expected.
         norm: f64,
     },
+    /// What it weighs with, in turns.
+    Weights,
     /// Terms of sums with known weights.
     Terms(TermUse),
 }
@@ -187,19 +189,20 @@ pub trait Evaluator {
         entries: Entries,
     ) -> Result<Vec<Self::Tensor>, Self::Error>;
 
-    /// Σ_j weights_ij·values_j for each row i of weights, added to `sum`: values are `[m, p]`, and row i weighs its first ones.
+    /// Σ_j weights_ij·values_j for each row i of weights, added to `sum`: values are `[m, p]`, and row i weighs its first ones. Either
+    /// [`Form::Weights`] and [`Form::Weighed`], or two factors of integers.
     ///
     /// # Errors
     /// The evaluator's.
     fn weigh(
         &mut self,
         step: &'static str,
-        weights: Rows<Self::Lane>,
+        weights: Self::Tensor,
         values: Self::Tensor,
         sum: Option<Self::Tensor>,
     ) -> Result<Self::Tensor, Self::Error>;
 
-    /// The numbers of a map's result or of a product, one by one.
+    /// The numbers of a map's result, of a product, or of a weighted sum, one by one.
     fn lanes(&mut self, tensor: Self::Tensor) -> Rows<Self::Lane>;
 
     /// Numbers together.

@@ -11,7 +11,7 @@ use tfhe_core::{noise, sets, wide};
 use super::forecast::{Bytes, Forecast};
 use crate::engine::counted::Counted;
 use crate::engine::plan::{Multiply, Predictor};
-use crate::engine::{HomomorphicEngine, Unobserved};
+use crate::engine::{HomomorphicEngine, IntegerTensor, Unobserved};
 use crate::run::MAX_LOG2_FAILURE;
 use crate::run::error::RunError;
 
@@ -70,10 +70,11 @@ impl ExactPlan {
         let predictor = Predictor::new(&parameters)?;
         let observer = &mut Unobserved;
         let mut engine = HomomorphicEngine::new(Counted, predictor.clone(), multiply, program, observer);
-        let output = program.evaluate(&mut engine, &tokens, tokens)?;
+        let output = program.evaluate(&mut engine, &IntegerTensor::Input(tokens), tokens)?;
         // The answer is packed, and its integers read by rounding.
         let decryption = output
             .iter()
+            .flatten()
             .map(|entry| predictor.decryption_failure(entry.noise.clone(), entry.bits))
             .fold(f64::NEG_INFINITY, noise::log2_sum);
         let mut statistics = engine.statistics().clone();

@@ -2,18 +2,20 @@
 
 use std::ops::Deref;
 
-use nn::packed::{PackedAttention, PackedProgram, Span};
+use nn::packed::{PackedAttention, PackedHead, PackedProgram, Span, steps};
 use tfhe_core::glwe::SeededGlweCiphertext;
 use tfhe_core::key_graph::Parameters;
 use tfhe_core::keys::SeededEvaluationKeys;
 use tfhe_core::sets;
 
 use super::forecast::{Bytes, Forecast};
-use crate::packed::counted::{CountedPacked, Counts};
+use crate::engine::Unobserved;
+use crate::engine::statistics::Statistics;
+use crate::packed::counted::CountedPacked;
+use crate::packed::evaluator::{PackedEvaluator, PackedTensor};
 use crate::packed::keys::needs;
 use crate::packed::layout::{Layout, Sizes};
 use crate::packed::prediction::Prediction;
-use crate::packed::tables;
 use crate::run::error::{RunError, is_within};
 use crate::run::{MAX_EXPONENT_NOISE, MAX_LOG2_FAILURE};
 
@@ -61,9 +63,7 @@ impl PackedPlan {
         let parameters = sets::PACKED_HEAD.compile().expect("named sets are valid");
         let layout = layout(program, &parameters, span)?;
         let prediction = Prediction::new(&parameters, program, &layout)?;
-        let Counts { statistics, exponents } = CountedPacked::count(program, &parameters, &prediction, layout);
-        let exponent_noise =
-            program.heads().iter().zip(exponents).map(|(head, read)| read.std() * head.exponent_turn()).collect();
+        let (statistics, exponent_noise) = count(program, &parameters, &prediction, layout)?;
         let log2_failure_probability = statistics.log2_failure_probability();
         if log2_failure_probability > MAX_LOG2_FAILURE {
             return Err(RunError::Unreliable { best: log2_failure_probability.min(0.0) });
@@ -83,7 +83,7 @@ impl PackedPlan {
     /// [`MAX_EXPONENT_NOISE`] allows for.
     pub fn output_noise(&self, program: &PackedProgram) -> f64 {
         let layout = &self.layout;
-        let unit = tables::probability_turns(program);
+        let unit = program.output_turns();
         let added = self.prediction.output(layout, layout.tokens() - 1).variance().get() / unit.powi(2);
         let heads = program.heads().iter().zip(&self.exponent_noise);
         let read: f64 = heads.map(|(head, noise)| (noise * head.value_norm()).powi(2)).sum();
@@ -99,4 +99,32 @@ impl PackedPlan {
 
 fn layout(program: &PackedProgram, parameters: &Parameters, span: Span) -> Result<Layout, RunError> {
     Ok(Layout::new(parameters, Sizes::of(program), span)?)
+}
+
+/// What a run does and how reliable it is, and the noise of each head's exponents in units of score.
+fn count(
+    program: &PackedProgram,
+    parameters: &Parameters,
+    prediction: &Prediction,
+    layout: Layout,
+) -> Result<(Statistics, Vec<f64>), RunError> {
+    let (lookup_size, observer) = (parameters.lookup().size(), &mut Unobserved);
+    let mut evaluator = PackedEvaluator::new(CountedPacked::new(layout), prediction, layout, lookup_size, observer);
+    program.evaluate(&mut evaluator, &PackedTensor::Input(()), layout.span())?;
+    let exponent_noise = |head: &PackedHead| {
+        let [_, exponential] = head.tables(program.output_turns());
+        let read = evaluator.exponents().iter().find(|(table, _)| *table == exponential);
+        read.map_or(0.0, |(_, read)| read.std() * head.exponent_turn())
+    };
+    let exponent_noise = program.heads().iter().map(exponent_noise).collect();
+    let mut statistics = evaluator.statistics().clone();
+    let output = prediction.output(&layout, layout.tokens() - 1);
+    let counted = statistics.step(steps::OUTPUT);
+    counted.automorphisms += layout.answer_automorphisms();
+    counted.result(output.variance());
+    // What is left between the limit of outputs and half a turn.
+    let margin = 0.5 - program.output_limit() * program.output_turns();
+    let outputs = (layout.span().rows().len() * program.output_size()) as f64;
+    counted.log2_failure_probability = output.log2_tail(margin) + outputs.log2();
+    Ok((statistics, exponent_noise))
 }

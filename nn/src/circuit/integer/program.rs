@@ -207,9 +207,21 @@ impl IntegerProgram {
         let factors = self.common_factors();
         let [query, key, value] = self.project(evaluator, input, &factors)?;
         let causal = Entries::Causal { first: 0 };
-        let scores = multiply(evaluator, steps::SCORES, (query, key), factors.scores, causal)?;
+        let pack = |evaluator: &mut E, rows, side, factor| evaluator.pack(rows, Form::Factor(side, factor));
+        let pairs = query.into_iter().zip(key).map(|(query, key)| {
+            [(query, Side::Left), (key, Side::Right)].map(|(rows, side)| pack(evaluator, rows, side, factors.scores))
+        });
+        let pairs = pairs.collect();
+        let scores = evaluator.multiply(steps::SCORES, pairs, causal)?;
+        let scores = scores.into_iter().map(|scores| evaluator.lanes(scores)).collect();
         let probabilities = self.softmax(evaluator, scores, factors.output)?;
-        let mut outputs = multiply(evaluator, steps::OUTPUT, (probabilities, value), factors.output, Entries::All)?;
+        let mut outputs = Vec::with_capacity(self.heads());
+        for (weights, values) in probabilities.into_iter().zip(value) {
+            let weights = pack(evaluator, weights, Side::Left, factors.output);
+            let values = pack(evaluator, values, Side::Right, factors.output);
+            let output = evaluator.weigh(steps::OUTPUT, weights, values, None)?;
+            outputs.push(evaluator.lanes(output));
+        }
         match &self.combination {
             None => Ok(outputs.remove(0)),
             Some(combination) => combination.evaluate(evaluator, outputs),
@@ -298,19 +310,4 @@ impl<L> Requests<'_, L> {
 /// The next rows × columns lanes.
 fn take_rows<L>(lanes: &mut impl Iterator<Item = L>, rows: usize, columns: usize) -> Rows<L> {
     (0..rows).map(|_| lanes.by_ref().take(columns).collect()).collect()
-}
-
-/// The product of each pair of factors, the same entries being needed of all.
-fn multiply<E: Evaluator>(
-    evaluator: &mut E,
-    step: &'static str,
-    (left, right): (Vec<Rows<E::Lane>>, Vec<Rows<E::Lane>>),
-    factor: FactorUse,
-    entries: Entries,
-) -> Result<Vec<Rows<E::Lane>>, E::Error> {
-    let mut pack = |rows, side| evaluator.pack(rows, Form::Factor(side, factor));
-    let pairs = left.into_iter().zip(right).map(|(left, right)| [pack(left, Side::Left), pack(right, Side::Right)]);
-    let pairs = pairs.collect();
-    let products = evaluator.multiply(step, pairs, entries)?;
-    Ok(products.into_iter().map(|product| evaluator.lanes(product)).collect())
 }

@@ -3,7 +3,7 @@
 use super::softmax::{self, EXPONENT_FACTOR};
 use super::steps;
 use crate::clear::{ClearEvaluator, ClearTensor};
-use crate::evaluator::{Entries, Evaluator, Form, LinearMap, Rows, Side};
+use crate::evaluator::{Entries, Evaluator, Form, LinearMap, Side};
 use crate::matrix::Matrix;
 use crate::table::{Smooth, SmoothTable};
 use std::ops::Range;
@@ -225,18 +225,21 @@ impl PackedProgram {
         let causal = Entries::Causal { first: span.rows().start };
         let mut sum = None;
         for heads in self.head_batches(span) {
-            let (mut scores, mut tables, mut values) = (Rows::new(), Vec::new(), Vec::new());
+            let (mut factors, mut values, mut tables) = (Vec::new(), Vec::new(), Vec::new());
             for head in &self.heads[heads] {
                 let projected = evaluator.linear(steps::PROJECT, input, &head.maps())?;
-                let Ok([query, key, value]) = <[E::Tensor; 3]>::try_from(projected) else { unreachable!() };
-                let product = evaluator.multiply(steps::SCORES, vec![[query, key]], causal)?;
-                scores.extend(product.into_iter().flat_map(|product| evaluator.lanes(product)));
-                tables.extend(std::iter::repeat_n(head.tables(one), span.rows().len()));
+                let Ok([query, key, value]) = <[E::Tensor; 3]>::try_from(projected) else {
+                    unreachable!("one result to a map")
+                };
+                factors.push([query, key]);
                 values.push(value);
+                tables.extend(std::iter::repeat_n(head.tables(one), span.rows().len()));
             }
+            let products = evaluator.multiply(steps::SCORES, factors, causal)?.into_iter();
+            let scores = products.flat_map(|product| evaluator.lanes(product)).collect();
             let mut probabilities = softmax::evaluate(evaluator, scores, &tables, one)?.into_iter();
             for value in values {
-                let weights = probabilities.by_ref().take(span.rows().len()).collect();
+                let weights = evaluator.pack(probabilities.by_ref().take(span.rows().len()).collect(), Form::Weights);
                 sum = Some(evaluator.weigh(steps::OUTPUT, weights, value, sum)?);
             }
         }
