@@ -12,10 +12,12 @@
 
 pub mod backend;
 pub mod counted;
+pub mod encoding;
 pub mod encrypted;
 mod lookup;
 mod output;
 pub mod plan;
+pub mod prepared;
 mod product;
 pub mod simulated;
 pub mod statistics;

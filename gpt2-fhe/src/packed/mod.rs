@@ -10,14 +10,13 @@
 //! Heads share the input's ciphertexts and transforms, batches of lookups, and the answer, to which they are added up.
 //! The data flow is [`nn::packed::PackedProgram::attend`]; [`encrypted`], [`simulated`] and [`counted`] are the engines it runs on.
 
-pub mod client;
 pub mod counted;
+pub mod encoding;
 pub mod encrypted;
 pub mod evaluator;
 pub mod keys;
 pub mod layout;
 pub mod prediction;
-pub mod server;
+mod prepared;
 pub mod simulated;
 pub mod tables;
-pub mod wire;

@@ -72,10 +72,10 @@ impl<'a> SimulatedPacked<'a> {
         }
         let unit = tables::probability_turns(self.program);
         let bias = self.program.output_bias();
-        Matrix::from_fn(self.output.rows(), self.output.cols(), |row, channel| {
-            let turns = self.output[(row, channel)] + bias[channel] * unit + self.noise(self.spread[row]);
-            super::client::unwrap_turns(turns / unit, client.output_centers()[channel], 1.0 / unit)
-        })
+        let numbers = Matrix::from_fn(self.output.rows(), self.output.cols(), |row, channel| {
+            (self.output[(row, channel)] + bias[channel] * unit + self.noise(self.spread[row])) / unit
+        });
+        client.nearest(&numbers, 1.0 / unit).expect("both halves are of one attention")
     }
 
     fn noise(&mut self, variance: Variance) -> f64 {

@@ -1,32 +1,25 @@
 //! What the packed circuit has of its own.
 
-use std::time::Instant;
-
 use nn::attention::{AttentionWeights, Part};
 use nn::matrix::Matrix;
-use nn::packed::{
-    Calibration, ClearOutput, ClearPackedEngine, Function, PackedAttention, PackedOptions, PackedProgram, Span,
-};
+use nn::packed::{Calibration, ClearOutput, ClearPackedEngine, Function, PackedAttention, PackedOptions, Span};
 use nn::quantizers::Saturation;
 use rayon::prelude::*;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::key_graph::Parameters;
-use tfhe_core::keys::EvaluationKeys;
+use tfhe_core::keys::Needs;
 use tfhe_core::random::SampleSeed;
 
-use crate::boundary::Refused;
 use crate::engine::Observer;
 use crate::engine::statistics::Statistics;
-use crate::packed::client::PackedHeadClient;
+use crate::packed::encoding::PackedEncoding;
 use crate::packed::evaluator::PreparedAttention;
-use crate::packed::server::PackedServer;
+use crate::packed::keys::needs;
 use crate::packed::simulated::SimulatedPacked;
-use crate::packed::wire::WireScales;
 
 use super::error::{RunError, is_within};
-use super::lowering::{Lowering, Reference, RunOutput};
-use super::outcome::Seconds;
-use super::plan::{Bytes, PackedPlan};
+use super::lowering::{Lowering, Reference};
+use super::plan::PackedPlan;
 
 /// The smallest modulus of scores that is tried: weights would have hardly more than a sign.
 const MIN_LOG_MODULUS: u32 = 16;
@@ -79,28 +72,6 @@ fn largest_modulus(calibration: &Calibration<'_>, head: usize, mut limit: u32) -
     }
 }
 
-/// Keys of one client, and what the server has prepared.
-pub struct PackedParties {
-    parameters: Parameters,
-    client: PackedHeadClient,
-    evaluation_keys: EvaluationKeys,
-    evaluation_key_bytes: usize,
-    keygen_seconds: f64,
-    /// The attention of each layer that was run, to be used again.
-    prepared: Vec<PreparedAttention>,
-}
-
-impl PackedParties {
-    /// The index of the prepared attention of `program`.
-    fn prepare(&mut self, program: &PackedProgram) -> Result<usize, RunError> {
-        if let Some(index) = self.prepared.iter().position(|prepared| prepared.program() == program) {
-            return Ok(index);
-        }
-        self.prepared.push(PreparedAttention::new(program, &self.parameters)?);
-        Ok(self.prepared.len() - 1)
-    }
-}
-
 /// A simulated run: `[rows, O]` in units of the output's integers.
 fn simulate(
     attention: &PackedAttention,
@@ -116,7 +87,7 @@ fn simulate(
 impl Lowering for PackedAttention {
     type Plan = PackedPlan;
     type Engine<'a> = ClearPackedEngine<'a>;
-    type Parties = PackedParties;
+    type Prepared = PreparedAttention;
 
     fn output_size(&self) -> usize {
         self.program().output_size()
@@ -185,55 +156,27 @@ impl Lowering for PackedAttention {
         (0..clear.rows()).filter(|&row| !is_within(mean_square(row).sqrt(), limit)).count()
     }
 
-    fn parties(&self, plan: &PackedPlan, seed: &ClientSeed) -> Result<PackedParties, RunError> {
-        let start = Instant::now();
-        let client = PackedHeadClient::new(&plan.parameters, seed).map_err(Refused::from)?;
-        let seeded = client.evaluation_keys(&plan.layout)?;
-        let evaluation_key_bytes = seeded.bytes();
-        let evaluation_keys = seeded.prepare().map_err(Refused::from)?;
-        Ok(PackedParties {
-            parameters: plan.parameters.clone(),
-            client,
-            evaluation_keys,
-            evaluation_key_bytes,
-            keygen_seconds: start.elapsed().as_secs_f64(),
-            prepared: Vec::new(),
-        })
+    fn needs(&self, plan: &PackedPlan) -> Needs {
+        needs(&plan.layout)
     }
 
-    fn answer(
-        &self,
-        parties: &mut PackedParties,
-        input: &Matrix<i32>,
-        (plan, _): (&PackedPlan, Span),
-        observer: &mut dyn Observer,
-    ) -> Result<RunOutput, RunError> {
-        let (program, layout) = (self.program(), &plan.layout);
-        let start = Instant::now();
-        let prepared = parties.prepare(program)?;
-        let prepare = start.elapsed().as_secs_f64();
-        let scales = WireScales::new(&parties.parameters, program)?;
-        let start = Instant::now();
-        let request = parties.client.encrypt(input, layout, &scales)?;
-        let encrypt = start.elapsed().as_secs_f64();
-        let start = Instant::now();
-        let server = PackedServer::new(&parties.prepared[prepared], &parties.evaluation_keys);
-        let (response, statistics) = server.evaluate(&request, layout, observer)?;
-        let evaluate = start.elapsed().as_secs_f64();
-        let start = Instant::now();
-        let label = request.request.label();
-        let numbers = parties.client.decrypt(&response, layout, &scales, self.client(), label)?;
-        let decrypt = start.elapsed().as_secs_f64();
-        let keygen = parties.keygen_seconds;
-        Ok(RunOutput {
-            numbers,
-            seconds: Seconds { keygen, prepare, encrypt, evaluate, decrypt, ..Seconds::of_steps(&statistics) },
-            statistics,
-            bytes: Bytes {
-                evaluation_key: parties.evaluation_key_bytes,
-                request: request.bytes(),
-                response: response.bytes(),
-            },
-        })
+    fn bound(&self, seed: &ClientSeed) -> ClientSeed {
+        seed.clone()
+    }
+
+    fn prepare(&self, parameters: &Parameters) -> Result<PreparedAttention, RunError> {
+        Ok(PreparedAttention::new(self.program(), parameters)?)
+    }
+
+    fn is_of(&self, prepared: &PreparedAttention) -> bool {
+        prepared.program() == self.program()
+    }
+
+    fn encoding(&self, (plan, _): (&PackedPlan, Span)) -> Result<PackedEncoding, RunError> {
+        Ok(PackedEncoding::new(&plan.parameters, self.program(), plan.layout)?)
+    }
+
+    fn numbers(&self, decrypted: Matrix<f64>, encoding: &PackedEncoding, _: Span) -> Result<Matrix<f64>, RunError> {
+        Ok(self.client().nearest(&decrypted, 1.0 / encoding.output_turns)?)
     }
 }

@@ -1,0 +1,53 @@
+//! What the packed circuit has of its own of a server.
+
+use nn::packed::PackedProgram;
+use tfhe_core::glwe::{GlweCiphertext, SeededGlweCiphertext};
+use tfhe_core::key_graph::Parameters;
+use tfhe_core::keys::{EvaluationKeys, Mismatch};
+
+use super::encoding::PackedEncoding;
+use super::encrypted::EncryptedPacked;
+use super::evaluator::PreparedAttention;
+use super::keys::PackedKeys;
+use super::layout::Sizes;
+use crate::boundary::Refused;
+use crate::engine::prepared::Prepared;
+use crate::engine::statistics::Statistics;
+use crate::engine::{EngineError, Observer};
+
+impl Prepared for PreparedAttention {
+    type Encoding = PackedEncoding;
+    type Keys<'a> = PackedKeys<'a>;
+
+    fn keys<'a>(&self, keys: &'a EvaluationKeys) -> Result<PackedKeys<'a>, Refused> {
+        if *self.set() != keys.identity().set {
+            return Err(Refused::Prepared(keys.parameters().name()));
+        }
+        PackedKeys::new(keys, self.program().head_size())
+    }
+
+    fn check(&self, encoding: &PackedEncoding, parameters: &Parameters) -> Result<(), Refused> {
+        let program = self.program();
+        if encoding.layout.sizes() != Sizes::of(program) {
+            return Err(Refused::Layout);
+        }
+        Refused::check_tokens(encoding.layout.tokens(), program.max_tokens())?;
+        let own = PackedEncoding::new(parameters, program, encoding.layout)?;
+        if *encoding == own { Ok(()) } else { Err(Mismatch::Context("request").into()) }
+    }
+
+    fn evaluate(
+        &self,
+        keys: &PackedKeys<'_>,
+        encoding: &PackedEncoding,
+        input: &[SeededGlweCiphertext],
+        observer: &mut dyn Observer,
+    ) -> Result<(Vec<GlweCiphertext>, Statistics), EngineError> {
+        let layout = &encoding.layout;
+        let mut engine = EncryptedPacked::new(*keys, self, layout, input, observer);
+        for heads in layout.head_batches() {
+            PackedProgram::attend(&mut engine, heads)?;
+        }
+        Ok(engine.finish())
+    }
+}
