@@ -1,19 +1,16 @@
-//! The client: it has the secret keys and the scales, encrypts inputs and decrypts answers.
+//! The client: it has the secret keys, encrypts inputs and decrypts answers, of any circuit.
 
 use nn::matrix::Matrix;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::key_graph::{MissingEdge, Parameters};
-use tfhe_core::keys::{ClientKeys, Label, SeededEvaluationKeys};
+use tfhe_core::keys::{Answer, ClientKeys, Label, Mismatch, Needs, Request, SeededEvaluationKeys};
 use tfhe_core::simd::BackendError;
-use tfhe_core::torus;
 use zeroize::Zeroizing;
 
 use crate::boundary::{EncryptError, Refused};
-use crate::engine::encrypted::{EncryptedInput, context};
-use crate::engine::plan::{Multiply, Predictor};
-use crate::server::EncryptedOutput;
+use crate::encoding::Encoding;
 
-/// The version of this circuit's requests.
+/// The version of requests.
 const VERSION: u64 = 1;
 
 /// One client.
@@ -23,73 +20,64 @@ pub struct Client {
 }
 
 impl Client {
-    /// Derives the secret keys from `seed`: the same seed gives the same keys, for this circuit and these parameters alone.
-    /// Each request has randomness of its own, as the seed says
+    /// Derives the secret keys from `seed`: the same seed gives the same keys, for this circuit ([`Encoding::CIRCUIT`]) and these
+    /// parameters alone. Each request has randomness of its own, as the seed says
     /// ([`RequestRandomness`](tfhe_core::derivation::RequestRandomness)).
     ///
     /// # Errors
     /// If the environment asks for a backend that cannot be used.
-    pub fn new(parameters: &Parameters, seed: &ClientSeed) -> Result<Self, BackendError> {
-        Ok(Self { keys: ClientKeys::generate(parameters, &seed.bound_to("exact circuit", VERSION))? })
+    pub fn new(circuit: &str, parameters: &Parameters, seed: &ClientSeed) -> Result<Self, BackendError> {
+        Ok(Self { keys: ClientKeys::generate(parameters, &Self::bound(circuit, seed))? })
     }
 
-    /// The evaluation keys that a head, or a whole attention, with factors of `bits` bits needs.
-    ///
-    /// # Errors
-    /// If the parameter set is not one of this circuit.
-    pub fn evaluation_keys(
-        &self,
-        multiply: Multiply,
-        bits: u32,
-        whole: bool,
-    ) -> Result<SeededEvaluationKeys, MissingEdge> {
-        self.keys.evaluation_keys(&Predictor::needs(multiply, bits, whole))
+    /// What the keys of a client of a circuit are made from.
+    pub fn bound(circuit: &str, seed: &ClientSeed) -> ClientSeed {
+        seed.bound_to(circuit, VERSION)
     }
 
-    /// Encrypts integers `[T, E]`, each to be x/2^(bits+1) on the torus: ⌈E/N⌉ ciphertexts per token.
+    /// The evaluation keys that a server needs.
     ///
     /// # Errors
-    /// If integers of so many bits do not fit the torus, or the operating system has no randomness to give.
-    pub fn encrypt(&self, input: &Matrix<i32>, bits: u32) -> Result<EncryptedInput, EncryptError> {
-        Refused::check_scale(bits)?;
-        let n = self.keys.parameters().arithmetic().size().get();
-        let encode = |chunk: &[i32]| {
-            let mut plaintext = Zeroizing::new(vec![0; n]);
-            plaintext.iter_mut().zip(chunk).for_each(|(out, &x)| *out = (x as u64) << (63 - bits));
-            plaintext
-        };
-        let plaintexts: Vec<_> = (0..input.rows()).flat_map(|token| input.row(token).chunks(n).map(encode)).collect();
-        let request = self.keys.encrypt(&plaintexts, &context(input.rows(), input.cols(), bits))?;
-        Ok(EncryptedInput { tokens: input.rows(), request })
+    /// If the parameter set does not have them: it is not one of the circuit.
+    pub fn evaluation_keys(&self, needs: &Needs) -> Result<SeededEvaluationKeys, MissingEdge> {
+        self.keys.evaluation_keys(needs)
     }
 
-    /// Decrypts the answer to the request of which `request` is the label, of `size` rows and columns, to the integers nearest to its
-    /// phases.
+    /// Encrypts integers `[T, E]`.
     ///
     /// # Errors
-    /// If it is not an answer to that request, or not one of that size, or at a scale that is none.
-    pub fn decrypt(
-        &self,
-        output: &EncryptedOutput,
-        request: &Label,
-        size: (usize, usize),
-    ) -> Result<Matrix<i64>, Refused> {
-        Refused::check_size("answer", (output.rows, output.columns), size)?;
-        Refused::check_scale(output.bits)?;
-        let n = self.keys.parameters().arithmetic().size().get();
-        let count = output.rows * output.columns;
-        let phases = self.keys.decrypt(&output.answer, request, count.div_ceil(n))?;
-        let mut entries = Vec::with_capacity(count);
-        for phase in phases {
-            let held = (count - entries.len()).min(n);
-            let spacing = n / held.next_power_of_two();
-            entries.extend((0..held).map(|i| nearest_integer(phase[i * spacing], output.bits)));
+    /// If the input has not the encoding's size, or the encoding does not fit the torus and the keys' rings; if the operating system has
+    /// no randomness to give.
+    pub fn encrypt<E: Encoding>(&self, input: &Matrix<i32>, encoding: &E) -> Result<Request, EncryptError> {
+        Refused::check_size("input", (input.rows(), input.cols()), encoding.input_size())?;
+        encoding.check(self.keys.parameters())?;
+        let (n, shift) = (self.keys.parameters().arithmetic().size().get(), 64 - encoding.input_log());
+        let mut plaintexts = vec![Zeroizing::new(vec![0; n]); encoding.request_len()];
+        for token in 0..input.rows() {
+            for (column, &x) in input.row(token).iter().enumerate() {
+                let (ciphertext, coefficient) = encoding.input_place(token, column);
+                plaintexts[ciphertext][coefficient] = (x as u64) << shift;
+            }
         }
-        Ok(Matrix::new(output.rows, output.columns, entries).expect("an answer holds rows · columns entries"))
+        Ok(self.keys.encrypt(&plaintexts, &encoding.context())?)
     }
-}
 
-/// The integer m for which m/2^(bits+1) is nearest to the phase, −2^bits ≤ m < 2^bits.
-pub fn nearest_integer(phase: u64, bits: u32) -> i64 {
-    torus::decode(phase, bits + 1)
+    /// Decrypts the answer to the request of which `request` is the label, in units of the output's integers: `[rows, O]`.
+    ///
+    /// # Errors
+    /// If it is not an answer to that request, or not one of the encoding; if the encoding is not that of the request, or not for the
+    /// keys' rings.
+    pub fn decrypt<E: Encoding>(&self, answer: &Answer, encoding: &E, request: &Label) -> Result<Matrix<f64>, Refused> {
+        encoding.check(self.keys.parameters())?;
+        if *request.context() != encoding.context() {
+            return Err(Mismatch::Context("request").into());
+        }
+        let phases = self.keys.decrypt(answer, request, encoding.answer_len())?;
+        let (rows, columns) = encoding.output_size();
+        Ok(Matrix::from_fn(rows, columns, |row, column| {
+            let (ciphertext, coefficient, negated) = encoding.output_place(row, column);
+            let number = encoding.number(phases[ciphertext][coefficient]);
+            if negated { -number } else { number }
+        }))
+    }
 }

@@ -3,6 +3,7 @@
 
 pub mod boundary;
 pub mod client;
+pub mod encoding;
 pub mod engine;
 pub mod evaluate;
 pub mod packed;

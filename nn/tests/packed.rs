@@ -78,6 +78,24 @@ fn one_token_attends_to_itself() {
     assert!(relative_error(&output, &expected) < 0.01);
 }
 
+/// Numbers that are known modulo a period come back where outputs lie: within half a period of the centers.
+#[test]
+fn numbers_are_unwrapped_to_the_nearest_of_the_centers() {
+    let (weights, inputs) =
+        (common::random_attention(8, 2), [Matrix::from_fn(3, 8, |i, j| ((i + 3 * j) as f32).sin())]);
+    let attention = PackedAttention::calibrate(&weights, Part::Head(0), &inputs, &PackedOptions::new(6)).unwrap();
+    let (client, period) = (attention.client(), 1024.0);
+    let centers = client.output_centers();
+    assert_eq!(centers.len(), 4);
+    let offset = |row: usize, channel: usize| (row as f64 - 2.0) * 200.0 + channel as f64;
+    let meant = Matrix::from_fn(5, 4, |row, channel| centers[channel] + offset(row, channel));
+    let turned = Matrix::from_fn(5, 4, |row, channel| meant[(row, channel)] + (3.0 * row as f64 - 7.0) * period);
+    let nearest = client.nearest(&turned, period).unwrap();
+    assert!(nearest.iter().zip(meant.iter()).all(|(a, b)| (a - b).abs() < 1e-6), "{nearest:?} {meant:?}");
+    assert_eq!(client.nearest(&nearest, period).unwrap(), nearest);
+    assert!(client.nearest(&Matrix::from_fn(1, 5, |_, _| 0.0), period).is_err());
+}
+
 #[test]
 fn bad_options_and_inputs_are_refused() {
     let weights = common::random_attention(8, 2);

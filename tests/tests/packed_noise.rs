@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use gpt2_fhe::packed::client::PackedHeadClient;
+use gpt2_fhe::client::Client;
+use gpt2_fhe::encoding::Encoding;
+use gpt2_fhe::packed::encoding::PackedEncoding;
 use gpt2_fhe::packed::evaluator::{EncryptedValue, Evaluator, Placed, PreparedAttention, Projected};
-use gpt2_fhe::packed::keys::{ISOLATION, PackedKeys, WEIGHING};
+use gpt2_fhe::packed::keys::{ISOLATION, PackedKeys, WEIGHING, needs};
 use gpt2_fhe::packed::layout::{Layout, Sizes};
 use gpt2_fhe::packed::prediction::Prediction;
 use gpt2_fhe::packed::tables;
-use gpt2_fhe::packed::wire::WireScales;
 use integration_tests::assert_variance;
 use integration_tests::layer::Layer;
 use nn::attention::Part;
@@ -46,7 +47,7 @@ struct Errors {
 
 /// One client and server, and what the clear engine has.
 struct Bench<'a> {
-    client: PackedHeadClient,
+    client: Client,
     /// The client's.
     secrets: ClientKeys,
     keys: PackedKeys<'a>,
@@ -198,10 +199,10 @@ impl Bench<'_> {
     }
 
     fn measure(&mut self, input: &Matrix<i32>, errors: &mut Errors) {
-        let scales = WireScales::new(self.keys.parameters, self.program()).unwrap();
-        let request = self.client.encrypt(input, self.layout, &scales).unwrap();
+        let encoding = PackedEncoding::new(self.keys.parameters, self.program(), *self.layout).unwrap();
+        let request = self.client.encrypt(input, &encoding).unwrap();
         let evaluator = Evaluator { keys: self.keys, attention: self.attention, layout: self.layout };
-        let projected = evaluator.project(&evaluator.transform(request.request.ciphertexts()), 0);
+        let projected = evaluator.project(&evaluator.transform(request.ciphertexts()), 0);
         self.measure_projections(&projected, errors);
         let products = evaluator.multiply(&projected, 0);
         errors.scores.extend(self.score_errors(&products).into_iter().flatten().map(|(_, error)| error));
@@ -233,15 +234,15 @@ fn scores_of_long_inputs_have_the_predicted_noise() {
     let (mut scores, mut differences) = (Vec::new(), Vec::new());
     for seed in 0..KEYS {
         let seed = ClientSeed::from_number(seed);
-        let client = PackedHeadClient::new(&parameters, &seed).unwrap();
-        let secrets = ClientKeys::generate(&parameters, &PackedHeadClient::bound(&seed)).unwrap();
-        let keys = client.evaluation_keys(&layout).unwrap().prepare().unwrap();
-        let keys = PackedKeys::new(&keys, &layout).unwrap();
+        let client = Client::new(PackedEncoding::CIRCUIT, &parameters, &seed).unwrap();
+        let secrets = ClientKeys::generate(&parameters, &Client::bound(PackedEncoding::CIRCUIT, &seed)).unwrap();
+        let keys = client.evaluation_keys(&needs(&layout)).unwrap().prepare().unwrap();
+        let keys = PackedKeys::new(&keys, program.head_size()).unwrap();
         let bench = Bench { client, secrets, keys, attention: &prepared, layout: &layout, exact };
-        let scales = WireScales::new(&parameters, program).unwrap();
-        let request = bench.client.encrypt(&input, &layout, &scales).unwrap();
+        let encoding = PackedEncoding::new(&parameters, program, layout).unwrap();
+        let request = bench.client.encrypt(&input, &encoding).unwrap();
         let evaluator = Evaluator { keys, attention: &prepared, layout: &layout };
-        let projected = evaluator.project(&evaluator.transform(request.request.ciphertexts()), 0);
+        let projected = evaluator.project(&evaluator.transform(request.ciphertexts()), 0);
         for row in bench.score_errors(&evaluator.multiply(&projected, 0)) {
             let mut blocks: Vec<_> = row.chunk_by(|a, b| a.0 == b.0).collect();
             if let (Some(last), Some(first)) = (blocks.pop(), blocks.pop()) {
@@ -310,10 +311,10 @@ fn assert_noise(layer: &Layer) {
         let mut errors = Errors::default();
         for seed in 0..KEYS {
             let seed = ClientSeed::from_number(seed);
-            let client = PackedHeadClient::new(&parameters, &seed).unwrap();
-            let secrets = ClientKeys::generate(&parameters, &PackedHeadClient::bound(&seed)).unwrap();
-            let keys = client.evaluation_keys(&layout).unwrap().prepare().unwrap();
-            let keys = PackedKeys::new(&keys, &layout).unwrap();
+            let client = Client::new(PackedEncoding::CIRCUIT, &parameters, &seed).unwrap();
+            let secrets = ClientKeys::generate(&parameters, &Client::bound(PackedEncoding::CIRCUIT, &seed)).unwrap();
+            let keys = client.evaluation_keys(&needs(&layout)).unwrap().prepare().unwrap();
+            let keys = PackedKeys::new(&keys, program.head_size()).unwrap();
             let exact = &clear.projected()[0];
             Bench { client, secrets, keys, attention: &prepared, layout: &layout, exact }.measure(&input, &mut errors);
         }

@@ -6,10 +6,10 @@
 use std::collections::HashSet;
 
 use gpt2_fhe::client::Client;
-use gpt2_fhe::packed::client::PackedHeadClient;
+use gpt2_fhe::encoding::Encoding;
+use gpt2_fhe::engine::encoding::IntegerEncoding;
+use gpt2_fhe::packed::encoding::PackedEncoding;
 use gpt2_fhe::packed::layout::{Layout, Sizes};
-use gpt2_fhe::packed::wire::WireScales;
-use gpt2_fhe::server::EncryptedOutput;
 use nn::matrix::Matrix;
 use nn::packed::Span;
 use tfhe_core::derivation::ClientSeed;
@@ -34,9 +34,17 @@ fn sets() -> [Parameters; 2] {
     [HEAD_EXACT, HEAD_EXACT_WIDE].map(|literal| literal.compile().unwrap())
 }
 
-/// The ciphertexts of a request of the exact circuit.
-fn request(client: &Client, input: &Matrix<i32>, bits: u32) -> Vec<SeededGlweCiphertext> {
-    client.encrypt(input, bits).unwrap().request.ciphertexts().to_vec()
+fn exact_client(parameters: &Parameters, seed: &ClientSeed) -> Client {
+    Client::new(IntegerEncoding::CIRCUIT, parameters, seed).unwrap()
+}
+
+/// Of the exact circuit, for answers of one head.
+const EXACT: IntegerEncoding =
+    IntegerEncoding { size: 4096, tokens: TOKENS, inputs: EMBEDDING, input_bits: BITS, outputs: 64, output_bits: BITS };
+
+/// The ciphertexts of a request.
+fn request(client: &Client, input: &Matrix<i32>, encoding: &impl Encoding) -> Vec<SeededGlweCiphertext> {
+    client.encrypt(input, encoding).unwrap().ciphertexts().to_vec()
 }
 
 fn words(ciphertexts: &[SeededGlweCiphertext]) -> HashSet<u64> {
@@ -76,8 +84,8 @@ fn differences_of_ciphertexts_are_not_those_of_plaintexts() {
     let stored = ClientSeed::stored(SecretSeed::from_number(1));
     let candidates = [seed.bound_to("candidate", 0), seed.bound_to("candidate", 1)];
     for seeds in [[seed.clone(), seed], candidates, [stored.clone(), stored]] {
-        let clients = seeds.map(|seed| Client::new(parameters, &seed).unwrap());
-        let requests = [0, 1].map(|i| request(&clients[i], &inputs[i], BITS));
+        let clients = seeds.map(|seed| exact_client(parameters, &seed));
+        let requests = [0, 1].map(|i| request(&clients[i], &inputs[i], &EXACT));
         let read = differences_read((&inputs[0], &requests[0]), (&inputs[1], &requests[1]));
         // 4,608 guesses among 2^15 values.
         assert!(read <= 4, "{read} of {} differences are read off", TOKENS * EMBEDDING);
@@ -92,13 +100,11 @@ fn exact_and_packed_requests_share_no_masks() {
     let parameters = PACKED_HEAD.compile().unwrap();
     let sizes = Sizes { embedding: EMBEDDING, head: 64, output: 64, heads: 1 };
     let layout = Layout::new(&parameters, sizes, Span::all(TOKENS)).unwrap();
-    let scales = WireScales { log_input: BITS, output_turns: 0.001 };
+    let encoding = PackedEncoding { layout, log_input: BITS, output_turns: 0.001 };
     for seed in [ClientSeed::from_number(1), ClientSeed::stored(SecretSeed::from_number(1))] {
-        let (exact, packed) =
-            (Client::new(&sets()[0], &seed).unwrap(), PackedHeadClient::new(&parameters, &seed).unwrap());
-        let exact = request(&exact, &input(1), BITS);
-        let packed: Vec<_> = packed.encrypt(&input(1), &layout, &scales).unwrap().request.ciphertexts().to_vec();
-        assert_unrelated("exact and packed", &exact, &packed);
+        let packed = Client::new(PackedEncoding::CIRCUIT, &parameters, &seed).unwrap();
+        let exact = request(&exact_client(&sets()[0], &seed), &input(1), &EXACT);
+        assert_unrelated("exact and packed", &exact, &request(&packed, &input(1), &encoding));
     }
 }
 
@@ -158,17 +164,17 @@ fn two_sets_do_not_give_each_other_away() {
 #[test]
 fn a_second_client_of_a_stored_seed_repeats_no_masks() {
     let (parameters, input) = (&sets()[0], input(1));
-    let clients = [(); 2].map(|()| Client::new(parameters, &ClientSeed::stored(SecretSeed::from_number(1))).unwrap());
-    let requests = clients.each_ref().map(|client| request(client, &input, BITS));
+    let clients = [(); 2].map(|()| exact_client(parameters, &ClientSeed::stored(SecretSeed::from_number(1))));
+    let requests = clients.each_ref().map(|client| request(client, &input, &EXACT));
     assert_unrelated("the same input", &requests[0], &requests[1]);
-    let again = request(&clients[0], &input, BITS);
+    let again = request(&clients[0], &input, &EXACT);
     assert_unrelated("the same input of the same client", &requests[0], &again);
     // Either decrypts what the other has encrypted, a ciphertext of 4,096 integers here.
-    let request = clients[0].encrypt(&input, BITS).unwrap().request;
+    let (input, encoding) = (input.row_range(0..1), IntegerEncoding { tokens: 1, outputs: 4096, ..EXACT });
+    let request = clients[0].encrypt(&input, &encoding).unwrap();
     let answer = Answer::new(request.label(), vec![request.ciphertexts()[0].expand()]);
-    let answer = EncryptedOutput { answer, rows: 1, columns: 4096, bits: BITS };
-    let decrypted = clients[1].decrypt(&answer, request.label(), (1, 4096)).unwrap();
-    assert!((0..EMBEDDING).all(|j| decrypted[(0, j)] == i64::from(input[(0, j)])));
+    let decrypted = clients[1].decrypt(&answer, &encoding, request.label()).unwrap();
+    assert!((0..EMBEDDING).all(|j| decrypted[(0, j)] == f64::from(input[(0, j)])));
 }
 
 /// With `--seed`: equal requests are equal, and whatever differs makes them unrelated.
@@ -176,21 +182,25 @@ fn a_second_client_of_a_stored_seed_repeats_no_masks() {
 fn reproducible_requests_are_equal_or_unrelated() {
     let (parameters, input) = (&sets()[0], input(1));
     let seed = ClientSeed::from_number(1);
-    let (client, second) = (Client::new(parameters, &seed).unwrap(), Client::new(parameters, &seed).unwrap());
-    let first = request(&client, &input, BITS);
-    assert_eq!(request(&client, &input, BITS), first);
-    assert_eq!(request(&second, &input, BITS), first);
+    let (client, second) = (exact_client(parameters, &seed), exact_client(parameters, &seed));
+    let first = request(&client, &input, &EXACT);
+    assert_eq!(request(&client, &input, &EXACT), first);
+    assert_eq!(request(&second, &input, &EXACT), first);
     let mut changed = input.clone();
     changed[(TOKENS - 1, EMBEDDING - 1)] += 1;
     let doubled = Matrix::from_fn(TOKENS, EMBEDDING, |i, j| 2 * input[(i, j)]);
-    assert_unrelated("one integer changed", &first, &request(&client, &changed, BITS));
-    assert_unrelated("another scale", &first, &request(&client, &input, BITS + 1));
+    assert_unrelated("one integer changed", &first, &request(&client, &changed, &EXACT));
+    let finer = IntegerEncoding { input_bits: BITS + 1, ..EXACT };
+    assert_unrelated("another scale", &first, &request(&client, &input, &finer));
     // The same torus elements.
-    assert_unrelated("another scale and integers", &first, &request(&client, &doubled, BITS + 1));
-    let other = Client::new(parameters, &seed.bound_to("layer", 1)).unwrap();
-    assert_unrelated("another circuit", &first, &request(&other, &input, BITS));
-    let other = Client::new(parameters, &ClientSeed::from_number(2)).unwrap();
-    assert_unrelated("another seed", &first, &request(&other, &input, BITS));
+    assert_unrelated("another scale and integers", &first, &request(&client, &doubled, &finer));
+    for other in [IntegerEncoding { outputs: 768, ..EXACT }, IntegerEncoding { output_bits: BITS + 1, ..EXACT }] {
+        assert_unrelated("another answer", &first, &request(&client, &input, &other));
+    }
+    let other = exact_client(parameters, &seed.bound_to("layer", 1));
+    assert_unrelated("another circuit", &first, &request(&other, &input, &EXACT));
+    let other = exact_client(parameters, &ClientSeed::from_number(2));
+    assert_unrelated("another seed", &first, &request(&other, &input, &EXACT));
 }
 
 /// The same of the packed circuit, where the layout says what a plaintext means.
@@ -198,21 +208,22 @@ fn reproducible_requests_are_equal_or_unrelated() {
 fn reproducible_packed_requests_are_equal_or_unrelated() {
     let parameters = PACKED_HEAD.compile().unwrap();
     let sizes = Sizes { embedding: EMBEDDING, head: 64, output: 64, heads: 1 };
-    let layout = |sizes, span| Layout::new(&parameters, sizes, span).unwrap();
-    let (usual, scales) = (layout(sizes, Span::all(TOKENS)), WireScales { log_input: BITS, output_turns: 0.001 });
-    let client = PackedHeadClient::new(&parameters, &ClientSeed::from_number(1)).unwrap();
-    let request = |input: &Matrix<i32>, layout: &Layout, scales: &WireScales| -> Vec<SeededGlweCiphertext> {
-        client.encrypt(input, layout, scales).unwrap().request.ciphertexts().to_vec()
+    let usual = PackedEncoding {
+        layout: Layout::new(&parameters, sizes, Span::all(TOKENS)).unwrap(),
+        log_input: BITS,
+        output_turns: 0.001,
     };
-    let first = request(&input(1), &usual, &scales);
-    assert_eq!(request(&input(1), &usual, &scales), first);
+    let laid_out = |sizes, span| PackedEncoding { layout: Layout::new(&parameters, sizes, span).unwrap(), ..usual };
+    let client = Client::new(PackedEncoding::CIRCUIT, &parameters, &ClientSeed::from_number(1)).unwrap();
+    let request = |input: &Matrix<i32>, encoding: &PackedEncoding| request(&client, input, encoding);
+    let first = request(&input(1), &usual);
+    assert_eq!(request(&input(1), &usual), first);
     let unrelated = |what, other: &[SeededGlweCiphertext]| assert_unrelated(what, &first, other);
-    unrelated("another input", &request(&input(2), &usual, &scales));
-    unrelated("other rows", &request(&input(1), &layout(sizes, Span::new(TOKENS - 1, TOKENS)), &scales));
-    let heads = Sizes { heads: 2, ..sizes };
-    unrelated("more heads", &request(&input(1), &layout(heads, Span::all(TOKENS)), &scales));
-    unrelated("another scale of outputs", &request(&input(1), &usual, &WireScales { output_turns: 0.002, ..scales }));
-    unrelated("another scale", &request(&input(1), &usual, &WireScales { log_input: BITS + 1, ..scales }));
+    unrelated("another input", &request(&input(2), &usual));
+    unrelated("other rows", &request(&input(1), &laid_out(sizes, Span::new(TOKENS - 1, TOKENS))));
+    unrelated("more heads", &request(&input(1), &laid_out(Sizes { heads: 2, ..sizes }, Span::all(TOKENS))));
+    unrelated("another scale of outputs", &request(&input(1), &PackedEncoding { output_turns: 0.002, ..usual }));
+    unrelated("another scale", &request(&input(1), &PackedEncoding { log_input: BITS + 1, ..usual }));
 }
 
 /// Clients of one seed have the same evaluation keys for one circuit, and nothing in common for two.

@@ -3,14 +3,15 @@
 
 use std::ops::RangeInclusive;
 
+use gpt2_fhe::client::Client;
+use gpt2_fhe::encoding::Encoding;
 use gpt2_fhe::engine::Unobserved;
-use gpt2_fhe::packed::client::PackedHeadClient;
+use gpt2_fhe::packed::encoding::PackedEncoding;
 use gpt2_fhe::packed::evaluator::PreparedAttention;
 use gpt2_fhe::packed::keys::needs;
 use gpt2_fhe::packed::layout::{Layout, Sizes};
-use gpt2_fhe::packed::server::PackedServer;
-use gpt2_fhe::packed::wire::{PackedOutput, WireScales};
 use gpt2_fhe::run::PackedPlan;
+use gpt2_fhe::server::Server;
 use integration_tests::layer::Layer;
 use integration_tests::refresh::{RefreshClient, lanes, noise_of};
 use integration_tests::{assert_variance, errors};
@@ -21,7 +22,7 @@ use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::{FourierGlwe, GlweCiphertext};
 use tfhe_core::integer_product::FourierIntegers;
 use tfhe_core::key_graph::Node;
-use tfhe_core::keys::{ClientKeys, EvaluationKeys};
+use tfhe_core::keys::{Answer, ClientKeys, EvaluationKeys};
 use tfhe_core::noise::{Distribution, RefreshNoise, Variance};
 use tfhe_core::params::GlweShape;
 use tfhe_core::random::SampleSeed;
@@ -163,8 +164,8 @@ struct Attention {
     layout: Layout,
     secrets: ClientKeys,
     keys: EvaluationKeys,
-    scales: WireScales,
-    output: PackedOutput,
+    output_turns: f64,
+    answer: Answer,
     /// `[T, d]`, in turns.
     clear: Matrix<f64>,
 }
@@ -178,17 +179,18 @@ impl Attention {
         let sizes = Sizes { embedding: 768, head: 64, output: 64, heads: 1 };
         let layout = Layout::new(&parameters, sizes, span).unwrap();
         let seed = ClientSeed::from_number(17);
-        let client = PackedHeadClient::new(&parameters, &seed).unwrap();
-        let secrets = ClientKeys::generate(&parameters, &PackedHeadClient::bound(&seed)).unwrap();
+        let client = Client::new(PackedEncoding::CIRCUIT, &parameters, &seed).unwrap();
+        let secrets = ClientKeys::generate(&parameters, &Client::bound(PackedEncoding::CIRCUIT, &seed)).unwrap();
         let keys = secrets.evaluation_keys(&needs(&layout).refresh(FINEST)).unwrap().prepare().unwrap();
-        let scales = WireScales::new(&parameters, program).unwrap();
+        let encoding = PackedEncoding::new(&parameters, program, layout).unwrap();
         let input = attention.client().quantize_input(&layer.unseen).unwrap();
-        let request = client.encrypt(&input, &layout, &scales).unwrap();
+        let request = client.encrypt(&input, &encoding).unwrap();
         let prepared = PreparedAttention::new(program, &parameters).unwrap();
-        let (output, _) = PackedServer::new(&prepared, &keys).evaluate(&request, &layout, &mut Unobserved).unwrap();
+        let server = Server::new(&prepared, &keys).unwrap();
+        let (answer, _) = server.evaluate(&request, &encoding, &mut Unobserved).unwrap();
         let numbers = ClearPackedEngine::new(program, &input, span).evaluate().numbers;
-        let clear = Matrix::from_fn(numbers.rows(), 64, |i, e| numbers[(i, e)] * scales.output_turns);
-        Self { attention, layout, secrets, keys, scales, output, clear }
+        let clear = Matrix::from_fn(numbers.rows(), 64, |i, e| numbers[(i, e)] * encoding.output_turns);
+        Self { attention, layout, secrets, keys, output_turns: encoding.output_turns, answer, clear }
     }
 
     fn refresh(&self) -> Refresh<'_> {
@@ -206,14 +208,14 @@ impl Attention {
     /// Where an output lies, and its sign there.
     fn source(&self, row: usize, channel: usize) -> (Source<'_>, f64) {
         let (answer, coefficient, negated) = self.layout.answer_position(row, channel);
-        let source = Source { ciphertext: &self.output.answer.ciphertexts()[answer], coefficient };
+        let source = Source { ciphertext: &self.answer.ciphertexts()[answer], coefficient };
         (source, if negated { -1.0 } else { 1.0 })
     }
 
     /// The range that a channel's outputs have, in turns: around its bias, half of how far the attention lets them be.
     fn range(&self, channel: usize, sign: f64) -> RangeInclusive<f64> {
         let program = self.attention.program();
-        let middle = sign * program.output_bias()[channel] * self.scales.output_turns;
+        let middle = sign * program.output_bias()[channel] * self.output_turns;
         let half = 0.25 * (1.0 - program.output_headroom());
         middle - half..=middle + half
     }
@@ -270,13 +272,13 @@ fn an_attention_s_output_is_an_input() {
     let lanes: Vec<Vec<Lane<'_>>> = (0..rows).map(|row| (0..64).map(|e| lane(row, e)).collect()).collect();
     let refreshed = refresh.refresh(&lanes.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap();
 
-    let answers: Vec<_> = run.output.answer.ciphertexts().iter().map(|answer| run.secrets.phase(answer)).collect();
+    let answers: Vec<_> = run.answer.ciphertexts().iter().map(|answer| run.secrets.phase(answer)).collect();
     let program = run.attention.program();
     let before = Matrix::from_fn(rows, 64, |row, channel| {
         let (answer, coefficient, negated) = run.layout.answer_position(row, channel);
         let turns = torus::to_f64(answers[answer][coefficient]);
         let turns = if negated { -turns } else { turns };
-        let center = program.output_bias()[channel] * run.scales.output_turns;
+        let center = program.output_bias()[channel] * run.output_turns;
         turns + (center - turns).round()
     });
     let phases: Vec<_> = refreshed.iter().map(|row| run.secrets.phase(row)).collect();
@@ -312,7 +314,7 @@ fn an_attention_s_output_is_an_input() {
     // Against the clear engine: the attention's own noise besides, which is no more than its plan says.
     let mean_square = |errors: &[f64]| Variance::new(errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64);
     let plan = PackedPlan::new(&run.attention, Span::all(rows)).unwrap();
-    let planned = Variance::new((plan.output_noise(program) * run.scales.output_turns).powi(2));
+    let planned = Variance::new((plan.output_noise(program) * run.output_turns).powi(2));
     let own = mean_square(&errors(&before, &|i, e| run.clear[(i, e)]));
     assert!(own <= planned, "an attention's noise of {:.2}, planned {:.2}", own.log2_std(), planned.log2_std());
     let both = own.scaled(SCALE) + one;

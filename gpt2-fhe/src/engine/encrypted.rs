@@ -9,11 +9,10 @@ use rayon::prelude::*;
 use tfhe_core::automorphism::AutomorphismKeys;
 use tfhe_core::bootstrapping_key::BootstrappingKey;
 use tfhe_core::fft::NegacyclicFft;
-use tfhe_core::fingerprint::{Fields, Fingerprint};
 use tfhe_core::glwe::{FourierGlwe, GlweCiphertext, SeededGlweCiphertext};
 use tfhe_core::integer_product::FourierIntegers;
 use tfhe_core::key_graph::Node;
-use tfhe_core::keys::{EvaluationKeys, KeyswitchKey, Mismatch, MissingKey, Request};
+use tfhe_core::keys::{EvaluationKeys, KeyswitchKey, MissingKey};
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::params::GlweShape;
 use tfhe_core::tensor_product::{Factor, RelinearizationKey};
@@ -25,43 +24,17 @@ use super::plan::columns_per_ciphertext;
 /// How many weighted sums are computed at a time: of 32 KiB each, they fit the second-level cache.
 const SUMS_TOGETHER: usize = 16;
 
-/// The head's input: per token ⌈E/N⌉ ciphertexts, of which number c holds x_{cN+j} at X^j.
-#[derive(Clone, Debug)]
-pub struct EncryptedInput {
-    /// T.
-    pub tokens: usize,
-    /// The ciphertexts, `[T][⌈E/N⌉]` one after the other, and what they belong to.
-    pub request: Request,
-}
-
-impl EncryptedInput {
-    /// The ciphertexts, if they belong to `keys`, and are integers of `bits` bits, `columns` for each token.
-    ///
-    /// # Errors
-    /// What does not belong together.
-    pub fn open(&self, keys: &EvaluationKeys, columns: usize, bits: u32) -> Result<OpenedInput<'_>, Mismatch> {
-        let chunks = columns.div_ceil(keys.parameters().arithmetic().size().get());
-        let count = self.tokens.saturating_mul(chunks);
-        let ciphertexts = self.request.open(keys, &context(self.tokens, columns, bits), count)?;
-        Ok(OpenedInput { tokens: ciphertexts.chunks(chunks).collect() })
-    }
-
-    /// Bytes on the wire.
-    pub fn bytes(&self) -> usize {
-        self.request.bytes()
-    }
-}
-
-/// How a request is encoded: `tokens` × `columns` integers x, each x/2^(bits+1).
-pub fn context(tokens: usize, columns: usize, bits: u32) -> Fingerprint {
-    let sizes = [tokens, columns].map(|size| size as u64);
-    Fields::new("integers of the exact circuit").integers(sizes.into_iter()).integer(bits.into()).fingerprint()
-}
-
 /// An input that was checked: `[T][⌈E/N⌉]` ciphertexts of the keys' ring.
 #[derive(Clone, Debug)]
 pub struct OpenedInput<'a> {
     tokens: Vec<&'a [SeededGlweCiphertext]>,
+}
+
+impl<'a> OpenedInput<'a> {
+    /// Of the ciphertexts of a request, `chunks` of each token.
+    pub fn new(ciphertexts: &'a [SeededGlweCiphertext], chunks: usize) -> Self {
+        Self { tokens: ciphertexts.chunks(chunks).collect() }
+    }
 }
 
 /// Computes on LWE ciphertexts of dimension kN.

@@ -12,11 +12,13 @@
 
 pub mod backend;
 pub mod counted;
+pub mod encoding;
 pub mod encrypted;
 mod lookup;
 mod observer;
 mod output;
 pub mod plan;
+pub mod prepared;
 mod product;
 pub mod simulated;
 pub mod statistics;
@@ -130,7 +132,9 @@ fn bits_of(form: Form) -> u32 {
         Form::Integers { bits } => bits,
         Form::Factor(_, FactorUse { product_bits, .. }) => product_bits,
         Form::Terms(term) => term.sum_bits,
-        Form::Cyclic(..) | Form::Weighed { .. } | Form::Weights => unreachable!("programs over tables of integers have no numbers in turns"),
+        Form::Cyclic(..) | Form::Weighed { .. } | Form::Weights => {
+            unreachable!("programs over tables of integers have no numbers in turns")
+        }
     }
 }
 
@@ -138,7 +142,6 @@ impl<B: TorusBackend> HomomorphicEngine<'_, B> {
     /// x·W of an encrypted input.
     fn project(
         &mut self,
-        step: &'static str,
         input: &B::Input,
         weight: &Matrix<i32>,
         bits: u32,
@@ -198,12 +201,11 @@ impl<B: TorusBackend> Evaluator for HomomorphicEngine<'_, B> {
         let map = |map: &LinearMap<'_>| {
             let bits = bits_of(map.form);
             let rows = match input {
-                IntegerTensor::Input(input) => self.timed(step, map.weight.cols(), |engine| {
-                    engine.project(step, input, map.weight, bits)
-                }),
-                IntegerTensor::Integers(rows, _) => self.timed(step, rows.len() * map.weight.cols(), |engine| {
-                    engine.sum_weighted(step, rows, map, bits)
-                }),
+                IntegerTensor::Input(input) => {
+                    self.timed(step, map.weight.cols(), |engine| engine.project(input, map.weight, bits))
+                }
+                IntegerTensor::Integers(rows, _) => self
+                    .timed(step, rows.len() * map.weight.cols(), |engine| engine.sum_weighted(step, rows, map, bits)),
             };
             Ok(IntegerTensor::Integers(rows?, map.form))
         };
@@ -276,7 +278,11 @@ impl<B: TorusBackend> Evaluator for HomomorphicEngine<'_, B> {
     }
 
     fn constant(&self, turns: f64) -> Self::Lane {
-        Integer { ciphertext: self.backend.combine(&[], torus::from_f64(turns)), bits: 0, noise: Distribution::default() }
+        Integer {
+            ciphertext: self.backend.combine(&[], torus::from_f64(turns)),
+            bits: 0,
+            noise: Distribution::default(),
+        }
     }
 
     fn add_constants(

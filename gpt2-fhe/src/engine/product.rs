@@ -76,11 +76,8 @@ impl<B: TorusBackend> HomomorphicEngine<'_, B> {
             let variances = rows.iter().flatten().map(|entry| entry.noise.variance());
             variances.fold(Variance::ZERO, |a, b| if a > b { a } else { b })
         };
-        let noise = self.predictor.matrix_product(
-            (largest(&left), depth),
-            (largest(&right), depth * together),
-            bits + 1,
-        );
+        let noise =
+            self.predictor.matrix_product((largest(&left), depth), (largest(&right), depth * together), bits + 1);
         self.step(step).result(noise.variance());
         let mut entry = |row: usize, column: usize| {
             let ciphertext = output[(row, column)].take().expect("a needed entry");

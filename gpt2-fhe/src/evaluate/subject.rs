@@ -92,7 +92,7 @@ fn simulate<L: Lowering>(
     let (plan, span) = (&plans[&hidden.rows()], Span::all(hidden.rows()));
     let input = lowering.quantize_input(hidden)?;
     let reference = lowering.reference(&input, span);
-    let (numbers, _) = lowering.simulate(&reference, &input, (plan, span), seed, &mut Unobserved)?;
+    let (numbers, _) = lowering.simulate(&reference, plan, seed, &mut Unobserved)?;
     let output = lowering.dequantize_output(&numbers);
     check_finite(&output)?;
     let out_of_range = reference.out_of_range;

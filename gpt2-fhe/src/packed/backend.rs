@@ -39,12 +39,7 @@ pub trait PackedBackend {
     fn project(&mut self, input: &Self::Input, maps: &[LinearMap<'_>]) -> Vec<Self::Projection>;
 
     /// q·kᵀ modulo 2^log_modulus.
-    fn multiply(
-        &mut self,
-        factors: [Self::Projection; 2],
-        log_modulus: u32,
-        noise: &Distribution,
-    ) -> Self::Product;
+    fn multiply(&mut self, factors: [Self::Projection; 2], log_modulus: u32, noise: &Distribution) -> Self::Product;
 
     /// The numbers of the rows of the span: row i has i + 1.
     fn scores(&mut self, product: Self::Product) -> Rows<Self::Number>;

@@ -153,10 +153,6 @@ impl PackedCiphertexts<'_> {
         self.keys.parameters.arithmetic().shape
     }
 
-    fn program(&self) -> &PackedProgram {
-        self.attention.program()
-    }
-
     /// Expands an input, `[groups][chunks]` one after the other, and transforms it.
     pub fn transform(&self, input: &[SeededGlweCiphertext]) -> FourierInput {
         let fft = self.keys.fft;
@@ -285,7 +281,12 @@ impl PackedCiphertexts<'_> {
     }
 
     /// A head's blocks of scores, in the layout's order.
-    pub fn multiply_factors(&self, queries: &[GlweCiphertext], keys: &[GlweCiphertext], log_modulus: u32) -> ScoreBlocks {
+    pub fn multiply_factors(
+        &self,
+        queries: &[GlweCiphertext],
+        keys: &[GlweCiphertext],
+        log_modulus: u32,
+    ) -> ScoreBlocks {
         let layout = self.layout;
         let relinearization = self.keys.relinearization;
         let queries: Vec<Factor> = queries.par_iter().map(|query| relinearization.factor(query)).collect();

@@ -191,7 +191,8 @@ impl<B: PackedBackend> Evaluator for PackedEvaluator<'_, B> {
     ) -> Result<Vec<PackedTensor<B>>, EngineError> {
         self.timed(step, factors.len(), |evaluator| {
             let multiply = |factors: [PackedTensor<B>; 2]| {
-                let [PackedTensor::Mapped(query, form, of_query), PackedTensor::Mapped(key, _, of_key)] = factors else {
+                let [PackedTensor::Mapped(query, form, of_query), PackedTensor::Mapped(key, _, of_key)] = factors
+                else {
                     unreachable!("only mapped inputs are multiplied")
                 };
                 let log_modulus = log_modulus(form);

@@ -69,16 +69,13 @@ pub struct PackedKeys<'a> {
 }
 
 impl<'a> PackedKeys<'a> {
-    /// Those of `keys` for a run in `layout`.
+    /// Those of `keys` for heads of `head_size` channels.
     ///
     /// # Errors
-    /// If one is missing, or the set has other rings than the layout.
-    pub fn new(keys: &'a EvaluationKeys, layout: &Layout) -> Result<Self, Refused> {
-        let parameters = keys.parameters();
+    /// If one is missing.
+    pub fn new(keys: &'a EvaluationKeys, head_size: usize) -> Result<Self, Refused> {
+        let (parameters, subring_log) = (keys.parameters(), Layout::subring_of(head_size).ilog2());
         let bootstrapping = |function| keys.bootstrapping_key(tables::gadget(function));
-        if !layout.is_in(parameters) {
-            return Err(Refused::OtherRings(parameters.name()));
-        }
         Ok(Self {
             parameters,
             fft: keys.arithmetic_fft(),
@@ -86,7 +83,7 @@ impl<'a> PackedKeys<'a> {
             lookup_keyswitch: keys.keyswitch(Lookup)?,
             lift: keys.lift(Lookup, Arithmetic)?,
             isolation: keys.automorphisms(Lookup, 0, 0)?,
-            automorphisms: keys.automorphisms(Arithmetic, 0, layout.subring_log())?,
+            automorphisms: keys.automorphisms(Arithmetic, 0, subring_log)?,
             relinearization: keys.relinearization(Arithmetic)?,
             weighing: parameters.gadget(WEIGHING)?,
             softplus: bootstrapping(Smooth::Softplus)?,

@@ -84,7 +84,7 @@ impl Layout {
     /// If the head is larger than [`Self::largest_head`].
     pub fn new(parameters: &Parameters, sizes: Sizes, span: Span) -> Result<Self, HeadTooLarge> {
         let size = parameters.arithmetic().size();
-        let subring = sizes.head.next_power_of_two().max(Self::MIN_SUBRING);
+        let subring = Self::subring_of(sizes.head);
         let largest = Self::largest_head(size);
         if subring > largest {
             return Err(HeadTooLarge { head_size: sizes.head, largest });
@@ -99,6 +99,11 @@ impl Layout {
     pub fn is_in(&self, parameters: &Parameters) -> bool {
         let (lookup, arithmetic) = (parameters.lookup().size().get(), parameters.arithmetic().size().get());
         (self.size, self.ratio) == (arithmetic, arithmetic / lookup)
+    }
+
+    /// A head's size, rounded up to that of a subring.
+    pub fn subring_of(head_size: usize) -> usize {
+        head_size.next_power_of_two().max(Self::MIN_SUBRING)
     }
 
     /// The most channels that a head can have: four tokens in a group, and four keys in a block of scores.

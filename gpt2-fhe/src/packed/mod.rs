@@ -13,13 +13,12 @@
 
 pub mod backend;
 pub mod ciphertexts;
-pub mod client;
 pub mod counted;
+pub mod encoding;
 pub mod evaluator;
 pub mod keys;
 pub mod layout;
 pub mod prediction;
-pub mod server;
+mod prepared;
 pub mod simulated;
 pub mod tables;
-pub mod wire;

@@ -5,7 +5,8 @@ use nn::packed::{PackedHead, PackedProgram};
 use nn::table::Smooth;
 use tfhe_core::key_graph::{MissingEdge, Parameters, Ring};
 use tfhe_core::noise::{self, Distribution, Spread, Variance};
-use tfhe_core::rounding::{GadgetTransforms, Transforms};
+use tfhe_core::params::GadgetTransforms;
+use tfhe_core::rounding::Transforms;
 
 use super::keys;
 use super::layout::Layout;
@@ -196,7 +197,8 @@ impl Prediction {
     /// What automorphisms add is everywhere; projections' noise is left where the coefficients are. Without [`Self::scaled`]'s factor.
     fn spread(&self, steps: u32, noise: ProjectionNoise, kept: usize) -> Spread {
         let ArithmeticNoise { ring, automorphism, .. } = self.arithmetic;
-        Spread::new(noise.projected.scaled(1.0 / self.factor), kept) + Spread::of_trace(automorphism, steps, ring.size())
+        Spread::new(noise.projected.scaled(1.0 / self.factor), kept)
+            + Spread::of_trace(automorphism, steps, ring.size())
     }
 
     /// Every step's variance with what it is, in the order of the data flow, of one head; the last is an output's of all heads, of the

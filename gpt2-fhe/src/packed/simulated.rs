@@ -42,12 +42,7 @@ pub struct SimulatedSum {
 
 impl<'a> SimulatedPacked<'a> {
     /// In a layout, with lookups in a ring of `lookup_size` coefficients; noise is drawn from stream 0 of `seed`.
-    pub fn new(
-        prediction: &'a Prediction,
-        layout: Layout,
-        lookup_size: PolynomialSize,
-        seed: &SampleSeed,
-    ) -> Self {
+    pub fn new(prediction: &'a Prediction, layout: Layout, lookup_size: PolynomialSize, seed: &SampleSeed) -> Self {
         Self { prediction, layout, lookup_size, generator: seed.stream(0) }
     }
 
@@ -76,8 +71,7 @@ impl<'a> SimulatedPacked<'a> {
         let mut spread: Variance = (0..=row / layout.group()).map(&mut block).sum();
         for (token, weight) in weights.iter().enumerate() {
             // A known weight is not encrypted: there is no mask whose automorphisms add noise.
-            let turns =
-                if weight.lookup { weight.content + self.noise(prediction.isolation) } else { weight.content };
+            let turns = if weight.lookup { weight.content + self.noise(prediction.isolation) } else { weight.content };
             sums.iter_mut().zip(values.row(token)).for_each(|(sum, &v)| *sum += turns * v as f64);
             spread = spread + noise.value.scaled(turns);
             if weight.lookup {
@@ -162,8 +156,10 @@ impl PackedBackend for SimulatedPacked<'_> {
         sum: Option<SimulatedSum>,
     ) -> SimulatedSum {
         let rows = weights.len();
-        let zero =
-            || SimulatedSum { turns: vec![vec![0.0; values.cols()]; rows], spread: vec![self.prediction.packing; rows] };
+        let zero = || SimulatedSum {
+            turns: vec![vec![0.0; values.cols()]; rows],
+            spread: vec![self.prediction.packing; rows],
+        };
         let mut sum = sum.unwrap_or_else(zero);
         let mut variances = BTreeMap::new();
         for (index, row) in self.layout.span().rows().enumerate() {
@@ -176,7 +172,7 @@ impl PackedBackend for SimulatedPacked<'_> {
     fn add_constants(&mut self, mut sum: SimulatedSum, turns: &[f64]) -> SimulatedSum {
         for (row, spread) in sum.turns.iter_mut().zip(&mut sum.spread) {
             for (x, constant) in row.iter_mut().zip(turns) {
-                *x += constant + self.noise(*spread);
+                *x = *x + constant + self.noise(*spread);
             }
             *spread = Variance::ZERO;
         }

@@ -8,12 +8,13 @@ use tfhe_core::random::SampleSeed;
 
 use super::Circuit;
 use super::error::RunError;
-use super::exact::{ExactAttention, ExactParties};
-use super::lowering::{Lowering, RunOutput};
+use super::exact::ExactAttention;
+use super::lowering::{Lowering, Parties, RunOutput};
 use super::outcome::Outcome;
-use super::packed::PackedParties;
 use super::plan::{ExactPlan, Plan};
 use crate::engine::Observer;
+use crate::engine::prepared::PreparedProgram;
+use crate::packed::ciphertexts::PreparedAttention;
 
 /// A quantized part of a layer's attention, and the circuit that it is quantized for.
 #[derive(Clone, Debug)]
@@ -91,12 +92,12 @@ impl Attention {
 }
 
 /// A client and its server, with keys that are made once for several inputs.
-pub struct Session(Parties);
+pub struct Session(PartiesOf);
 
-enum Parties {
+enum PartiesOf {
     /// The plan is of the longest input, as all rows are computed whichever are asked for.
-    Exact(Box<(ExactParties, ExactPlan)>),
-    Packed(Box<PackedParties>),
+    Exact(Box<(Parties<PreparedProgram>, ExactPlan)>),
+    Packed(Box<Parties<PreparedAttention>>),
 }
 
 impl Session {
@@ -108,10 +109,10 @@ impl Session {
     pub fn new(attention: &Attention, plan: &Plan, seed: &ClientSeed) -> Result<Self, RunError> {
         Ok(Self(match (attention, plan) {
             (Attention::Exact(lowering), Plan::Exact(plan)) => {
-                Parties::Exact(Box::new((lowering.parties(plan, seed)?, (**plan).clone())))
+                PartiesOf::Exact(Box::new((lowering.parties(plan, seed)?, (**plan).clone())))
             }
             (Attention::Packed(lowering), Plan::Packed(plan)) => {
-                Parties::Packed(Box::new(lowering.parties(plan, seed)?))
+                PartiesOf::Packed(Box::new(lowering.parties(plan, seed)?))
             }
             _ => return Err(RunError::OtherCircuit),
         }))
@@ -130,11 +131,11 @@ impl Session {
         observer: &mut dyn Observer,
     ) -> Result<RunOutput, RunError> {
         match (&mut self.0, attention) {
-            (Parties::Exact(parties), Attention::Exact(lowering)) => {
+            (PartiesOf::Exact(parties), Attention::Exact(lowering)) => {
                 let (parties, plan) = &mut **parties;
                 lowering.answer(parties, &lowering.quantize_input(hidden)?, (plan, span), observer)
             }
-            (Parties::Packed(parties), Attention::Packed(lowering)) => {
+            (PartiesOf::Packed(parties), Attention::Packed(lowering)) => {
                 let plan = lowering.plan(span)?;
                 lowering.answer(parties, &lowering.quantize_input(hidden)?, (&plan, span), observer)
             }
@@ -154,11 +155,11 @@ impl Session {
         observer: &mut dyn Observer,
     ) -> Result<Outcome, RunError> {
         match (&mut self.0, attention) {
-            (Parties::Exact(parties), Attention::Exact(lowering)) => {
+            (PartiesOf::Exact(parties), Attention::Exact(lowering)) => {
                 let (parties, plan) = &mut **parties;
                 lowering.execute(parties, hidden, (plan.clone(), span), observer)
             }
-            (Parties::Packed(parties), Attention::Packed(lowering)) => {
+            (PartiesOf::Packed(parties), Attention::Packed(lowering)) => {
                 lowering.execute(parties, hidden, (lowering.plan(span)?, span), observer)
             }
             _ => Err(RunError::OtherCircuit),

@@ -1,28 +1,25 @@
 //! What the exact circuit has of its own.
 
-use std::time::Instant;
-
 use nn::clear::ClearEvaluator;
 use nn::integer::{IntegerAttention, IntegerProgram};
 use nn::matrix::Matrix;
 use nn::packed::Span;
 use nn::quantizers::Saturation;
 use tfhe_core::derivation::ClientSeed;
-use tfhe_core::keys::EvaluationKeys;
+use tfhe_core::key_graph::Parameters;
+use tfhe_core::keys::Needs;
 use tfhe_core::random::SampleSeed;
 
-use crate::boundary::Refused;
-use crate::client::{Client, nearest_integer};
+use crate::engine::encoding::{IntegerEncoding, nearest_integer};
 use crate::engine::plan::{Multiply, Predictor};
+use crate::engine::prepared::PreparedProgram;
 use crate::engine::simulated::Simulated;
 use crate::engine::statistics::Statistics;
 use crate::engine::{HomomorphicEngine, Integer, IntegerTensor, Observer};
-use crate::server::Server;
 
 use super::error::RunError;
-use super::lowering::{Lowering, Reference, RunOutput};
-use super::outcome::Seconds;
-use super::plan::{Bytes, ExactPlan};
+use super::lowering::{Lowering, Reference};
+use super::plan::ExactPlan;
 
 /// A part of a layer's attention in integers, and how ciphertexts are multiplied.
 #[derive(Clone, Debug)]
@@ -33,14 +30,6 @@ pub struct ExactAttention {
     pub multiply: Multiply,
 }
 
-/// Keys of one client: for every attention of the same width, with the same products.
-pub struct ExactParties {
-    client: Client,
-    evaluation_keys: EvaluationKeys,
-    evaluation_key_bytes: usize,
-    keygen_seconds: f64,
-}
-
 impl ExactAttention {
     fn program(&self) -> &IntegerProgram {
         self.quantized.program()
@@ -49,8 +38,7 @@ impl ExactAttention {
 
 impl Lowering for ExactAttention {
     type Plan = ExactPlan;
-    type Engine<'a> = ();
-    type Parties = ExactParties;
+    type Prepared = PreparedProgram;
 
     fn output_size(&self) -> usize {
         self.program().output_size()
@@ -72,94 +60,69 @@ impl Lowering for ExactAttention {
         ExactPlan::new(&self.quantized, span.tokens(), self.multiply)
     }
 
-    fn reference(&self, input: &Matrix<i32>, span: Span) -> Reference<()> {
+    fn reference(&self, input: &Matrix<i32>, span: Span) -> Reference {
         let mut evaluator = ClearEvaluator::new();
         let integers = self.program().evaluate_clear(&mut evaluator, input);
         Reference {
-            numbers: rows(&integers, span),
+            numbers: integers.map(|&integer| integer as f64).row_range(span.rows()),
             out_of_range: evaluator.out_of_range() + evaluator.overflows(),
             statistics: Statistics::of_clear(&evaluator),
-            engine: (),
+            input: input.clone(),
+            span,
         }
     }
 
     fn simulate(
         &self,
-        _: &Reference<()>,
-        input: &Matrix<i32>,
-        (plan, span): (&ExactPlan, Span),
+        reference: &Reference,
+        plan: &ExactPlan,
         seed: &SampleSeed,
         observer: &mut dyn Observer,
     ) -> Result<(Matrix<f64>, Statistics), RunError> {
         let predictor = Predictor::new(&plan.parameters)?;
         let backend = Simulated::new(predictor.clone(), seed);
         let mut engine = HomomorphicEngine::new(backend, predictor, self.multiply, self.program(), observer);
-        let input = IntegerTensor::Input(input.clone());
+        let (input, span) = (IntegerTensor::Input(reference.input.clone()), reference.span);
         let output = self.program().evaluate(&mut engine, &input, span.tokens())?;
-        let integer = |row, column| {
-            let Integer { ciphertext, bits, .. }: &Integer<u64> = &output[row][column];
-            nearest_integer(*ciphertext, *bits)
+        let number = |row: usize, column: usize| {
+            let Integer { ciphertext, bits, .. } = output[span.rows().start + row][column];
+            nearest_integer(ciphertext, bits) as f64
         };
-        let integers = Matrix::from_fn(span.tokens(), self.output_size(), integer);
-        Ok((rows(&integers, span), engine.statistics().clone()))
+        let numbers = Matrix::from_fn(span.rows().len(), self.output_size(), number);
+        Ok((numbers, engine.statistics().clone()))
     }
 
-    fn tolerance(&self, _: &Reference<()>, _: &ExactPlan) -> Option<Matrix<f64>> {
-        None
+    fn tolerance(&self, _: &Reference, _: &ExactPlan) -> Result<Option<Matrix<f64>>, RunError> {
+        Ok(None)
     }
 
-    fn unexplained(&self, reference: &Reference<()>, _: &ExactPlan, numbers: &Matrix<f64>) -> usize {
+    fn unexplained(&self, reference: &Reference, _: &ExactPlan, numbers: &Matrix<f64>) -> usize {
         let pairs = numbers.iter().zip(reference.numbers.iter());
         pairs.filter(|(number, clear)| number != clear).count()
     }
 
-    fn parties(&self, plan: &ExactPlan, seed: &ClientSeed) -> Result<ExactParties, RunError> {
-        let start = Instant::now();
-        let program = self.program();
-        let seed = seed.bound_to(self.multiply.name(), program.input_bits().into());
-        let seed = seed.bound_to("whole attention", program.is_whole().into());
-        let client = Client::new(&plan.parameters, &seed).map_err(Refused::from)?;
-        let seeded = client.evaluation_keys(self.multiply, program.input_bits(), program.is_whole())?;
-        let evaluation_key_bytes = seeded.bytes();
-        let evaluation_keys = seeded.prepare().map_err(Refused::from)?;
-        let keygen_seconds = start.elapsed().as_secs_f64();
-        Ok(ExactParties { client, evaluation_keys, evaluation_key_bytes, keygen_seconds })
+    fn needs(&self, _: &ExactPlan) -> Needs {
+        Predictor::needs(self.multiply, self.program().input_bits(), self.program().is_whole())
     }
 
-    fn answer(
-        &self,
-        parties: &mut ExactParties,
-        input: &Matrix<i32>,
-        (_, span): (&ExactPlan, Span),
-        observer: &mut dyn Observer,
-    ) -> Result<RunOutput, RunError> {
-        let start = Instant::now();
-        let request = parties.client.encrypt(input, self.program().accumulator_bits())?;
-        let encrypt = start.elapsed().as_secs_f64();
-        let start = Instant::now();
-        let server = Server::new(self.program(), &parties.evaluation_keys, self.multiply)?;
-        let (response, statistics) = server.evaluate(&request, observer)?;
-        let evaluate = start.elapsed().as_secs_f64();
-        let start = Instant::now();
-        let size = (input.rows(), self.output_size());
-        let integers = parties.client.decrypt(&response, request.request.label(), size)?;
-        let decrypt = start.elapsed().as_secs_f64();
-        let keygen = parties.keygen_seconds;
-        Ok(RunOutput {
-            numbers: rows(&integers, span),
-            seconds: Seconds { keygen, encrypt, evaluate, decrypt, ..Seconds::of_steps(&statistics) },
-            statistics,
-            bytes: Bytes {
-                evaluation_key: parties.evaluation_key_bytes,
-                request: request.bytes(),
-                response: response.bytes(),
-            },
-        })
+    fn bound(&self, seed: &ClientSeed) -> ClientSeed {
+        let seed = seed.bound_to(self.multiply.name(), self.program().input_bits().into());
+        seed.bound_to("whole attention", self.program().is_whole().into())
     }
-}
 
-/// The rows of `span` of all.
-fn rows(all: &Matrix<i64>, span: Span) -> Matrix<f64> {
-    let first = span.rows().start;
-    Matrix::from_fn(span.rows().len(), all.cols(), |row, column| all[(first + row, column)] as f64)
+    fn prepare(&self, _: &Parameters) -> Result<PreparedProgram, RunError> {
+        Ok(PreparedProgram { program: self.program().clone(), multiply: self.multiply })
+    }
+
+    fn is_of(&self, prepared: &PreparedProgram) -> bool {
+        prepared.program == *self.program() && prepared.multiply == self.multiply
+    }
+
+    fn encoding(&self, (plan, span): (&ExactPlan, Span)) -> Result<IntegerEncoding, RunError> {
+        Ok(IntegerEncoding::new(&plan.parameters, self.program(), span.tokens()))
+    }
+
+    fn numbers(&self, decrypted: Matrix<f64>, _: &IntegerEncoding, span: Span) -> Result<Matrix<f64>, RunError> {
+        Ok(decrypted.row_range(span.rows()))
+    }
 }

@@ -6,25 +6,34 @@ use nn::matrix::Matrix;
 use nn::packed::Span;
 use nn::quantizers::Saturation;
 use tfhe_core::derivation::ClientSeed;
+use tfhe_core::key_graph::Parameters;
+use tfhe_core::keys::{EvaluationKeys, Needs};
 use tfhe_core::random::SampleSeed;
 
 use super::error::{RunError, check_finite};
 use super::outcome::{Outcome, Seconds};
 use super::plan::{Bytes, Forecast, Plan};
+use crate::boundary::Refused;
+use crate::client::Client;
+use crate::encoding::Encoding;
 use crate::engine::Observer;
+use crate::engine::prepared::Prepared;
 use crate::engine::statistics::Statistics;
+use crate::server::Server;
 
 /// What the clear engine computes: what answers are compared with. It is no part of the way of a request.
 #[derive(Clone, Debug)]
-pub struct Reference<E> {
+pub struct Reference {
+    /// `[T, E]`: what it was computed from.
+    pub input: Matrix<i32>,
+    /// The rows that were computed.
+    pub span: Span,
     /// `[rows, O]`, in units of the output's integers.
     pub numbers: Matrix<f64>,
     /// Arguments of lookups, products and outputs that left their ranges.
     pub out_of_range: usize,
     /// Lookups by step.
     pub statistics: Statistics,
-    /// What simulations start from.
-    pub engine: E,
 }
 
 /// What came back to a client, decrypted.
@@ -40,18 +49,44 @@ pub struct RunOutput {
     pub bytes: Bytes,
 }
 
+/// A client and its server: keys, and the attentions that were run, to be used again. For every attention whose keys are the same.
+pub struct Parties<P> {
+    client: Client,
+    evaluation_keys: EvaluationKeys,
+    evaluation_key_bytes: usize,
+    keygen_seconds: f64,
+    prepared: Vec<P>,
+}
+
+impl<P: Prepared> Parties<P> {
+    /// The index of what is prepared of `attention`.
+    fn prepare<L: Lowering<Prepared = P> + ?Sized>(&mut self, attention: &L) -> Result<usize, RunError> {
+        if let Some(index) = self.prepared.iter().position(|prepared| attention.is_of(prepared)) {
+            return Ok(index);
+        }
+        self.prepared.push(attention.prepare(self.evaluation_keys.parameters())?);
+        Ok(self.prepared.len() - 1)
+    }
+}
+
+/// How requests for an attention are encoded.
+pub type EncodingOf<L> = <<L as Lowering>::Prepared as Prepared>::Encoding;
+
+/// What `work` gives, and its seconds.
+fn timed<T>(work: impl FnOnce() -> Result<T, RunError>) -> Result<(T, f64), RunError> {
+    let start = Instant::now();
+    let result = work()?;
+    Ok((result, start.elapsed().as_secs_f64()))
+}
+
 /// A part of a layer's attention, quantized for one circuit.
 ///
 /// O is the size of an output: d of one head, E of the whole attention. Numbers are in units of the output's integers.
 pub trait Lowering {
     /// What will run.
     type Plan: Clone + Into<Plan> + std::ops::Deref<Target = Forecast>;
-    /// What the clear engine leaves for simulations.
-    type Engine<'a>
-    where
-        Self: 'a;
-    /// A client's keys, and what its server has prepared.
-    type Parties;
+    /// What a server has of it.
+    type Prepared: Prepared;
 
     /// O.
     fn output_size(&self) -> usize;
@@ -75,7 +110,7 @@ pub trait Lowering {
     fn plan(&self, span: Span) -> Result<Self::Plan, RunError>;
 
     /// The rows of `span` on plain numbers.
-    fn reference(&self, input: &Matrix<i32>, span: Span) -> Reference<Self::Engine<'_>>;
+    fn reference(&self, input: &Matrix<i32>, span: Span) -> Reference;
 
     /// The same with drawn noise.
     ///
@@ -83,24 +118,63 @@ pub trait Lowering {
     /// [`RunError::Engine`].
     fn simulate(
         &self,
-        reference: &Reference<Self::Engine<'_>>,
-        input: &Matrix<i32>,
-        planned: (&Self::Plan, Span),
+        reference: &Reference,
+        plan: &Self::Plan,
         seed: &SampleSeed,
         observer: &mut dyn Observer,
     ) -> Result<(Matrix<f64>, Statistics), RunError>;
 
     /// How far numbers may be from the reference's by the predicted noise. `None`: not at all.
-    fn tolerance(&self, reference: &Reference<Self::Engine<'_>>, plan: &Self::Plan) -> Option<Matrix<f64>>;
+    ///
+    /// # Errors
+    /// As [`Self::simulate`].
+    fn tolerance(&self, reference: &Reference, plan: &Self::Plan) -> Result<Option<Matrix<f64>>, RunError>;
 
     /// How many rows (or numbers, where none may differ) are farther from the reference's than the plan predicts.
-    fn unexplained(&self, reference: &Reference<Self::Engine<'_>>, plan: &Self::Plan, numbers: &Matrix<f64>) -> usize;
+    fn unexplained(&self, reference: &Reference, plan: &Self::Plan, numbers: &Matrix<f64>) -> usize;
+
+    /// The evaluation keys that runs as planned need.
+    fn needs(&self, plan: &Self::Plan) -> Needs;
+
+    /// The seed, bound to what attentions have in common that use the same keys.
+    fn bound(&self, seed: &ClientSeed) -> ClientSeed;
+
+    /// What a server has of it, for a parameter set.
+    ///
+    /// # Errors
+    /// If the set is not one of the circuit.
+    fn prepare(&self, parameters: &Parameters) -> Result<Self::Prepared, RunError>;
+
+    /// Whether that is of this attention.
+    fn is_of(&self, prepared: &Self::Prepared) -> bool;
+
+    /// How a request for the rows of `span` is encoded.
+    ///
+    /// # Errors
+    /// If the plan's set is not one of the circuit.
+    fn encoding(&self, planned: (&Self::Plan, Span)) -> Result<EncodingOf<Self>, RunError>;
+
+    /// The rows of `span` of what was decrypted.
+    ///
+    /// # Errors
+    /// If it is not of this attention.
+    fn numbers(&self, decrypted: Matrix<f64>, encoding: &EncodingOf<Self>, span: Span)
+    -> Result<Matrix<f64>, RunError>;
 
     /// Makes all keys, for inputs of at most as many tokens as the plan's.
     ///
     /// # Errors
     /// [`RunError::Refused`] if the plan's set is not one of the circuit.
-    fn parties(&self, plan: &Self::Plan, seed: &ClientSeed) -> Result<Self::Parties, RunError>;
+    fn parties(&self, plan: &Self::Plan, seed: &ClientSeed) -> Result<Parties<Self::Prepared>, RunError> {
+        let start = Instant::now();
+        let circuit = <EncodingOf<Self> as Encoding>::CIRCUIT;
+        let client = Client::new(circuit, &plan.parameters, &self.bound(seed)).map_err(Refused::from)?;
+        let seeded = client.evaluation_keys(&self.needs(plan))?;
+        let evaluation_key_bytes = seeded.bytes();
+        let evaluation_keys = seeded.prepare().map_err(Refused::from)?;
+        let keygen_seconds = start.elapsed().as_secs_f64();
+        Ok(Parties { client, evaluation_keys, evaluation_key_bytes, keygen_seconds, prepared: Vec::new() })
+    }
 
     /// Encrypts, evaluates, decrypts the rows of `span`.
     ///
@@ -108,11 +182,28 @@ pub trait Lowering {
     /// [`RunError::Randomness`], [`RunError::Refused`], [`RunError::Engine`].
     fn answer(
         &self,
-        parties: &mut Self::Parties,
+        parties: &mut Parties<Self::Prepared>,
         input: &Matrix<i32>,
         planned: (&Self::Plan, Span),
         observer: &mut dyn Observer,
-    ) -> Result<RunOutput, RunError>;
+    ) -> Result<RunOutput, RunError> {
+        let (index, prepare) = timed(|| parties.prepare(self))?;
+        let (encoding, keys) = (self.encoding(planned)?, &parties.evaluation_keys);
+        let (request, encrypt) = timed(|| Ok(parties.client.encrypt(input, &encoding)?))?;
+        let ((answer, statistics), evaluate) =
+            timed(|| Ok(Server::new(&parties.prepared[index], keys)?.evaluate(&request, &encoding, observer)?))?;
+        let (numbers, decrypt) = timed(|| {
+            let decrypted = parties.client.decrypt(&answer, &encoding, request.label())?;
+            self.numbers(decrypted, &encoding, planned.1)
+        })?;
+        let (keygen, evaluation_key) = (parties.keygen_seconds, parties.evaluation_key_bytes);
+        Ok(RunOutput {
+            numbers,
+            seconds: Seconds { keygen, prepare, encrypt, evaluate, decrypt, ..Seconds::of_steps(&statistics) },
+            statistics,
+            bytes: Bytes { evaluation_key, request: request.bytes(), response: answer.bytes() },
+        })
+    }
 
     /// What a run gave, beside the reference. `plan`: of a run with noise.
     ///
@@ -121,7 +212,7 @@ pub trait Lowering {
     fn outcome(
         &self,
         hidden: &Matrix<f32>,
-        reference: &Reference<Self::Engine<'_>>,
+        reference: &Reference,
         answer: RunOutput,
         plan: Option<Self::Plan>,
     ) -> Result<Outcome, RunError> {
@@ -129,8 +220,9 @@ pub trait Lowering {
             [&answer.numbers, &reference.numbers].map(|numbers| self.dequantize_output(numbers));
         [&output, &clear_output].into_iter().try_for_each(check_finite)?;
         let RunOutput { numbers, statistics, seconds, bytes } = answer;
+        let tolerance = plan.as_ref().map(|plan| self.tolerance(reference, plan)).transpose()?;
         Ok(Outcome {
-            tolerance: plan.as_ref().and_then(|plan| self.tolerance(reference, plan)),
+            tolerance: tolerance.flatten(),
             output,
             clear_output,
             numbers,
@@ -171,7 +263,7 @@ pub trait Lowering {
         let plan = self.plan(span)?;
         let start = Instant::now();
         let reference = self.reference(&input, span);
-        let (numbers, statistics) = self.simulate(&reference, &input, (&plan, span), seed, observer)?;
+        let (numbers, statistics) = self.simulate(&reference, &plan, seed, observer)?;
         self.outcome(hidden, &reference, RunOutput::computed(numbers, statistics, start), Some(plan))
     }
 
@@ -181,7 +273,7 @@ pub trait Lowering {
     /// [`RunError::Input`], [`RunError::NotFinite`]; as [`Self::answer`].
     fn execute(
         &self,
-        parties: &mut Self::Parties,
+        parties: &mut Parties<Self::Prepared>,
         hidden: &Matrix<f32>,
         (plan, span): (Self::Plan, Span),
         observer: &mut dyn Observer,

@@ -15,7 +15,7 @@ mod plan;
 pub use attention::{Attention, Session};
 pub(crate) use error::check_finite;
 pub use error::{RunError, check_saturation};
-pub use lowering::{Lowering, Reference, RunOutput};
+pub use lowering::{EncodingOf, Lowering, Parties, Reference, RunOutput};
 pub use outcome::{Outcome, Seconds};
 pub use plan::{Bytes, ExactPlan, Forecast, PackedPlan, Plan};
 

@@ -13,7 +13,7 @@ use crate::engine::statistics::Statistics;
 pub struct Seconds {
     /// Making and preparing the keys.
     pub keygen: f64,
-    /// Preparing the head's weights and functions, once for all inputs of one length: packed circuit only.
+    /// What the server does once for all inputs: in the packed circuit, it tabulates functions.
     pub prepare: f64,
     /// Encryption.
     pub encrypt: f64,

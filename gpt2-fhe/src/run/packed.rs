@@ -1,32 +1,27 @@
 //! What the packed circuit has of its own.
 
-use std::time::Instant;
-
 use nn::attention::{AttentionWeights, Part};
+use nn::clear::ClearEvaluator;
 use nn::matrix::Matrix;
-use nn::packed::{
-    Calibration, ClearOutput, ClearPackedEngine, Function, PackedAttention, PackedOptions, PackedProgram, Span,
-};
+use nn::packed::{Calibration, PackedAttention, PackedOptions, Span};
 use nn::quantizers::Saturation;
 use rayon::prelude::*;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::key_graph::Parameters;
-use tfhe_core::keys::EvaluationKeys;
+use tfhe_core::keys::Needs;
 use tfhe_core::random::SampleSeed;
 
-use crate::boundary::Refused;
-use crate::engine::Observer;
 use crate::engine::statistics::Statistics;
-use crate::packed::client::PackedHeadClient;
-use crate::packed::evaluator::PreparedAttention;
-use crate::packed::server::PackedServer;
+use crate::engine::{Observer, Unobserved};
+use crate::packed::ciphertexts::PreparedAttention;
+use crate::packed::encoding::PackedEncoding;
+use crate::packed::evaluator::{PackedEvaluator, PackedTensor};
+use crate::packed::keys::needs;
 use crate::packed::simulated::SimulatedPacked;
-use crate::packed::wire::WireScales;
 
 use super::error::{RunError, is_within};
-use super::lowering::{Lowering, Reference, RunOutput};
-use super::outcome::Seconds;
-use super::plan::{Bytes, PackedPlan};
+use super::lowering::{Lowering, Reference};
+use super::plan::PackedPlan;
 
 /// The smallest modulus of scores that is tried: weights would have hardly more than a sign.
 const MIN_LOG_MODULUS: u32 = 16;
@@ -79,44 +74,30 @@ fn largest_modulus(calibration: &Calibration<'_>, head: usize, mut limit: u32) -
     }
 }
 
-/// Keys of one client, and what the server has prepared.
-pub struct PackedParties {
-    parameters: Parameters,
-    client: PackedHeadClient,
-    evaluation_keys: EvaluationKeys,
-    evaluation_key_bytes: usize,
-    keygen_seconds: f64,
-    /// The attention of each layer that was run, to be used again.
-    prepared: Vec<PreparedAttention>,
-}
-
-impl PackedParties {
-    /// The index of the prepared attention of `program`.
-    fn prepare(&mut self, program: &PackedProgram) -> Result<usize, RunError> {
-        if let Some(index) = self.prepared.iter().position(|prepared| prepared.program() == program) {
-            return Ok(index);
-        }
-        self.prepared.push(PreparedAttention::new(program, &self.parameters)?);
-        Ok(self.prepared.len() - 1)
-    }
-}
-
 /// A simulated run: `[rows, O]` in units of the output's integers.
 fn simulate(
     attention: &PackedAttention,
     plan: &PackedPlan,
-    clear: &ClearPackedEngine<'_>,
+    reference: &Reference,
     seed: &SampleSeed,
-) -> Matrix<f64> {
-    let PackedPlan { prediction, layout, .. } = plan;
-    let engine = SimulatedPacked::new(attention.program(), &plan.parameters, prediction, *layout, clear, seed);
-    engine.evaluate(attention.client())
+    observer: &mut dyn Observer,
+) -> Result<Matrix<f64>, RunError> {
+    let (PackedPlan { prediction, layout, .. }, program) = (plan, attention.program());
+    let lookup_size = plan.parameters.lookup().size();
+    let backend = SimulatedPacked::new(prediction, *layout, lookup_size, seed);
+    let mut evaluator = PackedEvaluator::new(backend, prediction, *layout, lookup_size, observer);
+    let input = PackedTensor::Input(reference.input.clone());
+    let output = program.evaluate(&mut evaluator, &input, reference.span)?.into_sum();
+    let unit = program.output_turns();
+    let numbers = Matrix::from_fn(reference.numbers.rows(), reference.numbers.cols(), |row, channel| {
+        output.turns()[row][channel] / unit
+    });
+    Ok(attention.client().nearest(&numbers, 1.0 / unit)?)
 }
 
 impl Lowering for PackedAttention {
     type Plan = PackedPlan;
-    type Engine<'a> = ClearPackedEngine<'a>;
-    type Parties = PackedParties;
+    type Prepared = PreparedAttention;
 
     fn output_size(&self) -> usize {
         self.program().output_size()
@@ -138,45 +119,41 @@ impl Lowering for PackedAttention {
         PackedPlan::new(self, span)
     }
 
-    fn reference(&self, input: &Matrix<i32>, span: Span) -> Reference<ClearPackedEngine<'_>> {
-        let engine = ClearPackedEngine::new(self.program(), input, span);
-        let ClearOutput { numbers, out_of_range, .. } = engine.clone().evaluate();
-        let mut statistics = Statistics::default();
-        for function in [Function::Softplus, Function::Exponential] {
-            statistics.step(function.step()).lookups = self.program().heads().len() * span.lookups(function);
+    fn reference(&self, input: &Matrix<i32>, span: Span) -> Reference {
+        let mut evaluator = ClearEvaluator::new();
+        let numbers = self.program().evaluate_clear(&mut evaluator, input, span);
+        Reference {
+            input: input.clone(),
+            span,
+            numbers,
+            out_of_range: evaluator.out_of_range() + evaluator.overflows(),
+            statistics: Statistics::of_clear(&evaluator),
         }
-        Reference { numbers, out_of_range, statistics, engine }
     }
 
     fn simulate(
         &self,
-        reference: &Reference<ClearPackedEngine<'_>>,
-        _: &Matrix<i32>,
-        (plan, _): (&PackedPlan, Span),
+        reference: &Reference,
+        plan: &PackedPlan,
         seed: &SampleSeed,
-        _: &mut dyn Observer,
+        observer: &mut dyn Observer,
     ) -> Result<(Matrix<f64>, Statistics), RunError> {
-        Ok((simulate(self, plan, &reference.engine, seed), plan.statistics.clone()))
+        Ok((simulate(self, plan, reference, seed, observer)?, plan.statistics.clone()))
     }
 
-    fn tolerance(&self, reference: &Reference<ClearPackedEngine<'_>>, plan: &PackedPlan) -> Option<Matrix<f64>> {
-        let simulate = |run| simulate(self, plan, &reference.engine, &SampleSeed::from_number(run));
-        let runs: Vec<Matrix<f64>> = (0..SIMULATIONS).into_par_iter().map(simulate).collect();
+    fn tolerance(&self, reference: &Reference, plan: &PackedPlan) -> Result<Option<Matrix<f64>>, RunError> {
+        let simulate = |run| simulate(self, plan, reference, &SampleSeed::from_number(run), &mut Unobserved);
+        let runs = (0..SIMULATIONS).into_par_iter().map(simulate).collect::<Result<Vec<_>, _>>()?;
         let numbers = &reference.numbers;
         let square =
             |index: usize| runs.iter().map(|run| (run.data()[index] - numbers.data()[index]).powi(2)).sum::<f64>();
         let cols = numbers.cols();
-        Some(Matrix::from_fn(numbers.rows(), cols, |row, column| {
+        Ok(Some(Matrix::from_fn(numbers.rows(), cols, |row, column| {
             TOLERANCE * (square(row * cols + column) / SIMULATIONS as f64).sqrt()
-        }))
+        })))
     }
 
-    fn unexplained(
-        &self,
-        reference: &Reference<ClearPackedEngine<'_>>,
-        plan: &PackedPlan,
-        numbers: &Matrix<f64>,
-    ) -> usize {
+    fn unexplained(&self, reference: &Reference, plan: &PackedPlan, numbers: &Matrix<f64>) -> usize {
         let (limit, clear) = (TOLERANCE * plan.output_noise(self.program()), &reference.numbers);
         let mean_square = |row: usize| {
             let pairs = numbers.row(row).iter().zip(clear.row(row));
@@ -185,55 +162,27 @@ impl Lowering for PackedAttention {
         (0..clear.rows()).filter(|&row| !is_within(mean_square(row).sqrt(), limit)).count()
     }
 
-    fn parties(&self, plan: &PackedPlan, seed: &ClientSeed) -> Result<PackedParties, RunError> {
-        let start = Instant::now();
-        let client = PackedHeadClient::new(&plan.parameters, seed).map_err(Refused::from)?;
-        let seeded = client.evaluation_keys(&plan.layout)?;
-        let evaluation_key_bytes = seeded.bytes();
-        let evaluation_keys = seeded.prepare().map_err(Refused::from)?;
-        Ok(PackedParties {
-            parameters: plan.parameters.clone(),
-            client,
-            evaluation_keys,
-            evaluation_key_bytes,
-            keygen_seconds: start.elapsed().as_secs_f64(),
-            prepared: Vec::new(),
-        })
+    fn needs(&self, plan: &PackedPlan) -> Needs {
+        needs(&plan.layout)
     }
 
-    fn answer(
-        &self,
-        parties: &mut PackedParties,
-        input: &Matrix<i32>,
-        (plan, _): (&PackedPlan, Span),
-        observer: &mut dyn Observer,
-    ) -> Result<RunOutput, RunError> {
-        let (program, layout) = (self.program(), &plan.layout);
-        let start = Instant::now();
-        let prepared = parties.prepare(program)?;
-        let prepare = start.elapsed().as_secs_f64();
-        let scales = WireScales::new(&parties.parameters, program)?;
-        let start = Instant::now();
-        let request = parties.client.encrypt(input, layout, &scales)?;
-        let encrypt = start.elapsed().as_secs_f64();
-        let start = Instant::now();
-        let server = PackedServer::new(&parties.prepared[prepared], &parties.evaluation_keys);
-        let (response, statistics) = server.evaluate(&request, layout, observer)?;
-        let evaluate = start.elapsed().as_secs_f64();
-        let start = Instant::now();
-        let label = request.request.label();
-        let numbers = parties.client.decrypt(&response, layout, &scales, self.client(), label)?;
-        let decrypt = start.elapsed().as_secs_f64();
-        let keygen = parties.keygen_seconds;
-        Ok(RunOutput {
-            numbers,
-            seconds: Seconds { keygen, prepare, encrypt, evaluate, decrypt, ..Seconds::of_steps(&statistics) },
-            statistics,
-            bytes: Bytes {
-                evaluation_key: parties.evaluation_key_bytes,
-                request: request.bytes(),
-                response: response.bytes(),
-            },
-        })
+    fn bound(&self, seed: &ClientSeed) -> ClientSeed {
+        seed.clone()
+    }
+
+    fn prepare(&self, parameters: &Parameters) -> Result<PreparedAttention, RunError> {
+        Ok(PreparedAttention::new(self.program(), parameters)?)
+    }
+
+    fn is_of(&self, prepared: &PreparedAttention) -> bool {
+        prepared.program() == self.program()
+    }
+
+    fn encoding(&self, (plan, _): (&PackedPlan, Span)) -> Result<PackedEncoding, RunError> {
+        Ok(PackedEncoding::new(&plan.parameters, self.program(), plan.layout)?)
+    }
+
+    fn numbers(&self, decrypted: Matrix<f64>, encoding: &PackedEncoding, _: Span) -> Result<Matrix<f64>, RunError> {
+        Ok(self.client().nearest(&decrypted, 1.0 / encoding.output_turns)?)
     }
 }

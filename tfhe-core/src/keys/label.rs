@@ -60,6 +60,11 @@ impl Label {
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
+
+    /// How plaintexts are encoded.
+    pub fn context(&self) -> &Fingerprint {
+        &self.context
+    }
 }
 
 /// Two things that do not belong together.

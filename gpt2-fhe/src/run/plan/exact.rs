@@ -2,14 +2,13 @@
 
 use std::ops::Deref;
 
-use nn::integer::{IntegerAttention, IntegerProgram};
-use tfhe_core::glwe::SeededGlweCiphertext;
-use tfhe_core::key_graph::{MissingEdge, Parameters};
-use tfhe_core::keys::SeededEvaluationKeys;
+use nn::integer::IntegerAttention;
+use tfhe_core::key_graph::Parameters;
 use tfhe_core::{noise, sets, wide};
 
 use super::forecast::{Bytes, Forecast};
 use crate::engine::counted::Counted;
+use crate::engine::encoding::IntegerEncoding;
 use crate::engine::plan::{Multiply, Predictor};
 use crate::engine::{HomomorphicEngine, IntegerTensor, Unobserved};
 use crate::run::MAX_LOG2_FAILURE;
@@ -79,31 +78,13 @@ impl ExactPlan {
             .fold(f64::NEG_INFINITY, noise::log2_sum);
         let mut statistics = engine.statistics().clone();
         statistics.step(DECRYPTION).log2_failure_probability = decryption;
+        let needs = Predictor::needs(multiply, program.input_bits(), program.is_whole());
         let forecast = Forecast {
             log2_failure_probability: statistics.log2_failure_probability(),
             statistics,
-            bytes: bytes(&parameters, program, tokens, multiply)?,
+            bytes: Bytes::of(&parameters, &needs, &IntegerEncoding::new(&parameters, program, tokens))?,
             parameters,
         };
         Ok(Self { forecast })
     }
-}
-
-/// Of a program on `tokens` tokens: seeded keys; ⌈E/N⌉ seeded ciphertexts per token; as many ciphertexts of the
-/// answer as hold T·d numbers of one head, or T·E of a whole attention.
-fn bytes(
-    parameters: &Parameters,
-    program: &IntegerProgram,
-    tokens: usize,
-    multiply: Multiply,
-) -> Result<Bytes, MissingEdge> {
-    let (shape, n) = (parameters.arithmetic().shape, parameters.arithmetic().size().get());
-    let needs = Predictor::needs(multiply, program.input_bits(), program.is_whole());
-    let request = tokens * program.embedding_size().div_ceil(n);
-    let response = (tokens * program.output_size()).div_ceil(n);
-    Ok(Bytes {
-        evaluation_key: SeededEvaluationKeys::predicted_bytes(parameters, &needs)?,
-        request: request * SeededGlweCiphertext::bytes_of_shape(shape),
-        response: response * shape.ciphertext_len() * size_of::<u64>(),
-    })
 }

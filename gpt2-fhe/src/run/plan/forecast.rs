@@ -1,9 +1,12 @@
 //! What is known of a run, in either circuit, before anything is encrypted.
 
 use serde::Serialize;
-use tfhe_core::key_graph::Parameters;
+use tfhe_core::glwe::SeededGlweCiphertext;
+use tfhe_core::key_graph::{MissingEdge, Parameters};
+use tfhe_core::keys::{Needs, SeededEvaluationKeys};
 use tfhe_core::security;
 
+use crate::encoding::Encoding;
 use crate::engine::statistics::Statistics;
 
 /// What is known of a run before anything is encrypted.
@@ -45,4 +48,16 @@ pub struct Bytes {
     pub request: usize,
     /// The encrypted output.
     pub response: usize,
+}
+
+impl Bytes {
+    /// Those of seeded keys, seeded ciphertexts of a request, and ciphertexts of its answer.
+    pub(super) fn of(parameters: &Parameters, needs: &Needs, encoding: &impl Encoding) -> Result<Self, MissingEdge> {
+        let shape = parameters.arithmetic().shape;
+        Ok(Self {
+            evaluation_key: SeededEvaluationKeys::predicted_bytes(parameters, needs)?,
+            request: encoding.request_len() * SeededGlweCiphertext::bytes_of_shape(shape),
+            response: encoding.answer_len() * shape.ciphertext_len() * size_of::<u64>(),
+        })
+    }
 }

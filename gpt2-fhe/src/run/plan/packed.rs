@@ -3,15 +3,14 @@
 use std::ops::Deref;
 
 use nn::packed::{PackedAttention, PackedHead, PackedProgram, Span, steps};
-use tfhe_core::glwe::SeededGlweCiphertext;
 use tfhe_core::key_graph::Parameters;
-use tfhe_core::keys::SeededEvaluationKeys;
 use tfhe_core::sets;
 
 use super::forecast::{Bytes, Forecast};
 use crate::engine::Unobserved;
 use crate::engine::statistics::Statistics;
 use crate::packed::counted::CountedPacked;
+use crate::packed::encoding::PackedEncoding;
 use crate::packed::evaluator::{PackedEvaluator, PackedTensor};
 use crate::packed::keys::needs;
 use crate::packed::layout::{Layout, Sizes};
@@ -68,12 +67,8 @@ impl PackedPlan {
         if log2_failure_probability > MAX_LOG2_FAILURE {
             return Err(RunError::Unreliable { best: log2_failure_probability.min(0.0) });
         }
-        let arithmetic = parameters.arithmetic().shape;
-        let bytes = Bytes {
-            evaluation_key: SeededEvaluationKeys::predicted_bytes(&parameters, &needs(&layout))?,
-            request: layout.groups() * layout.input_chunks() * SeededGlweCiphertext::bytes_of_shape(arithmetic),
-            response: layout.answers() * arithmetic.ciphertext_len() * size_of::<u64>(),
-        };
+        let encoding = PackedEncoding::new(&parameters, program, layout)?;
+        let bytes = Bytes::of(&parameters, &needs(&layout), &encoding)?;
         let forecast = Forecast { statistics, log2_failure_probability, bytes, parameters };
         Ok(Self { layout, prediction, exponent_noise, forecast })
     }

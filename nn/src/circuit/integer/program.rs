@@ -166,6 +166,15 @@ impl IntegerProgram {
         self.accumulator_bits
     }
 
+    /// The output's integers lie in `−2^bits ..= 2^bits − 1`: those of the widest product of probabilities and values of one head, of
+    /// the widest sum of a whole attention.
+    pub fn output_bits(&self) -> u32 {
+        match &self.combination {
+            None => self.common_factors().output.product_bits,
+            Some(combination) => combination.sum_bits,
+        }
+    }
+
     /// Every different lookup table, each with its step: those of one head after the other, and then of what combines
     /// them.
     pub fn tables(&self) -> impl Iterator<Item = (&'static str, &LookupTable)> {

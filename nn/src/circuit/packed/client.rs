@@ -42,6 +42,22 @@ impl PackedClient {
         &self.output_centers
     }
 
+    /// Of all numbers that differ from those of an output `[rows, O]`, in units of its integers, by multiples of `period`, the nearest to
+    /// [`Self::output_centers`].
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there are not O columns.
+    pub fn nearest(&self, output: &Matrix<f64>, period: f64) -> Result<Matrix<f64>, Error> {
+        let (rows, cols, centers) = (output.rows(), output.cols(), &self.output_centers);
+        if cols != centers.len() {
+            return Err(Error::shape("an output", format!("{} columns", centers.len()), &[rows, cols]));
+        }
+        Ok(Matrix::from_fn(rows, cols, |row, channel| {
+            let number = output[(row, channel)];
+            number + ((centers[channel] - number) / period).round_ties_even() * period
+        }))
+    }
+
     /// What [`Self::quantize_input`] cuts off.
     ///
     /// # Panics

@@ -1,0 +1,109 @@
+//! What client and server agree on in the exact circuit: one number after the other.
+
+use nn::integer::IntegerProgram;
+use tfhe_core::fingerprint::{Fields, Fingerprint};
+use tfhe_core::key_graph::Parameters;
+use tfhe_core::torus;
+
+use crate::boundary::Refused;
+use crate::encoding::Encoding;
+
+/// Each token's input fills ⌈E/N⌉ ciphertexts: number c holds x_{cN+j} at X^j. The answer lies as
+/// [`Encrypted::pack_entries`](super::encrypted::Encrypted::pack_entries) packs it, row by row. An integer m of b bits is m/2^(b+1) on
+/// the torus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IntegerEncoding {
+    /// N.
+    pub size: usize,
+    /// T.
+    pub tokens: usize,
+    /// E.
+    pub inputs: usize,
+    /// Bits of the input's scale.
+    pub input_bits: u32,
+    /// d of one head, E of a whole attention.
+    pub outputs: usize,
+    /// Bits of the output's scale.
+    pub output_bits: u32,
+}
+
+impl IntegerEncoding {
+    /// Of `program` on `tokens` tokens, with a parameter set.
+    pub fn new(parameters: &Parameters, program: &IntegerProgram, tokens: usize) -> Self {
+        Self {
+            size: parameters.arithmetic().size().get(),
+            tokens,
+            inputs: program.embedding_size(),
+            input_bits: program.accumulator_bits(),
+            outputs: program.output_size(),
+            output_bits: program.output_bits(),
+        }
+    }
+
+    /// The number of ciphertexts of a token's input: ⌈E/N⌉.
+    pub fn chunks(&self) -> usize {
+        self.inputs.div_ceil(self.size)
+    }
+
+    /// The number of entries of an answer.
+    fn entries(&self) -> usize {
+        self.tokens.saturating_mul(self.outputs)
+    }
+}
+
+impl Encoding for IntegerEncoding {
+    const CIRCUIT: &str = "exact circuit";
+
+    fn context(&self) -> Fingerprint {
+        let sizes = [self.tokens, self.inputs, self.outputs].map(|size| size as u64);
+        let fields = Fields::new("integers of the exact circuit").integers(sizes.into_iter());
+        fields.integer(self.input_bits.into()).integer(self.output_bits.into()).fingerprint()
+    }
+
+    fn check(&self, parameters: &Parameters) -> Result<(), Refused> {
+        Refused::check_scale(self.input_bits)?;
+        Refused::check_scale(self.output_bits)?;
+        let is_in = self.size == parameters.arithmetic().size().get();
+        if is_in { Ok(()) } else { Err(Refused::OtherRings(parameters.name())) }
+    }
+
+    fn input_size(&self) -> (usize, usize) {
+        (self.tokens, self.inputs)
+    }
+
+    fn output_size(&self) -> (usize, usize) {
+        (self.tokens, self.outputs)
+    }
+
+    fn request_len(&self) -> usize {
+        self.tokens.saturating_mul(self.chunks())
+    }
+
+    fn answer_len(&self) -> usize {
+        self.entries().div_ceil(self.size)
+    }
+
+    fn input_place(&self, token: usize, column: usize) -> (usize, usize) {
+        (token * self.chunks() + column / self.size, column % self.size)
+    }
+
+    fn input_log(&self) -> u32 {
+        self.input_bits + 1
+    }
+
+    fn output_place(&self, row: usize, column: usize) -> (usize, usize, bool) {
+        let entry = row * self.outputs + column;
+        let (ciphertext, index) = (entry / self.size, entry % self.size);
+        let held = (self.entries() - ciphertext * self.size).min(self.size);
+        (ciphertext, index * (self.size / held.next_power_of_two()), false)
+    }
+
+    fn number(&self, element: u64) -> f64 {
+        nearest_integer(element, self.output_bits) as f64
+    }
+}
+
+/// The integer m for which m/2^(bits+1) is nearest to a torus element, −2^bits ≤ m < 2^bits.
+pub fn nearest_integer(element: u64, bits: u32) -> i64 {
+    torus::decode(element, bits + 1)
+}

@@ -1,0 +1,60 @@
+//! What the packed circuit has of its own of a server.
+
+use nn::packed::steps;
+use tfhe_core::glwe::{GlweCiphertext, SeededGlweCiphertext};
+use tfhe_core::key_graph::Parameters;
+use tfhe_core::keys::{EvaluationKeys, Mismatch};
+
+use super::ciphertexts::{PackedCiphertexts, PreparedAttention};
+use super::encoding::PackedEncoding;
+use super::evaluator::{PackedEvaluator, PackedTensor};
+use super::keys::PackedKeys;
+use super::layout::Sizes;
+use super::prediction::Prediction;
+use crate::boundary::Refused;
+use crate::engine::prepared::Prepared;
+use crate::engine::statistics::Statistics;
+use crate::engine::timed::Timed;
+use crate::engine::{EngineError, Observer};
+
+impl Prepared for PreparedAttention {
+    type Encoding = PackedEncoding;
+    type Keys<'a> = PackedKeys<'a>;
+
+    fn keys<'a>(&self, keys: &'a EvaluationKeys) -> Result<PackedKeys<'a>, Refused> {
+        if *self.set() != keys.identity().set {
+            return Err(Refused::Prepared(keys.parameters().name()));
+        }
+        PackedKeys::new(keys, self.program().head_size())
+    }
+
+    fn check(&self, encoding: &PackedEncoding, parameters: &Parameters) -> Result<(), Refused> {
+        let program = self.program();
+        if encoding.layout.sizes() != Sizes::of(program) {
+            return Err(Refused::Layout);
+        }
+        Refused::check_tokens(encoding.layout.tokens(), program.max_tokens())?;
+        let own = PackedEncoding::new(parameters, program, encoding.layout)?;
+        if *encoding == own { Ok(()) } else { Err(Mismatch::Context("request").into()) }
+    }
+
+    fn evaluate(
+        &self,
+        keys: &PackedKeys<'_>,
+        encoding: &PackedEncoding,
+        input: &[SeededGlweCiphertext],
+        observer: &mut dyn Observer,
+    ) -> Result<(Vec<GlweCiphertext>, Statistics), EngineError> {
+        let layout = &encoding.layout;
+        let ciphertexts = PackedCiphertexts { keys: *keys, attention: self, layout };
+        let input = PackedTensor::Input(ciphertexts.transform(input));
+        let prediction = Prediction::new(keys.parameters, self.program(), layout).map_err(Refused::from)?;
+        let lookup_size = keys.parameters.lookup().size();
+        let mut evaluator = PackedEvaluator::new(ciphertexts, &prediction, *layout, lookup_size, observer);
+        let output = self.program().evaluate(&mut evaluator, &input, layout.span())?.into_sum();
+        let answer = evaluator.timed(steps::OUTPUT, 0, |_| Ok(ciphertexts.answer(&output)))?;
+        let mut statistics = evaluator.statistics().clone();
+        statistics.step(steps::OUTPUT).automorphisms += layout.answer_automorphisms();
+        Ok((answer, statistics))
+    }
+}
