@@ -29,6 +29,6 @@ pub fn execute(attention: &PackedAttention, hidden: &Matrix<f32>, span: Span, se
 pub fn simulate(attention: &PackedAttention, plan: &PackedPlan, input: &Matrix<i32>, seed: &SampleSeed) -> Matrix<f64> {
     let span = plan.layout.span();
     let reference = attention.reference(input, span);
-    let simulated = attention.simulate(&reference, input, (plan, span), seed, &mut Unobserved);
+    let simulated = attention.simulate(&reference, plan, seed, &mut Unobserved);
     simulated.expect("nobody stops the run").0
 }

@@ -8,9 +8,9 @@ use gpt2_fhe::engine::counted::Counted;
 use gpt2_fhe::engine::encoding::IntegerEncoding;
 use gpt2_fhe::engine::plan::{Multiply, Predictor};
 use gpt2_fhe::engine::prepared::PreparedProgram;
-use gpt2_fhe::engine::{EngineError, HomomorphicEngine, Observer, Unobserved};
+use gpt2_fhe::engine::{EngineError, HomomorphicEngine, IntegerTensor, Observer, Unobserved};
+use gpt2_fhe::packed::ciphertexts::PreparedAttention;
 use gpt2_fhe::packed::encoding::PackedEncoding;
-use gpt2_fhe::packed::evaluator::PreparedAttention;
 use gpt2_fhe::packed::keys::needs;
 use gpt2_fhe::packed::layout::{Layout, Sizes};
 use gpt2_fhe::server::Server;
@@ -138,11 +138,11 @@ fn the_exact_answer_s_scale_is_agreed_on() {
             let (PreparedProgram { program, .. }, _) = prepare(&layer, part, bits, multiply);
             let observer = &mut Unobserved;
             let mut engine = HomomorphicEngine::new(Counted, predictor.clone(), multiply, &program, observer);
-            let output = program.evaluate(&mut engine, &2, 2).unwrap();
+            let output = program.evaluate(&mut engine, &IntegerTensor::Input(2), 2).unwrap();
             let encoding = IntegerEncoding::new(predictor.parameters(), &program, 2);
-            assert_eq!((output.rows(), output.cols()), encoding.output_size());
+            assert_eq!((output.len(), output[0].len()), encoding.output_size());
             assert!(
-                output.iter().all(|entry| entry.bits == encoding.output_bits),
+                output.iter().flatten().all(|entry| entry.bits == encoding.output_bits),
                 "{part:?}, {bits} bits, {multiply:?}"
             );
         }
@@ -195,7 +195,7 @@ fn the_exact_server_refuses_requests_that_are_not_its_own() {
 
     // What the server answers is what the client expects, and only that.
     let (answer, _) = server.evaluate(&request, &encoding, &mut Unobserved).unwrap();
-    let clear = program.evaluate_clear(&mut nn::clear::ClearEngine::new(), &input);
+    let clear = program.evaluate_clear(&mut nn::clear::ClearEvaluator::new(), &input);
     let decrypted = client.decrypt(&answer, &encoding, request.label()).unwrap();
     assert_eq!(decrypted, clear.map(|&integer| integer as f64));
     the_exact_client_refuses(&client, &answer, &encoding, &request);

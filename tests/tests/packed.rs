@@ -4,8 +4,10 @@ use gpt2_fhe::run::PackedPlan;
 use integration_tests::layer::Layer;
 use integration_tests::packed::{execute, simulate};
 use nn::attention::Part;
+use nn::clear::ClearEvaluator;
 use nn::matrix::{Matrix, relative_error};
-use nn::packed::{ClearPackedEngine, Function, PackedOptions, Span};
+use nn::packed::{PackedOptions, Span};
+use nn::table::Smooth;
 use tfhe_core::random::SampleSeed;
 
 /// Simulated runs of which means and spreads are made.
@@ -135,8 +137,7 @@ fn check_against_clear(layer: &Layer, part: Part, span: Span, allowed: f64) {
     assert_eq!(outcome.mismatches(), 0, "{what}");
     assert!(difference < allowed, "{what}: {difference}");
     let heads = attention.program().heads().len();
-    let lookups: usize =
-        [Function::Softplus, Function::Exponential].map(|function| span.lookups(function)).iter().sum();
+    let lookups: usize = [Smooth::Softplus, Smooth::Exponential].map(|function| span.lookups(function)).iter().sum();
     assert_eq!(outcome.statistics.pbs(), heads * lookups);
     let plan = PackedPlan::new(&attention, span).unwrap();
     assert_eq!(plan.statistics.pbs(), outcome.statistics.pbs());
@@ -170,7 +171,7 @@ fn assert_same_distribution(layer: &Layer) {
         let head = layer.quantize(Part::Head(number), &PackedOptions::new(5));
         let plan = PackedPlan::new(&head, Span::all(layer.unseen.rows())).unwrap();
         let input = head.client().quantize_input(&layer.unseen).unwrap();
-        let clear = ClearPackedEngine::new(head.program(), &input, Span::all(input.rows())).evaluate().numbers;
+        let clear = head.program().evaluate_clear(&mut ClearEvaluator::new(), &input, Span::all(input.rows()));
         let row_norms = |numbers: &Matrix<f64>| -> Vec<f64> {
             let square = |row: usize| numbers.row(row).iter().zip(clear.row(row)).map(|(a, b)| (a - b).powi(2)).sum();
             // The first token attends to itself alone: its probability is known.

@@ -4,22 +4,22 @@ use std::collections::BTreeMap;
 
 use gpt2_fhe::client::Client;
 use gpt2_fhe::encoding::Encoding;
+use gpt2_fhe::packed::ciphertexts::{EncryptedValue, PackedCiphertexts, Placed, PreparedAttention, Projected};
 use gpt2_fhe::packed::encoding::PackedEncoding;
-use gpt2_fhe::packed::evaluator::{EncryptedValue, Evaluator, Placed, PreparedAttention, Projected};
 use gpt2_fhe::packed::keys::{ISOLATION, PackedKeys, WEIGHING, needs};
 use gpt2_fhe::packed::layout::{Layout, Sizes};
 use gpt2_fhe::packed::prediction::Prediction;
-use gpt2_fhe::packed::tables;
 use integration_tests::assert_variance;
 use integration_tests::layer::Layer;
 use nn::attention::Part;
 use nn::matrix::Matrix;
-use nn::packed::{ClearPackedEngine, Function, PackedHead, PackedOptions, PackedProgram, Span};
+use nn::packed::{PackedHead, PackedOptions, PackedProgram, Span, steps};
+use nn::table::{Smooth, SmoothTable};
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::key_graph::Node;
-use tfhe_core::keys::ClientKeys;
+use tfhe_core::keys::{ClientKeys, Request};
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::noise::{self, Variance};
 use tfhe_core::polynomial;
@@ -32,7 +32,7 @@ const KEYS: u64 = 16;
 const LOOKUPS: usize = 48;
 
 /// Where the functions are flat, so that it hardly matters what exactly is read.
-const FLAT: [(Function, f64); 2] = [(Function::Softplus, -0.237), (Function::Exponential, -0.4)];
+const FLAT: [(Smooth, f64); 2] = [(Smooth::Softplus, -0.237), (Smooth::Exponential, -0.4)];
 
 /// Errors of each operation, as fractions of the torus.
 #[derive(Default)]
@@ -43,6 +43,31 @@ struct Errors {
     looked_up: [Vec<f64>; 2],
     placed: Vec<f64>,
     weighed: Vec<f64>,
+}
+
+/// The first head's table of a function.
+fn table(program: &PackedProgram, function: Smooth) -> SmoothTable {
+    let [softplus, exponential] = program.heads()[0].tables(program.output_turns());
+    if function == Smooth::Softplus { softplus } else { exponential }
+}
+
+/// What the linear maps of one head give.
+struct Projections {
+    queries: Vec<GlweCiphertext>,
+    keys: Vec<GlweCiphertext>,
+    values: Vec<Vec<GlweCiphertext>>,
+}
+
+impl Projections {
+    fn new(ciphertexts: &PackedCiphertexts<'_>, request: &Request, head: &PackedHead) -> Self {
+        let input = ciphertexts.transform(request.ciphertexts());
+        let [Projected::Queries(queries), Projected::Keys(keys), Projected::Values(values)] =
+            head.maps().map(|map| ciphertexts.map(&input, &map))
+        else {
+            panic!("queries, keys and values")
+        };
+        Self { queries, keys, values }
+    }
 }
 
 /// One client and server, and what the clear engine has.
@@ -65,12 +90,26 @@ impl Bench<'_> {
         &self.program().heads()[0]
     }
 
+    fn table(&self, function: Smooth) -> SmoothTable {
+        table(self.program(), function)
+    }
+
+    fn look_up(
+        &self,
+        ciphertexts: &PackedCiphertexts<'_>,
+        function: Smooth,
+        inputs: &[EncryptedValue],
+    ) -> Vec<LweCiphertext> {
+        let table = self.table(function);
+        ciphertexts.bootstrap(function, &inputs.iter().collect::<Vec<_>>(), &vec![&table; inputs.len()])
+    }
+
     fn phase(&self, ciphertext: &GlweCiphertext) -> Vec<u64> {
         self.secrets.phase(ciphertext).to_vec()
     }
 
     /// Coefficients of queries, keys and values, against their integers.
-    fn measure_projections(&self, projected: &Projected, errors: &mut Errors) {
+    fn measure_projections(&self, projected: &Projections, errors: &mut Errors) {
         let layout = self.layout;
         let unit = 64 - self.head().log_modulus();
         let ggsw = PACKED_HEAD.compile().unwrap().gadget(WEIGHING).unwrap();
@@ -118,18 +157,18 @@ impl Bench<'_> {
     }
 
     /// The same as arguments of the head's lookups.
-    fn values(&self, product: &GlweCiphertext, argument: f64) -> Vec<(usize, EncryptedValue)> {
-        let value = |score| (0, EncryptedValue { score: Some(score), lookup: None });
+    fn values(&self, product: &GlweCiphertext, argument: f64) -> Vec<EncryptedValue> {
+        let value = |score| EncryptedValue { score: Some(score), lookup: None };
         self.arguments(product, argument).into_iter().map(value).collect()
     }
 
     /// Both functions where they are flat.
-    fn measure_lookups(&self, evaluator: &Evaluator<'_>, product: &GlweCiphertext, errors: &mut Errors) {
+    fn measure_lookups(&self, ciphertexts: &PackedCiphertexts<'_>, product: &GlweCiphertext, errors: &mut Errors) {
         let key = self.secrets.lwe_key(Node::Lookup);
         for (index, (function, argument)) in FLAT.into_iter().enumerate() {
             let inputs = self.values(product, argument);
-            let exact = torus::from_f64(tables::value(self.program(), 0, function, argument));
-            let outputs = evaluator.look_up(function, &inputs);
+            let exact = torus::from_f64(self.table(function).at(argument));
+            let outputs = self.look_up(ciphertexts, function, &inputs);
             errors.looked_up[index]
                 .extend(outputs.iter().map(|output| torus::to_f64(key.phase(output).wrapping_sub(exact))));
         }
@@ -156,13 +195,13 @@ impl Bench<'_> {
     /// Rows of probabilities as one ciphertext: each where it belongs; and the product with all tokens' values.
     fn measure_weighing(
         &self,
-        evaluator: &Evaluator<'_>,
-        projected: &Projected,
+        ciphertexts: &PackedCiphertexts<'_>,
+        projected: &Projections,
         lookups: &[LweCiphertext],
         errors: &mut Errors,
     ) {
         let key = self.secrets.lwe_key(Node::Lookup);
-        let (layout, values) = (self.layout, evaluator.encrypt_values(&projected.values));
+        let (layout, values) = (self.layout, ciphertexts.encrypt_values(&projected.values));
         let visible: Vec<(usize, usize)> =
             (0..layout.tokens()).flat_map(|row| (0..=row).map(move |token| (row, token))).collect();
         for lookups in lookups.chunks_exact(visible.len()) {
@@ -171,7 +210,7 @@ impl Bench<'_> {
                 .zip(lookups)
                 .map(|(&(row, token), probability)| Placed { row, token, probability })
                 .collect();
-            let block = evaluator.place(&placed);
+            let block = ciphertexts.place(&placed);
             let phases = self.phase(&block);
             for Placed { row, token, probability } in placed {
                 let (index, negated) = layout.monomial(layout.probability_exponent(row, token));
@@ -179,7 +218,7 @@ impl Bench<'_> {
                 errors.placed.push(torus::to_f64(phase.wrapping_sub(key.phase(probability))));
             }
             let mut product = [GlweCiphertext::zero(block.shape())];
-            evaluator.weigh(&block, &[&values[0][0]], &mut product);
+            ciphertexts.weigh_block(&block, &[&values[0][0]], &mut product);
             let exact = self.multiply_values(&phases);
             let weighed = self.phase(&product[0]);
             for row in 0..layout.tokens() {
@@ -201,16 +240,16 @@ impl Bench<'_> {
     fn measure(&mut self, input: &Matrix<i32>, errors: &mut Errors) {
         let encoding = PackedEncoding::new(self.keys.parameters, self.program(), *self.layout).unwrap();
         let request = self.client.encrypt(input, &encoding).unwrap();
-        let evaluator = Evaluator { keys: self.keys, attention: self.attention, layout: self.layout };
-        let projected = evaluator.project(&evaluator.transform(request.ciphertexts()), 0);
+        let ciphertexts = PackedCiphertexts { keys: self.keys, attention: self.attention, layout: self.layout };
+        let projected = Projections::new(&ciphertexts, &request, self.head());
         self.measure_projections(&projected, errors);
-        let products = evaluator.multiply(&projected, 0);
+        let products = ciphertexts.multiply_factors(&projected.queries, &projected.keys, self.head().log_modulus());
         errors.scores.extend(self.score_errors(&products).into_iter().flatten().map(|(_, error)| error));
         let product = &products[0].1;
-        self.measure_lookups(&evaluator, product, errors);
-        let probabilities = evaluator.look_up(Function::Exponential, &self.values(product, -0.02));
+        self.measure_lookups(&ciphertexts, product, errors);
+        let probabilities = self.look_up(&ciphertexts, Smooth::Exponential, &self.values(product, -0.02));
         self.measure_keyswitches(product, &probabilities, errors);
-        self.measure_weighing(&evaluator, &projected, &probabilities, errors);
+        self.measure_weighing(&ciphertexts, &projected, &probabilities, errors);
     }
 }
 
@@ -229,8 +268,8 @@ fn scores_of_long_inputs_have_the_predicted_noise() {
     let layout = Layout::new(&parameters, Sizes { embedding: 768, head: 64, output: 64, heads: 1 }, span).unwrap();
     let prepared = PreparedAttention::new(program, &parameters).unwrap();
     let input = quantized.client().quantize_input(&rows).unwrap();
-    let clear = ClearPackedEngine::new(program, &input, span);
-    let exact = &clear.projected()[0];
+    let exact = program.heads()[0].maps().map(|map| map.apply(&input));
+    let exact = &exact;
     let (mut scores, mut differences) = (Vec::new(), Vec::new());
     for seed in 0..KEYS {
         let seed = ClientSeed::from_number(seed);
@@ -241,9 +280,9 @@ fn scores_of_long_inputs_have_the_predicted_noise() {
         let bench = Bench { client, secrets, keys, attention: &prepared, layout: &layout, exact };
         let encoding = PackedEncoding::new(&parameters, program, layout).unwrap();
         let request = bench.client.encrypt(&input, &encoding).unwrap();
-        let evaluator = Evaluator { keys, attention: &prepared, layout: &layout };
-        let projected = evaluator.project(&evaluator.transform(request.ciphertexts()), 0);
-        for row in bench.score_errors(&evaluator.multiply(&projected, 0)) {
+        let ciphertexts = PackedCiphertexts { keys, attention: &prepared, layout: &layout };
+        let Projections { queries, keys, .. } = Projections::new(&ciphertexts, &request, bench.head());
+        for row in bench.score_errors(&ciphertexts.multiply_factors(&queries, &keys, bench.head().log_modulus())) {
             let mut blocks: Vec<_> = row.chunk_by(|a, b| a.0 == b.0).collect();
             if let (Some(last), Some(first)) = (blocks.pop(), blocks.pop()) {
                 differences.extend(first.iter().zip(last).map(|(a, b)| a.1 - b.1));
@@ -307,7 +346,7 @@ fn assert_noise(layer: &Layer) {
         let layout = Layout::new(&parameters, sizes, span).unwrap();
         let prepared = PreparedAttention::new(program, &parameters).unwrap();
         let input = quantized.client().quantize_input(&layer.unseen).unwrap();
-        let clear = ClearPackedEngine::new(program, &input, span);
+        let exact = program.heads()[0].maps().map(|map| map.apply(&input));
         let mut errors = Errors::default();
         for seed in 0..KEYS {
             let seed = ClientSeed::from_number(seed);
@@ -315,7 +354,7 @@ fn assert_noise(layer: &Layer) {
             let secrets = ClientKeys::generate(&parameters, &Client::bound(PackedEncoding::CIRCUIT, &seed)).unwrap();
             let keys = client.evaluation_keys(&needs(&layout)).unwrap().prepare().unwrap();
             let keys = PackedKeys::new(&keys, program.head_size()).unwrap();
-            let exact = &clear.projected()[0];
+            let exact = &exact;
             Bench { client, secrets, keys, attention: &prepared, layout: &layout, exact }.measure(&input, &mut errors);
         }
         let transforms = NegacyclicFft::new(parameters.arithmetic().size()).transforms();
@@ -334,10 +373,10 @@ fn assert_noise(layer: &Layer) {
         for (index, (function, argument)) in FLAT.into_iter().enumerate() {
             // What is read with noise counts as much as the function is steep there.
             let step = 1e-5;
-            let rise =
-                tables::value(program, 0, function, argument + step) - tables::value(program, 0, function, argument);
+            let table = table(program, function);
+            let rise = table.at(argument + step) - table.at(argument);
             let predicted = prediction.result(function) + prediction.reading(true, false).scaled(rise / step);
-            check(function.step(), &errors.looked_up[index], predicted);
+            check([steps::SOFTPLUS, steps::EXPONENTIAL][index], &errors.looked_up[index], predicted);
         }
         let lifts = prediction.lift.repeated(layout.ratio() as f64);
         // The plan's isolation is an upper bound: after the division by N' the first level has fewer digits than the others.
@@ -345,7 +384,11 @@ fn assert_noise(layer: &Layer) {
         let isolation = noise::packing(gadget, lookup.shape, lookup.noise.variance());
         assert!(isolation < prediction.isolation, "an upper bound");
         check("probability in its place", &errors.placed, isolation + lifts);
-        let squares = met_by_rounding(&values_polynomial(&layout, &clear.projected()[0][2]));
-        check("external product", &errors.weighed, of_head.weighing.variance() + prediction.rounding.repeated(squares));
+        let squares = met_by_rounding(&values_polynomial(&layout, &exact[2]));
+        check(
+            "external product",
+            &errors.weighed,
+            of_head.values.weighing.variance() + prediction.rounding.repeated(squares),
+        );
     }
 }

@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use gpt2_fhe::client::Client;
 use gpt2_fhe::encoding::Encoding;
 use gpt2_fhe::engine::Unobserved;
+use gpt2_fhe::packed::ciphertexts::PreparedAttention;
 use gpt2_fhe::packed::encoding::PackedEncoding;
-use gpt2_fhe::packed::evaluator::PreparedAttention;
 use gpt2_fhe::packed::keys::needs;
 use gpt2_fhe::packed::layout::{Layout, Sizes};
 use gpt2_fhe::run::PackedPlan;
@@ -16,8 +16,9 @@ use integration_tests::layer::Layer;
 use integration_tests::refresh::{RefreshClient, lanes, noise_of};
 use integration_tests::{assert_variance, errors};
 use nn::attention::Part;
+use nn::clear::ClearEvaluator;
 use nn::matrix::Matrix;
-use nn::packed::{ClearPackedEngine, PackedAttention, PackedOptions, Span};
+use nn::packed::{PackedAttention, PackedOptions, Span};
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::{FourierGlwe, GlweCiphertext};
 use tfhe_core::integer_product::FourierIntegers;
@@ -188,7 +189,7 @@ impl Attention {
         let prepared = PreparedAttention::new(program, &parameters).unwrap();
         let server = Server::new(&prepared, &keys).unwrap();
         let (answer, _) = server.evaluate(&request, &encoding, &mut Unobserved).unwrap();
-        let numbers = ClearPackedEngine::new(program, &input, span).evaluate().numbers;
+        let numbers = program.evaluate_clear(&mut ClearEvaluator::new(), &input, span);
         let clear = Matrix::from_fn(numbers.rows(), 64, |i, e| numbers[(i, e)] * encoding.output_turns);
         Self { attention, layout, secrets, keys, output_turns: encoding.output_turns, answer, clear }
     }

@@ -95,14 +95,7 @@ impl PackedBackend for SimulatedPacked<'_> {
     type Sum = SimulatedSum;
 
     fn project(&mut self, input: &Matrix<i32>, maps: &[LinearMap<'_>]) -> Vec<Matrix<i64>> {
-        let map = |map: &LinearMap<'_>| {
-            let mut product = input.multiply_exact(map.weight);
-            for row in 0..product.rows() {
-                product.row_mut(row).iter_mut().zip(map.bias).for_each(|(x, bias)| *x += bias);
-            }
-            product
-        };
-        maps.iter().map(map).collect()
+        maps.iter().map(|map| map.apply(input)).collect()
     }
 
     fn multiply(

@@ -189,13 +189,9 @@ impl<T: Function> Evaluator for ClearEvaluator<T> {
         let integers = input.matrix(|x| x as i32);
         let record = self.step(step);
         let map = |map: &LinearMap<'_>| {
-            let product = integers.multiply_exact(map.weight);
-            let bias = |column: usize| map.bias.get(column).copied().unwrap_or(0);
-            let row = |row: usize| {
-                let entries = product.row(row).iter().enumerate();
-                entries.map(|(column, &x)| (x + bias(column)) as f64).collect::<Vec<f64>>()
-            };
-            let rows: Rows<f64> = (0..product.rows()).map(row).collect();
+            let result = map.apply(&integers);
+            let row = |row: usize| result.row(row).iter().map(|&x| x as f64).collect();
+            let rows: Rows<f64> = (0..result.rows()).map(row).collect();
             if let Some(Form::Terms(term)) = input.form {
                 record.overflows += count_overflows(rows.iter().flatten(), term.sum_bits);
             }

@@ -131,6 +131,17 @@ pub struct LinearMap<'a> {
     pub form: Form,
 }
 
+impl LinearMap<'_> {
+    /// Of integers, exactly: `[T, E] -> [T, C]`.
+    pub fn apply(&self, input: &Matrix<i32>) -> Matrix<i64> {
+        let mut result = input.multiply_exact(self.weight);
+        for row in 0..result.rows() {
+            result.row_mut(row).iter_mut().zip(self.bias).for_each(|(x, bias)| *x += bias);
+        }
+        result
+    }
+}
+
 /// Which entries of a product are needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entries {

@@ -243,7 +243,7 @@ impl IntegerProgram {
         evaluator: &mut E,
         input: &E::Tensor,
         factors: &Factors,
-    ) -> Result<[Vec<Rows<E::Lane>>; 3], E::Error> {
+    ) -> Result<[OfHeads<E::Lane>; 3], E::Error> {
         let form = Form::Integers { bits: self.accumulator_bits };
         let map = LinearMap { weight: &self.weight, bias: &[], form };
         let accumulators = evaluator.linear(steps::PROJECT, input, &[map])?; // [T, 3dH]
@@ -278,9 +278,9 @@ impl IntegerProgram {
     fn softmax<E: Evaluator<Table = LookupTable>>(
         &self,
         evaluator: &mut E,
-        scores: Vec<Rows<E::Lane>>,
+        scores: OfHeads<E::Lane>,
         factor: FactorUse,
-    ) -> Result<Vec<Rows<E::Lane>>, E::Error> {
+    ) -> Result<OfHeads<E::Lane>, E::Error> {
         let heads = || self.heads.iter().zip(&scores).flat_map(|(head, rows)| std::iter::repeat_n(head, rows.len()));
         let tables: Vec<&LookupTable> = heads().map(|head| &head.scores.table).collect();
         let softmaxes: Vec<&IntegerSoftmax> = heads().map(|head| &head.softmax).collect();
@@ -291,6 +291,9 @@ impl IntegerProgram {
         Ok(self.heads.iter().map(|_| rows.by_ref().take(tokens).collect()).collect())
     }
 }
+
+/// A matrix of each head.
+type OfHeads<L> = Vec<Rows<L>>;
 
 /// Numbers, and the table that each is looked up in.
 struct Requests<'a, L> {
