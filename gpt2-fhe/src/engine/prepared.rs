@@ -7,7 +7,7 @@ use tfhe_core::keys::{EvaluationKeys, Mismatch};
 use tfhe_core::lwe::LweCiphertext;
 
 use super::encoding::IntegerEncoding;
-use super::encrypted::{Encrypted, OpenedInput};
+use super::encrypted::Encrypted;
 use super::plan::{Multiply, Predictor};
 use super::statistics::Statistics;
 use super::{EngineError, HomomorphicEngine, Observer};
@@ -82,10 +82,10 @@ impl Prepared for PreparedProgram {
         input: &[SeededGlweCiphertext],
         observer: &mut dyn Observer,
     ) -> Result<(Vec<GlweCiphertext>, Statistics), EngineError> {
-        let opened = OpenedInput::new(input, encoding.chunks());
+        let opened: Vec<_> = input.chunks(encoding.chunks()).collect();
         let (engine, predictor) = (backend.clone(), predictor.clone());
         let mut engine = HomomorphicEngine::new(engine, predictor, self.multiply, &self.program, observer);
-        let output = self.program.evaluate(&mut engine, &opened, encoding.tokens)?;
+        let output = self.program.evaluate(&mut engine, &opened[..], encoding.tokens)?;
         let entries: Vec<LweCiphertext> = output.into_data().into_iter().map(|entry| entry.ciphertext).collect();
         Ok((backend.pack_entries(&entries), engine.statistics().clone()))
     }

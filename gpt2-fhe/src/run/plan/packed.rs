@@ -3,7 +3,6 @@
 use std::ops::Deref;
 
 use nn::packed::{PackedAttention, PackedProgram, Span};
-use tfhe_core::key_graph::Parameters;
 use tfhe_core::sets;
 
 use super::forecast::{Bytes, Forecast};
@@ -58,7 +57,7 @@ impl PackedPlan {
     pub(in crate::run) fn reliable(attention: &PackedAttention, span: Span) -> Result<Self, RunError> {
         let program = attention.program();
         let parameters = sets::PACKED_HEAD.compile().expect("named sets are valid");
-        let layout = layout(program, &parameters, span)?;
+        let layout = Layout::new(&parameters, Sizes::of(program), span)?;
         let prediction = Prediction::new(&parameters, program, &layout)?;
         let Counts { statistics, exponents } = CountedPacked::count(program, &parameters, &prediction, layout);
         let exponent_noise =
@@ -90,8 +89,4 @@ impl PackedPlan {
     pub fn with_noise(self, factor: f64) -> Self {
         Self { prediction: self.prediction.scaled(factor), ..self }
     }
-}
-
-fn layout(program: &PackedProgram, parameters: &Parameters, span: Span) -> Result<Layout, RunError> {
-    Ok(Layout::new(parameters, Sizes::of(program), span)?)
 }
