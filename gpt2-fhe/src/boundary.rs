@@ -55,19 +55,13 @@ pub enum Refused {
         /// The most that the attention is calibrated for and that fit a ciphertext.
         most: usize,
     },
-    /// A matrix has not the size that was agreed on.
-    #[error("the {what} has {rows} × {columns} entries, and {expected_rows} × {expected_columns} are expected")]
+    /// An input has not the size that was agreed on.
+    #[error("the input has {} × {} entries, and {} × {} are expected", .size.0, .size.1, .expected.0, .expected.1)]
     Size {
-        /// What it is.
-        what: &'static str,
-        /// Its rows.
-        rows: usize,
-        /// Its columns.
-        columns: usize,
-        /// The rows it should have.
-        expected_rows: usize,
-        /// The columns it should have.
-        expected_columns: usize,
+        /// Its rows and columns.
+        size: (usize, usize),
+        /// Those that it should have.
+        expected: (usize, usize),
     },
     /// A scale is of no use: integers of that many bits, and their sign, do not fit.
     #[error("numbers at a scale of 2^-{0} of half the torus: from 1 to 62 bits are possible")]
@@ -78,10 +72,9 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// Checks the size of a matrix.
-    pub(crate) fn check_size(what: &'static str, size: (usize, usize), expected: (usize, usize)) -> Result<(), Self> {
-        let ((rows, columns), (expected_rows, expected_columns)) = (size, expected);
-        if size == expected { Ok(()) } else { Err(Self::Size { what, rows, columns, expected_rows, expected_columns }) }
+    /// Checks the size of an input.
+    pub(crate) fn check_size(size: (usize, usize), expected: (usize, usize)) -> Result<(), Self> {
+        if size == expected { Ok(()) } else { Err(Self::Size { size, expected }) }
     }
 
     /// Checks that integers of `bits` bits, at m/2^(bits+1), are some of the torus's.

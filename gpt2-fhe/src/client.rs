@@ -49,7 +49,7 @@ impl Client {
     /// If the input has not the encoding's size, or the encoding does not fit the torus and the keys' rings; if the operating system has
     /// no randomness to give.
     pub fn encrypt<E: Encoding>(&self, input: &Matrix<i32>, encoding: &E) -> Result<Request, EncryptError> {
-        Refused::check_size("input", (input.rows(), input.cols()), encoding.input_size())?;
+        Refused::check_size((input.rows(), input.cols()), encoding.input_size())?;
         encoding.check(self.keys.parameters())?;
         let (n, shift) = (self.keys.parameters().arithmetic().size().get(), 64 - encoding.input_log());
         let mut plaintexts = vec![Zeroizing::new(vec![0; n]); encoding.request_len()];

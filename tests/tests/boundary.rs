@@ -235,7 +235,7 @@ fn the_exact_client_encrypts_what_is_agreed_on() {
         assert_eq!(refused(IntegerEncoding { input_bits: bits, ..encoding }), Refused::Scale(bits));
         assert_eq!(refused(IntegerEncoding { output_bits: bits, ..encoding }), Refused::Scale(bits));
     }
-    let wide = Refused::Size { what: "input", rows: 1, columns: 4, expected_rows: 1, expected_columns: 3 };
+    let wide = Refused::Size { size: (1, 4), expected: (1, 3) };
     assert_eq!(not_encrypted(&client, &Matrix::from_fn(1, 4, |_, _| 1), &encoding), wide);
     assert_eq!(refused(IntegerEncoding { size: 2 * size, ..encoding }), Refused::OtherRings("toy"));
     assert!(
@@ -385,7 +385,7 @@ fn the_packed_client_refuses_what_does_not_fit() {
     let (parameters, encoding) = (set(PACKED_HEAD), packed.encoding);
     let encrypt = |input: &Matrix<i32>, encoding: &PackedEncoding| not_encrypted(&packed.client, input, encoding);
     let small = Matrix::from_fn(3, 96, |_, _| 1);
-    let size = Refused::Size { what: "input", rows: 3, columns: 96, expected_rows: 4, expected_columns: 96 };
+    let size = Refused::Size { size: (3, 96), expected: (4, 96) };
     assert_eq!(encrypt(&small, &encoding), size);
     assert_eq!(encrypt(&packed.input, &PackedEncoding { log_input: 0, ..encoding }), Refused::Scale(0));
     let one_ring = packed.laid_out(layout(&set(HEAD_EXACT), SIZES, Span::all(4)));

@@ -44,11 +44,6 @@ impl IntegerEncoding {
     pub fn chunks(&self) -> usize {
         self.inputs.div_ceil(self.size)
     }
-
-    /// The number of entries of an answer.
-    fn entries(&self) -> usize {
-        self.tokens.saturating_mul(self.outputs)
-    }
 }
 
 impl Encoding for IntegerEncoding {
@@ -80,7 +75,7 @@ impl Encoding for IntegerEncoding {
     }
 
     fn answer_len(&self) -> usize {
-        self.entries().div_ceil(self.size)
+        self.tokens.saturating_mul(self.outputs).div_ceil(self.size)
     }
 
     fn input_place(&self, token: usize, column: usize) -> (usize, usize) {
@@ -94,16 +89,11 @@ impl Encoding for IntegerEncoding {
     fn output_place(&self, row: usize, column: usize) -> (usize, usize, bool) {
         let entry = row * self.outputs + column;
         let (ciphertext, index) = (entry / self.size, entry % self.size);
-        let held = (self.entries() - ciphertext * self.size).min(self.size);
+        let held = (self.tokens * self.outputs - ciphertext * self.size).min(self.size);
         (ciphertext, index * (self.size / held.next_power_of_two()), false)
     }
 
     fn number(&self, element: u64) -> f64 {
-        nearest_integer(element, self.output_bits) as f64
+        torus::decode(element, self.output_bits + 1) as f64
     }
-}
-
-/// The integer m for which m/2^(bits+1) is nearest to a torus element, −2^bits ≤ m < 2^bits.
-pub fn nearest_integer(element: u64, bits: u32) -> i64 {
-    torus::decode(element, bits + 1)
 }

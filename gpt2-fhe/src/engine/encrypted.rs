@@ -24,19 +24,6 @@ use super::plan::columns_per_ciphertext;
 /// How many weighted sums are computed at a time: of 32 KiB each, they fit the second-level cache.
 const SUMS_TOGETHER: usize = 16;
 
-/// An input that was checked: `[T][⌈E/N⌉]` ciphertexts of the keys' ring.
-#[derive(Clone, Debug)]
-pub struct OpenedInput<'a> {
-    tokens: Vec<&'a [SeededGlweCiphertext]>,
-}
-
-impl<'a> OpenedInput<'a> {
-    /// Of the ciphertexts of a request, `chunks` of each token.
-    pub fn new(ciphertexts: &'a [SeededGlweCiphertext], chunks: usize) -> Self {
-        Self { tokens: ciphertexts.chunks(chunks).collect() }
-    }
-}
-
 /// Computes on LWE ciphertexts of dimension kN.
 #[derive(Clone, Debug)]
 pub struct Encrypted<'a> {
@@ -121,12 +108,12 @@ impl<'a> Encrypted<'a> {
 
 impl<'a> TorusBackend for Encrypted<'a> {
     type Ciphertext = LweCiphertext;
-    type Input = OpenedInput<'a>;
+    /// Of an opened request: `[T][⌈E/N⌉]`.
+    type Input = Vec<&'a [SeededGlweCiphertext]>;
 
-    fn project(&mut self, input: &OpenedInput<'a>, weight: &Matrix<i32>, _bits: u32) -> Matrix<LweCiphertext> {
+    fn project(&mut self, input: &Self::Input, weight: &Matrix<i32>, _bits: u32) -> Matrix<LweCiphertext> {
         let (fft, shape) = (self.fft, self.shape);
         let tokens: Vec<Vec<FourierGlwe>> = input
-            .tokens
             .par_iter()
             .map(|chunks| {
                 let scratch = &mut fft.scratch();

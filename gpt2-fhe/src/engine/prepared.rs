@@ -7,7 +7,7 @@ use tfhe_core::keys::{EvaluationKeys, Mismatch};
 use tfhe_core::lwe::LweCiphertext;
 
 use super::encoding::IntegerEncoding;
-use super::encrypted::{Encrypted, OpenedInput};
+use super::encrypted::Encrypted;
 use super::plan::{Multiply, Predictor};
 use super::statistics::Statistics;
 use super::{EngineError, HomomorphicEngine, IntegerTensor, Observer};
@@ -82,7 +82,7 @@ impl Prepared for PreparedProgram {
         input: &[SeededGlweCiphertext],
         observer: &mut dyn Observer,
     ) -> Result<(Vec<GlweCiphertext>, Statistics), EngineError> {
-        let opened = IntegerTensor::Input(OpenedInput::new(input, encoding.chunks()));
+        let opened = IntegerTensor::Input(input.chunks(encoding.chunks()).collect());
         let (engine, predictor) = (backend.clone(), predictor.clone());
         let mut engine = HomomorphicEngine::new(engine, predictor, self.multiply, &self.program, observer);
         let output = self.program.evaluate(&mut engine, &opened, encoding.tokens)?;

@@ -11,10 +11,8 @@ use super::error::RunError;
 use super::exact::ExactAttention;
 use super::lowering::{Lowering, Parties, RunOutput};
 use super::outcome::Outcome;
-use super::plan::{ExactPlan, Plan};
+use super::plan::Plan;
 use crate::engine::Observer;
-use crate::engine::prepared::PreparedProgram;
-use crate::packed::ciphertexts::PreparedAttention;
 
 /// A quantized part of a layer's attention, and the circuit that it is quantized for.
 #[derive(Clone, Debug)]
@@ -95,9 +93,19 @@ impl Attention {
 pub struct Session(PartiesOf);
 
 enum PartiesOf {
-    /// The plan is of the longest input, as all rows are computed whichever are asked for.
-    Exact(Box<(Parties<PreparedProgram>, ExactPlan)>),
-    Packed(Box<Parties<PreparedAttention>>),
+    Exact(Box<Parties<ExactAttention>>),
+    Packed(Box<Parties<PackedAttention>>),
+}
+
+/// `$body` of the parties and of an attention of their circuit.
+macro_rules! served {
+    ($session:expr, $attention:expr, ($parties:ident, $lowering:ident) => $body:expr) => {
+        match (&mut $session.0, $attention) {
+            (PartiesOf::Exact($parties), Attention::Exact($lowering)) => $body,
+            (PartiesOf::Packed($parties), Attention::Packed($lowering)) => $body,
+            _ => Err(RunError::OtherCircuit),
+        }
+    };
 }
 
 impl Session {
@@ -108,11 +116,9 @@ impl Session {
     /// [`RunError::OtherCircuit`] if the plan is not the attention's; as [`Lowering::parties`].
     pub fn new(attention: &Attention, plan: &Plan, seed: &ClientSeed) -> Result<Self, RunError> {
         Ok(Self(match (attention, plan) {
-            (Attention::Exact(lowering), Plan::Exact(plan)) => {
-                PartiesOf::Exact(Box::new((lowering.parties(plan, seed)?, (**plan).clone())))
-            }
+            (Attention::Exact(lowering), Plan::Exact(plan)) => PartiesOf::Exact(lowering.parties(plan, seed)?.into()),
             (Attention::Packed(lowering), Plan::Packed(plan)) => {
-                PartiesOf::Packed(Box::new(lowering.parties(plan, seed)?))
+                PartiesOf::Packed(lowering.parties(plan, seed)?.into())
             }
             _ => return Err(RunError::OtherCircuit),
         }))
@@ -130,17 +136,10 @@ impl Session {
         span: Span,
         observer: &mut dyn Observer,
     ) -> Result<RunOutput, RunError> {
-        match (&mut self.0, attention) {
-            (PartiesOf::Exact(parties), Attention::Exact(lowering)) => {
-                let (parties, plan) = &mut **parties;
-                lowering.answer(parties, &lowering.quantize_input(hidden)?, (plan, span), observer)
-            }
-            (PartiesOf::Packed(parties), Attention::Packed(lowering)) => {
-                let plan = lowering.plan(span)?;
-                lowering.answer(parties, &lowering.quantize_input(hidden)?, (&plan, span), observer)
-            }
-            _ => Err(RunError::OtherCircuit),
-        }
+        served!(self, attention, (parties, lowering) => {
+            let plan = lowering.plan_with_keys(&parties.plan, span)?;
+            lowering.answer(parties, &lowering.quantize_input(hidden)?, (&plan, span), observer)
+        })
     }
 
     /// The same, and a comparison of the answer with what the clear engine computes.
@@ -154,15 +153,6 @@ impl Session {
         span: Span,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, RunError> {
-        match (&mut self.0, attention) {
-            (PartiesOf::Exact(parties), Attention::Exact(lowering)) => {
-                let (parties, plan) = &mut **parties;
-                lowering.execute(parties, hidden, (plan.clone(), span), observer)
-            }
-            (PartiesOf::Packed(parties), Attention::Packed(lowering)) => {
-                lowering.execute(parties, hidden, (lowering.plan(span)?, span), observer)
-            }
-            _ => Err(RunError::OtherCircuit),
-        }
+        served!(self, attention, (parties, lowering) => lowering.execute(parties, hidden, span, observer))
     }
 }

@@ -49,18 +49,21 @@ pub struct RunOutput {
     pub bytes: Bytes,
 }
 
-/// A client and its server: keys, and the attentions that were run, to be used again. For every attention whose keys are the same.
-pub struct Parties<P> {
+/// A client and its server, for every attention whose keys are the same.
+pub struct Parties<L: Lowering> {
     client: Client,
     evaluation_keys: EvaluationKeys,
     evaluation_key_bytes: usize,
     keygen_seconds: f64,
-    prepared: Vec<P>,
+    /// Of the longest input.
+    pub(super) plan: L::Plan,
+    /// The attentions that were run, to be used again.
+    prepared: Vec<L::Prepared>,
 }
 
-impl<P: Prepared> Parties<P> {
+impl<L: Lowering> Parties<L> {
     /// The index of what is prepared of `attention`.
-    fn prepare<L: Lowering<Prepared = P> + ?Sized>(&mut self, attention: &L) -> Result<usize, RunError> {
+    fn prepare(&mut self, attention: &L) -> Result<usize, RunError> {
         if let Some(index) = self.prepared.iter().position(|prepared| attention.is_of(prepared)) {
             return Ok(index);
         }
@@ -82,7 +85,7 @@ fn timed<T>(work: impl FnOnce() -> Result<T, RunError>) -> Result<(T, f64), RunE
 /// A part of a layer's attention, quantized for one circuit.
 ///
 /// O is the size of an output: d of one head, E of the whole attention. Numbers are in units of the output's integers.
-pub trait Lowering {
+pub trait Lowering: Sized {
     /// What will run.
     type Plan: Clone + Into<Plan> + std::ops::Deref<Target = Forecast>;
     /// What a server has of it.
@@ -108,6 +111,14 @@ pub trait Lowering {
     /// # Errors
     /// [`RunError`]: that it cannot be run, or not reliably.
     fn plan(&self, span: Span) -> Result<Self::Plan, RunError>;
+
+    /// The same, with keys that were made for the plan of the longest input.
+    ///
+    /// # Errors
+    /// As [`Self::plan`].
+    fn plan_with_keys(&self, _longest: &Self::Plan, span: Span) -> Result<Self::Plan, RunError> {
+        self.plan(span)
+    }
 
     /// The rows of `span` on plain numbers.
     fn reference(&self, input: &Matrix<i32>, span: Span) -> Reference;
@@ -137,7 +148,9 @@ pub trait Lowering {
     fn needs(&self, plan: &Self::Plan) -> Needs;
 
     /// The seed, bound to what attentions have in common that use the same keys.
-    fn bound(&self, seed: &ClientSeed) -> ClientSeed;
+    fn bound(&self, seed: &ClientSeed) -> ClientSeed {
+        seed.clone()
+    }
 
     /// What a server has of it, for a parameter set.
     ///
@@ -165,7 +178,7 @@ pub trait Lowering {
     ///
     /// # Errors
     /// [`RunError::Refused`] if the plan's set is not one of the circuit.
-    fn parties(&self, plan: &Self::Plan, seed: &ClientSeed) -> Result<Parties<Self::Prepared>, RunError> {
+    fn parties(&self, plan: &Self::Plan, seed: &ClientSeed) -> Result<Parties<Self>, RunError> {
         let start = Instant::now();
         let circuit = <EncodingOf<Self> as Encoding>::CIRCUIT;
         let client = Client::new(circuit, &plan.parameters, &self.bound(seed)).map_err(Refused::from)?;
@@ -173,7 +186,14 @@ pub trait Lowering {
         let evaluation_key_bytes = seeded.bytes();
         let evaluation_keys = seeded.prepare().map_err(Refused::from)?;
         let keygen_seconds = start.elapsed().as_secs_f64();
-        Ok(Parties { client, evaluation_keys, evaluation_key_bytes, keygen_seconds, prepared: Vec::new() })
+        Ok(Parties {
+            client,
+            evaluation_keys,
+            evaluation_key_bytes,
+            keygen_seconds,
+            plan: plan.clone(),
+            prepared: Vec::new(),
+        })
     }
 
     /// Encrypts, evaluates, decrypts the rows of `span`.
@@ -182,7 +202,7 @@ pub trait Lowering {
     /// [`RunError::Randomness`], [`RunError::Refused`], [`RunError::Engine`].
     fn answer(
         &self,
-        parties: &mut Parties<Self::Prepared>,
+        parties: &mut Parties<Self>,
         input: &Matrix<i32>,
         planned: (&Self::Plan, Span),
         observer: &mut dyn Observer,
@@ -273,11 +293,12 @@ pub trait Lowering {
     /// [`RunError::Input`], [`RunError::NotFinite`]; as [`Self::answer`].
     fn execute(
         &self,
-        parties: &mut Parties<Self::Prepared>,
+        parties: &mut Parties<Self>,
         hidden: &Matrix<f32>,
-        (plan, span): (Self::Plan, Span),
+        span: Span,
         observer: &mut dyn Observer,
     ) -> Result<Outcome, RunError> {
+        let plan = self.plan_with_keys(&parties.plan, span)?;
         let input = self.quantize_input(hidden)?;
         let answer = self.answer(parties, &input, (&plan, span), observer)?;
         self.outcome(hidden, &self.reference(&input, span), answer, Some(plan))

@@ -6,7 +6,6 @@ use nn::matrix::Matrix;
 use nn::packed::{Calibration, PackedAttention, PackedOptions, Span};
 use nn::quantizers::Saturation;
 use rayon::prelude::*;
-use tfhe_core::derivation::ClientSeed;
 use tfhe_core::key_graph::Parameters;
 use tfhe_core::keys::Needs;
 use tfhe_core::random::SampleSeed;
@@ -164,10 +163,6 @@ impl Lowering for PackedAttention {
 
     fn needs(&self, plan: &PackedPlan) -> Needs {
         needs(&plan.layout)
-    }
-
-    fn bound(&self, seed: &ClientSeed) -> ClientSeed {
-        seed.clone()
     }
 
     fn prepare(&self, parameters: &Parameters) -> Result<PreparedAttention, RunError> {

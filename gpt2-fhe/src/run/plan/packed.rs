@@ -60,7 +60,7 @@ impl PackedPlan {
     pub(in crate::run) fn reliable(attention: &PackedAttention, span: Span) -> Result<Self, RunError> {
         let program = attention.program();
         let parameters = sets::PACKED_HEAD.compile().expect("named sets are valid");
-        let layout = layout(program, &parameters, span)?;
+        let layout = Layout::new(&parameters, Sizes::of(program), span)?;
         let prediction = Prediction::new(&parameters, program, &layout)?;
         let (statistics, exponent_noise) = count(program, &parameters, &prediction, layout)?;
         let log2_failure_probability = statistics.log2_failure_probability();
@@ -90,10 +90,6 @@ impl PackedPlan {
     pub fn with_noise(self, factor: f64) -> Self {
         Self { prediction: self.prediction.scaled(factor), ..self }
     }
-}
-
-fn layout(program: &PackedProgram, parameters: &Parameters, span: Span) -> Result<Layout, RunError> {
-    Ok(Layout::new(parameters, Sizes::of(program), span)?)
 }
 
 /// What a run does and how reliable it is, and the noise of each head's exponents in units of score.
