@@ -1,10 +1,10 @@
 //! The heads: clear, simulated, and encrypted, the integer head on a layer small enough to be repeated.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use gpt2_fhe::engine::Unobserved;
-use gpt2_fhe::engine::plan::Multiply;
+use gpt2_fhe::integer::multiply::Multiply;
 use gpt2_fhe::run::exact::ExactAttention;
 use gpt2_fhe::run::{Attention, Lowering, Session, packed};
+use gpt2_fhe::track::Unobserved;
 use nn::attention::{AttentionWeights, Linear, Part};
 use nn::integer::{IntegerAttention, IntegerOptions};
 use nn::matrix::Matrix;

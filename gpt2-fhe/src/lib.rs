@@ -4,8 +4,9 @@
 pub mod boundary;
 pub mod client;
 pub mod encoding;
-pub mod engine;
 pub mod evaluate;
+pub mod integer;
 pub mod packed;
 pub mod run;
 pub mod server;
+pub mod track;

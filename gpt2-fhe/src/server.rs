@@ -3,13 +3,46 @@
 //! Nothing here, nor in what it uses of [`crate::engine`] and [`crate::packed`], can name a secret key; a test holds that against the
 //! sources.
 
+use tfhe_core::glwe::{GlweCiphertext, SeededGlweCiphertext};
+use tfhe_core::key_graph::Parameters;
 use tfhe_core::keys::{Answer, EvaluationKeys, Request};
 
 use crate::boundary::Refused;
 use crate::encoding::Encoding;
-use crate::engine::prepared::Prepared;
-use crate::engine::statistics::Statistics;
-use crate::engine::{EngineError, Observer};
+use crate::track::statistics::Statistics;
+use crate::track::{EvaluationError, Observer};
+
+/// A part of a layer's attention, ready to be evaluated: what is a circuit's own of a [`Server`].
+pub trait Prepared {
+    /// How its requests and answers are encoded.
+    type Encoding: Encoding;
+    /// The evaluation keys that it takes.
+    type Keys<'a>;
+
+    /// Takes the keys of one party.
+    ///
+    /// # Errors
+    /// If their set is not one of the circuit, or another than this is prepared for or fits, or one is missing.
+    fn keys<'a>(&self, keys: &'a EvaluationKeys) -> Result<Self::Keys<'a>, Refused>;
+
+    /// Checks that the encoding is one of this attention.
+    ///
+    /// # Errors
+    /// What is another attention's.
+    fn check(&self, encoding: &Self::Encoding, parameters: &Parameters) -> Result<(), Refused>;
+
+    /// The ciphertexts of the answer to those of a request that was opened for these keys and this encoding.
+    ///
+    /// # Errors
+    /// [`EvaluationError::Cancelled`] if the observer stops the computation.
+    fn evaluate(
+        &self,
+        keys: &Self::Keys<'_>,
+        encoding: &Self::Encoding,
+        input: &[SeededGlweCiphertext],
+        observer: &mut dyn Observer,
+    ) -> Result<(Vec<GlweCiphertext>, Statistics), EvaluationError>;
+}
 
 /// Evaluates a part of a layer's attention with the keys of one party.
 #[derive(Clone, Debug)]
@@ -31,14 +64,14 @@ impl<'a, P: Prepared> Server<'a, P> {
     /// Evaluates the attention on an encrypted input.
     ///
     /// # Errors
-    /// [`EngineError::Refused`] if the encoding is not one of the attention and the keys, or the request does not belong to the keys or
-    /// is not so encoded; [`EngineError::Cancelled`] if the observer stops the computation.
+    /// [`EvaluationError::Refused`] if the encoding is not one of the attention and the keys, or the request does not belong to the keys or
+    /// is not so encoded; [`EvaluationError::Cancelled`] if the observer stops the computation.
     pub fn evaluate(
         &self,
         request: &Request,
         encoding: &P::Encoding,
         observer: &mut dyn Observer,
-    ) -> Result<(Answer, Statistics), EngineError> {
+    ) -> Result<(Answer, Statistics), EvaluationError> {
         let parameters = self.keys.parameters();
         encoding.check(parameters)?;
         self.prepared.check(encoding, parameters)?;

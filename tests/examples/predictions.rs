@@ -5,7 +5,7 @@
 //! cargo run --release -p integration-tests --example predictions
 //! ```
 
-use gpt2_fhe::engine::plan::Predictor;
+use gpt2_fhe::integer::prediction::Predictor;
 use tfhe_core::key_graph::Node::{Arithmetic, Lookup};
 use tfhe_core::key_graph::{Bootstrap, Edge, KeyParameters, KeyShape, Node, Parameters, ParametersLiteral};
 use tfhe_core::noise::{self, Distribution, RefreshNoise, RefreshParameters, Variance};

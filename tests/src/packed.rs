@@ -1,9 +1,9 @@
 //! What the tests of the packed head share.
 
 use crate::layer::Layer;
-use gpt2_fhe::engine::Unobserved;
 use gpt2_fhe::run::PackedPlan;
 use gpt2_fhe::run::{Attention, Lowering, Outcome, Session};
+use gpt2_fhe::track::Unobserved;
 use nn::attention::Part;
 use nn::matrix::Matrix;
 use nn::packed::{PackedAttention, PackedOptions, Span};

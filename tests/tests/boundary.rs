@@ -4,16 +4,19 @@
 use gpt2_fhe::boundary::{EncryptError, Refused};
 use gpt2_fhe::client::Client;
 use gpt2_fhe::encoding::Encoding;
-use gpt2_fhe::engine::counted::Counted;
-use gpt2_fhe::engine::encoding::IntegerEncoding;
-use gpt2_fhe::engine::plan::{Multiply, Predictor};
-use gpt2_fhe::engine::prepared::PreparedProgram;
-use gpt2_fhe::engine::{EngineError, HomomorphicEngine, IntegerTensor, Observer, Unobserved};
+use gpt2_fhe::integer::counted::CountedIntegers;
+use gpt2_fhe::integer::encoding::IntegerEncoding;
+use gpt2_fhe::integer::evaluator::IntegerEvaluator;
+use gpt2_fhe::integer::multiply::Multiply;
+use gpt2_fhe::integer::prediction::Predictor;
+use gpt2_fhe::integer::prepared::PreparedProgram;
+use gpt2_fhe::integer::tensor::IntegerTensor;
 use gpt2_fhe::packed::ciphertexts::PreparedAttention;
 use gpt2_fhe::packed::encoding::PackedEncoding;
 use gpt2_fhe::packed::keys::needs;
 use gpt2_fhe::packed::layout::{Layout, Sizes};
 use gpt2_fhe::server::Server;
+use gpt2_fhe::track::{EvaluationError, Observer, Unobserved};
 use integration_tests::layer::Layer;
 use nn::attention::Part;
 use nn::integer::{IntegerAttention, IntegerOptions};
@@ -52,9 +55,9 @@ fn keys(literal: ParametersLiteral, needs: &Needs) -> EvaluationKeys {
     keys.evaluation_keys(needs).unwrap().prepare().unwrap()
 }
 
-fn refused<T: std::fmt::Debug>(result: Result<T, EngineError>) -> Refused {
+fn refused<T: std::fmt::Debug>(result: Result<T, EvaluationError>) -> Refused {
     match result.unwrap_err() {
-        EngineError::Refused(refused) => refused,
+        EvaluationError::Refused(refused) => refused,
         other => panic!("{other}"),
     }
 }
@@ -137,7 +140,7 @@ fn the_exact_answer_s_scale_is_agreed_on() {
         for (bits, multiply) in (2..=6).flat_map(|bits| [(bits, Multiply::Lut), (bits, Multiply::Product)]) {
             let (PreparedProgram { program, .. }, _) = prepare(&layer, part, bits, multiply);
             let observer = &mut Unobserved;
-            let mut engine = HomomorphicEngine::new(Counted, predictor.clone(), multiply, &program, observer);
+            let mut engine = IntegerEvaluator::new(CountedIntegers, predictor.clone(), multiply, &program, observer);
             let output = program.evaluate(&mut engine, &IntegerTensor::Input(2), 2).unwrap();
             let encoding = IntegerEncoding::new(predictor.parameters(), &program, 2);
             assert_eq!((output.len(), output[0].len()), encoding.output_size());

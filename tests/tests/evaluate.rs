@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use gpt2_fhe::engine::Unobserved;
 use gpt2_fhe::evaluate::{Evaluation, Passage, sample, windows};
 use gpt2_fhe::run::{Attention, Lowering};
 use gpt2_fhe::run::{PackedPlan, packed};
+use gpt2_fhe::track::Unobserved;
 use integration_tests::packed::simulate;
 use nn::attention::Part;
 use nn::gpt2::Gpt2;

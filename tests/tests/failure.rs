@@ -1,6 +1,6 @@
 //! Failure probabilities of the named sets, computed.
 
-use gpt2_fhe::engine::plan::{NARROW_BITS, Predictor};
+use gpt2_fhe::integer::prediction::{NARROW_BITS, Predictor};
 use tfhe_core::key_graph::{Bootstrap, Node, ParametersLiteral};
 use tfhe_core::noise::{self, Variance};
 use tfhe_core::params::{ParameterError, Precision};

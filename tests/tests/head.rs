@@ -1,11 +1,11 @@
 //! The encrypted head equals the clear one, integer by integer.
 
-use gpt2_fhe::engine::Unobserved;
-use gpt2_fhe::engine::backend::TorusBackend;
-use gpt2_fhe::engine::encrypted::Encrypted;
-use gpt2_fhe::engine::plan::Multiply;
+use gpt2_fhe::integer::backend::IntegerBackend;
+use gpt2_fhe::integer::ciphertexts::IntegerCiphertexts;
+use gpt2_fhe::integer::multiply::Multiply;
 use gpt2_fhe::run::exact::ExactAttention;
 use gpt2_fhe::run::{Attention, ExactPlan, Lowering, Plan, Session};
+use gpt2_fhe::track::Unobserved;
 use integration_tests::layer::Layer;
 use nn::attention::{AttentionWeights, Linear, Part};
 use nn::clear::StepRecord;
@@ -218,7 +218,7 @@ fn weighted_sums_are_those_of_words() {
         (0..7).map(|row| LweCiphertext::from_data((0..words).map(|index| word(row, index)).collect())).collect();
     let weight = Matrix::from_fn(7, 37, |row, column| (3.5 * noise(7000 + row * 37 + column)) as i32);
     let constants: Vec<u64> = (0..37).map(|column| 1 << column).collect();
-    let sums = Encrypted::new(&keys, &[], false).unwrap().weighted_sums(
+    let sums = IntegerCiphertexts::new(&keys, &[], false).unwrap().weighted_sums(
         &values.iter().collect::<Vec<_>>(),
         &weight,
         &constants,

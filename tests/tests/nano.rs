@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use gpt2_fhe::engine::Unobserved;
 use gpt2_fhe::run::{Attention, Session, packed};
+use gpt2_fhe::track::Unobserved;
 use integration_tests::layer::shared_checkpoint;
 use nn::attention::Part;
 use nn::gpt2::{Config, ForwardHooks, Gpt2, HookError, NoHooks, Replacement, most_likely};

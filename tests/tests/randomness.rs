@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use gpt2_fhe::client::Client;
 use gpt2_fhe::encoding::Encoding;
-use gpt2_fhe::engine::encoding::IntegerEncoding;
+use gpt2_fhe::integer::encoding::IntegerEncoding;
 use gpt2_fhe::packed::encoding::PackedEncoding;
 use gpt2_fhe::packed::layout::{Layout, Sizes};
 use nn::matrix::Matrix;

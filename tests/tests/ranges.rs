@@ -1,9 +1,9 @@
 //! What is not as usual: channels without weight, scores far apart, inputs of another kind. The packed circuit takes it, with the
 //! noise that is predicted, or refuses it.
 
-use gpt2_fhe::engine::Unobserved;
 use gpt2_fhe::run::{Attention, Lowering, MAX_SATURATION, Outcome, RunError, Session};
 use gpt2_fhe::run::{MAX_EXPONENT_NOISE, PackedPlan, packed};
+use gpt2_fhe::track::Unobserved;
 use integration_tests::layer::Layer;
 use nn::attention::{AttentionWeights, Linear, Part};
 use nn::matrix::{Matrix, relative_error};

@@ -5,13 +5,13 @@ use std::ops::RangeInclusive;
 
 use gpt2_fhe::client::Client;
 use gpt2_fhe::encoding::Encoding;
-use gpt2_fhe::engine::Unobserved;
 use gpt2_fhe::packed::ciphertexts::PreparedAttention;
 use gpt2_fhe::packed::encoding::PackedEncoding;
 use gpt2_fhe::packed::keys::needs;
 use gpt2_fhe::packed::layout::{Layout, Sizes};
 use gpt2_fhe::run::PackedPlan;
 use gpt2_fhe::server::Server;
+use gpt2_fhe::track::Unobserved;
 use integration_tests::layer::Layer;
 use integration_tests::refresh::{RefreshClient, lanes, noise_of};
 use integration_tests::{assert_variance, errors};

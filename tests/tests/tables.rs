@@ -1,7 +1,7 @@
 //! Every input of every width of table that the named sets are made for, and many bootstrappings of one.
 
-use gpt2_fhe::engine::backend::{TorusBackend, WideLookup};
-use gpt2_fhe::engine::encrypted::Encrypted;
+use gpt2_fhe::integer::backend::{IntegerBackend, WideLookup};
+use gpt2_fhe::integer::ciphertexts::IntegerCiphertexts;
 use integration_tests::Parties;
 use tfhe_core::key_graph::ParametersLiteral;
 use tfhe_core::programmable_bootstrap::table_accumulator;
@@ -89,7 +89,7 @@ fn wide_tables() {
             let mut outputs = Vec::new();
             for (inputs, lookups) in inputs.chunks(64).zip(lookups.chunks(64)) {
                 outputs.extend(
-                    Encrypted::new(&parties.server, &[COARSE, FINE], false)
+                    IntegerCiphertexts::new(&parties.server, &[COARSE, FINE], false)
                         .unwrap()
                         .wide_lookup(low, COARSE, inputs, lookups),
                 );

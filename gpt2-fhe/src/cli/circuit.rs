@@ -1,8 +1,8 @@
 //! The command `circuit`: what a head will run.
 
-use gpt2_fhe::engine::plan::Multiply;
-use gpt2_fhe::engine::statistics::StepStatistics;
+use gpt2_fhe::integer::multiply::Multiply;
 use gpt2_fhe::run::{Attention, Bytes, Circuit, Plan};
+use gpt2_fhe::track::statistics::StepStatistics;
 use nn::integer::RangeReport;
 use nn::packed::PackedHead;
 use serde::Serialize;

@@ -7,8 +7,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use console::Term;
-use gpt2_fhe::engine::Observer;
 use gpt2_fhe::run::Attention;
+use gpt2_fhe::track::Observer;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use nn::{integer, packed};
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gpt2_fhe::engine::plan::Multiply;
+use gpt2_fhe::integer::multiply::Multiply;
 use gpt2_fhe::run::{Attention, Circuit};
 use nn::attention::{AttentionWeights, Part};
 use nn::integer::IntegerOptions;

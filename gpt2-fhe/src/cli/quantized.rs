@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{anyhow, bail};
-use gpt2_fhe::engine::plan::Multiply;
+use gpt2_fhe::integer::multiply::Multiply;
 use gpt2_fhe::run::exact::ExactAttention;
 use gpt2_fhe::run::{Attention, Circuit};
 use nn::attention::{AttentionWeights, Part};

@@ -11,8 +11,8 @@ use super::accuracy::{Accuracy, Sums};
 use super::evaluation::Evaluation;
 use super::passage::Passage;
 use super::reference::Computed;
-use crate::engine::{Observer, Unobserved};
 use crate::run::{Attention, RunError, Session};
+use crate::track::{Observer, Unobserved};
 
 /// Encrypted and simulated runs of the same positions.
 #[derive(Clone, Debug, PartialEq, Serialize)]

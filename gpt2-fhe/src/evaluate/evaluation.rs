@@ -11,8 +11,8 @@ use super::accuracy::{Accuracy, Sums};
 use super::passage::Passage;
 use super::reference::{Computed, PlainPassage};
 use super::subject::Subject;
-use crate::engine::EngineError;
 use crate::run::RunError;
+use crate::track::EvaluationError;
 
 /// A model, and the part of a layer's attention that is replaced.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,7 @@ impl<'a> Evaluation<'a> {
     ) -> Result<Vec<Accuracy>, RunError> {
         let of_passage = |(index, passage): (usize, &Passage)| {
             let sums = self.measure_all(passage, index as u64, subjects)?;
-            if advance() { Ok(sums) } else { Err(EngineError::Cancelled.into()) }
+            if advance() { Ok(sums) } else { Err(EvaluationError::Cancelled.into()) }
         };
         let sums: Vec<Vec<Sums>> = passages.par_iter().enumerate().map(of_passage).collect::<Result<_, RunError>>()?;
         let total = |subject: usize| sums.iter().map(|of_passage| &of_passage[subject]).sum::<Sums>().accuracy();

@@ -10,9 +10,9 @@ use tfhe_core::random::SampleSeed;
 
 use super::passage::{Passage, shuffle};
 use super::reference::{Computed, PlainPassage};
-use crate::engine::Unobserved;
 use crate::run::exact::ExactAttention;
 use crate::run::{Attention, ExactPlan, Lowering, PackedPlan, RunError, check_finite};
+use crate::track::Unobserved;
 
 /// What takes the place of a part of the attention.
 #[derive(Clone, Debug)]

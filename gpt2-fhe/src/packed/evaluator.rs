@@ -14,9 +14,9 @@ use tfhe_core::params::PolynomialSize;
 use super::backend::{PackedBackend, Summed, log_modulus};
 use super::layout::Layout;
 use super::prediction::{Prediction, ProjectionNoise, ValueNoise};
-use crate::engine::statistics::{Statistics, Tails};
-use crate::engine::timed::Timed;
-use crate::engine::{EngineError, Observer};
+use crate::track::statistics::{Statistics, Tails};
+use crate::track::timed::Timed;
+use crate::track::{EvaluationError, Observer};
 
 /// How many lookups are done between two reports of progress.
 const BATCH: usize = 64;
@@ -161,14 +161,14 @@ impl<B: PackedBackend> Evaluator for PackedEvaluator<'_, B> {
     type Tensor = PackedTensor<B>;
     type Lane = PackedNumber<B::Number>;
     type Table = SmoothTable;
-    type Error = EngineError;
+    type Error = EvaluationError;
 
     fn linear(
         &mut self,
         step: &'static str,
         input: &PackedTensor<B>,
         maps: &[LinearMap<'_>],
-    ) -> Result<Vec<PackedTensor<B>>, EngineError> {
+    ) -> Result<Vec<PackedTensor<B>>, EvaluationError> {
         let PackedTensor::Input(input) = input else { unreachable!("only inputs are mapped") };
         self.timed(step, 1, |evaluator| {
             let projections = evaluator.backend.project(input, maps).into_iter().zip(maps);
@@ -188,7 +188,7 @@ impl<B: PackedBackend> Evaluator for PackedEvaluator<'_, B> {
         step: &'static str,
         factors: Vec<[PackedTensor<B>; 2]>,
         _: Entries,
-    ) -> Result<Vec<PackedTensor<B>>, EngineError> {
+    ) -> Result<Vec<PackedTensor<B>>, EvaluationError> {
         self.timed(step, factors.len(), |evaluator| {
             let multiply = |factors: [PackedTensor<B>; 2]| {
                 let [PackedTensor::Mapped(query, form, of_query), PackedTensor::Mapped(key, _, of_key)] = factors
@@ -215,7 +215,7 @@ impl<B: PackedBackend> Evaluator for PackedEvaluator<'_, B> {
         weights: PackedTensor<B>,
         values: PackedTensor<B>,
         sum: Option<PackedTensor<B>>,
-    ) -> Result<PackedTensor<B>, EngineError> {
+    ) -> Result<PackedTensor<B>, EvaluationError> {
         let PackedTensor::Weights(weights) = weights else { unreachable!("weights are packed as such") };
         let PackedTensor::Mapped(values, Form::Weighed { norm }, noise) = values else {
             unreachable!("only mapped inputs are weighed")
@@ -251,7 +251,7 @@ impl<B: PackedBackend> Evaluator for PackedEvaluator<'_, B> {
         lanes: &[PackedNumber<B::Number>],
         tables: &[&SmoothTable],
         _: Use,
-    ) -> Result<Vec<PackedNumber<B::Number>>, EngineError> {
+    ) -> Result<Vec<PackedNumber<B::Number>>, EvaluationError> {
         self.timed(step, lanes.len(), |evaluator| {
             let mut results = Vec::with_capacity(lanes.len());
             for (lanes, tables) in lanes.chunks(BATCH).zip(tables.chunks(BATCH)) {
@@ -290,7 +290,7 @@ impl<B: PackedBackend> Evaluator for PackedEvaluator<'_, B> {
         step: &'static str,
         tensor: PackedTensor<B>,
         turns: &[f64],
-    ) -> Result<PackedTensor<B>, EngineError> {
+    ) -> Result<PackedTensor<B>, EvaluationError> {
         let sum = tensor.into_sum();
         self.timed(step, 0, |evaluator| Ok(PackedTensor::Sum(evaluator.backend.add_constants(sum, turns))))
     }

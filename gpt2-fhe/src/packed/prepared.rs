@@ -12,10 +12,10 @@ use super::keys::PackedKeys;
 use super::layout::Sizes;
 use super::prediction::Prediction;
 use crate::boundary::Refused;
-use crate::engine::prepared::Prepared;
-use crate::engine::statistics::Statistics;
-use crate::engine::timed::Timed;
-use crate::engine::{EngineError, Observer};
+use crate::server::Prepared;
+use crate::track::statistics::Statistics;
+use crate::track::timed::Timed;
+use crate::track::{EvaluationError, Observer};
 
 impl Prepared for PreparedAttention {
     type Encoding = PackedEncoding;
@@ -44,7 +44,7 @@ impl Prepared for PreparedAttention {
         encoding: &PackedEncoding,
         input: &[SeededGlweCiphertext],
         observer: &mut dyn Observer,
-    ) -> Result<(Vec<GlweCiphertext>, Statistics), EngineError> {
+    ) -> Result<(Vec<GlweCiphertext>, Statistics), EvaluationError> {
         let layout = &encoding.layout;
         let ciphertexts = PackedCiphertexts { keys: *keys, attention: self, layout };
         let input = PackedTensor::Input(ciphertexts.transform(input));

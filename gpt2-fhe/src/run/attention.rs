@@ -12,7 +12,7 @@ use super::exact::ExactAttention;
 use super::lowering::{Lowering, Parties, RunOutput};
 use super::outcome::Outcome;
 use super::plan::Plan;
-use crate::engine::Observer;
+use crate::track::Observer;
 
 /// A quantized part of a layer's attention, and the circuit that it is quantized for.
 #[derive(Clone, Debug)]

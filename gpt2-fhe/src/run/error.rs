@@ -8,8 +8,8 @@ use tfhe_core::random::RandomnessError;
 
 use super::{MAX_EXPONENT_NOISE, MAX_SATURATION};
 use crate::boundary::{EncryptError, Refused};
-use crate::engine::EngineError;
 use crate::packed::layout::HeadTooLarge;
+use crate::track::EvaluationError;
 
 /// How reliable the best parameter set is.
 fn in_words(log2_failure: f64) -> String {
@@ -89,7 +89,7 @@ pub enum RunError {
         /// How many.
         count: usize,
     },
-    /// The squares of [`Multiply::Lut`](crate::engine::plan::Multiply::Lut) have too wide a table.
+    /// The squares of [`Multiply::Lut`](crate::integer::multiply::Multiply::Lut) have too wide a table.
     #[error(
         "--multiply lut needs tables of {bits} bits here, and {limit} are possible: use --multiply product, or fewer bits"
     )]
@@ -126,7 +126,7 @@ pub enum RunError {
     Refused(#[from] Refused),
     /// The run was stopped.
     #[error(transparent)]
-    Engine(#[from] EngineError),
+    Engine(#[from] EvaluationError),
 }
 
 impl From<EncryptError> for RunError {

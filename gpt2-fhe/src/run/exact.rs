@@ -11,12 +11,15 @@ use tfhe_core::keys::Needs;
 use tfhe_core::random::SampleSeed;
 use tfhe_core::torus;
 
-use crate::engine::encoding::IntegerEncoding;
-use crate::engine::plan::{Multiply, Predictor};
-use crate::engine::prepared::PreparedProgram;
-use crate::engine::simulated::Simulated;
-use crate::engine::statistics::Statistics;
-use crate::engine::{HomomorphicEngine, Integer, IntegerTensor, Observer};
+use crate::integer::encoding::IntegerEncoding;
+use crate::integer::evaluator::IntegerEvaluator;
+use crate::integer::multiply::Multiply;
+use crate::integer::prediction::Predictor;
+use crate::integer::prepared::PreparedProgram;
+use crate::integer::simulated::SimulatedIntegers;
+use crate::integer::tensor::{Integer, IntegerTensor};
+use crate::track::Observer;
+use crate::track::statistics::Statistics;
 
 use super::error::RunError;
 use super::lowering::{Lowering, Reference};
@@ -86,8 +89,8 @@ impl Lowering for ExactAttention {
         observer: &mut dyn Observer,
     ) -> Result<(Matrix<f64>, Statistics), RunError> {
         let predictor = Predictor::new(&plan.parameters)?;
-        let backend = Simulated::new(predictor.clone(), seed);
-        let mut engine = HomomorphicEngine::new(backend, predictor, self.multiply, self.program(), observer);
+        let backend = SimulatedIntegers::new(predictor.clone(), seed);
+        let mut engine = IntegerEvaluator::new(backend, predictor, self.multiply, self.program(), observer);
         let (input, span) = (IntegerTensor::Input(reference.input.clone()), reference.span);
         let output = self.program().evaluate(&mut engine, &input, span.tokens())?;
         let number = |row: usize, column: usize| {

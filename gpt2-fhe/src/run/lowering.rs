@@ -16,10 +16,10 @@ use super::plan::{Bytes, Forecast, Plan};
 use crate::boundary::Refused;
 use crate::client::Client;
 use crate::encoding::Encoding;
-use crate::engine::Observer;
-use crate::engine::prepared::Prepared;
-use crate::engine::statistics::Statistics;
+use crate::server::Prepared;
 use crate::server::Server;
+use crate::track::Observer;
+use crate::track::statistics::Statistics;
 
 /// What the clear engine computes: what answers are compared with. It is no part of the way of a request.
 #[derive(Clone, Debug)]

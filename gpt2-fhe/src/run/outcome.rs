@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::error::{RunError, check_saturation, is_within};
 use super::plan::{Bytes, Plan};
-use crate::engine::statistics::Statistics;
+use crate::track::statistics::Statistics;
 
 /// Seconds of wall time.
 #[derive(Clone, Debug, Default, Serialize)]

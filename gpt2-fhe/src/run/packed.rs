@@ -10,13 +10,13 @@ use tfhe_core::key_graph::Parameters;
 use tfhe_core::keys::Needs;
 use tfhe_core::random::SampleSeed;
 
-use crate::engine::statistics::Statistics;
-use crate::engine::{Observer, Unobserved};
 use crate::packed::ciphertexts::PreparedAttention;
 use crate::packed::encoding::PackedEncoding;
 use crate::packed::evaluator::{PackedEvaluator, PackedTensor};
 use crate::packed::keys::needs;
 use crate::packed::simulated::SimulatedPacked;
+use crate::track::statistics::Statistics;
+use crate::track::{Observer, Unobserved};
 
 use super::error::{RunError, is_within};
 use super::lowering::{Lowering, Reference};

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use anyhow::bail;
 use clap::Args;
-use gpt2_fhe::engine::plan::Multiply;
+use gpt2_fhe::integer::multiply::Multiply;
 use gpt2_fhe::run::{Circuit, Mode};
 use nn::attention::Part;
 use nn::integer::IntegerOptions;

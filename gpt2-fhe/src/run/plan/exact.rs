@@ -7,12 +7,15 @@ use tfhe_core::key_graph::Parameters;
 use tfhe_core::{noise, sets, wide};
 
 use super::forecast::{Bytes, Forecast};
-use crate::engine::counted::Counted;
-use crate::engine::encoding::IntegerEncoding;
-use crate::engine::plan::{Multiply, Predictor};
-use crate::engine::{HomomorphicEngine, IntegerTensor, Unobserved};
+use crate::integer::counted::CountedIntegers;
+use crate::integer::encoding::IntegerEncoding;
+use crate::integer::evaluator::IntegerEvaluator;
+use crate::integer::multiply::Multiply;
+use crate::integer::prediction::Predictor;
+use crate::integer::tensor::IntegerTensor;
 use crate::run::MAX_LOG2_FAILURE;
 use crate::run::error::RunError;
+use crate::track::Unobserved;
 
 /// The step in which the client reads the answer, of a plan.
 const DECRYPTION: &str = "decryption";
@@ -68,7 +71,7 @@ impl ExactPlan {
         }
         let predictor = Predictor::new(&parameters)?;
         let observer = &mut Unobserved;
-        let mut engine = HomomorphicEngine::new(Counted, predictor.clone(), multiply, program, observer);
+        let mut engine = IntegerEvaluator::new(CountedIntegers, predictor.clone(), multiply, program, observer);
         let output = program.evaluate(&mut engine, &IntegerTensor::Input(tokens), tokens)?;
         // The answer is packed, and its integers read by rounding.
         let decryption = output

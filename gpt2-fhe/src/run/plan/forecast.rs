@@ -7,7 +7,7 @@ use tfhe_core::keys::{Needs, SeededEvaluationKeys};
 use tfhe_core::security;
 
 use crate::encoding::Encoding;
-use crate::engine::statistics::Statistics;
+use crate::track::statistics::Statistics;
 
 /// What is known of a run before anything is encrypted.
 #[derive(Clone, Debug)]

@@ -7,8 +7,6 @@ use tfhe_core::key_graph::Parameters;
 use tfhe_core::sets;
 
 use super::forecast::{Bytes, Forecast};
-use crate::engine::Unobserved;
-use crate::engine::statistics::Statistics;
 use crate::packed::counted::CountedPacked;
 use crate::packed::encoding::PackedEncoding;
 use crate::packed::evaluator::{PackedEvaluator, PackedTensor};
@@ -17,6 +15,8 @@ use crate::packed::layout::{Layout, Sizes};
 use crate::packed::prediction::Prediction;
 use crate::run::error::{RunError, is_within};
 use crate::run::{MAX_EXPONENT_NOISE, MAX_LOG2_FAILURE};
+use crate::track::Unobserved;
+use crate::track::statistics::Statistics;
 
 /// What will run. Its failure is that an argument of a lookup within its range is read outside of the table, or that an output
 /// within its range wraps around.

@@ -53,7 +53,7 @@ impl IntegerProgram {
         tensors
     }
 
-    /// Reads what [`Self::to_tensors`] gives, and checks everything that engines rely on.
+    /// Reads what [`Self::to_tensors`] gives, and checks everything that evaluators rely on.
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::OutOfRange`].
@@ -87,7 +87,7 @@ impl IntegerProgram {
         Ok(program)
     }
 
-    /// Checks everything that engines rely on.
+    /// Checks everything that evaluators rely on.
     fn check(&self) -> Result<(), Error> {
         let (channels, count) = (self.weight.cols(), self.heads.len());
         if count == 0 || channels % (3 * count) != 0 {

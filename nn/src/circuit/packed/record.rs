@@ -48,7 +48,7 @@ impl PackedProgram {
         tensors
     }
 
-    /// Reads what [`Self::to_tensors`] gives, and checks everything that engines rely on.
+    /// Reads what [`Self::to_tensors`] gives, and checks everything that evaluators rely on.
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::OutOfRange`], [`Error::NotFinite`].

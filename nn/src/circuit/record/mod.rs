@@ -7,7 +7,7 @@
 //! fingerprint are of one calibration.
 //!
 //! What is loaded equals what was saved, bit by bit. A file that is damaged, of another version, or not what
-//! calibration can give is an error: every number that engines rely on is checked. The fingerprint is not a
+//! calibration can give is an error: every number that evaluators rely on is checked. The fingerprint is not a
 //! signature: it shows who compares it that nothing was changed, not who made the file.
 //!
 //! ```

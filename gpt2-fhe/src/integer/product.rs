@@ -1,59 +1,25 @@
 //! Products of matrices of encrypted integers.
 
-use nn::evaluator::{Entries, FactorUse, Form, Rows};
+use nn::evaluator::Rows;
 use nn::matrix::Matrix;
 use nn::table::LookupTable;
 use tfhe_core::noise::Variance;
 
-use super::backend::{BackendProduct, TorusBackend, needs};
+use super::backend::{BackendProduct, IntegerBackend, needs};
+use super::evaluator::IntegerEvaluator;
 use super::output::Output;
-use super::plan::columns_per_ciphertext;
-use super::timed::Timed;
-use super::{EngineError, HomomorphicEngine, Integer, IntegerTensor};
+use super::prediction::columns_per_ciphertext;
+use super::tensor::{Integer, Product};
+use crate::track::EvaluationError;
+use crate::track::timed::Timed;
 
-/// A product of two matrices, `[n, m] × [m, p]`, of which some entries are needed.
-pub(super) struct Product<C> {
-    /// Rows may be shorter than m: what is not there is zero.
-    left: Rows<Integer<C>>,
-    right: Rows<Integer<C>>,
-    entries: Entries,
-    pub(super) factor: FactorUse,
-}
-
-impl<C> Product<C> {
-    /// Of factors, packed for each other.
-    pub(super) fn new<I>(left: IntegerTensor<I, C>, right: IntegerTensor<I, C>, entries: Entries) -> Self {
-        let factor = |tensor| match tensor {
-            IntegerTensor::Integers(rows, Form::Factor(_, factor)) => (rows, factor),
-            _ => unreachable!("what is multiplied is packed as a factor"),
-        };
-        let ((left, factor), (right, _)) = (factor(left), factor(right));
-        Self { left, right, entries, factor }
-    }
-
-    /// p.
-    fn columns(&self) -> usize {
-        self.right.first().map_or(0, Vec::len)
-    }
-
-    /// The rows, each with how many of its entries are needed.
-    fn rows(&self) -> impl Iterator<Item = (usize, usize)> {
-        self.entries.rows(self.left.len(), self.columns())
-    }
-
-    /// How many entries are needed.
-    pub(super) fn needed(&self) -> usize {
-        self.rows().map(|(_, count)| count).sum()
-    }
-}
-
-impl<B: TorusBackend> HomomorphicEngine<'_, B> {
+impl<B: IntegerBackend> IntegerEvaluator<'_, B> {
     /// By products of GLWE ciphertexts: one for each row of the left matrix and each group of columns of the right one.
     pub(super) fn multiply_ciphertexts(
         &mut self,
         step: &'static str,
         product: &Product<B::Ciphertext>,
-    ) -> Result<Rows<Integer<B::Ciphertext>>, EngineError> {
+    ) -> Result<Rows<Integer<B::Ciphertext>>, EvaluationError> {
         let bits = product.factor.product_bits;
         let rescale = |rows: &Rows<Integer<B::Ciphertext>>| -> Rows<Integer<B::Ciphertext>> {
             rows.iter().map(|row| row.iter().map(|entry| self.rescale(entry, bits)).collect()).collect()
@@ -91,7 +57,7 @@ impl<B: TorusBackend> HomomorphicEngine<'_, B> {
         &mut self,
         step: &'static str,
         product: &Product<B::Ciphertext>,
-    ) -> Result<Rows<Integer<B::Ciphertext>>, EngineError> {
+    ) -> Result<Rows<Integer<B::Ciphertext>>, EvaluationError> {
         let factor = product.factor;
         let first = -(1_i64 << (factor.operand_bits - 1));
         let square = LookupTable::tabulate(first, factor.operand_bits, 0, |u| (u * u).div_euclid(4));

@@ -9,16 +9,16 @@ use tfhe_core::random::{SampleSeed, SampleStream};
 use tfhe_core::torus;
 use tfhe_core::wide::{self, WideTable};
 
-use super::backend::{BackendProduct, NarrowTable, TorusBackend, WideLookup};
-use super::plan::{Predictor, columns_per_ciphertext};
+use super::backend::{BackendProduct, IntegerBackend, NarrowTable, WideLookup};
+use super::prediction::{Predictor, columns_per_ciphertext};
 
 /// Computes on phases.
-pub struct Simulated {
+pub struct SimulatedIntegers {
     predictor: Predictor,
     generator: SampleStream,
 }
 
-impl Simulated {
+impl SimulatedIntegers {
     /// Draws noise from stream 0 of `seed`.
     pub fn new(predictor: Predictor, seed: &SampleSeed) -> Self {
         Self { predictor, generator: seed.stream(0) }
@@ -43,7 +43,7 @@ fn negate_if(negate: bool, x: u64) -> u64 {
     if negate { x.wrapping_neg() } else { x }
 }
 
-impl TorusBackend for Simulated {
+impl IntegerBackend for SimulatedIntegers {
     type Ciphertext = u64;
     type Input = Matrix<i32>;
 

@@ -18,15 +18,15 @@ use tfhe_core::params::GlweShape;
 use tfhe_core::tensor_product::{Factor, RelinearizationKey};
 use tfhe_core::wide::WideTable;
 
-use super::backend::{BackendProduct, NarrowTable, TorusBackend, WideLookup, needs};
-use super::plan::columns_per_ciphertext;
+use super::backend::{BackendProduct, IntegerBackend, NarrowTable, WideLookup, needs};
+use super::prediction::columns_per_ciphertext;
 
 /// How many weighted sums are computed at a time: of 32 KiB each, they fit the second-level cache.
 const SUMS_TOGETHER: usize = 16;
 
 /// Computes on LWE ciphertexts of dimension kN.
 #[derive(Clone, Debug)]
-pub struct Encrypted<'a> {
+pub struct IntegerCiphertexts<'a> {
     shape: GlweShape,
     fft: &'a NegacyclicFft,
     keyswitch: &'a KeyswitchKey,
@@ -37,7 +37,7 @@ pub struct Encrypted<'a> {
     bootstraps: BTreeMap<usize, &'a BootstrappingKey>,
 }
 
-impl<'a> Encrypted<'a> {
+impl<'a> IntegerCiphertexts<'a> {
     /// With the evaluation keys that a program needs: the bootstrapping keys of `gadgets`, and for products of ciphertexts the
     /// relinearization key.
     ///
@@ -106,7 +106,7 @@ impl<'a> Encrypted<'a> {
     }
 }
 
-impl<'a> TorusBackend for Encrypted<'a> {
+impl<'a> IntegerBackend for IntegerCiphertexts<'a> {
     type Ciphertext = LweCiphertext;
     /// Of an opened request: `[T][⌈E/N⌉]`.
     type Input = Vec<&'a [SeededGlweCiphertext]>;

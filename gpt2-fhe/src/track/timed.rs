@@ -1,6 +1,6 @@
 //! Steps with their time and progress.
 
-use super::observer::{EngineError, Observer};
+use super::observer::{EvaluationError, Observer};
 use super::statistics::Statistics;
 
 /// What computes step by step, and is watched.
@@ -13,8 +13,8 @@ pub(crate) trait Timed {
         &mut self,
         name: &'static str,
         operations: usize,
-        work: impl FnOnce(&mut Self) -> Result<T, EngineError>,
-    ) -> Result<T, EngineError> {
+        work: impl FnOnce(&mut Self) -> Result<T, EvaluationError>,
+    ) -> Result<T, EvaluationError> {
         self.observed().0.begin(name, operations);
         let start = std::time::Instant::now();
         let result = work(self);
@@ -23,7 +23,7 @@ pub(crate) trait Timed {
     }
 
     /// Reports progress; an error if the observer wants to stop.
-    fn advance(&mut self, operations: usize) -> Result<(), EngineError> {
-        if self.observed().0.advance(operations) { Ok(()) } else { Err(EngineError::Cancelled) }
+    fn advance(&mut self, operations: usize) -> Result<(), EvaluationError> {
+        if self.observed().0.advance(operations) { Ok(()) } else { Err(EvaluationError::Cancelled) }
     }
 }

@@ -9,7 +9,7 @@ use crate::boundary::Refused;
 use crate::encoding::Encoding;
 
 /// Each token's input fills ⌈E/N⌉ ciphertexts: number c holds x_{cN+j} at X^j. The answer lies as
-/// [`Encrypted::pack_entries`](super::encrypted::Encrypted::pack_entries) packs it, row by row. An integer m of b bits is m/2^(b+1) on
+/// [`IntegerCiphertexts::pack_entries`](super::ciphertexts::IntegerCiphertexts::pack_entries) packs it, row by row. An integer m of b bits is m/2^(b+1) on
 /// the torus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IntegerEncoding {

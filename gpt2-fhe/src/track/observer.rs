@@ -4,7 +4,7 @@ use crate::boundary::Refused;
 
 /// Why the data flow was not finished.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EngineError {
+pub enum EvaluationError {
     /// It was not begun.
     #[error(transparent)]
     Refused(#[from] Refused),

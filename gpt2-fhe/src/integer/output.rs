@@ -3,7 +3,8 @@
 use nn::evaluator::Use;
 use tfhe_core::sets::{FINE, PRECISE};
 
-use super::plan::{Multiply, NARROW_BITS, Predictor};
+use super::multiply::Multiply;
+use super::prediction::{NARROW_BITS, Predictor};
 
 /// How many low bits rounding takes off at a time: with the bit above them, as many as a narrow table reads, so that the input's own
 /// noise, which the scaling multiplies, has as much room as there.

@@ -61,7 +61,7 @@ pub fn needs(needed: &Matrix<bool>, row: usize, first: usize, count: usize) -> b
 ///
 /// A ciphertext stands for a torus element with noise (a *phase*), of LWE dimension kN. Bootstrappings of gadget `gadget`
 /// (an index of [`tfhe_core::key_graph::Parameters::bootstraps`]) include the key switch before them.
-pub trait TorusBackend {
+pub trait IntegerBackend {
     /// One torus element.
     type Ciphertext: Clone + Send + Sync;
     /// The encrypted input of the head.

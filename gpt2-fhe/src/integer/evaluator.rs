@@ -1,67 +1,33 @@
-//! The integer head's data flow on torus elements.
-//!
-//! [`HomomorphicEngine`] implements [`nn::evaluator::Evaluator`] over a [`TorusBackend`]: it keeps each integer's scale and predicted
-//! noise, decides how each table is read, and adds up failure probabilities. The three backends are
-//! [`encrypted::Encrypted`] (ciphertexts), [`simulated::Simulated`] (phases with drawn noise) and
-//! [`counted::Counted`] (nothing: what the circuit costs).
-//!
-//! # Scales
-//! An integer m that is to be read by a table of w bits is the torus element m/2^(w+1): the table is negacyclic with
-//! period 2^(w+1). A scale can be raised by a multiplication by a power of two, never lowered, so an integer that is
-//! used twice is made at the smaller of the two scales.
+//! The evaluator: scales, noise and failure of every integer.
 
-pub mod backend;
-pub mod counted;
-pub mod encoding;
-pub mod encrypted;
-mod lookup;
-mod observer;
-mod output;
-pub mod plan;
-pub mod prepared;
-mod product;
-pub mod simulated;
-pub mod statistics;
-pub(crate) mod timed;
-
-use nn::evaluator::{Entries, Evaluator, FactorUse, Form, LinearMap, Rows, Use};
+use nn::evaluator::{Entries, Evaluator, Form, LinearMap, Rows, Use};
 use nn::integer::IntegerProgram;
 use nn::matrix::Matrix;
 use nn::table::LookupTable;
 use tfhe_core::noise::Distribution;
 use tfhe_core::torus;
 
-use backend::TorusBackend;
-pub use observer::{EngineError, Observer, Unobserved};
-use output::Output;
-use plan::{Multiply, Predictor};
-use product::Product;
-use statistics::{Statistics, StepStatistics, Tails};
-use timed::Timed;
-
-/// An integer on the torus: m/2^(bits+1) plus noise.
-#[derive(Clone, Debug)]
-pub struct Integer<C> {
-    /// The torus element.
-    pub ciphertext: C,
-    /// What its scale, 2^−(bits+1), is for: tables of so many bits.
-    pub bits: u32,
-    /// The predicted noise.
-    pub noise: Distribution,
-}
+use super::backend::IntegerBackend;
+use super::multiply::Multiply;
+use super::output::Output;
+use super::prediction::Predictor;
+use super::tensor::{Integer, IntegerTensor, Product, bits_of};
+use crate::track::statistics::{Statistics, StepStatistics, Tails};
+use crate::track::timed::Timed;
+use crate::track::{EvaluationError, Observer};
 
 /// Computes the head's data flow on a backend.
-pub struct HomomorphicEngine<'a, B> {
-    backend: B,
-    predictor: Predictor,
+pub struct IntegerEvaluator<'a, B> {
+    pub(super) backend: B,
+    pub(super) predictor: Predictor,
     multiply: Multiply,
-    observer: &'a mut dyn Observer,
+    pub(super) observer: &'a mut dyn Observer,
     statistics: Statistics,
-    tails: Tails,
-    gadgets: Vec<usize>,
+    pub(super) tails: Tails,
+    pub(super) gadgets: Vec<usize>,
 }
 
-impl<'a, B: TorusBackend> HomomorphicEngine<'a, B> {
+impl<'a, B: IntegerBackend> IntegerEvaluator<'a, B> {
     /// For the data flow of `program`, with factors multiplied as `multiply` says. The backend must have the keys of
     /// [`Predictor::gadgets`].
     pub fn new(
@@ -85,7 +51,7 @@ impl<'a, B: TorusBackend> HomomorphicEngine<'a, B> {
     ///
     /// # Panics
     /// If its scale is larger already: the data flow did not declare this use.
-    fn rescale(&self, value: &Integer<B::Ciphertext>, bits: u32) -> Integer<B::Ciphertext> {
+    pub(super) fn rescale(&self, value: &Integer<B::Ciphertext>, bits: u32) -> Integer<B::Ciphertext> {
         assert!(value.bits >= bits, "made for tables of {} bits, used by one of {bits}", value.bits);
         let factor = 1_i64 << (value.bits - bits);
         let ciphertext = self.backend.combine(&[(&value.ciphertext, factor)], 0);
@@ -93,7 +59,7 @@ impl<'a, B: TorusBackend> HomomorphicEngine<'a, B> {
     }
 
     /// Σ factor·value, at the larger of the scales (the smaller number of bits).
-    fn sum(&self, terms: [(&Integer<B::Ciphertext>, i64); 2]) -> Integer<B::Ciphertext> {
+    pub(super) fn sum(&self, terms: [(&Integer<B::Ciphertext>, i64); 2]) -> Integer<B::Ciphertext> {
         let bits = terms.iter().map(|(value, _)| value.bits).min().unwrap_or(0);
         let factor = |&(value, factor): &(&Integer<B::Ciphertext>, i64)| factor << (value.bits - bits);
         let scaled = terms.each_ref().map(|term| (&term.0.ciphertext, factor(term)));
@@ -101,12 +67,12 @@ impl<'a, B: TorusBackend> HomomorphicEngine<'a, B> {
         Integer { ciphertext: self.backend.combine(&scaled, 0), bits, noise }
     }
 
-    fn step(&mut self, name: &'static str) -> &mut StepStatistics {
+    pub(super) fn step(&mut self, name: &'static str) -> &mut StepStatistics {
         self.statistics.step(name)
     }
 }
 
-impl<B: TorusBackend> Timed for HomomorphicEngine<'_, B> {
+impl<B: IntegerBackend> Timed for IntegerEvaluator<'_, B> {
     fn observed(&mut self) -> (&mut dyn Observer, &mut Statistics) {
         (self.observer, &mut self.statistics)
     }
@@ -117,35 +83,14 @@ fn squared_weights(weight: &Matrix<i32>, column: usize) -> f64 {
     (0..weight.rows()).map(|row| f64::from(weight[(row, column)]).powi(2)).sum()
 }
 
-/// Integers that are computed with together.
-#[derive(Clone, Debug)]
-pub enum IntegerTensor<I, C> {
-    /// What the client sent.
-    Input(I),
-    /// Each on its own, and what they were made for. Factors are packed when they are multiplied.
-    Integers(Rows<Integer<C>>, Form),
-}
-
-/// Bits of integers of a form.
-fn bits_of(form: Form) -> u32 {
-    match form {
-        Form::Integers { bits } => bits,
-        Form::Factor(_, FactorUse { product_bits, .. }) => product_bits,
-        Form::Terms(term) => term.sum_bits,
-        Form::Cyclic(..) | Form::Weighed { .. } | Form::Weights => {
-            unreachable!("programs over tables of integers have no numbers in turns")
-        }
-    }
-}
-
-impl<B: TorusBackend> HomomorphicEngine<'_, B> {
+impl<B: IntegerBackend> IntegerEvaluator<'_, B> {
     /// x·W of an encrypted input.
     fn project(
         &mut self,
         input: &B::Input,
         weight: &Matrix<i32>,
         bits: u32,
-    ) -> Result<Rows<Integer<B::Ciphertext>>, EngineError> {
+    ) -> Result<Rows<Integer<B::Ciphertext>>, EvaluationError> {
         let variances: Vec<_> =
             (0..weight.cols()).map(|column| self.predictor.project(squared_weights(weight, column))).collect();
         let output = self.backend.project(input, weight, bits);
@@ -164,7 +109,7 @@ impl<B: TorusBackend> HomomorphicEngine<'_, B> {
         rows: &[Vec<Integer<B::Ciphertext>>],
         LinearMap { weight, bias, .. }: &LinearMap<'_>,
         bits: u32,
-    ) -> Result<Rows<Integer<B::Ciphertext>>, EngineError> {
+    ) -> Result<Rows<Integer<B::Ciphertext>>, EvaluationError> {
         let constant = |column: usize| (bias.get(column).copied().unwrap_or(0) as u64) << (63 - bits);
         let constants: Vec<u64> = (0..weight.cols()).map(constant).collect();
         let sum = |row: &Vec<Integer<B::Ciphertext>>| {
@@ -186,18 +131,18 @@ impl<B: TorusBackend> HomomorphicEngine<'_, B> {
     }
 }
 
-impl<B: TorusBackend> Evaluator for HomomorphicEngine<'_, B> {
+impl<B: IntegerBackend> Evaluator for IntegerEvaluator<'_, B> {
     type Tensor = IntegerTensor<B::Input, B::Ciphertext>;
     type Lane = Integer<B::Ciphertext>;
     type Table = LookupTable;
-    type Error = EngineError;
+    type Error = EvaluationError;
 
     fn linear(
         &mut self,
         step: &'static str,
         input: &Self::Tensor,
         maps: &[LinearMap<'_>],
-    ) -> Result<Vec<Self::Tensor>, EngineError> {
+    ) -> Result<Vec<Self::Tensor>, EvaluationError> {
         let map = |map: &LinearMap<'_>| {
             let bits = bits_of(map.form);
             let rows = match input {
@@ -217,7 +162,7 @@ impl<B: TorusBackend> Evaluator for HomomorphicEngine<'_, B> {
         step: &'static str,
         factors: Vec<[Self::Tensor; 2]>,
         entries: Entries,
-    ) -> Result<Vec<Self::Tensor>, EngineError> {
+    ) -> Result<Vec<Self::Tensor>, EvaluationError> {
         let products: Vec<Product<B::Ciphertext>> =
             factors.into_iter().map(|[left, right]| Product::new(left, right, entries)).collect();
         let operations = products.iter().map(Product::needed).sum();
@@ -240,7 +185,7 @@ impl<B: TorusBackend> Evaluator for HomomorphicEngine<'_, B> {
         weights: Self::Tensor,
         values: Self::Tensor,
         sum: Option<Self::Tensor>,
-    ) -> Result<Self::Tensor, EngineError> {
+    ) -> Result<Self::Tensor, EvaluationError> {
         let products = self.multiply(step, vec![[weights, values]], Entries::All)?;
         let mut rows: Rows<_> = products.into_iter().flat_map(|product| self.lanes(product)).collect();
         let earlier = sum.map(|sum| self.lanes(sum)).unwrap_or_default();
@@ -268,7 +213,7 @@ impl<B: TorusBackend> Evaluator for HomomorphicEngine<'_, B> {
         lanes: &[Self::Lane],
         tables: &[&LookupTable],
         result: Use,
-    ) -> Result<Vec<Self::Lane>, EngineError> {
+    ) -> Result<Vec<Self::Lane>, EvaluationError> {
         let output = Output::of(result, self.multiply, &self.predictor, &self.gadgets);
         self.timed(step, lanes.len(), |engine| engine.read_tables(step, lanes, tables, output))
     }
@@ -290,7 +235,7 @@ impl<B: TorusBackend> Evaluator for HomomorphicEngine<'_, B> {
         _: &'static str,
         tensor: Self::Tensor,
         turns: &[f64],
-    ) -> Result<Self::Tensor, EngineError> {
+    ) -> Result<Self::Tensor, EvaluationError> {
         let IntegerTensor::Integers(mut rows, form) = tensor else { unreachable!("an input is mapped first") };
         for row in &mut rows {
             for (entry, &turns) in row.iter_mut().zip(turns) {

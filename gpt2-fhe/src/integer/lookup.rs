@@ -16,11 +16,13 @@ use tfhe_core::programmable_bootstrap::half_slot;
 use tfhe_core::sets::COARSE;
 use tfhe_core::wide::WideTable;
 
-use super::backend::{NarrowTable, TorusBackend, WideLookup};
+use super::backend::{IntegerBackend, NarrowTable, WideLookup};
+use super::evaluator::IntegerEvaluator;
 use super::output::{Output, ROUNDING_DIGIT};
-use super::plan::NARROW_BITS;
-use super::timed::Timed;
-use super::{EngineError, HomomorphicEngine, Integer};
+use super::prediction::NARROW_BITS;
+use super::tensor::Integer;
+use crate::track::EvaluationError;
+use crate::track::timed::Timed;
 
 /// How many lookups go to the backend at once: enough to fill blocks on every thread, few enough to show progress.
 const BATCH: usize = 64;
@@ -64,7 +66,7 @@ impl Digits {
     }
 }
 
-impl<B: TorusBackend> HomomorphicEngine<'_, B> {
+impl<B: IntegerBackend> IntegerEvaluator<'_, B> {
     /// Table i on value i. Values whose tables are of one width are read together.
     pub(super) fn read_tables(
         &mut self,
@@ -72,7 +74,7 @@ impl<B: TorusBackend> HomomorphicEngine<'_, B> {
         values: &[Integer<B::Ciphertext>],
         tables: &[&LookupTable],
         output: Output,
-    ) -> Result<Vec<Integer<B::Ciphertext>>, EngineError> {
+    ) -> Result<Vec<Integer<B::Ciphertext>>, EvaluationError> {
         assert_eq!(values.len(), tables.len(), "one table to a value");
         let mut groups: BTreeMap<(u32, u32), Vec<usize>> = BTreeMap::new();
         for (index, table) in tables.iter().enumerate() {
@@ -98,7 +100,7 @@ impl<B: TorusBackend> HomomorphicEngine<'_, B> {
         reader: &Reader,
         requests: &[(&Integer<B::Ciphertext>, &LookupTable)],
         which: &[usize],
-    ) -> Result<Vec<Integer<B::Ciphertext>>, EngineError> {
+    ) -> Result<Vec<Integer<B::Ciphertext>>, EvaluationError> {
         let (bits, rounded) = (requests[0].1.bits(), requests[0].1.rounded_bits());
         let offset = |&(value, table): &(&Integer<B::Ciphertext>, &LookupTable)| {
             let input = self.rescale(value, bits);
@@ -243,7 +245,7 @@ enum Kind {
 
 impl Reader {
     /// Of tables of one width, all of which differ.
-    fn new<B: TorusBackend>(engine: &HomomorphicEngine<'_, B>, distinct: &[&LookupTable], output: Output) -> Self {
+    fn new<B: IntegerBackend>(engine: &IntegerEvaluator<'_, B>, distinct: &[&LookupTable], output: Output) -> Self {
         let encode = |value: i64| output.delta().wrapping_mul(value as u64);
         if distinct[0].index_bits() <= NARROW_BITS {
             let prepare = |table: &&LookupTable| {
@@ -278,9 +280,9 @@ impl Reader {
     }
 
     /// Reads, `which` table each; the inputs are at the scale of the tables' index bits.
-    fn read<B: TorusBackend>(
+    fn read<B: IntegerBackend>(
         &self,
-        engine: &mut HomomorphicEngine<'_, B>,
+        engine: &mut IntegerEvaluator<'_, B>,
         step: &'static str,
         inputs: &[Integer<B::Ciphertext>],
         which: &[usize],
@@ -304,9 +306,9 @@ impl Reader {
     }
 
     /// Reads each digit once more with the output's gadget, and adds them up.
-    fn reencode<B: TorusBackend>(
+    fn reencode<B: IntegerBackend>(
         &self,
-        engine: &mut HomomorphicEngine<'_, B>,
+        engine: &mut IntegerEvaluator<'_, B>,
         step: &'static str,
         digits: &[Vec<Integer<B::Ciphertext>>],
         form: Digits,
@@ -325,8 +327,8 @@ impl Reader {
 }
 
 /// The input with a public offset.
-fn centre<B: TorusBackend>(
-    engine: &HomomorphicEngine<'_, B>,
+fn centre<B: IntegerBackend>(
+    engine: &IntegerEvaluator<'_, B>,
     input: &Integer<B::Ciphertext>,
     offset: u64,
 ) -> Integer<B::Ciphertext> {
@@ -335,8 +337,8 @@ fn centre<B: TorusBackend>(
 }
 
 /// The tables of each input, in two bootstrappings. Results are at scale `delta`.
-fn read_wide<B: TorusBackend>(
-    engine: &mut HomomorphicEngine<'_, B>,
+fn read_wide<B: IntegerBackend>(
+    engine: &mut IntegerEvaluator<'_, B>,
     step: &'static str,
     inputs: &[Integer<B::Ciphertext>],
     tables: &[&[WideTable]],

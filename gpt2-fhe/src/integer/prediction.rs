@@ -9,27 +9,8 @@ use tfhe_core::params::GlweShape;
 use tfhe_core::sets::{COARSE, FINE, PRECISE};
 use tfhe_core::wide::{self, WideTable};
 
+use super::multiply::Multiply;
 use crate::boundary::Refused;
-
-/// How two encrypted integers are multiplied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Multiply {
-    /// By multiplying ciphertexts, without lookups.
-    Product,
-    /// By x·y = ⌊(x+y)²/4⌋ − ⌊(x−y)²/4⌋: two lookups a product, as in the article.
-    Lut,
-}
-
-impl Multiply {
-    /// As on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Product => "product",
-            Self::Lut => "lut",
-        }
-    }
-}
 
 /// The widest table that one bootstrapping reads (N = 4096).
 pub const NARROW_BITS: u32 = 5;

@@ -2,13 +2,13 @@
 
 use nn::matrix::Matrix;
 
-use super::backend::{BackendProduct, NarrowTable, TorusBackend, WideLookup};
+use super::backend::{BackendProduct, IntegerBackend, NarrowTable, WideLookup};
 
 /// Ciphertexts without content.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Counted;
+pub struct CountedIntegers;
 
-impl TorusBackend for Counted {
+impl IntegerBackend for CountedIntegers {
     type Ciphertext = ();
     /// The number of tokens.
     type Input = usize;
