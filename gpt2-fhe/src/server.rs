@@ -1,6 +1,6 @@
 //! The server: it has what is prepared of an attention, the client's evaluation keys, and ciphertexts, of any circuit.
 //!
-//! Nothing here, nor in what it uses of [`crate::engine`] and [`crate::packed`], can name a secret key; a test holds that against the
+//! Nothing here, nor in what it uses of [`crate::integer`] and [`crate::packed`], can name a secret key; a test holds that against the
 //! sources.
 
 use tfhe_core::glwe::{GlweCiphertext, SeededGlweCiphertext};

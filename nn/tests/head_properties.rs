@@ -174,14 +174,6 @@ impl Evaluator for DeclaredUses {
         self.clear.add_scaled(&mut sum.value, &other.value, factor);
         sum.use_.factor = None;
     }
-
-    fn constant(&self, _: f64) -> Declared {
-        unreachable!("of smooth programs")
-    }
-
-    fn add_constants(&mut self, _: &'static str, _: Made, _: &[f64]) -> Result<Made, Infallible> {
-        unreachable!("of smooth programs")
-    }
 }
 
 proptest! {

@@ -1,8 +1,7 @@
 //! What the tests of the packed head share.
 
 use crate::layer::Layer;
-use gpt2_fhe::run::PackedPlan;
-use gpt2_fhe::run::{Attention, Lowering, Outcome, Session};
+use gpt2_fhe::run::{Attention, Lowering, Outcome, Plan, Session};
 use gpt2_fhe::track::Unobserved;
 use nn::attention::Part;
 use nn::matrix::Matrix;
@@ -26,8 +25,8 @@ pub fn execute(attention: &PackedAttention, hidden: &Matrix<f32>, span: Span, se
 }
 
 /// A simulated run of all rows: `[T, O]` in units of the output's integers.
-pub fn simulate(attention: &PackedAttention, plan: &PackedPlan, input: &Matrix<i32>, seed: &SampleSeed) -> Matrix<f64> {
-    let span = plan.layout.span();
+pub fn simulate(attention: &PackedAttention, plan: &Plan, input: &Matrix<i32>, seed: &SampleSeed) -> Matrix<f64> {
+    let span = plan.packing().expect("a plan of the packed circuit").layout.span();
     let reference = attention.reference(input, span);
     let simulated = attention.simulate(&reference, plan, seed, &mut Unobserved);
     simulated.expect("nobody stops the run").0

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use gpt2_fhe::evaluate::{Evaluation, Passage, sample, windows};
 use gpt2_fhe::run::{Attention, Lowering};
-use gpt2_fhe::run::{PackedPlan, packed};
+use gpt2_fhe::run::{Lowering, Plan, packed};
 use gpt2_fhe::track::Unobserved;
 use integration_tests::packed::simulate;
 use nn::attention::Part;
@@ -71,7 +71,7 @@ fn encrypted_positions_have_the_noise_of_simulated_ones() {
 
 /// What is known of a position without drawing noise.
 struct Position {
-    plan: PackedPlan,
+    plan: Plan,
     input: Matrix<i32>,
     clear: Matrix<f32>,
 }
@@ -79,7 +79,7 @@ struct Position {
 impl Position {
     fn new(attention: &PackedAttention, hidden: &Matrix<f32>, span: Span) -> Self {
         Self {
-            plan: PackedPlan::new(attention, span).unwrap(),
+            plan: attention.plan(span).unwrap(),
             input: attention.client().quantize_input(hidden).unwrap(),
             clear: attention.run_clear(hidden, span).unwrap().output,
         }

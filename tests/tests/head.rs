@@ -4,7 +4,7 @@ use gpt2_fhe::integer::backend::IntegerBackend;
 use gpt2_fhe::integer::ciphertexts::IntegerCiphertexts;
 use gpt2_fhe::integer::multiply::Multiply;
 use gpt2_fhe::run::exact::ExactAttention;
-use gpt2_fhe::run::{Attention, ExactPlan, Lowering, Plan, Session};
+use gpt2_fhe::run::{Attention, Lowering, Plan, Session};
 use gpt2_fhe::track::Unobserved;
 use integration_tests::layer::Layer;
 use nn::attention::{AttentionWeights, Linear, Part};
@@ -167,7 +167,7 @@ fn simulate_whole(layer: &Layer, bits: std::ops::RangeInclusive<u32>) {
                 continue;
             }
         };
-        let Some(Plan::Exact(plan)) = &outcome.plan else { panic!("{what}: no plan") };
+        let Some(plan) = &outcome.plan else { panic!("{what}: no plan") };
         print_plan(&what, plan);
         assert_eq!(outcome.mismatches(), 0, "{what}");
     }
@@ -184,7 +184,7 @@ fn the_simulated_attention_of_gpt2_matches() {
     simulate_whole(&Layer::of_gpt2(), 2..=6);
 }
 
-fn print_plan(what: &str, plan: &ExactPlan) {
+fn print_plan(what: &str, plan: &Plan) {
     let (statistics, bytes) = (&plan.statistics, &plan.bytes);
     println!(
         "{what}, {}: {} lookups, {} PBS, {} products, failure 2^{:.1}, {} bytes of keys, {} of request, {} of response",

@@ -1,6 +1,6 @@
 //! The packed head, encrypted, against the clear engine, the simulation, and f32.
 
-use gpt2_fhe::run::PackedPlan;
+use gpt2_fhe::run::Lowering;
 use integration_tests::layer::Layer;
 use integration_tests::packed::{execute, simulate};
 use nn::attention::Part;
@@ -39,7 +39,7 @@ fn part_errors(layer: &Layer, part: Part, seed: u64) -> PartErrors {
     assert_eq!((outcome.mismatches(), outcome.out_of_range), (0, 0), "{part:?}");
     assert_eq!(outcome.statistics.pbs(), 35 * attention.program().heads().len());
     assert!(outcome.bytes.response <= 2 << 20);
-    let plan = PackedPlan::new(&attention, span).unwrap();
+    let plan = attention.plan(span).unwrap();
     let input = attention.client().quantize_input(&layer.unseen).unwrap();
     let simulated_error = |seed| {
         let numbers = simulate(&attention, &plan, &input, &SampleSeed::from_number(seed));
@@ -139,7 +139,7 @@ fn check_against_clear(layer: &Layer, part: Part, span: Span, allowed: f64) {
     let heads = attention.program().heads().len();
     let lookups: usize = [Smooth::Softplus, Smooth::Exponential].map(|function| span.lookups(function)).iter().sum();
     assert_eq!(outcome.statistics.pbs(), heads * lookups);
-    let plan = PackedPlan::new(&attention, span).unwrap();
+    let plan = attention.plan(span).unwrap();
     assert_eq!(plan.statistics.pbs(), outcome.statistics.pbs());
     assert_eq!(plan.statistics.key_switches(), outcome.statistics.key_switches());
     assert_eq!(plan.statistics.automorphisms(), outcome.statistics.automorphisms());
@@ -169,7 +169,7 @@ fn assert_same_distribution(layer: &Layer) {
     const RUNS: u64 = 20;
     for number in [0, 5, 9] {
         let head = layer.quantize(Part::Head(number), &PackedOptions::new(5));
-        let plan = PackedPlan::new(&head, Span::all(layer.unseen.rows())).unwrap();
+        let plan = head.plan(Span::all(layer.unseen.rows())).unwrap();
         let input = head.client().quantize_input(&layer.unseen).unwrap();
         let clear = head.program().evaluate_clear(&mut ClearEvaluator::new(), &input, Span::all(input.rows()));
         let row_norms = |numbers: &Matrix<f64>| -> Vec<f64> {

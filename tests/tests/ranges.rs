@@ -2,7 +2,7 @@
 //! noise that is predicted, or refuses it.
 
 use gpt2_fhe::run::{Attention, Lowering, MAX_SATURATION, Outcome, RunError, Session};
-use gpt2_fhe::run::{MAX_EXPONENT_NOISE, PackedPlan, packed};
+use gpt2_fhe::run::{Lowering, MAX_EXPONENT_NOISE, packed};
 use gpt2_fhe::track::Unobserved;
 use integration_tests::layer::Layer;
 use nn::attention::{AttentionWeights, Linear, Part};
@@ -166,16 +166,16 @@ fn scores_far_apart_are_computed_or_refused() {
         let layer = layer();
         let layer = Layer { weights: changed(&layer.weights, scaled_scores(factor), unchanged), ..layer };
         let attention = quantize(&layer, Part::Whole);
-        match PackedPlan::new(&attention, Span::all(TOKENS)) {
+        match attention.plan(Span::all(TOKENS)) {
             Ok(plan) => {
-                assert!(plan.exponent_noise.iter().all(|noise| *noise <= MAX_EXPONENT_NOISE));
+                assert!(plan.packing().unwrap().exponent_noise.iter().all(|noise| *noise <= MAX_EXPONENT_NOISE));
                 for hidden in [&layer.unseen, &layer.calibration[0], &layer.calibration[3]] {
                     let outcome = simulated(&attention, hidden);
                     outcome.check(false).unwrap();
                     let squares =
                         |index: usize| (outcome.numbers.data()[index] - outcome.clear_numbers.data()[index]).powi(2);
                     let found = ((0..TOKENS * SIZE).map(squares).sum::<f64>() / (TOKENS * SIZE) as f64).sqrt();
-                    let predicted = plan.output_noise(attention.program());
+                    let predicted = plan.packing().unwrap().output_noise(attention.program());
                     assert!(found < predicted && noise(&outcome) < 0.5, "{factor}: {found} for {predicted}");
                 }
             }

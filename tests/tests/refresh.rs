@@ -9,7 +9,7 @@ use gpt2_fhe::packed::ciphertexts::PreparedAttention;
 use gpt2_fhe::packed::encoding::PackedEncoding;
 use gpt2_fhe::packed::keys::needs;
 use gpt2_fhe::packed::layout::{Layout, Sizes};
-use gpt2_fhe::run::PackedPlan;
+use gpt2_fhe::run::Lowering;
 use gpt2_fhe::server::Server;
 use gpt2_fhe::track::Unobserved;
 use integration_tests::layer::Layer;
@@ -314,8 +314,8 @@ fn an_attention_s_output_is_an_input() {
 
     // Against the clear engine: the attention's own noise besides, which is no more than its plan says.
     let mean_square = |errors: &[f64]| Variance::new(errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64);
-    let plan = PackedPlan::new(&run.attention, Span::all(rows)).unwrap();
-    let planned = Variance::new((plan.output_noise(program) * run.output_turns).powi(2));
+    let plan = run.attention.plan(Span::all(rows)).unwrap();
+    let planned = Variance::new((plan.packing().unwrap().output_noise(program) * run.output_turns).powi(2));
     let own = mean_square(&errors(&before, &|i, e| run.clear[(i, e)]));
     assert!(own <= planned, "an attention's noise of {:.2}, planned {:.2}", own.log2_std(), planned.log2_std());
     let both = own.scaled(SCALE) + one;

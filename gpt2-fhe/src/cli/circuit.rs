@@ -128,9 +128,9 @@ struct HeadQuantizationReport {
 
 impl QuantizationReport {
     fn new(head: &Attention, plan: &Plan) -> Option<Self> {
-        let (Attention::Packed(head), Plan::Packed(plan)) = (head, plan) else { return None };
+        let (Attention::Packed(head), Ok(packing)) = (head, plan.packing()) else { return None };
         let program = head.program();
-        let heads = program.heads().iter().zip(&plan.exponent_noise);
+        let heads = program.heads().iter().zip(&packing.exponent_noise);
         let heads = heads.map(|(head, &noise)| HeadQuantizationReport::new(head, noise)).collect();
         Some(Self { output_limit: program.output_limit(), heads })
     }
@@ -209,10 +209,10 @@ fn tables(head: &Attention, step: &str) -> Option<(u32, u32)> {
 
 /// The packed circuit's operations.
 fn noise_reports(plan: &Plan) -> Vec<NoiseReport> {
-    let Plan::Packed(plan) = plan else { return Vec::new() };
+    let Ok(packing) = plan.packing() else { return Vec::new() };
     let report =
         |(operation, variance): (&'static str, Variance)| NoiseReport { operation, log2_std: variance.log2_std() };
-    plan.prediction.table(&plan.layout, 0).into_iter().map(report).collect()
+    packing.prediction.table(&packing.layout, 0).into_iter().map(report).collect()
 }
 
 impl<'a> Report<'a> {

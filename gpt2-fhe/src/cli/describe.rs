@@ -1,10 +1,10 @@
 //! Lines of text about a plan, for people.
 
-use gpt2_fhe::run::{Attention, FAILURE_MEANING, Mode, Outcome, Plan};
+use gpt2_fhe::run::{Attention, Circuit, FAILURE_MEANING, Mode, Outcome, Plan};
 use nn::attention::Part;
 use nn::matrix::relative_error;
 use nn::packed::PackedHead;
-use tfhe_core::key_graph::{KeyShape, Node, Parameters};
+use tfhe_core::key_graph::{KeyShape, Node};
 
 use super::arguments::{Quantization, Selection};
 use super::input::HeadInput;
@@ -14,15 +14,12 @@ use tfhe_core::security::{self as levels, Basis};
 
 /// The parameter set, and how hard its keys are to break.
 pub(super) fn parameters(plan: &Plan) -> Vec<String> {
-    match plan {
-        Plan::Exact(plan) => one_ring(&plan.parameters),
-        Plan::Packed(plan) => two_rings(&plan.parameters),
-    }
-}
-
-fn two_rings(parameters: &Parameters) -> Vec<String> {
+    let parameters = &plan.parameters;
     let (lookup, arithmetic) = (parameters.lookup().size().get(), parameters.arithmetic().size().get());
-    let rings = format!("rings of {arithmetic} for arithmetic and {lookup} for lookups");
+    let rings = match parameters.key(Node::Lookup) == parameters.key(Node::Arithmetic) {
+        true => format!("a ring of {lookup}"),
+        false => format!("rings of {arithmetic} for arithmetic and {lookup} for lookups"),
+    };
     let mut lines = vec![line("parameters", format!("{}: {rings}, q = 2^64, binary secrets", parameters.name()))];
     for (index, key) in parameters.keys().iter().enumerate() {
         let size = match key.shape() {
@@ -32,35 +29,13 @@ fn two_rings(parameters: &Parameters) -> Vec<String> {
             }
         };
         let level = level(security(key));
-        let (name, noise, std) = (key.node().name(), distribution(key.noise()), key.noise().variance().log2_std());
+        let (noise, std) = (distribution(key.noise()), key.noise().variance().log2_std());
+        let names = key.nodes().iter().map(|node| node.name()).collect::<Vec<_>>().join(" and ");
         let label = if index == 0 { "keys" } else { "" };
-        let key = format!("{name}: {size}, {noise} noise, σ = 2^{std:.2}; {level}");
-        lines.push(line(label, key));
+        lines.push(line(label, format!("{names}: {size}, {noise} noise, σ = 2^{std:.2}; {level}")));
     }
     lines.push(estimator());
     lines
-}
-
-fn one_ring(parameters: &Parameters) -> Vec<String> {
-    let (small, ring) = (parameters.small(), parameters.lookup());
-    let (n, k, size) = (small.lwe_dimension().get(), ring.shape.dimension.get(), ring.size().get());
-    let (lwe_noise, glwe_noise) = (small.noise(), ring.noise);
-    vec![
-        line("parameters", format!("{}: n = {n}, k = {k}, N = {size}, q = 2^64, binary secrets", parameters.name())),
-        line(
-            "noise of a key",
-            format!(
-                "small {}, σ = 2^{:.2} of the torus; large {}, σ = 2^{:.2}",
-                distribution(lwe_noise),
-                lwe_noise.variance().log2_std(),
-                distribution(glwe_noise),
-                glwe_noise.variance().log2_std(),
-            ),
-        ),
-        line("security", format!("small key (LWE) {}", level(security(small)))),
-        line("", format!("large key (GLWE) {}", level(security(parameters.key(Node::Lookup))))),
-        estimator(),
-    ]
 }
 
 fn level(level: Option<SecurityReport>) -> String {
@@ -93,9 +68,9 @@ pub(super) fn work(plan: &Plan) -> Vec<String> {
         count => format!("{count} key switches"),
     };
     let (failure, bytes_sent) = (power_of_two(plan.log2_failure_probability), &plan.bytes);
-    let automorphisms = match plan {
-        Plan::Exact(_) => String::new(),
-        Plan::Packed(_) => format!(", {}", plural(statistics.automorphisms(), "automorphism")),
+    let automorphisms = match plan.circuit() {
+        Circuit::Exact => String::new(),
+        Circuit::Packed => format!(", {}", plural(statistics.automorphisms(), "automorphism")),
     };
     vec![
         line("work", format!("{} by {}", plural(lookups, "table lookup"), plural(pbs, "bootstrapping") + " (PBS)")),

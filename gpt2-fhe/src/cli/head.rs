@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gpt2_fhe::run::{Attention, Mode, Outcome, Plan};
+use gpt2_fhe::run::{Attention, Circuit, Mode, Outcome, Plan};
 use nn::checkpoint::write_tensors;
 use nn::packed::{PackedHead, Span};
 use nn::tensor::Tensor;
@@ -233,7 +233,7 @@ impl<'a> Report<'a> {
         if self.mode == Mode::Execute {
             let (keygen, encrypt, decrypt) = (seconds(times.keygen), seconds(times.encrypt), seconds(times.decrypt));
             lines.push(line("client", format!("keys {keygen}, encryption {encrypt}, decryption {decrypt}")));
-            if matches!(outcome.plan, Some(Plan::Packed(_))) {
+            if outcome.plan.as_ref().is_some_and(|plan| plan.circuit() == Circuit::Packed) {
                 lines.push(line("server prepares", format!("tables {}, once for all inputs", seconds(times.prepare))));
             }
         }

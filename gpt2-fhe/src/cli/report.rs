@@ -1,113 +1,32 @@
 //! The parts of the JSON objects that several commands print.
 
-use gpt2_fhe::packed::keys;
+use std::collections::BTreeMap;
+
 use gpt2_fhe::run::Plan;
 use serde::{Serialize, Serializer};
-use tfhe_core::key_graph::{Edge, KeyParameters, KeyShape, Node, Parameters};
+use tfhe_core::key_graph::{Edge, KeyParameters, KeyShape};
 use tfhe_core::params::{Gadget, NoiseDistribution, Precision};
 use tfhe_core::security::{self, Basis};
 
 /// A parameter set. Noise as log2 of σ, a fraction of the torus.
 #[derive(Serialize)]
-#[serde(untagged)]
-pub(super) enum ParametersReport {
-    /// Of the exact circuit.
-    OneRing(Box<OneRingReport>),
-    /// Of the packed circuit.
-    TwoRings(Box<TwoRingsReport>),
-}
-
-impl ParametersReport {
-    pub(super) fn new(plan: &Plan) -> Self {
-        match plan {
-            Plan::Exact(plan) => Self::OneRing(Box::new(OneRingReport::new(&plan.parameters))),
-            Plan::Packed(plan) => Self::TwoRings(Box::new(TwoRingsReport::new(&plan.parameters))),
-        }
-    }
-}
-
-/// A set with two rings.
-#[derive(Serialize)]
-pub(super) struct TwoRingsReport {
+pub(super) struct ParametersReport {
     name: &'static str,
     /// What the figures of security are from.
     estimator: &'static str,
-    /// The dimension of the small key.
-    n: usize,
-    small: RingReport,
-    lookup: RingReport,
-    arithmetic: RingReport,
-    keyswitch: GadgetReport,
-    bootstraps: Vec<GadgetReport>,
-    lookup_automorphism: GadgetReport,
-    lift: GadgetReport,
-    arithmetic_keyswitch: GadgetReport,
-    ggsw: GadgetReport,
+    /// By what they are for.
+    keys: BTreeMap<&'static str, KeyReport>,
+    evaluation_keys: Vec<GadgetReport>,
 }
 
-/// One of its keys.
+/// A secret key.
 #[derive(Serialize)]
-struct RingReport {
+struct KeyReport {
     k: usize,
     #[serde(rename = "N")]
     polynomial_size: usize,
     noise: NoiseReport,
     security: Option<SecurityReport>,
-}
-
-impl RingReport {
-    /// An LWE key is one polynomial of so many coefficients.
-    fn new(key: &KeyParameters) -> Self {
-        let (k, polynomial_size) = match key.shape() {
-            KeyShape::Lwe(dimension) => (1, dimension.get()),
-            KeyShape::Glwe(shape) => (shape.dimension.get(), shape.polynomial_size.get()),
-        };
-        Self { k, polynomial_size, noise: NoiseReport::new(key.noise()), security: security(key) }
-    }
-}
-
-impl TwoRingsReport {
-    fn new(parameters: &Parameters) -> Self {
-        Self {
-            name: parameters.name(),
-            estimator: security::SOURCE,
-            n: parameters.small().lwe_dimension().get(),
-            small: RingReport::new(parameters.small()),
-            lookup: RingReport::new(parameters.key(Node::Lookup)),
-            arithmetic: RingReport::new(parameters.key(Node::Arithmetic)),
-            keyswitch: GadgetReport::of(parameters, keys::SCORE_KEYSWITCH),
-            bootstraps: GadgetReport::of_bootstraps(parameters),
-            lookup_automorphism: GadgetReport::of(parameters, keys::ISOLATION),
-            lift: GadgetReport::of(parameters, keys::LIFT),
-            arithmetic_keyswitch: GadgetReport::of(parameters, keys::AUTOMORPHISMS),
-            ggsw: GadgetReport::of(parameters, keys::WEIGHING),
-        }
-    }
-}
-
-/// A set with one ring.
-#[derive(Serialize)]
-pub(super) struct OneRingReport {
-    name: &'static str,
-    /// What the figures of security are from.
-    estimator: &'static str,
-    /// The dimension of the small LWE key.
-    n: usize,
-    /// The number of polynomials of the GLWE key.
-    k: usize,
-    /// The size of a polynomial.
-    #[serde(rename = "N")]
-    polynomial_size: usize,
-    noises: PerKey<NoiseReport>,
-    gadgets: Gadgets,
-    security: PerKey<Option<SecurityReport>>,
-}
-
-/// One value for each of the two secret keys.
-#[derive(Serialize)]
-struct PerKey<T> {
-    lwe: T,
-    glwe: T,
 }
 
 #[derive(Serialize)]
@@ -116,15 +35,10 @@ struct NoiseReport {
     log2_std: f64,
 }
 
-#[derive(Serialize)]
-struct Gadgets {
-    keyswitch: GadgetReport,
-    bootstraps: Vec<GadgetReport>,
-    glwe_keyswitch: GadgetReport,
-}
-
+/// The gadget of an edge of the key graph.
 #[derive(Serialize)]
 struct GadgetReport {
+    operation: String,
     base_log: u32,
     levels: usize,
     precision: &'static str,
@@ -149,23 +63,29 @@ fn basis_name<S: Serializer>(basis: &Basis, serializer: S) -> Result<S::Ok, S::E
     })
 }
 
-impl OneRingReport {
-    fn new(parameters: &Parameters) -> Self {
-        let (small, glwe, shape) = (parameters.small(), parameters.key(Node::Lookup), parameters.lookup().shape);
+impl ParametersReport {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let parameters = &plan.parameters;
+        let keys =
+            parameters.keys().iter().flat_map(|key| key.nodes().iter().map(|node| (node.name(), KeyReport::new(key))));
+        let gadgets = parameters.edges().map(|(edge, gadget)| GadgetReport::new(edge, gadget));
         Self {
             name: parameters.name(),
             estimator: security::SOURCE,
-            n: small.lwe_dimension().get(),
-            k: shape.dimension.get(),
-            polynomial_size: shape.polynomial_size.get(),
-            noises: PerKey { lwe: NoiseReport::new(small.noise()), glwe: NoiseReport::new(glwe.noise()) },
-            gadgets: Gadgets {
-                keyswitch: GadgetReport::of(parameters, Edge::Keyswitch { from: Node::Lookup }),
-                bootstraps: GadgetReport::of_bootstraps(parameters),
-                glwe_keyswitch: GadgetReport::of(parameters, Edge::Automorphisms { ring: Node::Lookup, gadget: 0 }),
-            },
-            security: PerKey { lwe: security(small), glwe: security(glwe) },
+            keys: keys.collect(),
+            evaluation_keys: gadgets.collect(),
         }
+    }
+}
+
+impl KeyReport {
+    /// An LWE key is one polynomial of so many coefficients.
+    fn new(key: &KeyParameters) -> Self {
+        let (k, polynomial_size) = match key.shape() {
+            KeyShape::Lwe(dimension) => (1, dimension.get()),
+            KeyShape::Glwe(shape) => (shape.dimension.get(), shape.polynomial_size.get()),
+        };
+        Self { k, polynomial_size, noise: NoiseReport::new(key.noise()), security: security(key) }
     }
 }
 
@@ -176,21 +96,12 @@ impl NoiseReport {
 }
 
 impl GadgetReport {
-    /// Of an edge that the set's circuit takes.
-    fn of(parameters: &Parameters, edge: Edge) -> Self {
-        Self::new(parameters.gadget(edge).expect("a plan is made with a set of its circuit"))
-    }
-
-    fn of_bootstraps(parameters: &Parameters) -> Vec<Self> {
-        parameters.bootstraps().iter().map(|bootstrap| Self::new(bootstrap.gadget)).collect()
-    }
-
-    fn new(gadget: Gadget) -> Self {
+    fn new(edge: Edge, gadget: Gadget) -> Self {
         let precision = match gadget.precision() {
             Precision::Single => "single",
             Precision::Split => "split",
         };
-        Self { base_log: gadget.base_log(), levels: gadget.levels(), precision }
+        Self { operation: edge.to_string(), base_log: gadget.base_log(), levels: gadget.levels(), precision }
     }
 }
 

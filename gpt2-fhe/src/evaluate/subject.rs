@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nn::attention::{AttentionWeights, Linear, Part};
 use nn::matrix::Matrix;
-use nn::packed::{PackedAttention, Span};
+use nn::packed::Span;
 use nn::quantizers::Saturation;
 use tfhe_core::random::SampleSeed;
 
 use super::passage::{Passage, shuffle};
 use super::reference::{Computed, PlainPassage};
-use crate::run::exact::ExactAttention;
-use crate::run::{Attention, ExactPlan, Lowering, PackedPlan, RunError, check_finite};
+use crate::run::{Attention, Circuit, Lowering, Plan, RunError, check_finite};
 use crate::track::Unobserved;
 
 /// What takes the place of a part of the attention.
@@ -32,16 +31,12 @@ pub enum Subject {
 /// A quantized attention with drawn noise.
 #[derive(Clone, Debug)]
 pub struct Simulation {
-    planned: Planned,
+    attention: Attention,
+    /// By the number of tokens.
+    plans: BTreeMap<usize, Plan>,
+    /// Whether noise is as it is predicted, or less.
+    as_predicted: bool,
     seed: SampleSeed,
-}
-
-/// An attention, and its plans by the number of tokens.
-#[derive(Clone, Debug)]
-enum Planned {
-    Exact(Box<ExactAttention>, BTreeMap<usize, ExactPlan>),
-    /// And whether noise is as it is predicted, or less.
-    Packed(Box<PackedAttention>, BTreeMap<usize, PackedPlan>, bool),
 }
 
 impl Simulation {
@@ -53,50 +48,37 @@ impl Simulation {
     /// As [`Attention::plan`].
     pub fn new(attention: Attention, passages: &[Passage], factor: f64, seed: SampleSeed) -> Result<Self, RunError> {
         let lengths: BTreeSet<usize> = passages.iter().map(|passage| passage.tokens().len()).collect();
-        let lengths = lengths.into_iter();
-        let planned = match attention {
-            Attention::Exact(exact) => {
-                let plan = |tokens| Ok((tokens, exact.plan(Span::all(tokens))?));
-                let plans = lengths.map(plan).collect::<Result<_, RunError>>()?;
-                Planned::Exact(exact, plans)
-            }
-            Attention::Packed(packed) => {
-                let plan = |tokens| Ok((tokens, packed.plan(Span::all(tokens))?.with_noise(factor)));
-                let plans = lengths.map(plan).collect::<Result<_, RunError>>()?;
-                Planned::Packed(packed, plans, factor <= 1.0)
-            }
-        };
-        Ok(Self { planned, seed })
+        let plan = |tokens| Ok((tokens, attention.plan(Span::all(tokens))?.with_noise(factor)));
+        let plans = lengths.into_iter().map(plan).collect::<Result<_, RunError>>()?;
+        let as_predicted = attention.circuit() == Circuit::Exact || factor <= 1.0;
+        Ok(Self { attention, plans, as_predicted, seed })
     }
 
     fn compute(&self, hidden: &Matrix<f32>, passage: u64) -> Result<Computed, RunError> {
-        let seed = self.seed.derive(passage);
-        match &self.planned {
-            Planned::Exact(exact, plans) => simulate(&**exact, plans, hidden, &seed),
-            Planned::Packed(packed, plans, predicted) => {
-                let computed = simulate(&**packed, plans, hidden, &seed)?;
-                let unexplained = if *predicted { computed.unexplained } else { 0 };
-                Ok(Computed { unexplained, ..computed })
-            }
-        }
+        let (plan, seed) = (&self.plans[&hidden.rows()], self.seed.derive(passage));
+        let computed = match &self.attention {
+            Attention::Exact(exact) => simulate(&**exact, plan, hidden, &seed),
+            Attention::Packed(packed) => simulate(&**packed, plan, hidden, &seed),
+        }?;
+        let unexplained = if self.as_predicted { computed.unexplained } else { 0 };
+        Ok(Computed { unexplained, ..computed })
     }
 }
 
 /// One simulated run on all rows. Where numbers left their ranges, noise explains nothing.
 fn simulate<L: Lowering>(
     lowering: &L,
-    plans: &BTreeMap<usize, L::Plan>,
+    plan: &Plan,
     hidden: &Matrix<f32>,
     seed: &SampleSeed,
 ) -> Result<Computed, RunError> {
-    let (plan, span) = (&plans[&hidden.rows()], Span::all(hidden.rows()));
     let input = lowering.quantize_input(hidden)?;
-    let reference = lowering.reference(&input, span);
+    let reference = lowering.reference(&input, Span::all(hidden.rows()));
     let (numbers, _) = lowering.simulate(&reference, plan, seed, &mut Unobserved)?;
     let output = lowering.dequantize_output(&numbers);
     check_finite(&output)?;
     let out_of_range = reference.out_of_range;
-    let unexplained = if out_of_range > 0 { 0 } else { lowering.unexplained(&reference, plan, &numbers) };
+    let unexplained = if out_of_range > 0 { 0 } else { lowering.unexplained(&reference, plan, &numbers)? };
     Ok(Computed { output, out_of_range, saturation: lowering.saturation(hidden), unexplained })
 }
 

@@ -5,7 +5,6 @@ use nn::integer::IntegerProgram;
 use nn::matrix::Matrix;
 use nn::table::LookupTable;
 use tfhe_core::noise::Distribution;
-use tfhe_core::torus;
 
 use super::backend::IntegerBackend;
 use super::multiply::Multiply;
@@ -220,28 +219,5 @@ impl<B: IntegerBackend> Evaluator for IntegerEvaluator<'_, B> {
 
     fn add_scaled(&self, sum: &mut Self::Lane, other: &Self::Lane, factor: i64) {
         *sum = self.sum([(sum, 1), (other, factor)]);
-    }
-
-    fn constant(&self, turns: f64) -> Self::Lane {
-        Integer {
-            ciphertext: self.backend.combine(&[], torus::from_f64(turns)),
-            bits: 0,
-            noise: Distribution::default(),
-        }
-    }
-
-    fn add_constants(
-        &mut self,
-        _: &'static str,
-        tensor: Self::Tensor,
-        turns: &[f64],
-    ) -> Result<Self::Tensor, EvaluationError> {
-        let IntegerTensor::Integers(mut rows, form) = tensor else { unreachable!("an input is mapped first") };
-        for row in &mut rows {
-            for (entry, &turns) in row.iter_mut().zip(turns) {
-                entry.ciphertext = self.backend.combine(&[(&entry.ciphertext, 1)], torus::from_f64(turns));
-            }
-        }
-        Ok(IntegerTensor::Integers(rows, form))
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use nn::evaluator::{Entries, Evaluator, Form, LinearMap, Rows, Use};
+use nn::evaluator::{Entries, Evaluator, Form, LinearMap, Rows, SmoothEvaluator, Use};
 use nn::table::{Smooth, SmoothTable};
 use tfhe_core::noise::{Distribution, Variance};
 use tfhe_core::params::PolynomialSize;
@@ -279,7 +279,9 @@ impl<B: PackedBackend> Evaluator for PackedEvaluator<'_, B> {
             }
         }
     }
+}
 
+impl<B: PackedBackend> SmoothEvaluator for PackedEvaluator<'_, B> {
     fn constant(&self, turns: f64) -> PackedNumber<B::Number> {
         let summed = Summed { content: self.backend.constant(turns), score: false, lookup: false };
         PackedNumber { summed, errors: BTreeMap::new() }

@@ -63,7 +63,7 @@ impl Attention {
     /// # Errors
     /// [`RunError`]: that it cannot be run, or not reliably.
     pub fn plan(&self, span: Span) -> Result<Plan, RunError> {
-        lowered!(self, lowering => Ok(lowering.plan(span)?.into()))
+        lowered!(self, lowering => lowering.plan(span))
     }
 
     /// The rows of `span` on plain numbers.
@@ -115,12 +115,12 @@ impl Session {
     /// # Errors
     /// [`RunError::OtherCircuit`] if the plan is not the attention's; as [`Lowering::parties`].
     pub fn new(attention: &Attention, plan: &Plan, seed: &ClientSeed) -> Result<Self, RunError> {
-        Ok(Self(match (attention, plan) {
-            (Attention::Exact(lowering), Plan::Exact(plan)) => PartiesOf::Exact(lowering.parties(plan, seed)?.into()),
-            (Attention::Packed(lowering), Plan::Packed(plan)) => {
-                PartiesOf::Packed(lowering.parties(plan, seed)?.into())
-            }
-            _ => return Err(RunError::OtherCircuit),
+        if plan.circuit() != attention.circuit() {
+            return Err(RunError::OtherCircuit);
+        }
+        Ok(Self(match attention {
+            Attention::Exact(lowering) => PartiesOf::Exact(lowering.parties(plan, seed)?.into()),
+            Attention::Packed(lowering) => PartiesOf::Packed(lowering.parties(plan, seed)?.into()),
         }))
     }
 

@@ -23,7 +23,7 @@ use crate::track::statistics::Statistics;
 
 use super::error::RunError;
 use super::lowering::{Lowering, Reference};
-use super::plan::ExactPlan;
+use super::plan::{Plan, plan_exact};
 
 /// A part of a layer's attention in integers, and how ciphertexts are multiplied.
 #[derive(Clone, Debug)]
@@ -41,7 +41,6 @@ impl ExactAttention {
 }
 
 impl Lowering for ExactAttention {
-    type Plan = ExactPlan;
     type Prepared = PreparedProgram;
 
     fn output_size(&self) -> usize {
@@ -60,12 +59,12 @@ impl Lowering for ExactAttention {
         self.quantized.client().dequantize_output(&numbers.map(|&integer| integer as i64))
     }
 
-    fn plan(&self, span: Span) -> Result<ExactPlan, RunError> {
-        ExactPlan::new(&self.quantized, span.tokens(), self.multiply)
+    fn plan(&self, span: Span) -> Result<Plan, RunError> {
+        plan_exact(&self.quantized, span.tokens(), self.multiply)
     }
 
     /// As all rows are computed, whichever are asked for.
-    fn plan_with_keys(&self, longest: &ExactPlan, _: Span) -> Result<ExactPlan, RunError> {
+    fn plan_with_keys(&self, longest: &Plan, _: Span) -> Result<Plan, RunError> {
         Ok(longest.clone())
     }
 
@@ -84,7 +83,7 @@ impl Lowering for ExactAttention {
     fn simulate(
         &self,
         reference: &Reference,
-        plan: &ExactPlan,
+        plan: &Plan,
         seed: &SampleSeed,
         observer: &mut dyn Observer,
     ) -> Result<(Matrix<f64>, Statistics), RunError> {
@@ -101,17 +100,17 @@ impl Lowering for ExactAttention {
         Ok((numbers, engine.statistics().clone()))
     }
 
-    fn tolerance(&self, _: &Reference, _: &ExactPlan) -> Result<Option<Matrix<f64>>, RunError> {
+    fn tolerance(&self, _: &Reference, _: &Plan) -> Result<Option<Matrix<f64>>, RunError> {
         Ok(None)
     }
 
-    fn unexplained(&self, reference: &Reference, _: &ExactPlan, numbers: &Matrix<f64>) -> usize {
+    fn unexplained(&self, reference: &Reference, _: &Plan, numbers: &Matrix<f64>) -> Result<usize, RunError> {
         let pairs = numbers.iter().zip(reference.numbers.iter());
-        pairs.filter(|(number, clear)| number != clear).count()
+        Ok(pairs.filter(|(number, clear)| number != clear).count())
     }
 
-    fn needs(&self, _: &ExactPlan) -> Needs {
-        Predictor::needs(self.multiply, self.program().input_bits(), self.program().is_whole())
+    fn needs(&self, _: &Plan) -> Result<Needs, RunError> {
+        Ok(Predictor::needs(self.multiply, self.program().input_bits(), self.program().is_whole()))
     }
 
     fn bound(&self, seed: &ClientSeed) -> ClientSeed {
@@ -127,7 +126,7 @@ impl Lowering for ExactAttention {
         prepared.program == *self.program() && prepared.multiply == self.multiply
     }
 
-    fn encoding(&self, (plan, span): (&ExactPlan, Span)) -> Result<IntegerEncoding, RunError> {
+    fn encoding(&self, (plan, span): (&Plan, Span)) -> Result<IntegerEncoding, RunError> {
         Ok(IntegerEncoding::new(&plan.parameters, self.program(), span.tokens()))
     }
 

@@ -12,7 +12,7 @@ use tfhe_core::random::SampleSeed;
 
 use super::error::{RunError, check_finite};
 use super::outcome::{Outcome, Seconds};
-use super::plan::{Bytes, Forecast, Plan};
+use super::plan::{Bytes, Plan};
 use crate::boundary::Refused;
 use crate::client::Client;
 use crate::encoding::Encoding;
@@ -56,7 +56,7 @@ pub struct Parties<L: Lowering> {
     evaluation_key_bytes: usize,
     keygen_seconds: f64,
     /// Of the longest input.
-    pub(super) plan: L::Plan,
+    pub(super) plan: Plan,
     /// The attentions that were run, to be used again.
     prepared: Vec<L::Prepared>,
 }
@@ -86,8 +86,6 @@ fn timed<T>(work: impl FnOnce() -> Result<T, RunError>) -> Result<(T, f64), RunE
 ///
 /// O is the size of an output: d of one head, E of the whole attention. Numbers are in units of the output's integers.
 pub trait Lowering: Sized {
-    /// What will run.
-    type Plan: Clone + Into<Plan> + std::ops::Deref<Target = Forecast>;
     /// What a server has of it.
     type Prepared: Prepared;
 
@@ -110,13 +108,13 @@ pub trait Lowering: Sized {
     ///
     /// # Errors
     /// [`RunError`]: that it cannot be run, or not reliably.
-    fn plan(&self, span: Span) -> Result<Self::Plan, RunError>;
+    fn plan(&self, span: Span) -> Result<Plan, RunError>;
 
     /// The same, with keys that were made for the plan of the longest input.
     ///
     /// # Errors
     /// As [`Self::plan`].
-    fn plan_with_keys(&self, _longest: &Self::Plan, span: Span) -> Result<Self::Plan, RunError> {
+    fn plan_with_keys(&self, _longest: &Plan, span: Span) -> Result<Plan, RunError> {
         self.plan(span)
     }
 
@@ -130,7 +128,7 @@ pub trait Lowering: Sized {
     fn simulate(
         &self,
         reference: &Reference,
-        plan: &Self::Plan,
+        plan: &Plan,
         seed: &SampleSeed,
         observer: &mut dyn Observer,
     ) -> Result<(Matrix<f64>, Statistics), RunError>;
@@ -139,13 +137,19 @@ pub trait Lowering: Sized {
     ///
     /// # Errors
     /// As [`Self::simulate`].
-    fn tolerance(&self, reference: &Reference, plan: &Self::Plan) -> Result<Option<Matrix<f64>>, RunError>;
+    fn tolerance(&self, reference: &Reference, plan: &Plan) -> Result<Option<Matrix<f64>>, RunError>;
 
     /// How many rows (or numbers, where none may differ) are farther from the reference's than the plan predicts.
-    fn unexplained(&self, reference: &Reference, plan: &Self::Plan, numbers: &Matrix<f64>) -> usize;
+    ///
+    /// # Errors
+    /// [`RunError::OtherCircuit`] if the plan is not of the circuit.
+    fn unexplained(&self, reference: &Reference, plan: &Plan, numbers: &Matrix<f64>) -> Result<usize, RunError>;
 
     /// The evaluation keys that runs as planned need.
-    fn needs(&self, plan: &Self::Plan) -> Needs;
+    ///
+    /// # Errors
+    /// [`RunError::OtherCircuit`] if the plan is not of the circuit.
+    fn needs(&self, plan: &Plan) -> Result<Needs, RunError>;
 
     /// The seed, bound to what attentions have in common that use the same keys.
     fn bound(&self, seed: &ClientSeed) -> ClientSeed {
@@ -165,7 +169,7 @@ pub trait Lowering: Sized {
     ///
     /// # Errors
     /// If the plan's set is not one of the circuit.
-    fn encoding(&self, planned: (&Self::Plan, Span)) -> Result<EncodingOf<Self>, RunError>;
+    fn encoding(&self, planned: (&Plan, Span)) -> Result<EncodingOf<Self>, RunError>;
 
     /// The rows of `span` of what was decrypted.
     ///
@@ -178,11 +182,11 @@ pub trait Lowering: Sized {
     ///
     /// # Errors
     /// [`RunError::Refused`] if the plan's set is not one of the circuit.
-    fn parties(&self, plan: &Self::Plan, seed: &ClientSeed) -> Result<Parties<Self>, RunError> {
+    fn parties(&self, plan: &Plan, seed: &ClientSeed) -> Result<Parties<Self>, RunError> {
         let start = Instant::now();
         let circuit = <EncodingOf<Self> as Encoding>::CIRCUIT;
         let client = Client::new(circuit, &plan.parameters, &self.bound(seed)).map_err(Refused::from)?;
-        let seeded = client.evaluation_keys(&self.needs(plan))?;
+        let seeded = client.evaluation_keys(&self.needs(plan)?)?;
         let evaluation_key_bytes = seeded.bytes();
         let evaluation_keys = seeded.prepare().map_err(Refused::from)?;
         let keygen_seconds = start.elapsed().as_secs_f64();
@@ -204,7 +208,7 @@ pub trait Lowering: Sized {
         &self,
         parties: &mut Parties<Self>,
         input: &Matrix<i32>,
-        planned: (&Self::Plan, Span),
+        planned: (&Plan, Span),
         observer: &mut dyn Observer,
     ) -> Result<RunOutput, RunError> {
         let (index, prepare) = timed(|| parties.prepare(self))?;
@@ -234,7 +238,7 @@ pub trait Lowering: Sized {
         hidden: &Matrix<f32>,
         reference: &Reference,
         answer: RunOutput,
-        plan: Option<Self::Plan>,
+        plan: Option<Plan>,
     ) -> Result<Outcome, RunError> {
         let [output, clear_output] =
             [&answer.numbers, &reference.numbers].map(|numbers| self.dequantize_output(numbers));
@@ -252,7 +256,7 @@ pub trait Lowering: Sized {
             statistics,
             seconds,
             bytes,
-            plan: plan.map(Into::into),
+            plan,
         })
     }
 

@@ -17,7 +17,7 @@ pub(crate) use error::check_finite;
 pub use error::{RunError, check_saturation};
 pub use lowering::{EncodingOf, Lowering, Parties, Reference, RunOutput};
 pub use outcome::{Outcome, Seconds};
-pub use plan::{Bytes, ExactPlan, Forecast, PackedPlan, Plan};
+pub use plan::{Bytes, Packing, Plan};
 
 use serde::Serialize;
 

@@ -20,7 +20,7 @@ use crate::track::{Observer, Unobserved};
 
 use super::error::{RunError, is_within};
 use super::lowering::{Lowering, Reference};
-use super::plan::PackedPlan;
+use super::plan::{Packing, Plan, plan_packed, plan_reliable};
 
 /// The smallest modulus of scores that is tried: weights would have hardly more than a sign.
 const MIN_LOG_MODULUS: u32 = 16;
@@ -61,11 +61,14 @@ fn largest_modulus(calibration: &Calibration<'_>, head: usize, mut limit: u32) -
         let log_modulus = calibrated.program().heads()[0].log_modulus();
         // That of the head may be smaller than the limit already, for want of bits of weights.
         let smaller = log_modulus.min(limit) > MIN_LOG_MODULUS;
-        match PackedPlan::reliable(&calibrated, Span::all(calibrated.program().max_tokens())) {
-            Ok(plan)
-                if plan.prediction.heads[0].score.variance().repeated(4.0) > plan.prediction.modulus_switch
-                    && smaller => {}
-            Ok(_) => return Ok(log_modulus),
+        match plan_reliable(&calibrated, Span::all(calibrated.program().max_tokens())) {
+            Ok(plan) => {
+                let prediction = &plan.packing()?.prediction;
+                let noisy = prediction.heads[0].score.variance().repeated(4.0) > prediction.modulus_switch;
+                if !(noisy && smaller) {
+                    return Ok(log_modulus);
+                }
+            }
             Err(RunError::Unreliable { .. }) if smaller => {}
             Err(error) => return Err(error),
         }
@@ -76,12 +79,12 @@ fn largest_modulus(calibration: &Calibration<'_>, head: usize, mut limit: u32) -
 /// A simulated run: `[rows, O]` in units of the output's integers.
 fn simulate(
     attention: &PackedAttention,
-    plan: &PackedPlan,
+    plan: &Plan,
     reference: &Reference,
     seed: &SampleSeed,
     observer: &mut dyn Observer,
 ) -> Result<Matrix<f64>, RunError> {
-    let (PackedPlan { prediction, layout, .. }, program) = (plan, attention.program());
+    let (Packing { prediction, layout, .. }, program) = (plan.packing()?, attention.program());
     let lookup_size = plan.parameters.lookup().size();
     let backend = SimulatedPacked::new(prediction, *layout, lookup_size, seed);
     let mut evaluator = PackedEvaluator::new(backend, prediction, *layout, lookup_size, observer);
@@ -95,7 +98,6 @@ fn simulate(
 }
 
 impl Lowering for PackedAttention {
-    type Plan = PackedPlan;
     type Prepared = PreparedAttention;
 
     fn output_size(&self) -> usize {
@@ -114,8 +116,8 @@ impl Lowering for PackedAttention {
         self.client().dequantize_output(numbers)
     }
 
-    fn plan(&self, span: Span) -> Result<PackedPlan, RunError> {
-        PackedPlan::new(self, span)
+    fn plan(&self, span: Span) -> Result<Plan, RunError> {
+        plan_packed(self, span)
     }
 
     fn reference(&self, input: &Matrix<i32>, span: Span) -> Reference {
@@ -133,14 +135,14 @@ impl Lowering for PackedAttention {
     fn simulate(
         &self,
         reference: &Reference,
-        plan: &PackedPlan,
+        plan: &Plan,
         seed: &SampleSeed,
         observer: &mut dyn Observer,
     ) -> Result<(Matrix<f64>, Statistics), RunError> {
         Ok((simulate(self, plan, reference, seed, observer)?, plan.statistics.clone()))
     }
 
-    fn tolerance(&self, reference: &Reference, plan: &PackedPlan) -> Result<Option<Matrix<f64>>, RunError> {
+    fn tolerance(&self, reference: &Reference, plan: &Plan) -> Result<Option<Matrix<f64>>, RunError> {
         let simulate = |run| simulate(self, plan, reference, &SampleSeed::from_number(run), &mut Unobserved);
         let runs = (0..SIMULATIONS).into_par_iter().map(simulate).collect::<Result<Vec<_>, _>>()?;
         let numbers = &reference.numbers;
@@ -152,17 +154,17 @@ impl Lowering for PackedAttention {
         })))
     }
 
-    fn unexplained(&self, reference: &Reference, plan: &PackedPlan, numbers: &Matrix<f64>) -> usize {
-        let (limit, clear) = (TOLERANCE * plan.output_noise(self.program()), &reference.numbers);
+    fn unexplained(&self, reference: &Reference, plan: &Plan, numbers: &Matrix<f64>) -> Result<usize, RunError> {
+        let (limit, clear) = (TOLERANCE * plan.packing()?.output_noise(self.program()), &reference.numbers);
         let mean_square = |row: usize| {
             let pairs = numbers.row(row).iter().zip(clear.row(row));
             pairs.map(|(a, b)| (a - b).powi(2)).sum::<f64>() / clear.cols() as f64
         };
-        (0..clear.rows()).filter(|&row| !is_within(mean_square(row).sqrt(), limit)).count()
+        Ok((0..clear.rows()).filter(|&row| !is_within(mean_square(row).sqrt(), limit)).count())
     }
 
-    fn needs(&self, plan: &PackedPlan) -> Needs {
-        needs(&plan.layout)
+    fn needs(&self, plan: &Plan) -> Result<Needs, RunError> {
+        Ok(needs(&plan.packing()?.layout))
     }
 
     fn prepare(&self, parameters: &Parameters) -> Result<PreparedAttention, RunError> {
@@ -173,8 +175,8 @@ impl Lowering for PackedAttention {
         prepared.program() == self.program()
     }
 
-    fn encoding(&self, (plan, _): (&PackedPlan, Span)) -> Result<PackedEncoding, RunError> {
-        Ok(PackedEncoding::new(&plan.parameters, self.program(), plan.layout)?)
+    fn encoding(&self, (plan, _): (&Plan, Span)) -> Result<PackedEncoding, RunError> {
+        Ok(PackedEncoding::new(&plan.parameters, self.program(), plan.packing()?.layout)?)
     }
 
     fn numbers(&self, decrypted: Matrix<f64>, encoding: &PackedEncoding, _: Span) -> Result<Matrix<f64>, RunError> {

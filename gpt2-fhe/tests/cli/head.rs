@@ -235,7 +235,7 @@ fn figures_of_security_say_what_they_are() {
     let packed = json(&mut files.command("circuit", "hidden", "input"));
     assert_eq!(packed["security_bits"], 129.46);
     for ring in ["small", "lookup", "arithmetic"] {
-        assert_eq!(packed["parameters"][ring]["security"]["basis"], "estimate");
+        assert_eq!(packed["parameters"]["keys"][ring]["security"]["basis"], "estimate");
     }
     let exact = json(&mut files.exact("circuit", "hidden", "input"));
     assert_eq!(exact["security_bits"], 132.49);

@@ -1,9 +1,9 @@
 //! The evaluator on plain numbers: what every other evaluator must agree with.
 
-use crate::evaluator::{Entries, Evaluator, Form, LinearMap, Rows, Side, Use};
+use crate::evaluator::{Entries, Evaluator, Form, LinearMap, Rows, Side, SmoothEvaluator, Use};
 use crate::matrix::Matrix;
 use crate::range::IntegerRange;
-use crate::table::Function;
+use crate::table::{Function, SmoothTable};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::marker::PhantomData;
@@ -262,7 +262,9 @@ impl<T: Function> Evaluator for ClearEvaluator<T> {
     fn add_scaled(&self, sum: &mut f64, other: &f64, factor: i64) {
         *sum += factor as f64 * other;
     }
+}
 
+impl SmoothEvaluator for ClearEvaluator<SmoothTable> {
     fn constant(&self, turns: f64) -> f64 {
         turns
     }
@@ -306,7 +308,7 @@ fn operands_fit(left: &ClearTensor, right: &ClearTensor, bits: u32) -> bool {
 mod tests {
     use super::*;
     use crate::evaluator::FactorUse;
-    use crate::table::{LookupTable, SmoothTable};
+    use crate::table::LookupTable;
 
     /// Rows of the left factor may be short, and not all of the product is computed.
     #[test]

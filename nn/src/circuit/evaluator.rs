@@ -12,14 +12,15 @@
 //! | [`lanes`](Evaluator::lanes) | single numbers | sample extraction |
 //! | [`look_up`](Evaluator::look_up) | f(x) | bootstrapping |
 //! | [`pack`](Evaluator::pack) | many numbers together | packing by automorphisms |
-//! | [`add_scaled`](Evaluator::add_scaled), [`add_constants`](Evaluator::add_constants) | sums | sums |
+//! | [`add_scaled`](Evaluator::add_scaled), [`add_constants`](SmoothEvaluator::add_constants) | sums | sums |
 //!
 //! # Two ways to hold numbers
 //! Numbers are integers, each read by tables of integers ([`LookupTable`](crate::table::LookupTable)), or they count in *turns*, of
-//! which only the fraction matters, and are read by smooth tables ([`SmoothTable`](crate::table::SmoothTable)). A program is written for
-//! one of the two, and says so by [`Evaluator::Table`].
+//! which only the fraction matters, and are read by smooth tables ([`SmoothTable`]). A program is written for one of the two, and says so
+//! by [`Evaluator::Table`].
 
 use crate::matrix::Matrix;
+use crate::table::SmoothTable;
 
 /// Rows of numbers, not all of one length: row i of scores has as many entries as token i sees.
 pub type Rows<L> = Vec<Vec<L>>;
@@ -233,7 +234,10 @@ pub trait Evaluator {
 
     /// `sum += factor·other`.
     fn add_scaled(&self, sum: &mut Self::Lane, other: &Self::Lane, factor: i64);
+}
 
+/// What programs over smooth tables ask besides: known numbers, in turns.
+pub trait SmoothEvaluator: Evaluator<Table = SmoothTable> {
     /// A known number, in turns.
     fn constant(&self, turns: f64) -> Self::Lane;
 

@@ -3,7 +3,7 @@
 use super::softmax::{self, EXPONENT_FACTOR};
 use super::steps;
 use crate::clear::{ClearEvaluator, ClearTensor};
-use crate::evaluator::{Entries, Evaluator, Form, LinearMap, Side};
+use crate::evaluator::{Entries, Form, LinearMap, Side, SmoothEvaluator};
 use crate::matrix::Matrix;
 use crate::table::{Smooth, SmoothTable};
 use std::ops::Range;
@@ -187,7 +187,7 @@ impl PackedProgram {
     ///
     /// # Errors
     /// The evaluator's.
-    pub fn evaluate<E: Evaluator<Table = SmoothTable>>(
+    pub fn evaluate<E: SmoothEvaluator>(
         &self,
         evaluator: &mut E,
         input: &E::Tensor,
@@ -215,7 +215,7 @@ impl PackedProgram {
     }
 
     /// The attention, an output of one unit being `one` turns.
-    fn attend<E: Evaluator<Table = SmoothTable>>(
+    fn attend<E: SmoothEvaluator>(
         &self,
         evaluator: &mut E,
         input: &E::Tensor,

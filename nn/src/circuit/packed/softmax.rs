@@ -1,7 +1,7 @@
 //! The softmax of scores in turns, by lookups of smooth functions.
 
 use super::steps;
-use crate::evaluator::{Evaluator, Rows, Use, look_up_rows, tree};
+use crate::evaluator::{Rows, SmoothEvaluator, Use, look_up_rows, tree};
 use crate::table::SmoothTable;
 
 /// How many times more turns an exponential's argument has than a difference of scores: it has one sign only.
@@ -19,7 +19,7 @@ pub(super) const EXPONENT_FACTOR: i64 = 2;
 /// The evaluator's.
 ///
 /// [`PackedHead::tables`]: super::PackedHead::tables
-pub(super) fn evaluate<E: Evaluator<Table = SmoothTable>>(
+pub(super) fn evaluate<E: SmoothEvaluator>(
     evaluator: &mut E,
     scores: Rows<E::Lane>,
     tables: &[[SmoothTable; 2]],
