@@ -1,8 +1,7 @@
 //! What is not as usual: channels without weight, scores far apart, inputs of another kind. The packed circuit takes it, with the
 //! noise that is predicted, or refuses it.
 
-use gpt2_fhe::run::{Attention, Lowering, MAX_SATURATION, Outcome, RunError, Session};
-use gpt2_fhe::run::{Lowering, MAX_EXPONENT_NOISE, packed};
+use gpt2_fhe::run::{Attention, Lowering, MAX_EXPONENT_NOISE, MAX_SATURATION, Outcome, RunError, Session, packed};
 use gpt2_fhe::track::Unobserved;
 use integration_tests::layer::Layer;
 use nn::attention::{AttentionWeights, Linear, Part};
