@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use gpt2_fhe::evaluate::{Evaluation, Passage, sample, windows};
-use gpt2_fhe::run::{Attention, Lowering};
-use gpt2_fhe::run::{Lowering, Plan, packed};
+
+use gpt2_fhe::run::{Attention, Lowering, Plan, packed};
 use gpt2_fhe::track::Unobserved;
 use integration_tests::packed::simulate;
 use nn::attention::Part;

@@ -245,7 +245,7 @@ impl PackedCiphertexts<'_> {
                 }
                 Projected::Queries(queries)
             }
-            _ => {
+            Form::Weighed { .. } => {
                 let chunk = |chunk: usize| {
                     let columns = layout.channels_of_chunk(chunk);
                     let products = self.multiply_weights(input, &projection(columns, groups.clone(), 1, true));
@@ -253,6 +253,7 @@ impl PackedCiphertexts<'_> {
                 };
                 Projected::Values((0..layout.output_chunks()).into_par_iter().map(chunk).collect())
             }
+            other => unreachable!("maps of packed numbers give queries, keys or values, not {other:?}"),
         }
     }
 

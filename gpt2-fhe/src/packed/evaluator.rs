@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use nn::evaluator::{Entries, Evaluator, Form, LinearMap, Rows, SmoothEvaluator, Use};
+use nn::packed::{PackedProgram, steps};
 use nn::table::{Smooth, SmoothTable};
 use tfhe_core::noise::{Distribution, Variance};
 use tfhe_core::params::PolynomialSize;
@@ -44,7 +45,7 @@ pub enum PackedTensor<B: PackedBackend> {
     Sum(B::Sum),
 }
 
-/// Computes programs on packed numbers in a layout.
+/// Computes programs on packed numbers in a layout, which says also of which rows a program's products are.
 pub struct PackedEvaluator<'a, B> {
     backend: B,
     prediction: &'a Prediction,
@@ -82,6 +83,18 @@ impl<'a, B: PackedBackend> PackedEvaluator<'a, B> {
     /// Of each exponential that was read, the largest noise of its argument.
     pub fn exponents(&self) -> &[(SmoothTable, Variance)] {
         &self.exponents
+    }
+
+    /// Counts the packing of the answer, and that an output within the program's limit wraps around.
+    pub fn count_answer(&mut self, program: &PackedProgram) {
+        let (layout, output) = (self.layout, self.prediction.output(&self.layout, self.layout.tokens() - 1));
+        // What is left between the limit of outputs and half a turn.
+        let margin = 0.5 - program.output_limit() * program.output_turns();
+        let outputs = (layout.span().rows().len() * program.output_size()) as f64;
+        let statistics = self.statistics.step(steps::OUTPUT);
+        statistics.automorphisms += layout.answer_automorphisms();
+        statistics.result(output.variance());
+        statistics.log2_failure_probability = output.log2_tail(margin) + outputs.log2();
     }
 
     fn error(&mut self, distribution: Distribution) -> BTreeMap<usize, i64> {

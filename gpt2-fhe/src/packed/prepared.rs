@@ -53,8 +53,7 @@ impl Prepared for PreparedAttention {
         let mut evaluator = PackedEvaluator::new(ciphertexts, &prediction, *layout, lookup_size, observer);
         let output = self.program().evaluate(&mut evaluator, &input, layout.span())?.into_sum();
         let answer = evaluator.timed(steps::OUTPUT, 0, |_| Ok(ciphertexts.answer(&output)))?;
-        let mut statistics = evaluator.statistics().clone();
-        statistics.step(steps::OUTPUT).automorphisms += layout.answer_automorphisms();
-        Ok((answer, statistics))
+        evaluator.count_answer(self.program());
+        Ok((answer, evaluator.statistics().clone()))
     }
 }

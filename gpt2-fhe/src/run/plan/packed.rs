@@ -1,6 +1,6 @@
 //! The plan of the packed circuit.
 
-use nn::packed::{PackedAttention, PackedHead, PackedProgram, Span, steps};
+use nn::packed::{PackedAttention, PackedHead, PackedProgram, Span};
 use tfhe_core::key_graph::Parameters;
 use tfhe_core::sets;
 
@@ -64,14 +64,6 @@ fn count(
         read.map_or(0.0, |(_, read)| read.std() * head.exponent_turn())
     };
     let exponent_noise = program.heads().iter().map(exponent_noise).collect();
-    let mut statistics = evaluator.statistics().clone();
-    let output = prediction.output(&layout, layout.tokens() - 1);
-    let counted = statistics.step(steps::OUTPUT);
-    counted.automorphisms += layout.answer_automorphisms();
-    counted.result(output.variance());
-    // What is left between the limit of outputs and half a turn.
-    let margin = 0.5 - program.output_limit() * program.output_turns();
-    let outputs = (layout.span().rows().len() * program.output_size()) as f64;
-    counted.log2_failure_probability = output.log2_tail(margin) + outputs.log2();
-    Ok((statistics, exponent_noise))
+    evaluator.count_answer(program);
+    Ok((evaluator.statistics().clone(), exponent_noise))
 }

@@ -20,7 +20,7 @@
 //! Attention is linear in its values: with the output projection's rows W_o of a head, (P·x·W_v)·W_o = P·(x·W_v·W_o). For the
 //! whole attention W_v is that product, `[E, E]` of each head, quantized as one matrix: the projection takes no step of its own, and
 //! is rounded once instead of twice. (What ciphertexts hold is known modulo one turn, with noise from lookups: to multiply it by
-//! a further matrix, it would have to be made smaller first, and its noise with it, for which there is no cheap way.)
+//! a further matrix, each number would have to be looked up first, so that it and its noise are small.)
 //!
 //! # Softmax by log-sum-exp
 //! With L = log Σ e^s over a set of scores, L(A ∪ B) = L(B) + softplus(L(A) − L(B)), softplus(x) = log(1 + e^x): a tree of
