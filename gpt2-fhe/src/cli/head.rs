@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gpt2_fhe::run::{Attention, Circuit, Mode, Outcome, Plan};
+use gpt2_fhe::run::{Attention, Circuit, Mode, Outcome};
 use nn::checkpoint::write_tensors;
 use nn::packed::{PackedHead, Span};
 use nn::tensor::Tensor;
