@@ -1,10 +1,14 @@
 //! The packed head, encrypted, against the clear engine, the simulation, and f32.
 
+use gpt2_fhe::packed::evaluator::PackedEvaluator;
+use gpt2_fhe::packed::simulated::SimulatedPacked;
 use gpt2_fhe::run::Lowering;
+use gpt2_fhe::track::Unobserved;
 use integration_tests::layer::Layer;
 use integration_tests::packed::{execute, simulate};
 use nn::attention::Part;
 use nn::clear::ClearEvaluator;
+use nn::evaluator::{Evaluator, SmoothEvaluator, Use};
 use nn::matrix::{Matrix, relative_error};
 use nn::packed::{PackedOptions, Span};
 use nn::table::Smooth;
@@ -207,4 +211,36 @@ fn kolmogorov_smirnov(mut a: Vec<f64>, mut b: Vec<f64>) -> f64 {
     b.sort_by(f64::total_cmp);
     let below = |sorted: &[f64], x: f64| sorted.partition_point(|&y| y <= x) as f64 / sorted.len() as f64;
     b.iter().map(|&x| (below(&a, x) - below(&b, x)).abs()).fold(0.0, f64::max)
+}
+
+/// Lookups that are asked for together need not be of one function, nor of one table: each is read with its own, as without noise.
+#[test]
+fn lookups_of_both_functions_can_be_asked_for_together() {
+    let layer = Layer::like_gpt2();
+    let head = layer.quantize(Part::Head(0), &PackedOptions::new(5));
+    let program = head.program();
+    let plan = head.plan(Span::all(layer.unseen.rows())).unwrap();
+    let (packing, lookup_size) = (plan.packing().unwrap(), plan.parameters.lookup().size());
+    let (layout, prediction) = (packing.layout, &packing.prediction);
+    let [softplus, exponential] = program.heads()[0].tables(program.output_turns());
+    let tables = [&softplus, &exponential, &exponential, &softplus, &softplus];
+    let turns = [0.1, -0.2, -0.01, -0.15, 0.0];
+    let mut clear = ClearEvaluator::new();
+    let Ok(expected) = clear.look_up("both", &turns.map(|turns| clear.constant(turns)), &tables, Use::default());
+
+    let backend = SimulatedPacked::new(prediction, layout, lookup_size, &SampleSeed::from_number(1));
+    let observer = &mut Unobserved;
+    let mut noisy = PackedEvaluator::new(backend, prediction, layout, lookup_size, observer);
+    let lanes = turns.map(|turns| noisy.constant(turns));
+    let found = noisy.look_up("both", &lanes, &tables, Use::default()).unwrap();
+    assert_eq!((found.len(), noisy.statistics().lookups()), (5, 5));
+    for (((found, expected), table), turns) in found.iter().zip(&expected).zip(tables).zip(turns) {
+        // What a table is steep there times the rounding of its argument, and the noise of its result.
+        let slope = (table.at(turns + 1e-6) - table.at(turns)) / 1e-6;
+        let variance = prediction.reading(false, false).scaled(slope) + prediction.result(table.function());
+        let (found, limit) = (found.content(), 6.0 * variance.std());
+        assert!((found - expected).abs() < limit, "{:?} at {turns}: {found}, {expected}, {limit}", table.function());
+    }
+    // The tables differ by far more than noise at every argument.
+    assert!((softplus.at(-0.2) - exponential.at(-0.2)).abs() > 0.01);
 }

@@ -30,6 +30,13 @@ pub struct PackedNumber<C> {
     errors: BTreeMap<usize, i64>,
 }
 
+impl<C> PackedNumber<C> {
+    /// What represents it.
+    pub fn content(&self) -> &C {
+        &self.summed.content
+    }
+}
+
 /// Packed numbers that are held together.
 #[derive(Clone, Debug)]
 pub enum PackedTensor<B: PackedBackend> {
@@ -267,14 +274,20 @@ impl<B: PackedBackend> Evaluator for PackedEvaluator<'_, B> {
     ) -> Result<Vec<PackedNumber<B::Number>>, EvaluationError> {
         self.timed(step, lanes.len(), |evaluator| {
             let mut results = Vec::with_capacity(lanes.len());
-            for (lanes, tables) in lanes.chunks(BATCH).zip(tables.chunks(BATCH)) {
+            // Of one function at a time, as each has a bootstrapping key of its own.
+            let mut rest = (lanes, tables);
+            while let [table, ..] = rest.1 {
+                let function = table.function();
+                let same = rest.1.iter().take(BATCH).take_while(|table| table.function() == function).count();
+                let ((lanes, later), (tables, later_tables)) = (rest.0.split_at(same), rest.1.split_at(same));
                 let numbers: Vec<&Summed<B::Number>> = lanes.iter().map(|lane| &lane.summed).collect();
-                let found = evaluator.backend.look_up(tables[0].function(), &numbers, tables);
+                let found = evaluator.backend.look_up(function, &numbers, tables);
                 for (content, (lane, table)) in found.into_iter().zip(lanes.iter().zip(tables)) {
                     let errors = evaluator.count_lookup(step, lane, table);
                     results.push(PackedNumber { summed: Summed { content, score: false, lookup: true }, errors });
                 }
                 evaluator.advance(lanes.len())?;
+                rest = (later, later_tables);
             }
             Ok(results)
         })

@@ -158,7 +158,7 @@ impl Prediction {
         }
     }
 
-    /// What a linear map of the input gives.
+    /// What a linear map of the input gives, whatever the factor of [`Self::scaled`].
     pub fn projection(&self, layout: &Layout, map: &LinearMap<'_>) -> ProjectionNoise {
         let ArithmeticNoise { ring, automorphism, scales, .. } = &self.arithmetic;
         // Values' weights fall into chunks, each a product of its own.
@@ -169,9 +169,7 @@ impl Prediction {
         };
         let squares: f64 = map.weight.iter().map(|&w| f64::from(w).powi(2)).sum();
         let fresh = ring.noise.variance().repeated(squares * share).scaled(scales.factor(map.form) as f64);
-        let [projected, gathered] =
-            [fresh, fresh + noise::trace(*automorphism, steps)].map(|variance| variance.scaled(self.factor));
-        ProjectionNoise { projected, gathered }
+        ProjectionNoise { projected: fresh, gathered: fresh + noise::trace(*automorphism, steps) }
     }
 
     /// A score.
@@ -188,17 +186,16 @@ impl Prediction {
         let spread = self.spread(layout.group_steps(), value, layout.group() * layout.subring());
         let weighing = noise::product_with_ggsw(*gadget, ring.shape, spread, *relinearization, 0.0);
         ValueNoise {
-            value: value.gathered.scaled(2f64.powi(scales.log_ggsw as i32)),
+            value: value.gathered.scaled(2f64.powi(scales.log_ggsw as i32) * self.factor),
             weighing: weighing.scaled(self.factor),
             squares: norm.powi(2),
         }
     }
 
-    /// What automorphisms add is everywhere; projections' noise is left where the coefficients are. Without [`Self::scaled`]'s factor.
+    /// What automorphisms add is everywhere; projections' noise is left where the coefficients are.
     fn spread(&self, steps: u32, noise: ProjectionNoise, kept: usize) -> Spread {
         let ArithmeticNoise { ring, automorphism, .. } = self.arithmetic;
-        Spread::new(noise.projected.scaled(1.0 / self.factor), kept)
-            + Spread::of_trace(automorphism, steps, ring.size())
+        Spread::new(noise.projected, kept) + Spread::of_trace(automorphism, steps, ring.size())
     }
 
     /// Every step's variance with what it is, in the order of the data flow, of one head; the last is an output's of all heads, of the

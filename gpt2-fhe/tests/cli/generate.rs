@@ -49,7 +49,10 @@ fn demo_continues_the_prompt_and_shows_the_clear_continuation() {
     let lines = json_lines(program().args(["--mode", "simulate", "--tokens", "2", "--seed", "3"]));
     let types: Vec<&Value> = lines.iter().map(|line| &line["type"]).collect();
     assert_eq!(types, ["demo", "token", "token", "generation"]);
-    assert_keys(&lines[0], &["model", "prompt_tokens", "circuit", "mode", "layers", "parameters.lookup.security.bits"]);
+    assert_keys(
+        &lines[0],
+        &["model", "prompt_tokens", "circuit", "mode", "layers", "parameters.keys.lookup.security.bits"],
+    );
     assert_keys(&lines[3], &["text", "f32_text", "mismatches", "log2_failure_probability"]);
     let quiet = success(program().args(["--mode", "clear", "--tokens", "2", "--quiet"]));
     assert!(quiet.starts_with("quantized:\nGood night, good") && quiet.lines().count() >= 4, "{quiet}");

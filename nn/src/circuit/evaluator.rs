@@ -25,7 +25,8 @@ use crate::table::SmoothTable;
 /// Rows of numbers, not all of one length: row i of scores has as many entries as token i sees.
 pub type Rows<L> = Vec<Vec<L>>;
 
-/// What a lookup's result is needed for, which fixes how it must be represented. None of it: a summand of arguments of smooth tables.
+/// What a lookup's result is needed for, which fixes the scale it must be at. Results of smooth tables have their own: they need none of
+/// this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Use {
     /// The largest `bits` of the tables that the result, or a sum it is part of, is the input of.
@@ -34,8 +35,6 @@ pub struct Use {
     pub factor: Option<FactorUse>,
     /// When the result is a term of sums with known weights.
     pub term: Option<TermUse>,
-    /// Whether the result is a weight of [`Evaluator::weigh`].
-    pub weight: bool,
 }
 
 /// A factor of a product of integers.
@@ -81,11 +80,6 @@ impl Use {
     /// Term of sums.
     pub fn term(term: TermUse) -> Self {
         Self { term: Some(term), ..Self::default() }
-    }
-
-    /// Weight.
-    pub fn weight() -> Self {
-        Self { weight: true, ..Self::default() }
     }
 }
 

@@ -302,3 +302,58 @@ impl Span {
         self.rows().map(in_row).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A head of one channel, whose scores are products of inputs over 2^8 turns.
+    fn products() -> PackedProgram {
+        let one = || Matrix::from_fn(1, 1, |_, _| 1);
+        let projection = || PackedProjection { weight: one(), bias: vec![0] };
+        let head = PackedHead {
+            query: projection(),
+            key: projection(),
+            value: one(),
+            log_modulus: 8,
+            score_turn: 4.0,
+            headroom: 0.2,
+            score_difference_limit: 0.8,
+            value_norm: 1.0,
+        };
+        PackedProgram {
+            heads: vec![head],
+            input_levels: 127,
+            output_bias: vec![0.0],
+            output_limit: 100.0,
+            max_tokens: 2,
+        }
+    }
+
+    /// Scores of 0 and s²/256 turns: the exponent of the smaller one, and then the softplus, are beyond their limits, also where the
+    /// difference is one or several whole turns, which look like none. Outputs near s are beyond theirs from 100 on.
+    #[test]
+    fn differences_of_whole_turns_are_out_of_range() {
+        let program = products();
+        for (second, expected) in [(0, 0), (3, 0), (7, 1), (8, 2), (16, 2), (17, 2), (64, 2), (127, 2)] {
+            let input = Matrix::new(2, 1, vec![0, second]).unwrap();
+            let mut evaluator = ClearEvaluator::new();
+            let numbers = program.evaluate_clear(&mut evaluator, &input, Span::all(2));
+            assert_eq!(evaluator.out_of_range(), expected, "{second}");
+            let difference = f64::from(second * second) / 256.0;
+            assert_eq!(evaluator.record(steps::SOFTPLUS).unwrap().inputs, Some([-difference; 2]));
+            assert_eq!(evaluator.overflows(), numbers.iter().filter(|x| x.abs() > 100.0).count(), "{second}");
+        }
+    }
+
+    #[test]
+    fn outputs_beyond_their_limit_are_counted() {
+        let program = PackedProgram { output_limit: 0.5, output_bias: vec![3.0], ..products() };
+        let input = Matrix::new(2, 1, vec![0, 3]).unwrap();
+        let mut evaluator = ClearEvaluator::new();
+        let numbers = program.evaluate_clear(&mut evaluator, &input, Span::all(2));
+        // 3 and 0, weighed by probabilities of about one half each, from the bias of 3.
+        assert!((numbers[(0, 0)] - 3.0).abs() < 1e-12 && numbers[(1, 0)] > 4.0, "{numbers:?}");
+        assert_eq!((evaluator.out_of_range(), evaluator.overflows()), (0, 1));
+    }
+}

@@ -40,7 +40,7 @@ pub(super) fn evaluate<E: SmoothEvaluator>(
             evaluator.add_scaled(score, &single, EXPONENT_FACTOR - 1);
         }
     }
-    let mut probabilities = look_up_rows(evaluator, steps::EXPONENTIAL, &exponents, &exponential, Use::weight())?;
+    let mut probabilities = look_up_rows(evaluator, steps::EXPONENTIAL, &exponents, &exponential, Use::default())?;
     probabilities.iter_mut().filter(|row| row.is_empty()).for_each(|row| row.push(evaluator.constant(one)));
     Ok(probabilities)
 }
