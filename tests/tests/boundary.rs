@@ -131,7 +131,7 @@ fn the_exact_server_refuses_programs_of_tables_that_cannot_be_read() {
     assert_eq!(refused, Refused::TooWide { bits, limit: 10 });
 }
 
-/// What a client is to expect is what the engine's results have.
+/// What a client is to expect is what the evaluator's results have.
 #[test]
 fn the_exact_answer_s_scale_is_agreed_on() {
     let layer = Layer::synthetic(2, 2);
@@ -140,8 +140,8 @@ fn the_exact_answer_s_scale_is_agreed_on() {
         for (bits, multiply) in (2..=6).flat_map(|bits| [(bits, Multiply::Lut), (bits, Multiply::Product)]) {
             let (PreparedProgram { program, .. }, _) = prepare(&layer, part, bits, multiply);
             let observer = &mut Unobserved;
-            let mut engine = IntegerEvaluator::new(CountedIntegers, predictor.clone(), multiply, &program, observer);
-            let output = program.evaluate(&mut engine, &IntegerTensor::Input(2), 2).unwrap();
+            let mut evaluator = IntegerEvaluator::new(CountedIntegers, predictor.clone(), multiply, &program, observer);
+            let output = program.evaluate(&mut evaluator, &IntegerTensor::Input(2), 2).unwrap();
             let encoding = IntegerEncoding::new(predictor.parameters(), &program, 2);
             assert_eq!((output.len(), output[0].len()), encoding.output_size());
             assert!(

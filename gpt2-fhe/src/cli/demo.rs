@@ -9,9 +9,9 @@ use nn::packed::Span;
 use serde::Serialize;
 
 use super::arguments::{DemoArguments, Given};
+use super::continuation::{Cost, Generator, Task, adjective};
 use super::describe;
 use super::generate::{TextReport, TokenReport, cost, totals};
-use super::generation::{Cost, Generator, Task, adjective};
 use super::model::LanguageModel;
 use super::output::{count_tokens, print, print_json};
 use super::progress::while_showing;

@@ -7,7 +7,7 @@ use nn::gpt2::sampling::Sampler;
 use serde::Serialize;
 
 use super::arguments::{GenerateArguments, Given};
-use super::generation::{Cost, Generated, Generator, Task, adjective};
+use super::continuation::{Cost, Generated, Generator, Task, adjective};
 use super::model::{End, LanguageModel};
 use super::output::{self, count_tokens, note, print, print_json};
 use super::quiet::is_quiet;

@@ -14,8 +14,8 @@ use nn::record::Options;
 
 use super::arguments::{Given, Quantization, Recipe, Selection};
 use super::progress::while_showing;
-use super::quantized;
 use super::source::check_file;
+use super::stored;
 
 /// What a [`Selection`] selects.
 pub(super) struct HeadInput {
@@ -98,7 +98,7 @@ fn load_quantized(
     tokens: usize,
 ) -> anyhow::Result<(Attention, Quantization)> {
     let multiply = selection.multiplication.multiply;
-    let [loaded] = <[_; 1]>::try_from(quantized::load(&selection.quantized, multiply)?).map_err(|several| {
+    let [loaded] = <[_; 1]>::try_from(stored::load(&selection.quantized, multiply)?).map_err(|several| {
         let names = several.iter().map(|loaded| loaded.names.clone()).collect::<Vec<_>>().join(", ");
         anyhow!("{names} are of different calibrations; give --quantized one, or the two halves of one")
     })?;

@@ -12,12 +12,12 @@
 
 mod arguments;
 mod circuit;
+mod continuation;
 mod demo;
 mod describe;
 mod evaluate;
 mod files;
 mod generate;
-mod generation;
 mod guard;
 mod head;
 mod input;
@@ -26,11 +26,11 @@ mod model;
 mod output;
 mod progress;
 mod quantize;
-mod quantized;
 mod quiet;
 mod report;
 mod runner;
 mod source;
+mod stored;
 mod text;
 mod threads;
 mod verdict;

@@ -16,7 +16,7 @@ use super::files::{self, OutputFiles};
 use super::model::LanguageModel;
 use super::output::{print, print_json};
 use super::progress::while_showing;
-use super::quantized::in_words;
+use super::stored::in_words;
 use super::text::{bytes, line, plural};
 use super::verdict::Verdict;
 use super::{describe, input};

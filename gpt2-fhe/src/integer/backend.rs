@@ -1,4 +1,4 @@
-//! What the engine asks of a way to represent encrypted integers.
+//! What the evaluator asks of a way to represent encrypted integers.
 
 use nn::matrix::Matrix;
 use tfhe_core::glwe::GlweCiphertext;

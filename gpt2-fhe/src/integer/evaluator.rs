@@ -146,10 +146,11 @@ impl<B: IntegerBackend> Evaluator for IntegerEvaluator<'_, B> {
             let bits = bits_of(map.form);
             let rows = match input {
                 IntegerTensor::Input(input) => {
-                    self.timed(step, map.weight.cols(), |engine| engine.project(input, map.weight, bits))
+                    self.timed(step, map.weight.cols(), |evaluator| evaluator.project(input, map.weight, bits))
                 }
-                IntegerTensor::Integers(rows, _) => self
-                    .timed(step, rows.len() * map.weight.cols(), |engine| engine.sum_weighted(step, rows, map, bits)),
+                IntegerTensor::Integers(rows, _) => self.timed(step, rows.len() * map.weight.cols(), |evaluator| {
+                    evaluator.sum_weighted(step, rows, map, bits)
+                }),
             };
             Ok(IntegerTensor::Integers(rows?, map.form))
         };
@@ -165,11 +166,11 @@ impl<B: IntegerBackend> Evaluator for IntegerEvaluator<'_, B> {
         let products: Vec<Product<B::Ciphertext>> =
             factors.into_iter().map(|[left, right]| Product::new(left, right, entries)).collect();
         let operations = products.iter().map(Product::needed).sum();
-        self.timed(step, operations, |engine| {
+        self.timed(step, operations, |evaluator| {
             let multiply = |product: Product<B::Ciphertext>| {
-                let rows = match engine.multiply {
-                    Multiply::Product => engine.multiply_ciphertexts(step, &product)?,
-                    Multiply::Lut => engine.multiply_by_lookup(step, &product)?,
+                let rows = match evaluator.multiply {
+                    Multiply::Product => evaluator.multiply_ciphertexts(step, &product)?,
+                    Multiply::Lut => evaluator.multiply_by_lookup(step, &product)?,
                 };
                 Ok(IntegerTensor::Integers(rows, Form::Integers { bits: product.factor.product_bits }))
             };
@@ -214,7 +215,7 @@ impl<B: IntegerBackend> Evaluator for IntegerEvaluator<'_, B> {
         result: Use,
     ) -> Result<Vec<Self::Lane>, EvaluationError> {
         let output = Output::of(result, self.multiply, &self.predictor, &self.gadgets);
-        self.timed(step, lanes.len(), |engine| engine.read_tables(step, lanes, tables, output))
+        self.timed(step, lanes.len(), |evaluator| evaluator.read_tables(step, lanes, tables, output))
     }
 
     fn add_scaled(&self, sum: &mut Self::Lane, other: &Self::Lane, factor: i64) {

@@ -209,12 +209,11 @@ impl<B: IntegerBackend> IntegerEvaluator<'_, B> {
     }
 }
 
-/// The tables that differ, and which of them each one is. Tables are told apart by where they are: values of one table refer to
-/// the same one, and comparing entries would take longer than a look at each.
+/// The tables that differ, and which of them each one is. To hash a table takes microseconds, where to read it takes milliseconds.
 fn distinct<'a>(tables: impl Iterator<Item = &'a LookupTable>) -> (Vec<&'a LookupTable>, Vec<usize>) {
     let (mut distinct, mut index) = (Vec::new(), HashMap::new());
     let mut which = |table: &'a LookupTable| {
-        *index.entry(std::ptr::from_ref(table)).or_insert_with(|| {
+        *index.entry(table).or_insert_with(|| {
             distinct.push(table);
             distinct.len() - 1
         })
@@ -245,11 +244,11 @@ enum Kind {
 
 impl Reader {
     /// Of tables of one width, all of which differ.
-    fn new<B: IntegerBackend>(engine: &IntegerEvaluator<'_, B>, distinct: &[&LookupTable], output: Output) -> Self {
+    fn new<B: IntegerBackend>(evaluator: &IntegerEvaluator<'_, B>, distinct: &[&LookupTable], output: Output) -> Self {
         let encode = |value: i64| output.delta().wrapping_mul(value as u64);
         if distinct[0].index_bits() <= NARROW_BITS {
             let prepare = |table: &&LookupTable| {
-                NarrowTable::new(engine.shape(), table.values().iter().map(|&value| encode(value)).collect())
+                NarrowTable::new(evaluator.shape(), table.values().iter().map(|&value| encode(value)).collect())
             };
             return Self { output, kind: Kind::Narrow(distinct.iter().map(prepare).collect()) };
         }
@@ -270,34 +269,35 @@ impl Reader {
             let prepare = |i: usize| {
                 let half = 1_i64 << (digits.bits - 1);
                 let values = (-half..half).map(|digit| encode(digit * digits.weight(i))).collect();
-                NarrowTable::new(engine.shape(), values)
+                NarrowTable::new(evaluator.shape(), values)
             };
             (digits, (0..digits.count).map(prepare).collect())
         });
         let delta = digits.map_or(output.delta(), |digits| 1 << (63 - digits.bits));
-        let low = engine.predictor.low_gadget(&all, high, &engine.gadgets);
+        let low = evaluator.predictor.low_gadget(&all, high, &evaluator.gadgets);
         Self { output, kind: Kind::Wide { low, high, tables, delta, reencode } }
     }
 
     /// Reads, `which` table each; the inputs are at the scale of the tables' index bits.
     fn read<B: IntegerBackend>(
         &self,
-        engine: &mut IntegerEvaluator<'_, B>,
+        evaluator: &mut IntegerEvaluator<'_, B>,
         step: &'static str,
         inputs: &[Integer<B::Ciphertext>],
         which: &[usize],
     ) -> Vec<Integer<B::Ciphertext>> {
         let mut results = match &self.kind {
             Kind::Narrow(narrow) => {
-                let centred: Vec<_> = inputs.iter().map(|input| centre(engine, input, half_slot(input.bits))).collect();
-                engine.read_narrow(step, &centred, narrow, which, self.output.gadget)
+                let centred: Vec<_> =
+                    inputs.iter().map(|input| centre(evaluator, input, half_slot(input.bits))).collect();
+                evaluator.read_narrow(step, &centred, narrow, which, self.output.gadget)
             }
             Kind::Wide { low, high, tables, delta, reencode } => {
                 let chosen: Vec<&[WideTable]> = which.iter().map(|&table| &tables[table][..]).collect();
-                let digits = read_wide(engine, step, inputs, &chosen, (*low, *high), *delta);
+                let digits = read_wide(evaluator, step, inputs, &chosen, (*low, *high), *delta);
                 match reencode {
                     None => digits.into_iter().map(|mut digits| digits.remove(0)).collect(),
-                    Some((form, narrow)) => self.reencode(engine, step, &digits, *form, narrow),
+                    Some((form, narrow)) => self.reencode(evaluator, step, &digits, *form, narrow),
                 }
             }
         };
@@ -308,7 +308,7 @@ impl Reader {
     /// Reads each digit once more with the output's gadget, and adds them up.
     fn reencode<B: IntegerBackend>(
         &self,
-        engine: &mut IntegerEvaluator<'_, B>,
+        evaluator: &mut IntegerEvaluator<'_, B>,
         step: &'static str,
         digits: &[Vec<Integer<B::Ciphertext>>],
         form: Digits,
@@ -316,11 +316,11 @@ impl Reader {
     ) -> Vec<Integer<B::Ciphertext>> {
         // Digits are signed: half the table's length makes them indices.
         let offset = (1 << 62) + half_slot(form.bits);
-        let inputs: Vec<_> = digits.iter().flatten().map(|digit| centre(engine, digit, offset)).collect();
+        let inputs: Vec<_> = digits.iter().flatten().map(|digit| centre(evaluator, digit, offset)).collect();
         let which: Vec<usize> = digits.iter().flat_map(|digits| 0..digits.len()).collect();
-        let outputs = engine.read_narrow(step, &inputs, narrow, &which, self.output.gadget);
+        let outputs = evaluator.read_narrow(step, &inputs, narrow, &which, self.output.gadget);
         let sum = |digits: &[Integer<B::Ciphertext>]| {
-            digits[1..].iter().fold(digits[0].clone(), |sum, digit| engine.sum([(&sum, 1), (digit, 1)]))
+            digits[1..].iter().fold(digits[0].clone(), |sum, digit| evaluator.sum([(&sum, 1), (digit, 1)]))
         };
         outputs.chunks(form.count).map(sum).collect()
     }
@@ -328,17 +328,17 @@ impl Reader {
 
 /// The input with a public offset.
 fn centre<B: IntegerBackend>(
-    engine: &IntegerEvaluator<'_, B>,
+    evaluator: &IntegerEvaluator<'_, B>,
     input: &Integer<B::Ciphertext>,
     offset: u64,
 ) -> Integer<B::Ciphertext> {
-    let ciphertext = engine.backend.combine(&[(&input.ciphertext, 1)], offset);
+    let ciphertext = evaluator.backend.combine(&[(&input.ciphertext, 1)], offset);
     Integer { ciphertext, ..input.clone() }
 }
 
 /// The tables of each input, in two bootstrappings. Results are at scale `delta`.
 fn read_wide<B: IntegerBackend>(
-    engine: &mut IntegerEvaluator<'_, B>,
+    evaluator: &mut IntegerEvaluator<'_, B>,
     step: &'static str,
     inputs: &[Integer<B::Ciphertext>],
     tables: &[&[WideTable]],
@@ -347,13 +347,13 @@ fn read_wide<B: IntegerBackend>(
 ) -> Vec<Vec<Integer<B::Ciphertext>>> {
     let ciphertexts: Vec<_> = inputs.iter().map(|input| input.ciphertext.clone()).collect();
     let lookups: Vec<_> = tables.iter().map(|&tables| WideLookup { tables, delta }).collect();
-    let outputs = engine.backend.wide_lookup(low, high, &ciphertexts, &lookups);
+    let outputs = evaluator.backend.wide_lookup(low, high, &ciphertexts, &lookups);
     for (input, tables) in inputs.iter().zip(tables) {
         let scaled = input.noise.scaled(tables[0].low_factor() as f64);
-        engine.count_read(step, &scaled, WideTable::low_tolerance());
-        engine.step(step).key_switches += 2;
+        evaluator.count_read(step, &scaled, WideTable::low_tolerance());
+        evaluator.step(step).key_switches += 2;
         for table in *tables {
-            engine.count_read(step, &input.noise, table.high_tolerance());
+            evaluator.count_read(step, &input.noise, table.high_tolerance());
         }
     }
     let bits = 62 - delta.trailing_zeros() + 1;
@@ -362,8 +362,8 @@ fn read_wide<B: IntegerBackend>(
         .zip(tables)
         .map(|(outputs, tables)| {
             let results = outputs.into_iter().zip(*tables).map(|(ciphertext, table)| {
-                let variance = engine.predictor.wide_table(low, table) + engine.predictor.bootstrap(high);
-                engine.step(step).result(variance);
+                let variance = evaluator.predictor.wide_table(low, table) + evaluator.predictor.bootstrap(high);
+                evaluator.step(step).result(variance);
                 Integer { ciphertext, bits, noise: variance.into() }
             });
             results.collect()

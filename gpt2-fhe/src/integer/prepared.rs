@@ -54,10 +54,10 @@ impl Prepared for PreparedProgram {
         observer: &mut dyn Observer,
     ) -> Result<(Vec<GlweCiphertext>, Statistics), EvaluationError> {
         let opened = IntegerTensor::Input(input.chunks(encoding.chunks()).collect());
-        let (engine, predictor) = (backend.clone(), predictor.clone());
-        let mut engine = IntegerEvaluator::new(engine, predictor, self.multiply, &self.program, observer);
-        let output = self.program.evaluate(&mut engine, &opened, encoding.tokens)?;
+        let (own, predictor) = (backend.clone(), predictor.clone());
+        let mut evaluator = IntegerEvaluator::new(own, predictor, self.multiply, &self.program, observer);
+        let output = self.program.evaluate(&mut evaluator, &opened, encoding.tokens)?;
         let entries: Vec<LweCiphertext> = output.into_iter().flatten().map(|entry| entry.ciphertext).collect();
-        Ok((backend.pack_entries(&entries), engine.statistics().clone()))
+        Ok((backend.pack_entries(&entries), evaluator.statistics().clone()))
     }
 }

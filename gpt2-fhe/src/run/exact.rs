@@ -89,15 +89,15 @@ impl Lowering for ExactAttention {
     ) -> Result<(Matrix<f64>, Statistics), RunError> {
         let predictor = Predictor::new(&plan.parameters)?;
         let backend = SimulatedIntegers::new(predictor.clone(), seed);
-        let mut engine = IntegerEvaluator::new(backend, predictor, self.multiply, self.program(), observer);
+        let mut evaluator = IntegerEvaluator::new(backend, predictor, self.multiply, self.program(), observer);
         let (input, span) = (IntegerTensor::Input(reference.input.clone()), reference.span);
-        let output = self.program().evaluate(&mut engine, &input, span.tokens())?;
+        let output = self.program().evaluate(&mut evaluator, &input, span.tokens())?;
         let number = |row: usize, column: usize| {
             let Integer { ciphertext, bits, .. } = output[span.rows().start + row][column];
             torus::decode(ciphertext, bits + 1) as f64
         };
         let numbers = Matrix::from_fn(span.rows().len(), self.output_size(), number);
-        Ok((numbers, engine.statistics().clone()))
+        Ok((numbers, evaluator.statistics().clone()))
     }
 
     fn tolerance(&self, _: &Reference, _: &Plan) -> Result<Option<Matrix<f64>>, RunError> {

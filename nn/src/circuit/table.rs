@@ -18,7 +18,7 @@ pub trait Function {
 ///
 /// When `rounded_bits > 0` the input is first rounded to a multiple of `2^rounded_bits` (counted from `first`,
 /// halves upward), exactly, and `values` has one entry per multiple.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LookupTable {
     first: i64,
     bits: u32,

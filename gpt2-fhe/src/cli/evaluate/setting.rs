@@ -14,8 +14,8 @@ use crate::cli::arguments::{EvaluateArguments, Recipe, bits_of};
 use crate::cli::input::quantize;
 use crate::cli::model::LanguageModel;
 use crate::cli::progress::{Counter, Progress, while_showing};
-use crate::cli::quantized::{self, Loaded};
 use crate::cli::source::read_text;
+use crate::cli::stored::{self, Loaded};
 
 /// The most windows of a text that are calibrated on.
 const CALIBRATION_WINDOWS: usize = 16;
@@ -43,7 +43,7 @@ impl Candidate {
 
 /// What the files hold, or each circuit with each number of bits.
 pub(super) fn candidates(arguments: &EvaluateArguments) -> anyhow::Result<Vec<Candidate>> {
-    let files = quantized::load(&arguments.quantized, arguments.multiplication.multiply)?;
+    let files = stored::load(&arguments.quantized, arguments.multiplication.multiply)?;
     if !files.is_empty() {
         files.iter().try_for_each(|file| file.check_place(&arguments.place))?;
         return Ok(files.into_iter().map(|file| Candidate { width: file.width(), loaded: Some(file) }).collect());

@@ -54,15 +54,15 @@ fn with_parameters(
     }
     let predictor = Predictor::new(&parameters)?;
     let observer = &mut Unobserved;
-    let mut engine = IntegerEvaluator::new(CountedIntegers, predictor.clone(), multiply, program, observer);
-    let output = program.evaluate(&mut engine, &IntegerTensor::Input(tokens), tokens)?;
+    let mut evaluator = IntegerEvaluator::new(CountedIntegers, predictor.clone(), multiply, program, observer);
+    let output = program.evaluate(&mut evaluator, &IntegerTensor::Input(tokens), tokens)?;
     // The answer is packed, and its integers read by rounding.
     let decryption = output
         .iter()
         .flatten()
         .map(|entry| predictor.decryption_failure(entry.noise.clone(), entry.bits))
         .fold(f64::NEG_INFINITY, noise::log2_sum);
-    let mut statistics = engine.statistics().clone();
+    let mut statistics = evaluator.statistics().clone();
     statistics.step(DECRYPTION).log2_failure_probability = decryption;
     let needs = Predictor::needs(multiply, program.input_bits(), program.is_whole());
     Ok(Plan {

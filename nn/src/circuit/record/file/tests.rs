@@ -122,7 +122,7 @@ proptest! {
 
     /// Contents that nobody calibrated, with digests that fit: an error, or an attention that can be computed.
     #[test]
-    fn no_contents_make_an_engine_panic(
+    fn no_contents_make_an_evaluator_panic(
         index in 0_usize..4,
         of_server in prop::bool::weighted(0.8),
         at in any::<prop::sample::Index>(),

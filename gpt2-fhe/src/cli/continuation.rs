@@ -14,8 +14,8 @@ use tfhe_core::noise;
 use super::arguments::{GenerationArguments, Given, Layers, Quantization, Recipe};
 use super::model::{LanguageModel, unhook};
 use super::progress::Counter;
-use super::quantized::{self, Loaded};
 use super::runner::Runner;
+use super::stored::{self, Loaded};
 use super::text::plural;
 
 /// What a token, or all of them, cost.
@@ -100,7 +100,7 @@ impl Task {
         model: &LanguageModel,
         prompt: &str,
     ) -> anyhow::Result<Self> {
-        let files = quantized::load(&arguments.quantized, arguments.multiplication.multiply)?;
+        let files = stored::load(&arguments.quantized, arguments.multiplication.multiply)?;
         let circuit = files.first().map_or(arguments.circuit, |first| first.attention.circuit());
         given.check(&[circuit], Some(arguments.execution.mode))?;
         let prompt = encode_prompt(arguments, circuit, model, prompt)?;
