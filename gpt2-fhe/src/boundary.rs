@@ -33,7 +33,7 @@ pub enum Refused {
         limit: u32,
     },
     /// Where everything lies in a ciphertext depends on the rings' sizes.
-    #[error("the layout is for other rings than those of parameter set {0}: make it for the set of the keys")]
+    #[error("the encoding is for other rings than those of parameter set {0}: make it for the set of the keys")]
     OtherRings(&'static str),
     /// Weights and tables are prepared for one parameter set.
     #[error("the attention was prepared for another parameter set than that of the keys, {0}: prepare it for this one")]
@@ -64,7 +64,7 @@ pub enum Refused {
         expected: (usize, usize),
     },
     /// A scale is of no use: integers of that many bits, and their sign, do not fit.
-    #[error("numbers at a scale of 2^-{0} of half the torus: from 1 to 62 bits are possible")]
+    #[error("numbers of {0} bits and their sign, at their scale: from 1 to 62 bits are possible")]
     Scale(u32),
     /// The layout is for another attention.
     #[error("the layout is for an attention of other sizes: make it for this one")]

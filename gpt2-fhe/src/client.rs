@@ -62,7 +62,8 @@ impl Client {
         Ok(self.keys.encrypt(&plaintexts, &encoding.context())?)
     }
 
-    /// Decrypts the answer to the request of which `request` is the label, in units of the output's integers: `[rows, O]`.
+    /// Decrypts the answer to the request of which `request` is the label, in units of the output's integers: `[rows, O]`. Of the packed
+    /// circuit they are known modulo one turn; [`PackedClient::nearest`](nn::packed::PackedClient::nearest) says which are meant.
     ///
     /// # Errors
     /// If it is not an answer to that request, or not one of the encoding; if the encoding is not that of the request, or not for the

@@ -10,6 +10,7 @@ use gpt2_fhe::integer::evaluator::IntegerEvaluator;
 use gpt2_fhe::integer::multiply::Multiply;
 use gpt2_fhe::integer::prediction::Predictor;
 use gpt2_fhe::integer::prepared::PreparedProgram;
+use gpt2_fhe::integer::simulated::SimulatedIntegers;
 use gpt2_fhe::integer::tensor::IntegerTensor;
 use gpt2_fhe::packed::ciphertexts::PreparedAttention;
 use gpt2_fhe::packed::encoding::PackedEncoding;
@@ -19,14 +20,19 @@ use gpt2_fhe::server::Server;
 use gpt2_fhe::track::{EvaluationError, Observer, Unobserved};
 use integration_tests::layer::Layer;
 use nn::attention::Part;
+use nn::clear::{ClearEvaluator, ClearTensor};
+use nn::evaluator::{Evaluator, Form, LinearMap};
 use nn::integer::{IntegerAttention, IntegerOptions};
 use nn::matrix::Matrix;
 use nn::packed::{PackedAttention, PackedOptions, Span};
+use nn::table::LookupTable;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::key_graph::{Edge, Node, Parameters, ParametersLiteral};
 use tfhe_core::keys::{Answer, ClientKeys, EvaluationKeys, Mismatch, MissingKey, Needs, Request};
 use tfhe_core::params::Precision;
+use tfhe_core::random::SampleSeed;
 use tfhe_core::sets::{HEAD_EXACT, HEAD_EXACT_WIDE, PACKED_HEAD, TOY};
+use tfhe_core::torus;
 
 /// Nothing may be begun of what is refused.
 struct Idle;
@@ -131,6 +137,30 @@ fn the_exact_server_refuses_programs_of_tables_that_cannot_be_read() {
     assert_eq!(refused, Refused::TooWide { bits, limit: 10 });
 }
 
+/// A linear map of an input adds its bias and gives the scale that is asked for, on phases as on plain numbers.
+#[test]
+fn maps_of_an_input_have_biases_and_scales() {
+    let predictor = Predictor::new(&set(HEAD_EXACT)).unwrap();
+    let (PreparedProgram { program, .. }, _) = prepare(&Layer::synthetic(2, 2), Part::Head(1), 4, Multiply::Product);
+    let input = Matrix::new(2, 2, vec![3, -1, 0, 2]).unwrap();
+    let weight = Matrix::new(2, 3, vec![2, 0, -1, 1, 4, 1]).unwrap();
+    let map = LinearMap { weight: &weight, bias: &[10, 0, -20], form: Form::Integers { bits: 6 } };
+    let Ok(clear) = ClearEvaluator::<LookupTable>::new().linear("map", &ClearTensor::input(&input), &[map]);
+    let expected = [[15, -4, -24], [12, 8, -18]];
+    assert_eq!(clear[0].rows(), expected.map(|row| row.map(f64::from).to_vec()));
+
+    let backend = SimulatedIntegers::new(predictor.clone(), &SampleSeed::from_number(1));
+    let observer = &mut Unobserved;
+    let mut phases = IntegerEvaluator::new(backend, predictor, Multiply::Product, &program, observer);
+    // Sent at a scale for more bits than are asked for.
+    let mapped = phases.linear("map", &IntegerTensor::Input(input, 9), &[map]).unwrap();
+    for (row, expected) in mapped.into_iter().flat_map(|tensor| phases.lanes(tensor)).zip(expected) {
+        let found: Vec<i64> = row.iter().map(|entry| torus::decode(entry.ciphertext, 7)).collect();
+        assert_eq!(found, expected);
+        assert!(row.iter().all(|entry| entry.bits == 6));
+    }
+}
+
 /// What a client is to expect is what the evaluator's results have.
 #[test]
 fn the_exact_answer_s_scale_is_agreed_on() {
@@ -141,7 +171,8 @@ fn the_exact_answer_s_scale_is_agreed_on() {
             let (PreparedProgram { program, .. }, _) = prepare(&layer, part, bits, multiply);
             let observer = &mut Unobserved;
             let mut evaluator = IntegerEvaluator::new(CountedIntegers, predictor.clone(), multiply, &program, observer);
-            let output = program.evaluate(&mut evaluator, &IntegerTensor::Input(2), 2).unwrap();
+            let output =
+                program.evaluate(&mut evaluator, &IntegerTensor::Input(2, program.accumulator_bits()), 2).unwrap();
             let encoding = IntegerEncoding::new(predictor.parameters(), &program, 2);
             assert_eq!((output.len(), output[0].len()), encoding.output_size());
             assert!(

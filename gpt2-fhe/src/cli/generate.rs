@@ -240,7 +240,13 @@ pub(super) fn cost(mode: Mode, cost: &Cost) -> String {
         parts.push(format!("{} out of range: WRONG", plural(cost.out_of_range, "number")));
     }
     if cost.saturated > 0 {
-        parts.push(format!("{} of the input cut off to their ranges", cost.saturated));
+        parts.push(format!(
+            "{} of inputs cut off to their ranges",
+            match cost.saturated {
+                1 => "1 entry".into(),
+                count => format!("{count} entries"),
+            }
+        ));
     }
     parts.join(", ")
 }

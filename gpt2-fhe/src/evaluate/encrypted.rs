@@ -51,7 +51,7 @@ impl Evaluation<'_> {
     ///
     /// # Errors
     /// [`RunError::Input`] if a passage does not fit; [`RunError::Unreliable`] and others as [`Attention::plan`];
-    /// [`RunError::Randomness`] if there is none for a request; [`RunError::Engine`] if `observer` stops it.
+    /// [`RunError::Randomness`] if there is none for a request; [`RunError::Evaluation`] if `observer` stops it.
     ///
     /// # Panics
     /// If there is no passage.

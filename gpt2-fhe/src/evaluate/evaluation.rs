@@ -36,7 +36,7 @@ impl<'a> Evaluation<'a> {
     /// stops the evaluation by returning false. The result does not depend on the number of threads.
     ///
     /// # Errors
-    /// [`RunError::Input`] if a passage does not fit the model or a subject; [`RunError::Engine`] if stopped.
+    /// [`RunError::Input`] if a passage does not fit the model or a subject; [`RunError::Evaluation`] if stopped.
     pub fn run(
         &self,
         passages: &[Passage],

@@ -2,7 +2,6 @@
 
 use nn::evaluator::{Entries, Evaluator, Form, LinearMap, Rows, Use};
 use nn::integer::IntegerProgram;
-use nn::matrix::Matrix;
 use nn::table::LookupTable;
 use tfhe_core::noise::Distribution;
 
@@ -15,7 +14,7 @@ use crate::track::statistics::{Statistics, StepStatistics, Tails};
 use crate::track::timed::Timed;
 use crate::track::{EvaluationError, Observer};
 
-/// Computes the head's data flow on a backend.
+/// Computes programs over tables of integers on a backend.
 pub struct IntegerEvaluator<'a, B> {
     pub(super) backend: B,
     pub(super) predictor: Predictor,
@@ -77,23 +76,24 @@ impl<B: IntegerBackend> Timed for IntegerEvaluator<'_, B> {
     }
 }
 
-/// Σ w² of the weights of one output.
-fn squared_weights(weight: &Matrix<i32>, column: usize) -> f64 {
-    (0..weight.rows()).map(|row| f64::from(weight[(row, column)]).powi(2)).sum()
-}
-
 impl<B: IntegerBackend> IntegerEvaluator<'_, B> {
-    /// x·W of an encrypted input.
+    /// x·W + b of an encrypted input at the scale of tables of `bits` bits.
     fn project(
         &mut self,
+        step: &'static str,
         input: &B::Input,
-        weight: &Matrix<i32>,
+        LinearMap { weight, bias, .. }: &LinearMap<'_>,
         bits: u32,
     ) -> Result<Rows<Integer<B::Ciphertext>>, EvaluationError> {
-        let variances: Vec<_> =
-            (0..weight.cols()).map(|column| self.predictor.project(squared_weights(weight, column))).collect();
-        let output = self.backend.project(input, weight, bits);
+        let variances: Vec<_> = (0..weight.cols()).map(|column| self.predictor.project(weight, column)).collect();
+        let mut output = self.backend.project(input, weight, bits);
         self.advance(weight.cols())?;
+        variances.iter().for_each(|&variance| self.step(step).result(variance));
+        for row in 0..output.rows() {
+            for (sum, &bias) in output.row_mut(row).iter_mut().zip(*bias) {
+                *sum = self.backend.combine(&[(sum, 1)], (bias as u64) << (63 - bits));
+            }
+        }
         let rows = output.rows();
         let integers = output.into_data().into_iter().zip(variances.iter().cycle());
         let mut integers =
@@ -145,9 +145,11 @@ impl<B: IntegerBackend> Evaluator for IntegerEvaluator<'_, B> {
         let map = |map: &LinearMap<'_>| {
             let bits = bits_of(map.form);
             let rows = match input {
-                IntegerTensor::Input(input) => {
-                    self.timed(step, map.weight.cols(), |evaluator| evaluator.project(input, map.weight, bits))
-                }
+                IntegerTensor::Input(input, sent) => self.timed(step, map.weight.cols(), |evaluator| {
+                    let rows = evaluator.project(step, input, map, *sent)?;
+                    let rescaled = |row: Vec<_>| row.iter().map(|entry| evaluator.rescale(entry, bits)).collect();
+                    Ok(if *sent == bits { rows } else { rows.into_iter().map(rescaled).collect() })
+                }),
                 IntegerTensor::Integers(rows, _) => self.timed(step, rows.len() * map.weight.cols(), |evaluator| {
                     evaluator.sum_weighted(step, rows, map, bits)
                 }),
@@ -199,7 +201,7 @@ impl<B: IntegerBackend> Evaluator for IntegerEvaluator<'_, B> {
     fn lanes(&mut self, tensor: Self::Tensor) -> Rows<Self::Lane> {
         match tensor {
             IntegerTensor::Integers(rows, _) => rows,
-            IntegerTensor::Input(_) => unreachable!("an input is mapped first"),
+            IntegerTensor::Input(..) => unreachable!("an input is mapped first"),
         }
     }
 

@@ -201,7 +201,9 @@ impl<B: IntegerBackend> IntegerEvaluator<'_, B> {
     fn count_read(&mut self, step: &'static str, input: &Distribution, tolerance: f64) {
         let read = input.clone() + self.predictor.switches();
         let failure = self.tails.log2_tail(&read, tolerance);
-        self.step(step).read(read.variance(), failure);
+        let statistics = self.step(step);
+        statistics.pbs += 1;
+        statistics.read(read.variance(), failure);
     }
 
     fn shape(&self) -> tfhe_core::params::GlweShape {

@@ -2,6 +2,7 @@
 
 use nn::evaluator::TermUse;
 use nn::integer::IntegerProgram;
+use nn::matrix::Matrix;
 use tfhe_core::key_graph::{Bootstrap, Edge, Node, Parameters};
 use tfhe_core::keys::Needs;
 use tfhe_core::noise::{self, Distribution, Spread, Variance};
@@ -104,9 +105,10 @@ impl Predictor {
         self.bootstraps[gadget]
     }
 
-    /// The noise of a fresh encryption times the weights of one output: Σ w²·σ².
-    pub fn project(&self, squared_weights: f64) -> Variance {
-        self.parameters.lookup().noise.variance().repeated(squared_weights)
+    /// The noise of fresh encryptions times the weights of one output: Σ w²·σ².
+    pub fn project(&self, weight: &Matrix<i32>, column: usize) -> Variance {
+        let squares = (0..weight.rows()).map(|row| f64::from(weight[(row, column)]).powi(2));
+        self.parameters.lookup().noise.variance().repeated(squares.sum())
     }
 
     /// log2 of the probability that a phase with noise `input` is read wrongly from a table whose values are `tolerance`
@@ -121,14 +123,18 @@ impl Predictor {
         let budget = self.bootstraps[high].get() * 4.0;
         let amplification = tables.iter().map(WideTable::amplification).fold(0.0, f64::max);
         let fits = |&gadget: &usize| self.bootstraps[gadget].get() * amplification <= budget;
-        *available.iter().find(|gadget| fits(gadget)).or(available.last()).expect("a head needs a bootstrapping key")
+        *available.iter().find(|gadget| fits(gadget)).or(available.last()).expect("a program needs a bootstrapping key")
     }
 
     /// The coarsest gadget whose results, times 2^shift, have no more noise than the switches of the reading that follows.
     pub fn scaled_gadget(&self, shift: u32, available: &[usize]) -> usize {
         let budget = self.switches.get();
         let fits = |gadget: usize| self.bootstraps[gadget].scaled(2f64.powi(shift as i32)).get() <= budget;
-        *available.iter().find(|&&gadget| fits(gadget)).or(available.last()).expect("a head needs a bootstrapping key")
+        *available
+            .iter()
+            .find(|&&gadget| fits(gadget))
+            .or(available.last())
+            .expect("a program needs a bootstrapping key")
     }
 
     /// The gadget of results that are read at the scale of a table of `bits` bits, a few of them summed: a wide table's first
@@ -144,7 +150,11 @@ impl Predictor {
             let sum = self.bootstraps[gadget].repeated(term.squared_weights as f64);
             self.decryption_failure(sum, term.sum_bits) <= MAX_LOG2_SUM_FAILURE
         };
-        *available.iter().find(|&&gadget| fits(gadget)).or(available.last()).expect("a head needs a bootstrapping key")
+        *available
+            .iter()
+            .find(|&&gadget| fits(gadget))
+            .or(available.last())
+            .expect("a program needs a bootstrapping key")
     }
 
     /// log2 of the probability that an integer at scale 2^−(bits+1), with noise `result`, is decrypted wrongly: that

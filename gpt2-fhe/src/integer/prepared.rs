@@ -53,7 +53,7 @@ impl Prepared for PreparedProgram {
         input: &[SeededGlweCiphertext],
         observer: &mut dyn Observer,
     ) -> Result<(Vec<GlweCiphertext>, Statistics), EvaluationError> {
-        let opened = IntegerTensor::Input(input.chunks(encoding.chunks()).collect());
+        let opened = IntegerTensor::Input(input.chunks(encoding.chunks()).collect(), encoding.input_bits);
         let (own, predictor) = (backend.clone(), predictor.clone());
         let mut evaluator = IntegerEvaluator::new(own, predictor, self.multiply, &self.program, observer);
         let output = self.program.evaluate(&mut evaluator, &opened, encoding.tokens)?;

@@ -70,7 +70,9 @@ impl<B: IntegerBackend> IntegerEvaluator<'_, B> {
             self.observer.begin(step, terms.len());
             let squares = self.read_tables(step, &terms, &vec![&square; terms.len()], output)?;
             self.advance(1)?;
-            Ok(self.alternating_sum(&squares))
+            let sum = self.alternating_sum(&squares);
+            self.step(step).result(sum.noise.variance());
+            Ok(sum)
         };
         product.rows().map(|(row, count)| (0..count).map(|column| entry(row, column)).collect()).collect()
     }

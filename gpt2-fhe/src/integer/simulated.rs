@@ -48,12 +48,9 @@ impl IntegerBackend for SimulatedIntegers {
     type Input = Matrix<i32>;
 
     fn project(&mut self, input: &Matrix<i32>, weight: &Matrix<i32>, bits: u32) -> Matrix<u64> {
-        let squares: Vec<f64> = (0..weight.cols())
-            .map(|column| (0..weight.rows()).map(|row| f64::from(weight[(row, column)]).powi(2)).sum())
-            .collect();
         let exact = input.multiply_exact(weight);
         Matrix::from_fn(exact.rows(), exact.cols(), |row, column| {
-            let variance = self.predictor.project(squares[column]);
+            let variance = self.predictor.project(weight, column);
             self.noisy((exact[(row, column)] as u64) << (63 - bits), variance)
         })
     }

@@ -17,8 +17,8 @@ pub struct Integer<C> {
 /// Integers that are computed with together.
 #[derive(Clone, Debug)]
 pub enum IntegerTensor<I, C> {
-    /// What the client sent.
-    Input(I),
+    /// What the client sent, at scale 2^−(bits+1), and its bits.
+    Input(I, u32),
     /// Each on its own, and what they were made for. Factors are packed when they are multiplied.
     Integers(Rows<Integer<C>>, Form),
 }

@@ -213,7 +213,7 @@ impl PackedCiphertexts<'_> {
     /// What a linear map of the input gives, in its form, with biases.
     pub fn map(&self, input: &FourierInput, map: &LinearMap<'_>) -> Projected {
         let layout = self.layout;
-        let factor = self.attention.scales.factor(map.form);
+        let (factor, log) = (self.attention.scales.factor(map.form), self.attention.scales.log_of(map.form));
         let projection = |columns, groups, direction, signed| Projection {
             weight: map.weight,
             columns,
@@ -224,7 +224,7 @@ impl PackedCiphertexts<'_> {
         };
         let (all, groups) = (0..map.weight.cols(), 0..layout.groups());
         match map.form {
-            Form::Cyclic(Side::Right, log_modulus) => {
+            Form::Cyclic(Side::Right, _) => {
                 let products = self.multiply_weights(input, &projection(all, groups, -1, false));
                 let split = |(group, product): (usize, GlweCiphertext)| {
                     let automorphisms = self.keys.automorphisms;
@@ -233,23 +233,32 @@ impl PackedCiphertexts<'_> {
                 };
                 let parts: Vec<Vec<_>> = products.into_par_iter().enumerate().map(split).collect();
                 let mut keys: Vec<GlweCiphertext> = parts.into_iter().flatten().collect();
-                keys.iter_mut().for_each(|key| self.add_bias(key, map.bias, log_modulus, 0, -1));
+                keys.iter_mut().for_each(|key| self.add_bias(key, map.bias, log, (0, -1)));
                 Projected::Keys(keys)
             }
-            Form::Cyclic(Side::Left, log_modulus) => {
+            Form::Cyclic(Side::Left, _) => {
                 let products = self.multiply_weights(input, &projection(all, layout.row_groups(), 1, false));
                 let mut queries: Vec<_> = products.into_par_iter().map(|product| self.gather(product)).collect();
                 for (query, group) in queries.iter_mut().zip(layout.row_groups()) {
                     let places = 0..layout.tokens_of_group(group).len();
-                    places.for_each(|place| self.add_bias(query, map.bias, log_modulus, place * layout.inputs(), 1));
+                    places.for_each(|place| self.add_bias(query, map.bias, log, (place * layout.inputs(), 1)));
                 }
                 Projected::Queries(queries)
             }
             Form::Weighed { .. } => {
+                let sign = |(channel, &bias): (usize, &i64)| if Layout::negates_value(channel) { -bias } else { bias };
                 let chunk = |chunk: usize| {
                     let columns = layout.channels_of_chunk(chunk);
+                    let biases = map.bias.iter().take(columns.end).skip(columns.start).enumerate();
+                    let biases: Vec<i64> = biases.map(sign).collect();
                     let products = self.multiply_weights(input, &projection(columns, groups.clone(), 1, true));
-                    products.into_par_iter().map(|product| self.gather(product)).collect()
+                    let finish = |(group, product): (usize, GlweCiphertext)| {
+                        let mut values = self.gather(product);
+                        let places = 0..layout.tokens_of_group(group).len();
+                        places.for_each(|place| self.add_bias(&mut values, &biases, log, (place * layout.inputs(), 1)));
+                        values
+                    };
+                    products.into_par_iter().enumerate().map(finish).collect()
                 };
                 Projected::Values((0..layout.output_chunks()).into_par_iter().map(chunk).collect())
             }
@@ -257,11 +266,11 @@ impl PackedCiphertexts<'_> {
         }
     }
 
-    /// Adds a token's bias, an integer over 2^log_modulus for each channel, at X^first·Y^(±channel).
-    fn add_bias(&self, ciphertext: &mut GlweCiphertext, bias: &[i64], log_modulus: u32, first: usize, direction: i64) {
+    /// Adds a token's bias, an integer over 2^log for each channel, at X^first·Y^(±channel).
+    fn add_bias(&self, ciphertext: &mut GlweCiphertext, bias: &[i64], log: u32, (first, direction): (usize, i64)) {
         for (channel, &bias) in bias.iter().enumerate() {
             let exponent = first as i64 + direction * (self.layout.cosets() * channel) as i64;
-            self.add_monomial(ciphertext, exponent, (bias as u64) << (64 - log_modulus));
+            self.add_monomial(ciphertext, exponent, (bias as u64) << (64 - log));
         }
     }
 

@@ -82,7 +82,7 @@ impl<'a, B: PackedBackend> PackedEvaluator<'a, B> {
         Self { backend, prediction, layout, lookup_size, observer, errors, tails, statistics, exponents }
     }
 
-    /// What was done so far.
+    /// What was done so far; noise and failure where the backend has them tracked ([`PackedBackend::TRACKED`]).
     pub fn statistics(&self) -> &Statistics {
         &self.statistics
     }
@@ -92,7 +92,7 @@ impl<'a, B: PackedBackend> PackedEvaluator<'a, B> {
         &self.exponents
     }
 
-    /// Counts the packing of the answer, and that an output within the program's limit wraps around.
+    /// Counts, once, the packing of the answer, and that an output within the program's limit wraps around.
     pub fn count_answer(&mut self, program: &PackedProgram) {
         let (layout, output) = (self.layout, self.prediction.output(&self.layout, self.layout.tokens() - 1));
         // What is left between the limit of outputs and half a turn.
@@ -123,6 +123,7 @@ impl<'a, B: PackedBackend> PackedEvaluator<'a, B> {
         let Summed { score, lookup, .. } = number.summed;
         let statistics = self.statistics.step(step);
         statistics.lookups += 1;
+        statistics.pbs += 1;
         statistics.key_switches += usize::from(score) + usize::from(lookup);
         if !B::TRACKED {
             return BTreeMap::new();
@@ -207,8 +208,10 @@ impl<B: PackedBackend> Evaluator for PackedEvaluator<'_, B> {
         &mut self,
         step: &'static str,
         factors: Vec<[PackedTensor<B>; 2]>,
-        _: Entries,
+        entries: Entries,
     ) -> Result<Vec<PackedTensor<B>>, EvaluationError> {
+        let first = self.layout.span().rows().start;
+        assert_eq!(entries, Entries::Causal { first }, "the rows of the layout");
         self.timed(step, factors.len(), |evaluator| {
             let multiply = |factors: [PackedTensor<B>; 2]| {
                 let [PackedTensor::Mapped(query, form, of_query), PackedTensor::Mapped(key, _, of_key)] = factors
@@ -261,7 +264,8 @@ impl<B: PackedBackend> Evaluator for PackedEvaluator<'_, B> {
         rows.map(|row| row.into_iter().map(|content| number(self, content)).collect()).collect()
     }
 
-    fn pack(&mut self, rows: Rows<PackedNumber<B::Number>>, _: Form) -> PackedTensor<B> {
+    fn pack(&mut self, rows: Rows<PackedNumber<B::Number>>, form: Form) -> PackedTensor<B> {
+        assert_eq!(form, Form::Weights, "the only form that packed numbers are packed in");
         PackedTensor::Weights(rows)
     }
 
@@ -272,6 +276,7 @@ impl<B: PackedBackend> Evaluator for PackedEvaluator<'_, B> {
         tables: &[&SmoothTable],
         _: Use,
     ) -> Result<Vec<PackedNumber<B::Number>>, EvaluationError> {
+        assert_eq!(lanes.len(), tables.len(), "one table to a number");
         self.timed(step, lanes.len(), |evaluator| {
             let mut results = Vec::with_capacity(lanes.len());
             // Of one function at a time, as each has a bootstrapping key of its own.

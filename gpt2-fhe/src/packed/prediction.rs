@@ -337,9 +337,13 @@ impl Scales {
         self.log_input
     }
 
+    /// An integer of a map's result is that over 2^this, of a turn.
+    pub fn log_of(&self, form: Form) -> u32 {
+        if let Form::Cyclic(_, log_modulus) = form { log_modulus } else { self.log_ggsw }
+    }
+
     /// By what a map of the input is multiplied, to be at the scale of a form.
     pub fn factor(&self, form: Form) -> i64 {
-        let log = if let Form::Cyclic(_, log_modulus) = form { log_modulus } else { self.log_ggsw };
-        1 << (self.log_input - log)
+        1 << (self.log_input - self.log_of(form))
     }
 }

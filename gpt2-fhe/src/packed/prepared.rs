@@ -47,10 +47,10 @@ impl Prepared for PreparedAttention {
     ) -> Result<(Vec<GlweCiphertext>, Statistics), EvaluationError> {
         let layout = &encoding.layout;
         let ciphertexts = PackedCiphertexts { keys: *keys, attention: self, layout };
-        let input = PackedTensor::Input(ciphertexts.transform(input));
         let prediction = Prediction::new(keys.parameters, self.program(), layout).map_err(Refused::from)?;
         let lookup_size = keys.parameters.lookup().size();
         let mut evaluator = PackedEvaluator::new(ciphertexts, &prediction, *layout, lookup_size, observer);
+        let input = evaluator.timed(steps::PROJECT, 0, |_| Ok(PackedTensor::Input(ciphertexts.transform(input))))?;
         let output = self.program().evaluate(&mut evaluator, &input, layout.span())?.into_sum();
         let answer = evaluator.timed(steps::OUTPUT, 0, |_| Ok(ciphertexts.answer(&output)))?;
         evaluator.count_answer(self.program());

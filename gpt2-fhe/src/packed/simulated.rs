@@ -34,7 +34,7 @@ pub struct SimulatedProduct {
 
 /// Outputs.
 pub struct SimulatedSum {
-    /// `[rows, O]`, in turns; without the noise of [`Self::spread`] until constants are added.
+    /// `[rows, O]`, in turns; without the noise of [`Self::spread`] until constants are added, with which programs end.
     turns: Rows<f64>,
     /// `[rows]`: the variance of each row's outputs.
     spread: Vec<Variance>,

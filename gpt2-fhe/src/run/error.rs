@@ -126,7 +126,7 @@ pub enum RunError {
     Refused(#[from] Refused),
     /// The run was stopped.
     #[error(transparent)]
-    Engine(#[from] EvaluationError),
+    Evaluation(#[from] EvaluationError),
 }
 
 impl From<EncryptError> for RunError {

@@ -90,7 +90,8 @@ impl Lowering for ExactAttention {
         let predictor = Predictor::new(&plan.parameters)?;
         let backend = SimulatedIntegers::new(predictor.clone(), seed);
         let mut evaluator = IntegerEvaluator::new(backend, predictor, self.multiply, self.program(), observer);
-        let (input, span) = (IntegerTensor::Input(reference.input.clone()), reference.span);
+        let (input, span) =
+            (IntegerTensor::Input(reference.input.clone(), self.program().accumulator_bits()), reference.span);
         let output = self.program().evaluate(&mut evaluator, &input, span.tokens())?;
         let number = |row: usize, column: usize| {
             let Integer { ciphertext, bits, .. } = output[span.rows().start + row][column];

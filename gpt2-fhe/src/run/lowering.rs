@@ -124,7 +124,7 @@ pub trait Lowering: Sized {
     /// The same with drawn noise.
     ///
     /// # Errors
-    /// [`RunError::Engine`].
+    /// [`RunError::Evaluation`].
     fn simulate(
         &self,
         reference: &Reference,
@@ -203,7 +203,7 @@ pub trait Lowering: Sized {
     /// Encrypts, evaluates, decrypts the rows of `span`.
     ///
     /// # Errors
-    /// [`RunError::Randomness`], [`RunError::Refused`], [`RunError::Engine`].
+    /// [`RunError::Randomness`], [`RunError::Refused`], [`RunError::Evaluation`].
     fn answer(
         &self,
         parties: &mut Parties<Self>,
@@ -275,7 +275,7 @@ pub trait Lowering: Sized {
     /// The rows of `span` on plain numbers with drawn noise.
     ///
     /// # Errors
-    /// [`RunError::Input`], [`RunError::NotFinite`], [`RunError::Engine`]; as [`Self::plan`].
+    /// [`RunError::Input`], [`RunError::NotFinite`], [`RunError::Evaluation`]; as [`Self::plan`].
     fn run_simulated(
         &self,
         hidden: &Matrix<f32>,

@@ -76,14 +76,14 @@ fn largest_modulus(calibration: &Calibration<'_>, head: usize, mut limit: u32) -
     }
 }
 
-/// A simulated run: `[rows, O]` in units of the output's integers.
+/// A simulated run: `[rows, O]` in units of the output's integers, and the plan's figures with this run's times.
 fn simulate(
     attention: &PackedAttention,
     plan: &Plan,
     reference: &Reference,
     seed: &SampleSeed,
     observer: &mut dyn Observer,
-) -> Result<Matrix<f64>, RunError> {
+) -> Result<(Matrix<f64>, Statistics), RunError> {
     let (Packing { prediction, layout, .. }, program) = (plan.packing()?, attention.program());
     let lookup_size = plan.parameters.lookup().size();
     let backend = SimulatedPacked::new(prediction, *layout, lookup_size, seed);
@@ -94,7 +94,7 @@ fn simulate(
     let numbers = Matrix::from_fn(reference.numbers.rows(), reference.numbers.cols(), |row, channel| {
         output.turns()[row][channel] / unit
     });
-    Ok(attention.client().nearest(&numbers, 1.0 / unit)?)
+    Ok((attention.client().nearest(&numbers, 1.0 / unit)?, plan.statistics.with_times_of(evaluator.statistics())))
 }
 
 impl Lowering for PackedAttention {
@@ -139,12 +139,12 @@ impl Lowering for PackedAttention {
         seed: &SampleSeed,
         observer: &mut dyn Observer,
     ) -> Result<(Matrix<f64>, Statistics), RunError> {
-        Ok((simulate(self, plan, reference, seed, observer)?, plan.statistics.clone()))
+        simulate(self, plan, reference, seed, observer)
     }
 
     fn tolerance(&self, reference: &Reference, plan: &Plan) -> Result<Option<Matrix<f64>>, RunError> {
-        let simulate = |run| simulate(self, plan, reference, &SampleSeed::from_number(run), &mut Unobserved);
-        let runs = (0..SIMULATIONS).into_par_iter().map(simulate).collect::<Result<Vec<_>, _>>()?;
+        let simulate = |run| Ok(simulate(self, plan, reference, &SampleSeed::from_number(run), &mut Unobserved)?.0);
+        let runs = (0..SIMULATIONS).into_par_iter().map(simulate).collect::<Result<Vec<Matrix<f64>>, RunError>>()?;
         let numbers = &reference.numbers;
         let square =
             |index: usize| runs.iter().map(|run| (run.data()[index] - numbers.data()[index]).powi(2)).sum::<f64>();

@@ -78,9 +78,8 @@ impl StepStatistics {
         }
     }
 
-    /// Counts one bootstrapping that reads a phase of noise `read` and fails with probability 2^log2_failure.
+    /// Notes that a bootstrapping reads a phase of noise `read` and fails with probability 2^log2_failure.
     pub(crate) fn read(&mut self, read: Variance, log2_failure: f64) {
-        self.pbs += 1;
         self.log2_failure_probability = noise::log2_sum(self.log2_failure_probability, log2_failure);
         self.log2_read_noise = self.log2_read_noise.max(read.log2_std());
     }
@@ -105,6 +104,18 @@ impl Statistics {
             self.steps.len() - 1
         });
         &mut self.steps[index]
+    }
+
+    /// The same of a plan: how long it took to count is no time of a run.
+    pub(crate) fn without_times(&self) -> Self {
+        Self { steps: self.steps.iter().map(|step| StepStatistics { seconds: 0.0, ..step.clone() }).collect() }
+    }
+
+    /// The same with the times of another run of the same steps.
+    pub(crate) fn with_times_of(&self, other: &Self) -> Self {
+        let seconds = |name| other.steps.iter().find(|step| step.name == name).map_or(0.0, |step| step.seconds);
+        let step = |step: &StepStatistics| StepStatistics { seconds: seconds(step.name), ..step.clone() };
+        Self { steps: self.steps.iter().map(step).collect() }
     }
 
     /// Table lookups.

@@ -10,8 +10,8 @@ use std::marker::PhantomData;
 
 /// Computes programs on plain numbers, counts their operations, and reports what does not fit its declared range.
 ///
-/// Integers are exact: all are below 2^53, up to which f64 has them all. Nothing is an error here: an input outside its table gets the
-/// table's value there, as from every evaluator.
+/// Integers up to 2^53 are exact, which those of integer programs are; larger scores of packed ones are rounded to as many bits. Nothing
+/// is an error here: an input outside its table gets the table's value there, as from every evaluator.
 #[derive(Clone, Debug)]
 pub struct ClearEvaluator<T> {
     steps: Vec<StepRecord>,

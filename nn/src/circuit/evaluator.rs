@@ -88,7 +88,7 @@ impl Use {
 pub enum Side {
     /// Its rows meet the right one's columns.
     Left,
-    /// The other. Of cyclic factors it is held transposed, `[m, d]`.
+    /// The other, `[m, p]`. Of cyclic factors it is held transposed, `[p, m]`: a row for each column of the product.
     Right,
 }
 
@@ -159,6 +159,9 @@ impl Entries {
 }
 
 /// Computes programs.
+///
+/// An evaluator takes the forms that programs over its tables use, in the order in which they use them; it panics at others, which are a
+/// mistake of the program and not of its input.
 ///
 /// A method that takes time names the step it is for, so that progress and time can be reported by step. Operations that are asked for
 /// together are independent of each other, and computed together.
@@ -235,7 +238,7 @@ pub trait SmoothEvaluator: Evaluator<Table = SmoothTable> {
     /// A known number, in turns.
     fn constant(&self, turns: f64) -> Self::Lane;
 
-    /// Adds the same numbers to each row, in turns: `[T, C] + [C]`.
+    /// Adds the same numbers to each row of weighted sums, in turns: `[T, C] + [C]`. It is what programs end with.
     ///
     /// # Errors
     /// The evaluator's.
@@ -255,6 +258,7 @@ pub(crate) fn look_up_rows<E: Evaluator>(
     tables: &[&E::Table],
     result: Use,
 ) -> Result<Rows<E::Lane>, E::Error> {
+    assert_eq!(rows.len(), tables.len(), "one table to a row");
     let lanes: Vec<E::Lane> = rows.iter().flatten().cloned().collect();
     let tables: Vec<&E::Table> =
         rows.iter().zip(tables).flat_map(|(row, &table)| std::iter::repeat_n(table, row.len())).collect();

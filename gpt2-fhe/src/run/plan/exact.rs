@@ -53,16 +53,17 @@ fn with_parameters(
         return Err(RunError::TooLong { length, size });
     }
     let predictor = Predictor::new(&parameters)?;
+    predictor.check(program, multiply)?;
     let observer = &mut Unobserved;
     let mut evaluator = IntegerEvaluator::new(CountedIntegers, predictor.clone(), multiply, program, observer);
-    let output = program.evaluate(&mut evaluator, &IntegerTensor::Input(tokens), tokens)?;
+    let output = program.evaluate(&mut evaluator, &IntegerTensor::Input(tokens, program.accumulator_bits()), tokens)?;
     // The answer is packed, and its integers read by rounding.
     let decryption = output
         .iter()
         .flatten()
         .map(|entry| predictor.decryption_failure(entry.noise.clone(), entry.bits))
         .fold(f64::NEG_INFINITY, noise::log2_sum);
-    let mut statistics = evaluator.statistics().clone();
+    let mut statistics = evaluator.statistics().without_times();
     statistics.step(DECRYPTION).log2_failure_probability = decryption;
     let needs = Predictor::needs(multiply, program.input_bits(), program.is_whole());
     Ok(Plan {

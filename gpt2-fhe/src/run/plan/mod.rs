@@ -102,7 +102,7 @@ impl Packing {
     }
 }
 
-/// Bytes on the wire.
+/// Bytes that are sent.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Bytes {
     /// Evaluation keys as sent (seeded).

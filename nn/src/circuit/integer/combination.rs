@@ -106,5 +106,5 @@ impl Combination {
 
 /// That the bits of a program contradict each other.
 pub(super) fn inconsistent_bits() -> Error {
-    Error::out_of_range("the bits of a head program", "inconsistent", "those that calibration gave")
+    Error::out_of_range("a number of bits of the program", "inconsistent with the others", "one that calibration gave")
 }

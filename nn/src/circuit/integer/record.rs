@@ -8,7 +8,7 @@ use super::ranges::RangeReport;
 use super::softmax::IntegerSoftmax;
 use super::steps;
 use crate::calibration::check_tokens;
-use crate::error::Error;
+use crate::error::{Error, check_within};
 use crate::evaluator::FactorUse;
 use crate::named::NamedTensors;
 use crate::quantizers::Quantizer;
@@ -174,7 +174,9 @@ fn tables(tensors: &NamedTensors) -> Result<Vec<LookupTable>, Error> {
         // With any number of values, what is wrong with the range is an error; it tells how many there have to be.
         let needed = 1_usize << bits.saturating_sub(rounded_bits).min(LookupTable::MAX_INDEX_BITS);
         let (own, rest) = values.split_at(needed.min(values.len()));
-        tables.push(LookupTable::new(first, bits, rounded_bits, own.to_vec())?);
+        let table = LookupTable::new(first, bits, rounded_bits, own.to_vec())?;
+        check_within("the bits that index a lookup table", table.index_bits(), 1..=*IntegerOptions::MSBS.end())?;
+        tables.push(table);
         values = rest;
     }
     match values.len() {

@@ -15,6 +15,8 @@ const MAX_LEVELS: i32 = (1 << (*PackedOptions::BITS.end() - 1)) - 1;
 const MAX_SUM: f64 = (1_u64 << 62) as f64;
 /// What biases, limits and norms may be at most, in units of the output's integers: as many as are told apart in f64.
 const MAX_OUTPUT: f64 = (1_u64 << 53) as f64;
+/// What the limit of outputs is at least: calibration never gives less than two units.
+const MIN_LIMIT: f64 = 1.0;
 /// What a turn of score may stand for: far more and far less than any softmax has, and squares stay finite.
 const SCORE_TURNS: std::ops::RangeInclusive<f64> = 1.0 / (1_u64 << 32) as f64..=(1_u64 << 32) as f64;
 
@@ -93,8 +95,8 @@ impl PackedProgram {
     /// Checks the numbers; the shapes are right.
     fn check(&self) -> Result<(), Error> {
         check_common(self.input_levels, self.max_tokens, &self.output_bias)?;
-        if self.output_limit > MAX_OUTPUT {
-            return Err(Error::out_of_range("the limit of outputs", self.output_limit, "at most 2^53"));
+        if !(MIN_LIMIT..=MAX_OUTPUT).contains(&self.output_limit) {
+            return Err(Error::out_of_range("the limit of outputs", self.output_limit, "from 1 to 2^53"));
         }
         self.heads.iter().try_for_each(|head| head.check(self.input_levels))
     }
@@ -114,6 +116,10 @@ impl PackedHead {
                 self.difference_limit_turns(),
                 allowed,
             ));
+        }
+        if self.tables(1.0).iter().any(|table| table.margin() <= 0.0) {
+            let allowed = "one that leaves room for noise beside the largest difference of scores";
+            return Err(Error::out_of_range("the headroom of a head", self.headroom, allowed));
         }
         if !SCORE_TURNS.contains(&self.score_turn) {
             return Err(Error::out_of_range("a turn of score", self.score_turn, "in 2^-32 to 2^32"));

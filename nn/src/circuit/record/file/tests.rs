@@ -171,9 +171,11 @@ fn contents_are_checked_number_by_number() {
         (3, 0, "input_levels", integer(7), "of 5 bits"),
         (3, 0, "max_tokens", integer(65), "in 1 ..= 64"),
         (3, 0, "output_limit", real(-1.0), "greater than 0"),
-        (3, 0, "output_limit", real(1e300), "at most 2^53"),
+        (3, 0, "output_limit", real(1e300), "from 1 to 2^53"),
+        (3, 0, "output_limit", real(1e-310), "from 1 to 2^53"),
         (3, 0, "log_modulus", integer(33), "in 8 ..= 32"),
         (3, 0, "headroom", real(1.0), "between 0 and 1"),
+        (3, 0, "headroom", real(0.9), "room for noise"),
         (3, 0, "score_turn", real(0.0), "greater than 0"),
         (3, 0, "score_turn", real(1e300), "2^-32 to 2^32"),
         (3, 0, "difference_limit", real(1e9), "a quarter of a turn"),
@@ -191,6 +193,26 @@ fn contents_are_checked_number_by_number() {
         let error = QuantizedFile::from_records(file.origin, file.digests, &records).unwrap_err().to_string();
         assert!(error.contains(what), "{name}: {error:?} without {what:?}");
     }
+}
+
+/// A table with more values than a lookup reads, which no calibration gives, is an error where it is read.
+#[test]
+fn tables_that_no_lookup_reads_are_refused() {
+    let file = &FILES[0];
+    let mut records = records(file);
+    let record = records[0].as_mut().unwrap();
+    let (length, count) = (record.shape::<1>("table_values").unwrap()[0], record.shape::<2>("tables").unwrap()[0]);
+    let mut ranges: Vec<i64> = record.integers("tables", &[count, 3]).unwrap();
+    let mut values: Vec<i64> = record.integers("table_values", &[length]).unwrap();
+    let last = &mut ranges[3 * (count - 1)..];
+    let own = 1 << (last[1] - last[2]);
+    (last[1], last[2]) = (11, 0);
+    values.resize(values.len() - own + (1 << 11), 0);
+    record.set_integers("tables", &[count, 3], ranges);
+    let length = values.len();
+    record.set_integers("table_values", &[length], values);
+    let error = QuantizedFile::from_records(file.origin, file.digests, &records).unwrap_err().to_string();
+    assert!(error.contains("the bits that index a lookup table"), "{error}");
 }
 
 #[test]
