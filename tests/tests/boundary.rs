@@ -147,7 +147,7 @@ fn maps_of_an_input_have_biases_and_scales() {
     let map = LinearMap { weight: &weight, bias: &[10, 0, -20], form: Form::Integers { bits: 6 } };
     let Ok(clear) = ClearEvaluator::<LookupTable>::new().linear("map", &ClearTensor::input(&input), &[map]);
     let expected = [[15, -4, -24], [12, 8, -18]];
-    assert_eq!(clear[0].rows(), expected.map(|row| row.map(f64::from).to_vec()));
+    assert_eq!(clear[0].rows(), expected.map(|row| row.map(|x: i64| x as f64).to_vec()));
 
     let backend = SimulatedIntegers::new(predictor.clone(), &SampleSeed::from_number(1));
     let observer = &mut Unobserved;
