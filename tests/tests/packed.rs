@@ -11,7 +11,7 @@ use nn::clear::ClearEvaluator;
 use nn::evaluator::{Evaluator, SmoothEvaluator, Use};
 use nn::matrix::{Matrix, relative_error};
 use nn::packed::{PackedOptions, Span};
-use nn::table::Smooth;
+use nn::table::{Function, Smooth};
 use tfhe_core::random::SampleSeed;
 
 /// Simulated runs of which means and spreads are made.
@@ -241,6 +241,6 @@ fn lookups_of_both_functions_can_be_asked_for_together() {
         let (found, limit) = (found.content(), 6.0 * variance.std());
         assert!((found - expected).abs() < limit, "{:?} at {turns}: {found}, {expected}, {limit}", table.function());
     }
-    // The tables differ by far more than noise at every argument.
-    assert!((softplus.at(-0.2) - exponential.at(-0.2)).abs() > 0.01);
+    // The other table would have given something else by far more than noise.
+    assert!((softplus.at(0.1) - exponential.value_at(0.1)).abs() > 0.05);
 }

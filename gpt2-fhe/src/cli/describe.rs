@@ -62,6 +62,10 @@ pub(super) fn work(plan: &Plan) -> Vec<String> {
         0 => String::new(),
         count => format!(", and {} besides", count),
     };
+    let products_of_bootstrappings = match pbs {
+        0 => plural(external, "external product"),
+        _ => format!("{}: {dimension} in each bootstrapping{others}", plural(external, "external product")),
+    };
     let products = plural(statistics.tensor_products(), "product");
     let key_switches = match statistics.key_switches() {
         1 => "1 key switch".into(),
@@ -74,7 +78,7 @@ pub(super) fn work(plan: &Plan) -> Vec<String> {
     };
     vec![
         line("work", format!("{} by {}", plural(lookups, "table lookup"), plural(pbs, "bootstrapping") + " (PBS)")),
-        line("", format!("{}: {dimension} in each bootstrapping{others}", plural(external, "external product"))),
+        line("", products_of_bootstrappings),
         line("", format!("{products} of ciphertexts, {key_switches}{automorphisms}")),
         line("failure", format!("{failure}: {FAILURE_MEANING}")),
         line(

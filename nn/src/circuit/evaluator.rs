@@ -260,6 +260,9 @@ pub(crate) fn look_up_rows<E: Evaluator>(
 ) -> Result<Rows<E::Lane>, E::Error> {
     assert_eq!(rows.len(), tables.len(), "one table to a row");
     let lanes: Vec<E::Lane> = rows.iter().flatten().cloned().collect();
+    if lanes.is_empty() {
+        return Ok(rows.to_vec());
+    }
     let tables: Vec<&E::Table> =
         rows.iter().zip(tables).flat_map(|(row, &table)| std::iter::repeat_n(table, row.len())).collect();
     let mut results = evaluator.look_up(step, &lanes, &tables, result)?.into_iter();
