@@ -1,6 +1,7 @@
 //! GPT-2's attention on encrypted data.
 #![deny(unsafe_code)]
 
+pub mod block;
 pub mod boundary;
 pub mod client;
 pub mod encoding;

@@ -55,8 +55,8 @@ mod model;
 mod numbers;
 mod support;
 
-use circuit::calibration;
-pub use circuit::{clear, evaluator, integer, packed, record, table};
+pub use circuit::{block, clear, evaluator, integer, packed, record, table};
+use circuit::{calibration, rounding};
 pub use error::Error;
 pub use model::{attention, checkpoint, gpt2, metrics, tokenizer};
 use numbers::{gemm, named};

@@ -29,9 +29,7 @@ pub(super) fn bits_of(form: Form) -> u32 {
         Form::Integers { bits } => bits,
         Form::Factor(_, FactorUse { product_bits, .. }) => product_bits,
         Form::Terms(term) => term.sum_bits,
-        Form::Cyclic(..) | Form::Weighed { .. } | Form::Weights => {
-            unreachable!("programs over tables of integers have no numbers in turns")
-        }
+        _ => unreachable!("programs over tables of integers have no numbers in turns"),
     }
 }
 

@@ -134,12 +134,11 @@ impl<'a, B: PackedBackend> PackedEvaluator<'a, B> {
         let statistics = self.statistics.step(step);
         statistics.read(read.variance(), failure);
         statistics.result(result);
-        let mut errors = match table.function() {
-            Smooth::Softplus => number.errors.clone(),
-            Smooth::Exponential => {
-                self.note_exponent(table, read.variance());
-                BTreeMap::new()
-            }
+        let mut errors = if table.function() == Smooth::Softplus {
+            number.errors.clone()
+        } else {
+            self.note_exponent(table, read.variance());
+            BTreeMap::new()
         };
         errors.extend(self.error((added + result).into()));
         errors

@@ -9,6 +9,7 @@ use tfhe_core::key_graph::Node::{Arithmetic, Lookup};
 use tfhe_core::key_graph::{Edge, Parameters};
 use tfhe_core::keys::{EvaluationKeys, KeyswitchKey, Needs};
 use tfhe_core::params::Gadget;
+use tfhe_core::sets::COARSE;
 use tfhe_core::tensor_product::RelinearizationKey;
 
 use super::layout::Layout;
@@ -93,9 +94,6 @@ impl<'a> PackedKeys<'a> {
 
     /// The bootstrapping key of a function.
     pub fn bootstrapping(&self, function: Smooth) -> &'a BootstrappingKey {
-        match function {
-            Smooth::Softplus => self.softplus,
-            Smooth::Exponential => self.exponential,
-        }
+        if tables::gadget(function) == COARSE { self.softplus } else { self.exponential }
     }
 }

@@ -7,9 +7,11 @@ use tfhe_core::key_graph::{MissingEdge, Parameters, Ring};
 use tfhe_core::noise::{self, Distribution, Spread, Variance};
 use tfhe_core::params::GadgetTransforms;
 use tfhe_core::rounding::Transforms;
+use tfhe_core::sets::COARSE;
 
 use super::keys;
 use super::layout::Layout;
+use super::tables;
 
 /// The variances of a part's steps in one layout, as fractions of a turn squared.
 #[derive(Clone, Debug)]
@@ -247,10 +249,7 @@ impl Prediction {
 
     /// A result of `function`, besides the argument's noise.
     pub fn result(&self, function: Smooth) -> Variance {
-        match function {
-            Smooth::Softplus => self.softplus,
-            Smooth::Exponential => self.exponential,
-        }
+        if tables::gadget(function) == COARSE { self.softplus } else { self.exponential }
     }
 
     /// What is added to an argument that has parts of scores, of results of lookups, or of both, before it is looked up.

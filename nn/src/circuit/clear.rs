@@ -1,6 +1,8 @@
 //! The evaluator on plain numbers: what every other evaluator must agree with.
 
-use crate::evaluator::{Entries, Evaluator, Form, LinearMap, Rows, Side, SmoothEvaluator, Use};
+use crate::evaluator::{
+    BlockEvaluator, Entries, Evaluator, Form, LinearMap, Rows, Side, SmoothEvaluator, SmoothUse, Use,
+};
 use crate::matrix::Matrix;
 use crate::range::IntegerRange;
 use crate::table::{Function, SmoothTable};
@@ -134,8 +136,8 @@ impl<T> ClearEvaluator<T> {
 
     fn multiply_pair(&mut self, step: &'static str, [left, right]: &[ClearTensor; 2], entries: Entries) -> ClearTensor {
         // Columns of the right factor, each as long as a full row of the left one.
-        let columns =
-            if let Some(Form::Cyclic(Side::Right, _)) = right.form { &right.rows } else { &right.transposed() };
+        let transposed = matches!(right.form, Some(Form::Cyclic(Side::Right, _) | Form::Keys));
+        let columns = if transposed { &right.rows } else { &right.transposed() };
         let mut rows = Vec::new();
         let record = self.step(step);
         for (row, count) in entries.rows(left.rows.len(), columns.len()) {
@@ -186,12 +188,16 @@ impl<T: Function> Evaluator for ClearEvaluator<T> {
         input: &ClearTensor,
         maps: &[LinearMap<'_>],
     ) -> Result<Vec<ClearTensor>, Infallible> {
-        let integers = input.matrix(|x| x as i32);
         let record = self.step(step);
+        let in_turns = input.form == Some(Form::Features);
+        let (integers, turns) =
+            if in_turns { (None, Some(input.matrix(|x| x))) } else { (Some(input.matrix(|x| x as i32)), None) };
         let map = |map: &LinearMap<'_>| {
-            let result = map.apply(&integers);
-            let row = |row: usize| result.row(row).iter().map(|&x| x as f64).collect();
-            let rows: Rows<f64> = (0..result.rows()).map(row).collect();
+            let result = match (&integers, &turns) {
+                (Some(integers), _) => map.apply(integers).map(|&x| x as f64),
+                (None, turns) => turns.as_ref().expect("one of the two").multiply(&map.weight.map(|&w| f64::from(w))),
+            };
+            let rows: Rows<f64> = (0..result.rows()).map(|row| result.row(row).to_vec()).collect();
             if let Some(Form::Terms(term)) = input.form {
                 record.overflows += count_overflows(rows.iter().flatten(), term.sum_bits);
             }
@@ -245,10 +251,15 @@ impl<T: Function> Evaluator for ClearEvaluator<T> {
         step: &'static str,
         lanes: &[f64],
         tables: &[&T],
-        _result: Use,
+        result: Use,
     ) -> Result<Vec<f64>, Infallible> {
         assert_eq!(lanes.len(), tables.len(), "one table for each number");
-        let results: Vec<f64> = lanes.iter().zip(tables).map(|(&input, table)| table.value_at(input)).collect();
+        let multiplies = matches!(result.smooth, SmoothUse::Multiplier { .. });
+        let read = |(&input, table): (&f64, &&T)| {
+            let value = table.value_at(input);
+            if multiplies { value.round_ties_even() } else { value }
+        };
+        let results: Vec<f64> = lanes.iter().zip(tables).map(read).collect();
         let record = self.step(step);
         for (&input, table) in lanes.iter().zip(tables) {
             *record.lookups.entry(table.size()).or_default() += 1;
@@ -278,6 +289,37 @@ impl SmoothEvaluator for ClearEvaluator<SmoothTable> {
         self.step(step);
         tensor.rows.iter_mut().for_each(|row| row.iter_mut().zip(turns).for_each(|(x, constant)| *x += constant));
         Ok(tensor)
+    }
+}
+
+impl BlockEvaluator for ClearEvaluator<SmoothTable> {
+    fn scale_rows(
+        &mut self,
+        step: &'static str,
+        mut tensor: ClearTensor,
+        multipliers: &ClearTensor,
+    ) -> Result<ClearTensor, Infallible> {
+        for (row, multiplier) in tensor.rows.iter_mut().zip(&multipliers.rows) {
+            row.iter_mut().for_each(|x| *x *= multiplier[0]);
+        }
+        let record = self.step(step);
+        record.multiplications += tensor.rows.iter().map(Vec::len).sum::<usize>();
+        observe(&mut record.outputs, tensor.rows.iter().flatten());
+        Ok(tensor)
+    }
+
+    fn add(&mut self, sum: &mut ClearTensor, other: &ClearTensor) {
+        for (sums, terms) in sum.rows.iter_mut().zip(&other.rows) {
+            sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
+        }
+    }
+
+    fn append(&mut self, above: &mut ClearTensor, below: ClearTensor) {
+        above.rows.extend(below.rows);
+    }
+
+    fn known(&mut self, rows: Rows<f64>, form: Form) -> ClearTensor {
+        ClearTensor { rows, form: Some(form) }
     }
 }
 

@@ -12,7 +12,8 @@
 //! | [`lanes`](Evaluator::lanes) | single numbers | sample extraction |
 //! | [`look_up`](Evaluator::look_up) | f(x) | bootstrapping |
 //! | [`pack`](Evaluator::pack) | many numbers together | packing by automorphisms |
-//! | [`add_scaled`](Evaluator::add_scaled), [`add_constants`](SmoothEvaluator::add_constants) | sums | sums |
+//! | [`add_scaled`](Evaluator::add_scaled), [`add_constants`](SmoothEvaluator::add_constants), [`add`](BlockEvaluator::add) | sums | sums |
+//! | [`scale_rows`](BlockEvaluator::scale_rows) | r·x | external products |
 //!
 //! # Two ways to hold numbers
 //! Numbers are integers, each read by tables of integers ([`LookupTable`](crate::table::LookupTable)), or they count in *turns*, of
@@ -25,8 +26,8 @@ use crate::table::SmoothTable;
 /// Rows of numbers, not all of one length: row i of scores has as many entries as token i sees.
 pub type Rows<L> = Vec<Vec<L>>;
 
-/// What a lookup's result is needed for, which fixes the scale it must be at. Results of smooth tables have their own: they need none of
-/// this.
+/// What a lookup's result is needed for. Of integers it fixes the scale that the result must be at; results of smooth tables have their
+/// own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Use {
     /// The largest `bits` of the tables that the result, or a sum it is part of, is the input of.
@@ -35,6 +36,26 @@ pub struct Use {
     pub factor: Option<FactorUse>,
     /// When the result is a term of sums with known weights.
     pub term: Option<TermUse>,
+    /// What a result of a smooth table is for.
+    pub smooth: SmoothUse,
+}
+
+/// What becomes of a result of a smooth table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum SmoothUse {
+    /// It is read by tables, alone or in sums: any noise that they bear will do.
+    #[default]
+    Read,
+    /// It is packed, and sums of it with known weights are read.
+    Feature,
+    /// It is packed, and added to what all later layers read: with the least noise.
+    Update,
+    /// It is rounded to an integer, and multiplies. The rounding takes place at the argument: it is one and the same integer wherever the
+    /// result is needed several times.
+    Multiplier {
+        /// 2^this many of the several lookups that a multiplier takes are done in one, which rounds the argument by as much more.
+        log_shared: u32,
+    },
 }
 
 /// A factor of a product of integers.
@@ -81,6 +102,11 @@ impl Use {
     pub fn term(term: TermUse) -> Self {
         Self { term: Some(term), ..Self::default() }
     }
+
+    /// Of a result of a smooth table.
+    pub fn smooth(smooth: SmoothUse) -> Self {
+        Self { smooth, ..Self::default() }
+    }
 }
 
 /// Which factor of a product.
@@ -113,6 +139,17 @@ pub enum Form {
     Weights,
     /// Terms of sums with known weights.
     Terms(TermUse),
+    /// In turns, what maps of whole blocks read.
+    Features,
+    /// What such a map gives, in turns.
+    Image,
+    /// The same, to be multiplied with [`Form::Keys`].
+    Queries,
+    /// Integers that multiply: each row as a whole, in products with [`Form::Queries`]. A right factor, held transposed.
+    Keys,
+    /// Integers that multiply, each by itself: rows with one number each for [`BlockEvaluator::scale_rows`], or what
+    /// [`Evaluator::weigh`] weighs images with.
+    Multipliers,
 }
 
 /// x ↦ x·W + b.
@@ -147,14 +184,22 @@ pub enum Entries {
         /// The first row.
         first: usize,
     },
+    /// Of row i, those up to column `earlier` + i.
+    After {
+        /// How many columns come before the first row's own.
+        earlier: usize,
+    },
 }
 
 impl Entries {
     /// The rows of a product with `rows` rows, each with how many of `columns` entries are needed.
     pub fn rows(self, rows: usize, columns: usize) -> impl Iterator<Item = (usize, usize)> {
-        let first = if let Self::Causal { first } = self { first } else { 0 };
-        let of_row = move |row| if self == Self::All { columns } else { columns.min(row + 1) };
-        (first..rows).map(move |row| (row, of_row(row)))
+        let (first, seen) = match self {
+            Self::All => (0, None),
+            Self::Causal { first } => (first, Some(0)),
+            Self::After { earlier } => (0, Some(earlier)),
+        };
+        (first..rows).map(move |row| (row, seen.map_or(columns, |earlier| columns.min(earlier + row + 1))))
     }
 }
 
@@ -250,6 +295,30 @@ pub trait SmoothEvaluator: Evaluator<Table = SmoothTable> {
     ) -> Result<Self::Tensor, Self::Error>;
 }
 
+/// What programs of whole blocks ask besides. Their numbers are real, in turns, and stay at full width from one layer to the next; what
+/// they are multiplied by, with known weights or with [`Form::Multipliers`] and [`Form::Keys`], is integers.
+pub trait BlockEvaluator: SmoothEvaluator<Tensor: Clone> + Sized {
+    /// Each row times its own integer: `[T, C]`, and multipliers `[T, 1]`.
+    ///
+    /// # Errors
+    /// The evaluator's.
+    fn scale_rows(
+        &mut self,
+        step: &'static str,
+        tensor: Self::Tensor,
+        multipliers: &Self::Tensor,
+    ) -> Result<Self::Tensor, Self::Error>;
+
+    /// `sum += other`, of one shape and form.
+    fn add(&mut self, sum: &mut Self::Tensor, other: &Self::Tensor);
+
+    /// The rows of one tensor, and below them those of another of the same form.
+    fn append(&mut self, above: &mut Self::Tensor, below: Self::Tensor);
+
+    /// Known numbers: integers of [`Form::Keys`] or [`Form::Multipliers`], or turns.
+    fn known(&mut self, rows: Rows<f64>, form: Form) -> Self::Tensor;
+}
+
 /// The table of each row on all its entries, of rows of different lengths, in one call.
 pub(crate) fn look_up_rows<E: Evaluator>(
     evaluator: &mut E,
@@ -259,13 +328,23 @@ pub(crate) fn look_up_rows<E: Evaluator>(
     result: Use,
 ) -> Result<Rows<E::Lane>, E::Error> {
     assert_eq!(rows.len(), tables.len(), "one table to a row");
+    let repeated: Vec<Vec<&E::Table>> = rows.iter().zip(tables).map(|(row, &table)| vec![table; row.len()]).collect();
+    look_up_each(evaluator, step, rows, &repeated.iter().map(Vec::as_slice).collect::<Vec<_>>(), result)
+}
+
+/// The table of each entry of each row, in one call.
+pub(crate) fn look_up_each<E: Evaluator>(
+    evaluator: &mut E,
+    step: &'static str,
+    rows: &[Vec<E::Lane>],
+    tables: &[&[&E::Table]],
+    result: Use,
+) -> Result<Rows<E::Lane>, E::Error> {
     let lanes: Vec<E::Lane> = rows.iter().flatten().cloned().collect();
     if lanes.is_empty() {
         return Ok(rows.to_vec());
     }
-    let tables: Vec<&E::Table> =
-        rows.iter().zip(tables).flat_map(|(row, &table)| std::iter::repeat_n(table, row.len())).collect();
-    let mut results = evaluator.look_up(step, &lanes, &tables, result)?.into_iter();
+    let mut results = evaluator.look_up(step, &lanes, &tables.concat(), result)?.into_iter();
     Ok(rows.iter().map(|row| results.by_ref().take(row.len()).collect()).collect())
 }
 

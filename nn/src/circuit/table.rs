@@ -1,6 +1,7 @@
 //! What lookups read: functions of an integer, by their values, and smooth functions of a number.
 
 use crate::error::Error;
+use crate::gpt2::Activation;
 
 /// A function that lookups read.
 pub trait Function {
@@ -140,6 +141,17 @@ pub enum Smooth {
     Softplus,
     /// e^x.
     Exponential,
+    /// x.
+    Identity,
+    /// x².
+    Square,
+    /// 1/√x.
+    InverseRoot,
+    /// log x.
+    Logarithm,
+    /// What an activation a is besides x/2, a(x) − x/2, of those of which that is even and near |x|/2 away from zero: less R/8, on a turn of
+    /// R. It goes on, beyond R/4 on either side, with the opposite sign of what is half a turn away.
+    Gate(Activation),
 }
 
 /// A smooth function of a number in turns, of which only the fraction counts, and its range.
@@ -149,25 +161,41 @@ pub enum Smooth {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SmoothTable {
     function: Smooth,
-    /// What a turn of the argument stands for, and of a softplus.
+    /// What a turn of the argument stands for.
     turn: f64,
-    /// What an exponential of one is, in turns.
+    /// What a result of one is, in turns.
     one: f64,
-    /// The largest absolute value of an argument, in turns.
-    limit: f64,
-    /// How far above zero an exponential is read, in turns.
-    above: f64,
+    /// The least and the largest argument, in turns.
+    range: [f64; 2],
+    /// The middle of the half turn that is tabulated.
+    middle: f64,
 }
 
 impl SmoothTable {
     /// log(1 + e^x) of arguments in −`limit` ..= `limit` turns, `limit` below 1/4, a turn of argument and of result being `turn`.
     pub fn softplus(turn: f64, limit: f64) -> Self {
-        Self { function: Smooth::Softplus, turn, one: 1.0, limit, above: 0.25 }
+        Self { function: Smooth::Softplus, turn, one: 1.0 / turn, range: [-limit, limit], middle: 0.0 }
     }
 
     /// e^x of arguments in −`limit` ..= 0 turns, `limit` below 1/2, and a little above: `above` turns. A result of one is `one` turns.
     pub fn exponential(turn: f64, limit: f64, above: f64, one: f64) -> Self {
-        Self { function: Smooth::Exponential, turn, one, limit, above }
+        Self { function: Smooth::Exponential, turn, one, range: [-limit, above], middle: above - 0.25 }
+    }
+
+    /// A function of arguments from `range[0]` to `range[1]` turns, less than 1/2 apart, in the middle of the half turn; a turn of
+    /// argument being `turn`, and a result of one `one` turns.
+    ///
+    /// # Panics
+    /// If the function is a [`Smooth::Gate`]: it has a half turn of its own.
+    pub fn of(function: Smooth, turn: f64, range: [f64; 2], one: f64) -> Self {
+        assert!(!matches!(function, Smooth::Gate(_)), "a gate takes a whole turn");
+        Self { function, turn, one, range, middle: f64::midpoint(range[0], range[1]) }
+    }
+
+    /// [`Smooth::Gate`] of an activation, of arguments in −`limit` ..= `limit` turns, up to 1/2. Its half turn is not left by noise: beyond
+    /// it, it is what it is meant to be.
+    pub fn gate(activation: Activation, turn: f64, limit: f64, one: f64) -> Self {
+        Self { function: Smooth::Gate(activation), turn, one, range: [-limit, limit], middle: 0.0 }
     }
 
     /// Which function it is.
@@ -175,27 +203,54 @@ impl SmoothTable {
         self.function
     }
 
-    /// What is added to an argument, in turns, so that its range is in the middle of half a turn.
-    pub fn offset(&self) -> f64 {
-        0.5 - self.above
+    /// What a turn of the argument stands for.
+    pub fn turn(&self) -> f64 {
+        self.turn
     }
 
-    /// How far an argument in the range is from what lies beyond the half turn, in turns.
+    /// What a result of one is, in turns.
+    pub fn one(&self) -> f64 {
+        self.one
+    }
+
+    /// What is added to an argument, in turns, so that its range is in the middle of half a turn.
+    pub fn offset(&self) -> f64 {
+        0.25 - self.middle
+    }
+
+    /// How far an argument in the range is from what lies beyond the half turn, in turns; infinite for a [`Smooth::Gate`].
     pub fn margin(&self) -> f64 {
         match self.function {
-            Smooth::Softplus => 0.25 - self.limit,
-            Smooth::Exponential => self.above.min(0.5 - self.above - self.limit),
+            Smooth::Gate(_) => f64::INFINITY,
+            // Arguments of zero, the largest there are, may be read above.
+            Smooth::Exponential => self.range[1].min(0.5 - self.range[1] + self.range[0]),
+            _ => (0.25 + self.range[0] - self.middle).min(0.25 + self.middle - self.range[1]),
         }
     }
 
     /// The function at `turns`, not reduced; in turns.
     pub fn at(&self, turns: f64) -> f64 {
         let x = turns * self.turn;
-        match self.function {
+        let value = match self.function {
             // Without overflow.
-            Smooth::Softplus => (x.max(0.0) + (-x.abs()).exp().ln_1p()) / self.turn,
-            Smooth::Exponential => x.exp() * self.one,
-        }
+            Smooth::Softplus => return (x.max(0.0) + (-x.abs()).exp().ln_1p()) / self.turn,
+            Smooth::Exponential => x.exp(),
+            Smooth::Identity => x,
+            Smooth::Square => x * x,
+            // Noise may carry an argument below zero: there they are what they are at the least one.
+            Smooth::InverseRoot => 1.0 / x.max(self.least()).sqrt(),
+            Smooth::Logarithm => x.max(self.least()).ln(),
+            Smooth::Gate(activation) => {
+                let rest = |x: f64| f64::from(activation.apply(x as f32)) - x / 2.0 - self.turn / 8.0;
+                if turns.abs() <= 0.25 { rest(x) } else { -rest(x.abs() - self.turn / 2.0) }
+            }
+        };
+        value * self.one
+    }
+
+    /// The least argument of the range, as what it stands for, or half of it: below, what has a pole at zero goes on as it is there.
+    fn least(&self) -> f64 {
+        self.range[0] * self.turn / 2.0
     }
 }
 
@@ -203,8 +258,8 @@ impl Function for SmoothTable {
     /// As [`Self::at`] of the argument's representative next to the range.
     fn value_at(&self, turns: f64) -> f64 {
         let middle = match self.function {
-            Smooth::Softplus => 0.0,
             Smooth::Exponential => -0.25,
+            _ => self.middle,
         };
         let from_middle = turns - middle;
         self.at(from_middle - (from_middle + 0.5).floor() + middle)
@@ -212,10 +267,7 @@ impl Function for SmoothTable {
 
     fn holds(&self, turns: f64) -> bool {
         // Without noise arguments are known besides their turn, so that one of whole turns is seen.
-        match self.function {
-            Smooth::Softplus => turns.abs() <= self.limit,
-            Smooth::Exponential => turns >= -self.limit,
-        }
+        (self.range[0]..=self.range[1]).contains(&turns)
     }
 
     fn size(&self) -> (u32, u32) {

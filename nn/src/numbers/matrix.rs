@@ -179,6 +179,16 @@ impl Matrix<f32> {
     }
 }
 
+impl Matrix<f64> {
+    /// `self · right`: `[n, m] × [m, p] -> [n, p]`. O(n·m·p).
+    ///
+    /// # Panics
+    /// If the inner dimensions differ.
+    pub fn multiply(&self, right: &Self) -> Self {
+        product(self, right)
+    }
+}
+
 impl Matrix<i32> {
     /// `self · right`, exactly: `[n, m] × [m, p] -> [n, p]`. O(n·m·p).
     ///

@@ -4,7 +4,6 @@ use super::attention::PackedAttention;
 use super::client::PackedClient;
 use super::options::{PackedOptions, check_log_modulus};
 use super::program::{PackedHead, PackedProgram, PackedProjection, Span, headroom};
-use super::rounding::Rounding;
 use super::softmax::{self, EXPONENT_FACTOR};
 use super::steps;
 use crate::attention::{AttentionWeights, HeadWeights, Linear, Part};
@@ -14,10 +13,13 @@ use crate::error::{Error, check_finite, check_within};
 use crate::evaluator::Rows;
 use crate::matrix::Matrix;
 use crate::quantizers::{ChannelQuantizer, levels};
+use crate::rounding::Rounding;
 use crate::table::SmoothTable;
 
 /// How many times the median channel's standard deviation that of all channels of the input is taken to be at most.
 const OUTLIER: f64 = 8.0;
+/// Of the rounding of weights: as much as the mean of the inputs' second moments, for calibration sets of few rows.
+const DAMPING: f64 = 1.0;
 /// What a unit of an output may be at least, relative to the output's constant: 256 times less than f32 tells apart. It also keeps the
 /// constant within 2^32 units, where f64 has 2^20 steps to a unit.
 const FINEST_OF_CONSTANT: f64 = 1.0 / (1_u64 << 32) as f64;
@@ -49,8 +51,10 @@ impl<'a> Calibration<'a> {
     ) -> Result<Self, Error> {
         let max_tokens = check(weights, inputs, options)?;
         let input = calibrate_input(inputs, levels(options.input_bits)?)?;
-        let quantized = inputs.iter().map(|hidden| input.quantize_matrix(hidden)).collect::<Result<Vec<_>, _>>()?;
-        let rounding = Rounding::new(&quantized);
+        let quantize = |hidden| Ok(input.quantize_matrix(hidden)?.map(|&x| f64::from(x)));
+        let quantized = inputs.iter().map(quantize).collect::<Result<Vec<Matrix<f64>>, Error>>()?;
+        let size = weights.embedding_size();
+        let rounding = Rounding::new(size, DAMPING, quantized.iter().flat_map(|hidden| hidden.data().chunks(size)));
         Ok(Self { weights, inputs, options: *options, max_tokens, input, rounding })
     }
 

@@ -53,7 +53,6 @@ mod client;
 mod options;
 mod program;
 mod record;
-mod rounding;
 mod softmax;
 pub mod steps;
 

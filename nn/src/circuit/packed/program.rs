@@ -298,6 +298,7 @@ impl Span {
         let in_row = |row: usize| match function {
             Smooth::Softplus => row,
             Smooth::Exponential => (row + 1) * usize::from(row > 0),
+            _ => 0,
         };
         self.rows().map(in_row).sum()
     }

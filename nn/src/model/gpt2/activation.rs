@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// A nonlinearity. Φ is the distribution function of the normal distribution, σ(x) = 1/(1 + exp(−x)), and
 /// softplus(x) = log(1 + exp(x)).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Activation {
     /// GELU in its tanh form, as GPT-2 was trained: x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2. D. Hendrycks, K. Gimpel,
     /// "Gaussian Error Linear Units" (arXiv:1606.08415), section 2.
@@ -94,7 +94,7 @@ impl Activation {
 
 /// The nonlinearity of one layer.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Nonlinearity {
+pub(crate) enum Nonlinearity {
     /// The same in every layer.
     Fixed(Activation),
     /// [`Activation::Prelu`].
@@ -139,7 +139,7 @@ impl Nonlinearity {
 
 impl Activation {
     /// Of one value. The two whose numbers each layer learns are [`Nonlinearity`]'s.
-    fn apply(self, x: f32) -> f32 {
+    pub(crate) fn apply(self, x: f32) -> f32 {
         match self {
             Self::GeluTanh => {
                 let inner = (2.0 / std::f32::consts::PI).sqrt() * (x + 0.044715 * x * x * x);

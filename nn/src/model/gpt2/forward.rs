@@ -1,6 +1,6 @@
 //! The forward pass.
 
-use super::hooks::{ForwardHooks, Intermediate, NoHooks, Replacement, Site};
+use super::hooks::{ForwardHooks, Intermediate, NoHooks, Replacement, Site, Trace};
 use super::session::{HeadCache, LayerCache, TextSession};
 use super::{Block, Config, Gpt2, most_likely};
 use crate::attention::Attended;
@@ -101,6 +101,21 @@ impl Gpt2 {
 }
 
 impl Block {
+    /// Everything that the layer computes on the way, on hidden states `[T, E]` before its first LayerNorm. Sites are those of layer 0.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there are not E columns.
+    pub fn trace(&self, hidden: &Matrix<f32>) -> Result<Trace, Error> {
+        let size = self.attention.embedding_size();
+        if hidden.rows() == 0 || hidden.cols() != size {
+            let found = [hidden.rows(), hidden.cols()];
+            return Err(Error::shape("a block's input", format!("[T, {size}] with T at least 1"), &found));
+        }
+        let mut trace = Trace::default();
+        self.forward(0, hidden, &mut LayerCache::new(&self.attention), &mut trace)?;
+        Ok(trace)
+    }
+
     /// The layer's output for new tokens, `[n, E] -> [n, E]`. The cache is of the tokens before, and then of all.
     pub(super) fn forward(
         &self,

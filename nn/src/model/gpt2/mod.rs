@@ -44,29 +44,29 @@ pub struct Gpt2 {
     output: Option<Matrix<f32>>,
 }
 
-/// One layer.
+/// One layer, with its weights.
 #[derive(Clone, Debug, PartialEq)]
-struct Block {
+pub struct Block {
     /// `ln_1`.
-    attention_norm: LayerNorm,
+    pub(crate) attention_norm: LayerNorm,
     /// `attn.c_attn` and `attn.c_proj`.
-    attention: AttentionWeights,
+    pub(crate) attention: AttentionWeights,
     /// `ln_2`.
-    feed_forward_norm: LayerNorm,
+    pub(crate) feed_forward_norm: LayerNorm,
     /// `mlp.c_fc`, `[E, inner]`.
-    feed_forward: Linear,
+    pub(crate) feed_forward: Linear,
     /// Between the two linear layers.
-    nonlinearity: Nonlinearity,
+    pub(crate) nonlinearity: Nonlinearity,
     /// `mlp.c_proj`, `[inner, E]`.
-    feed_forward_projection: Linear,
+    pub(crate) feed_forward_projection: Linear,
 }
 
 /// (x − mean) / √(variance + ε) · weight + bias, of each row.
 #[derive(Clone, Debug, PartialEq)]
-struct LayerNorm {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-    epsilon: f32,
+pub(crate) struct LayerNorm {
+    pub(crate) weight: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
+    pub(crate) epsilon: f32,
 }
 
 impl Gpt2 {
@@ -124,14 +124,22 @@ impl Gpt2 {
         Ok(&self.block(layer)?.attention)
     }
 
-    fn block(&self, layer: usize) -> Result<&Block, Error> {
+    /// A layer.
+    ///
+    /// # Errors
+    /// As [`Self::attention`].
+    pub fn block(&self, layer: usize) -> Result<&Block, Error> {
         let allowed = || format!("less than the number of layers, {}", self.blocks.len());
         self.blocks.get(layer).ok_or_else(|| Error::out_of_range("the index of the layer", layer, allowed()))
     }
 }
 
 impl Block {
-    fn load(checkpoint: &Checkpoint, layer: usize, config: &Config) -> Result<Self, Error> {
+    /// Reads a layer's weights, `h.LAYER.*`.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::tensor_of_shape`].
+    pub fn load(checkpoint: &Checkpoint, layer: usize, config: &Config) -> Result<Self, Error> {
         let (size, inner) = (config.n_embd, config.inner_size());
         let name = |part: &str| format!("h.{layer}.{part}");
         let attention = Linear::load(checkpoint, &name("attn.c_attn"), size, 3 * size)?;

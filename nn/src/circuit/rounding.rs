@@ -10,42 +10,37 @@ use rayon::prelude::*;
 
 use crate::matrix::Matrix;
 
-/// What is added to the diagonal of H, relative to its mean: a calibration set says little about the inputs' second moments, and with
-/// fewer rows than channels nothing at all of some of their combinations.
-const DAMPING: f64 = 1.0;
 /// How many columns are rounded at a time, so that what they need stays in the cache.
 const COLUMNS: usize = 64;
 
 /// The rounding for inputs like those of a calibration set.
 #[derive(Clone, Debug)]
-pub(super) struct Rounding {
+pub(crate) struct Rounding {
     /// `[E, E]`, upper triangular; each column divided by its diagonal entry.
     factor: Matrix<f64>,
 }
 
 impl Rounding {
-    /// From the integers of the inputs, each `[T, E]`. O(rows·E² + E³/6).
-    pub(super) fn new(inputs: &[Matrix<i32>]) -> Self {
-        let size = inputs[0].cols();
-        let rows: Vec<Vec<f64>> = inputs
-            .iter()
-            .flat_map(|input| (0..input.rows()).map(|row| input.row(row).iter().map(|&x| f64::from(x)).collect()))
-            .collect();
+    /// From inputs, each of `size` channels. What `damping` says, relative to the mean of H's diagonal, is added to that: a calibration set
+    /// says little about the inputs' second moments, and with fewer rows than channels nothing at all of some of their combinations.
+    /// O(rows·E² + E³/6).
+    pub(crate) fn new<'a>(size: usize, damping: f64, inputs: impl IntoIterator<Item = &'a [f64]>) -> Self {
+        let rows: Vec<&[f64]> = inputs.into_iter().collect();
         let mut moments = Matrix::from_fn(size, size, |_, _| 0.0);
         for row in &rows {
             for (i, &x) in row.iter().enumerate().filter(|(_, x)| **x != 0.0) {
-                moments.row_mut(i).iter_mut().zip(row).for_each(|(sum, y)| *sum += x * y / rows.len() as f64);
+                moments.row_mut(i).iter_mut().zip(*row).for_each(|(sum, y)| *sum += x * y / rows.len() as f64);
             }
         }
         let mean = (0..size).map(|i| moments[(i, i)]).sum::<f64>() / size as f64;
         // Inputs that are all zero leave nothing to be gained: plain rounding.
-        let damping = if mean > 0.0 { DAMPING * mean } else { 1.0 };
+        let damping = if mean > 0.0 { damping * mean } else { 1.0 };
         (0..size).for_each(|i| moments[(i, i)] += damping);
         Self { factor: upper_factor(moments) }
     }
 
     /// `weight: [E, C]`, each column in units of its scale, as integers. O(E²·C/2).
-    pub(super) fn round(&self, weight: &Matrix<f64>, scales: &[f64]) -> Matrix<i32> {
+    pub(crate) fn round(&self, weight: &Matrix<f64>, scales: &[f64]) -> Matrix<i32> {
         let columns: Vec<usize> = (0..weight.cols()).step_by(COLUMNS).collect();
         let block = |&first: &usize| {
             let columns = first..weight.cols().min(first + COLUMNS);
@@ -132,9 +127,10 @@ mod tests {
     #[test]
     fn products_have_smaller_errors_than_with_plain_rounding() {
         let weight = Matrix::from_fn(12, 80, |row, column| 5.0 * ((row * 80 + column) as f64 * 1.7).sin());
-        let rounding = Rounding::new(&[inputs(40)]);
         let plain = weight.map(|w| w.round_ties_even() as i32);
         let unseen = inputs(90);
+        let real = inputs(40).map(|&x| f64::from(x));
+        let rounding = Rounding::new(12, 1.0, real.data().chunks(12));
         let error = |rounded: &Matrix<i32>| -> f64 {
             let difference = |row: usize, column: usize| -> f64 {
                 let entry = |k: usize| weight[(k, column)] - f64::from(rounded[(k, column)]);
@@ -149,9 +145,9 @@ mod tests {
 
     #[test]
     fn zero_inputs_mean_plain_rounding() {
-        let zero = Matrix::from_fn(3, 4, |_, _| 0);
+        let zero = [0.0; 12];
         let weight = Matrix::from_fn(4, 2, |row, column| row as f64 * 0.7 - column as f64);
-        let rounded = Rounding::new(&[zero]).round(&weight, &[0.5, 1.0]);
+        let rounded = Rounding::new(4, 1.0, zero.chunks(4)).round(&weight, &[0.5, 1.0]);
         assert_eq!(rounded, Matrix::from_fn(4, 2, |r, c| (weight[(r, c)] / [0.5, 1.0][c]).round_ties_even() as i32));
     }
 }

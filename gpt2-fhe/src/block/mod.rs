@@ -1,0 +1,3 @@
+//! Whole blocks: the stream of hidden states stays encrypted from one layer to the next.
+
+pub mod backend;

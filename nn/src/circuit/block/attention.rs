@@ -1,0 +1,254 @@
+//! The attention of a block.
+
+use super::norm::NormProgram;
+use super::reading::Reading;
+use super::steps;
+use crate::evaluator::{BlockEvaluator, Entries, Form, LinearMap, Rows, SmoothUse, Use, look_up_rows, tree};
+use crate::matrix::Matrix;
+use crate::table::SmoothTable;
+
+/// How many times more turns an exponential's argument has than a difference of scores: it has one sign only.
+pub(super) const EXPONENT_FACTOR: i64 = 2;
+
+/// A block's attention, with its output projection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttentionProgram {
+    pub(super) norm: NormProgram,
+    /// The logarithm of a row's r over the largest one, of its variance, in an exponent's turns.
+    pub(super) log_factor: SmoothTable,
+    /// What is added to that.
+    pub(super) log_constant: f64,
+    /// `[E, E]`: keys of all heads, side by side.
+    pub(super) key: Matrix<i32>,
+    /// How they become integers.
+    pub(super) keys: Reading,
+    pub(super) heads: Vec<HeadProgram>,
+    /// How the sum of the heads' outputs becomes an update of the stream.
+    pub(super) update: Reading,
+}
+
+/// One head.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeadProgram {
+    /// `[E, d]`.
+    pub(super) query: Matrix<i32>,
+    /// `[d]`, in turns.
+    pub(super) query_bias: Vec<f64>,
+    /// `[E, E]`, values folded with the output projection.
+    pub(super) value: Matrix<i32>,
+    /// What a turn of score stands for.
+    pub(super) score_turn: f64,
+    pub(super) softplus: SmoothTable,
+    /// Of exponents, for their sum.
+    pub(super) exponential: SmoothTable,
+    /// Of that sum.
+    pub(super) logarithm: SmoothTable,
+    /// Of exponents: p·r, in units of which there is a whole number.
+    pub(super) probability: SmoothTable,
+}
+
+/// What the attention keeps of earlier tokens.
+#[expect(missing_debug_implementations, reason = "an evaluator's tensors need none")]
+pub struct AttentionCache<E: BlockEvaluator> {
+    /// Of each head, keys and values; none before the first token.
+    heads: Vec<Option<[E::Tensor; 2]>>,
+    /// Of each token, the logarithm of its r.
+    log_factors: Vec<E::Lane>,
+}
+
+impl<E: BlockEvaluator> AttentionCache<E> {
+    /// The number of tokens.
+    pub fn tokens(&self) -> usize {
+        self.log_factors.len()
+    }
+}
+
+impl HeadProgram {
+    /// What a turn of score stands for.
+    pub fn score_turn(&self) -> f64 {
+        self.score_turn
+    }
+}
+
+impl AttentionProgram {
+    /// Of no token.
+    pub(super) fn cache<E: BlockEvaluator>(&self) -> AttentionCache<E> {
+        AttentionCache { heads: vec![None; self.heads.len()], log_factors: Vec::new() }
+    }
+
+    /// The heads.
+    pub fn heads(&self) -> &[HeadProgram] {
+        &self.heads
+    }
+
+    /// How keys become integers.
+    pub fn keys(&self) -> &Reading {
+        &self.keys
+    }
+
+    /// How the output is read.
+    pub fn update(&self) -> &Reading {
+        &self.update
+    }
+
+    /// The factor of its LayerNorm.
+    pub fn norm(&self) -> &NormProgram {
+        &self.norm
+    }
+
+    /// What the attention adds to rows `[n, E]` of the stream, whose tokens follow those of the cache.
+    ///
+    /// # Errors
+    /// The evaluator's.
+    pub fn evaluate<E: BlockEvaluator>(
+        &self,
+        evaluator: &mut E,
+        stream: &E::Tensor,
+        cache: &mut AttentionCache<E>,
+    ) -> Result<E::Tensor, E::Error> {
+        let earlier = cache.tokens();
+        let variances = self.norm.variances(evaluator, stream)?;
+        let factors = self.norm.factors(evaluator, &variances)?;
+        let logarithms =
+            evaluator.look_up(steps::NORM, &variances, &vec![&self.log_factor; variances.len()], Use::default())?;
+        cache.log_factors.extend(logarithms.into_iter().map(|mut logarithm| {
+            evaluator.add_scaled(&mut logarithm, &evaluator.constant(self.log_constant), 1);
+            logarithm
+        }));
+        self.extend(evaluator, stream, &factors, cache)?;
+        let mut scores = Vec::new();
+        for (head, cached) in self.heads.iter().zip(&cache.heads) {
+            let map = LinearMap { weight: &head.query, bias: &[], form: Form::Queries };
+            let queries = one(evaluator.linear(steps::PROJECT, stream, &[map])?);
+            let queries = evaluator.scale_rows(steps::PROJECT, queries, &factors)?;
+            let queries = evaluator.add_constants(steps::PROJECT, queries, &head.query_bias)?;
+            let [keys, _] = cached.as_ref().expect("the cache has the stream's own tokens");
+            let products =
+                evaluator.multiply(steps::SCORES, vec![[queries, keys.clone()]], Entries::After { earlier })?;
+            scores.push(evaluator.lanes(one(products)));
+        }
+        let probabilities = self.softmax(evaluator, scores, &cache.log_factors)?;
+        let mut sum = None;
+        for (weights, cached) in probabilities.into_iter().zip(&cache.heads) {
+            let [_, values] = cached.as_ref().expect("the cache has the stream's own tokens");
+            let weights = evaluator.pack(weights, Form::Multipliers);
+            sum = Some(evaluator.weigh(steps::WEIGH, weights, values.clone(), sum)?);
+        }
+        let output = sum.expect("an attention has a head");
+        let update = self.update.read(evaluator, steps::ATTENTION, output, Use::smooth(SmoothUse::Update))?;
+        Ok(evaluator.pack(update, Form::Features))
+    }
+
+    /// Appends the keys and values of the stream's tokens to the cache.
+    fn extend<E: BlockEvaluator>(
+        &self,
+        evaluator: &mut E,
+        stream: &E::Tensor,
+        factors: &E::Tensor,
+        cache: &mut AttentionCache<E>,
+    ) -> Result<(), E::Error> {
+        let map = LinearMap { weight: &self.key, bias: &[], form: Form::Image };
+        let keys = one(evaluator.linear(steps::PROJECT, stream, &[map])?);
+        let keys = evaluator.scale_rows(steps::PROJECT, keys, factors)?;
+        let integer = Use::smooth(SmoothUse::Multiplier { log_shared: 2 });
+        let keys = self.keys.read(evaluator, steps::KEYS, keys, integer)?;
+        for (index, (head, cached)) in self.heads.iter().zip(&mut cache.heads).enumerate() {
+            let map = LinearMap { weight: &head.value, bias: &[], form: Form::Image };
+            let values = one(evaluator.linear(steps::PROJECT, stream, &[map])?);
+            let channels = head.query_bias.len();
+            let of_head = |row: &Vec<E::Lane>| row[index * channels..][..channels].to_vec();
+            let keys = evaluator.pack(keys.iter().map(of_head).collect(), Form::Keys);
+            match cached {
+                Some([known_keys, known_values]) => {
+                    evaluator.append(known_keys, keys);
+                    evaluator.append(known_values, values);
+                }
+                None => *cached = Some([keys, values]),
+            }
+        }
+        Ok(())
+    }
+
+    /// p_ij·r_j of all heads' scores, `[heads][n][earlier + i + 1]`, as integers.
+    ///
+    /// ```text
+    /// L = log Σ_j exp(s_j)               by a tree of log(e^a + e^b) = b + softplus(a − b): with the noise of each of its levels
+    /// L ← L + log Σ_j exp(s_j − L)       without it
+    /// p·r = exp(s − L + log r)
+    /// ```
+    fn softmax<E: BlockEvaluator>(
+        &self,
+        evaluator: &mut E,
+        scores: Vec<Rows<E::Lane>>,
+        log_factors: &[E::Lane],
+    ) -> Result<Vec<Rows<E::Lane>>, E::Error> {
+        let rows_of_head = scores.first().map_or(0, Vec::len);
+        let scores: Rows<E::Lane> = scores.into_iter().flatten().collect();
+        let of_rows = |table: fn(&HeadProgram) -> &SmoothTable| -> Vec<&SmoothTable> {
+            self.heads.iter().flat_map(|head| std::iter::repeat_n(table(head), rows_of_head)).collect()
+        };
+        let softplus = of_rows(|head| &head.softplus);
+        let mut logarithms = tree(evaluator, scores.clone(), |evaluator, differences| {
+            look_up_rows(evaluator, steps::SOFTPLUS, differences, &softplus, Use::default())
+        })?;
+        self.refine(
+            evaluator,
+            &scores,
+            &mut logarithms,
+            &of_rows(|head| &head.logarithm),
+            &of_rows(|head| &head.exponential),
+        )?;
+        let mut exponents = exponents(evaluator, scores, &logarithms);
+        for row in &mut exponents {
+            row.iter_mut().zip(log_factors).for_each(|(exponent, factor)| evaluator.add_scaled(exponent, factor, 1));
+        }
+        let integer = Use::smooth(SmoothUse::Multiplier { log_shared: 0 });
+        let probability = of_rows(|head| &head.probability);
+        let found = look_up_rows(evaluator, steps::PROBABILITIES, &exponents, &probability, integer)?;
+        Ok(found.chunks(rows_of_head).map(<[_]>::to_vec).collect())
+    }
+
+    /// One step of Newton's method for each logarithm of rows with more than one score.
+    fn refine<E: BlockEvaluator>(
+        &self,
+        evaluator: &mut E,
+        scores: &Rows<E::Lane>,
+        logarithms: &mut [E::Lane],
+        of_sums: &[&SmoothTable],
+        of_exponents: &[&SmoothTable],
+    ) -> Result<(), E::Error> {
+        let mut exponents = exponents(evaluator, scores.clone(), logarithms);
+        exponents.iter_mut().filter(|row| row.len() == 1).for_each(Vec::clear);
+        let terms = look_up_rows(evaluator, steps::REFINE, &exponents, of_exponents, Use::default())?;
+        let sum = |terms: &Vec<E::Lane>| {
+            let mut terms = terms.iter();
+            let mut sum = terms.next()?.clone();
+            terms.for_each(|term| evaluator.add_scaled(&mut sum, term, 1));
+            Some(sum)
+        };
+        let sums: Rows<E::Lane> = terms.iter().map(|terms| sum(terms).into_iter().collect()).collect();
+        let corrections = look_up_rows(evaluator, steps::REFINE, &sums, of_sums, Use::default())?;
+        for (logarithm, correction) in logarithms.iter_mut().zip(&corrections) {
+            correction.iter().for_each(|correction| evaluator.add_scaled(logarithm, correction, 1));
+        }
+        Ok(())
+    }
+}
+
+/// s − L of each row, in an exponential's turns.
+fn exponents<E: BlockEvaluator>(evaluator: &E, mut scores: Rows<E::Lane>, logarithms: &[E::Lane]) -> Rows<E::Lane> {
+    for (row, logarithm) in scores.iter_mut().zip(logarithms) {
+        for score in row {
+            evaluator.add_scaled(score, logarithm, -1);
+            let single = score.clone();
+            evaluator.add_scaled(score, &single, EXPONENT_FACTOR - 1);
+        }
+    }
+    scores
+}
+
+/// What one map, or one product, gives.
+pub(super) fn one<T>(results: Vec<T>) -> T {
+    let Ok([result]) = <[T; 1]>::try_from(results) else { unreachable!("one result to a map") };
+    result
+}

@@ -1,0 +1,58 @@
+//! The factor of LayerNorm: 1/√(variance + ε) of a row whose mean is zero.
+
+use super::reading::Reading;
+use super::steps;
+use crate::evaluator::{BlockEvaluator, Form, SmoothUse, Use};
+use crate::table::SmoothTable;
+
+/// How the factor of a LayerNorm is found.
+///
+/// The stream's rows have no mean, so LayerNorm is x·r. Its weight and its bias are parts of the maps that follow, which are of x: their
+/// results are multiplied by r afterwards, when they are few.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NormProgram {
+    /// Squares of channels, or of pairs of channels.
+    pub(super) squares: Reading,
+    /// What is added to their sum, in turns: ε.
+    pub(super) epsilon: f64,
+    /// r, in units of which there is a whole number.
+    pub(super) factor: SmoothTable,
+}
+
+impl NormProgram {
+    /// How squares are read.
+    pub fn squares(&self) -> &Reading {
+        &self.squares
+    }
+
+    /// How r is read from their sum.
+    pub fn factor_table(&self) -> &SmoothTable {
+        &self.factor
+    }
+
+    /// The variance and ε of each row, in turns.
+    pub(super) fn variances<E: BlockEvaluator>(
+        &self,
+        evaluator: &mut E,
+        stream: &E::Tensor,
+    ) -> Result<Vec<E::Lane>, E::Error> {
+        let squares = self.squares.read(evaluator, steps::SQUARES, stream.clone(), Use::smooth(SmoothUse::Read))?;
+        let sum = |row: &Vec<E::Lane>| {
+            let mut sum = evaluator.constant(self.epsilon);
+            row.iter().for_each(|square| evaluator.add_scaled(&mut sum, square, 1));
+            sum
+        };
+        Ok(squares.iter().map(sum).collect())
+    }
+
+    /// r of each row, `[T, 1]`.
+    pub(super) fn factors<E: BlockEvaluator>(
+        &self,
+        evaluator: &mut E,
+        variances: &[E::Lane],
+    ) -> Result<E::Tensor, E::Error> {
+        let integer = Use::smooth(SmoothUse::Multiplier { log_shared: 0 });
+        let factors = evaluator.look_up(steps::NORM, variances, &vec![&self.factor; variances.len()], integer)?;
+        Ok(evaluator.pack(factors.into_iter().map(|factor| vec![factor]).collect(), Form::Multipliers))
+    }
+}

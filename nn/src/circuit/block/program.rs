@@ -1,0 +1,56 @@
+//! A block, and a model of blocks.
+
+use super::attention::{AttentionCache, AttentionProgram};
+use super::mlp::MlpProgram;
+use crate::evaluator::BlockEvaluator;
+
+/// One block: attention and feed-forward layer, each of which adds to the stream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlockProgram {
+    pub(super) attention: Option<AttentionProgram>,
+    pub(super) feed_forward: Option<MlpProgram>,
+}
+
+impl BlockProgram {
+    /// The attention, if it is part of it.
+    pub fn attention(&self) -> Option<&AttentionProgram> {
+        self.attention.as_ref()
+    }
+
+    /// The feed-forward layer, if it is part of it.
+    pub fn feed_forward(&self) -> Option<&MlpProgram> {
+        self.feed_forward.as_ref()
+    }
+
+    /// What it keeps of no token.
+    pub fn cache<E: BlockEvaluator>(&self) -> BlockCache<E> {
+        BlockCache { attention: self.attention.as_ref().map(AttentionProgram::cache) }
+    }
+
+    /// Rows `[n, E]` of the stream after the block, of tokens that follow those of the cache.
+    ///
+    /// # Errors
+    /// The evaluator's.
+    pub fn evaluate<E: BlockEvaluator>(
+        &self,
+        evaluator: &mut E,
+        stream: &mut E::Tensor,
+        cache: &mut BlockCache<E>,
+    ) -> Result<(), E::Error> {
+        if let (Some(attention), Some(cache)) = (&self.attention, &mut cache.attention) {
+            let update = attention.evaluate(evaluator, stream, cache)?;
+            evaluator.add(stream, &update);
+        }
+        if let Some(feed_forward) = &self.feed_forward {
+            let update = feed_forward.evaluate(evaluator, stream)?;
+            evaluator.add(stream, &update);
+        }
+        Ok(())
+    }
+}
+
+/// What a block keeps of earlier tokens.
+#[expect(missing_debug_implementations, reason = "an evaluator's tensors need none")]
+pub struct BlockCache<E: BlockEvaluator> {
+    attention: Option<AttentionCache<E>>,
+}

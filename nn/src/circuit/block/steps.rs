@@ -1,0 +1,45 @@
+//! The steps of a block, in the order of its data flow.
+
+/// x², of channels or of pairs of them.
+pub const SQUARES: &str = "squares";
+/// 1/√variance, and its logarithm.
+pub const NORM: &str = "norm";
+/// Maps of what LayerNorm gives.
+pub const PROJECT: &str = "project";
+/// Keys become integers that multiply.
+pub const KEYS: &str = "keys";
+/// q·kᵀ.
+pub const SCORES: &str = "scores";
+/// log Σ exp of pairs.
+pub const SOFTPLUS: &str = "softplus";
+/// Σ exp, to be compared with one.
+pub const REFINE: &str = "refine";
+/// Probabilities become integers that multiply.
+pub const PROBABILITIES: &str = "probabilities";
+/// Probabilities times values.
+pub const WEIGH: &str = "weigh";
+/// The attention's output becomes part of the stream.
+pub const ATTENTION: &str = "attention update";
+/// The feed-forward layer's activation.
+pub const ACTIVATION: &str = "activation";
+/// Its second map.
+pub const CONTRACT: &str = "contract";
+/// The feed-forward layer's output becomes part of the stream.
+pub const FEED_FORWARD: &str = "feed-forward update";
+
+/// All of them.
+pub const ALL: [&str; 13] = [
+    SQUARES,
+    NORM,
+    PROJECT,
+    KEYS,
+    SCORES,
+    SOFTPLUS,
+    REFINE,
+    PROBABILITIES,
+    WEIGH,
+    ATTENTION,
+    ACTIVATION,
+    CONTRACT,
+    FEED_FORWARD,
+];
