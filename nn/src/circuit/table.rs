@@ -149,6 +149,8 @@ pub enum Smooth {
     InverseRoot,
     /// log x.
     Logarithm,
+    /// min(x, 0).
+    Below,
     /// What an activation a is besides x/2, a(x) − x/2, of those of which that is even and near |x|/2 away from zero: less R/8, on a turn of
     /// R. It goes on, beyond R/4 on either side, with the opposite sign of what is half a turn away.
     Gate(Activation),
@@ -237,6 +239,7 @@ impl SmoothTable {
             Smooth::Exponential => x.exp(),
             Smooth::Identity => x,
             Smooth::Square => x * x,
+            Smooth::Below => x.min(0.0),
             // Noise may carry an argument below zero: there they are what they are at the least one.
             Smooth::InverseRoot => 1.0 / x.max(self.least()).sqrt(),
             Smooth::Logarithm => x.max(self.least()).ln(),

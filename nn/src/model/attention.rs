@@ -70,7 +70,7 @@ impl Linear {
     }
 
     /// The layer of some of the outputs.
-    fn outputs(&self, range: std::ops::Range<usize>) -> Self {
+    pub(crate) fn columns(&self, range: std::ops::Range<usize>) -> Self {
         Self { weight: self.weight.columns(range.clone()), bias: self.bias[range].to_vec() }
     }
 }
@@ -260,7 +260,7 @@ impl AttentionWeights {
             let allowed = format!("less than the number of heads, {}", self.heads);
             return Err(Error::out_of_range("the index of the head", head, allowed));
         }
-        let part = |index| self.projection.outputs(self.head_columns(head, index));
+        let part = |index| self.projection.columns(self.head_columns(head, index));
         Ok(HeadWeights { query: part(0), key: part(1), value: part(2) })
     }
 

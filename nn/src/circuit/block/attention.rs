@@ -14,10 +14,8 @@ pub(super) const EXPONENT_FACTOR: i64 = 2;
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttentionProgram {
     pub(super) norm: NormProgram,
-    /// The logarithm of a row's r over the largest one, of its variance, in an exponent's turns.
-    pub(super) log_factor: SmoothTable,
-    /// What is added to that.
-    pub(super) log_constant: f64,
+    /// r for queries, in coarser units: what they are multiplied by besides, keys, has levels of its own.
+    pub(super) query_factor: SmoothTable,
     /// `[E, E]`: keys of all heads, side by side.
     pub(super) key: Matrix<i32>,
     /// How they become integers.
@@ -38,12 +36,22 @@ pub struct HeadProgram {
     pub(super) value: Matrix<i32>,
     /// What a turn of score stands for.
     pub(super) score_turn: f64,
+    /// The logarithm of a row's r, in an exponent's turns, of its variance.
+    pub(super) log_factor: SmoothTable,
+    /// What is added to that: less that of the largest r.
+    pub(super) log_constant: f64,
     pub(super) softplus: SmoothTable,
     /// Of exponents, for their sum.
     pub(super) exponential: SmoothTable,
     /// Of that sum.
     pub(super) logarithm: SmoothTable,
-    /// Of exponents: p·r, in units of which there is a whole number.
+    /// Of exponents: what they are less than the least one that matters.
+    pub(super) clip: SmoothTable,
+    /// What is added to them before, in turns.
+    pub(super) clip_constant: f64,
+    /// How many times more turns a clipped exponent has than a difference of scores.
+    pub(super) clipped_factor: i64,
+    /// Of clipped exponents: p·r, in units of which there is a whole number.
     pub(super) probability: SmoothTable,
 }
 
@@ -52,14 +60,14 @@ pub struct HeadProgram {
 pub struct AttentionCache<E: BlockEvaluator> {
     /// Of each head, keys and values; none before the first token.
     heads: Vec<Option<[E::Tensor; 2]>>,
-    /// Of each token, the logarithm of its r.
-    log_factors: Vec<E::Lane>,
+    /// Of each head and token, the logarithm of its r.
+    log_factors: Rows<E::Lane>,
 }
 
 impl<E: BlockEvaluator> AttentionCache<E> {
     /// The number of tokens.
     pub fn tokens(&self) -> usize {
-        self.log_factors.len()
+        self.log_factors.first().map_or(0, Vec::len)
     }
 }
 
@@ -73,7 +81,7 @@ impl HeadProgram {
 impl AttentionProgram {
     /// Of no token.
     pub(super) fn cache<E: BlockEvaluator>(&self) -> AttentionCache<E> {
-        AttentionCache { heads: vec![None; self.heads.len()], log_factors: Vec::new() }
+        AttentionCache { heads: vec![None; self.heads.len()], log_factors: vec![Vec::new(); self.heads.len()] }
     }
 
     /// The heads.
@@ -108,19 +116,24 @@ impl AttentionProgram {
     ) -> Result<E::Tensor, E::Error> {
         let earlier = cache.tokens();
         let variances = self.norm.variances(evaluator, stream)?;
-        let factors = self.norm.factors(evaluator, &variances)?;
-        let logarithms =
-            evaluator.look_up(steps::NORM, &variances, &vec![&self.log_factor; variances.len()], Use::default())?;
-        cache.log_factors.extend(logarithms.into_iter().map(|mut logarithm| {
-            evaluator.add_scaled(&mut logarithm, &evaluator.constant(self.log_constant), 1);
-            logarithm
-        }));
+        let factors = NormProgram::factors(evaluator, &variances, &self.norm.factor)?;
+        let query_factors = NormProgram::factors(evaluator, &variances, &self.query_factor)?;
+        let tables: Vec<&SmoothTable> = self.heads.iter().map(|head| &head.log_factor).collect();
+        let of_heads = vec![variances; self.heads.len()];
+        let logarithms = look_up_rows(evaluator, steps::NORM, &of_heads, &tables, Use::default())?;
+        for ((head, logarithms), cached) in self.heads.iter().zip(logarithms).zip(&mut cache.log_factors) {
+            let constant = evaluator.constant(head.log_constant);
+            cached.extend(logarithms.into_iter().map(|mut logarithm| {
+                evaluator.add_scaled(&mut logarithm, &constant, 1);
+                logarithm
+            }));
+        }
         self.extend(evaluator, stream, &factors, cache)?;
         let mut scores = Vec::new();
         for (head, cached) in self.heads.iter().zip(&cache.heads) {
             let map = LinearMap { weight: &head.query, bias: &[], form: Form::Queries };
             let queries = one(evaluator.linear(steps::PROJECT, stream, &[map])?);
-            let queries = evaluator.scale_rows(steps::PROJECT, queries, &factors)?;
+            let queries = evaluator.scale_rows(steps::PROJECT, queries, &query_factors)?;
             let queries = evaluator.add_constants(steps::PROJECT, queries, &head.query_bias)?;
             let [keys, _] = cached.as_ref().expect("the cache has the stream's own tokens");
             let products =
@@ -174,13 +187,14 @@ impl AttentionProgram {
     /// ```text
     /// L = log Σ_j exp(s_j)               by a tree of log(e^a + e^b) = b + softplus(a − b): with the noise of each of its levels
     /// L ← L + log Σ_j exp(s_j − L)       without it
-    /// p·r = exp(s − L + log r)
+    /// e = s − L − min(s − L + c, 0)     so that none is below −c, and a turn can stand for less
+    /// p·r = exp(e + log r)
     /// ```
     fn softmax<E: BlockEvaluator>(
         &self,
         evaluator: &mut E,
         scores: Vec<Rows<E::Lane>>,
-        log_factors: &[E::Lane],
+        log_factors: &Rows<E::Lane>,
     ) -> Result<Vec<Rows<E::Lane>>, E::Error> {
         let rows_of_head = scores.first().map_or(0, Vec::len);
         let scores: Rows<E::Lane> = scores.into_iter().flatten().collect();
@@ -198,14 +212,49 @@ impl AttentionProgram {
             &of_rows(|head| &head.logarithm),
             &of_rows(|head| &head.exponential),
         )?;
-        let mut exponents = exponents(evaluator, scores, &logarithms);
-        for row in &mut exponents {
-            row.iter_mut().zip(log_factors).for_each(|(exponent, factor)| evaluator.add_scaled(exponent, factor, 1));
-        }
+        let clipped = self.clip(evaluator, scores, &logarithms)?;
+        let of_head = log_factors.iter().flat_map(|factors| std::iter::repeat_n(factors, rows_of_head));
+        let exponent = |(row, factors): (Vec<E::Lane>, &Vec<E::Lane>)| {
+            let add = |(mut exponent, factor): (E::Lane, &E::Lane)| {
+                evaluator.add_scaled(&mut exponent, factor, 1);
+                exponent
+            };
+            row.into_iter().zip(factors).map(add).collect()
+        };
+        let exponents: Rows<E::Lane> = clipped.into_iter().zip(of_head).map(exponent).collect();
         let integer = Use::smooth(SmoothUse::Multiplier { log_shared: 0 });
         let probability = of_rows(|head| &head.probability);
         let found = look_up_rows(evaluator, steps::PROBABILITIES, &exponents, &probability, integer)?;
         Ok(found.chunks(rows_of_head).map(<[_]>::to_vec).collect())
+    }
+
+    /// s − L of each row, but at least the least that matters, in a clipped exponential's turns.
+    fn clip<E: BlockEvaluator>(
+        &self,
+        evaluator: &mut E,
+        scores: Rows<E::Lane>,
+        logarithms: &[E::Lane],
+    ) -> Result<Rows<E::Lane>, E::Error> {
+        let rows_of_head = scores.len() / self.heads.len();
+        let of_rows = |row: usize| &self.heads[row / rows_of_head];
+        let mut arguments = exponents(evaluator, scores.clone(), logarithms);
+        for (row, arguments) in arguments.iter_mut().enumerate() {
+            let constant = evaluator.constant(of_rows(row).clip_constant);
+            arguments.iter_mut().for_each(|argument| evaluator.add_scaled(argument, &constant, 1));
+        }
+        let clips: Vec<&SmoothTable> = (0..scores.len()).map(|row| &of_rows(row).clip).collect();
+        let below = look_up_rows(evaluator, steps::CLIP, &arguments, &clips, Use::default())?;
+        let clipped = |(row, (scores, below)): (usize, (Vec<E::Lane>, &Vec<E::Lane>))| {
+            let clip = |(mut score, below): (E::Lane, &E::Lane)| {
+                evaluator.add_scaled(&mut score, &logarithms[row], -1);
+                evaluator.add_scaled(&mut score, below, -1);
+                let mut scaled = evaluator.constant(0.0);
+                evaluator.add_scaled(&mut scaled, &score, of_rows(row).clipped_factor);
+                scaled
+            };
+            scores.into_iter().zip(below).map(clip).collect()
+        };
+        Ok(scores.into_iter().zip(&below).enumerate().map(clipped).collect())
     }
 
     /// One step of Newton's method for each logarithm of rows with more than one score.
@@ -235,7 +284,7 @@ impl AttentionProgram {
     }
 }
 
-/// s − L of each row, in an exponential's turns.
+/// s − L of each row, in an exponential's turns before they are clipped.
 fn exponents<E: BlockEvaluator>(evaluator: &E, mut scores: Rows<E::Lane>, logarithms: &[E::Lane]) -> Rows<E::Lane> {
     for (row, logarithm) in scores.iter_mut().zip(logarithms) {
         for score in row {

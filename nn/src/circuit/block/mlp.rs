@@ -48,7 +48,7 @@ impl MlpProgram {
     /// The evaluator's.
     pub fn evaluate<E: BlockEvaluator>(&self, evaluator: &mut E, stream: &E::Tensor) -> Result<E::Tensor, E::Error> {
         let variances = self.norm.variances(evaluator, stream)?;
-        let factors = self.norm.factors(evaluator, &variances)?;
+        let factors = NormProgram::factors(evaluator, &variances, &self.norm.factor)?;
         let image = |weight| LinearMap { weight, bias: &[], form: Form::Image };
         let mut scaled = |weight| {
             let projected = one(evaluator.linear(steps::PROJECT, stream, &[image(weight)])?);

@@ -45,14 +45,14 @@ impl NormProgram {
         Ok(squares.iter().map(sum).collect())
     }
 
-    /// r of each row, `[T, 1]`.
+    /// r of each row, `[T, 1]`, by a table of the variance.
     pub(super) fn factors<E: BlockEvaluator>(
-        &self,
         evaluator: &mut E,
         variances: &[E::Lane],
+        table: &SmoothTable,
     ) -> Result<E::Tensor, E::Error> {
         let integer = Use::smooth(SmoothUse::Multiplier { log_shared: 0 });
-        let factors = evaluator.look_up(steps::NORM, variances, &vec![&self.factor; variances.len()], integer)?;
+        let factors = evaluator.look_up(steps::NORM, variances, &vec![table; variances.len()], integer)?;
         Ok(evaluator.pack(factors.into_iter().map(|factor| vec![factor]).collect(), Form::Multipliers))
     }
 }

@@ -54,3 +54,45 @@ impl BlockProgram {
 pub struct BlockCache<E: BlockEvaluator> {
     attention: Option<AttentionCache<E>>,
 }
+
+impl BlockProgram {
+    pub fn describe(&self) -> String {
+        use crate::matrix::Matrix;
+        let levels = |m: &Matrix<i32>| {
+            let mut of_columns: Vec<u32> =
+                (0..m.cols()).map(|c| (0..m.rows()).map(|r| m[(r, c)].unsigned_abs()).max().unwrap()).collect();
+            of_columns.sort();
+            format!("{}..{}..{}", of_columns[0], of_columns[of_columns.len() / 2], of_columns[of_columns.len() - 1])
+        };
+        let factors = |r: &crate::block::Reading| {
+            let mut f: Vec<i64> = r.channels.iter().map(|c| c.terms[0].1.abs()).collect();
+            f.sort();
+            format!("{}..{}..{}", f[0], f[f.len() / 2], f[f.len() - 1])
+        };
+        let a = self.attention.as_ref().unwrap();
+        let m = self.feed_forward.as_ref().unwrap();
+        let mut gates: Vec<i32> = m.activation.tables().map(|t| t.turn() as i32).collect();
+        gates.sort();
+        format!(
+            "query {} (turn {:.1}, {:.1} clip x{}) key {} x{} value {} update x{} squares x{} | expand {} x{} gates {}..{}..{} rest 2^{:.1} contract {} half {} x{}",
+            levels(&a.heads[0].query),
+            a.heads[0].score_turn,
+            a.heads[1].score_turn,
+            a.heads[0].clipped_factor,
+            levels(&a.key),
+            factors(&a.keys),
+            levels(&a.heads[0].value),
+            factors(&a.update),
+            factors(&a.norm.squares),
+            levels(&m.expand),
+            factors(&m.activation),
+            gates[0],
+            gates[gates.len() / 2],
+            gates[gates.len() - 1],
+            m.activation.tables().next().unwrap().one().log2(),
+            levels(&m.contract),
+            levels(&m.half),
+            factors(&m.update)
+        )
+    }
+}

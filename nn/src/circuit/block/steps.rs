@@ -14,6 +14,8 @@ pub const SCORES: &str = "scores";
 pub const SOFTPLUS: &str = "softplus";
 /// Σ exp, to be compared with one.
 pub const REFINE: &str = "refine";
+/// Exponents far below zero.
+pub const CLIP: &str = "clip";
 /// Probabilities become integers that multiply.
 pub const PROBABILITIES: &str = "probabilities";
 /// Probabilities times values.
@@ -28,7 +30,7 @@ pub const CONTRACT: &str = "contract";
 pub const FEED_FORWARD: &str = "feed-forward update";
 
 /// All of them.
-pub const ALL: [&str; 13] = [
+pub const ALL: [&str; 14] = [
     SQUARES,
     NORM,
     PROJECT,
@@ -36,6 +38,7 @@ pub const ALL: [&str; 13] = [
     SCORES,
     SOFTPLUS,
     REFINE,
+    CLIP,
     PROBABILITIES,
     WEIGH,
     ATTENTION,

@@ -65,6 +65,35 @@ impl Gpt2 {
         Ok(inputs.0)
     }
 
+    /// The hidden states before each of the first `layers` layers, and after the last of them, `[T, E]` each.
+    ///
+    /// # Errors
+    /// As [`Self::logits`]; [`Error::OutOfRange`] if there are not so many layers.
+    pub fn hidden_states(&self, tokens: &[u32], layers: usize) -> Result<Vec<Matrix<f32>>, Error> {
+        struct States(Vec<Matrix<f32>>);
+        impl ForwardHooks for States {
+            fn observe(&mut self, site: Site, value: &Matrix<f32>) {
+                if matches!(site.what, Intermediate::Embedding | Intermediate::Block) {
+                    self.0.push(value.clone());
+                }
+            }
+        }
+        if layers > 0 {
+            self.block(layers - 1)?;
+        }
+        let mut states = States(Vec::with_capacity(layers + 1));
+        self.session().hidden(tokens, layers, &mut states)?;
+        Ok(states.0)
+    }
+
+    /// The logits of the token after each, of hidden states after the last layer, whatever the mean of each: `[n, E] -> [n, V]`.
+    ///
+    /// # Panics
+    /// If there are not E columns.
+    pub fn logits_of(&self, hidden: &Matrix<f32>) -> Matrix<f32> {
+        self.output_logits(&self.final_norm.apply(hidden))
+    }
+
     /// Hidden states to logits, `[n, E] -> [n, V]`.
     pub(super) fn output_logits(&self, hidden: &Matrix<f32>) -> Matrix<f32> {
         hidden.multiply_transposed(self.output.as_ref().unwrap_or(&self.token_embedding))

@@ -17,6 +17,7 @@ pub mod sampling;
 mod session;
 
 pub use activation::Activation;
+pub(crate) use activation::Nonlinearity;
 pub use config::Config;
 pub use hooks::{ForwardHooks, HookError, Intermediate, NoHooks, Replacement, Site, Trace};
 pub use sampling::most_likely;
@@ -26,7 +27,6 @@ use crate::attention::{AttentionWeights, Linear};
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::matrix::Matrix;
-use activation::Nonlinearity;
 use std::path::Path;
 
 /// A GPT-2 with its weights.

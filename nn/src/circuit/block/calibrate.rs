@@ -1,0 +1,433 @@
+//! From a layer's weights in f32 and hidden states to a block's program.
+
+use super::attention::{AttentionProgram, EXPONENT_FACTOR, HeadProgram};
+use super::client::{StreamScale, centered};
+use super::mlp::MlpProgram;
+use super::norm::NormProgram;
+use super::observed::{Observed, Range};
+use super::options::BlockOptions;
+use super::program::BlockProgram;
+use super::reading::{Argument, Reading};
+use crate::attention::Linear;
+use crate::error::Error;
+use crate::gpt2::{Activation, Block};
+use crate::matrix::Matrix;
+use crate::rounding::Rounding;
+use crate::table::{Smooth, SmoothTable};
+
+/// What is kept free for noise of the half turn that a table has.
+const HEADROOM: f64 = 1.0 / 12.0;
+/// The same where several tables share a lookup, which reads four times more coarsely.
+const SHARED_HEADROOM: f64 = 0.2;
+/// The same of softmax, whose arguments bear the noise of scores and of logarithms of sums.
+const SOFTMAX_HEADROOM: f64 = 5.0 / 32.0;
+/// What is added to the diagonal of inputs' second moments, relative to its mean.
+const DAMPING: f64 = 0.03;
+/// Between which a sum of exponentials of s − L may be, L being off by the noise of its lookups.
+const SUM_RANGE: [f64; 2] = [0.55, 1.75];
+/// Exponents below the negative of this are as good as this: probabilities of 1/3000 round to zero.
+const LEAST_EXPONENT: f64 = 8.0;
+/// By how much a gate may be off.
+const GATE_TOLERANCE: f64 = 0.01;
+
+/// Which part of a block is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BlockPart {
+    /// The attention, its LayerNorm, and the sum with the stream.
+    Attention,
+    /// The feed-forward layer, its LayerNorm, and the sum with the stream.
+    FeedForward,
+    /// Both.
+    Whole,
+}
+
+impl BlockPart {
+    /// Whether the attention is part of it.
+    pub fn has_attention(self) -> bool {
+        self != Self::FeedForward
+    }
+
+    /// Whether the feed-forward layer is part of it.
+    pub fn has_feed_forward(self) -> bool {
+        self != Self::Attention
+    }
+}
+
+impl BlockProgram {
+    /// Of a layer, on hidden states before its first LayerNorm, each `[T, E]`, with the stream's scale.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if an option is out of its range, or the layer's activation is not half its argument and an even rest;
+    /// [`Error::Shape`]; [`Error::NotFinite`].
+    pub fn calibrate(
+        block: &Block,
+        part: BlockPart,
+        scale: &StreamScale,
+        states: &[Matrix<f32>],
+        options: &BlockOptions,
+    ) -> Result<Self, Error> {
+        options.check()?;
+        let observed = Observed::new(block, states)?;
+        let calibration = Calibration { block, scale, options: *options, observed: &observed };
+        let attention = part.has_attention().then(|| calibration.attention()).transpose()?;
+        let feed_forward = part.has_feed_forward().then(|| calibration.feed_forward()).transpose()?;
+        Ok(Self { attention, feed_forward })
+    }
+}
+
+struct Calibration<'a> {
+    block: &'a Block,
+    scale: &'a StreamScale,
+    options: BlockOptions,
+    observed: &'a Observed,
+}
+
+/// LayerNorm's factors: how they are found, and what one unit of their integers is.
+struct Norm {
+    program: NormProgram,
+    /// 1/√, of what a turn of the sum stands for.
+    variance_turn: f64,
+    variance_range: [f64; 2],
+    /// The largest factor.
+    largest: f64,
+    /// The ratio of the largest to the least.
+    ratio: f64,
+}
+
+impl Calibration<'_> {
+    /// A unit of integers of factors, of which the largest is `largest`.
+    fn factor_unit(&self, largest: f64) -> f64 {
+        largest / self.options.factor_levels()
+    }
+
+    fn norm(&self, states: &[Vec<f64>], epsilon: f64) -> Norm {
+        let (guard, size) = (self.options.guard, self.scale.size());
+        let limit = 0.25 * (1.0 - HEADROOM);
+        let sums: Vec<f64> = states.iter().map(|row| row.iter().map(|x| x * x).sum()).collect();
+        let (least, most) = sums.iter().fold((f64::MAX, 0.0_f64), |(low, high), &sum| (low.min(sum), high.max(sum)));
+        let (least, most) = (least / guard.powi(2), (most * guard.powi(2)).max(f64::MIN_POSITIVE));
+        let added = size as f64 * epsilon;
+        let one = 2.0 * limit / (most - least).max(1e-3 * (most + added));
+        let range = [(least + added) * one, (most + added) * one];
+        let turn = 1.0 / (one * size as f64);
+        let largest = 1.0 / (range[0] * turn).sqrt();
+        let factor = SmoothTable::of(Smooth::InverseRoot, turn, range, 1.0 / self.factor_unit(largest));
+        let squares = self.squares(states, one, limit);
+        Norm {
+            program: NormProgram { squares, epsilon: added * one, factor },
+            variance_turn: turn,
+            variance_range: range,
+            largest,
+            ratio: (range[1] / range[0]).sqrt(),
+        }
+    }
+
+    /// How squares are read, a square of one being `one` turns: of each channel, or of a pair's sum or difference, whose products cancel
+    /// on average.
+    fn squares(&self, states: &[Vec<f64>], one: f64, limit: f64) -> Reading {
+        let turns = &self.scale.turns;
+        let argument = |terms: &[(usize, f64)]| {
+            let sum = |row: &Vec<f64>| terms.iter().map(|&(channel, sign)| sign * row[channel]).sum::<f64>();
+            let reach = self.options.guard * states.iter().map(|row| sum(row).abs()).fold(f64::MIN_POSITIVE, f64::max);
+            let unit = turns[terms[0].0];
+            let factor = (limit / (reach * unit)).clamp(1.0, (1_u64 << 40) as f64).floor();
+            let table = SmoothTable::of(Smooth::Square, 1.0 / (factor * unit), [-limit, limit], one);
+            let terms = terms.iter().map(|&(channel, sign)| (channel, (sign * factor) as i64)).collect();
+            Argument { terms, constant: 0.0, table }
+        };
+        let step = if self.options.pairs { 2 } else { 1 };
+        let mut channels = Vec::new();
+        for first in (0..turns.len()).step_by(step) {
+            let sign = if (first / 2).is_multiple_of(2) { 1.0 } else { -1.0 };
+            match turns.get(first..first + step) {
+                Some(&[one, other]) if one == other => channels.push(argument(&[(first, 1.0), (first + 1, sign)])),
+                _ => channels.extend((first..turns.len().min(first + step)).map(|channel| argument(&[(channel, 1.0)]))),
+            }
+        }
+        Reading { channels }
+    }
+
+    /// The weights of a map of what LayerNorm gives, in units of the result for a turn of the stream times one of the factor's integers;
+    /// and its bias with the image of LayerNorm's.
+    fn fold(&self, (gain, shift): (&[f32], &[f32]), map: &Linear, factor_unit: f64) -> (Matrix<f64>, Vec<f64>) {
+        let weight = map.weight();
+        let row = |e: usize| f64::from(gain[e]) * factor_unit / self.scale.turns[e];
+        let folded = Matrix::from_fn(weight.rows(), weight.cols(), |e, c| f64::from(weight[(e, c)]) * row(e));
+        let image = |c: usize| (0..weight.rows()).map(|e| f64::from(shift[e]) * f64::from(weight[(e, c)])).sum::<f64>();
+        let bias = map.bias().iter().enumerate().map(|(c, &bias)| f64::from(bias) + image(c)).collect();
+        (folded, bias)
+    }
+
+    /// Rounding for inputs like the stream's after LayerNorm.
+    fn rounding(&self, states: &[Vec<f64>], epsilon: f64) -> Rounding {
+        let size = self.scale.size();
+        let normalized: Vec<f64> = states
+            .iter()
+            .flat_map(|row| {
+                let factor = 1.0 / (row.iter().map(|x| x * x).sum::<f64>() / size as f64 + epsilon).sqrt();
+                row.iter().zip(&self.scale.turns).map(move |(x, turns)| x * turns * factor)
+            })
+            .collect();
+        Rounding::new(size, DAMPING, normalized.chunks(size))
+    }
+
+    /// Of a channel whose numbers lie in a range, and which is a sum of terms of which a unit is `reach` at most for each integer of weights:
+    /// the turns of a unit, and how many times more are read.
+    fn fit(&self, half: f64, reach: f64, headroom: f64) -> (f64, f64) {
+        let limit = 0.25 * (1.0 - headroom);
+        let most = (self.options.weight_levels() / reach).min(limit / half);
+        let factor = (limit / half / most).ceil().clamp(1.0, (1_u64 << 40) as f64);
+        (limit / half / factor, factor)
+    }
+
+    fn attention(&self) -> Result<AttentionProgram, Error> {
+        let (block, observed) = (self.block, self.observed);
+        let norm_weights = (&block.attention_norm.weight[..], &block.attention_norm.bias[..]);
+        let epsilon = f64::from(block.attention_norm.epsilon);
+        let norm = self.norm(&observed.before, epsilon);
+        let rounding = self.rounding(&observed.before, epsilon);
+        let unit = self.factor_unit(norm.largest);
+        let (key, keys, key_units) = self.keys(norm_weights, unit, &rounding)?;
+        let (values, update) = self.values(norm_weights, unit, &rounding)?;
+        let mut heads = Vec::new();
+        let query_unit = norm.largest / self.options.query_levels();
+        for (index, value) in values.into_iter().enumerate() {
+            let units = &key_units[index * block.attention.head_size()..][..block.attention.head_size()];
+            heads.push(self.head(index, &norm, (norm_weights, query_unit, &rounding), units, value)?);
+        }
+        let query_factor =
+            SmoothTable::of(Smooth::InverseRoot, norm.variance_turn, norm.variance_range, 1.0 / query_unit);
+        Ok(AttentionProgram { norm: norm.program, query_factor, key, keys, heads, update })
+    }
+
+    /// Keys of all heads, counted from the middle of their range: what all keys have in common changes no softmax. And what one unit of each
+    /// channel's integers is.
+    fn keys(
+        &self,
+        norm: (&[f32], &[f32]),
+        factor_unit: f64,
+        rounding: &Rounding,
+    ) -> Result<(Matrix<i32>, Reading, Vec<f64>), Error> {
+        let size = self.scale.size();
+        let map = self.block.attention.projection().columns(size..2 * size);
+        let (weight, bias) = self.fold(norm, &map, factor_unit);
+        let limit = 0.25 * (1.0 - SHARED_HEADROOM);
+        let table = SmoothTable::of(Smooth::Identity, 1.0, [-limit, limit], self.options.key_levels() / limit);
+        let (mut scales, mut units, mut channels) = (Vec::new(), Vec::new(), Vec::new());
+        for (channel, range) in self.observed.keys.iter().enumerate() {
+            let half = range.half(self.options.guard);
+            let (turns, factor) = self.fit(half, column_reach(&weight, channel), SHARED_HEADROOM);
+            let constant = (bias[channel] - range.middle()) * turns * factor;
+            channels.push(Argument { terms: vec![(channel, factor as i64)], constant, table });
+            scales.push(1.0 / turns);
+            units.push(half / self.options.key_levels());
+        }
+        Ok((rounding.round(&weight, &scales), Reading { channels }, units))
+    }
+
+    /// Values of each head, folded with the output projection, and how their weighted sum is read.
+    fn values(
+        &self,
+        norm: (&[f32], &[f32]),
+        factor_unit: f64,
+        rounding: &Rounding,
+    ) -> Result<(Vec<Matrix<i32>>, Reading), Error> {
+        let (attention, size) = (&self.block.attention, self.scale.size());
+        let mut constants: Vec<f64> = centered(attention.output()?.bias()).collect();
+        let mut folded = Vec::new();
+        for (index, head) in attention.heads_of(crate::attention::Part::Whole)?.iter().enumerate() {
+            let map = centered_outputs(&head.value.then(&attention.output_rows(index)?)?)?;
+            let (weight, bias) = self.fold(norm, &map, factor_unit);
+            constants.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
+            folded.push(weight);
+        }
+        let reach = |channel| folded.iter().map(|weight| column_reach(weight, channel)).fold(0.0, f64::max);
+        let (scales, update) = self.update(&self.observed.attention, &constants, (0..size).map(reach));
+        Ok((folded.iter().map(|weight| rounding.round(weight, &scales)).collect(), update))
+    }
+
+    /// How an update is read: what of each channel's weights is one integer, and the tables.
+    fn update(&self, ranges: &[Range], constants: &[f64], reach: impl Iterator<Item = f64>) -> (Vec<f64>, Reading) {
+        let (mut scales, mut channels) = (Vec::new(), Vec::new());
+        for (channel, (range, reach)) in ranges.iter().zip(reach).enumerate() {
+            let half = range.half(self.options.guard);
+            let (turns, factor) = self.fit(half, reach, HEADROOM);
+            let all = turns * factor;
+            let bounds = [range.middle() - half, range.middle() + half].map(|x| x * all);
+            let table = SmoothTable::of(Smooth::Identity, 1.0 / all, bounds, self.scale.turns[channel]);
+            channels.push(Argument {
+                terms: vec![(channel, factor as i64)],
+                constant: constants[channel] * all,
+                table,
+            });
+            scales.push(1.0 / turns);
+        }
+        (scales, Reading { channels })
+    }
+
+    fn head(
+        &self,
+        index: usize,
+        norm: &Norm,
+        (norm_weights, unit, rounding): ((&[f32], &[f32]), f64, &Rounding),
+        key_units: &[f64],
+        value: Matrix<i32>,
+    ) -> Result<HeadProgram, Error> {
+        let (guard, scores) = (self.options.guard, &self.observed.scores[index]);
+        let ratio = norm.ratio.ln();
+        let more = (guard - 1.0) * scores.spread;
+        let (difference, exponent) = (scores.difference + more, scores.exponent + more);
+        let score_turn = 4.0 * difference.max(exponent).max(1.0 / 16.0) / (1.0 - SOFTMAX_HEADROOM);
+        let exponent_turn = score_turn / EXPONENT_FACTOR as f64;
+        let least = exponent.min(LEAST_EXPONENT);
+        let clipped_factor = (0.5 * (1.0 - SOFTMAX_HEADROOM) * score_turn / (least + ratio)).floor().max(1.0);
+        let clipped_turn = score_turn / clipped_factor;
+        let exponential =
+            |turn: f64, limit: f64, one: f64| SmoothTable::exponential(turn, limit / turn, SOFTMAX_HEADROOM / 4.0, one);
+        let one = 0.5 * (1.0 - HEADROOM) / (SUM_RANGE[1] - SUM_RANGE[0]);
+        let log_factor =
+            SmoothTable::of(Smooth::Logarithm, norm.variance_turn, norm.variance_range, -0.5 / clipped_turn);
+        let query = self.block.attention.head(index)?.query;
+        let (weight, bias) = self.fold(norm_weights, &query, unit);
+        // Turns of a query's unit: those of a score, over √d, for each unit of the key's integers.
+        let root = (key_units.len() as f64).sqrt();
+        let turns: Vec<f64> = key_units.iter().map(|key| key / (root * score_turn)).collect();
+        let scales: Vec<f64> = turns.iter().map(|turns| 1.0 / turns).collect();
+        Ok(HeadProgram {
+            query: rounding.round(&weight, &scales),
+            query_bias: bias.iter().zip(&turns).map(|(bias, turns)| bias * turns).collect(),
+            value,
+            score_turn,
+            log_factor,
+            log_constant: -norm.largest.ln() / clipped_turn,
+            softplus: SmoothTable::softplus(score_turn, difference / score_turn),
+            exponential: exponential(exponent_turn, exponent, one),
+            clip: clip(exponent_turn, exponent, least, score_turn),
+            clip_constant: least / exponent_turn,
+            clipped_factor: clipped_factor as i64,
+            logarithm: SmoothTable::of(Smooth::Logarithm, 1.0 / one, SUM_RANGE.map(|x| x * one), 1.0 / score_turn),
+            probability: exponential(clipped_turn, least + ratio, self.options.factor_levels()),
+        })
+    }
+
+    fn feed_forward(&self) -> Result<MlpProgram, Error> {
+        let (block, observed) = (self.block, self.observed);
+        let activation = gate_of(&block.nonlinearity)?;
+        let norm_weights = (&block.feed_forward_norm.weight[..], &block.feed_forward_norm.bias[..]);
+        let epsilon = f64::from(block.feed_forward_norm.epsilon);
+        let norm = self.norm(&observed.between, epsilon);
+        let rounding = self.rounding(&observed.between, epsilon);
+        let unit = self.factor_unit(norm.largest);
+        let (expand, expand_bias) = self.fold(norm_weights, &block.feed_forward, unit);
+        // The second map, of the rest; and of half its argument, with the image of the first map's bias.
+        let contract = centered_outputs(&block.feed_forward_projection)?;
+        let halved = contract.weight().map(|&w| w / 2.0);
+        let (half, half_bias) = self.fold(norm_weights, &block.feed_forward.then(&halved)?, unit);
+        let rest = self.rest(contract.weight(), &half);
+        let (scales, activation) = self.activation(activation, &expand, &expand_bias, rest);
+        // Gates are less than the rest by an eighth of their turn.
+        let less = |c: usize| -> f64 {
+            let of_gate = |(f, gate): (usize, &SmoothTable)| f64::from(contract.weight()[(f, c)]) * gate.turn() / 8.0;
+            activation.tables().enumerate().map(of_gate).sum()
+        };
+        let biases = contract.bias().iter().zip(&half_bias).enumerate();
+        let constants: Vec<f64> = biases.map(|(c, (&bias, half))| f64::from(bias) + half + less(c)).collect();
+        let contract = contract.weight().map(|&w| f64::from(w) / rest);
+        let reach = |c| column_reach(&contract, c).max(column_reach(&half, c));
+        let (update_scales, update) =
+            self.update(&observed.feed_forward, &constants, (0..self.scale.size()).map(reach));
+        let gate = |(&h, table): (&f64, &SmoothTable)| table.at(h / table.turn());
+        let rests: Vec<f64> =
+            observed.arguments.iter().flat_map(|row| row.iter().zip(activation.tables()).map(gate)).collect();
+        let of_rests = Rounding::new(contract.rows(), DAMPING, rests.chunks(contract.rows()));
+        Ok(MlpProgram {
+            norm: norm.program,
+            expand: rounding.round(&expand, &scales),
+            activation,
+            contract: of_rests.round(&contract, &update_scales),
+            half: rounding.round(&half, &update_scales),
+            update,
+        })
+    }
+
+    /// The turns that a rest of one takes: so few that the weights of the second map have all their levels where those of half the argument,
+    /// which are summed up with them, have.
+    fn rest(&self, contract: &Matrix<f32>, half: &Matrix<f64>) -> f64 {
+        let contract = contract.map(|&w| f64::from(w));
+        let of_channel = |(c, range): (usize, &Range)| {
+            let (turns, _) = self.fit(range.half(self.options.guard), column_reach(half, c), HEADROOM);
+            column_reach(&contract, c) * turns / self.options.weight_levels()
+        };
+        self.observed.feed_forward.iter().enumerate().map(of_channel).fold(f64::MIN_POSITIVE, f64::max)
+    }
+
+    /// How gates of the first map's results are read, a rest of one being `rest` turns.
+    fn activation(&self, activation: Activation, weight: &Matrix<f64>, bias: &[f64], rest: f64) -> (Vec<f64>, Reading) {
+        let (mut scales, mut channels) = (Vec::new(), Vec::new());
+        for channel in 0..weight.cols() {
+            let reach = self.observed.arguments.iter().map(|row| row[channel].abs()).fold(0.0, f64::max);
+            let reach = reach * self.options.guard;
+            let turn = gate_turn(activation, reach);
+            let most = self.options.weight_levels() / column_reach(weight, channel);
+            let factor = (1.0 / (turn * most)).ceil().clamp(1.0, (1_u64 << 40) as f64);
+            let table = SmoothTable::gate(activation, turn, reach / turn, rest);
+            channels.push(Argument { terms: vec![(channel, factor as i64)], constant: bias[channel] / turn, table });
+            scales.push(turn * factor);
+        }
+        (scales, Reading { channels })
+    }
+}
+
+/// min(x + `least`, 0) of exponents from −`exponent` to what noise carries above zero; in turns of scores.
+fn clip(turn: f64, exponent: f64, least: f64, score_turn: f64) -> SmoothTable {
+    let above = SOFTMAX_HEADROOM / 4.0;
+    let range = [(least - exponent) / turn, least / turn + above];
+    SmoothTable::of(Smooth::Below, turn, range, 1.0 / score_turn)
+}
+
+/// The least turn, of a few that there are, on which a gate of arguments up to `reach` is right.
+fn gate_turn(activation: Activation, reach: f64) -> f64 {
+    const STEPS_TO_TWICE: i32 = 8;
+    let is_right = |turn: f64| {
+        if reach > turn / 2.0 {
+            return false;
+        }
+        let table = SmoothTable::gate(activation, turn, 0.5, 1.0);
+        let miss = |step: usize| {
+            let x = reach * step as f64 / 64.0;
+            (table.at(x / turn) + turn / 8.0 - (f64::from(activation.apply(x as f32)) - x / 2.0)).abs()
+        };
+        (0..=64).map(miss).fold(0.0, f64::max) <= GATE_TOLERANCE
+    };
+    let turns = (-4 * STEPS_TO_TWICE..).map(|step| (f64::from(step) / f64::from(STEPS_TO_TWICE)).exp2());
+    turns.into_iter().find(|&turn| is_right(turn)).expect("a turn of four times the reach is right")
+}
+
+/// The activation, if it is half its argument and an even rest.
+fn gate_of(nonlinearity: &crate::gpt2::Nonlinearity) -> Result<Activation, Error> {
+    let allowed = "half its argument and a rest that is the same on either side of zero, as GELU, SiLU and ReLU are";
+    let refused =
+        |name: String| Error::out_of_range("the activation of an encrypted feed-forward layer", name, allowed);
+    let crate::gpt2::Nonlinearity::Fixed(activation) = *nonlinearity else {
+        return Err(refused(format!("{nonlinearity:?}")));
+    };
+    let rest = |x: f32| f64::from(activation.apply(x)) - f64::from(x) / 2.0;
+    let even = |step: u8| {
+        let x = f32::from(step) / 8.0;
+        (rest(x) - rest(-x)).abs() < 1e-4 && (step < 64 || (rest(x) - f64::from(x) / 2.0).abs() < 0.01)
+    };
+    if (0..=128).all(even) { Ok(activation) } else { Err(refused(format!("{activation:?}"))) }
+}
+
+/// A map whose results, of each row, have no mean.
+fn centered_outputs(map: &Linear) -> Result<Linear, Error> {
+    let (rows, cols) = (map.weight().rows(), map.weight().cols());
+    let weight =
+        (0..rows).flat_map(|row| centered(map.weight().row(row)).map(|x| x as f32).collect::<Vec<_>>()).collect();
+    Linear::new(Matrix::new(rows, cols, weight)?, centered(map.bias()).map(|x| x as f32).collect())
+}
+
+/// The largest absolute value of a column.
+fn column_reach(matrix: &Matrix<f64>, column: usize) -> f64 {
+    (0..matrix.rows()).map(|row| matrix[(row, column)].abs()).fold(f64::MIN_POSITIVE, f64::max)
+}

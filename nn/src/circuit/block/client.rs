@@ -1,0 +1,92 @@
+//! The client's half: hidden states as the stream's numbers, and back.
+
+use crate::error::{Error, check_finite};
+use crate::matrix::Matrix;
+
+/// What a number of each channel of the stream stands for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamScale {
+    /// `[E]`: the turns that a unit takes, powers of two times one of all channels.
+    pub(super) turns: Vec<f64>,
+}
+
+/// The ratio to the median channel from which on a channel is an outlier.
+const OUTLIER: f64 = 4.0;
+
+impl StreamScale {
+    /// Of hidden states between blocks, each `[T, E]`, of all layers. A channel that is much larger than the median one takes fewer turns
+    /// a unit: its weights get more levels then, of which there are enough, and it bears more of the noise.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there is none or they differ; [`Error::NotFinite`].
+    pub fn calibrate<'a>(states: impl IntoIterator<Item = &'a Matrix<f32>>, log_unit: f64) -> Result<Self, Error> {
+        let (mut squares, mut rows) = (Vec::new(), 0);
+        for state in states {
+            check_finite("a hidden state of the calibration set", state.data())?;
+            squares.resize(if rows == 0 { state.cols() } else { squares.len() }, 0.0);
+            if state.cols() != squares.len() {
+                let found = [state.rows(), state.cols()];
+                return Err(Error::shape("a hidden state", format!("[T, {}]", squares.len()), &found));
+            }
+            for row in 0..state.rows() {
+                let centered = centered(state.row(row));
+                squares.iter_mut().zip(centered).for_each(|(sum, x)| *sum += x * x);
+            }
+            rows += state.rows();
+        }
+        let mut sizes: Vec<f64> = squares.iter().map(|sum| (sum / rows as f64).sqrt()).collect();
+        let sorted = {
+            let mut sorted = sizes.clone();
+            sorted.sort_by(f64::total_cmp);
+            sorted
+        };
+        let Some(&median) = sorted.get(sorted.len() / 2) else {
+            return Err(Error::shape("the calibration set", "at least one hidden state", &[0]));
+        };
+        let unit = log_unit.exp2();
+        let turns = |size: &mut f64| {
+            let excess = if median > 0.0 { *size / (OUTLIER * median) } else { 1.0 };
+            unit / (excess.max(1.0).sqrt().log2().round()).exp2() / if median > 0.0 { median } else { 1.0 }
+        };
+        Ok(Self { turns: sizes.iter_mut().map(turns).collect() })
+    }
+
+    /// E.
+    pub fn size(&self) -> usize {
+        self.turns.len()
+    }
+
+    /// The turns of a unit of each channel.
+    pub fn turns(&self) -> &[f64] {
+        &self.turns
+    }
+
+    /// The numbers of hidden states `[T, E]`, in turns: each row less its mean, which no LayerNorm sees.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there are not E columns; [`Error::NotFinite`].
+    pub fn encode(&self, hidden: &Matrix<f32>) -> Result<Matrix<f64>, Error> {
+        if hidden.cols() != self.size() {
+            let found = [hidden.rows(), hidden.cols()];
+            return Err(Error::shape("a hidden state", format!("[T, {}]", self.size()), &found));
+        }
+        check_finite("a hidden state", hidden.data())?;
+        let rows: Vec<f64> = (0..hidden.rows())
+            .flat_map(|row| centered(hidden.row(row)).zip(&self.turns).map(|(x, turns)| x * turns).collect::<Vec<_>>())
+            .collect();
+        Matrix::new(hidden.rows(), hidden.cols(), rows)
+    }
+
+    /// The hidden states of numbers in turns, less their means.
+    pub fn decode(&self, stream: &Matrix<f64>) -> Matrix<f32> {
+        Matrix::from_fn(stream.rows(), stream.cols(), |row, channel| {
+            (stream[(row, channel)] / self.turns[channel]) as f32
+        })
+    }
+}
+
+/// A row less its mean.
+pub(super) fn centered(row: &[f32]) -> impl Iterator<Item = f64> {
+    let mean = row.iter().map(|&x| f64::from(x)).sum::<f64>() / row.len() as f64;
+    row.iter().map(move |&x| f64::from(x) - mean)
+}

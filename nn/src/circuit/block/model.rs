@@ -1,0 +1,104 @@
+//! Blocks one after the other, up to a whole model.
+
+use super::calibrate::BlockPart;
+use super::client::StreamScale;
+use super::options::BlockOptions;
+use super::program::{BlockCache, BlockProgram};
+use crate::clear::{ClearEvaluator, ClearTensor};
+use crate::error::Error;
+use crate::evaluator::{BlockEvaluator, Form};
+use crate::gpt2::Gpt2;
+use crate::matrix::Matrix;
+use crate::table::SmoothTable;
+use std::ops::Range;
+
+/// Some of a model's blocks, and the scale of their stream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelProgram {
+    first: usize,
+    blocks: Vec<BlockProgram>,
+    scale: StreamScale,
+}
+
+impl ModelProgram {
+    /// Calibrates `part` of each of the blocks `layers` on texts, each of them tokens.
+    ///
+    /// # Errors
+    /// As [`Gpt2::logits`] and [`BlockProgram::calibrate`]; [`Error::OutOfRange`] if there are no such layers.
+    pub fn calibrate(
+        model: &Gpt2,
+        layers: Range<usize>,
+        part: BlockPart,
+        texts: &[Vec<u32>],
+        options: &BlockOptions,
+    ) -> Result<Self, Error> {
+        if layers.is_empty() {
+            return Err(Error::out_of_range("the encrypted layers", format!("{layers:?}"), "at least one"));
+        }
+        let states = texts.iter().map(|text| model.hidden_states(text, layers.end)).collect::<Result<Vec<_>, _>>()?;
+        let of_layers = states.iter().flat_map(|states| &states[layers.start..]);
+        let scale = StreamScale::calibrate(of_layers, options.log_unit)?;
+        let calibrate = |layer: usize| {
+            let inputs: Vec<Matrix<f32>> = states.iter().map(|states| states[layer].clone()).collect();
+            BlockProgram::calibrate(model.block(layer)?, part, &scale, &inputs, options)
+        };
+        let blocks = layers.clone().map(calibrate).collect::<Result<_, _>>()?;
+        Ok(Self { first: layers.start, blocks, scale })
+    }
+
+    /// The first layer.
+    pub fn first(&self) -> usize {
+        self.first
+    }
+
+    /// The blocks.
+    pub fn blocks(&self) -> &[BlockProgram] {
+        &self.blocks
+    }
+
+    /// What numbers of the stream stand for.
+    pub fn scale(&self) -> &StreamScale {
+        &self.scale
+    }
+
+    /// What the blocks keep of no token.
+    pub fn caches<E: BlockEvaluator>(&self) -> Vec<BlockCache<E>> {
+        self.blocks.iter().map(BlockProgram::cache).collect()
+    }
+
+    /// Rows `[n, E]` of the stream after the blocks, of tokens that follow those of the caches.
+    ///
+    /// # Errors
+    /// The evaluator's.
+    pub fn evaluate<E: BlockEvaluator>(
+        &self,
+        evaluator: &mut E,
+        stream: &mut E::Tensor,
+        caches: &mut [BlockCache<E>],
+    ) -> Result<(), E::Error> {
+        self.blocks.iter().zip(caches).try_for_each(|(block, cache)| block.evaluate(evaluator, stream, cache))
+    }
+
+    /// Hidden states `[T, E]`, less their means, after the blocks, without noise.
+    ///
+    /// # Errors
+    /// As [`StreamScale::encode`].
+    pub fn evaluate_clear(
+        &self,
+        evaluator: &mut ClearEvaluator<SmoothTable>,
+        hidden: &Matrix<f32>,
+    ) -> Result<Matrix<f32>, Error> {
+        let encoded = self.scale.encode(hidden)?;
+        let rows = (0..encoded.rows()).map(|row| encoded.row(row).to_vec()).collect();
+        let mut stream: ClearTensor = evaluator.known(rows, Form::Features);
+        let Ok(()) = self.evaluate(evaluator, &mut stream, &mut self.caches());
+        Ok(self.scale.decode(&stream.matrix(|x| x)))
+    }
+}
+
+impl ModelProgram {
+    /// Levels.
+    pub fn describe(&self) -> String {
+        self.blocks.iter().map(BlockProgram::describe).collect::<Vec<_>>().join("\n")
+    }
+}

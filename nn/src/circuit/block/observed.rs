@@ -1,0 +1,138 @@
+//! What a layer's numbers are on a calibration set.
+
+use super::client::centered;
+use crate::error::Error;
+use crate::gpt2::{Block, Intermediate, Site, Trace};
+use crate::matrix::Matrix;
+
+/// The least and the largest number that was seen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Range {
+    low: f64,
+    high: f64,
+}
+
+/// How far apart scores of a row are, in units of score.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ScoreRange {
+    /// Scores.
+    pub(super) spread: f64,
+    /// Logarithms of sums of exponentials, in the tree that adds them up.
+    pub(super) difference: f64,
+    /// Logarithms of probabilities, without the sign.
+    pub(super) exponent: f64,
+}
+
+/// Of all rows of the calibration set.
+pub(super) struct Observed {
+    /// The stream before the attention, without means.
+    pub(super) before: Vec<Vec<f64>>,
+    /// The stream before the feed-forward layer, without means.
+    pub(super) between: Vec<Vec<f64>>,
+    /// Of each channel of all heads.
+    pub(super) keys: Vec<Range>,
+    /// Of each head.
+    pub(super) scores: Vec<ScoreRange>,
+    /// What the attention adds to the stream, without means.
+    pub(super) attention: Vec<Range>,
+    /// Arguments of the activation.
+    pub(super) arguments: Vec<Vec<f64>>,
+    /// What the feed-forward layer adds to the stream, without means.
+    pub(super) feed_forward: Vec<Range>,
+}
+
+impl Range {
+    const NONE: Self = Self { low: f64::INFINITY, high: f64::NEG_INFINITY };
+
+    fn hold(&mut self, x: f64) {
+        (self.low, self.high) = (self.low.min(x), self.high.max(x));
+    }
+
+    pub(super) fn middle(&self) -> f64 {
+        f64::midpoint(self.low, self.high)
+    }
+
+    /// Half its width, and more by a guard; more than nothing.
+    pub(super) fn half(&self, guard: f64) -> f64 {
+        let least = 1e-6 * self.middle().abs().max(1e-3);
+        ((self.high - self.low) / 2.0 * guard).max(least)
+    }
+}
+
+impl Observed {
+    pub(super) fn new(block: &Block, states: &[Matrix<f32>]) -> Result<Self, Error> {
+        let (size, heads) = (block.attention.embedding_size(), block.attention.heads());
+        if states.is_empty() {
+            return Err(Error::shape("the calibration set", "at least one hidden state", &[0]));
+        }
+        let mut observed = Self {
+            before: Vec::new(),
+            between: Vec::new(),
+            keys: vec![Range::NONE; size],
+            scores: vec![ScoreRange::default(); heads],
+            attention: vec![Range::NONE; size],
+            arguments: Vec::new(),
+            feed_forward: vec![Range::NONE; size],
+        };
+        for state in states {
+            let trace = block.trace(state)?;
+            observed.note(state, &trace);
+            for head in 0..heads {
+                let key = at(&trace, Site::head(Intermediate::Key, 0, head));
+                let first = head * key.cols();
+                hold(&mut observed.keys[first..first + key.cols()], key, |row| {
+                    row.iter().map(|&x| f64::from(x)).collect()
+                });
+                observed.scores[head].hold(at(&trace, Site::head(Intermediate::Scores, 0, head)));
+            }
+        }
+        Ok(observed)
+    }
+
+    fn note(&mut self, state: &Matrix<f32>, trace: &Trace) {
+        let of_layer = |what| at(trace, Site::layer(what, 0));
+        let without_mean = |row: &[f32]| centered(row).collect::<Vec<f64>>();
+        let rows =
+            |matrix: &Matrix<f32>| (0..matrix.rows()).map(|row| without_mean(matrix.row(row))).collect::<Vec<_>>();
+        self.before.extend(rows(state));
+        self.between.extend(rows(of_layer(Intermediate::AttentionResidual)));
+        hold(&mut self.attention, of_layer(Intermediate::AttentionProjection), without_mean);
+        hold(&mut self.feed_forward, of_layer(Intermediate::FeedForwardProjection), without_mean);
+        let arguments = of_layer(Intermediate::FeedForward);
+        self.arguments
+            .extend((0..arguments.rows()).map(|row| arguments.row(row).iter().map(|&x| f64::from(x)).collect()));
+    }
+}
+
+impl ScoreRange {
+    fn hold(&mut self, scores: &Matrix<f32>) {
+        for row in 0..scores.rows() {
+            let visible: Vec<f64> = scores.row(row)[..=row].iter().map(|&s| f64::from(s)).collect();
+            let (low, high) = visible.iter().fold((f64::MAX, f64::MIN), |(low, high), &s| (low.min(s), high.max(s)));
+            self.spread = self.spread.max(high - low);
+            let mut logarithms = visible;
+            while logarithms.len() > 1 {
+                let merge = |pair: &[f64]| match *pair {
+                    [a, b] => (b + (a - b).max(0.0) + (-(a - b).abs()).exp().ln_1p(), (a - b).abs()),
+                    _ => (pair[0], 0.0),
+                };
+                let merged: Vec<(f64, f64)> = logarithms.chunks(2).map(merge).collect();
+                self.difference =
+                    merged.iter().fold(self.difference, |largest, (_, difference)| largest.max(*difference));
+                logarithms = merged.into_iter().map(|(logarithm, _)| logarithm).collect();
+            }
+            self.exponent = self.exponent.max(logarithms[0] - low);
+        }
+    }
+}
+
+fn at(trace: &Trace, site: Site) -> &Matrix<f32> {
+    trace.get(site).expect("a trace of a whole layer has every site")
+}
+
+/// Widens each channel's range by the numbers of all rows.
+fn hold(ranges: &mut [Range], matrix: &Matrix<f32>, numbers: impl Fn(&[f32]) -> Vec<f64>) {
+    for row in 0..matrix.rows() {
+        ranges.iter_mut().zip(numbers(matrix.row(row))).for_each(|(range, x)| range.hold(x));
+    }
+}

@@ -1,0 +1,62 @@
+//! How blocks are quantized.
+
+use crate::error::{Error, check_within};
+use serde::{Deserialize, Serialize};
+
+/// How blocks are quantized: what is multiplied by is integers, and what is read lies in ranges.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BlockOptions {
+    /// log2 of the turns that one of the stream's units takes, in its median channel: the lower, the more levels have weights, and the larger
+    /// is noise beside it.
+    pub log_unit: f64,
+    /// The most bits of weights, from 2 to 12.
+    pub weight_bits: u32,
+    /// Bits of keys, from 2 to 8.
+    pub key_bits: u32,
+    /// Bits of LayerNorm's factors of queries, without a sign: from 2 to 10.
+    pub query_bits: u32,
+    /// Bits of LayerNorm's other factors, and of probabilities times these, without a sign: from 2 to 10.
+    pub factor_bits: u32,
+    /// The ratio of what numbers may reach to what they reached on the calibration set, at least 1.
+    pub guard: f64,
+    /// Squares of pairs of channels are looked up instead of each channel's: half as many.
+    pub pairs: bool,
+}
+
+impl Default for BlockOptions {
+    fn default() -> Self {
+        Self { log_unit: -19.0, weight_bits: 9, key_bits: 5, query_bits: 5, factor_bits: 7, guard: 1.25, pairs: false }
+    }
+}
+
+impl BlockOptions {
+    /// Checks the numbers.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        check_within("the unit of the stream, its log2 in turns", self.log_unit, -40.0..=-4.0)?;
+        check_within("the number of bits of a block's weights", self.weight_bits, 2..=12)?;
+        check_within("the number of bits of a block's keys", self.key_bits, 2..=8)?;
+        check_within("the number of bits of a block's query factors", self.query_bits, 2..=10)?;
+        check_within("the number of bits of a block's factors", self.factor_bits, 2..=10)?;
+        check_within("the guard of ranges", self.guard, 1.0..=16.0)
+    }
+
+    /// The largest integer of weights.
+    pub(super) fn weight_levels(&self) -> f64 {
+        f64::from((1_i32 << (self.weight_bits - 1)) - 1)
+    }
+
+    /// The largest integer of keys.
+    pub(super) fn key_levels(&self) -> f64 {
+        f64::from((1_i32 << (self.key_bits - 1)) - 1)
+    }
+
+    /// The largest integer of queries' factors.
+    pub(super) fn query_levels(&self) -> f64 {
+        f64::from((1_i32 << self.query_bits) - 1)
+    }
+
+    /// The largest integer of factors.
+    pub(super) fn factor_levels(&self) -> f64 {
+        f64::from((1_i32 << self.factor_bits) - 1)
+    }
+}
