@@ -23,6 +23,8 @@ pub struct AttentionProgram {
     pub(super) heads: Vec<HeadProgram>,
     /// How the sum of the heads' outputs becomes an update of the stream.
     pub(super) update: Reading,
+    /// The number of public tokens that come before all others.
+    pub(super) prefix: usize,
 }
 
 /// One head.
@@ -34,6 +36,10 @@ pub struct HeadProgram {
     pub(super) query_bias: Vec<f64>,
     /// `[E, E]`, values folded with the output projection.
     pub(super) value: Matrix<i32>,
+    /// Of public tokens, integers `[P, d]`.
+    pub(super) known_keys: Matrix<f64>,
+    /// Of public tokens, `[P, E + 1]` in turns, such that the largest of factors' integers stands for one.
+    pub(super) known_values: Matrix<f64>,
     /// What a turn of score stands for.
     pub(super) score_turn: f64,
     /// The logarithm of a row's r, in an exponent's turns, of its variance.
@@ -79,9 +85,16 @@ impl HeadProgram {
 }
 
 impl AttentionProgram {
-    /// Of no token.
-    pub(super) fn cache<E: BlockEvaluator>(&self) -> AttentionCache<E> {
-        AttentionCache { heads: vec![None; self.heads.len()], log_factors: vec![Vec::new(); self.heads.len()] }
+    /// Of the public tokens.
+    pub(super) fn cache<E: BlockEvaluator>(&self, evaluator: &mut E) -> AttentionCache<E> {
+        let mut known = |head: &HeadProgram| {
+            let rows = |matrix: &Matrix<f64>| (0..self.prefix).map(|row| matrix.row(row).to_vec()).collect();
+            let keys = evaluator.known(rows(&head.known_keys), Form::Keys);
+            [keys, evaluator.known(rows(&head.known_values), Form::Image)]
+        };
+        let heads = self.heads.iter().map(|head| (self.prefix > 0).then(|| known(head))).collect();
+        let none = evaluator.constant(0.0);
+        AttentionCache { heads, log_factors: vec![vec![none; self.prefix]; self.heads.len()] }
     }
 
     /// The heads.
@@ -104,7 +117,7 @@ impl AttentionProgram {
         &self.norm
     }
 
-    /// What the attention adds to rows `[n, E]` of the stream, whose tokens follow those of the cache.
+    /// What the attention adds to rows `[n, E + 1]` of the stream, whose tokens follow those of the cache.
     ///
     /// # Errors
     /// The evaluator's.

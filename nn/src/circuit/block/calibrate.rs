@@ -1,7 +1,7 @@
 //! From a layer's weights in f32 and hidden states to a block's program.
 
 use super::attention::{AttentionProgram, EXPONENT_FACTOR, HeadProgram};
-use super::client::{StreamScale, centered};
+use super::client::{StreamScale, parts};
 use super::mlp::MlpProgram;
 use super::norm::NormProgram;
 use super::observed::{Observed, Range};
@@ -54,7 +54,8 @@ impl BlockPart {
 }
 
 impl BlockProgram {
-    /// Of a layer, on hidden states before its first LayerNorm, each `[T, E]`, with the stream's scale.
+    /// Of a layer, on hidden states before its first LayerNorm, each `[T, E]`, with the stream's scale. Their first `prefix` rows are of
+    /// public tokens, the same in all.
     ///
     /// # Errors
     /// [`Error::OutOfRange`] if an option is out of its range, or the layer's activation is not half its argument and an even rest;
@@ -63,11 +64,11 @@ impl BlockProgram {
         block: &Block,
         part: BlockPart,
         scale: &StreamScale,
-        states: &[Matrix<f32>],
+        (states, prefix): (&[Matrix<f32>], usize),
         options: &BlockOptions,
     ) -> Result<Self, Error> {
         options.check()?;
-        let observed = Observed::new(block, states)?;
+        let observed = Observed::new(block, states, prefix)?;
         let calibration = Calibration { block, scale, options: *options, observed: &observed };
         let attention = part.has_attention().then(|| calibration.attention()).transpose()?;
         let feed_forward = part.has_feed_forward().then(|| calibration.feed_forward()).transpose()?;
@@ -125,7 +126,7 @@ impl Calibration<'_> {
     /// How squares are read, a square of one being `one` turns: of each channel, or of a pair's sum or difference, whose products cancel
     /// on average.
     fn squares(&self, states: &[Vec<f64>], one: f64, limit: f64) -> Reading {
-        let turns = &self.scale.turns;
+        let turns = &self.scale.turns[..self.scale.size()];
         let argument = |terms: &[(usize, f64)]| {
             let sum = |row: &Vec<f64>| terms.iter().map(|&(channel, sign)| sign * row[channel]).sum::<f64>();
             let reach = self.options.guard * states.iter().map(|row| sum(row).abs()).fold(f64::MIN_POSITIVE, f64::max);
@@ -147,12 +148,15 @@ impl Calibration<'_> {
         Reading { channels }
     }
 
-    /// The weights of a map of what LayerNorm gives, in units of the result for a turn of the stream times one of the factor's integers;
-    /// and its bias with the image of LayerNorm's.
+    /// The weights of a map of what LayerNorm gives, `[E + 1, C]`, in units of the result for a turn of the stream times one of the factor's
+    /// integers; and its bias with the image of LayerNorm's. Means are not read.
     fn fold(&self, (gain, shift): (&[f32], &[f32]), map: &Linear, factor_unit: f64) -> (Matrix<f64>, Vec<f64>) {
         let weight = map.weight();
-        let row = |e: usize| f64::from(gain[e]) * factor_unit / self.scale.turns[e];
-        let folded = Matrix::from_fn(weight.rows(), weight.cols(), |e, c| f64::from(weight[(e, c)]) * row(e));
+        let entry = |e: usize, c: usize| {
+            let Some(gain) = gain.get(e) else { return 0.0 };
+            f64::from(weight[(e, c)]) * f64::from(*gain) * factor_unit / self.scale.turns[e]
+        };
+        let folded = Matrix::from_fn(weight.rows() + 1, weight.cols(), entry);
         let image = |c: usize| (0..weight.rows()).map(|e| f64::from(shift[e]) * f64::from(weight[(e, c)])).sum::<f64>();
         let bias = map.bias().iter().enumerate().map(|(c, &bias)| f64::from(bias) + image(c)).collect();
         (folded, bias)
@@ -165,10 +169,10 @@ impl Calibration<'_> {
             .iter()
             .flat_map(|row| {
                 let factor = 1.0 / (row.iter().map(|x| x * x).sum::<f64>() / size as f64 + epsilon).sqrt();
-                row.iter().zip(&self.scale.turns).map(move |(x, turns)| x * turns * factor)
+                row.iter().zip(&self.scale.turns).map(move |(x, turns)| x * turns * factor).chain([0.0])
             })
             .collect();
-        Rounding::new(size, DAMPING, normalized.chunks(size))
+        Rounding::new(size + 1, DAMPING, normalized.chunks(size + 1))
     }
 
     /// Of a channel whose numbers lie in a range, and which is a sum of terms of which a unit is `reach` at most for each integer of weights:
@@ -197,17 +201,25 @@ impl Calibration<'_> {
         }
         let query_factor =
             SmoothTable::of(Smooth::InverseRoot, norm.variance_turn, norm.variance_range, 1.0 / query_unit);
-        Ok(AttentionProgram { norm: norm.program, query_factor, key, keys, heads, update })
+        Ok(AttentionProgram {
+            norm: norm.program,
+            query_factor,
+            key,
+            keys,
+            heads,
+            update,
+            prefix: observed.known_keys[0].rows(),
+        })
     }
 
-    /// Keys of all heads, counted from the middle of their range: what all keys have in common changes no softmax. And what one unit of each
-    /// channel's integers is.
+    /// Keys of all heads, counted from the middle of their range: what all keys have in common changes no softmax. And of each channel that
+    /// middle, and what one unit of its integers is.
     fn keys(
         &self,
         norm: (&[f32], &[f32]),
         factor_unit: f64,
         rounding: &Rounding,
-    ) -> Result<(Matrix<i32>, Reading, Vec<f64>), Error> {
+    ) -> Result<(Matrix<i32>, Reading, Vec<[f64; 2]>), Error> {
         let size = self.scale.size();
         let map = self.block.attention.projection().columns(size..2 * size);
         let (weight, bias) = self.fold(norm, &map, factor_unit);
@@ -220,30 +232,38 @@ impl Calibration<'_> {
             let constant = (bias[channel] - range.middle()) * turns * factor;
             channels.push(Argument { terms: vec![(channel, factor as i64)], constant, table });
             scales.push(1.0 / turns);
-            units.push(half / self.options.key_levels());
+            units.push([range.middle(), half / self.options.key_levels()]);
         }
         Ok((rounding.round(&weight, &scales), Reading { channels }, units))
     }
 
-    /// Values of each head, folded with the output projection, and how their weighted sum is read.
+    /// Values of each head, folded with the output projection; those of public tokens, in turns; and how their weighted sum is read.
     fn values(
         &self,
         norm: (&[f32], &[f32]),
         factor_unit: f64,
         rounding: &Rounding,
-    ) -> Result<(Vec<Matrix<i32>>, Reading), Error> {
+    ) -> Result<(Vec<(Matrix<i32>, Matrix<f64>)>, Reading), Error> {
         let (attention, size) = (&self.block.attention, self.scale.size());
-        let mut constants: Vec<f64> = centered(attention.output()?.bias()).collect();
-        let mut folded = Vec::new();
+        let mut constants = parts(attention.output()?.bias());
+        let (mut folded, mut known) = (Vec::new(), Vec::new());
         for (index, head) in attention.heads_of(crate::attention::Part::Whole)?.iter().enumerate() {
-            let map = centered_outputs(&head.value.then(&attention.output_rows(index)?)?)?;
-            let (weight, bias) = self.fold(norm, &map, factor_unit);
-            constants.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
+            let output = attention.output_rows(index)?;
+            let (weight, bias) = self.fold(norm, &with_means(&head.value.then(&output)?)?, factor_unit);
+            constants.iter_mut().zip(&bias).for_each(|(sum, bias)| *sum += bias);
             folded.push(weight);
+            let values = self.observed.known_values[index].multiply(&output);
+            let less_bias = |row: usize, channel: usize| parts(values.row(row))[channel] - bias[channel];
+            known.push(Matrix::from_fn(values.rows(), size + 1, less_bias));
         }
         let reach = |channel| folded.iter().map(|weight| column_reach(weight, channel)).fold(0.0, f64::max);
-        let (scales, update) = self.update(&self.observed.attention, &constants, (0..size).map(reach));
-        Ok((folded.iter().map(|weight| rounding.round(weight, &scales)).collect(), update))
+        let (scales, update) = self.update(&self.observed.attention, &constants, (0..=size).map(reach));
+        let levels = self.options.factor_levels();
+        let in_turns = |known: &Matrix<f64>| {
+            Matrix::from_fn(known.rows(), size + 1, |row, channel| known[(row, channel)] / (scales[channel] * levels))
+        };
+        let known = known.iter().map(in_turns);
+        Ok((folded.iter().map(|weight| rounding.round(weight, &scales)).zip(known).collect(), update))
     }
 
     /// How an update is read: what of each channel's weights is one integer, and the tables.
@@ -270,8 +290,8 @@ impl Calibration<'_> {
         index: usize,
         norm: &Norm,
         (norm_weights, unit, rounding): ((&[f32], &[f32]), f64, &Rounding),
-        key_units: &[f64],
-        value: Matrix<i32>,
+        key_units: &[[f64; 2]],
+        (value, known_values): (Matrix<i32>, Matrix<f64>),
     ) -> Result<HeadProgram, Error> {
         let (guard, scores) = (self.options.guard, &self.observed.scores[index]);
         let ratio = norm.ratio.ln();
@@ -291,12 +311,19 @@ impl Calibration<'_> {
         let (weight, bias) = self.fold(norm_weights, &query, unit);
         // Turns of a query's unit: those of a score, over √d, for each unit of the key's integers.
         let root = (key_units.len() as f64).sqrt();
-        let turns: Vec<f64> = key_units.iter().map(|key| key / (root * score_turn)).collect();
+        let turns: Vec<f64> = key_units.iter().map(|[_, unit]| unit / (root * score_turn)).collect();
+        let known = &self.observed.known_keys[index];
+        let known_key = |row: usize, channel: usize| {
+            let [middle, unit] = key_units[channel];
+            ((f64::from(known[(row, channel)]) - middle) / unit).round_ties_even()
+        };
         let scales: Vec<f64> = turns.iter().map(|turns| 1.0 / turns).collect();
         Ok(HeadProgram {
             query: rounding.round(&weight, &scales),
             query_bias: bias.iter().zip(&turns).map(|(bias, turns)| bias * turns).collect(),
             value,
+            known_keys: Matrix::from_fn(known.rows(), known.cols(), known_key),
+            known_values,
             score_turn,
             log_factor,
             log_constant: -norm.largest.ln() / clipped_turn,
@@ -320,7 +347,7 @@ impl Calibration<'_> {
         let unit = self.factor_unit(norm.largest);
         let (expand, expand_bias) = self.fold(norm_weights, &block.feed_forward, unit);
         // The second map, of the rest; and of half its argument, with the image of the first map's bias.
-        let contract = centered_outputs(&block.feed_forward_projection)?;
+        let contract = with_means(&block.feed_forward_projection)?;
         let halved = contract.weight().map(|&w| w / 2.0);
         let (half, half_bias) = self.fold(norm_weights, &block.feed_forward.then(&halved)?, unit);
         let rest = self.rest(contract.weight(), &half);
@@ -335,7 +362,7 @@ impl Calibration<'_> {
         let contract = contract.weight().map(|&w| f64::from(w) / rest);
         let reach = |c| column_reach(&contract, c).max(column_reach(&half, c));
         let (update_scales, update) =
-            self.update(&observed.feed_forward, &constants, (0..self.scale.size()).map(reach));
+            self.update(&observed.feed_forward, &constants, (0..=self.scale.size()).map(reach));
         let gate = |(&h, table): (&f64, &SmoothTable)| table.at(h / table.turn());
         let rests: Vec<f64> =
             observed.arguments.iter().flat_map(|row| row.iter().zip(activation.tables()).map(gate)).collect();
@@ -419,12 +446,11 @@ fn gate_of(nonlinearity: &crate::gpt2::Nonlinearity) -> Result<Activation, Error
     if (0..=128).all(even) { Ok(activation) } else { Err(refused(format!("{activation:?}"))) }
 }
 
-/// A map whose results, of each row, have no mean.
-fn centered_outputs(map: &Linear) -> Result<Linear, Error> {
-    let (rows, cols) = (map.weight().rows(), map.weight().cols());
-    let weight =
-        (0..rows).flat_map(|row| centered(map.weight().row(row)).map(|x| x as f32).collect::<Vec<_>>()).collect();
-    Linear::new(Matrix::new(rows, cols, weight)?, centered(map.bias()).map(|x| x as f32).collect())
+/// A map whose results, of each row, are those of `map` less their mean, and that: `[in, out + 1]`.
+fn with_means(map: &Linear) -> Result<Linear, Error> {
+    let parts = |row: &[f32]| parts(row).into_iter().map(|x| x as f32).collect::<Vec<_>>();
+    let rows: Vec<Vec<f32>> = (0..map.weight().rows()).map(|row| parts(map.weight().row(row))).collect();
+    Linear::new(Matrix::new(rows.len(), map.weight().cols() + 1, rows.concat())?, parts(map.bias()))
 }
 
 /// The largest absolute value of a column.

@@ -4,11 +4,17 @@ use crate::error::{Error, check_finite};
 use crate::matrix::Matrix;
 
 /// What a number of each channel of the stream stands for.
+///
+/// The stream has E + 1 channels: hidden states less the mean of each row, which is all that LayerNorm sees, and that mean, which nothing
+/// reads but the client.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamScale {
-    /// `[E]`: the turns that a unit takes, powers of two times one of all channels.
+    /// `[E + 1]`: the turns that a unit takes; of channels, powers of two times one of all of them.
     pub(super) turns: Vec<f64>,
 }
+
+/// What means may reach, of half a turn, to which they grew on the calibration set.
+const MEAN_SHARE: f64 = 1.0 / 16.0;
 
 /// The ratio to the median channel from which on a channel is an outlier.
 const OUTLIER: f64 = 4.0;
@@ -20,7 +26,7 @@ impl StreamScale {
     /// # Errors
     /// [`Error::Shape`] if there is none or they differ; [`Error::NotFinite`].
     pub fn calibrate<'a>(states: impl IntoIterator<Item = &'a Matrix<f32>>, log_unit: f64) -> Result<Self, Error> {
-        let (mut squares, mut rows) = (Vec::new(), 0);
+        let (mut squares, mut rows, mut largest_mean) = (Vec::new(), 0, 0.0_f64);
         for state in states {
             check_finite("a hidden state of the calibration set", state.data())?;
             squares.resize(if rows == 0 { state.cols() } else { squares.len() }, 0.0);
@@ -29,6 +35,7 @@ impl StreamScale {
                 return Err(Error::shape("a hidden state", format!("[T, {}]", squares.len()), &found));
             }
             for row in 0..state.rows() {
+                largest_mean = largest_mean.max(mean(state.row(row)).abs());
                 let centered = centered(state.row(row));
                 squares.iter_mut().zip(centered).for_each(|(sum, x)| *sum += x * x);
             }
@@ -48,20 +55,21 @@ impl StreamScale {
             let excess = if median > 0.0 { *size / (OUTLIER * median) } else { 1.0 };
             unit / (excess.max(1.0).sqrt().log2().round()).exp2() / if median > 0.0 { median } else { 1.0 }
         };
-        Ok(Self { turns: sizes.iter_mut().map(turns).collect() })
+        let of_mean = MEAN_SHARE / 2.0 / if largest_mean > 0.0 { largest_mean } else { 1.0 };
+        Ok(Self { turns: sizes.iter_mut().map(turns).chain([of_mean]).collect() })
     }
 
     /// E.
     pub fn size(&self) -> usize {
-        self.turns.len()
+        self.turns.len() - 1
     }
 
-    /// The turns of a unit of each channel.
+    /// The turns of a unit of each channel, and of the mean.
     pub fn turns(&self) -> &[f64] {
         &self.turns
     }
 
-    /// The numbers of hidden states `[T, E]`, in turns: each row less its mean, which no LayerNorm sees.
+    /// The numbers of hidden states `[T, E]`, in turns: `[T, E + 1]`.
     ///
     /// # Errors
     /// [`Error::Shape`] if there are not E columns; [`Error::NotFinite`].
@@ -71,22 +79,37 @@ impl StreamScale {
             return Err(Error::shape("a hidden state", format!("[T, {}]", self.size()), &found));
         }
         check_finite("a hidden state", hidden.data())?;
-        let rows: Vec<f64> = (0..hidden.rows())
-            .flat_map(|row| centered(hidden.row(row)).zip(&self.turns).map(|(x, turns)| x * turns).collect::<Vec<_>>())
-            .collect();
-        Matrix::new(hidden.rows(), hidden.cols(), rows)
+        let parts =
+            |row: &[f32]| centered(row).chain([mean(row)]).zip(&self.turns).map(|(x, turns)| x * turns).collect();
+        let rows: Vec<Vec<f64>> = (0..hidden.rows()).map(|row| parts(hidden.row(row))).collect();
+        Matrix::new(hidden.rows(), self.turns.len(), rows.concat())
     }
 
-    /// The hidden states of numbers in turns, less their means.
+    /// The hidden states of numbers `[T, E + 1]` in turns, `[T, E]`.
+    ///
+    /// # Panics
+    /// If there are not E + 1 columns.
     pub fn decode(&self, stream: &Matrix<f64>) -> Matrix<f32> {
-        Matrix::from_fn(stream.rows(), stream.cols(), |row, channel| {
-            (stream[(row, channel)] / self.turns[channel]) as f32
+        assert_eq!(stream.cols(), self.turns.len(), "the stream's channels");
+        let number = |row: usize, channel: usize| stream[(row, channel)] / self.turns[channel];
+        Matrix::from_fn(stream.rows(), self.size(), |row, channel| {
+            (number(row, channel) + number(row, self.size())) as f32
         })
     }
 }
 
+/// The mean of a row.
+fn mean(row: &[f32]) -> f64 {
+    row.iter().map(|&x| f64::from(x)).sum::<f64>() / row.len() as f64
+}
+
+/// A row less its mean, and that.
+pub(super) fn parts(row: &[f32]) -> Vec<f64> {
+    centered(row).chain([mean(row)]).collect()
+}
+
 /// A row less its mean.
 pub(super) fn centered(row: &[f32]) -> impl Iterator<Item = f64> {
-    let mean = row.iter().map(|&x| f64::from(x)).sum::<f64>() / row.len() as f64;
+    let mean = mean(row);
     row.iter().map(move |&x| f64::from(x) - mean)
 }

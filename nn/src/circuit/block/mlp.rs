@@ -42,7 +42,7 @@ impl MlpProgram {
         &self.norm
     }
 
-    /// What the layer adds to rows `[n, E]` of the stream.
+    /// What the layer adds to rows `[n, E + 1]` of the stream.
     ///
     /// # Errors
     /// The evaluator's.

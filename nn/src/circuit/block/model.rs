@@ -18,10 +18,13 @@ pub struct ModelProgram {
     first: usize,
     blocks: Vec<BlockProgram>,
     scale: StreamScale,
+    prefix: usize,
 }
 
 impl ModelProgram {
-    /// Calibrates `part` of each of the blocks `layers` on texts, each of them tokens.
+    /// Calibrates `part` of each of the blocks `layers` on texts, each of them tokens. The first `prefix` tokens are public and the same in
+    /// all texts, those that are calibrated for as well: their keys and values are known to the server, and their hidden states, which
+    /// in GPT-2 are far larger than all others, need no range.
     ///
     /// # Errors
     /// As [`Gpt2::logits`] and [`BlockProgram::calibrate`]; [`Error::OutOfRange`] if there are no such layers.
@@ -29,21 +32,23 @@ impl ModelProgram {
         model: &Gpt2,
         layers: Range<usize>,
         part: BlockPart,
-        texts: &[Vec<u32>],
+        (texts, prefix): (&[Vec<u32>], usize),
         options: &BlockOptions,
     ) -> Result<Self, Error> {
         if layers.is_empty() {
             return Err(Error::out_of_range("the encrypted layers", format!("{layers:?}"), "at least one"));
         }
         let states = texts.iter().map(|text| model.hidden_states(text, layers.end)).collect::<Result<Vec<_>, _>>()?;
-        let of_layers = states.iter().flat_map(|states| &states[layers.start..]);
-        let scale = StreamScale::calibrate(of_layers, options.log_unit)?;
+        let private = |state: &Matrix<f32>| state.row_range(prefix.min(state.rows())..state.rows());
+        let of_layers: Vec<Matrix<f32>> =
+            states.iter().flat_map(|states| states[layers.start..].iter().map(private)).collect();
+        let scale = StreamScale::calibrate(&of_layers, options.log_unit)?;
         let calibrate = |layer: usize| {
             let inputs: Vec<Matrix<f32>> = states.iter().map(|states| states[layer].clone()).collect();
-            BlockProgram::calibrate(model.block(layer)?, part, &scale, &inputs, options)
+            BlockProgram::calibrate(model.block(layer)?, part, &scale, (&inputs, prefix), options)
         };
         let blocks = layers.clone().map(calibrate).collect::<Result<_, _>>()?;
-        Ok(Self { first: layers.start, blocks, scale })
+        Ok(Self { first: layers.start, blocks, scale, prefix })
     }
 
     /// The first layer.
@@ -61,12 +66,17 @@ impl ModelProgram {
         &self.scale
     }
 
-    /// What the blocks keep of no token.
-    pub fn caches<E: BlockEvaluator>(&self) -> Vec<BlockCache<E>> {
-        self.blocks.iter().map(BlockProgram::cache).collect()
+    /// The number of public tokens before all others.
+    pub fn prefix(&self) -> usize {
+        self.prefix
     }
 
-    /// Rows `[n, E]` of the stream after the blocks, of tokens that follow those of the caches.
+    /// What the blocks keep before the first token that is not public.
+    pub fn caches<E: BlockEvaluator>(&self, evaluator: &mut E) -> Vec<BlockCache<E>> {
+        self.blocks.iter().map(|block| block.cache(evaluator)).collect()
+    }
+
+    /// Rows `[n, E + 1]` of the stream after the blocks, of tokens that follow those of the caches.
     ///
     /// # Errors
     /// The evaluator's.
@@ -79,7 +89,7 @@ impl ModelProgram {
         self.blocks.iter().zip(caches).try_for_each(|(block, cache)| block.evaluate(evaluator, stream, cache))
     }
 
-    /// Hidden states `[T, E]`, less their means, after the blocks, without noise.
+    /// Hidden states `[T, E]` after the blocks, of tokens after the public ones, without noise.
     ///
     /// # Errors
     /// As [`StreamScale::encode`].
@@ -91,7 +101,8 @@ impl ModelProgram {
         let encoded = self.scale.encode(hidden)?;
         let rows = (0..encoded.rows()).map(|row| encoded.row(row).to_vec()).collect();
         let mut stream: ClearTensor = evaluator.known(rows, Form::Features);
-        let Ok(()) = self.evaluate(evaluator, &mut stream, &mut self.caches());
+        let mut caches = self.caches(evaluator);
+        let Ok(()) = self.evaluate(evaluator, &mut stream, &mut caches);
         Ok(self.scale.decode(&stream.matrix(|x| x)))
     }
 }

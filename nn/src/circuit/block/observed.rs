@@ -1,6 +1,6 @@
 //! What a layer's numbers are on a calibration set.
 
-use super::client::centered;
+use super::client::{centered, parts};
 use crate::error::Error;
 use crate::gpt2::{Block, Intermediate, Site, Trace};
 use crate::matrix::Matrix;
@@ -33,12 +33,16 @@ pub(super) struct Observed {
     pub(super) keys: Vec<Range>,
     /// Of each head.
     pub(super) scores: Vec<ScoreRange>,
-    /// What the attention adds to the stream, without means.
+    /// What the attention adds to each channel of the stream, and to its means.
     pub(super) attention: Vec<Range>,
     /// Arguments of the activation.
     pub(super) arguments: Vec<Vec<f64>>,
-    /// What the feed-forward layer adds to the stream, without means.
+    /// What the feed-forward layer adds to them.
     pub(super) feed_forward: Vec<Range>,
+    /// Of each head, the public tokens' keys `[P, d]`.
+    pub(super) known_keys: Vec<Matrix<f32>>,
+    /// The same of values.
+    pub(super) known_values: Vec<Matrix<f32>>,
 }
 
 impl Range {
@@ -60,53 +64,64 @@ impl Range {
 }
 
 impl Observed {
-    pub(super) fn new(block: &Block, states: &[Matrix<f32>]) -> Result<Self, Error> {
+    /// Of a layer on hidden states, of which the first `prefix` rows are of public tokens.
+    pub(super) fn new(block: &Block, states: &[Matrix<f32>], prefix: usize) -> Result<Self, Error> {
         let (size, heads) = (block.attention.embedding_size(), block.attention.heads());
         if states.is_empty() {
             return Err(Error::shape("the calibration set", "at least one hidden state", &[0]));
+        }
+        if let Some(short) = states.iter().find(|state| state.rows() <= prefix) {
+            let expected = format!("[T, {size}] with T more than the {prefix} public tokens");
+            return Err(Error::shape("a hidden state of the calibration set", expected, &[short.rows(), short.cols()]));
         }
         let mut observed = Self {
             before: Vec::new(),
             between: Vec::new(),
             keys: vec![Range::NONE; size],
             scores: vec![ScoreRange::default(); heads],
-            attention: vec![Range::NONE; size],
+            attention: vec![Range::NONE; size + 1],
             arguments: Vec::new(),
-            feed_forward: vec![Range::NONE; size],
+            feed_forward: vec![Range::NONE; size + 1],
+            known_keys: Vec::new(),
+            known_values: Vec::new(),
         };
         for state in states {
             let trace = block.trace(state)?;
-            observed.note(state, &trace);
+            observed.note(state, &trace, prefix);
             for head in 0..heads {
-                let key = at(&trace, Site::head(Intermediate::Key, 0, head));
-                let first = head * key.cols();
-                hold(&mut observed.keys[first..first + key.cols()], key, |row| {
-                    row.iter().map(|&x| f64::from(x)).collect()
-                });
-                observed.scores[head].hold(at(&trace, Site::head(Intermediate::Scores, 0, head)));
+                let of_head = |what| at(&trace, Site::head(what, 0, head));
+                let key = of_head(Intermediate::Key);
+                let ranges = &mut observed.keys[head * key.cols()..][..key.cols()];
+                hold(ranges, &private(key, prefix), |row| row.iter().map(|&x| f64::from(x)).collect());
+                observed.scores[head].hold(of_head(Intermediate::Scores), prefix);
+                // They are the same in all states.
+                if observed.known_keys.len() == head {
+                    observed.known_keys.push(key.row_range(0..prefix));
+                    observed.known_values.push(of_head(Intermediate::Value).row_range(0..prefix));
+                }
             }
         }
         Ok(observed)
     }
 
-    fn note(&mut self, state: &Matrix<f32>, trace: &Trace) {
-        let of_layer = |what| at(trace, Site::layer(what, 0));
+    fn note(&mut self, state: &Matrix<f32>, trace: &Trace, prefix: usize) {
+        let of_layer = |what| private(at(trace, Site::layer(what, 0)), prefix);
         let without_mean = |row: &[f32]| centered(row).collect::<Vec<f64>>();
         let rows =
             |matrix: &Matrix<f32>| (0..matrix.rows()).map(|row| without_mean(matrix.row(row))).collect::<Vec<_>>();
-        self.before.extend(rows(state));
-        self.between.extend(rows(of_layer(Intermediate::AttentionResidual)));
-        hold(&mut self.attention, of_layer(Intermediate::AttentionProjection), without_mean);
-        hold(&mut self.feed_forward, of_layer(Intermediate::FeedForwardProjection), without_mean);
-        let arguments = of_layer(Intermediate::FeedForward);
+        self.before.extend(rows(&private(state, prefix)));
+        self.between.extend(rows(&of_layer(Intermediate::AttentionResidual)));
+        hold(&mut self.attention, &of_layer(Intermediate::AttentionProjection), parts);
+        hold(&mut self.feed_forward, &of_layer(Intermediate::FeedForwardProjection), parts);
+        let arguments = &of_layer(Intermediate::FeedForward);
         self.arguments
             .extend((0..arguments.rows()).map(|row| arguments.row(row).iter().map(|&x| f64::from(x)).collect()));
     }
 }
 
 impl ScoreRange {
-    fn hold(&mut self, scores: &Matrix<f32>) {
-        for row in 0..scores.rows() {
+    fn hold(&mut self, scores: &Matrix<f32>, prefix: usize) {
+        for row in prefix..scores.rows() {
             let visible: Vec<f64> = scores.row(row)[..=row].iter().map(|&s| f64::from(s)).collect();
             let (low, high) = visible.iter().fold((f64::MAX, f64::MIN), |(low, high), &s| (low.min(s), high.max(s)));
             self.spread = self.spread.max(high - low);
@@ -128,6 +143,11 @@ impl ScoreRange {
 
 fn at(trace: &Trace, site: Site) -> &Matrix<f32> {
     trace.get(site).expect("a trace of a whole layer has every site")
+}
+
+/// The rows of tokens that are not public.
+fn private(matrix: &Matrix<f32>, prefix: usize) -> Matrix<f32> {
+    matrix.row_range(prefix..matrix.rows())
 }
 
 /// Widens each channel's range by the numbers of all rows.

@@ -22,12 +22,12 @@ impl BlockProgram {
         self.feed_forward.as_ref()
     }
 
-    /// What it keeps of no token.
-    pub fn cache<E: BlockEvaluator>(&self) -> BlockCache<E> {
-        BlockCache { attention: self.attention.as_ref().map(AttentionProgram::cache) }
+    /// What it keeps before the first token that is not public.
+    pub fn cache<E: BlockEvaluator>(&self, evaluator: &mut E) -> BlockCache<E> {
+        BlockCache { attention: self.attention.as_ref().map(|attention| attention.cache(evaluator)) }
     }
 
-    /// Rows `[n, E]` of the stream after the block, of tokens that follow those of the cache.
+    /// Rows `[n, E + 1]` of the stream after the block, of tokens that follow those of the cache.
     ///
     /// # Errors
     /// The evaluator's.
