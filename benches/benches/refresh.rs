@@ -7,7 +7,7 @@ use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::key_graph::Node;
 use tfhe_core::keys::{ClientKeys, Needs};
 use tfhe_core::random::SecretSeed;
-use tfhe_core::refresh::{FunctionTable, Lane, Source};
+use tfhe_core::refresh::{FunctionTable, Lane, Place, Source};
 use tfhe_core::sets::{FINEST, PACKED_BLOCK, PRECISE};
 
 /// Values that are refreshed together.
@@ -32,7 +32,7 @@ fn refresh(criterion: &mut Criterion) {
     let table = FunctionTable::new(parameters.lookup().shape, -0.1875..=0.1875, |x| x / 256.0).expect("a range of 3/8");
     let source = |coefficient| Source { ciphertext: &ciphertext, coefficient };
     let lanes: Vec<Lane<'_>> =
-        (0..VALUES).map(|i| Lane { source: source(i), table: &table, place: i * (size / VALUES) }).collect();
+        (0..VALUES).map(|i| Lane { source: source(i), table: &table, place: (i * (size / VALUES)).into() }).collect();
     let sources: Vec<Source<'_>> = (0..VALUES).map(source).collect();
     let (tables, polynomials) = (vec![&table; VALUES], vec![table.polynomial(); VALUES]);
     for threads in [1, 2] {
@@ -58,7 +58,7 @@ fn refresh(criterion: &mut Criterion) {
             });
             let values = refresh.look_up(&switched, &tables).expect("arguments of this key");
             let many: Vec<_> = values.iter().cycle().take(PACKED).cloned().collect();
-            let places: Vec<usize> = (0..PACKED).map(|i| i * (size / PACKED)).collect();
+            let places: Vec<Place> = (0..PACKED).map(|i| (i * (size / PACKED)).into()).collect();
             group.throughput(Throughput::Elements(PACKED as u64));
             group.bench_function(id("packing and lift".to_owned()), |b| {
                 b.iter(|| pool.install(|| refresh.pack(many.clone(), &places)));

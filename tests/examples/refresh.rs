@@ -13,7 +13,7 @@ use integration_tests::refresh::{RefreshClient, lanes};
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::noise::Variance;
 use tfhe_core::random::SampleSeed;
-use tfhe_core::refresh::{FunctionTable, Lane, Source};
+use tfhe_core::refresh::{FunctionTable, Lane, Place, Source};
 use tfhe_core::sets::{FINEST, PACKED_BLOCK, PRECISE};
 use tfhe_core::torus;
 
@@ -37,7 +37,7 @@ fn times(client: &RefreshClient, lanes: &[Lane<'_>], threads: usize) -> [f64; 3]
     let refresh = client.refresh();
     let sources: Vec<Source<'_>> = lanes.iter().map(|lane| lane.source).collect();
     let tables: Vec<_> = lanes.iter().map(|lane| lane.table.polynomial()).collect();
-    let places: Vec<usize> = lanes.iter().map(|lane| lane.place).collect();
+    let places: Vec<Place> = lanes.iter().map(|lane| lane.place).collect();
     let switched: Vec<LweCiphertext> = refresh.keyswitch(&sources).expect("sources of this client");
     let values = client.bootstrapping().programmable_bootstrap(&switched, &tables);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool of threads");
@@ -67,12 +67,12 @@ fn report(bootstrap: usize, count: usize) {
     let lanes = lanes(&refresh, &ciphertext, &table, count);
     let refreshed = refresh.refresh(&[&lanes]).expect("lanes of this client");
     let phase = client.phase(&refreshed[0]);
-    let error = |lane: &Lane<'_>| torus::to_f64(phase[lane.place].wrapping_sub(torus::from_f64(VALUE)));
+    let error = |lane: &Lane<'_>| torus::to_f64(phase[lane.place.coefficient].wrapping_sub(torus::from_f64(VALUE)));
     let square = lanes.iter().map(|lane| error(lane).powi(2)).sum::<f64>() / count as f64;
     let what = format!("(2^{base_log}, {levels}), {count} values");
     let (predicted, measured) = (client.noise().fresh().log2_std(), Variance::new(square).log2_std());
     println!("{what}: log2 of sigma predicted {predicted:.2}, measured {measured:.2}");
-    let places: Vec<usize> = lanes.iter().map(|lane| lane.place).collect();
+    let places: Vec<Place> = lanes.iter().map(|lane| lane.place).collect();
     let keyswitches = refresh.packing_keyswitches(&places).expect("places of this ring");
     println!("{what}: {keyswitches} key switches of automorphisms to pack them");
     for threads in [1, 2] {

@@ -84,6 +84,6 @@ pub fn lanes<'a>(
 ) -> Vec<Lane<'a>> {
     let spacing = ciphertext.shape().polynomial_size.get() / count.next_power_of_two();
     assert!(spacing >= refresh.place_step(), "no more values than places");
-    let lane = |i| Lane { source: Source { ciphertext, coefficient: i }, table, place: i * spacing };
+    let lane = |i| Lane { source: Source { ciphertext, coefficient: i }, table, place: (i * spacing).into() };
     (0..count).map(lane).collect()
 }

@@ -22,13 +22,13 @@ use nn::packed::{PackedAttention, PackedOptions, Span};
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::{FourierGlwe, GlweCiphertext};
 use tfhe_core::integer_product::FourierIntegers;
-use tfhe_core::key_graph::Node;
+use tfhe_core::key_graph::{Node, ParametersLiteral};
 use tfhe_core::keys::{Answer, ClientKeys, EvaluationKeys};
 use tfhe_core::noise::{Distribution, RefreshNoise, Variance};
 use tfhe_core::params::GlweShape;
 use tfhe_core::random::SampleSeed;
 use tfhe_core::refresh::{FunctionTable, Lane, Refresh, Source};
-use tfhe_core::sets::{FINEST, PACKED_BLOCK, PRECISE};
+use tfhe_core::sets::{FINEST, PACKED_BLOCK, PACKED_HEAD, PRECISE};
 use tfhe_core::torus;
 
 /// `count` values, uniform in [−limit, limit].
@@ -67,7 +67,7 @@ fn measure_values(bootstrap: usize, clients: u64, count: usize, tolerance: f64) 
         let table = FunctionTable::new(parameters.lookup().shape, -0.1875..=0.1875, |_| 0.03).unwrap();
         let lanes = lanes(&client.refresh(), &ciphertext, &table, count);
         let phase = client.phase(&client.refresh().refresh(&[&lanes]).unwrap()[0]);
-        let places: Vec<u64> = lanes.iter().map(|lane| phase[lane.place]).collect();
+        let places: Vec<u64> = lanes.iter().map(|lane| phase[lane.place.coefficient]).collect();
         flat.push(errors(&places, std::iter::repeat_n(torus::from_f64(0.03), count)));
     }
     let all = flat.concat();
@@ -101,7 +101,9 @@ fn packing_and_lift_have_the_predicted_noise() {
                 .collect();
             let before: Vec<u64> = values.iter().map(|value| key.phase(value)).collect();
             let places: Vec<usize> = (0..count).map(|i| i * (4096 / count.next_power_of_two())).collect();
-            let phase = client.phase(&client.refresh().pack(values, &places).unwrap());
+            let phase = client.phase(
+                &client.refresh().pack(values, &places.iter().map(|&place| place.into()).collect::<Vec<_>>()).unwrap(),
+            );
             let at_places: Vec<u64> = places.iter().map(|&place| phase[place]).collect();
             packed.push(errors(&at_places, before));
             let free = |j: &usize| places.binary_search(j).is_err();
@@ -137,7 +139,7 @@ fn reading_costs_the_slope_times_the_error_of_the_argument() {
         let table = FunctionTable::new(parameters.lookup().shape, -0.1875..=0.1875, |x| x / 2.0).unwrap();
         let lanes = lanes(&client.refresh(), &ciphertext, &table, values.len());
         let phase = client.phase(&client.refresh().refresh(&[&lanes]).unwrap()[0]);
-        read.extend(lanes.iter().zip(&values).map(|(lane, x)| torus::to_f64(phase[lane.place]) - x / 2.0));
+        read.extend(lanes.iter().zip(&values).map(|(lane, x)| torus::to_f64(phase[lane.place.coefficient]) - x / 2.0));
     }
     // 768 values: one standard error of the variance is 5 %.
     assert_variance("packed_block: half of an argument, coarse", &read, predicted, 0.21);
@@ -159,6 +161,14 @@ mod long {
     }
 }
 
+/// The packed attention's own products, answers and relinearization beside the refresh of a block: the keys are the same.
+const ATTENTION_AND_REFRESH: ParametersLiteral = ParametersLiteral {
+    automorphisms: &[PACKED_BLOCK.automorphisms[0], PACKED_HEAD.automorphisms[1]],
+    relinearizations: PACKED_HEAD.relinearizations,
+    external_products: PACKED_HEAD.external_products,
+    ..PACKED_BLOCK
+};
+
 /// A client and a server of the packed attention, with the keys of a whole block.
 struct Attention {
     attention: PackedAttention,
@@ -175,7 +185,7 @@ impl Attention {
     /// Runs one head on ciphertexts.
     fn run(layer: &Layer) -> Self {
         let attention = layer.quantize(Part::Head(0), &PackedOptions::new(5));
-        let (parameters, program) = (PACKED_BLOCK.compile().unwrap(), attention.program());
+        let (parameters, program) = (ATTENTION_AND_REFRESH.compile().unwrap(), attention.program());
         let span = Span::all(layer.unseen.rows());
         let sizes = Sizes { embedding: 768, head: 64, output: 64, heads: 1 };
         let layout = Layout::new(&parameters, sizes, span).unwrap();
@@ -268,7 +278,7 @@ fn an_attention_s_output_is_an_input() {
         .collect();
     let lane = |row, channel: usize| {
         let (source, _) = run.source(row, channel);
-        Lane { source, table: &tables[channel], place: 4 * channel }
+        Lane { source, table: &tables[channel], place: (4 * channel).into() }
     };
     let lanes: Vec<Vec<Lane<'_>>> = (0..rows).map(|row| (0..64).map(|e| lane(row, e)).collect()).collect();
     let refreshed = refresh.refresh(&lanes.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap();
@@ -330,7 +340,7 @@ fn an_attention_s_output_is_an_input() {
     let again = FunctionTable::new(run.shape(), -0.1875..=0.1875, |x| x / 64.0).unwrap();
     let lane = |output: usize| {
         let source = Source { ciphertext: &products[0][output / 4], coefficient: output % 4 };
-        Lane { source, table: &again, place: 64 * output }
+        Lane { source, table: &again, place: (64 * output).into() }
     };
     let largest = mapped.row(0).iter().fold(0.0_f64, |largest, x| largest.max(x.abs()));
     assert!(largest < 0.1875, "the map's outputs are in the table's range: {largest}");

@@ -7,14 +7,17 @@
 //! Where products are computed by transforms, a gadget alone gives a bound that holds on every backend, which is what plans are made
 //! with; [`Gadget::on`] gives the prediction for one, which is what measurements are compared with.
 
+mod levels;
+mod refresh;
+
+use std::collections::BTreeSet;
+
 pub use crate::distribution::{Distribution, Mixture};
 pub use crate::variance::Variance;
+pub use levels::{LevelNoise, LookedUpNoise, effective_squares};
+pub use refresh::{RefreshNoise, RefreshParameters, refresh};
 
-use crate::key_graph::{Edge, KeyParameters, MissingEdge, Node, Parameters};
-use crate::params::{
-    Gadget, GadgetTransforms, GlweDimension, GlweShape, LweDimension, NoiseDistribution, PolynomialSize, Precision,
-};
-use crate::rounding::Transforms;
+use crate::params::{Gadget, GadgetTransforms, GlweShape, LweDimension, PolynomialSize, Precision};
 
 /// Variance of the rounding to the gadget, as a fraction of the torus: β^(−2ℓ)/12.
 fn rounding(gadget: Gadget) -> f64 {
@@ -318,12 +321,32 @@ pub fn division(shape: GlweShape, bits: u32) -> Variance {
 /// digits above them are zero. (Its results' masks are sums of rows, anywhere on the torus.)
 pub fn packing(gadget: impl Into<GadgetTransforms>, shape: GlweShape, key: Variance) -> Variance {
     let product = gadget.into();
+    let steps = shape.polynomial_size.log2();
+    let [first, one] = packing_steps(product, shape, key);
+    first.scaled(2f64.powi(steps as i32 - 1)) + trace(one, steps - 1) + division(shape, steps)
+}
+
+/// What a key switch of packing adds to each coefficient: in the first level, and in the others.
+fn packing_steps(product: GadgetTransforms, shape: GlweShape, key: Variance) -> [Variance; 2] {
     let (k, n, steps) = (shape.dimension.get(), shape.polynomial_size.get(), shape.polynomial_size.log2());
     let all = product.gadget.levels() as f64 * product.gadget.digit_variance();
     let saved = key.repeated((k * n) as f64 * (all - divided_digits(product.gadget, steps)));
     let one = glwe_keyswitch(product, shape, key);
-    let first = Variance::new(one.get() - saved.get());
-    first.scaled(2f64.powi(steps as i32 - 1)) + trace(one, steps - 1) + division(shape, steps)
+    [Variance::new(one.get() - saved.get()), one]
+}
+
+/// The energy of packing's noise, the sum over all N coefficients of their variances, for values at the given coefficients. A key switch
+/// of level l, one for each remainder of them modulo N/2^l, adds its noise to all coefficients alike, and each of the log2 N − l levels
+/// that follow doubles the energy ([`trace_energy`]). So does each level with the [`division`]'s error, which every value has.
+fn packing_energy(product: GadgetTransforms, shape: GlweShape, key: Variance, coefficients: &[usize]) -> Variance {
+    let (n, steps) = (shape.polynomial_size.get(), shape.polynomial_size.log2());
+    let [first, other] = packing_steps(product, shape, key);
+    let level = |l: u32| {
+        let keyswitches = coefficients.iter().map(|c| c % (n >> l)).collect::<BTreeSet<_>>().len();
+        let one = if l == 1 { first } else { other };
+        one.repeated((keyswitches * n) as f64 * 2f64.powi((steps - l) as i32))
+    };
+    (1..=steps).map(level).sum::<Variance>() + division(shape, steps).repeated(coefficients.len() as f64)
 }
 
 /// The sum of the variances of the digits of x − y, for torus elements that were divided by 2^`bits`.
@@ -343,110 +366,6 @@ fn divided_digits(gadget: Gadget, bits: u32) -> f64 {
     (1..=gadget.levels() as u32).map(digit).sum()
 }
 
-/// What the noise of a refresh ([`crate::refresh`]) depends on: gadgets, and shape and noise of what is encrypted under each key.
-#[derive(Clone, Copy, Debug)]
-pub struct RefreshParameters {
-    /// Of the key switch to the small key.
-    pub keyswitch: GadgetTransforms,
-    /// Of the bootstrapping.
-    pub bootstrapping: GadgetTransforms,
-    /// Of the automorphisms of the lookup ring.
-    pub automorphism: GadgetTransforms,
-    /// Of the key switch from the lookup ring to the arithmetic ring.
-    pub lift: GadgetTransforms,
-    /// The small key: a GLWE key of small polynomials, used as an LWE key.
-    pub small: (GlweShape, NoiseDistribution),
-    /// The lookup ring.
-    pub lookup: (GlweShape, NoiseDistribution),
-    /// The arithmetic ring.
-    pub arithmetic: (GlweShape, NoiseDistribution),
-}
-
-impl RefreshParameters {
-    /// Of a set with two rings, with its bootstrapping gadget number `bootstrap`, on given transforms.
-    ///
-    /// # Errors
-    /// If the set has no refresh with this gadget.
-    pub fn new(parameters: &Parameters, bootstrap: usize, transforms: Transforms) -> Result<Self, MissingEdge> {
-        let gadget = |edge| Ok(parameters.gadget(edge)?.on(transforms));
-        let keyswitch = Edge::Keyswitch { from: Node::Arithmetic };
-        let ring = |key: &KeyParameters| match key.ring() {
-            Some(ring) => Ok((ring.shape, ring.noise)),
-            // To an LWE key, it is another key switch than that of a refresh.
-            None => Err(MissingEdge { set: parameters.name(), edge: keyswitch }),
-        };
-        Ok(Self {
-            keyswitch: gadget(keyswitch)?,
-            bootstrapping: gadget(Edge::Bootstrapping { gadget: bootstrap })?,
-            automorphism: gadget(Edge::Automorphisms { ring: Node::Lookup, gadget: 0 })?,
-            lift: gadget(Edge::Lift { from: Node::Lookup, to: Node::Arithmetic })?,
-            small: ring(parameters.small())?,
-            lookup: ring(parameters.key(Node::Lookup))?,
-            arithmetic: ring(parameters.key(Node::Arithmetic))?,
-        })
-    }
-}
-
-/// The noise of a refresh, step by step. The same at each place, whatever the number of places: see [`packing`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RefreshNoise {
-    /// What the key switch to the small key adds to the argument.
-    pub keyswitch: Variance,
-    /// What rounding to one of 2N' angles adds to the argument: the mask's rounding errors that are not compensated, and the width of
-    /// a table's slot, 1/2N', whose middle the table has.
-    pub modulus_switch: Variance,
-    /// What the bootstrapping leaves.
-    pub bootstrapping: Variance,
-    /// What packing adds.
-    pub packing: Variance,
-    /// What the key switch to the arithmetic ring adds.
-    pub lift: Variance,
-}
-
-/// Predicts the noise of a refresh.
-///
-/// # Panics
-/// If the arithmetic ring's ciphertexts cannot be cut into polynomials of the small key's size.
-pub fn refresh(parameters: &RefreshParameters) -> RefreshNoise {
-    let RefreshParameters { keyswitch, bootstrapping, automorphism, lift, small, lookup, arithmetic } = *parameters;
-    let small_size = small.0.polynomial_size;
-    let cut = arithmetic.0.extracted_lwe_dimension().get() / small_size.get();
-    let cut = GlweDimension::new(cut).expect("the small key's ring is no larger than the arithmetic one");
-    let cut = GlweShape { dimension: cut, polynomial_size: small_size };
-    let small_dimension = small.0.extracted_lwe_dimension();
-    RefreshNoise {
-        keyswitch: glwe_keyswitch_from(keyswitch, cut, small.0, small.1.variance()),
-        modulus_switch: modulus_switch(small_dimension, lookup.0.polynomial_size),
-        bootstrapping: blind_rotation(bootstrapping, lookup.0, small_dimension, lookup.1.variance()),
-        packing: packing(automorphism, lookup.0, lookup.1.variance()),
-        lift: glwe_keyswitch_from(lift, lookup.0, arithmetic.0, arithmetic.1.variance()),
-    }
-}
-
-impl RefreshNoise {
-    /// The error of the argument that a table is read at, for a value with the error `input`.
-    pub fn argument(&self, input: &Distribution) -> Distribution {
-        input.clone() + self.keyswitch + self.modulus_switch
-    }
-
-    /// The error of a refreshed value besides that of its argument: of what was read from the table.
-    pub fn fresh(&self) -> Variance {
-        self.bootstrapping + self.packing + self.lift
-    }
-
-    /// The error of a refreshed value where the table has the given slope, in turns of the value by turns of the argument: to first order,
-    /// with a slope that hardly changes over the argument's error.
-    pub fn value(&self, input: &Distribution, slope: f64) -> Distribution {
-        self.argument(input).scaled(slope) + self.fresh()
-    }
-
-    /// log2 of the probability that a value within the table's range is read beyond a guard band of `guard` turns, where the table goes on
-    /// with the opposite sign. Of both sides together: at most one is near, so this is from above.
-    pub fn log2_misread(&self, input: &Distribution, guard: f64) -> f64 {
-        self.argument(input).log2_tail(guard)
-    }
-}
-
 /// log2 of 2^a + 2^b, for adding up failure probabilities.
 pub fn log2_sum(a: f64, b: f64) -> f64 {
     let (large, small) = if a > b { (a, b) } else { (b, a) };
@@ -456,6 +375,7 @@ pub fn log2_sum(a: f64, b: f64) -> f64 {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::rounding::Transforms;
 
     /// Asserts that the errors' mean square is the predicted variance within a relative tolerance, from both sides.
     pub(crate) fn assert_variance(what: &str, errors: &[f64], predicted: Variance, tolerance: f64) {
@@ -494,19 +414,6 @@ pub(crate) mod tests {
         assert!((fft_error(gadget, shape, 2).get() / (one * 2049.0) - 1.0).abs() < 1e-6);
         // 902 of them have less than the bootstrapping's own noise.
         assert!(fft_error(gadget, shape, 2).repeated(902.0).log2_std() < -36.9);
-    }
-
-    /// A value in a range of 3/8 of a turn is read beyond a guard band of 1/16 with a probability that does not matter, and the steps
-    /// after the bootstrapping add little to what it leaves.
-    #[test]
-    fn refreshes_of_the_packed_block_are_reliable() {
-        let parameters = crate::sets::PACKED_BLOCK.compile().unwrap();
-        for bootstrap in [crate::sets::PRECISE, crate::sets::FINEST] {
-            let noise = refresh(&RefreshParameters::new(&parameters, bootstrap, Transforms::ANY).unwrap());
-            let input = Distribution::from(parameters.arithmetic().noise.variance());
-            assert!(noise.log2_misread(&input, 1.0 / 16.0) < -128.0);
-            assert!(noise.fresh().log2_std() - noise.bootstrapping.log2_std() < 0.3);
-        }
     }
 
     #[test]

@@ -330,7 +330,8 @@ impl EvaluationKeys {
         })
     }
 
-    /// The keys of a refresh ([`crate::refresh`]) with bootstrapping gadget number `bootstrap`.
+    /// The keys of a refresh ([`crate::refresh`]) with bootstrapping gadget number `bootstrap`, and the key switch from the lookup ring if
+    /// it is there. For another gadget: again, or [`Refresh::with_bootstrapping`].
     ///
     /// # Errors
     /// If the keys were made without one of [`Needs::refresh`], or the set is not one for it.
@@ -340,7 +341,11 @@ impl EvaluationKeys {
         };
         let automorphisms = self.automorphisms(Node::Lookup, 0, 0)?;
         let lift = self.lift(Node::Lookup, Node::Arithmetic)?;
-        Ok(Refresh::new(keyswitch, self.bootstrapping_key(bootstrap)?, automorphisms, lift)?)
+        let refresh = Refresh::new(keyswitch, self.bootstrapping_key(bootstrap)?, automorphisms, lift)?;
+        match self.keyswitch(Node::Lookup) {
+            Ok(KeyswitchKey::Glwe(lookup)) => Ok(refresh.with_lookup_keyswitch(lookup)?),
+            _ => Ok(refresh),
+        }
     }
 
     /// Bytes of memory.

@@ -78,6 +78,13 @@ impl Needs {
         switched.automorphisms(Node::Lookup, 0, 0).lift(Node::Lookup, Node::Arithmetic)
     }
 
+    /// What looked-up GGSW ciphertexts ([`crate::refresh::LevelTables`]) with bootstrapping gadget number `bootstrap` take: a refresh's
+    /// keys, relinearization for their rows, and the key switch from the lookup ring for arguments that were looked up themselves.
+    #[must_use]
+    pub fn looked_up_ggsw(self, bootstrap: usize) -> Self {
+        self.refresh(bootstrap).keyswitch(Node::Lookup).relinearization(Node::Arithmetic)
+    }
+
     /// Everything that `parameters` has edges for.
     pub fn everything(parameters: &Parameters) -> Self {
         let keys = parameters.edges().filter(|(edge, _)| !matches!(edge, Edge::ExternalProduct { .. }));

@@ -96,8 +96,12 @@ pub const PACKED_HEAD: ParametersLiteral = ParametersLiteral {
 /// Index of the finest gadget of [`PACKED_BLOCK`]: for values that are refreshed to a small scale.
 pub const FINEST: usize = 3;
 
-/// As [`PACKED_HEAD`], with the gadgets of a whole block: [`PRECISE`] bootstrappings for factors of products, [`FINEST`] ones for refreshed
-/// values ([`crate::refresh`]), and automorphisms of the lookup ring that add less than they leave.
+/// The keys of [`PACKED_HEAD`], with the gadgets of a whole block: [`PRECISE`] bootstrappings for looked-up GGSW ciphertexts
+/// ([`crate::refresh::LevelTables`]), with rows of the external products' gadget, [`FINEST`] ones for refreshed values
+/// ([`crate::refresh`]), and automorphisms of the lookup ring that add less than they leave.
+///
+/// Lift and relinearization are those of rows: what they round meets the key twice
+/// ([`crate::noise::LevelNoise`]), so both have 44 bits.
 pub const PACKED_BLOCK: ParametersLiteral = ParametersLiteral {
     name: "packed_block",
     bootstraps: &[
@@ -106,7 +110,10 @@ pub const PACKED_BLOCK: ParametersLiteral = ParametersLiteral {
         (Lookup, (12, 3, Single)),
         (Lookup, (10, 4, Single)),
     ],
-    automorphisms: &[(Lookup, (5, 9, Split)), (Arithmetic, (2, 31, Split))],
+    automorphisms: &[(Lookup, (5, 9, Split))],
+    relinearizations: &[(Arithmetic, (11, 4, Split))],
+    lifts: &[(Lookup, Arithmetic, (11, 4, Split))],
+    external_products: &[(Arithmetic, (6, 4, Single))],
     ..PACKED_HEAD
 };
 

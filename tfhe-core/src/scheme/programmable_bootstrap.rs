@@ -111,7 +111,7 @@ pub fn many_tables_polynomial(polynomial_size: PolynomialSize, tables: &[Vec<u64
 }
 
 impl BootstrappingKey {
-    /// The values of 2^`log_tables` functions of each input, for one blind rotation: see [`many_tables_polynomial`]. The phase
+    /// The values of the 2^`log_tables` functions of each input's polynomial, for one blind rotation: see [`many_tables_polynomial`]. The phase
     /// is rounded to a multiple of 2^log_tables/2N, so that much coarser.
     ///
     /// # Examples
@@ -139,35 +139,40 @@ impl BootstrappingKey {
     /// let polynomial = GlweCiphertext::trivial(shape, &many_tables_polynomial(shape.polynomial_size, &tables));
     /// let input = small.encrypt(encode(7, 4).wrapping_add(half_slot(3)), noise, &mut masks, &mut noises);
     ///
-    /// let outputs = &key.programmable_bootstrap_many_tables(&[input], &polynomial, 1)[0];
+    /// let outputs = &key.programmable_bootstrap_many_tables(&[input], &[&polynomial], 1)[0];
     /// let read = |i: usize| decode(big.extracted_lwe_key().phase(&outputs[i]), 4);
     /// assert_eq!((read(0), read(1)), (2, 1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// # Panics
+    /// If the numbers of inputs and polynomials differ, an input's dimension is not n, or 2^`log_tables` is more than N/8.
     pub fn programmable_bootstrap_many_tables(
         &self,
         inputs: &[LweCiphertext],
-        polynomial: &GlweCiphertext,
+        polynomials: &[&GlweCiphertext],
         log_tables: u32,
     ) -> Vec<Vec<LweCiphertext>> {
-        let coarse = PolynomialSize::new(self.shape().polynomial_size.get() >> log_tables).expect("tables that fit N");
-        let scaled: Vec<LweCiphertext> = inputs
-            .iter()
-            .map(|input| {
-                // Exact multiples of 2^log_tables/2N: rounded once here, unchanged by the switch to 2N.
-                let switched = modulus_switch(input, coarse);
-                let shift = 63 - coarse.log2();
-                let data = switched.mask().iter().chain([&switched.body()]).map(|&x| (x as u64) << shift).collect();
-                LweCiphertext::from_data(data)
-            })
-            .collect();
-        let polynomials = vec![polynomial; inputs.len()];
-        let count = 1 << log_tables;
-        self.blind_rotate(&scaled, &polynomials)
-            .iter()
-            .map(|out| (0..count).map(|i| out.sample_extract(i)).collect())
-            .collect()
+        let coarse = |input| rounded_for_tables(input, self.shape().polynomial_size, log_tables);
+        let rounded: Vec<LweCiphertext> = inputs.iter().map(coarse).collect();
+        let rotated = self.blind_rotate(&rounded, polynomials);
+        rotated.iter().map(|out| (0..1 << log_tables).map(|i| out.sample_extract(i)).collect()).collect()
     }
+}
+
+/// An input rounded to exact multiples of 2^log_tables/2N, which the modulus switch to 2N leaves as they are.
+///
+/// # Panics
+/// If 2^`log_tables` is more than N/8.
+pub(crate) fn rounded_for_tables(
+    input: &LweCiphertext,
+    polynomial_size: PolynomialSize,
+    log_tables: u32,
+) -> LweCiphertext {
+    let coarse = PolynomialSize::new(polynomial_size.get() >> log_tables).expect("tables that fit N");
+    let (switched, shift) = (modulus_switch(input, coarse), 63 - coarse.log2());
+    let data = switched.mask().iter().chain([&switched.body()]).map(|&x| (x as u64) << shift).collect();
+    LweCiphertext::from_data(data)
 }
 
 #[cfg(test)]
@@ -225,7 +230,7 @@ mod tests {
         let quiet = NoiseDistribution::TUniform { bound_log: 20 };
         let inputs: Vec<LweCiphertext> =
             (0..4_u64).map(|m| small.encrypt((m << 61) + half_slot(2), quiet, &mut masks, &mut noises)).collect();
-        let outputs = key.programmable_bootstrap_many_tables(&inputs, &accumulator, 2);
+        let outputs = key.programmable_bootstrap_many_tables(&inputs, &[&accumulator; 4], 2);
         let big = setup.key.extracted_lwe_key();
         for (m, outputs) in outputs.iter().enumerate() {
             for (table, output) in outputs.iter().enumerate() {

@@ -28,14 +28,16 @@
 use crate::buffer::AlignedBuffer;
 use crate::fft::{FftScratch, NegacyclicFft};
 use crate::gadget_product::{FourierRows, GadgetScratch};
-use crate::ggsw::FourierGgsw;
 use crate::glwe::GlweCiphertext;
-use crate::params::{Gadget, GlweShape};
+use crate::params::GlweShape;
 use crate::rows::SeededRows;
 use crate::torus;
 
+mod ggsw;
 #[cfg(feature = "secret-keys")]
 mod secret;
+
+pub use ggsw::LevelsError;
 
 const LIMBS: usize = 3;
 const LIMB_BITS: u32 = 22;
@@ -202,64 +204,6 @@ impl RelinearizationKey {
         out
     }
 
-    /// A GGSW encryption, with rows of gadget `gadget`, of the integer polynomial M of which `ciphertext` holds
-    /// M·q/β^ℓ, the scale of the last level: the other levels are that times powers of β, so the ciphertext's noise counts
-    /// β^(ℓ−1) times in the first. M·S = B·S − A·S² is the ciphertext (−B, 0) less a gadget product with the encryption of S².
-    /// One gadget product, and 2·2·ℓ transforms.
-    ///
-    /// The external product of p·q/t with it is M·p·q/t, for any real p: M has to be an integer, p has not.
-    ///
-    /// # Examples
-    /// A polynomial of integers that arrived as a GLWE ciphertext becomes one that multiplies: by real numbers too, as an
-    /// external product does.
-    /// ```
-    /// # use tfhe_core::fft::NegacyclicFft;
-    /// # use tfhe_core::glwe::GlweSecretKey;
-    /// # use tfhe_core::params::{Gadget, GlweShape, NoiseDistribution, Precision};
-    /// # use tfhe_core::random::{EncryptionSeed, SecretStream};
-    /// # use tfhe_core::tensor_product::SeededRelinearizationKey;
-    /// # use tfhe_core::torus::{decode, encode};
-    /// # let shape = GlweShape::new(1, 1024)?;
-    /// # let fft = NegacyclicFft::new(shape.polynomial_size);
-    /// # let key = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
-    /// # let mut seed = EncryptionSeed::from_system()?;
-    /// // `shape`, `fft`, `key` and `seed` as in the example of `GlweSecretKey::encrypt`.
-    /// let noise = NoiseDistribution::TUniform { bound_log: 3 };
-    /// let own = EncryptionSeed::from_system()?;
-    /// let gadget = Gadget::new(8, 6, Precision::Split)?;
-    /// let relinearization = SeededRelinearizationKey::generate(&fft, &key, gadget, noise, own).prepare(&fft);
-    ///
-    /// // −4·X², at the scale of the last of two levels of 2^10.
-    /// let mut plaintext = vec![0; 1024];
-    /// plaintext[2] = encode(-4, 20);
-    /// let integers = key.encrypt(&fft, &plaintext, noise, &mut seed).expand();
-    /// let ggsw = relinearization.ggsw(&integers, Gadget::new(10, 2, Precision::Single)?);
-    ///
-    /// // Times 1/100.
-    /// let mut hundredth = vec![0; 1024];
-    /// hundredth[0] = tfhe_core::torus::from_f64(0.01);
-    /// let input = key.encrypt(&fft, &hundredth, noise, &mut seed).expand();
-    /// let phase = key.phase(&fft, &ggsw.external_product(&fft, &input, &mut ggsw.scratch(&fft)));
-    /// assert!((tfhe_core::torus::to_f64(phase[2]) + 0.04).abs() < 1e-3);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn ggsw(&self, ciphertext: &GlweCiphertext, gadget: Gadget) -> FourierGgsw {
-        let n = ciphertext.shape().polynomial_size.get();
-        // −M·S: the sign of the rows of masks.
-        let mut times_secret = GlweCiphertext::zero(ciphertext.shape());
-        times_secret.split_mut().0.copy_from_slice(ciphertext.body());
-        let scratch = &mut GadgetScratch::new(&self.fft, self.rows.gadget(), 2);
-        self.rows.add_product(&self.fft, ciphertext.mask(), times_secret.data_mut(), scratch);
-        let mut rows = Vec::with_capacity(2 * gadget.levels() * 2 * n);
-        for last in [&times_secret, ciphertext] {
-            for level in 1..=gadget.levels() {
-                let shift = gadget.base_log() * (gadget.levels() - level) as u32;
-                rows.extend(last.data().iter().map(|&x| x << shift));
-            }
-        }
-        FourierGgsw::from_rows(&self.fft, ciphertext.shape(), gadget, &rows)
-    }
-
     /// `output += Σ x·y·2^log_t/2^64` over the pairs, rounded.
     fn add_scaled_product(
         &self,
@@ -296,7 +240,7 @@ impl RelinearizationKey {
 mod tests {
     use super::*;
     use crate::noise::{Distribution, Mixture, Spread};
-    use crate::params::{NoiseDistribution, Precision};
+    use crate::params::{Gadget, NoiseDistribution, Precision};
     use crate::polynomial::schoolbook_add;
     use crate::random::SampleSeed;
     use rayon::prelude::*;
@@ -473,49 +417,5 @@ mod tests {
             assert!((excess - noise::BALANCE).abs() < 0.1, "N = {n}: {excess}");
             assert!(sums < 0.05 * squares, "running sums {sums}, steps {squares}");
         }
-    }
-
-    /// A real number times an encrypted polynomial of integers, where the polynomial's noise dominates and where the rounding
-    /// does.
-    #[test]
-    fn encrypted_integers_multiply_real_numbers() {
-        for (noise, base_log) in [(10, 13), (4, 8)] {
-            check_product_with_ggsw(NoiseDistribution::TUniform { bound_log: noise }, base_log);
-        }
-    }
-
-    fn check_product_with_ggsw(noise: NoiseDistribution, base_log: u32) {
-        let setup = Setup::with_noise(1, 1024, noise);
-        let (fft, shape) = (&setup.fft, setup.key.shape());
-        let seed = setup.seed.experiment(3);
-        let relinearization = Gadget::new(3, 21, Precision::Split).unwrap();
-        let quiet = NoiseDistribution::TUniform { bound_log: 1 };
-        let key = SeededRelinearizationKey::generate(fft, &setup.key, relinearization, quiet, seed);
-        let key = key.prepare(fft);
-        let gadget = Gadget::new(base_log, 3, Precision::Single).unwrap();
-        let mut generator = crate::random::SampleSeed::from_number(3).stream(0);
-        let (mut errors, mut squares) = (Vec::new(), 0.0);
-        let count = 300;
-        for index in 0..count {
-            let mut draw = |j: usize| if j.is_multiple_of(16) { (generator.uniform() % 201) as i64 - 100 } else { 0 };
-            let integers: Vec<i64> = (0..1024).map(&mut draw).collect();
-            squares += integers.iter().map(|&m| (m * m) as f64).sum::<f64>() / count as f64;
-            let scaled: Vec<u64> = integers.iter().map(|&m| (m as u64) << (64 - 3 * base_log)).collect();
-            let ggsw = key.ggsw(&setup.encrypt(&scaled, 2 * index), gadget);
-            let mut plaintext = vec![0; 1024];
-            plaintext[0] = 0x0012_3456_789a_bcde;
-            let factor = setup.encrypt(&plaintext, 2 * index + 1);
-            let product = ggsw.external_product(fft, &factor, &mut ggsw.scratch(fft));
-            let mut expected = vec![0; 1024];
-            schoolbook_add(&integers, &plaintext, &mut expected);
-            let phase = setup.key.phase(fft, &product);
-            errors.extend(phase.iter().zip(&expected).map(|(&x, &y)| torus::to_f64(x.wrapping_sub(y))));
-        }
-        let secret = noise::relinearization(relinearization.on(fft.transforms()), shape, quiet.variance());
-        let message = Spread::new(noise.variance(), 1024);
-        let predicted =
-            noise::product_with_ggsw(gadget.on(fft.transforms()), shape, message, secret, squares).variance();
-        // As for the tensor product: half of the energy is in the lowest frequencies, of 300 products.
-        assert_variance("product with an encrypted polynomial", &errors, predicted, 0.15);
     }
 }

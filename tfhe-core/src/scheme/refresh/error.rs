@@ -15,10 +15,18 @@ pub enum RefreshError {
         high: f64,
     },
     /// A value of a table.
-    #[error("the function of a table has no finite value at {argument} turns")]
+    #[error("the function of a table has no finite value at {argument} turns, or an integer beyond 2^53")]
     Value {
         /// Where.
         argument: f64,
+    },
+    /// A number of tables for one bootstrapping.
+    #[error("{count} tables cannot share a bootstrapping: give 1 to {most} of them")]
+    Tables {
+        /// How many.
+        count: usize,
+        /// N'/8.
+        most: usize,
     },
     /// A function is said to be negacyclic, and is not.
     #[error("the function of a table is not f(x + 1/2) = -f(x) at {argument} turns: give it a range of half a turn")]
@@ -29,6 +37,17 @@ pub enum RefreshError {
     /// Keys of different rings.
     #[error("the keys of a refresh do not belong together: {0}")]
     Keys(&'static str),
+    /// An argument under the lookup ring's key, from which there is no key switch.
+    #[error(
+        "there is no key switch from the lookup ring to the small key: give a refresh one, by with_lookup_keyswitch"
+    )]
+    NoLookupKeyswitch,
+    /// An argument without parts.
+    #[error("argument {index} has no part under any key")]
+    NoPart {
+        /// Which.
+        index: usize,
+    },
     /// A ciphertext that is not under the key that is switched from.
     #[error("a value is taken from a ciphertext of LWE dimension {found}, the key switch is from {expected}")]
     Source {

@@ -30,6 +30,7 @@
 //! dimension n and two GLWE ciphertexts of the lookup ring at most: with n = 896 and N' = 2048 that is 71 KiB, so 71 MiB.
 
 mod error;
+mod levels;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -39,7 +40,8 @@ use std::collections::BTreeSet;
 use rayon::prelude::*;
 
 pub use self::error::RefreshError;
-pub use self::table::FunctionTable;
+pub use self::levels::LevelTables;
+pub use self::table::{FunctionTable, FunctionTables};
 use crate::automorphism::AutomorphismKeys;
 use crate::bootstrapping_key::BootstrappingKey;
 use crate::glwe::GlweCiphertext;
@@ -47,6 +49,7 @@ use crate::glwe_keyswitch::GlweKeyswitchKey;
 use crate::lwe::LweCiphertext;
 use crate::params::{GlweShape, PolynomialSize};
 use crate::polynomial;
+use crate::programmable_bootstrap::rounded_for_tables;
 
 /// How many lookups are done together, unless one output has more.
 pub const LANES: usize = 1024;
@@ -63,6 +66,39 @@ pub struct Source<'a> {
     pub coefficient: usize,
 }
 
+/// What a table is read at: the sum of its parts. One of them may be absent, not both.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Argument<'a> {
+    /// Under the arithmetic ring's key, dimension kN.
+    pub arithmetic: Option<&'a LweCiphertext>,
+    /// Under the lookup ring's key, dimension k'N': a result of a lookup, or a sum of such.
+    pub lookup: Option<&'a LweCiphertext>,
+}
+
+/// Where a value is put: at X^coefficient, or −X^coefficient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The index of the coefficient, a multiple of N/N'.
+    pub coefficient: usize,
+    /// Whether the coefficient becomes minus the value.
+    pub negated: bool,
+}
+
+impl Place {
+    /// X^`exponent` in the ring of X^N = −1: for exponents of −N to −1, say, minus the coefficient N more.
+    pub fn of_exponent(exponent: i64, size: PolynomialSize) -> Self {
+        let n = size.get();
+        let exponent = exponent.rem_euclid(2 * n as i64) as usize;
+        Self { coefficient: exponent % n, negated: exponent >= n }
+    }
+}
+
+impl From<usize> for Place {
+    fn from(coefficient: usize) -> Self {
+        Self { coefficient, negated: false }
+    }
+}
+
 /// A value on its way through a refresh.
 #[derive(Clone, Copy, Debug)]
 pub struct Lane<'a> {
@@ -70,8 +106,8 @@ pub struct Lane<'a> {
     pub source: Source<'a>,
     /// What is read at it.
     pub table: &'a FunctionTable,
-    /// The index of the coefficient that the result gets, a multiple of N/N'.
-    pub place: usize,
+    /// The coefficient that the result gets.
+    pub place: Place,
 }
 
 /// The keys of a refresh.
@@ -128,7 +164,7 @@ pub struct Lane<'a> {
 /// let mut plaintext = vec![0; 512];
 /// plaintext[..3].copy_from_slice(&[0.1, -0.05, 0.12].map(torus::from_f64));
 /// let ciphertext = &arithmetic.encrypt(&arithmetic_fft, &plaintext, noise, &mut seed()?).expand();
-/// let lane = |coefficient, table, place| Lane { source: Source { ciphertext, coefficient }, table, place };
+/// let lane = |coefficient, table, place: usize| Lane { source: Source { ciphertext, coefficient }, table, place: place.into() };
 /// let lanes = [lane(0, &halves, 0), lane(1, &halves, 128), lane(2, &halves, 256), lane(2, &square, 384)];
 /// let refreshed = refresh.refresh(&[&lanes])?;
 ///
@@ -141,6 +177,8 @@ pub struct Lane<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Refresh<'a> {
     keyswitch: &'a GlweKeyswitchKey,
+    /// From the lookup ring.
+    lookup_keyswitch: Option<&'a GlweKeyswitchKey>,
     bootstrapping: &'a BootstrappingKey,
     automorphisms: &'a AutomorphismKeys,
     lift: &'a GlweKeyswitchKey,
@@ -174,7 +212,34 @@ impl<'a> Refresh<'a> {
                 && lift.input_shape().polynomial_size >= lookup.polynomial_size,
             "the lift is not from the ring of lookups",
         )?;
-        Ok(Self { keyswitch, bootstrapping, automorphisms, lift })
+        Ok(Self { keyswitch, lookup_keyswitch: None, bootstrapping, automorphisms, lift })
+    }
+
+    /// With a key switch from the lookup ring to the small key besides, for [`Argument`]s with a part under its key.
+    ///
+    /// # Errors
+    /// [`RefreshError::Keys`] if it is another one.
+    pub fn with_lookup_keyswitch(self, keyswitch: &'a GlweKeyswitchKey) -> Result<Self, RefreshError> {
+        let dimensions = |key: &GlweKeyswitchKey| {
+            [key.input_shape(), key.output_shape()].map(|shape| shape.extracted_lwe_dimension())
+        };
+        let fits = [self.lookup_shape().extracted_lwe_dimension(), self.bootstrapping.lwe_dimension()];
+        if dimensions(keyswitch) != fits {
+            return Err(RefreshError::Keys("the second key switch is not from the ring of lookups to the small key"));
+        }
+        Ok(Self { lookup_keyswitch: Some(keyswitch), ..self })
+    }
+
+    /// With another bootstrapping key, of another gadget, say; all other keys are the same.
+    ///
+    /// # Errors
+    /// [`RefreshError::Keys`] if it is of other rings.
+    pub fn with_bootstrapping(self, bootstrapping: &'a BootstrappingKey) -> Result<Self, RefreshError> {
+        let rings = |key: &BootstrappingKey| (key.shape(), key.lwe_dimension());
+        if rings(bootstrapping) != rings(self.bootstrapping) {
+            return Err(RefreshError::Keys("the bootstrapping keys are of different rings"));
+        }
+        Ok(Self { bootstrapping, ..self })
     }
 
     /// N.
@@ -202,7 +267,7 @@ impl<'a> Refresh<'a> {
         for lanes in outputs {
             for lane in *lanes {
                 self.check_source(lane.source)?;
-                self.check_table(lane.table)?;
+                self.check_table(lane.table.as_tables())?;
             }
             self.check_places(&lanes.iter().map(|lane| lane.place).collect::<Vec<_>>())?;
         }
@@ -215,11 +280,11 @@ impl<'a> Refresh<'a> {
             let sources: Vec<Source<'_>> = lanes.iter().map(|lane| lane.source).collect();
             let tables: Vec<&FunctionTable> = lanes.iter().map(|lane| lane.table).collect();
             let mut values = self.look_up(&self.keyswitch(&sources)?, &tables)?.into_iter();
-            let of_output: Vec<(Vec<LweCiphertext>, Vec<usize>)> = together
+            let of_output: Vec<(Vec<LweCiphertext>, Vec<Place>)> = together
                 .iter()
                 .map(|lanes| (values.by_ref().take(lanes.len()).collect(), lanes.iter().map(|l| l.place).collect()))
                 .collect();
-            let pack = |(values, places): (Vec<LweCiphertext>, Vec<usize>)| self.pack(values, &places);
+            let pack = |(values, places): (Vec<LweCiphertext>, Vec<Place>)| self.pack(values, &places);
             refreshed.extend(of_output.into_par_iter().map(pack).collect::<Result<Vec<_>, _>>()?);
         }
         Ok(refreshed)
@@ -240,6 +305,41 @@ impl<'a> Refresh<'a> {
         Ok(sources.par_chunks(SAMPLES).flat_map_iter(switch).collect())
     }
 
+    /// First stage of arguments that were extracted, and added up, before: each part is switched with the key switch of its ring, whose
+    /// noise it gets ([`crate::noise::RefreshParameters::with_arguments`]).
+    ///
+    /// # Errors
+    /// [`RefreshError::NoPart`], [`RefreshError::NoLookupKeyswitch`], [`RefreshError::Dimension`].
+    pub fn keyswitch_arguments(&self, arguments: &[Argument<'_>]) -> Result<Vec<LweCiphertext>, RefreshError> {
+        let switch = |(index, argument): (usize, &Argument<'_>)| {
+            let mut sum = LweCiphertext::trivial(self.bootstrapping.lwe_dimension(), 0);
+            for (what, part, key) in self.parts(argument, index)? {
+                let dimension = key.input_shape().extracted_lwe_dimension().get();
+                check_dimension(what, dimension, part.dimension())?;
+                sum.add_scaled(&key.keyswitch_lwe(std::slice::from_ref(part))[0], 1);
+            }
+            Ok(sum)
+        };
+        arguments.par_iter().enumerate().map(switch).collect()
+    }
+
+    /// The parts of an argument, and the key switch of each.
+    fn parts<'b>(
+        &self,
+        argument: &Argument<'b>,
+        index: usize,
+    ) -> Result<Vec<(&'static str, &'b LweCiphertext, &'a GlweKeyswitchKey)>, RefreshError> {
+        let mut parts = Vec::new();
+        if let Some(part) = argument.arithmetic {
+            parts.push(("a part under the arithmetic key", part, self.keyswitch));
+        }
+        if let Some(part) = argument.lookup {
+            let key = self.lookup_keyswitch.ok_or(RefreshError::NoLookupKeyswitch)?;
+            parts.push(("a part under the lookup key", part, key));
+        }
+        if parts.is_empty() { Err(RefreshError::NoPart { index }) } else { Ok(parts) }
+    }
+
     /// Second stage: each argument, under the small key, read by a table, to LWE ciphertexts of dimension k'N' under the lookup key.
     ///
     /// # Errors
@@ -249,18 +349,71 @@ impl<'a> Refresh<'a> {
         arguments: &[LweCiphertext],
         tables: &[&FunctionTable],
     ) -> Result<Vec<LweCiphertext>, RefreshError> {
+        let tables: Vec<&FunctionTables> = tables.iter().map(|table| table.as_tables()).collect();
+        Ok(self.look_up_many(arguments, &tables)?.into_iter().flatten().collect())
+    }
+
+    /// Second stage with several tables for each argument, in one bootstrapping: the value of each of its functions.
+    ///
+    /// # Errors
+    /// As [`Self::look_up`].
+    pub fn look_up_many(
+        &self,
+        arguments: &[LweCiphertext],
+        tables: &[&FunctionTables],
+    ) -> Result<Vec<Vec<LweCiphertext>>, RefreshError> {
         check_count(arguments.len(), tables.len(), "tables")?;
         let dimension = self.bootstrapping.lwe_dimension().get();
         arguments.iter().try_for_each(|argument| check_dimension("an argument", dimension, argument.dimension()))?;
         tables.iter().try_for_each(|table| self.check_table(table))?;
-        let moved = |(argument, table): (&LweCiphertext, &&FunctionTable)| {
+        let size = self.lookup_shape().polynomial_size;
+        let moved = |(argument, table): (&LweCiphertext, &&FunctionTables)| {
             let mut moved = argument.clone();
             moved.add_plaintext(table.offset());
-            moved
+            rounded_for_tables(&moved, size, table.log_tables())
         };
         let moved: Vec<LweCiphertext> = arguments.iter().zip(tables).map(moved).collect();
         let polynomials: Vec<&GlweCiphertext> = tables.iter().map(|table| table.polynomial()).collect();
-        Ok(self.bootstrapping.programmable_bootstrap(&moved, &polynomials))
+        let rotated = self.bootstrapping.blind_rotate(&moved, &polynomials);
+        let values = |(rotated, table): (&GlweCiphertext, &&FunctionTables)| {
+            (0..table.count()).map(|i| rotated.sample_extract(i)).collect()
+        };
+        Ok(rotated.iter().zip(tables).map(values).collect())
+    }
+
+    /// Second stage for GGSW ciphertexts: for each argument the values of all ℓ levels of its tables, M·q/β^i for i from 1 to ℓ, with one
+    /// integer M in all of them ([`LevelTables`]).
+    ///
+    /// # Errors
+    /// As [`Self::look_up`].
+    pub fn look_up_levels(
+        &self,
+        arguments: &[LweCiphertext],
+        tables: &[&LevelTables],
+    ) -> Result<Vec<Vec<LweCiphertext>>, RefreshError> {
+        check_count(arguments.len(), tables.len(), "tables")?;
+        let repeat =
+            |(argument, table): (&LweCiphertext, &&LevelTables)| vec![argument.clone(); table.rotations().len()];
+        let repeated: Vec<LweCiphertext> = arguments.iter().zip(tables).flat_map(repeat).collect();
+        let rotations: Vec<&FunctionTables> = tables.iter().flat_map(|table| table.rotations()).collect();
+        let mut values = self.look_up_many(&repeated, &rotations)?.into_iter();
+        Ok(tables.iter().map(|table| values.by_ref().take(table.rotations().len()).flatten().collect()).collect())
+    }
+
+    /// Third stage for GGSW ciphertexts: of values that [`Self::look_up_levels`] gave, one at each place, one ciphertext of the arithmetic
+    /// ring for each level. Levels in parallel.
+    ///
+    /// # Errors
+    /// As [`Self::pack`], and [`RefreshError::Count`] if arguments have different numbers of levels.
+    pub fn pack_levels(
+        &self,
+        values: &[Vec<LweCiphertext>],
+        places: &[Place],
+    ) -> Result<Vec<GlweCiphertext>, RefreshError> {
+        let levels = values.first().map_or(0, Vec::len);
+        values.iter().try_for_each(|of_argument| check_count(levels, of_argument.len(), "levels"))?;
+        let level = |level: usize| self.pack(values.iter().map(|levels| levels[level].clone()).collect(), places);
+        (0..levels).into_par_iter().map(level).collect()
     }
 
     /// Third stage: values under the lookup key into the given coefficients of one ciphertext of the arithmetic ring, the others
@@ -268,21 +421,27 @@ impl<'a> Refresh<'a> {
     ///
     /// # Errors
     /// [`RefreshError::Count`], [`RefreshError::Dimension`], [`RefreshError::Place`], [`RefreshError::Taken`].
-    pub fn pack(&self, values: Vec<LweCiphertext>, places: &[usize]) -> Result<GlweCiphertext, RefreshError> {
+    pub fn pack(&self, values: Vec<LweCiphertext>, places: &[Place]) -> Result<GlweCiphertext, RefreshError> {
         check_count(values.len(), places.len(), "places")?;
         let shape = self.lookup_shape();
         let dimension = shape.extracted_lwe_dimension().get();
         values.iter().try_for_each(|value| check_dimension("a value", dimension, value.dimension()))?;
         self.check_places(places)?;
-        let Some(&lowest) = places.iter().min() else { return Ok(GlweCiphertext::zero(self.lift.output_shape())) };
+        let coefficients = places.iter().map(|place| place.coefficient);
+        let Some(lowest) = coefficients.clone().min() else {
+            return Ok(GlweCiphertext::zero(self.lift.output_shape()));
+        };
         let (size, step) = (shape.polynomial_size.get(), self.place_step());
         // In units of X', from the first on; the coarsest grid that has all of them.
         let first = lowest / step;
-        let positions: Vec<usize> = places.iter().map(|place| place / step - first).collect();
+        let positions: Vec<usize> = coefficients.map(|coefficient| coefficient / step - first).collect();
         let spacing = positions.iter().fold(size, |spacing, position| spacing | position);
         let spacing = 1 << spacing.trailing_zeros();
         let mut inputs: Vec<Option<GlweCiphertext>> = vec![None; size / spacing];
-        for (position, value) in positions.iter().zip(values) {
+        for ((position, place), mut value) in positions.iter().zip(places).zip(values) {
+            if place.negated {
+                value.scale(-1);
+            }
             inputs[position / spacing] = Some(GlweCiphertext::embed(shape, &value));
         }
         let packed = self.automorphisms.pack(inputs);
@@ -295,10 +454,10 @@ impl<'a> Refresh<'a> {
     ///
     /// # Errors
     /// [`RefreshError::Place`], [`RefreshError::Taken`].
-    pub fn packing_keyswitches(&self, places: &[usize]) -> Result<usize, RefreshError> {
+    pub fn packing_keyswitches(&self, places: &[Place]) -> Result<usize, RefreshError> {
         self.check_places(places)?;
         let size = self.size().get();
-        let nodes = |l: u32| places.iter().map(|place| place % (size >> l)).collect::<BTreeSet<_>>().len();
+        let nodes = |l: u32| places.iter().map(|place| place.coefficient % (size >> l)).collect::<BTreeSet<_>>().len();
         Ok((1..=self.lookup_shape().polynomial_size.log2()).map(nodes).sum())
     }
 
@@ -316,16 +475,16 @@ impl<'a> Refresh<'a> {
         Ok(())
     }
 
-    fn check_table(&self, table: &FunctionTable) -> Result<(), RefreshError> {
+    fn check_table(&self, table: &FunctionTables) -> Result<(), RefreshError> {
         let (expected, found) = (self.lookup_shape(), table.shape());
         check_dimension("a table", expected.polynomial_size.get(), found.polynomial_size.get())?;
         check_dimension("a table with masks", expected.dimension.get(), found.dimension.get())
     }
 
-    fn check_places(&self, places: &[usize]) -> Result<(), RefreshError> {
+    fn check_places(&self, places: &[Place]) -> Result<(), RefreshError> {
         let (step, size) = (self.place_step(), self.size().get());
         let mut taken = BTreeSet::new();
-        for &place in places {
+        for &Place { coefficient: place, .. } in places {
             if place >= size || place % step != 0 {
                 return Err(RefreshError::Place { place, step, size });
             }

@@ -1,5 +1,7 @@
 //! At toy sizes, where thousands of lanes take a second: noise from both sides, layouts, and what is refused.
 
+mod levels;
+
 use super::*;
 use crate::automorphism::SeededAutomorphismKeys;
 use crate::bootstrapping_key::SeededBootstrappingKey;
@@ -36,6 +38,11 @@ fn gadgets() -> [Gadget; 4] {
     ]
 }
 
+/// Of the rows of GGSW ciphertexts.
+fn relinearization_gadget() -> Gadget {
+    Gadget::new(8, 6, Precision::Split).unwrap()
+}
+
 /// One client's secrets, and the keys made of them.
 struct Client {
     seed: SecretSeed,
@@ -47,10 +54,15 @@ struct Client {
     bootstrapping: BootstrappingKey,
     automorphisms: AutomorphismKeys,
     lift: GlweKeyswitchKey,
+    lift_gadget: Gadget,
 }
 
 impl Client {
     fn new(number: u64) -> Self {
+        Self::with_lift(number, gadgets()[3])
+    }
+
+    fn with_lift(number: u64, lift_gadget: Gadget) -> Self {
         let seed = SecretSeed::from_number(number);
         let [small_fft, lookup_fft, fft] =
             [32, LOOKUP, ARITHMETIC].map(|n| NegacyclicFft::new(PolynomialSize::new(n).unwrap()));
@@ -59,7 +71,7 @@ impl Client {
         let lookup = secret(1, shape(1, LOOKUP), &lookup_fft);
         let arithmetic = secret(2, shape(1, ARITHMETIC), &fft);
         let cut = GlweSecretKey::from_lwe_key(&arithmetic.extracted_lwe_key(), shape(16, 32), &small_fft);
-        let [keyswitch, bootstrapping, automorphisms, lift] = gadgets();
+        let [keyswitch, bootstrapping, automorphisms, _] = gadgets();
         let streams = |stream| seed.experiment(stream);
         let keyswitch = SeededGlweKeyswitchKey::generate(&small_fft, &cut, &small, keyswitch, SMALL_NOISE, streams(0));
         let (from, noise) = (small.extracted_lwe_key(), LOOKUP_NOISE);
@@ -68,12 +80,14 @@ impl Client {
         let automorphisms =
             SeededAutomorphismKeys::generate(&lookup_fft, &lookup, 1..=8, automorphisms, noise, streams(2));
         let larger = lookup.in_larger_ring(&fft);
-        let lift = SeededGlweKeyswitchKey::generate(&fft, &larger, &arithmetic, lift, ARITHMETIC_NOISE, streams(3));
+        let lift =
+            SeededGlweKeyswitchKey::generate(&fft, &larger, &arithmetic, lift_gadget, ARITHMETIC_NOISE, streams(3));
         Self {
             keyswitch: keyswitch.prepare(&small_fft),
             bootstrapping: bootstrapping.prepare(&lookup_fft, lookup.shape()),
             automorphisms: automorphisms.prepare(&lookup_fft),
             lift: lift.prepare(&fft),
+            lift_gadget,
             seed,
             fft,
             small,
@@ -104,23 +118,43 @@ impl Client {
         self.arithmetic.phase(&self.fft, ciphertext)
     }
 
-    /// The prediction for this CPU's transforms.
-    fn noise(&self) -> RefreshNoise {
-        let [keyswitch, bootstrapping, automorphism, lift] = gadgets().map(|gadget| gadget.on(self.fft.transforms()));
-        noise::refresh(&RefreshParameters {
-            keyswitch,
+    /// For this CPU's transforms.
+    fn parameters(&self) -> RefreshParameters {
+        let [keyswitch, bootstrapping, automorphism, _] = gadgets().map(|gadget| gadget.on(self.fft.transforms()));
+        RefreshParameters {
+            keyswitch: Some(keyswitch),
+            lookup_keyswitch: None,
+            log_tables: 0,
             bootstrapping,
             automorphism,
-            lift,
+            lift: self.lift_gadget.on(self.fft.transforms()),
             small: (self.small.shape(), SMALL_NOISE),
             lookup: (self.lookup.shape(), LOOKUP_NOISE),
             arithmetic: (self.arithmetic.shape(), ARITHMETIC_NOISE),
-        })
+        }
+    }
+
+    /// The prediction for this CPU's transforms.
+    fn noise(&self) -> RefreshNoise {
+        noise::refresh(&self.parameters())
+    }
+
+    /// The predicted variance of a product with a GGSW ciphertext of such rows.
+    fn product(&self, level: &noise::LevelNoise, gadget: Gadget, squares: f64) -> f64 {
+        let (shape, transforms) = (self.arithmetic.shape(), self.fft.transforms());
+        let secret =
+            noise::relinearization(relinearization_gadget().on(transforms), shape, ARITHMETIC_NOISE.variance());
+        level.product(gadget.on(transforms), shape, secret, squares).variance().get()
     }
 }
 
 fn table(range: std::ops::RangeInclusive<f64>, function: impl Fn(f64) -> f64) -> FunctionTable {
     FunctionTable::new(shape(1, LOOKUP), range, function).unwrap()
+}
+
+/// Places without signs.
+fn at(coefficients: &[usize]) -> Vec<Place> {
+    coefficients.iter().map(|&coefficient| coefficient.into()).collect()
 }
 
 fn input() -> Distribution {
@@ -160,16 +194,18 @@ fn refreshed_values_have_the_predicted_noise_at_every_number_of_places() {
             let lane = |i: usize| Lane {
                 source: Source { ciphertext, coefficient: i },
                 table: &tables[i],
-                place: i * spacing,
+                place: (i * spacing).into(),
             };
             let lanes: Vec<Lane<'_>> = (0..count).map(lane).collect();
             let phase = client.phase(&client.refresh().refresh(&[&lanes]).unwrap()[0]);
-            let of_count: Vec<f64> =
-                lanes.iter().map(|lane| torus::to_f64(phase[lane.place].wrapping_sub(lane.table.value(0.0)))).collect();
+            let of_count: Vec<f64> = lanes
+                .iter()
+                .map(|lane| torus::to_f64(phase[lane.place.coefficient].wrapping_sub(lane.table.value(0.0))))
+                .collect();
             products += of_count.windows(2).map(|pair| pair[0] * pair[1]).sum::<f64>();
             pairs += count - 1;
             errors.extend(of_count);
-            let taken: BTreeSet<usize> = lanes.iter().map(|lane| lane.place).collect();
+            let taken: BTreeSet<usize> = lanes.iter().map(|lane| lane.place.coefficient).collect();
             between.extend((0..ARITHMETIC).filter(|j| !taken.contains(j)).map(|j| torus::to_f64(phase[j])));
         }
     }
@@ -202,9 +238,11 @@ fn packing_and_lift_have_the_predicted_noise() {
             let before: Vec<u64> = values.iter().map(|value| key.phase(value)).collect();
             // From an odd multiple of the step on, so that all of them are moved.
             let spacing = 2 * (LOOKUP / count.next_power_of_two());
-            let places: Vec<usize> = (0..count).map(|i| (2 + i * spacing) % ARITHMETIC).collect();
+            let places: Vec<Place> = (0..count).map(|i| ((2 + i * spacing) % ARITHMETIC).into()).collect();
             let phase = client.phase(&client.refresh().pack(values, &places).unwrap());
-            errors.extend(places.iter().zip(&before).map(|(&place, &x)| torus::to_f64(phase[place].wrapping_sub(x))));
+            errors.extend(
+                places.iter().zip(&before).map(|(place, &x)| torus::to_f64(phase[place.coefficient].wrapping_sub(x))),
+            );
         }
     }
     // 32,896 samples: one standard error of the variance is 0.8 %, and 32 keys vary by as much.
@@ -230,7 +268,7 @@ fn values_are_packed_at_any_places() {
         let values: Vec<LweCiphertext> = plaintexts.iter().map(encrypt).collect();
         let mut expected = vec![0; ARITHMETIC];
         places.iter().zip(&plaintexts).for_each(|(&place, &x)| expected[place] = x);
-        let phase = client.phase(&client.refresh().pack(values, &places).unwrap());
+        let phase = client.phase(&client.refresh().pack(values, &at(&places)).unwrap());
         for (j, (&x, &y)) in phase.iter().zip(&expected).enumerate() {
             let error = torus::to_f64(x.wrapping_sub(y));
             assert!(error.abs() < 8.0 * deviation, "{count} places, coefficient {j}: {error:e}");
@@ -251,8 +289,11 @@ fn reading_an_argument_costs_its_error_times_the_slope() {
             assert!((line.slope(0.1) - slope).abs() < 1e-6 && line.guard() == 0.125);
             predicted = client.noise().value(&input(), slope).variance();
             let ciphertexts = client.encrypt_each(&values);
-            let lane =
-                |(i, ciphertext)| Lane { source: Source { ciphertext, coefficient: 0 }, table: &line, place: 2 * i };
+            let lane = |(i, ciphertext)| Lane {
+                source: Source { ciphertext, coefficient: 0 },
+                table: &line,
+                place: Place::from(2 * i),
+            };
             let lanes: Vec<Lane<'_>> = ciphertexts.iter().enumerate().map(lane).collect();
             let phase = client.phase(&client.refresh().refresh(&[&lanes]).unwrap()[0]);
             errors.extend(values.iter().enumerate().map(|(i, x)| torus::to_f64(phase[2 * i]) - slope * x));
@@ -312,10 +353,10 @@ fn lanes_have_tables_and_places_of_their_own() {
         negacyclic,
     ];
     assert_eq!(tables[4].guard(), f64::INFINITY);
-    let lane = |input: usize, coefficient, table: usize, place| Lane {
+    let lane = |input: usize, coefficient, table: usize, place: usize| Lane {
         source: Source { ciphertext: &inputs[input], coefficient },
         table: &tables[table],
-        place,
+        place: place.into(),
     };
     let first = [lane(0, 0, 0, 510), lane(0, 1, 1, 0), lane(0, 2, 2, 2), lane(1, 0, 3, 6), lane(1, 1, 4, 256)];
     let second = [lane(0, 1, 4, 8)];
@@ -339,7 +380,7 @@ fn many_outputs_are_treated_in_parts() {
     let client = Client::new(1);
     let ciphertext = &client.encrypt(&uniform(LOOKUP, 0.1, 5), 0);
     let line = table(-0.125..=0.125, |x| x / 2.0);
-    let lane = |i| Lane { source: Source { ciphertext, coefficient: i }, table: &line, place: 2 * i };
+    let lane = |i| Lane { source: Source { ciphertext, coefficient: i }, table: &line, place: Place::from(2 * i) };
     let all: Vec<Lane<'_>> = (0..LOOKUP).map(lane).collect();
     let outputs: Vec<&[Lane<'_>]> = vec![&all, &all[..1], &all, &all, &all[..200], &all, &all[3..]];
     assert_eq!(
@@ -357,7 +398,7 @@ fn many_outputs_are_treated_in_parts() {
 #[test]
 fn packing_counts_its_keyswitches() {
     let client = Client::new(0);
-    let count = |places: &[usize]| client.refresh().packing_keyswitches(places).unwrap();
+    let count = |places: &[usize]| client.refresh().packing_keyswitches(&at(places)).unwrap();
     assert_eq!((count(&[]), count(&[0]), count(&[338])), (0, 8, 8));
     for places in [2, 16, 256] {
         let equally: Vec<usize> = (0..places).map(|i| i * (ARITHMETIC / places)).collect();
@@ -373,7 +414,11 @@ fn what_does_not_fit_is_refused() {
     let refresh = client.refresh();
     let ciphertext = &client.encrypt(&[0.1], 0);
     let line = &table(-0.125..=0.125, |x| x);
-    let lane = |coefficient, place| Lane { source: Source { ciphertext, coefficient }, table: line, place };
+    let lane = |coefficient, place: usize| Lane {
+        source: Source { ciphertext, coefficient },
+        table: line,
+        place: place.into(),
+    };
     let error = |lanes: &[Lane<'_>]| refresh.refresh(&[&[lane(0, 0)], lanes]).unwrap_err();
     assert_eq!(error(&[lane(512, 0)]), RefreshError::Coefficient { coefficient: 512, size: 512 });
     for place in [1, 512] {
@@ -393,7 +438,10 @@ fn what_does_not_fit_is_refused() {
     assert!(matches!(refresh.look_up(&argument, &[]), Err(RefreshError::Count { arguments: 1, others: 0, .. })));
     let value = refresh.look_up(&argument, &[line]).unwrap();
     assert!(matches!(refresh.look_up(&value, &[line]), Err(RefreshError::Dimension { expected: 128, found: 256, .. })));
-    assert!(matches!(refresh.pack(argument, &[0]), Err(RefreshError::Dimension { expected: 256, found: 128, .. })));
+    assert!(matches!(
+        refresh.pack(argument, &at(&[0])),
+        Err(RefreshError::Dimension { expected: 256, found: 128, .. })
+    ));
     assert!(matches!(refresh.pack(value, &[]), Err(RefreshError::Count { .. })));
 }
 

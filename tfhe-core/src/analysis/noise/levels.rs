@@ -1,0 +1,171 @@
+//! The noise of products with GGSW ciphertexts whose levels were looked up, packed and lifted one by one.
+//!
+//! # What meets what
+//! A row of level i has the phase M·q/β^i + E_i, so that of −M·S has −(M·q/β^i + E_i)·S + R_i, R_i being what relinearization adds. With
+//! D_i(A), D_i(B) the digits of level i of the other factor,
+//!
+//! Σ_i D_i(B)·(M·q/β^i + E_i) − D_i(A)·((M·q/β^i + E_i)·S − R_i) = M·(φ − ρ) + Σ_i E_i·(D_i(B) − D_i(A)·S) + Σ_i D_i(A)·R_i,
+//!
+//! ρ = ρ_B − ρ_A·S being what is rounded. Digits have variance (β² + 2)/12, key bits the second moment 1/2, so each coefficient of
+//! D_i(B) − D_i(A)·S has (β² + 2)/12·(1 + N/2): *each* coefficient of E_i meets that, those between the places too. Levels are
+//! independent of each other by their digits, even where their noises are not.
+//!
+//! # What is rounded meets the key twice
+//! Errors that are themselves products with a key are another matter. A key has the mean ½·U, U = 1 + X + … + X^(N−1), so D_i(A)·S is half a
+//! random walk, which changes slowly from coefficient to coefficient. So is what the lift's key switch rounds, R(X^r)·S'(X^r), r = N/N'. The
+//! product of the two has the energy of ‖U(X^r)·U‖²/16 = N·N'²/48 and not that of N·N'/16, as two unrelated polynomials would: at
+//! N = 4096 and N' = 2048, 683 times as much. That makes a rounding count that is not seen in the row itself.
+//! (The error of transforms in the lift's masks likewise, which a split gadget does not have. What automorphisms round meets
+//! keys under an automorphism, whose slow waves are other waves.)
+
+use super::{
+    Distribution, Mixture, RefreshParameters, Spread, Variance, fft_error, gadget_noise, packing_energy,
+    product_with_ggsw_rounding, refresh, relinearization, rounding, scattered, transform_error,
+};
+use crate::key_graph::{Edge, MissingEdge, Node, Parameters};
+use crate::params::{GadgetTransforms, GlweShape};
+use crate::rounding::Transforms;
+
+/// The noise of one row, M·q/β^i, of a GGSW ciphertext.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LevelNoise {
+    spread: Spread,
+    /// By how much more a coefficient of the product with S has than the spread says, for digits of variance 1.
+    slow: Variance,
+}
+
+impl LevelNoise {
+    /// Of noise without anything in common between coefficients.
+    pub fn new(spread: Spread) -> Self {
+        Self { spread, slow: Variance::ZERO }
+    }
+
+    /// Of values, each with the variance `value`, packed into the given coefficients of the arithmetic ring and lifted.
+    pub fn packed(parameters: &RefreshParameters, value: Variance, coefficients: &[usize]) -> Self {
+        let RefreshParameters { automorphism, lift, lookup, arithmetic, .. } = *parameters;
+        let (n, small_n) = (arithmetic.0.polynomial_size.get(), lookup.0.polynomial_size.get());
+        let positions: Vec<usize> = coefficients.iter().map(|place| place / (n / small_n)).collect();
+        let places = Spread::new(value, coefficients.len());
+        let packing = packing_energy(automorphism, lookup.0, lookup.1.variance(), &positions);
+        let [key, rounded, transforms] = lift_parts(lift, lookup.0, arithmetic.0, arithmetic.1.variance());
+        let others = packing + (key + transforms).repeated(n as f64) + rounded.repeated(small_n as f64);
+        let (n, small_n) = (n as f64, small_n as f64);
+        // R(X^r)·D has k'N'·ρ a coefficient, and meets N·N'²/48 where the spread has N·N'/16 for it.
+        let masks = lookup.0.extracted_lwe_dimension().get() as f64 * rounding(lift.gadget);
+        let slow = Variance::new(masks * n * small_n * (small_n / 48.0 - 1.0 / 16.0));
+        // An error ε of the mask has ε·(1 + N/2); N·ε meets S², N³/48, where the spread has N²/4 for it.
+        let of_mask = transforms.get() / (1.0 + n / 2.0);
+        let slow = slow + Variance::new(of_mask * n * (n.powi(3) / 48.0 - n * n / 4.0));
+        Self { spread: places + Spread::new(others.repeated(1.0 / n), n as usize), slow }
+    }
+
+    /// The sum over all coefficients of their variances.
+    pub fn energy(&self) -> Variance {
+        self.spread.energy()
+    }
+
+    /// What an external product with ℓ such rows of `gadget` and their relinearized ones adds, k = 1, for a polynomial M whose
+    /// coefficients' squares add up to `squares` (of more, if they have signs in common: [`effective_squares`]). `relinearization` is
+    /// what each row of −M·S has more.
+    ///
+    /// V = ℓ·(β² + 2)/12·((1 + N/2)·Σ V(E_j) + N·V_relin) + squares·(1 + N/2)·β^(−2ℓ)/12, what the lift rounds, and the transforms' error;
+    /// see [`LevelNoise`]'s module. The noise of the other factor, M times, is the caller's to add. Sums of products have the
+    /// sum of their distributions: digits of different factors are independent, even if they meet one GGSW ciphertext.
+    pub fn product(
+        &self,
+        gadget: impl Into<GadgetTransforms>,
+        shape: GlweShape,
+        relinearization: Variance,
+        squares: f64,
+    ) -> Distribution {
+        let product = gadget.into();
+        let (digits, quarter) = (product.gadget.digit_variance(), shape.polynomial_size.get() as f64 / 4.0);
+        let met = self.spread.energy().repeated(digits);
+        let level = Distribution::mixture(met.repeated(quarter) + self.slow.repeated(digits), Mixture::Walk)
+            + Distribution::mixture(met.repeated(1.0 + quarter), scattered(self.spread, shape));
+        let levels: Distribution = std::iter::repeat_n(level, product.gadget.levels()).sum();
+        levels
+            + gadget_noise(product.gadget, product.gadget.levels(), shape.polynomial_size.get(), relinearization)
+            + product_with_ggsw_rounding(product.gadget, shape, squares)
+            + fft_error(product, shape, 2)
+    }
+}
+
+/// What a lift adds to a coefficient: by its key's noise, to each; by what it rounds, to the multiples of N/N'; by its transforms' errors,
+/// to each.
+fn lift_parts(lift: GadgetTransforms, from: GlweShape, to: GlweShape, key: Variance) -> [Variance; 3] {
+    let (inputs, n) = (from.dimension.get(), from.polynomial_size.get());
+    [
+        gadget_noise(lift.gadget, inputs * lift.gadget.levels(), n, key),
+        Variance::new((inputs * n) as f64 * rounding(lift.gadget) / 2.0),
+        transform_error(lift, to, inputs, inputs * n),
+    ]
+}
+
+/// Predictions for looked-up GGSW ciphertexts of a set: gadgets, the noise of values, and what relinearization adds.
+#[derive(Clone, Copy, Debug)]
+pub struct LookedUpNoise {
+    refresh: RefreshParameters,
+    product: GadgetTransforms,
+    relinearization: Variance,
+}
+
+impl LookedUpNoise {
+    /// With the bootstrapping gadget number `bootstrap`, on given transforms.
+    ///
+    /// # Errors
+    /// If the set has not what they take.
+    pub fn new(parameters: &Parameters, bootstrap: usize, transforms: Transforms) -> Result<Self, MissingEdge> {
+        let ring = parameters.arithmetic();
+        let gadget = |edge| Ok(parameters.gadget(edge)?.on(transforms));
+        let secret = gadget(Edge::Relinearization { ring: Node::Arithmetic })?;
+        Ok(Self {
+            refresh: RefreshParameters::new(parameters, bootstrap, transforms)?,
+            product: gadget(Edge::ExternalProduct { ring: Node::Arithmetic })?,
+            relinearization: relinearization(secret, ring.shape, ring.noise.variance()),
+        })
+    }
+
+    /// Of a row that has a value at each of the given coefficients.
+    pub fn level(&self, coefficients: &[usize]) -> LevelNoise {
+        LevelNoise::packed(&self.refresh, refresh(&self.refresh).bootstrapping, coefficients)
+    }
+
+    /// What relinearization adds to each row of −M·S.
+    pub fn relinearization(&self) -> Variance {
+        self.relinearization
+    }
+
+    /// What an external product with a GGSW ciphertext of integers at the given coefficients, whose squares add up to `squares`, adds:
+    /// [`LevelNoise::product`].
+    pub fn product(&self, coefficients: &[usize], squares: f64) -> Distribution {
+        let shape = self.refresh.arithmetic.0;
+        self.level(coefficients).product(self.product, shape, self.relinearization, squares)
+    }
+}
+
+/// What counts as the sum of the squares of a polynomial's coefficients where it meets what an external product rounds, ρ_B − ρ_A·S.
+///
+/// With the key's mean, ½·U, that is ‖M‖²·(1 + N/4) + ‖M·U‖²/4, given as a multiple of 1 + N/2. Of coefficients of random signs ‖M·U‖²
+/// is N·‖M‖², and the result ‖M‖². Where neighbours have a sign in common it is more, since sums pile up: of H equal ones, equally spaced,
+/// ‖M·U‖² is N·H/3·‖M‖². (X^N = −1 is a change of sign: signs in common that begin at X^0 and go on to X^(N−1).)
+///
+/// # Examples
+/// ```
+/// use tfhe_core::noise::effective_squares;
+/// let at_places = |value: fn(usize) -> i64| (0..4096).map(|j| if j % 64 == 0 { value(j / 64) } else { 0 }).collect::<Vec<_>>();
+/// let alternating = effective_squares(&at_places(|i| if i % 2 == 0 { 3 } else { -3 }));
+/// let ones = effective_squares(&at_places(|_| 3));
+/// assert!(alternating < 64.0 * 9.0 && ones > 10.0 * 64.0 * 9.0);
+/// ```
+pub fn effective_squares(message: &[i64]) -> f64 {
+    let n = message.len() as f64;
+    let squares: f64 = message.iter().map(|&m| (m as f64).powi(2)).sum();
+    let total: f64 = message.iter().map(|&m| m as f64).sum();
+    // The coefficients of M·U: sums up to one, less those beyond it.
+    let sums = message.iter().scan(0.0, |sum, &m| {
+        *sum += m as f64;
+        Some((2.0 * *sum - total).powi(2))
+    });
+    (squares * (1.0 + n / 4.0) + sums.sum::<f64>() / 4.0) / (1.0 + n / 2.0)
+}

@@ -1,0 +1,158 @@
+//! The noise of a refresh, step by step.
+
+use super::{Distribution, Variance, blind_rotation, glwe_keyswitch_from, modulus_switch, packing};
+use crate::key_graph::{Edge, KeyParameters, MissingEdge, Node, Parameters};
+use crate::params::{GadgetTransforms, GlweDimension, GlweShape, NoiseDistribution};
+use crate::rounding::Transforms;
+
+/// What the noise of a refresh ([`crate::refresh`]) depends on: gadgets, and shape and noise of what is encrypted under each key.
+#[derive(Clone, Copy, Debug)]
+pub struct RefreshParameters {
+    /// Of the key switch to the small key from the arithmetic ring, if arguments have a part under its key.
+    pub keyswitch: Option<GadgetTransforms>,
+    /// Of the key switch to the small key from the lookup ring, if arguments have a part under its key.
+    pub lookup_keyswitch: Option<GadgetTransforms>,
+    /// v: how many tables, 2^v, a bootstrapping reads together.
+    pub log_tables: u32,
+    /// Of the bootstrapping.
+    pub bootstrapping: GadgetTransforms,
+    /// Of the automorphisms of the lookup ring.
+    pub automorphism: GadgetTransforms,
+    /// Of the key switch from the lookup ring to the arithmetic ring.
+    pub lift: GadgetTransforms,
+    /// The small key: a GLWE key of small polynomials, used as an LWE key.
+    pub small: (GlweShape, NoiseDistribution),
+    /// The lookup ring.
+    pub lookup: (GlweShape, NoiseDistribution),
+    /// The arithmetic ring.
+    pub arithmetic: (GlweShape, NoiseDistribution),
+}
+
+impl RefreshParameters {
+    /// Of a set with two rings, with its bootstrapping gadget number `bootstrap`, on given transforms: with arguments of the arithmetic
+    /// ring, and one table for each bootstrapping.
+    ///
+    /// # Errors
+    /// If the set has no refresh with this gadget.
+    pub fn new(parameters: &Parameters, bootstrap: usize, transforms: Transforms) -> Result<Self, MissingEdge> {
+        let gadget = |edge| Ok(parameters.gadget(edge)?.on(transforms));
+        let keyswitch = Edge::Keyswitch { from: Node::Arithmetic };
+        let ring = |key: &KeyParameters| match key.ring() {
+            Some(ring) => Ok((ring.shape, ring.noise)),
+            // To an LWE key, it is another key switch than that of a refresh.
+            None => Err(MissingEdge { set: parameters.name(), edge: keyswitch }),
+        };
+        Ok(Self {
+            keyswitch: Some(gadget(keyswitch)?),
+            lookup_keyswitch: None,
+            log_tables: 0,
+            bootstrapping: gadget(Edge::Bootstrapping { gadget: bootstrap })?,
+            automorphism: gadget(Edge::Automorphisms { ring: Node::Lookup, gadget: 0 })?,
+            lift: gadget(Edge::Lift { from: Node::Lookup, to: Node::Arithmetic })?,
+            small: ring(parameters.small())?,
+            lookup: ring(parameters.key(Node::Lookup))?,
+            arithmetic: ring(parameters.key(Node::Arithmetic))?,
+        })
+    }
+
+    /// With arguments that are sums of parts under the keys of the given rings of the set.
+    ///
+    /// # Errors
+    /// If the set has no key switch from one of them.
+    pub fn with_arguments(self, parameters: &Parameters, parts: &[Node]) -> Result<Self, MissingEdge> {
+        let transforms = self.bootstrapping.transforms;
+        let gadget = |node: Node| {
+            let gadget = |from| Ok(parameters.gadget(Edge::Keyswitch { from })?.on(transforms));
+            parts.contains(&node).then(|| gadget(node)).transpose()
+        };
+        Ok(Self { keyswitch: gadget(Node::Arithmetic)?, lookup_keyswitch: gadget(Node::Lookup)?, ..self })
+    }
+
+    /// With 2^`log_tables` tables for each bootstrapping ([`crate::refresh::FunctionTables`]).
+    #[must_use]
+    pub fn with_tables(self, log_tables: u32) -> Self {
+        Self { log_tables, ..self }
+    }
+}
+
+/// The noise of a refresh, step by step. The same at each place, whatever the number of places: see [`packing`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RefreshNoise {
+    /// What the key switches of its parts to the small key add to the argument.
+    pub keyswitch: Variance,
+    /// What rounding to one of 2N'/2^v angles adds to the argument: the mask's rounding errors that are not compensated, and the width of
+    /// a table's slot, 2^v/2N', whose middle the table has. With 2^v tables that is 2^v times what it is with one.
+    pub modulus_switch: Variance,
+    /// What the bootstrapping leaves.
+    pub bootstrapping: Variance,
+    /// What packing adds.
+    pub packing: Variance,
+    /// What the key switch to the arithmetic ring adds.
+    pub lift: Variance,
+}
+
+/// Predicts the noise of a refresh.
+///
+/// # Panics
+/// If ciphertexts of the two rings cannot be cut into polynomials of the small key's size.
+pub fn refresh(parameters: &RefreshParameters) -> RefreshNoise {
+    let RefreshParameters { bootstrapping, automorphism, lift, small, lookup, arithmetic, .. } = *parameters;
+    let small_size = small.0.polynomial_size;
+    let keyswitch = |gadget: Option<GadgetTransforms>, from: GlweShape| {
+        let cut = GlweDimension::new(from.extracted_lwe_dimension().get() / small_size.get());
+        let cut = cut.expect("the small key's ring is no larger than the others");
+        let cut = GlweShape { dimension: cut, polynomial_size: small_size };
+        gadget.map_or(Variance::ZERO, |gadget| glwe_keyswitch_from(gadget, cut, small.0, small.1.variance()))
+    };
+    let small_dimension = small.0.extracted_lwe_dimension();
+    let fine = modulus_switch(small_dimension, lookup.0.polynomial_size);
+    RefreshNoise {
+        keyswitch: keyswitch(parameters.keyswitch, arithmetic.0) + keyswitch(parameters.lookup_keyswitch, lookup.0),
+        modulus_switch: fine.scaled(2f64.powi(parameters.log_tables as i32)),
+        bootstrapping: blind_rotation(bootstrapping, lookup.0, small_dimension, lookup.1.variance()),
+        packing: packing(automorphism, lookup.0, lookup.1.variance()),
+        lift: glwe_keyswitch_from(lift, lookup.0, arithmetic.0, arithmetic.1.variance()),
+    }
+}
+
+impl RefreshNoise {
+    /// The error of the argument that a table is read at, for a value with the error `input`.
+    pub fn argument(&self, input: &Distribution) -> Distribution {
+        input.clone() + self.keyswitch + self.modulus_switch
+    }
+
+    /// The error of a refreshed value besides that of its argument: of what was read from the table.
+    pub fn fresh(&self) -> Variance {
+        self.bootstrapping + self.packing + self.lift
+    }
+
+    /// The error of a refreshed value where the table has the given slope, in turns of the value by turns of the argument: to first order,
+    /// with a slope that hardly changes over the argument's error.
+    pub fn value(&self, input: &Distribution, slope: f64) -> Distribution {
+        self.argument(input).scaled(slope) + self.fresh()
+    }
+
+    /// log2 of the probability that a value within the table's range is read beyond a guard band of `guard` turns, where the table goes on
+    /// with the opposite sign. Of both sides together: at most one is near, so this is from above.
+    pub fn log2_misread(&self, input: &Distribution, guard: f64) -> f64 {
+        self.argument(input).log2_tail(guard)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A value in a range of 3/8 of a turn is read beyond a guard band of 1/16 with a probability that does not matter, and the steps
+    /// after the bootstrapping add little to what it leaves.
+    #[test]
+    fn refreshes_of_the_packed_block_are_reliable() {
+        let parameters = crate::sets::PACKED_BLOCK.compile().unwrap();
+        for bootstrap in [crate::sets::PRECISE, crate::sets::FINEST] {
+            let noise = refresh(&RefreshParameters::new(&parameters, bootstrap, Transforms::ANY).unwrap());
+            let input = Distribution::from(parameters.arithmetic().noise.variance());
+            assert!(noise.log2_misread(&input, 1.0 / 16.0) < -128.0);
+            assert!(noise.fresh().log2_std() - noise.bootstrapping.log2_std() < 0.3);
+        }
+    }
+}
