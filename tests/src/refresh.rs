@@ -2,12 +2,14 @@
 
 use tfhe_core::bootstrapping_key::BootstrappingKey;
 use tfhe_core::derivation::ClientSeed;
+use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::key_graph::{Node, Parameters};
 use tfhe_core::keys::{ClientKeys, EvaluationKeys, Needs};
 use tfhe_core::noise::{self, Distribution, RefreshNoise, RefreshParameters};
 use tfhe_core::random::SecretSeed;
 use tfhe_core::refresh::{FunctionTable, Lane, Refresh, Source};
+use tfhe_core::tensor_product::RelinearizationKey;
 use tfhe_core::torus;
 
 /// Secrets, and the keys made of them.
@@ -23,8 +25,17 @@ pub struct RefreshClient {
 impl RefreshClient {
     /// With the bootstrapping gadget number `bootstrap` of a set, and keys from a number.
     pub fn new(parameters: &Parameters, bootstrap: usize, number: u64) -> Self {
+        Self::with(&Needs::default().refresh(bootstrap), parameters, bootstrap, number)
+    }
+
+    /// With the keys of looked-up GGSW ciphertexts too.
+    pub fn with_products(parameters: &Parameters, bootstrap: usize, number: u64) -> Self {
+        Self::with(&Needs::default().looked_up_ggsw(bootstrap), parameters, bootstrap, number)
+    }
+
+    fn with(needs: &Needs, parameters: &Parameters, bootstrap: usize, number: u64) -> Self {
         let secrets = ClientKeys::generate(parameters, &ClientSeed::from_number(number)).expect("a backend");
-        let keys = secrets.evaluation_keys(&Needs::default().refresh(bootstrap)).expect("a set that refreshes");
+        let keys = secrets.evaluation_keys(needs).expect("a set that refreshes");
         Self { seed: SecretSeed::from_number(number), keys: keys.prepare().expect("a backend"), secrets, bootstrap }
     }
 
@@ -41,6 +52,16 @@ impl RefreshClient {
     /// The bootstrapping key.
     pub fn bootstrapping(&self) -> &BootstrappingKey {
         self.keys.bootstrapping_key(self.bootstrap).expect("keys of a refresh")
+    }
+
+    /// The relinearization key, of a client with products.
+    pub fn relinearization(&self) -> &RelinearizationKey {
+        self.keys.relinearization(Node::Arithmetic).expect("keys of looked-up GGSW ciphertexts")
+    }
+
+    /// The plan of transforms in the arithmetic ring.
+    pub fn fft(&self) -> &NegacyclicFft {
+        self.keys.arithmetic_fft()
     }
 
     /// The prediction for this CPU's transforms.
