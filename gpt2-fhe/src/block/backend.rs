@@ -2,7 +2,7 @@
 
 use nn::evaluator::{Entries, Form, LinearMap, Rows, SmoothUse};
 use nn::table::SmoothTable;
-use tfhe_core::noise::Variance;
+use tfhe_core::noise::{Distribution, Variance};
 
 /// A number on its way to lookups: what represents it, and which kinds of ciphertexts it is a sum of: of neither, if it is known.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ pub struct Summed<C> {
 /// The noise of a lookup.
 #[derive(Clone, Copy, Debug)]
 pub struct LookupNoise {
-    /// What is added to the argument before it is read.
+    /// What is added to the argument until it is rounded to an angle of its table, the rounding included.
     pub reading: Variance,
     /// What a result has besides; of a multiplier, each of its levels.
     pub result: Variance,
@@ -26,9 +26,12 @@ pub struct LookupNoise {
 
 /// The operations of [`nn::evaluator::BlockEvaluator`] on numbers that are encrypted, simulated, or merely counted.
 ///
-/// Where an operation adds noise of its own, it is given the variance, of each number of the result: a simulation draws it. What operands
-/// have passes through: linear maps, multiplications and sums do to noise what they do to numbers.
+/// Where an operation adds noise of its own, it is given what: of each number of the result, or of one product. A simulation draws
+/// it. What operands have passes through: linear maps, multiplications and sums do to noise what they do to numbers.
 pub trait BlockBackend {
+    /// Whether the noise of every number is predicted on the way. Where many are drawn it was, once, before.
+    const TRACKED: bool = true;
+
     /// Rows of real numbers, in turns: [`Form::Features`], [`Form::Image`] or [`Form::Queries`].
     type Reals: Clone;
     /// Rows of integers that multiply: [`Form::Multipliers`] or [`Form::Keys`].
@@ -40,25 +43,25 @@ pub trait BlockBackend {
     /// each map.
     fn linear(&mut self, input: &Self::Reals, maps: &[LinearMap<'_>], added: &[Variance]) -> Vec<Self::Reals>;
 
-    /// Each row times its own integer.
-    fn scale_rows(&mut self, reals: Self::Reals, multipliers: &Self::Multipliers, added: Variance) -> Self::Reals;
+    /// Each row times its own integer; `added` is what a product of ciphertexts adds.
+    fn scale_rows(&mut self, reals: Self::Reals, multipliers: &Self::Multipliers, added: &Distribution) -> Self::Reals;
 
-    /// Queries times keys: of each row the needed entries.
+    /// Queries times keys: of each row the needed entries; `added` is what a product of ciphertexts adds.
     fn multiply(
         &mut self,
         queries: &Self::Reals,
         keys: &Self::Multipliers,
         entries: Entries,
-        added: Variance,
+        added: &Distribution,
     ) -> Rows<Self::Number>;
 
-    /// Σ_j weights_ij·values_j, added to `sum`; `added` is what one product adds.
+    /// Σ_j weights_ij·values_j, added to `sum`; `added` is what one product of ciphertexts adds.
     fn weigh(
         &mut self,
         weights: &Self::Multipliers,
         values: &Self::Reals,
         sum: Option<Self::Reals>,
-        added: Variance,
+        added: &Distribution,
     ) -> Self::Reals;
 
     /// The numbers of rows, one by one.
@@ -70,7 +73,7 @@ pub trait BlockBackend {
     /// A known number, in turns.
     fn constant(&self, turns: f64) -> Self::Number;
 
-    /// Table `i` at number `i`, all for one use.
+    /// Table `i` at number `i`, all for one use, and all of the same kinds of ciphertexts.
     fn look_up(
         &mut self,
         result: SmoothUse,

@@ -1,5 +1,7 @@
 //! What a run did, step by step.
 
+use std::collections::BTreeMap;
+
 use nn::clear::{ClearEvaluator, StepRecord};
 use serde::Serialize;
 use tfhe_core::noise::{self, Distribution, Variance};
@@ -36,6 +38,9 @@ pub struct StepStatistics {
     pub lookups: usize,
     /// Programmable bootstrappings.
     pub pbs: usize,
+    /// The same by the number of the set's gadget, where the step counts them so.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub pbs_by_gadget: BTreeMap<usize, usize>,
     /// Key switches: of LWE ciphertexts, and of GLWE ciphertexts between keys.
     pub key_switches: usize,
     /// Automorphisms of GLWE ciphertexts, each with a key switch, where the step counts them.
@@ -67,6 +72,7 @@ impl StepStatistics {
             name,
             lookups: 0,
             pbs: 0,
+            pbs_by_gadget: BTreeMap::new(),
             key_switches: 0,
             automorphisms: 0,
             external_products: 0,
@@ -76,6 +82,12 @@ impl StepStatistics {
             log2_result_noise: f64::NEG_INFINITY,
             seconds: 0.0,
         }
+    }
+
+    /// Notes bootstrappings with the set's gadget number `gadget`.
+    pub(crate) fn bootstrapped(&mut self, gadget: usize, count: usize) {
+        self.pbs += count;
+        *self.pbs_by_gadget.entry(gadget).or_default() += count;
     }
 
     /// Notes that a bootstrapping reads a phase of noise `read` and fails with probability 2^log2_failure.
@@ -126,6 +138,15 @@ impl Statistics {
     /// Programmable bootstrappings.
     pub fn pbs(&self) -> usize {
         self.steps.iter().map(|step| step.pbs).sum()
+    }
+
+    /// Programmable bootstrappings by the number of the set's gadget, of steps that count them so.
+    pub fn pbs_by_gadget(&self) -> BTreeMap<usize, usize> {
+        let mut sum = BTreeMap::new();
+        for (&gadget, count) in self.steps.iter().flat_map(|step| &step.pbs_by_gadget) {
+            *sum.entry(gadget).or_default() += count;
+        }
+        sum
     }
 
     /// Automorphisms, where steps count them.

@@ -16,6 +16,11 @@ pub(crate) trait Timed {
         work: impl FnOnce(&mut Self) -> Result<T, EvaluationError>,
     ) -> Result<T, EvaluationError> {
         self.observed().0.begin(name, operations);
+        self.clocked(name, work)
+    }
+
+    /// Runs `work`, which is not announced, with its time as a part of step `name`.
+    fn clocked<T>(&mut self, name: &'static str, work: impl FnOnce(&mut Self) -> T) -> T {
         let start = std::time::Instant::now();
         let result = work(self);
         self.observed().1.step(name).seconds += start.elapsed().as_secs_f64();

@@ -1,0 +1,523 @@
+//! Programs of whole blocks on encrypted numbers, or what stands for them: [`StreamEvaluator`].
+//!
+//! It counts operations, and predicts noise ([`noise`](super::noise)): of tensors that of each channel, of numbers that of each by itself.
+//! Noise of an argument goes on into a result by the table's largest slope. A multiplier is an integer: noise of its argument
+//! may make it another one, but it is exact, and products take it for what it is. What represents numbers is a [`BlockBackend`]:
+//! ciphertexts, plain numbers with drawn noise, or nothing.
+
+use nn::evaluator::{BlockEvaluator, Entries, Evaluator, Form, LinearMap, Rows, SmoothEvaluator, SmoothUse, Use};
+use nn::table::{Smooth, SmoothTable};
+use tfhe_core::noise::{Distribution, Variance};
+
+use super::backend::{BlockBackend, LookupNoise, Summed};
+use super::noise::{Errors, IntegerBounds, MultipliersNoise, NumberErrors, RealsNoise, Slopes};
+use super::prediction::{BlockPrediction, gadget, log_shared};
+use crate::track::statistics::{Statistics, Tails};
+use crate::track::timed::Timed;
+use crate::track::{EvaluationError, Observer};
+
+/// How many lookups are done between two reports of progress.
+const BATCH: usize = 256;
+
+/// A number, and its predicted noise.
+#[derive(Clone, Debug)]
+pub struct StreamNumber<C> {
+    summed: Summed<C>,
+    errors: NumberErrors,
+    /// Of an integer that multiplies.
+    integer: Option<IntegerBounds>,
+    /// The step that looked it up.
+    step: Option<&'static str>,
+}
+
+impl<C> StreamNumber<C> {
+    /// What represents it.
+    pub fn content(&self) -> &C {
+        &self.summed.content
+    }
+}
+
+/// Rows of real numbers.
+#[derive(Clone, Debug)]
+pub struct StreamReals<R> {
+    content: R,
+    form: Form,
+    /// The number of rows, and of channels.
+    shape: [usize; 2],
+    noise: RealsNoise,
+}
+
+/// Rows of integers that multiply.
+#[derive(Clone, Debug)]
+pub struct StreamMultipliers<M> {
+    content: M,
+    /// The length of each row.
+    lengths: Vec<usize>,
+    noise: MultipliersNoise,
+}
+
+/// Numbers that are held together, by what represents them: reals `R`, multipliers `M`, single numbers `N`.
+#[derive(Clone, Debug)]
+pub enum Held<R, M, N> {
+    /// In turns.
+    Reals(StreamReals<R>),
+    /// Integers.
+    Multipliers(StreamMultipliers<M>),
+    /// Scores, each with the noise.
+    Scores(Rows<N>, Distribution),
+}
+
+/// Tensors of a backend.
+pub type StreamTensor<B> =
+    Held<<B as BlockBackend>::Reals, <B as BlockBackend>::Multipliers, <B as BlockBackend>::Number>;
+
+impl<R, M, N> Held<R, M, N> {
+    /// Features `[rows, channels]` that a client encrypted, each coefficient with noise `fresh`.
+    pub fn fresh(content: R, [rows, channels]: [usize; 2], fresh: Variance) -> Self {
+        let noise = RealsNoise::uniform(channels, fresh);
+        Self::Reals(StreamReals { content, form: Form::Features, shape: [rows, channels], noise })
+    }
+
+    /// What represents reals: what programs end with.
+    pub fn into_reals(self) -> R {
+        self.reals().content
+    }
+
+    /// The predicted noise of reals.
+    pub fn noise(&self) -> &RealsNoise {
+        &self.as_reals().noise
+    }
+
+    fn reals(self) -> StreamReals<R> {
+        match self {
+            Self::Reals(reals) => reals,
+            _ => unreachable!("a program takes multipliers for reals"),
+        }
+    }
+
+    fn as_reals(&self) -> &StreamReals<R> {
+        match self {
+            Self::Reals(reals) => reals,
+            _ => unreachable!("a program takes multipliers for reals"),
+        }
+    }
+
+    fn multipliers(&self) -> &StreamMultipliers<M> {
+        match self {
+            Self::Multipliers(multipliers) => multipliers,
+            _ => unreachable!("a program takes reals for multipliers"),
+        }
+    }
+}
+
+/// Computes programs of blocks on a backend, with the noise predicted in a layout.
+pub struct StreamEvaluator<'a, B> {
+    backend: B,
+    prediction: &'a BlockPrediction,
+    observer: &'a mut dyn Observer,
+    /// Of each error.
+    errors: Vec<Distribution>,
+    tails: Tails,
+    statistics: Statistics,
+    /// Of each exponential that multiplies, the largest noise with which it was read.
+    exponents: Vec<(SmoothTable, Variance)>,
+}
+
+impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
+    /// On a backend.
+    pub fn new(backend: B, prediction: &'a BlockPrediction, observer: &'a mut dyn Observer) -> Self {
+        let (tails, statistics) = (Tails::default(), Statistics::default());
+        Self { backend, prediction, observer, errors: Vec::new(), tails, statistics, exponents: Vec::new() }
+    }
+
+    /// What was done so far; noise and failure where the backend has them tracked ([`BlockBackend::TRACKED`]).
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// Of each exponential whose results multiply, the largest noise of its argument, in turns.
+    pub fn exponents(&self) -> &[(SmoothTable, Variance)] {
+        &self.exponents
+    }
+
+    fn error(&mut self, distribution: Distribution) -> Errors {
+        if !B::TRACKED {
+            return Errors::default();
+        }
+        self.errors.push(distribution);
+        Errors::single(self.errors.len() - 1)
+    }
+
+    fn distribution(&self, errors: &NumberErrors) -> Distribution {
+        let all = errors.own.iter().chain(errors.weighted.iter());
+        all.map(|(error, multiple)| self.errors[error].scaled(multiple)).sum()
+    }
+
+    /// Notes what a table reads and how it may fail, and returns the result's errors.
+    fn track_lookup(
+        &mut self,
+        (step, result): (&'static str, SmoothUse),
+        errors: &NumberErrors,
+        table: &SmoothTable,
+        noise: LookupNoise,
+    ) -> NumberErrors {
+        if !B::TRACKED {
+            return NumberErrors::default();
+        }
+        let read = self.distribution(errors) + noise.reading;
+        let failure = self.tails.log2_tail(&read, table.margin().max(0.0));
+        let statistics = self.statistics.step(step);
+        statistics.read(read.variance(), failure);
+        statistics.result(noise.result);
+        if let SmoothUse::Multiplier { .. } = result {
+            if table.function() == Smooth::Exponential {
+                self.note_exponent(table, read.variance());
+            }
+            return NumberErrors::default();
+        }
+        let slopes = Slopes::of(table);
+        if table.function() == Smooth::Exponential {
+            let mut argument = errors.own.clone();
+            argument.add_scaled(&self.error(noise.reading.into()), 1.0);
+            let own = self.error(noise.result.into());
+            return NumberErrors { own, weighted: argument.scaled(slopes.at_one) };
+        }
+        let mut own = errors.own.scaled(slopes.argument);
+        own.add_scaled(&errors.weighted, slopes.at_one);
+        own.add_scaled(&self.error((noise.reading.scaled(slopes.reading) + noise.result).into()), 1.0);
+        NumberErrors { own, weighted: Errors::default() }
+    }
+
+    fn note_exponent(&mut self, table: &SmoothTable, read: Variance) {
+        match self.exponents.iter_mut().rev().find(|(known, _)| known == table) {
+            Some((_, largest)) => *largest = if read > *largest { read } else { *largest },
+            None => self.exponents.push((*table, read)),
+        }
+    }
+
+    /// One batch of lookups, of numbers of one kind, whose indices are `chosen`.
+    fn look_up_batch(
+        &mut self,
+        (step, result): (&'static str, SmoothUse),
+        (lanes, tables): (&[StreamNumber<B::Number>], &[&SmoothTable]),
+        chosen: &[usize],
+    ) -> Vec<StreamNumber<B::Number>> {
+        let numbers: Vec<&Summed<B::Number>> = chosen.iter().map(|&index| &lanes[index].summed).collect();
+        let tables: Vec<&SmoothTable> = chosen.iter().map(|&index| tables[index]).collect();
+        let parts = [numbers[0].arithmetic, numbers[0].lookup];
+        let noise = self.prediction.lookup(result, parts);
+        let found = self.backend.look_up(result, &numbers, &tables, noise);
+        let multiplies = matches!(result, SmoothUse::Multiplier { .. });
+        let rotations = if multiplies { self.prediction.levels().div_ceil(1 << log_shared(result)) } else { 1 };
+        let statistics = self.statistics.step(step);
+        statistics.lookups += chosen.len();
+        statistics.bootstrapped(gadget(result), chosen.len() * rotations);
+        statistics.key_switches += chosen.len() * parts.into_iter().map(usize::from).sum::<usize>();
+        let results = found.into_iter().zip(chosen.iter().zip(tables)).map(|(content, (&index, table))| {
+            let errors = self.track_lookup((step, result), &lanes[index].errors, table, noise);
+            let summed = Summed { content, arithmetic: false, lookup: true };
+            let integer = multiplies.then(|| IntegerBounds::of(table));
+            StreamNumber { summed, errors, integer, step: Some(step) }
+        });
+        results.collect()
+    }
+
+    /// What a product with some multipliers adds: a scalar's, or that of a key of `channels`. Known ones add nothing.
+    fn added(&self, multipliers: &MultipliersNoise, key: Option<usize>) -> Distribution {
+        match key {
+            _ if !multipliers.looked_up => Distribution::ZERO,
+            Some(channels) => self.prediction.times_key(channels, multipliers.row_squares()),
+            None => self.prediction.times_integer(multipliers.largest),
+        }
+    }
+
+    fn map(
+        &mut self,
+        step: &'static str,
+        input: &StreamReals<B::Reals>,
+        maps: &[LinearMap<'_>],
+    ) -> Vec<StreamTensor<B>> {
+        let added = |map: &LinearMap<'_>| self.prediction.mapped(map.weight, map.form, input.noise.between);
+        let added: Vec<Variance> = maps.iter().map(added).collect();
+        let results = self.backend.linear(&input.content, maps, &added).into_iter();
+        let tensor = |((content, map), added): ((B::Reals, &LinearMap<'_>), Variance)| {
+            assert!(map.bias.is_empty(), "maps of features have no biases");
+            let mut noise = RealsNoise::uniform(map.weight.cols(), added);
+            noise.between = Variance::ZERO;
+            if B::TRACKED {
+                for (row, variance) in input.noise.channels.iter().enumerate() {
+                    let weights = map.weight.row(row).iter().zip(&mut noise.channels);
+                    weights.for_each(|(&w, sum)| *sum = *sum + variance.scaled(f64::from(w)));
+                }
+            }
+            self.statistics.step(step).result(noise.largest());
+            Held::Reals(StreamReals { content, form: map.form, shape: [input.shape[0], map.weight.cols()], noise })
+        };
+        results.zip(maps).zip(added).map(tensor).collect()
+    }
+
+    /// The noise of results of lookups that are packed as features, `[T, C]`.
+    fn packed(&self, rows: &Rows<StreamNumber<B::Number>>) -> RealsNoise {
+        let channels = rows.first().map_or(0, Vec::len);
+        let mut noise = RealsNoise::uniform(channels, self.prediction.packed());
+        noise.between = self.prediction.between();
+        let largest = |channel: usize| {
+            let variances = rows.iter().map(|row| self.distribution(&row[channel].errors).variance());
+            variances.fold(Variance::ZERO, |a, b| if b > a { b } else { a })
+        };
+        if B::TRACKED {
+            noise.channels.iter_mut().enumerate().for_each(|(channel, sum)| *sum = *sum + largest(channel));
+        }
+        noise
+    }
+
+    /// Counts the packing of rows, in the step that looked them up: automorphisms, a key switch to the arithmetic ring for each
+    /// ciphertext, and relinearization, which is a key switch from the secret's square, for each of a multiplier's levels.
+    fn count_packing(&mut self, step: &'static str, form: Form, rows: &Rows<StreamNumber<B::Number>>) {
+        let (layout, lookup_log) = (self.prediction.layout(), self.prediction.lookup_size().log2() as usize);
+        // Of `held` equally spaced places.
+        let automorphisms = |held: usize| {
+            let merged = held.next_power_of_two();
+            merged - 1 + lookup_log - merged.ilog2() as usize
+        };
+        let features = |channels: usize| {
+            let (full, rest) = (channels / layout.inputs(), channels % layout.inputs());
+            let rest = if rest > 0 { automorphisms(rest) } else { 0 };
+            [full * automorphisms(layout.inputs()) + rest, layout.features_ciphertexts(channels)]
+        };
+        let levels = self.prediction.levels();
+        let row = |row: &Vec<StreamNumber<B::Number>>| match form {
+            Form::Features => features(row.len()),
+            Form::Keys => [levels * automorphisms(row.len()), 2 * levels],
+            _ => [levels * automorphisms(1) * row.len(), 2 * levels * row.len()],
+        };
+        let counts = rows.iter().map(row).fold([0, 0], |sum, one| [sum[0] + one[0], sum[1] + one[1]]);
+        let statistics = self.statistics.step(step);
+        statistics.automorphisms += counts[0];
+        statistics.key_switches += counts[1];
+    }
+
+    fn pack_rows(&mut self, rows: Rows<StreamNumber<B::Number>>, form: Form) -> StreamTensor<B> {
+        let contents = |rows: Rows<StreamNumber<B::Number>>| {
+            rows.into_iter().map(|row| row.into_iter().map(|number| number.summed.content).collect()).collect()
+        };
+        if form == Form::Features {
+            let (noise, shape) = (self.packed(&rows), [rows.len(), rows.first().map_or(0, Vec::len)]);
+            let content = self.backend.pack(contents(rows), self.prediction.packed());
+            return Held::Reals(StreamReals { content, form, shape, noise });
+        }
+        let lengths = rows.iter().map(Vec::len).collect();
+        let integer = |number: &StreamNumber<B::Number>| number.integer.expect("multipliers are looked up as such");
+        let bounds: Rows<IntegerBounds> = rows.iter().map(|row| row.iter().map(integer).collect()).collect();
+        let noise = MultipliersNoise::looked_up(bounds.iter().map(Vec::as_slice));
+        let content = self.backend.pack_multipliers(contents(rows), form);
+        Held::Multipliers(StreamMultipliers { content, lengths, noise })
+    }
+}
+
+impl<B: BlockBackend> Timed for StreamEvaluator<'_, B> {
+    fn observed(&mut self) -> (&mut dyn Observer, &mut Statistics) {
+        (self.observer, &mut self.statistics)
+    }
+}
+
+impl<B: BlockBackend> Evaluator for StreamEvaluator<'_, B> {
+    type Tensor = StreamTensor<B>;
+    type Lane = StreamNumber<B::Number>;
+    type Table = SmoothTable;
+    type Error = EvaluationError;
+
+    fn linear(
+        &mut self,
+        step: &'static str,
+        input: &StreamTensor<B>,
+        maps: &[LinearMap<'_>],
+    ) -> Result<Vec<StreamTensor<B>>, EvaluationError> {
+        self.timed(step, 1, |evaluator| {
+            let results = evaluator.map(step, input.as_reals(), maps);
+            evaluator.advance(1)?;
+            Ok(results)
+        })
+    }
+
+    fn multiply(
+        &mut self,
+        step: &'static str,
+        factors: Vec<[StreamTensor<B>; 2]>,
+        entries: Entries,
+    ) -> Result<Vec<StreamTensor<B>>, EvaluationError> {
+        self.timed(step, factors.len(), |evaluator| {
+            let multiply = |[queries, keys]: [StreamTensor<B>; 2]| {
+                let (queries, keys) = (queries.reals(), keys.multipliers());
+                let added = evaluator.added(&keys.noise, Some(queries.shape[1]));
+                let products = evaluator.backend.multiply(&queries.content, &keys.content, entries, &added);
+                let squares = keys.noise.squares.iter().zip(&queries.noise.channels);
+                let passed: Variance = squares.map(|(&square, channel)| channel.repeated(square)).sum();
+                let noise = queries.noise.products.scaled(keys.noise.row_squares().sqrt()) + added + passed;
+                let statistics = evaluator.statistics.step(step);
+                statistics.external_products += products.iter().map(Vec::len).sum::<usize>();
+                statistics.result(noise.variance());
+                evaluator.advance(1)?;
+                Ok(Held::Scores(products, noise))
+            };
+            factors.into_iter().map(multiply).collect()
+        })
+    }
+
+    fn weigh(
+        &mut self,
+        step: &'static str,
+        weights: StreamTensor<B>,
+        values: StreamTensor<B>,
+        sum: Option<StreamTensor<B>>,
+    ) -> Result<StreamTensor<B>, EvaluationError> {
+        let (weights, values, sum) = (weights.multipliers(), values.reals(), sum.map(Held::reals));
+        self.timed(step, 1, |evaluator| {
+            let added = evaluator.added(&weights.noise, None);
+            let longest = weights.lengths.iter().copied().max().unwrap_or(0);
+            let mut noise = values.noise.multiplied(weights.noise.row_squares(), &added, longest);
+            let earlier = sum.map(|sum| {
+                noise.add(&sum.noise);
+                sum.content
+            });
+            let content = evaluator.backend.weigh(&weights.content, &values.content, earlier, &added);
+            let ciphertexts = evaluator.prediction.layout().ciphertexts(values.form, values.shape[1]);
+            let statistics = evaluator.statistics.step(step);
+            statistics.external_products += ciphertexts * weights.lengths.iter().sum::<usize>();
+            statistics.result(noise.largest());
+            evaluator.advance(1)?;
+            let shape = [weights.lengths.len(), values.shape[1]];
+            Ok(Held::Reals(StreamReals { content, form: values.form, shape, noise }))
+        })
+    }
+
+    fn lanes(&mut self, tensor: StreamTensor<B>) -> Rows<StreamNumber<B::Number>> {
+        let (contents, noise): (_, Box<dyn Fn(usize) -> Distribution>) = match tensor {
+            Held::Scores(rows, noise) => (rows, Box::new(move |_| noise.clone())),
+            Held::Reals(reals) => {
+                (self.backend.numbers(reals.content), Box::new(move |channel| reals.noise.of(channel)))
+            }
+            Held::Multipliers(_) => unreachable!("multipliers are not taken apart"),
+        };
+        let number = |evaluator: &mut Self, (channel, content): (usize, B::Number)| {
+            let own = if B::TRACKED { evaluator.error(noise(channel)) } else { Errors::default() };
+            let summed = Summed { content, arithmetic: true, lookup: false };
+            StreamNumber { summed, errors: NumberErrors { own, ..NumberErrors::default() }, integer: None, step: None }
+        };
+        let row = |row: Vec<B::Number>| row.into_iter().enumerate().map(|entry| number(self, entry)).collect();
+        contents.into_iter().map(row).collect()
+    }
+
+    fn pack(&mut self, rows: Rows<StreamNumber<B::Number>>, form: Form) -> StreamTensor<B> {
+        let step = rows.iter().flatten().next().and_then(|number| number.step);
+        let Some(step) = step else { return self.pack_rows(rows, form) };
+        self.count_packing(step, form, &rows);
+        self.clocked(step, |evaluator| evaluator.pack_rows(rows, form))
+    }
+
+    fn look_up(
+        &mut self,
+        step: &'static str,
+        lanes: &[StreamNumber<B::Number>],
+        tables: &[&SmoothTable],
+        result: Use,
+    ) -> Result<Vec<StreamNumber<B::Number>>, EvaluationError> {
+        assert_eq!(lanes.len(), tables.len(), "one table to a number");
+        self.timed(step, lanes.len(), |evaluator| {
+            let mut results: Vec<Option<StreamNumber<B::Number>>> = vec![None; lanes.len()];
+            for parts in [[true, false], [false, true], [true, true], [false, false]] {
+                let is_of_kind =
+                    |index: &usize| [lanes[*index].summed.arithmetic, lanes[*index].summed.lookup] == parts;
+                let chosen: Vec<usize> = (0..lanes.len()).filter(is_of_kind).collect();
+                for chosen in chosen.chunks(BATCH) {
+                    let found = evaluator.look_up_batch((step, result.smooth), (lanes, tables), chosen);
+                    chosen.iter().zip(found).for_each(|(&index, number)| results[index] = Some(number));
+                    evaluator.advance(chosen.len())?;
+                }
+            }
+            Ok(results.into_iter().map(|result| result.expect("a number is of one kind")).collect())
+        })
+    }
+
+    fn add_scaled(&self, sum: &mut StreamNumber<B::Number>, other: &StreamNumber<B::Number>, factor: i64) {
+        self.backend.add_scaled(&mut sum.summed.content, &other.summed.content, factor);
+        sum.summed.arithmetic |= other.summed.arithmetic;
+        sum.summed.lookup |= other.summed.lookup;
+        sum.errors.add_scaled(&other.errors, factor as f64);
+    }
+}
+
+impl<B: BlockBackend> SmoothEvaluator for StreamEvaluator<'_, B> {
+    fn constant(&self, turns: f64) -> StreamNumber<B::Number> {
+        let summed = Summed { content: self.backend.constant(turns), arithmetic: false, lookup: false };
+        StreamNumber { summed, errors: NumberErrors::default(), integer: None, step: None }
+    }
+
+    fn add_constants(
+        &mut self,
+        step: &'static str,
+        tensor: StreamTensor<B>,
+        turns: &[f64],
+    ) -> Result<StreamTensor<B>, EvaluationError> {
+        let reals = tensor.reals();
+        self.timed(step, 0, |evaluator| {
+            let content = evaluator.backend.add_constants(reals.content, turns);
+            Ok(Held::Reals(StreamReals { content, ..reals }))
+        })
+    }
+}
+
+impl<B: BlockBackend> BlockEvaluator for StreamEvaluator<'_, B> {
+    fn scale_rows(
+        &mut self,
+        step: &'static str,
+        tensor: StreamTensor<B>,
+        multipliers: &StreamTensor<B>,
+    ) -> Result<StreamTensor<B>, EvaluationError> {
+        let (reals, multipliers) = (tensor.reals(), multipliers.multipliers());
+        self.timed(step, 1, |evaluator| {
+            let added = evaluator.added(&multipliers.noise, None);
+            let noise = reals.noise.multiplied(multipliers.noise.row_squares(), &added, 1);
+            let content = evaluator.backend.scale_rows(reals.content, &multipliers.content, &added);
+            let ciphertexts = evaluator.prediction.layout().ciphertexts(reals.form, reals.shape[1]);
+            let statistics = evaluator.statistics.step(step);
+            statistics.external_products += reals.shape[0] * ciphertexts;
+            statistics.result(noise.largest());
+            evaluator.advance(1)?;
+            Ok(Held::Reals(StreamReals { content, noise, ..reals }))
+        })
+    }
+
+    fn add(&mut self, sum: &mut StreamTensor<B>, other: &StreamTensor<B>) {
+        let (Held::Reals(sum), Held::Reals(other)) = (sum, other) else { unreachable!("sums are of reals") };
+        self.backend.add(&mut sum.content, &other.content);
+        sum.noise.add(&other.noise);
+    }
+
+    fn append(&mut self, above: &mut StreamTensor<B>, below: StreamTensor<B>) {
+        match (above, below) {
+            (Held::Reals(above), Held::Reals(below)) => {
+                self.backend.append(&mut above.content, below.content);
+                above.shape[0] += below.shape[0];
+                above.noise.append(&below.noise);
+            }
+            (Held::Multipliers(above), Held::Multipliers(below)) => {
+                self.backend.append_multipliers(&mut above.content, below.content);
+                above.lengths.extend(below.lengths);
+                above.noise.append(&below.noise);
+            }
+            _ => unreachable!("rows of one form follow each other"),
+        }
+    }
+
+    fn known(&mut self, rows: Rows<f64>, form: Form) -> StreamTensor<B> {
+        if matches!(form, Form::Keys | Form::Multipliers) {
+            let (noise, lengths) = (MultipliersNoise::known(&rows), rows.iter().map(Vec::len).collect());
+            let content = self.backend.known_multipliers(rows, form);
+            return Held::Multipliers(StreamMultipliers { content, lengths, noise });
+        }
+        let shape = [rows.len(), rows.first().map_or(0, Vec::len)];
+        let content = self.backend.known(rows, form);
+        Held::Reals(StreamReals { content, form, shape, noise: RealsNoise::uniform(shape[1], Variance::ZERO) })
+    }
+}
