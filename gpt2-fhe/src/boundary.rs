@@ -44,6 +44,17 @@ pub enum Refused {
     /// A request or an answer does not belong to the keys, or is not what is expected.
     #[error(transparent)]
     Message(#[from] Mismatch),
+    /// The parameter set has no refresh, which the circuit needs.
+    #[error("results of lookups of parameter set {0} cannot be packed: use a named set of this circuit")]
+    NoRefresh(&'static str),
+    /// A hidden state is not a fraction of a turn.
+    #[error("channel {channel} of token {token} is beyond half a turn: calibrate with texts like this one")]
+    HiddenState {
+        /// The row.
+        token: usize,
+        /// The column.
+        channel: usize,
+    },
     /// The environment asks for vector instructions that cannot be used.
     #[error(transparent)]
     Backend(#[from] BackendError),

@@ -12,6 +12,9 @@
 pub mod backend;
 pub mod counted;
 pub mod evaluator;
+pub mod ciphertexts;
+pub mod encoding;
+pub mod keys;
 pub mod layout;
 pub mod noise;
 pub mod prediction;

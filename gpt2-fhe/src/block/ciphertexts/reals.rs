@@ -1,0 +1,92 @@
+//! Rows of real numbers.
+
+use std::sync::Arc;
+
+use nn::evaluator::{Form, Rows};
+use tfhe_core::glwe::GlweCiphertext;
+use tfhe_core::params::GlweShape;
+use tfhe_core::torus;
+
+use super::number::{EncryptedNumber, EncryptedSum};
+use crate::block::layout::BlockLayout;
+
+/// Rows of real numbers, each in ciphertexts of its own where [`BlockLayout::place`] says.
+#[derive(Clone, Debug)]
+pub struct EncryptedReals {
+    pub(super) form: Form,
+    /// How many numbers a row has.
+    pub(super) channels: usize,
+    /// A row's ciphertexts. Of one that is shared with numbers or other tensors, a copy is changed.
+    pub(super) rows: Rows<Arc<GlweCiphertext>>,
+}
+
+impl EncryptedReals {
+    /// Rows of given ciphertexts.
+    ///
+    /// # Panics
+    /// If a row has another number of them than `channels` numbers take.
+    pub fn new(layout: &BlockLayout, form: Form, channels: usize, rows: Rows<GlweCiphertext>) -> Self {
+        let expected = layout.ciphertexts(form, channels);
+        assert!(rows.iter().all(|row| row.len() == expected), "{expected} ciphertexts to a row");
+        let rows = rows.into_iter().map(|row| row.into_iter().map(Arc::new).collect()).collect();
+        Self { form, channels, rows }
+    }
+
+    /// Known numbers in turns, without noise.
+    pub(super) fn known(layout: &BlockLayout, shape: GlweShape, form: Form, rows: &[Vec<f64>]) -> Self {
+        let channels = rows.first().map_or(0, Vec::len);
+        let zero = || vec![GlweCiphertext::zero(shape); layout.ciphertexts(form, channels)];
+        let mut known = Self::new(layout, form, channels, rows.iter().map(|_| zero()).collect());
+        known.rows.iter_mut().zip(rows).for_each(|(row, turns)| add_to_row(layout, form, row, turns));
+        known
+    }
+
+    /// The ciphertexts, row by row.
+    pub fn rows(&self) -> &[Vec<Arc<GlweCiphertext>>] {
+        &self.rows
+    }
+
+    /// Adds constants to each row, in turns.
+    pub(super) fn add_constants(&mut self, layout: &BlockLayout, turns: &[f64]) {
+        self.rows.iter_mut().for_each(|row| add_to_row(layout, self.form, row, turns));
+    }
+
+    /// The numbers one by one.
+    pub(super) fn numbers(&self, layout: &BlockLayout) -> Rows<EncryptedNumber> {
+        let number = |row: &[Arc<GlweCiphertext>], channel| {
+            let (ciphertext, coefficient) = layout.place(self.form, channel);
+            EncryptedNumber::Sum(EncryptedSum::coefficient(&row[ciphertext], coefficient))
+        };
+        self.rows.iter().map(|row| (0..self.channels).map(|channel| number(row, channel)).collect()).collect()
+    }
+
+    /// `self += other`.
+    ///
+    /// # Panics
+    /// If they differ in form or shape.
+    pub(super) fn add(&mut self, other: &Self) {
+        assert_eq!((self.form, self.channels), (other.form, other.channels), "numbers of one form");
+        assert_eq!(self.rows.len(), other.rows.len(), "as many rows");
+        for (sum, term) in self.rows.iter_mut().flatten().zip(other.rows.iter().flatten()) {
+            Arc::make_mut(sum).add_scaled(term, 1);
+        }
+    }
+
+    /// Other rows below these.
+    ///
+    /// # Panics
+    /// If they differ in form or width.
+    pub(super) fn append(&mut self, below: Self) {
+        assert_eq!((self.form, self.channels), (below.form, below.channels), "numbers of one form");
+        self.rows.extend(below.rows);
+    }
+}
+
+/// Adds constants to the numbers of a row, in turns.
+fn add_to_row(layout: &BlockLayout, form: Form, row: &mut [Arc<GlweCiphertext>], turns: &[f64]) {
+    for (channel, &turns) in turns.iter().enumerate() {
+        let (ciphertext, coefficient) = layout.place(form, channel);
+        let body = Arc::make_mut(&mut row[ciphertext]).body_mut();
+        body[coefficient] = body[coefficient].wrapping_add(torus::from_f64(turns));
+    }
+}

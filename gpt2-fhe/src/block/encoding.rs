@@ -1,0 +1,106 @@
+//! What client and server agree on for whole blocks.
+
+use nn::matrix::Matrix;
+use tfhe_core::fingerprint::{Fields, Fingerprint};
+use tfhe_core::key_graph::Parameters;
+use tfhe_core::torus;
+
+use super::layout::BlockLayout;
+use crate::boundary::Refused;
+use crate::encoding::Encoding;
+
+/// log2 of the units of a turn in which hidden states are encrypted. A request has integers of 32 bits; that rounds an error of
+/// 2^-33.8 of a turn into hidden states, one sixty-fourth of what the updates that blocks add to them have.
+const LOG_UNITS: u32 = 32;
+
+/// Hidden states in turns, `[T, E]`, as features: of requests and of answers alike. Those of an answer are known modulo one turn, the
+/// nearest to zero is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockEncoding {
+    /// Where everything lies.
+    pub layout: BlockLayout,
+    /// T.
+    pub tokens: usize,
+    /// E.
+    pub embedding: usize,
+}
+
+impl BlockEncoding {
+    /// The number of ciphertexts of a row.
+    pub fn row_len(&self) -> usize {
+        self.layout.features_ciphertexts(self.embedding)
+    }
+
+    /// Hidden states `[T, E]`, in turns, as the integers that a client encrypts.
+    ///
+    /// # Errors
+    /// If they have another size, or one is not from −1/2 to 1/2.
+    pub fn integers(&self, turns: &Matrix<f64>) -> Result<Matrix<i32>, Refused> {
+        Refused::check_size((turns.rows(), turns.cols()), self.input_size())?;
+        let integer = |(index, &turns): (usize, &f64)| {
+            let units = (turns * 2f64.powi(LOG_UNITS as i32)).round_ties_even();
+            let fits = (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&units);
+            let outside = Refused::HiddenState { token: index / self.embedding, channel: index % self.embedding };
+            if fits { Ok(units as i32) } else { Err(outside) }
+        };
+        let integers: Vec<i32> = turns.iter().enumerate().map(integer).collect::<Result<_, _>>()?;
+        Ok(Matrix::from_fn(turns.rows(), turns.cols(), |token, channel| integers[token * self.embedding + channel]))
+    }
+
+    fn place(&self, token: usize, channel: usize) -> (usize, usize) {
+        let (ciphertext, coefficient) = self.layout.feature_place(channel);
+        (token * self.row_len() + ciphertext, coefficient)
+    }
+}
+
+impl Encoding for BlockEncoding {
+    const CIRCUIT: &str = "block circuit";
+
+    fn context(&self) -> Fingerprint {
+        let (layout, tokens, embedding) = (&self.layout, self.tokens, self.embedding);
+        let sizes = [tokens, embedding, layout.size(), layout.ratio(), layout.stride()].map(|size| size as u64);
+        Fields::new("hidden states of the block circuit").integers(sizes.into_iter()).fingerprint()
+    }
+
+    fn check(&self, parameters: &Parameters) -> Result<(), Refused> {
+        let rings = [parameters.arithmetic(), parameters.lookup()].map(|ring| ring.size().get());
+        if rings == [self.layout.size(), self.layout.size() / self.layout.ratio()] {
+            Ok(())
+        } else {
+            Err(Refused::OtherRings(parameters.name()))
+        }
+    }
+
+    fn input_size(&self) -> (usize, usize) {
+        (self.tokens, self.embedding)
+    }
+
+    fn output_size(&self) -> (usize, usize) {
+        self.input_size()
+    }
+
+    fn request_len(&self) -> usize {
+        self.tokens * self.row_len()
+    }
+
+    fn answer_len(&self) -> usize {
+        self.request_len()
+    }
+
+    fn input_place(&self, token: usize, column: usize) -> (usize, usize) {
+        self.place(token, column)
+    }
+
+    fn input_log(&self) -> u32 {
+        LOG_UNITS
+    }
+
+    fn output_place(&self, row: usize, column: usize) -> (usize, usize, bool) {
+        let (ciphertext, coefficient) = self.place(row, column);
+        (ciphertext, coefficient, false)
+    }
+
+    fn number(&self, element: u64) -> f64 {
+        torus::to_f64(element)
+    }
+}

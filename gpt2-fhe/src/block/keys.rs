@@ -1,0 +1,85 @@
+//! The evaluation keys that a block takes, of one party.
+
+use nn::evaluator::SmoothUse;
+use tfhe_core::fft::NegacyclicFft;
+use tfhe_core::key_graph::Node::{Arithmetic, Lookup};
+use tfhe_core::key_graph::{Edge, Parameters};
+use tfhe_core::keys::{EvaluationKeys, Needs, NoRefresh};
+use tfhe_core::params::Gadget;
+use tfhe_core::refresh::Refresh;
+use tfhe_core::sets::{COARSE, FINE, FINEST, PRECISE};
+use tfhe_core::tensor_product::RelinearizationKey;
+
+use crate::boundary::Refused;
+
+/// Everything that multiplies: rows times their factor, queries times keys, values times probabilities.
+pub const PRODUCT: Edge = Edge::ExternalProduct { ring: Arithmetic };
+
+/// The gadget of the bootstrapping for a use.
+pub fn gadget(result: SmoothUse) -> usize {
+    match result {
+        SmoothUse::Read => COARSE,
+        SmoothUse::Feature => FINE,
+        SmoothUse::Multiplier { .. } => PRECISE,
+        SmoothUse::Update => FINEST,
+    }
+}
+
+/// The evaluation keys that a block needs.
+pub fn needs() -> Needs {
+    [COARSE, FINE, FINEST].into_iter().fold(Needs::default().looked_up_ggsw(PRECISE), Needs::bootstrapping)
+}
+
+/// The keys of one party that a block takes: all of [`needs`].
+#[derive(Clone, Copy, Debug)]
+pub struct BlockKeys<'a> {
+    /// The set.
+    pub parameters: &'a Parameters,
+    /// The plan of transforms in the arithmetic ring.
+    pub fft: &'a NegacyclicFft,
+    /// Rows of GGSW ciphertexts.
+    pub relinearization: &'a RelinearizationKey,
+    /// The gadget of [`PRODUCT`].
+    pub product: Gadget,
+    read: Refresh<'a>,
+    feature: Refresh<'a>,
+    multiplier: Refresh<'a>,
+    update: Refresh<'a>,
+}
+
+impl<'a> BlockKeys<'a> {
+    /// Those of `keys`.
+    ///
+    /// # Errors
+    /// If one is missing, or their set is not one of this circuit.
+    pub fn new(keys: &'a EvaluationKeys) -> Result<Self, Refused> {
+        let refresh = |result| {
+            keys.refresh(gadget(result)).map_err(|missing| match missing {
+                NoRefresh::Missing(key) => Refused::Keys(key),
+                NoRefresh::Set(_) => Refused::NoRefresh(keys.parameters().name()),
+            })
+        };
+        // A refresh without it reads no results of lookups.
+        keys.keyswitch(Lookup)?;
+        Ok(Self {
+            parameters: keys.parameters(),
+            fft: keys.arithmetic_fft(),
+            relinearization: keys.relinearization(Arithmetic)?,
+            product: keys.parameters().gadget(PRODUCT)?,
+            read: refresh(SmoothUse::Read)?,
+            feature: refresh(SmoothUse::Feature)?,
+            multiplier: refresh(SmoothUse::Multiplier { log_shared: 0 })?,
+            update: refresh(SmoothUse::Update)?,
+        })
+    }
+
+    /// Key switches, the bootstrapping for a use, and what packs its results.
+    pub fn refresh(&self, result: SmoothUse) -> &Refresh<'a> {
+        match result {
+            SmoothUse::Read => &self.read,
+            SmoothUse::Feature => &self.feature,
+            SmoothUse::Multiplier { .. } => &self.multiplier,
+            SmoothUse::Update => &self.update,
+        }
+    }
+}
