@@ -29,7 +29,7 @@ use tfhe_core::refresh::Place;
 use tfhe_core::torus;
 
 pub use self::multipliers::EncryptedMultipliers;
-pub use self::number::{EncryptedNumber, EncryptedSum};
+pub use self::number::{EncryptedNumber, EncryptedSum, Samples};
 pub use self::reals::EncryptedReals;
 use super::backend::{BlockBackend, LookupNoise, Summed};
 use super::keys::BlockKeys;

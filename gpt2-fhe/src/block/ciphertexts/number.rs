@@ -30,9 +30,11 @@ pub struct EncryptedSum {
 
 /// A sum as samples: under the arithmetic ring's key, and under that of the lookup ring. At least one is there.
 #[derive(Clone, Debug)]
-pub(super) struct Samples {
-    pub(super) arithmetic: Option<LweCiphertext>,
-    pub(super) lookup: Option<LweCiphertext>,
+pub struct Samples {
+    /// The sum of coefficients.
+    pub arithmetic: Option<LweCiphertext>,
+    /// The sum of results of lookups.
+    pub lookup: Option<LweCiphertext>,
 }
 
 impl Samples {
@@ -84,7 +86,7 @@ impl EncryptedSum {
     }
 
     /// The sum, `lookup` being the dimension of samples under the lookup ring's key.
-    pub(super) fn samples(&self, lookup: LweDimension) -> Samples {
+    pub fn samples(&self, lookup: LweDimension) -> Samples {
         let mut sum = Samples { arithmetic: None, lookup: None };
         for (Coefficient { ciphertext, index }, factor) in &self.coefficients {
             add_part(&mut sum.arithmetic, Some(&ciphertext.sample_extract(*index)), *factor);
@@ -114,7 +116,7 @@ impl EncryptedNumber {
     ///
     /// # Panics
     /// If it is an integer that multiplies: programs pack these, and nothing else.
-    pub(super) fn sum(&self) -> &EncryptedSum {
+    pub fn sum(&self) -> &EncryptedSum {
         match self {
             Self::Sum(sum) => sum,
             Self::Levels(_) => unreachable!("an integer that multiplies is packed"),
