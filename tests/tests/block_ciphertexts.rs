@@ -231,7 +231,7 @@ fn rows_are_multiplied_by_integers_that_were_looked_up() {
         let multipliers = parties.look_up_integers(&factors, Form::Multipliers, log_shared, base);
         let input = parties.encrypt(&turns(rows, 40, 0.01, 7), Form::Image, base + 50);
         let before = parties.phases(&input);
-        let product = parties.server().scale_rows(input, &multipliers, UNUSED);
+        let product = parties.server().scale_rows(input, &multipliers, &UNUSED.into());
         let mut errors = Vec::new();
         for ((before, after), factor) in before.iter().zip(parties.phases(&product)).zip(&factors) {
             for (before, after) in before.iter().flatten().zip(after.iter().flatten()) {
@@ -258,7 +258,7 @@ fn queries_meet_keys() {
     let coefficients: Vec<usize> = (0..HEAD).map(|channel| parties.layout.key_place(channel).0).collect();
     let fresh = parties.parameters().arithmetic().noise.variance();
     let mut ratios = Vec::new();
-    let scores = server.multiply(&input, &packed, Entries::All, UNUSED);
+    let scores = server.multiply(&input, &packed, Entries::All, &UNUSED.into());
     assert!(scores.len() == queries && scores.iter().all(|row| row.len() == keys));
     for (query, scores) in x.iter().zip(&scores) {
         for (key, score) in key_rows.iter().zip(scores) {
@@ -270,7 +270,7 @@ fn queries_meet_keys() {
     }
     // 36 products, of which half of the energy varies as above: one standard error of the variance is about 30 %.
     assert_variance("scores, in predicted deviations", &ratios, Variance::new(1.0), 0.9);
-    let seen = server.multiply(&input, &packed, Entries::After { earlier: 2 }, UNUSED);
+    let seen = server.multiply(&input, &packed, Entries::After { earlier: 2 }, &UNUSED.into());
     assert_eq!(seen.iter().map(Vec::len).collect::<Vec<_>>(), [3, 4, 5, 6, 6, 6]);
     assert_eq!(parties.decrypt_number(&seen[1][3]), parties.decrypt_number(&scores[1][3]));
 }
@@ -284,7 +284,7 @@ fn values_are_weighed() {
     let values = parties.encrypt(&turns(3, channels, 0.01, 10), Form::Image, 3100);
     let first = parties.encrypt(&turns(4, channels, 0.01, 11), Form::Image, 3101);
     let (of_values, of_first) = (parties.phases(&values), parties.phases(&first));
-    let sum = parties.server().weigh(&multipliers, &values, Some(first), UNUSED);
+    let sum = parties.server().weigh(&multipliers, &values, Some(first), &UNUSED.into());
     let mut errors = Vec::new();
     for ((weights, first), sum) in weights.iter().zip(&of_first).zip(parties.phases(&sum)) {
         for (ciphertext, sum) in sum.iter().enumerate() {
@@ -363,7 +363,7 @@ fn known_integers_multiply() {
     let multipliers = server.known_multipliers(factors.clone(), Form::Multipliers);
     let input = parties.encrypt(&turns(rows, 70, 0.001, 13), Form::Image, 6000);
     let before = parties.phases(&input);
-    let product = server.scale_rows(input, &multipliers, UNUSED);
+    let product = server.scale_rows(input, &multipliers, &UNUSED.into());
     let (ring, product_gadget) = (parties.parameters().arithmetic(), parties.parameters().gadget(PRODUCT).unwrap());
     let rounding = |squares| noise::product_with_ggsw_rounding(product_gadget, ring.shape, squares);
     for ((before, after), factor) in before.iter().zip(parties.phases(&product)).zip(&factors) {
@@ -380,7 +380,7 @@ fn known_integers_multiply() {
     let keys = vec![vec![1.0, -2.0, 3.0, 0.0, 4.0]];
     let known = server.known_multipliers(keys, Form::Keys);
     let queries = server.known(vec![vec![0.01, 0.02, -0.01, 0.3, 0.005]], Form::Queries);
-    let score = &server.multiply(&queries, &known, Entries::All, UNUSED)[0][0];
+    let score = &server.multiply(&queries, &known, Entries::All, &UNUSED.into())[0][0];
     let expected = 0.01 - 0.04 - 0.03 + 0.02;
     assert!((torus::to_f64(parties.decrypt_number(score)) - expected).abs() < 8.0 * rounding(30.0).std());
 }

@@ -10,10 +10,10 @@
 //! The program is [`nn::block::BlockProgram`], and [`evaluator`] what computes it on a [`backend`].
 
 pub mod backend;
-pub mod counted;
-pub mod evaluator;
 pub mod ciphertexts;
+pub mod counted;
 pub mod encoding;
+pub mod evaluator;
 pub mod keys;
 pub mod layout;
 pub mod noise;

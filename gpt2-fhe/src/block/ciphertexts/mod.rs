@@ -23,7 +23,7 @@ use nn::table::SmoothTable;
 use rayon::prelude::*;
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::lwe::LweCiphertext;
-use tfhe_core::noise::Variance;
+use tfhe_core::noise::{Distribution, Variance};
 use tfhe_core::params::GlweShape;
 use tfhe_core::refresh::Place;
 use tfhe_core::torus;
@@ -76,7 +76,12 @@ impl BlockBackend for BlockCiphertexts<'_> {
         self.map(input, maps)
     }
 
-    fn scale_rows(&mut self, reals: EncryptedReals, multipliers: &EncryptedMultipliers, _: Variance) -> EncryptedReals {
+    fn scale_rows(
+        &mut self,
+        reals: EncryptedReals,
+        multipliers: &EncryptedMultipliers,
+        _: &Distribution,
+    ) -> EncryptedReals {
         self.multiply_rows(&reals, multipliers)
     }
 
@@ -85,7 +90,7 @@ impl BlockBackend for BlockCiphertexts<'_> {
         queries: &EncryptedReals,
         keys: &EncryptedMultipliers,
         entries: Entries,
-        _: Variance,
+        _: &Distribution,
     ) -> Rows<EncryptedNumber> {
         self.multiply_keys(queries, keys, entries)
     }
@@ -95,7 +100,7 @@ impl BlockBackend for BlockCiphertexts<'_> {
         weights: &EncryptedMultipliers,
         values: &EncryptedReals,
         sum: Option<EncryptedReals>,
-        _: Variance,
+        _: &Distribution,
     ) -> EncryptedReals {
         self.weigh_rows(weights, values, sum)
     }
