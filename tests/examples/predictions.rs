@@ -8,7 +8,7 @@
 use gpt2_fhe::integer::prediction::Predictor;
 use tfhe_core::key_graph::Node::{Arithmetic, Lookup};
 use tfhe_core::key_graph::{Bootstrap, Edge, KeyParameters, KeyShape, Node, Parameters, ParametersLiteral};
-use tfhe_core::noise::{self, Distribution, RefreshNoise, RefreshParameters, Variance};
+use tfhe_core::noise::{self, Distribution, LevelNoise, LookedUpNoise, RefreshNoise, RefreshParameters, Variance};
 use tfhe_core::params::{Gadget, GlweDimension, GlweShape, PolynomialSize, Precision};
 use tfhe_core::rounding::Transforms;
 use tfhe_core::security;
@@ -190,6 +190,55 @@ fn refreshes() {
     }
 }
 
+/// Products with looked-up GGSW ciphertexts: what a row has, and what an external product adds.
+fn looked_up() {
+    let parameters = PACKED_BLOCK.compile().expect("named sets are valid");
+    let (name, size) = (parameters.name(), parameters.arithmetic().size().get());
+    let of = |set: &Parameters| LookedUpNoise::new(set, PRECISE, Transforms::ANY).expect("a set with products");
+    let noise = of(&parameters);
+    let places = |count: usize| (0..count).map(|i| i * size / count).collect::<Vec<_>>();
+    line(name, "looked-up GGSW, relinearization of a row", noise.relinearization());
+    let values = RefreshParameters::new(&parameters, PRECISE, Transforms::ANY).expect("a set that refreshes");
+    for count in [1, 64, 1024] {
+        let what = format!("looked-up GGSW of {count}");
+        let level = noise.level(&places(count));
+        line(name, &format!("{what}, energy of a row"), level.energy());
+        let besides = LevelNoise::packed(&values, Variance::ZERO, &places(count));
+        line(name, &format!("{what}, energy of a row but for bootstrappings"), besides.energy());
+        line(name, &format!("{what}, product"), noise.product(&places(count), 0.0).variance());
+    }
+    // What is rounded of the other factor.
+    let (external, shape) =
+        (gadget(&parameters, Edge::ExternalProduct { ring: Arithmetic }), parameters.arithmetic().shape);
+    for (what, squares) in [("1", 1.0), ("2^16", 65536.0)] {
+        let rounding = noise::product_with_ggsw_rounding(external, shape, squares);
+        line(name, &format!("looked-up GGSW, rounding for squares of {what}"), rounding);
+    }
+    let ones: Vec<i64> = (0..size).map(|j| i64::from(j % 64 == 0)).collect();
+    println!("{name}: 64 ones count as {:.0} squares", noise::effective_squares(&ones));
+    let coarse = ParametersLiteral { lifts: PACKED_HEAD.lifts, ..PACKED_BLOCK }.compile().expect("a valid set");
+    line(name, "looked-up GGSW of 1, product, lift of packed_head", of(&coarse).product(&places(1), 0.0).variance());
+    let lifts = &[(Lookup, Arithmetic, (9, 4, Precision::Split))];
+    let split = ParametersLiteral { lifts, ..PACKED_BLOCK }.compile().expect("a valid set");
+    line(name, "looked-up GGSW of 1, product, lift 2^9, 4 split", of(&split).product(&places(1), 0.0).variance());
+    for (base_log, levels, precision) in
+        [(2, 31, Precision::Split), (9, 5, Precision::Split), (11, 4, Precision::Split), (11, 4, Precision::Single)]
+    {
+        let ring = parameters.arithmetic();
+        let gadget = Gadget::new(base_log, levels, precision).expect("a gadget of at most 63 bits");
+        let added = noise::relinearization(gadget, ring.shape, ring.noise.variance());
+        line(name, &format!("relinearization 2^{base_log}, {levels} {precision:?}"), added);
+    }
+    // Arguments, by how many tables share a rotation, and by what they are sums of.
+    for (parts, nodes) in [("arithmetic", &[Arithmetic][..]), ("lookup", &[Lookup]), ("both", &[Arithmetic, Lookup])] {
+        for log_tables in 0..=2 {
+            let reading = values.with_tables(log_tables).with_arguments(&parameters, nodes).expect("two key switches");
+            let what = format!("argument of {parts}, {} tables", 1 << log_tables);
+            line(name, &what, noise::refresh(&reading).argument(&Distribution::ZERO).variance());
+        }
+    }
+}
+
 fn main() {
     [TOY, MESSAGE_2_CARRY_2, HEAD_EXACT, HEAD_EXACT_WIDE].into_iter().for_each(one_ring);
     split_margins();
@@ -200,5 +249,6 @@ fn main() {
     failures(MESSAGE_2_CARRY_2, 4..=4, "five times a bootstrapping", sum);
     two_rings();
     refreshes();
+    looked_up();
     security_levels();
 }

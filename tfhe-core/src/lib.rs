@@ -40,7 +40,9 @@
 //! 14. Two ciphertexts are multiplied: [`RelinearizationKey::multiply`](tensor_product::RelinearizationKey::multiply),
 //!     [`RelinearizationKey::ggsw`](tensor_product::RelinearizationKey::ggsw).
 //! 15. Tables too wide for one bootstrapping: [`WideTable`](wide::WideTable).
-//! 16. Lanes through lookups back into packed ciphertexts, so that any output can be an input: [`refresh`].
+//! 16. Lanes through lookups back into packed ciphertexts, so that any output can be an input: [`refresh`]; and an integer, read from an
+//!     encrypted number, that multiplies others: [`LevelTables`](refresh::LevelTables),
+//!     [`ggsw_of_levels`](tensor_product::RelinearizationKey::ggsw_of_levels).
 //! 17. How large noise is, and how often too large: [`Variance`](variance::Variance),
 //!     [`Distribution::log2_tail`](distribution::Distribution::log2_tail), [`noise::tensor_product`].
 //! 18. How hard it is to break: [`security::level`].

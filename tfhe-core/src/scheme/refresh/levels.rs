@@ -22,6 +22,64 @@ const LARGEST: f64 = (1_u64 << 53) as f64;
 /// # One bootstrapping for each level, or fewer
 /// 2^v tables may share a bootstrapping ([`FunctionTables`]): ⌈ℓ/2^v⌉ of them read ℓ levels, with an argument that is rounded 2^v times as
 /// coarsely. Where the last of them has fewer levels to read, its argument is rounded as the others' is: the slot has to be the same.
+///
+/// # Example
+/// Insecure toy sizes: a server multiplies one encrypted number by an integer that it reads at another, 100 times it.
+/// ```
+/// use tfhe_core::derivation::ClientSeed;
+/// use tfhe_core::fingerprint::Fields;
+/// use tfhe_core::key_graph::Node::{Arithmetic, Lookup, Small};
+/// use tfhe_core::key_graph::{Edge, KeyLiteral, Node, ParametersLiteral, ShapeLiteral};
+/// use tfhe_core::keys::{Answer, ClientKeys, Needs};
+/// use tfhe_core::params::{NoiseDistribution, Precision::{Single, Split}};
+/// use tfhe_core::refresh::{LevelTables, Place, Source};
+/// use tfhe_core::torus::{from_f64, to_f64};
+/// use zeroize::Zeroizing;
+///
+/// const fn key(nodes: &'static [Node], k: usize, n: usize) -> KeyLiteral {
+///     KeyLiteral { nodes, shape: ShapeLiteral::Glwe(k, n), noise: NoiseDistribution::TUniform { bound_log: 16 } }
+/// }
+/// let set = ParametersLiteral {
+///     name: "toy of two rings",
+///     keys: &const { [key(&[Small], 4, 16), key(&[Lookup], 1, 256), key(&[Arithmetic], 1, 512)] },
+///     keyswitches: &[(Arithmetic, (4, 5, Single)), (Lookup, (4, 5, Single))],
+///     bootstraps: &[(Lookup, (10, 3, Single))],
+///     automorphisms: &[(Lookup, (6, 7, Split))],
+///     relinearizations: &[(Arithmetic, (8, 6, Split))],
+///     lifts: &[(Lookup, Arithmetic, (11, 4, Split))],
+///     external_products: &[(Arithmetic, (6, 4, Single))],
+/// };
+/// let parameters = set.compile()?;
+/// let client = ClientKeys::generate(&parameters, &ClientSeed::from_system()?)?;
+/// let server = client.evaluation_keys(&Needs::default().looked_up_ggsw(0))?.prepare()?;
+///
+/// // A number to read at, and one to multiply.
+/// let numbers = [0.1, 0.02].map(|x| {
+///     let mut plaintext = Zeroizing::new(vec![0; 512]);
+///     plaintext[0] = from_f64(x);
+///     plaintext
+/// });
+/// let encoding = Fields::new("two numbers, in turns").fingerprint();
+/// let request = client.encrypt(&numbers, &encoding)?;
+///
+/// let [argument, factor] = [0, 1].map(|i| request.open(&server, &encoding, 2).unwrap()[i].expand());
+/// let gadget = parameters.gadget(Edge::ExternalProduct { ring: Arithmetic })?;
+/// // Four levels, by two bootstrappings with two tables each.
+/// let tables = LevelTables::new(parameters.lookup().shape, -0.125..=0.125, gadget, 1, |x| 100.0 * x)?;
+/// let refresh = server.refresh(0)?;
+/// let small = refresh.keyswitch(&[Source { ciphertext: &argument, coefficient: 0 }])?;
+/// let levels = refresh.look_up_levels(&small, &[&tables])?;
+/// // One value at the place −X^2: all of the product is moved there.
+/// let packed = refresh.pack_levels(&levels, &[Place { coefficient: 2, negated: true }])?;
+/// let ggsw = server.relinearization(Arithmetic)?.ggsw_of_levels(&packed, gadget)?;
+/// let product = ggsw.external_product(server.arithmetic_fft(), &factor, &mut ggsw.scratch(server.arithmetic_fft()));
+///
+/// let answer = Answer::new(request.label(), vec![product]);
+/// let phase = &client.decrypt(&answer, request.label(), 1)?[0];
+/// // −10·0.02, and the argument's error, some thousandths of a turn, times 100·0.02.
+/// assert!((to_f64(phase[2]) + 0.2).abs() < 0.05 && to_f64(phase[3]).abs() < 0.01);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct LevelTables {
     gadget: Gadget,
