@@ -207,6 +207,9 @@ fn looked_up() {
         line(name, &format!("{what}, energy of a row but for bootstrappings"), besides.energy());
         line(name, &format!("{what}, product"), noise.product(&places(count), 0.0).variance());
     }
+    let (all, no_secret) = (noise.product(&places(1), 0.0), noise.with_relinearization(Variance::ZERO));
+    let share = 1.0 - no_secret.product(&places(1), 0.0).variance().get() / all.variance().get();
+    println!("{name}: relinearization in a product of 1: {:.2} % of the variance", 100.0 * share);
     // What is rounded of the other factor.
     let (external, shape) =
         (gadget(&parameters, Edge::ExternalProduct { ring: Arithmetic }), parameters.arithmetic().shape);

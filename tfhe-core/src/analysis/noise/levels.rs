@@ -131,6 +131,12 @@ impl LookedUpNoise {
         LevelNoise::packed(&self.refresh, refresh(&self.refresh).bootstrapping, coefficients)
     }
 
+    /// With another error of relinearization, of another gadget's, say.
+    #[must_use]
+    pub fn with_relinearization(self, relinearization: Variance) -> Self {
+        Self { relinearization, ..self }
+    }
+
     /// What relinearization adds to each row of −M·S.
     pub fn relinearization(&self) -> Variance {
         self.relinearization
