@@ -139,12 +139,17 @@ impl Client {
         noise::refresh(&self.parameters())
     }
 
-    /// The predicted variance of a product with a GGSW ciphertext of such rows.
-    fn product(&self, level: &noise::LevelNoise, gadget: Gadget, squares: f64) -> f64 {
+    /// The predicted error of a product with a GGSW ciphertext of such rows.
+    fn product_distribution(&self, level: &noise::LevelNoise, gadget: Gadget, squares: f64) -> Distribution {
         let (shape, transforms) = (self.arithmetic.shape(), self.fft.transforms());
         let secret =
             noise::relinearization(relinearization_gadget().on(transforms), shape, ARITHMETIC_NOISE.variance());
-        level.product(gadget.on(transforms), shape, secret, squares).variance().get()
+        level.product(gadget.on(transforms), shape, secret, squares)
+    }
+
+    /// Its variance.
+    fn product(&self, level: &noise::LevelNoise, gadget: Gadget, squares: f64) -> f64 {
+        self.product_distribution(level, gadget, squares).variance().get()
     }
 }
 

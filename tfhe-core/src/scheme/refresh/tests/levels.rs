@@ -140,17 +140,76 @@ fn packed_levels_multiply_with_the_predicted_noise() {
     }
 }
 
+/// How many errors are beyond 2, 3 and 4 standard deviations is as predicted: with noise at one place few numbers decide how large all
+/// errors of a product are, so more than for a normal variable.
+#[test]
+fn tails_of_products_are_those_predicted() {
+    let (gadget, clients, ggsws) = (gadget(6, 4), CLIENTS, 40);
+    for count in [1, 64] {
+        let mut samples = SampleSeed::from_number(22).stream(0);
+        let mut beyond: Vec<[f64; 3]> = Vec::new();
+        let coefficients: Vec<usize> = (0..count).map(|i| i * (ARITHMETIC / count)).collect();
+        let mut predicted = Distribution::ZERO;
+        for number in 0..clients {
+            let client = Client::new(number);
+            // No integers, so nothing of what the product rounds; values with noise well above what packing leaves.
+            let message = vec![0; ARITHMETIC];
+            let level = LevelNoise::packed(&client.parameters(), LOUD.variance(), &coefficients);
+            predicted = client.product_distribution(&level, gadget, 0.0);
+            let deviation = predicted.variance().std();
+            for ggsw in encrypted_levels_with(&client, &message, &coefficients, gadget, LOUD, ggsws) {
+                let errors = product_errors(&client, &ggsw, &message, &mut samples);
+                let count = |t: f64| errors.iter().filter(|error| error.abs() >= t * deviation).count() as f64;
+                beyond.push([2.0, 3.0, 4.0].map(count));
+            }
+        }
+        for (index, threshold) in [2.0, 3.0, 4.0].into_iter().enumerate() {
+            let measured: f64 = beyond.iter().map(|of_product| of_product[index]).sum();
+            let errors = (beyond.len() * ARITHMETIC) as f64;
+            let share = |distribution: &Distribution| {
+                errors * distribution.log2_tail(threshold * predicted.variance().std()).exp2()
+            };
+            let (expected, normal) = (share(&predicted), share(&predicted.variance().into()));
+            // Errors of one product are large together.
+            let scattered: f64 = beyond.iter().map(|of_product| of_product[index].powi(2)).sum();
+            let error = (scattered + expected).sqrt();
+            println!(
+                "{count} places, beyond {threshold} σ: {measured}, predicted {expected:.1} ± {error:.1}, normal {normal:.1}"
+            );
+            assert!((measured - expected).abs() < 4.0 * error, "{count} places, {threshold} σ");
+        }
+    }
+}
+
+/// Of values whose noise is most of a row's.
+const LOUD: NoiseDistribution = NoiseDistribution::Gaussian { log2_std: -25.0 };
+
 /// A GGSW ciphertext of integers that are encrypted under the lookup key for each level, packed and lifted.
 fn encrypted_levels(client: &Client, message: &[i64], coefficients: &[usize], gadget: Gadget) -> FourierGgsw {
-    let key = client.lookup.extracted_lwe_key();
+    encrypted_levels_with(client, message, coefficients, gadget, LOOKUP_NOISE, 1).remove(0)
+}
+
+/// Several of them, of values with other noise.
+fn encrypted_levels_with(
+    client: &Client,
+    message: &[i64],
+    coefficients: &[usize],
+    gadget: Gadget,
+    noise: NoiseDistribution,
+    count: usize,
+) -> Vec<FourierGgsw> {
+    let (key, relinearization) = (client.lookup.extracted_lwe_key(), relinearization(client));
     let (mut masks, mut noises) = client.seed.experiment(9).into_streams();
     let mut encrypt = |m: i64, level: u32| {
-        key.encrypt((m as u64) << (64 - gadget.base_log() * level), LOOKUP_NOISE, &mut masks, &mut noises)
+        key.encrypt((m as u64) << (64 - gadget.base_log() * level), noise, &mut masks, &mut noises)
     };
     let mut levels = |&c: &usize| (1..=gadget.levels() as u32).map(|level| encrypt(message[c], level)).collect();
-    let values: Vec<Vec<LweCiphertext>> = coefficients.iter().map(&mut levels).collect();
-    let levels = client.refresh().pack_levels(&values, &at(coefficients)).unwrap();
-    relinearization(client).ggsw_of_levels(&levels, gadget).unwrap()
+    let one = |_| {
+        let values: Vec<Vec<LweCiphertext>> = coefficients.iter().map(&mut levels).collect();
+        let levels = client.refresh().pack_levels(&values, &at(coefficients)).unwrap();
+        relinearization.ggsw_of_levels(&levels, gadget).unwrap()
+    };
+    (0..count).map(one).collect()
 }
 
 /// Sums of parts under both rings' keys, and a part alone, are read with the noise of their key switches.
