@@ -20,7 +20,7 @@
 
 use super::{
     Distribution, Mixture, RefreshParameters, Spread, Variance, fft_error, gadget_noise, packing_energy,
-    product_with_ggsw_rounding, refresh, relinearization, rounding, scattered, transform_error,
+    product_with_ggsw_rounding, refresh, relinearization, rounding, transform_error,
 };
 use crate::key_graph::{Edge, MissingEdge, Node, Parameters};
 use crate::params::{GadgetTransforms, GlweShape};
@@ -79,16 +79,26 @@ impl LevelNoise {
         squares: f64,
     ) -> Distribution {
         let product = gadget.into();
-        let (digits, quarter) = (product.gadget.digit_variance(), shape.polynomial_size.get() as f64 / 4.0);
-        let met = self.spread.energy().repeated(digits);
-        let level = Distribution::mixture(met.repeated(quarter) + self.slow.repeated(digits), Mixture::Walk)
-            + Distribution::mixture(met.repeated(1.0 + quarter), scattered(self.spread, shape));
+        let (digits, half) = (product.gadget.digit_variance(), shape.polynomial_size.get() as f64 / 2.0);
+        let met = self.spread.energy().repeated(digits * (1.0 + half));
+        // Two waves of nearly one frequency: the product of two exponential variables has the second moment of less than one degree.
+        let level = Distribution::mixture(met, Mixture::Scattered { degrees: degrees(self.spread) })
+            + Distribution::mixture(self.slow.repeated(digits), Mixture::Scattered { degrees: 1.0 });
         let levels: Distribution = std::iter::repeat_n(level, product.gadget.levels()).sum();
         levels
             + gadget_noise(product.gadget, product.gadget.levels(), shape.polynomial_size.get(), relinearization)
             + product_with_ggsw_rounding(product.gadget, shape, squares)
             + fft_error(product, shape, 2)
     }
+}
+
+/// Degrees of freedom of the variance that one level's error has in one ciphertext, Σ_p E_p²·W², for a row with noise E at p places and digits
+/// W = D(B) − D(A)·S. Σ E_p² has p of them. Half of W's energy is that of a random walk, whose relative variance is 2/3
+/// ([`Mixture::Walk`]). Both factors are drawn once for all of a ciphertext's errors, so the relative variance is (1 + 2/p)·(1 + 1/4·2/3) − 1.
+/// For one place that is 0.8 degrees, which count as one.
+fn degrees(spread: Spread) -> f64 {
+    let relative = (1.0 + 2.0 / spread.places()) * (7.0 / 6.0) - 1.0;
+    (2.0 / relative).max(1.0)
 }
 
 /// What a lift adds to a coefficient: by its key's noise, to each; by what it rounds, to the multiples of N/N'; by its transforms' errors,

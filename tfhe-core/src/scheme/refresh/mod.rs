@@ -24,6 +24,10 @@
 //! other coefficients encrypt zero, with noise of their own. Packing costs [`Refresh::packing_keyswitches`]: with H equally spaced places,
 //! of which all or some are taken, about H + log2 N'; with places close together and the rest free, more for each.
 //!
+//! # Looked-up GGSW ciphertexts
+//! The same stages read an integer into each level of a gadget, [`Refresh::look_up_levels`] and [`Refresh::pack_levels`], of which
+//! [`crate::tensor_product::RelinearizationKey::ggsw_of_levels`] makes a ciphertext that multiplies: [`LevelTables`].
+//!
 //! # Memory
 //! Lookups are done for many outputs together, up to [`LANES`] of them (or for one output, if it has more), since blocks of
 //! bootstrappings share the reading of their key. Beside its inputs and outputs a refresh holds, for each, an LWE ciphertext of
