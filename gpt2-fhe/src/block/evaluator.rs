@@ -1,9 +1,8 @@
 //! Programs of whole blocks on encrypted numbers, or what stands for them: [`StreamEvaluator`].
 //!
-//! It counts operations, and predicts noise ([`noise`](super::noise)): of tensors that of each channel, of numbers that of each by itself.
-//! Noise of an argument goes on into a result by the table's largest slope. A multiplier is an integer: noise of its argument
-//! may make it another one, but it is exact, and products take it for what it is. What represents numbers is a [`BlockBackend`]:
-//! ciphertexts, plain numbers with drawn noise, or nothing.
+//! It counts operations, and predicts noise ([`noise`](super::noise)): of tensors that of each channel, of numbers that of each by itself. A
+//! multiplier is an integer: noise of its argument may make it another one, but it is exact, and products take it for what it is.
+//! What represents numbers is a [`BlockBackend`]: ciphertexts, plain numbers with drawn noise, or nothing.
 
 use nn::evaluator::{BlockEvaluator, Entries, Evaluator, Form, LinearMap, Rows, SmoothEvaluator, SmoothUse, Use};
 use nn::table::{Smooth, SmoothTable};
@@ -12,103 +11,13 @@ use tfhe_core::noise::{Distribution, Variance};
 use super::backend::{BlockBackend, LookupNoise, Summed};
 use super::noise::{Errors, IntegerBounds, MultipliersNoise, NumberErrors, RealsNoise, Slopes};
 use super::prediction::{BlockPrediction, gadget, log_shared};
+use super::tensor::{Held, StreamMultipliers, StreamNumber, StreamReals, StreamTensor};
 use crate::track::statistics::{Statistics, Tails};
 use crate::track::timed::Timed;
 use crate::track::{EvaluationError, Observer};
 
 /// How many lookups are done between two reports of progress.
 const BATCH: usize = 256;
-
-/// A number, and its predicted noise.
-#[derive(Clone, Debug)]
-pub struct StreamNumber<C> {
-    summed: Summed<C>,
-    errors: NumberErrors,
-    /// Of an integer that multiplies.
-    integer: Option<IntegerBounds>,
-    /// The step that looked it up.
-    step: Option<&'static str>,
-}
-
-impl<C> StreamNumber<C> {
-    /// What represents it.
-    pub fn content(&self) -> &C {
-        &self.summed.content
-    }
-}
-
-/// Rows of real numbers.
-#[derive(Clone, Debug)]
-pub struct StreamReals<R> {
-    content: R,
-    form: Form,
-    /// The number of rows, and of channels.
-    shape: [usize; 2],
-    noise: RealsNoise,
-}
-
-/// Rows of integers that multiply.
-#[derive(Clone, Debug)]
-pub struct StreamMultipliers<M> {
-    content: M,
-    /// The length of each row.
-    lengths: Vec<usize>,
-    noise: MultipliersNoise,
-}
-
-/// Numbers that are held together, by what represents them: reals `R`, multipliers `M`, single numbers `N`.
-#[derive(Clone, Debug)]
-pub enum Held<R, M, N> {
-    /// In turns.
-    Reals(StreamReals<R>),
-    /// Integers.
-    Multipliers(StreamMultipliers<M>),
-    /// Scores, each with the noise.
-    Scores(Rows<N>, Distribution),
-}
-
-/// Tensors of a backend.
-pub type StreamTensor<B> =
-    Held<<B as BlockBackend>::Reals, <B as BlockBackend>::Multipliers, <B as BlockBackend>::Number>;
-
-impl<R, M, N> Held<R, M, N> {
-    /// Features `[rows, channels]` that a client encrypted, each coefficient with noise `fresh`.
-    pub fn fresh(content: R, [rows, channels]: [usize; 2], fresh: Variance) -> Self {
-        let noise = RealsNoise::uniform(channels, fresh);
-        Self::Reals(StreamReals { content, form: Form::Features, shape: [rows, channels], noise })
-    }
-
-    /// What represents reals: what programs end with.
-    pub fn into_reals(self) -> R {
-        self.reals().content
-    }
-
-    /// The predicted noise of reals.
-    pub fn noise(&self) -> &RealsNoise {
-        &self.as_reals().noise
-    }
-
-    fn reals(self) -> StreamReals<R> {
-        match self {
-            Self::Reals(reals) => reals,
-            _ => unreachable!("a program takes multipliers for reals"),
-        }
-    }
-
-    fn as_reals(&self) -> &StreamReals<R> {
-        match self {
-            Self::Reals(reals) => reals,
-            _ => unreachable!("a program takes multipliers for reals"),
-        }
-    }
-
-    fn multipliers(&self) -> &StreamMultipliers<M> {
-        match self {
-            Self::Multipliers(multipliers) => multipliers,
-            _ => unreachable!("a program takes reals for multipliers"),
-        }
-    }
-}
 
 /// Computes programs of blocks on a backend, with the noise predicted in a layout.
 pub struct StreamEvaluator<'a, B> {
@@ -217,7 +126,7 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
             let errors = self.track_lookup((step, result), &lanes[index].errors, table, noise);
             let summed = Summed { content, arithmetic: false, lookup: true };
             let integer = multiplies.then(|| IntegerBounds::of(table));
-            StreamNumber { summed, errors, integer, step: Some(step) }
+            StreamNumber { summed, noise: noise.result, errors, integer, step: Some(step) }
         });
         results.collect()
     }
@@ -243,7 +152,7 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
         let tensor = |((content, map), added): ((B::Reals, &LinearMap<'_>), Variance)| {
             assert!(map.bias.is_empty(), "maps of features have no biases");
             let mut noise = RealsNoise::uniform(map.weight.cols(), added);
-            noise.between = Variance::ZERO;
+            (noise.between, noise.errors) = (Variance::ZERO, Vec::new());
             if B::TRACKED {
                 for (row, variance) in input.noise.channels.iter().enumerate() {
                     let weights = map.weight.row(row).iter().zip(&mut noise.channels);
@@ -261,12 +170,15 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
         let channels = rows.first().map_or(0, Vec::len);
         let mut noise = RealsNoise::uniform(channels, self.prediction.packed());
         noise.between = self.prediction.between();
-        let largest = |channel: usize| {
-            let variances = rows.iter().map(|row| self.distribution(&row[channel].errors).variance());
-            variances.fold(Variance::ZERO, |a, b| if b > a { b } else { a })
-        };
         if B::TRACKED {
-            noise.channels.iter_mut().enumerate().for_each(|(channel, sum)| *sum = *sum + largest(channel));
+            let largest = |of: &dyn Fn(&StreamNumber<B::Number>) -> Variance, channel: usize| {
+                rows.iter().map(|row| of(&row[channel])).fold(Variance::ZERO, |a, b| if b > a { b } else { a })
+            };
+            let errors = |number: &StreamNumber<B::Number>| self.distribution(&number.errors).variance();
+            for channel in 0..channels {
+                noise.channels[channel] = noise.channels[channel] + largest(&|number| number.noise, channel);
+                noise.errors[channel] = noise.errors[channel] + largest(&errors, channel);
+            }
         }
         noise
     }
@@ -400,9 +312,11 @@ impl<B: BlockBackend> Evaluator for StreamEvaluator<'_, B> {
             Held::Multipliers(_) => unreachable!("multipliers are not taken apart"),
         };
         let number = |evaluator: &mut Self, (channel, content): (usize, B::Number)| {
-            let own = if B::TRACKED { evaluator.error(noise(channel)) } else { Errors::default() };
+            let noise = if B::TRACKED { noise(channel) } else { Distribution::ZERO };
+            let (variance, own) = (noise.variance(), evaluator.error(noise));
+            let errors = NumberErrors { own, ..NumberErrors::default() };
             let summed = Summed { content, arithmetic: true, lookup: false };
-            StreamNumber { summed, errors: NumberErrors { own, ..NumberErrors::default() }, integer: None, step: None }
+            StreamNumber { summed, noise: variance, errors, integer: None, step: None }
         };
         let row = |row: Vec<B::Number>| row.into_iter().enumerate().map(|entry| number(self, entry)).collect();
         contents.into_iter().map(row).collect()
@@ -443,6 +357,7 @@ impl<B: BlockBackend> Evaluator for StreamEvaluator<'_, B> {
         self.backend.add_scaled(&mut sum.summed.content, &other.summed.content, factor);
         sum.summed.arithmetic |= other.summed.arithmetic;
         sum.summed.lookup |= other.summed.lookup;
+        sum.noise = sum.noise + other.noise.scaled(factor as f64);
         sum.errors.add_scaled(&other.errors, factor as f64);
     }
 }
@@ -450,7 +365,7 @@ impl<B: BlockBackend> Evaluator for StreamEvaluator<'_, B> {
 impl<B: BlockBackend> SmoothEvaluator for StreamEvaluator<'_, B> {
     fn constant(&self, turns: f64) -> StreamNumber<B::Number> {
         let summed = Summed { content: self.backend.constant(turns), arithmetic: false, lookup: false };
-        StreamNumber { summed, errors: NumberErrors::default(), integer: None, step: None }
+        StreamNumber { summed, noise: Variance::ZERO, errors: NumberErrors::default(), integer: None, step: None }
     }
 
     fn add_constants(

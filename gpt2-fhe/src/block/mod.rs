@@ -19,3 +19,4 @@ pub mod layout;
 pub mod noise;
 pub mod prediction;
 pub mod simulated;
+pub mod tensor;

@@ -3,6 +3,13 @@
 //! Noise of tensors is that of each channel, and independent; a number on its way through lookups is a combination of independent errors, so
 //! that what two numbers have in common cancels in their difference. Where a bound takes the place of what only the data say, it
 //! is named: [`Slopes`], [`MultipliersNoise`].
+//!
+//! # Where errors end
+//! A reading that is off by its noise changes the number that is looked up. From one lookup to the next, in softmax and in LayerNorm's
+//! variance, that counts as an error of the result, since the next one's range leaves room for it. Once results are packed, or multiply, it
+//! is a change of the data: numbers are read further on as reliably as those without it, if calibration left them room. So
+//! the noise of packed numbers is what their ciphertexts have. What a block's update is off by is told besides, in
+//! [`RealsNoise::errors`], and how far such changes go is what simulations are for.
 
 use nn::table::{Smooth, SmoothTable};
 use tfhe_core::noise::{Distribution, Variance};
@@ -213,12 +220,15 @@ pub struct RealsNoise {
     pub products: Distribution,
     /// Of coefficients that hold no number, where it matters.
     pub between: Variance,
+    /// Of each channel of features: what their noise, and that of the readings that they are the results of, makes them be off by.
+    pub errors: Vec<Variance>,
 }
 
 impl RealsNoise {
     /// One variance of all coefficients.
     pub fn uniform(channels: usize, variance: Variance) -> Self {
-        Self { channels: vec![variance; channels], products: Distribution::ZERO, between: variance }
+        let channels = vec![variance; channels];
+        Self { errors: channels.clone(), channels, products: Distribution::ZERO, between: variance }
     }
 
     /// Of one number of a channel.
@@ -235,6 +245,7 @@ impl RealsNoise {
     /// Of sums with an independent tensor.
     pub fn add(&mut self, other: &Self) {
         self.channels.iter_mut().zip(&other.channels).for_each(|(mine, other)| *mine = *mine + *other);
+        self.errors.iter_mut().zip(&other.errors).for_each(|(mine, other)| *mine = *mine + *other);
         self.products = self.products.clone() + other.products.clone();
         self.between = self.between + other.between;
     }
@@ -243,6 +254,7 @@ impl RealsNoise {
     pub fn append(&mut self, below: &Self) {
         let larger = |mine: &mut Variance, other: Variance| *mine = if other > *mine { other } else { *mine };
         self.channels.iter_mut().zip(&below.channels).for_each(|(mine, other)| larger(mine, *other));
+        self.errors.iter_mut().zip(&below.errors).for_each(|(mine, other)| larger(mine, *other));
         if below.products.variance() > self.products.variance() {
             self.products = below.products.clone();
         }
@@ -257,6 +269,7 @@ impl RealsNoise {
             channels: self.channels.iter().map(|channel| channel.repeated(squares)).collect(),
             products: std::iter::repeat_n(added, products).cloned().sum::<Distribution>() + one,
             between: Variance::ZERO,
+            errors: Vec::new(),
         }
     }
 }

@@ -1,0 +1,101 @@
+//! What programs of blocks compute with: what represents it, and its predicted noise.
+
+use nn::evaluator::{Form, Rows};
+use tfhe_core::noise::{Distribution, Variance};
+
+use super::backend::{BlockBackend, Summed};
+use super::noise::{IntegerBounds, MultipliersNoise, NumberErrors, RealsNoise};
+
+/// A number, and its predicted noise.
+#[derive(Clone, Debug)]
+pub struct StreamNumber<C> {
+    pub(super) summed: Summed<C>,
+    /// What its ciphertexts have.
+    pub(super) noise: Variance,
+    /// What it is off by.
+    pub(super) errors: NumberErrors,
+    /// Of an integer that multiplies.
+    pub(super) integer: Option<IntegerBounds>,
+    /// The step that looked it up.
+    pub(super) step: Option<&'static str>,
+}
+
+impl<C> StreamNumber<C> {
+    /// What represents it.
+    pub fn content(&self) -> &C {
+        &self.summed.content
+    }
+}
+
+/// Rows of real numbers.
+#[derive(Clone, Debug)]
+pub struct StreamReals<R> {
+    pub(super) content: R,
+    pub(super) form: Form,
+    /// The number of rows, and of channels.
+    pub(super) shape: [usize; 2],
+    pub(super) noise: RealsNoise,
+}
+
+/// Rows of integers that multiply.
+#[derive(Clone, Debug)]
+pub struct StreamMultipliers<M> {
+    pub(super) content: M,
+    /// The length of each row.
+    pub(super) lengths: Vec<usize>,
+    pub(super) noise: MultipliersNoise,
+}
+
+/// Numbers that are held together, by what represents them: reals `R`, multipliers `M`, single numbers `N`.
+#[derive(Clone, Debug)]
+pub enum Held<R, M, N> {
+    /// In turns.
+    Reals(StreamReals<R>),
+    /// Integers.
+    Multipliers(StreamMultipliers<M>),
+    /// Scores, each with the noise.
+    Scores(Rows<N>, Distribution),
+}
+
+/// Tensors of a backend.
+pub type StreamTensor<B> =
+    Held<<B as BlockBackend>::Reals, <B as BlockBackend>::Multipliers, <B as BlockBackend>::Number>;
+
+impl<R, M, N> Held<R, M, N> {
+    /// Features `[rows, channels]` that a client encrypted, each coefficient with noise `fresh`.
+    pub fn fresh(content: R, [rows, channels]: [usize; 2], fresh: Variance) -> Self {
+        let noise = RealsNoise::uniform(channels, fresh);
+        Self::Reals(StreamReals { content, form: Form::Features, shape: [rows, channels], noise })
+    }
+
+    /// What represents reals: what programs end with.
+    pub fn into_reals(self) -> R {
+        self.reals().content
+    }
+
+    /// The predicted noise of reals.
+    pub fn noise(&self) -> &RealsNoise {
+        &self.as_reals().noise
+    }
+
+    pub(super) fn reals(self) -> StreamReals<R> {
+        match self {
+            Self::Reals(reals) => reals,
+            _ => unreachable!("a program takes multipliers for reals"),
+        }
+    }
+
+    pub(super) fn as_reals(&self) -> &StreamReals<R> {
+        match self {
+            Self::Reals(reals) => reals,
+            _ => unreachable!("a program takes multipliers for reals"),
+        }
+    }
+
+    pub(super) fn multipliers(&self) -> &StreamMultipliers<M> {
+        match self {
+            Self::Multipliers(multipliers) => multipliers,
+            _ => unreachable!("a program takes reals for multipliers"),
+        }
+    }
+}
