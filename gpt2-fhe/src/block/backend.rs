@@ -29,15 +29,22 @@ pub struct LookupNoise {
 /// Where an operation adds noise of its own, it is given what: of each number of the result, or of one product. A simulation draws
 /// it. What operands have passes through: linear maps, multiplications and sums do to noise what they do to numbers.
 pub trait BlockBackend {
-    /// Whether the noise of every number is predicted on the way. Where many are drawn it was, once, before.
-    const TRACKED: bool = true;
-
     /// Rows of real numbers, in turns: [`Form::Features`], [`Form::Image`] or [`Form::Queries`].
     type Reals: Clone;
     /// Rows of integers that multiply: [`Form::Multipliers`] or [`Form::Keys`].
     type Multipliers: Clone;
     /// A number, or a multiplier's integer that is not packed yet.
     type Number: Clone + Send + Sync;
+
+    /// Whether the noise of every number is predicted on the way. Where many are drawn it was, once, before.
+    fn is_tracked(&self) -> bool {
+        true
+    }
+
+    /// The integer of a multiplier that is not packed yet, if it is known here: noise is predicted for it then, and not for the largest.
+    fn integer(&self, _: &Self::Number) -> Option<f64> {
+        None
+    }
 
     /// Linear maps of features, `[n, E] -> [n, C]`; what the map makes of the noise of coefficients that hold no feature is `added`, one for
     /// each map.

@@ -9,9 +9,10 @@ use nn::table::{Smooth, SmoothTable};
 use tfhe_core::noise::{Distribution, Variance};
 
 use super::backend::{BlockBackend, LookupNoise, Summed};
-use super::noise::{Errors, IntegerBounds, MultipliersNoise, NumberErrors, RealsNoise, Slopes};
-use super::prediction::{BlockPrediction, gadget, log_shared};
-use super::tensor::{Held, StreamMultipliers, StreamNumber, StreamReals, StreamTensor};
+use super::keys::gadget;
+use super::noise::{Errors, IntegerBounds, MultipliersNoise, NumberErrors, RealsNoise, Slopes, room};
+use super::prediction::{BlockPrediction, log_shared};
+use super::tensor::{Held, StreamMultipliers, StreamNumber, StreamReals, StreamScores, StreamTensor};
 use crate::track::statistics::{Statistics, Tails};
 use crate::track::timed::Timed;
 use crate::track::{EvaluationError, Observer};
@@ -39,7 +40,7 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
         Self { backend, prediction, observer, errors: Vec::new(), tails, statistics, exponents: Vec::new() }
     }
 
-    /// What was done so far; noise and failure where the backend has them tracked ([`BlockBackend::TRACKED`]).
+    /// What was done so far; noise and failure where the backend has them tracked ([`BlockBackend::is_tracked`]).
     pub fn statistics(&self) -> &Statistics {
         &self.statistics
     }
@@ -50,7 +51,7 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
     }
 
     fn error(&mut self, distribution: Distribution) -> Errors {
-        if !B::TRACKED {
+        if !self.backend.is_tracked() {
             return Errors::default();
         }
         self.errors.push(distribution);
@@ -70,11 +71,11 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
         table: &SmoothTable,
         noise: LookupNoise,
     ) -> NumberErrors {
-        if !B::TRACKED {
+        if !self.backend.is_tracked() {
             return NumberErrors::default();
         }
         let read = self.distribution(errors) + noise.reading;
-        let failure = self.tails.log2_tail(&read, table.margin().max(0.0));
+        let failure = self.tails.log2_tail(&read, room(table, errors));
         let statistics = self.statistics.step(step);
         statistics.read(read.variance(), failure);
         statistics.result(noise.result);
@@ -124,20 +125,30 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
         statistics.key_switches += chosen.len() * parts.into_iter().map(usize::from).sum::<usize>();
         let results = found.into_iter().zip(chosen.iter().zip(tables)).map(|(content, (&index, table))| {
             let errors = self.track_lookup((step, result), &lanes[index].errors, table, noise);
+            let known = |content| self.backend.integer(content).map(IntegerBounds::exactly);
+            let integer = multiplies.then(|| known(&content).unwrap_or_else(|| IntegerBounds::of(table)));
             let summed = Summed { content, arithmetic: false, lookup: true };
-            let integer = multiplies.then(|| IntegerBounds::of(table));
             StreamNumber { summed, noise: noise.result, errors, integer, step: Some(step) }
         });
         results.collect()
     }
 
-    /// What a product with some multipliers adds: a scalar's, or that of a key of `channels`. Known ones add nothing.
+    /// What a product with some multipliers adds: a scalar's, or that of a key of `channels`.
     fn added(&self, multipliers: &MultipliersNoise, key: Option<usize>) -> Distribution {
+        let squares = if key.is_some() { multipliers.largest_row_squares() } else { multipliers.largest.powi(2) };
         match key {
-            _ if !multipliers.looked_up => Distribution::ZERO,
-            Some(channels) => self.prediction.times_key(channels, multipliers.row_squares()),
-            None => self.prediction.times_integer(multipliers.largest),
+            _ if !multipliers.looked_up => self.prediction.times_known(squares),
+            Some(channels) => self.prediction.times_key(channels, squares),
+            None => self.prediction.times_integer(squares),
         }
+    }
+
+    /// The noise that scores have from their queries, none if it is not tracked.
+    fn scored(&self, queries: &RealsNoise, keys: &MultipliersNoise, entries: Entries) -> Rows<Variance> {
+        let row = |(row, count): (usize, usize)| {
+            keys.squares[..count].iter().map(|squares| queries.scored(row, squares)).collect()
+        };
+        entries.rows(queries.numbers.len(), keys.squares.len()).map(row).collect()
     }
 
     fn map(
@@ -149,38 +160,31 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
         let added = |map: &LinearMap<'_>| self.prediction.mapped(map.weight, map.form, input.noise.between);
         let added: Vec<Variance> = maps.iter().map(added).collect();
         let results = self.backend.linear(&input.content, maps, &added).into_iter();
+        let tracked = self.backend.is_tracked();
         let tensor = |((content, map), added): ((B::Reals, &LinearMap<'_>), Variance)| {
             assert!(map.bias.is_empty(), "maps of features have no biases");
-            let mut noise = RealsNoise::uniform(map.weight.cols(), added);
-            (noise.between, noise.errors) = (Variance::ZERO, Vec::new());
-            if B::TRACKED {
-                for (row, variance) in input.noise.channels.iter().enumerate() {
-                    let weights = map.weight.row(row).iter().zip(&mut noise.channels);
-                    weights.for_each(|(&w, sum)| *sum = *sum + variance.scaled(f64::from(w)));
-                }
-            }
+            let shape = [input.shape[0], map.weight.cols()];
+            let noise = match tracked {
+                true => input.noise.mapped(map.weight, added),
+                false => RealsNoise::of_numbers(Vec::new()),
+            };
             self.statistics.step(step).result(noise.largest());
-            Held::Reals(StreamReals { content, form: map.form, shape: [input.shape[0], map.weight.cols()], noise })
+            Held::Reals(StreamReals { content, form: map.form, shape, noise })
         };
         results.zip(maps).zip(added).map(tensor).collect()
     }
 
     /// The noise of results of lookups that are packed as features, `[T, C]`.
     fn packed(&self, rows: &Rows<StreamNumber<B::Number>>) -> RealsNoise {
-        let channels = rows.first().map_or(0, Vec::len);
-        let mut noise = RealsNoise::uniform(channels, self.prediction.packed());
-        noise.between = self.prediction.between();
-        if B::TRACKED {
-            let largest = |of: &dyn Fn(&StreamNumber<B::Number>) -> Variance, channel: usize| {
-                rows.iter().map(|row| of(&row[channel])).fold(Variance::ZERO, |a, b| if b > a { b } else { a })
-            };
-            let errors = |number: &StreamNumber<B::Number>| self.distribution(&number.errors).variance();
-            for channel in 0..channels {
-                noise.channels[channel] = noise.channels[channel] + largest(&|number| number.noise, channel);
-                noise.errors[channel] = noise.errors[channel] + largest(&errors, channel);
-            }
+        let (between, packed) = (self.prediction.between(), self.prediction.packed());
+        if !self.backend.is_tracked() {
+            return RealsNoise { between, ..RealsNoise::of_numbers(Vec::new()) };
         }
-        noise
+        let of_each = |of: &dyn Fn(&StreamNumber<B::Number>) -> Variance| -> Rows<Variance> {
+            rows.iter().map(|row| row.iter().map(|number| of(number) + packed).collect()).collect()
+        };
+        let errors = of_each(&|number| self.distribution(&number.errors).variance());
+        RealsNoise { between, errors, ..RealsNoise::of_numbers(of_each(&|number| number.noise)) }
     }
 
     /// Counts the packing of rows, in the step that looked them up: automorphisms, a key switch to the arithmetic ring for each
@@ -218,12 +222,11 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
             let content = self.backend.pack(contents(rows), self.prediction.packed());
             return Held::Reals(StreamReals { content, form, shape, noise });
         }
-        let lengths = rows.iter().map(Vec::len).collect();
         let integer = |number: &StreamNumber<B::Number>| number.integer.expect("multipliers are looked up as such");
         let bounds: Rows<IntegerBounds> = rows.iter().map(|row| row.iter().map(integer).collect()).collect();
-        let noise = MultipliersNoise::looked_up(bounds.iter().map(Vec::as_slice));
+        let noise = MultipliersNoise::looked_up(&bounds);
         let content = self.backend.pack_multipliers(contents(rows), form);
-        Held::Multipliers(StreamMultipliers { content, lengths, noise })
+        Held::Multipliers(StreamMultipliers { content, noise })
     }
 }
 
@@ -262,15 +265,15 @@ impl<B: BlockBackend> Evaluator for StreamEvaluator<'_, B> {
             let multiply = |[queries, keys]: [StreamTensor<B>; 2]| {
                 let (queries, keys) = (queries.reals(), keys.multipliers());
                 let added = evaluator.added(&keys.noise, Some(queries.shape[1]));
-                let products = evaluator.backend.multiply(&queries.content, &keys.content, entries, &added);
-                let squares = keys.noise.squares.iter().zip(&queries.noise.channels);
-                let passed: Variance = squares.map(|(&square, channel)| channel.repeated(square)).sum();
-                let noise = queries.noise.products.scaled(keys.noise.row_squares().sqrt()) + added + passed;
+                let contents = evaluator.backend.multiply(&queries.content, &keys.content, entries, &added);
+                let passed = evaluator.scored(&queries.noise, &keys.noise, entries);
+                let largest = passed.iter().flatten().fold(Variance::ZERO, |a, &b| if b > a { b } else { a });
+                let products = queries.noise.products.scaled(keys.noise.largest_row_squares().sqrt()) + added;
                 let statistics = evaluator.statistics.step(step);
-                statistics.external_products += products.iter().map(Vec::len).sum::<usize>();
-                statistics.result(noise.variance());
+                statistics.external_products += contents.iter().map(Vec::len).sum::<usize>();
+                statistics.result(largest + products.variance());
                 evaluator.advance(1)?;
-                Ok(Held::Scores(products, noise))
+                Ok(Held::Scores(StreamScores { contents, passed, products }))
             };
             factors.into_iter().map(multiply).collect()
         })
@@ -286,8 +289,7 @@ impl<B: BlockBackend> Evaluator for StreamEvaluator<'_, B> {
         let (weights, values, sum) = (weights.multipliers(), values.reals(), sum.map(Held::reals));
         self.timed(step, 1, |evaluator| {
             let added = evaluator.added(&weights.noise, None);
-            let longest = weights.lengths.iter().copied().max().unwrap_or(0);
-            let mut noise = values.noise.multiplied(weights.noise.row_squares(), &added, longest);
+            let mut noise = values.noise.weighed(&weights.noise, &added);
             let earlier = sum.map(|sum| {
                 noise.add(&sum.noise);
                 sum.content
@@ -295,31 +297,38 @@ impl<B: BlockBackend> Evaluator for StreamEvaluator<'_, B> {
             let content = evaluator.backend.weigh(&weights.content, &values.content, earlier, &added);
             let ciphertexts = evaluator.prediction.layout().ciphertexts(values.form, values.shape[1]);
             let statistics = evaluator.statistics.step(step);
-            statistics.external_products += ciphertexts * weights.lengths.iter().sum::<usize>();
+            statistics.external_products += ciphertexts * weights.noise.squares.iter().map(Vec::len).sum::<usize>();
             statistics.result(noise.largest());
             evaluator.advance(1)?;
-            let shape = [weights.lengths.len(), values.shape[1]];
+            let shape = [weights.noise.squares.len(), values.shape[1]];
             Ok(Held::Reals(StreamReals { content, form: values.form, shape, noise }))
         })
     }
 
     fn lanes(&mut self, tensor: StreamTensor<B>) -> Rows<StreamNumber<B::Number>> {
-        let (contents, noise): (_, Box<dyn Fn(usize) -> Distribution>) = match tensor {
-            Held::Scores(rows, noise) => (rows, Box::new(move |_| noise.clone())),
-            Held::Reals(reals) => {
-                (self.backend.numbers(reals.content), Box::new(move |channel| reals.noise.of(channel)))
-            }
+        let (contents, noise, products) = match tensor {
+            Held::Scores(StreamScores { contents, passed, products }) => (contents, passed, products),
+            Held::Reals(reals) => (self.backend.numbers(reals.content), reals.noise.numbers, reals.noise.products),
             Held::Multipliers(_) => unreachable!("multipliers are not taken apart"),
         };
-        let number = |evaluator: &mut Self, (channel, content): (usize, B::Number)| {
-            let noise = if B::TRACKED { noise(channel) } else { Distribution::ZERO };
-            let (variance, own) = (noise.variance(), evaluator.error(noise));
-            let errors = NumberErrors { own, ..NumberErrors::default() };
+        let number = |evaluator: &mut Self, content, noise: Option<Distribution>| {
             let summed = Summed { content, arithmetic: true, lookup: false };
-            StreamNumber { summed, noise: variance, errors, integer: None, step: None }
+            let (noise, own) = match noise {
+                Some(noise) => (noise.variance(), evaluator.error(noise)),
+                None => (Variance::ZERO, Errors::default()),
+            };
+            let errors = NumberErrors { own, ..NumberErrors::default() };
+            StreamNumber { summed, noise, errors, integer: None, step: None }
         };
-        let row = |row: Vec<B::Number>| row.into_iter().enumerate().map(|entry| number(self, entry)).collect();
-        contents.into_iter().map(row).collect()
+        let mut rows = Vec::with_capacity(contents.len());
+        for (row, contents) in contents.into_iter().enumerate() {
+            // None where noise is not tracked.
+            let of_row = noise.get(row);
+            let noise = |channel: usize| of_row.map(|row: &Vec<Variance>| products.clone() + row[channel]);
+            let numbers = contents.into_iter().enumerate();
+            rows.push(numbers.map(|(channel, content)| number(self, content, noise(channel))).collect());
+        }
+        rows
     }
 
     fn pack(&mut self, rows: Rows<StreamNumber<B::Number>>, form: Form) -> StreamTensor<B> {
@@ -392,8 +401,8 @@ impl<B: BlockBackend> BlockEvaluator for StreamEvaluator<'_, B> {
         let (reals, multipliers) = (tensor.reals(), multipliers.multipliers());
         self.timed(step, 1, |evaluator| {
             let added = evaluator.added(&multipliers.noise, None);
-            let noise = reals.noise.multiplied(multipliers.noise.row_squares(), &added, 1);
             let content = evaluator.backend.scale_rows(reals.content, &multipliers.content, &added);
+            let noise = reals.noise.scaled(&multipliers.noise, added);
             let ciphertexts = evaluator.prediction.layout().ciphertexts(reals.form, reals.shape[1]);
             let statistics = evaluator.statistics.step(step);
             statistics.external_products += reals.shape[0] * ciphertexts;
@@ -414,12 +423,11 @@ impl<B: BlockBackend> BlockEvaluator for StreamEvaluator<'_, B> {
             (Held::Reals(above), Held::Reals(below)) => {
                 self.backend.append(&mut above.content, below.content);
                 above.shape[0] += below.shape[0];
-                above.noise.append(&below.noise);
+                above.noise.append(below.noise);
             }
             (Held::Multipliers(above), Held::Multipliers(below)) => {
                 self.backend.append_multipliers(&mut above.content, below.content);
-                above.lengths.extend(below.lengths);
-                above.noise.append(&below.noise);
+                above.noise.append(below.noise);
             }
             _ => unreachable!("rows of one form follow each other"),
         }
@@ -427,12 +435,12 @@ impl<B: BlockBackend> BlockEvaluator for StreamEvaluator<'_, B> {
 
     fn known(&mut self, rows: Rows<f64>, form: Form) -> StreamTensor<B> {
         if matches!(form, Form::Keys | Form::Multipliers) {
-            let (noise, lengths) = (MultipliersNoise::known(&rows), rows.iter().map(Vec::len).collect());
+            let noise = MultipliersNoise::known(&rows);
             let content = self.backend.known_multipliers(rows, form);
-            return Held::Multipliers(StreamMultipliers { content, lengths, noise });
+            return Held::Multipliers(StreamMultipliers { content, noise });
         }
         let shape = [rows.len(), rows.first().map_or(0, Vec::len)];
         let content = self.backend.known(rows, form);
-        Held::Reals(StreamReals { content, form, shape, noise: RealsNoise::uniform(shape[1], Variance::ZERO) })
+        Held::Reals(StreamReals { content, form, shape, noise: RealsNoise::uniform(shape, Variance::ZERO) })
     }
 }

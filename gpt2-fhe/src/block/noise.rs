@@ -11,6 +11,7 @@
 //! the noise of packed numbers is what their ciphertexts have. What a block's update is off by is told besides, in
 //! [`RealsNoise::errors`], and how far such changes go is what simulations are for.
 
+use nn::matrix::Matrix;
 use nn::table::{Smooth, SmoothTable};
 use tfhe_core::noise::{Distribution, Variance};
 
@@ -120,6 +121,16 @@ impl Slopes {
     }
 }
 
+/// How far an argument can be off until it is read beyond its table's half turn, in turns.
+///
+/// A sum of exponentials over probabilities is one, but for its errors: however much of the range it takes to hold them, it is as far from
+/// the ends as one is.
+pub fn room(table: &SmoothTable, errors: &NumberErrors) -> f64 {
+    let is_one = !errors.weighted.is_empty() && table.function() == Smooth::Logarithm;
+    let room = if is_one { 0.25 - (1.0 / table.turn() + table.offset() - 0.25).abs() } else { table.margin() };
+    room.max(0.0)
+}
+
 /// At how many points on either side of zero the slope of a gate is taken.
 const SAMPLES: i32 = 32;
 /// Half of what a slope is taken over, in turns.
@@ -147,6 +158,11 @@ pub struct IntegerBounds {
 }
 
 impl IntegerBounds {
+    /// Of one that is known.
+    pub fn exactly(integer: f64) -> Self {
+        Self { largest: integer.abs(), mean_square: integer * integer, is_share: false }
+    }
+
     /// Of results of a table.
     ///
     /// Numbers that are spread about zero, the more the nearer, have at most a third of the square of their range as their mean square: that
@@ -166,110 +182,167 @@ impl IntegerBounds {
 pub struct MultipliersNoise {
     /// None is larger.
     pub largest: f64,
-    /// The mean squares of a row's integers, of each column.
-    pub squares: Vec<f64>,
+    /// The mean square of each.
+    pub squares: Vec<Vec<f64>>,
     /// Whether a row's integers add up to no more than `largest`: so do their squares to its.
     pub are_shares: bool,
-    /// Whether they are the results of lookups: products with them add noise.
+    /// Whether there are results of lookups among them: products with them add more noise.
     pub looked_up: bool,
 }
 
 impl MultipliersNoise {
     /// Of integers that are looked up.
-    pub fn looked_up<'a>(rows: impl Iterator<Item = &'a [IntegerBounds]>) -> Self {
-        let mut all = Self { largest: 0.0, squares: Vec::new(), are_shares: true, looked_up: true };
-        for row in rows {
-            all.squares.resize(all.squares.len().max(row.len()), 0.0);
-            for (square, integer) in all.squares.iter_mut().zip(row) {
-                *square = square.max(integer.mean_square);
-                all.largest = all.largest.max(integer.largest);
-                all.are_shares &= integer.is_share;
-            }
+    pub fn looked_up(rows: &[Vec<IntegerBounds>]) -> Self {
+        let all = || rows.iter().flatten();
+        Self {
+            largest: all().map(|integer| integer.largest).fold(0.0, f64::max),
+            squares: rows.iter().map(|row| row.iter().map(|integer| integer.mean_square).collect()).collect(),
+            are_shares: all().all(|integer| integer.is_share),
+            looked_up: true,
         }
-        all
     }
 
     /// Of known integers.
     pub fn known(rows: &[Vec<f64>]) -> Self {
-        let exact = |&x: &f64| IntegerBounds { largest: x.abs(), mean_square: x * x, is_share: false };
-        let rows: Vec<Vec<IntegerBounds>> = rows.iter().map(|row| row.iter().map(exact).collect()).collect();
-        Self { looked_up: false, ..Self::looked_up(rows.iter().map(Vec::as_slice)) }
+        let rows: Vec<Vec<IntegerBounds>> =
+            rows.iter().map(|row| row.iter().map(|&x| IntegerBounds::exactly(x)).collect()).collect();
+        Self { looked_up: false, ..Self::looked_up(&rows) }
     }
 
     /// The sum of squares of a row.
-    pub fn row_squares(&self) -> f64 {
-        if self.are_shares { self.largest * self.largest } else { self.squares.iter().sum() }
+    pub fn row_squares(&self, row: usize) -> f64 {
+        if self.are_shares { self.largest * self.largest } else { self.squares[row].iter().sum() }
+    }
+
+    /// That of the row with the largest.
+    pub fn largest_row_squares(&self) -> f64 {
+        (0..self.squares.len()).map(|row| self.row_squares(row)).fold(0.0, f64::max)
     }
 
     /// With other rows below.
-    pub fn append(&mut self, below: &Self) {
-        self.squares.resize(self.squares.len().max(below.squares.len()), 0.0);
-        self.squares.iter_mut().zip(&below.squares).for_each(|(mine, other)| *mine = mine.max(*other));
+    pub fn append(&mut self, below: Self) {
         self.largest = self.largest.max(below.largest);
         self.are_shares &= below.are_shares;
         self.looked_up |= below.looked_up;
+        self.squares.extend(below.squares);
     }
 }
 
-/// The noise of rows of reals: no row has more.
+/// The noise of rows of reals.
 #[derive(Clone, Debug)]
 pub struct RealsNoise {
-    /// Of each channel, what does not come of products of ciphertexts.
-    pub channels: Vec<Variance>,
-    /// Of each number, what products of ciphertexts added.
+    /// Of each number, `[T, C]`, what does not come of products of ciphertexts.
+    pub numbers: Vec<Vec<Variance>>,
+    /// Of any number, at most, what products of ciphertexts added.
     pub products: Distribution,
     /// Of coefficients that hold no number, where it matters.
     pub between: Variance,
-    /// Of each channel of features: what their noise, and that of the readings that they are the results of, makes them be off by.
-    pub errors: Vec<Variance>,
+    /// Of each number of features, `[T, C]`: what it is off by for its noise, and for that of the readings that it is the result of.
+    pub errors: Vec<Vec<Variance>>,
 }
 
 impl RealsNoise {
     /// One variance of all coefficients.
-    pub fn uniform(channels: usize, variance: Variance) -> Self {
-        let channels = vec![variance; channels];
-        Self { errors: channels.clone(), channels, products: Distribution::ZERO, between: variance }
+    pub fn uniform([rows, channels]: [usize; 2], variance: Variance) -> Self {
+        let numbers = vec![vec![variance; channels]; rows];
+        Self { errors: numbers.clone(), numbers, products: Distribution::ZERO, between: variance }
     }
 
-    /// Of one number of a channel.
-    pub fn of(&self, channel: usize) -> Distribution {
-        self.products.clone() + self.channels[channel]
+    /// Of numbers that no product has been added to, and that no map is to read.
+    pub fn of_numbers(numbers: Vec<Vec<Variance>>) -> Self {
+        Self { numbers, products: Distribution::ZERO, between: Variance::ZERO, errors: Vec::new() }
     }
 
     /// The largest variance of a number.
     pub fn largest(&self) -> Variance {
-        let largest = self.channels.iter().fold(Variance::ZERO, |a, &b| if b > a { b } else { a });
-        largest + self.products.variance()
+        self.numbers.iter().flatten().fold(Variance::ZERO, |a, &b| larger(a, b)) + self.products.variance()
     }
 
     /// Of sums with an independent tensor.
     pub fn add(&mut self, other: &Self) {
-        self.channels.iter_mut().zip(&other.channels).for_each(|(mine, other)| *mine = *mine + *other);
-        self.errors.iter_mut().zip(&other.errors).for_each(|(mine, other)| *mine = *mine + *other);
+        add_rows(&mut self.numbers, &other.numbers);
+        add_rows(&mut self.errors, &other.errors);
         self.products = self.products.clone() + other.products.clone();
         self.between = self.between + other.between;
     }
 
     /// Of rows, and others below them.
-    pub fn append(&mut self, below: &Self) {
-        let larger = |mine: &mut Variance, other: Variance| *mine = if other > *mine { other } else { *mine };
-        self.channels.iter_mut().zip(&below.channels).for_each(|(mine, other)| larger(mine, *other));
-        self.errors.iter_mut().zip(&below.errors).for_each(|(mine, other)| larger(mine, *other));
+    pub fn append(&mut self, below: Self) {
+        self.numbers.extend(below.numbers);
+        self.errors.extend(below.errors);
         if below.products.variance() > self.products.variance() {
-            self.products = below.products.clone();
+            self.products = below.products;
         }
-        larger(&mut self.between, below.between);
+        self.between = larger(self.between, below.between);
     }
 
-    /// Of numbers times integers whose squares add up to `squares`, one product adding `added`, and there being `products` of them.
+    /// Of a linear map's results, `added` being what comes of coefficients between features.
     #[must_use]
-    pub fn multiplied(&self, squares: f64, added: &Distribution, products: usize) -> Self {
-        let one = self.products.scaled(squares.sqrt());
-        Self {
-            channels: self.channels.iter().map(|channel| channel.repeated(squares)).collect(),
-            products: std::iter::repeat_n(added, products).cloned().sum::<Distribution>() + one,
-            between: Variance::ZERO,
-            errors: Vec::new(),
+    pub fn mapped(&self, weight: &Matrix<i32>, added: Variance) -> Self {
+        let mut rows: Vec<Vec<Variance>> = Vec::with_capacity(self.numbers.len());
+        for (index, row) in self.numbers.iter().enumerate() {
+            // Of tokens that were treated alike.
+            if index > 0 && *row == self.numbers[index - 1] {
+                rows.push(rows[index - 1].clone());
+                continue;
+            }
+            let mut sums = vec![added; weight.cols()];
+            for (channel, variance) in row.iter().enumerate() {
+                let weights = weight.row(channel).iter().zip(&mut sums);
+                weights.for_each(|(&w, sum)| *sum = *sum + variance.scaled(f64::from(w)));
+            }
+            rows.push(sums);
         }
+        Self::of_numbers(rows)
+    }
+
+    /// Of rows times their own integers, a product adding `added`.
+    #[must_use]
+    pub fn scaled(&self, multipliers: &MultipliersNoise, added: Distribution) -> Self {
+        let row = |(row, numbers): (usize, &Vec<Variance>)| {
+            let squares = multipliers.row_squares(row);
+            numbers.iter().map(|number| number.repeated(squares)).collect()
+        };
+        Self {
+            products: self.products.scaled(multipliers.largest) + added,
+            ..Self::of_numbers(self.numbers.iter().enumerate().map(row).collect())
+        }
+    }
+
+    /// Of sums of rows that are weighed, a product adding `added`.
+    #[must_use]
+    pub fn weighed(&self, weights: &MultipliersNoise, added: &Distribution) -> Self {
+        let channels = self.numbers.first().map_or(0, Vec::len);
+        let row = |(row, squares): (usize, &Vec<f64>)| {
+            let largest = |channel: usize| {
+                let seen = self.numbers[..squares.len()].iter().map(|numbers| numbers[channel]);
+                seen.fold(Variance::ZERO, larger).repeated(weights.row_squares(row))
+            };
+            let sum = |channel: usize| {
+                squares.iter().zip(&self.numbers).map(|(&square, numbers)| numbers[channel].repeated(square)).sum()
+            };
+            (0..channels).map(|channel| if weights.are_shares { largest(channel) } else { sum(channel) }).collect()
+        };
+        let products = weights.squares.iter().map(Vec::len).max().unwrap_or(0);
+        let passed = self.products.scaled(weights.largest_row_squares().sqrt());
+        Self {
+            products: std::iter::repeat_n(added, products).cloned().sum::<Distribution>() + passed,
+            ..Self::of_numbers(weights.squares.iter().enumerate().map(row).collect())
+        }
+    }
+
+    /// Of the product of row `row` with a key of which the squares are given, besides [`Self::products`].
+    pub fn scored(&self, row: usize, squares: &[f64]) -> Variance {
+        self.numbers[row].iter().zip(squares).map(|(number, &square)| number.repeated(square)).sum()
+    }
+}
+
+fn larger(a: Variance, b: Variance) -> Variance {
+    if b > a { b } else { a }
+}
+
+fn add_rows(sums: &mut [Vec<Variance>], others: &[Vec<Variance>]) {
+    for (sums, others) in sums.iter_mut().zip(others) {
+        sums.iter_mut().zip(others).for_each(|(sum, other)| *sum = *sum + *other);
     }
 }

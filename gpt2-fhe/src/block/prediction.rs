@@ -3,24 +3,15 @@
 use nn::evaluator::{Form, SmoothUse};
 use nn::matrix::Matrix;
 use tfhe_core::key_graph::Node::{Arithmetic, Lookup};
-use tfhe_core::key_graph::{Edge, MissingEdge, Parameters};
-use tfhe_core::noise::{self, Distribution, LevelNoise, LookedUpNoise, RefreshParameters, Variance};
-use tfhe_core::params::{Gadget, PolynomialSize};
+use tfhe_core::key_graph::{MissingEdge, Parameters};
+use tfhe_core::noise::{self, Distribution, LevelNoise, LookedUpNoise, RefreshParameters, Spread, Variance};
+use tfhe_core::params::{GadgetTransforms, GlweShape, PolynomialSize};
 use tfhe_core::rounding::Transforms;
 use tfhe_core::sets::{COARSE, FINE, FINEST, PRECISE};
 
 use super::backend::LookupNoise;
+use super::keys::{PRODUCT, gadget};
 use super::layout::BlockLayout;
-
-/// The gadget of the bootstrapping for a use.
-pub fn gadget(result: SmoothUse) -> usize {
-    match result {
-        SmoothUse::Read => COARSE,
-        SmoothUse::Feature => FINE,
-        SmoothUse::Multiplier { .. } => PRECISE,
-        SmoothUse::Update => FINEST,
-    }
-}
 
 /// Variances of the steps of blocks in one layout, as fractions of a turn squared.
 #[derive(Clone, Debug)]
@@ -28,7 +19,9 @@ pub struct BlockPrediction {
     layout: BlockLayout,
     lookup_size: PolynomialSize,
     /// Of external products.
-    product: Gadget,
+    product: GadgetTransforms,
+    shape: GlweShape,
+    levels: usize,
     /// Of the key switch from the arithmetic ring, and from the lookup ring, to the small key.
     keyswitches: [Variance; 2],
     modulus_switch: Variance,
@@ -69,7 +62,9 @@ impl BlockPrediction {
         let beside = (energy.get() - packed.repeated(places.len() as f64).get()).max(0.0);
         Ok(Self {
             lookup_size: parameters.lookup().size(),
-            product: parameters.gadget(Edge::ExternalProduct { ring: Arithmetic })?,
+            product: parameters.gadget(PRODUCT)?.on(transforms),
+            shape: parameters.arithmetic().shape,
+            levels: parameters.gadget(PRODUCT)?.levels(),
             keyswitches: [keyswitch(Arithmetic)?, keyswitch(Lookup)?],
             modulus_switch: steps.modulus_switch,
             results: [result(COARSE)?, result(FINE)?, result(PRECISE)?, result(FINEST)?],
@@ -100,7 +95,7 @@ impl BlockPrediction {
 
     /// ℓ of a multiplier.
     pub fn levels(&self) -> usize {
-        self.product.levels()
+        self.levels
     }
 
     /// A coefficient of a fresh encryption.
@@ -140,15 +135,22 @@ impl BlockPrediction {
         between.repeated(squares.into_iter().fold(0.0, f64::max))
     }
 
-    /// What a product with a looked-up integer adds, if it is at most `largest`.
-    pub fn times_integer(&self, largest: f64) -> Distribution {
-        self.looked_up.product(&[0], largest * largest).scaled(self.factor)
+    /// What a product with a looked-up integer adds, of which the square is at most `squares`.
+    pub fn times_integer(&self, squares: f64) -> Distribution {
+        self.looked_up.product(&[0], squares).scaled(self.factor)
     }
 
     /// What a product with a looked-up key of `channels` integers adds, whose squares add up to `squares`.
     pub fn times_key(&self, channels: usize, squares: f64) -> Distribution {
         let places: Vec<usize> = (0..channels).map(|channel| self.layout.key_place(channel).0).collect();
         self.looked_up.product(&places, squares).scaled(self.factor)
+    }
+
+    /// What a product with known integers adds, whose squares add up to `squares`: they are ciphertexts without masks, of which rows are
+    /// relinearized as of others.
+    pub fn times_known(&self, squares: f64) -> Distribution {
+        let rows = LevelNoise::new(Spread::new(Variance::ZERO, 1));
+        rows.product(self.product, self.shape, self.looked_up.relinearization(), squares).scaled(self.factor)
     }
 }
 

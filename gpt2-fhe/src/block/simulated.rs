@@ -20,6 +20,7 @@ pub struct SimulatedBlock {
     layout: BlockLayout,
     lookup_size: PolynomialSize,
     generator: SampleStream,
+    is_tracked: bool,
 }
 
 /// Rows of numbers in turns.
@@ -44,7 +45,14 @@ impl SimulatedReals {
 impl SimulatedBlock {
     /// In a layout, with lookups in a ring of `lookup_size` coefficients; noise is drawn from stream 0 of `seed`.
     pub fn new(layout: BlockLayout, lookup_size: PolynomialSize, seed: &SampleSeed) -> Self {
-        Self { layout, lookup_size, generator: seed.stream(0) }
+        Self { layout, lookup_size, generator: seed.stream(0), is_tracked: false }
+    }
+
+    /// The same, with noise predicted for every number, and for the integers that this run multiplies by: a counted run takes them
+    /// to be as large as tables have them.
+    #[must_use]
+    pub fn tracked(self) -> Self {
+        Self { is_tracked: true, ..self }
     }
 
     /// Features as a client encrypts them: each number with noise `fresh`.
@@ -76,13 +84,19 @@ impl SimulatedBlock {
 }
 
 impl BlockBackend for SimulatedBlock {
-    const TRACKED: bool = false;
-
     type Reals = SimulatedReals;
     /// Integers.
     type Multipliers = Rows<f64>;
     /// In turns, or an integer.
     type Number = f64;
+
+    fn is_tracked(&self) -> bool {
+        self.is_tracked
+    }
+
+    fn integer(&self, number: &f64) -> Option<f64> {
+        Some(*number)
+    }
 
     fn linear(&mut self, input: &SimulatedReals, maps: &[LinearMap<'_>], added: &[Variance]) -> Vec<SimulatedReals> {
         let map = |(map, &added): (&LinearMap<'_>, &Variance)| {

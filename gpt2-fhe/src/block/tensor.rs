@@ -41,9 +41,17 @@ pub struct StreamReals<R> {
 #[derive(Clone, Debug)]
 pub struct StreamMultipliers<M> {
     pub(super) content: M,
-    /// The length of each row.
-    pub(super) lengths: Vec<usize>,
     pub(super) noise: MultipliersNoise,
+}
+
+/// Products of queries and keys.
+#[derive(Clone, Debug)]
+pub struct StreamScores<N> {
+    pub(super) contents: Rows<N>,
+    /// Of each, what came with the factors.
+    pub(super) passed: Rows<Variance>,
+    /// Of any, what products of ciphertexts added.
+    pub(super) products: Distribution,
 }
 
 /// Numbers that are held together, by what represents them: reals `R`, multipliers `M`, single numbers `N`.
@@ -53,8 +61,8 @@ pub enum Held<R, M, N> {
     Reals(StreamReals<R>),
     /// Integers.
     Multipliers(StreamMultipliers<M>),
-    /// Scores, each with the noise.
-    Scores(Rows<N>, Distribution),
+    /// Scores.
+    Scores(StreamScores<N>),
 }
 
 /// Tensors of a backend.
@@ -62,10 +70,9 @@ pub type StreamTensor<B> =
     Held<<B as BlockBackend>::Reals, <B as BlockBackend>::Multipliers, <B as BlockBackend>::Number>;
 
 impl<R, M, N> Held<R, M, N> {
-    /// Features `[rows, channels]` that a client encrypted, each coefficient with noise `fresh`.
-    pub fn fresh(content: R, [rows, channels]: [usize; 2], fresh: Variance) -> Self {
-        let noise = RealsNoise::uniform(channels, fresh);
-        Self::Reals(StreamReals { content, form: Form::Features, shape: [rows, channels], noise })
+    /// Features ``[rows, channels]` that a client encrypted, each coefficient with noise `fresh`.
+    pub fn fresh(content: R, shape: [usize; 2], fresh: Variance) -> Self {
+        Self::Reals(StreamReals { content, form: Form::Features, shape, noise: RealsNoise::uniform(shape, fresh) })
     }
 
     /// What represents reals: what programs end with.
