@@ -31,6 +31,8 @@ pub struct BlockPrediction {
     between: Variance,
     fresh: Variance,
     looked_up: LookedUpNoise,
+    /// Whether lookups with a gadget have noise.
+    has_noise: [bool; 4],
     /// By what every standard deviation is multiplied.
     factor: f64,
 }
@@ -72,6 +74,7 @@ impl BlockPrediction {
             between: Variance::new(beside / layout.size() as f64),
             fresh: parameters.arithmetic().noise.variance(),
             looked_up: LookedUpNoise::new(parameters, PRECISE, transforms)?,
+            has_noise: [true; 4],
             factor: 1.0,
             layout,
         })
@@ -81,6 +84,17 @@ impl BlockPrediction {
     #[must_use]
     pub fn scaled(&self, factor: f64) -> Self {
         Self { factor: self.factor * factor, ..self.clone() }
+    }
+
+    /// The same where lookups with these gadgets of the set have no noise: to see what that of others does.
+    ///
+    /// # Panics
+    /// If there is no such gadget.
+    #[must_use]
+    pub fn without_lookups(&self, gadgets: &[usize]) -> Self {
+        let mut without = self.clone();
+        gadgets.iter().for_each(|&gadget| without.has_noise[gadget] = false);
+        without
     }
 
     /// Where numbers lie.
@@ -109,8 +123,9 @@ impl BlockPrediction {
         let [of_arithmetic, of_lookup] = self.keyswitches;
         let switch = self.modulus_switch.scaled(2f64.powi(log_shared(result) as i32));
         let reading = switch + part(arithmetic, of_arithmetic) + part(lookup, of_lookup);
-        let result = self.results[gadget(result)];
-        LookupNoise { reading: reading.scaled(self.factor), result: result.scaled(self.factor) }
+        let gadget = gadget(result);
+        let factor = if self.has_noise[gadget] { self.factor } else { 0.0 };
+        LookupNoise { reading: reading.scaled(factor), result: self.results[gadget].scaled(factor) }
     }
 
     /// What packing, and the key switch to the arithmetic ring, add to a result of a lookup.

@@ -25,6 +25,11 @@ impl<C> StreamNumber<C> {
     pub fn content(&self) -> &C {
         &self.summed.content
     }
+
+    /// The predicted variance of its ciphertexts' noise; zero if it is not tracked.
+    pub fn noise(&self) -> Variance {
+        self.noise
+    }
 }
 
 /// Rows of real numbers.
