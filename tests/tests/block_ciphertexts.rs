@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 use gpt2_fhe::block::backend::{BlockBackend, LookupNoise, Summed};
 use gpt2_fhe::block::ciphertexts::{BlockCiphertexts, EncryptedNumber, EncryptedReals, Samples};
 use gpt2_fhe::block::encoding::BlockEncoding;
-use gpt2_fhe::block::keys::{BlockKeys, PRODUCT, gadget, needs};
+use gpt2_fhe::block::keys::{BlockKeys, PRODUCT, needs};
 use gpt2_fhe::block::layout::BlockLayout;
+use gpt2_fhe::block::prediction::gadget;
 use gpt2_fhe::boundary::Refused;
 use gpt2_fhe::client::Client;
 use gpt2_fhe::encoding::Encoding;
@@ -231,7 +232,7 @@ fn rows_are_multiplied_by_integers_that_were_looked_up() {
         let multipliers = parties.look_up_integers(&factors, Form::Multipliers, log_shared, base);
         let input = parties.encrypt(&turns(rows, 40, 0.01, 7), Form::Image, base + 50);
         let before = parties.phases(&input);
-        let product = parties.server().scale_rows(input, &multipliers, &UNUSED.into());
+        let product = parties.server().scale_rows(input, &multipliers, &Distribution::ZERO);
         let mut errors = Vec::new();
         for ((before, after), factor) in before.iter().zip(parties.phases(&product)).zip(&factors) {
             for (before, after) in before.iter().flatten().zip(after.iter().flatten()) {
@@ -258,7 +259,7 @@ fn queries_meet_keys() {
     let coefficients: Vec<usize> = (0..HEAD).map(|channel| parties.layout.key_place(channel).0).collect();
     let fresh = parties.parameters().arithmetic().noise.variance();
     let mut ratios = Vec::new();
-    let scores = server.multiply(&input, &packed, Entries::All, &UNUSED.into());
+    let scores = server.multiply(&input, &packed, Entries::All, &Distribution::ZERO);
     assert!(scores.len() == queries && scores.iter().all(|row| row.len() == keys));
     for (query, scores) in x.iter().zip(&scores) {
         for (key, score) in key_rows.iter().zip(scores) {
@@ -270,7 +271,7 @@ fn queries_meet_keys() {
     }
     // 36 products, of which half of the energy varies as above: one standard error of the variance is about 30 %.
     assert_variance("scores, in predicted deviations", &ratios, Variance::new(1.0), 0.9);
-    let seen = server.multiply(&input, &packed, Entries::After { earlier: 2 }, &UNUSED.into());
+    let seen = server.multiply(&input, &packed, Entries::After { earlier: 2 }, &Distribution::ZERO);
     assert_eq!(seen.iter().map(Vec::len).collect::<Vec<_>>(), [3, 4, 5, 6, 6, 6]);
     assert_eq!(parties.decrypt_number(&seen[1][3]), parties.decrypt_number(&scores[1][3]));
 }
@@ -279,12 +280,12 @@ fn queries_meet_keys() {
 #[test]
 fn values_are_weighed() {
     let (parties, channels) = (&*PARTIES, 70);
-    let weights: Rows<i64> = vec![vec![2], vec![-1, 3], vec![1, 0, -3], vec![3, 2, 1]];
+    let weights: Rows<i64> = (0..16).map(|row| integers(1, 1 + row % 4, 3, 20 + row as u64).remove(0)).collect();
     let multipliers = parties.look_up_integers(&weights, Form::Multipliers, 2, 3000);
-    let values = parties.encrypt(&turns(3, channels, 0.01, 10), Form::Image, 3100);
-    let first = parties.encrypt(&turns(4, channels, 0.01, 11), Form::Image, 3101);
+    let values = parties.encrypt(&turns(4, channels, 0.01, 10), Form::Image, 3100);
+    let first = parties.encrypt(&turns(weights.len(), channels, 0.01, 11), Form::Image, 3101);
     let (of_values, of_first) = (parties.phases(&values), parties.phases(&first));
-    let sum = parties.server().weigh(&multipliers, &values, Some(first), &UNUSED.into());
+    let sum = parties.server().weigh(&multipliers, &values, Some(first), &Distribution::ZERO);
     let mut errors = Vec::new();
     for ((weights, first), sum) in weights.iter().zip(&of_first).zip(parties.phases(&sum)) {
         for (ciphertext, sum) in sum.iter().enumerate() {
@@ -297,8 +298,8 @@ fn values_are_weighed() {
     }
     let terms = weights.iter().flatten();
     let of_all: Distribution = terms.map(|&weight| parties.product_noise(&[0], (weight * weight) as f64)).sum();
-    // 9 GGSW ciphertexts with 3 ciphertexts of a value each: as above.
-    assert_variance("weighed", &errors, of_all.variance().repeated(0.25), 0.5);
+    // 40 GGSW ciphertexts with 3 ciphertexts of a value each: as above.
+    assert_variance("weighed", &errors, of_all.variance().repeated(1.0 / weights.len() as f64), 0.3);
 }
 
 /// Features are read by a table and packed again: half of each.
@@ -363,7 +364,7 @@ fn known_integers_multiply() {
     let multipliers = server.known_multipliers(factors.clone(), Form::Multipliers);
     let input = parties.encrypt(&turns(rows, 70, 0.001, 13), Form::Image, 6000);
     let before = parties.phases(&input);
-    let product = server.scale_rows(input, &multipliers, &UNUSED.into());
+    let product = server.scale_rows(input, &multipliers, &Distribution::ZERO);
     let (ring, product_gadget) = (parties.parameters().arithmetic(), parties.parameters().gadget(PRODUCT).unwrap());
     let rounding = |squares| noise::product_with_ggsw_rounding(product_gadget, ring.shape, squares);
     for ((before, after), factor) in before.iter().zip(parties.phases(&product)).zip(&factors) {
@@ -380,7 +381,7 @@ fn known_integers_multiply() {
     let keys = vec![vec![1.0, -2.0, 3.0, 0.0, 4.0]];
     let known = server.known_multipliers(keys, Form::Keys);
     let queries = server.known(vec![vec![0.01, 0.02, -0.01, 0.3, 0.005]], Form::Queries);
-    let score = &server.multiply(&queries, &known, Entries::All, &UNUSED.into())[0][0];
+    let score = &server.multiply(&queries, &known, Entries::All, &Distribution::ZERO)[0][0];
     let expected = 0.01 - 0.04 - 0.03 + 0.02;
     assert!((torus::to_f64(parties.decrypt_number(score)) - expected).abs() < 8.0 * rounding(30.0).std());
 }
@@ -410,14 +411,14 @@ fn rows_are_put_together() {
 /// A client's hidden states through a request to the server and back.
 #[test]
 fn hidden_states_arrive_and_return() {
-    let (parties, tokens, embedding) = (&*PARTIES, 3, 150);
-    let encoding = BlockEncoding { layout: parties.layout, tokens, embedding };
-    let drawn = turns(tokens, embedding, 0.49, 14);
-    let states = Matrix::from_fn(tokens, embedding, |token, channel| drawn[token][channel]);
+    let (parties, tokens, channels) = (&*PARTIES, 3, 150);
+    let encoding = BlockEncoding { layout: parties.layout, tokens, channels };
+    let drawn = turns(tokens, channels, 0.49, 14);
+    let states = Matrix::from_fn(tokens, channels, |token, channel| drawn[token][channel]);
     let request = parties.client.encrypt(&encoding.integers(&states).unwrap(), &encoding).unwrap();
     let opened = request.open(&parties.keys, &encoding.context(), encoding.request_len()).unwrap();
     let rows = opened.chunks(encoding.row_len()).map(|row| row.iter().map(|c| c.expand()).collect()).collect();
-    let reals = EncryptedReals::new(&parties.layout, Form::Features, embedding, rows);
+    let reals = EncryptedReals::new(&parties.layout, Form::Features, channels, rows);
     let answer = reals.rows().iter().flatten().map(|ciphertext| (**ciphertext).clone()).collect();
     let answer = Answer::new(request.label(), answer);
     let found = parties.client.decrypt(&answer, &encoding, request.label()).unwrap();
@@ -427,7 +428,7 @@ fn hidden_states_arrive_and_return() {
 
 #[test]
 fn hidden_states_beyond_half_a_turn_are_refused() {
-    let encoding = BlockEncoding { layout: PARTIES.layout, tokens: 2, embedding: 3 };
+    let encoding = BlockEncoding { layout: PARTIES.layout, tokens: 2, channels: 3 };
     for outside in [0.5, -0.6, f64::NAN, f64::INFINITY] {
         let states = Matrix::from_fn(2, 3, |token, channel| if (token, channel) == (1, 2) { outside } else { -0.5 });
         assert_eq!(encoding.integers(&states).unwrap_err(), Refused::HiddenState { token: 1, channel: 2 });
@@ -436,7 +437,7 @@ fn hidden_states_beyond_half_a_turn_are_refused() {
     assert_eq!(encoding.integers(&Matrix::from_fn(1, 3, |_, _| 0.0)).unwrap_err(), size);
     let other = tfhe_core::sets::HEAD_EXACT.compile().unwrap();
     assert_eq!(encoding.check(&other).unwrap_err(), Refused::OtherRings("head_exact"));
-    assert_ne!(encoding.context(), BlockEncoding { tokens: 3, embedding: 2, ..encoding }.context());
+    assert_ne!(encoding.context(), BlockEncoding { tokens: 3, channels: 2, ..encoding }.context());
 }
 
 #[test]

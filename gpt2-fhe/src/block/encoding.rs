@@ -13,7 +13,7 @@ use crate::encoding::Encoding;
 /// 2^-33.8 of a turn into hidden states, one sixty-fourth of what the updates that blocks add to them have.
 const LOG_UNITS: u32 = 32;
 
-/// Hidden states in turns, `[T, E]`, as features: of requests and of answers alike. Those of an answer are known modulo one turn, the
+/// Hidden states in turns, `[T, E + 1]`, as features: of requests and of answers alike. Those of an answer are known modulo one turn, the
 /// nearest to zero is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockEncoding {
@@ -21,17 +21,17 @@ pub struct BlockEncoding {
     pub layout: BlockLayout,
     /// T.
     pub tokens: usize,
-    /// E.
-    pub embedding: usize,
+    /// E + 1: those of hidden states, and the mean of each row ([`nn::block::StreamScale`]).
+    pub channels: usize,
 }
 
 impl BlockEncoding {
     /// The number of ciphertexts of a row.
     pub fn row_len(&self) -> usize {
-        self.layout.features_ciphertexts(self.embedding)
+        self.layout.features_ciphertexts(self.channels)
     }
 
-    /// Hidden states `[T, E]`, in turns, as the integers that a client encrypts.
+    /// Hidden states `[T, E + 1]`, in turns, as the integers that a client encrypts.
     ///
     /// # Errors
     /// If they have another size, or one is not from −1/2 to 1/2.
@@ -40,11 +40,11 @@ impl BlockEncoding {
         let integer = |(index, &turns): (usize, &f64)| {
             let units = (turns * 2f64.powi(LOG_UNITS as i32)).round_ties_even();
             let fits = (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&units);
-            let outside = Refused::HiddenState { token: index / self.embedding, channel: index % self.embedding };
+            let outside = Refused::HiddenState { token: index / self.channels, channel: index % self.channels };
             if fits { Ok(units as i32) } else { Err(outside) }
         };
         let integers: Vec<i32> = turns.iter().enumerate().map(integer).collect::<Result<_, _>>()?;
-        Ok(Matrix::from_fn(turns.rows(), turns.cols(), |token, channel| integers[token * self.embedding + channel]))
+        Ok(Matrix::from_fn(turns.rows(), turns.cols(), |token, channel| integers[token * self.channels + channel]))
     }
 
     fn place(&self, token: usize, channel: usize) -> (usize, usize) {
@@ -57,8 +57,8 @@ impl Encoding for BlockEncoding {
     const CIRCUIT: &str = "block circuit";
 
     fn context(&self) -> Fingerprint {
-        let (layout, tokens, embedding) = (&self.layout, self.tokens, self.embedding);
-        let sizes = [tokens, embedding, layout.size(), layout.ratio(), layout.stride()].map(|size| size as u64);
+        let (layout, tokens, channels) = (&self.layout, self.tokens, self.channels);
+        let sizes = [tokens, channels, layout.size(), layout.ratio(), layout.stride()].map(|size| size as u64);
         Fields::new("hidden states of the block circuit").integers(sizes.into_iter()).fingerprint()
     }
 
@@ -72,7 +72,7 @@ impl Encoding for BlockEncoding {
     }
 
     fn input_size(&self) -> (usize, usize) {
-        (self.tokens, self.embedding)
+        (self.tokens, self.channels)
     }
 
     fn output_size(&self) -> (usize, usize) {
