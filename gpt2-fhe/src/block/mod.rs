@@ -18,5 +18,6 @@ pub mod keys;
 pub mod layout;
 pub mod noise;
 pub mod prediction;
+pub mod prepared;
 pub mod simulated;
 pub mod tensor;

@@ -46,6 +46,11 @@ impl EncryptedReals {
         &self.rows
     }
 
+    /// All ciphertexts, row after row.
+    pub fn into_ciphertexts(self) -> Vec<GlweCiphertext> {
+        self.rows.into_iter().flatten().map(Arc::unwrap_or_clone).collect()
+    }
+
     /// Adds constants to each row, in turns.
     pub(super) fn add_constants(&mut self, layout: &BlockLayout, turns: &[f64]) {
         self.rows.iter_mut().for_each(|row| add_to_row(layout, self.form, row, turns));
