@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use tfhe_core::glwe::{FourierGlwe, GlweCiphertext};
 use tfhe_core::integer_product::FourierIntegers;
 
-use super::BlockCiphertexts;
+use super::context::BlockCiphertexts;
 use super::reals::EncryptedReals;
 
 /// How many ciphertexts of inputs are held as transforms: each takes as much memory as two ciphertexts.

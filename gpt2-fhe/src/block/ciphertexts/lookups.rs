@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::refresh::{FunctionTable, LevelTables, RefreshError};
 
-use super::BlockCiphertexts;
+use super::context::BlockCiphertexts;
 use super::number::{EncryptedNumber, EncryptedSum, Samples};
 
 /// How many numbers one thread extracts before it switches them: each is as large as the mask of a ciphertext, or two.

@@ -10,156 +10,15 @@
 //!
 //! What operations add to noise is what [`BlockBackend`] is told; here it is in the ciphertexts.
 
+mod context;
 mod linear;
 mod lookups;
 mod multipliers;
 mod number;
+mod operations;
 mod reals;
 
-use std::sync::Arc;
-
-use nn::evaluator::{Entries, Form, LinearMap, Rows, SmoothUse};
-use nn::table::SmoothTable;
-use rayon::prelude::*;
-use tfhe_core::glwe::GlweCiphertext;
-use tfhe_core::lwe::LweCiphertext;
-use tfhe_core::noise::{Distribution, Variance};
-use tfhe_core::params::GlweShape;
-use tfhe_core::refresh::Place;
-use tfhe_core::torus;
-
+pub use self::context::BlockCiphertexts;
 pub use self::multipliers::EncryptedMultipliers;
 pub use self::number::{EncryptedNumber, EncryptedSum, Samples};
 pub use self::reals::EncryptedReals;
-use super::backend::{BlockBackend, LookupNoise, Summed};
-use super::keys::BlockKeys;
-use super::layout::BlockLayout;
-
-/// The keys to compute blocks with, and where everything lies.
-#[derive(Clone, Copy, Debug)]
-pub struct BlockCiphertexts<'a> {
-    /// Of whoever encrypted the input.
-    pub keys: BlockKeys<'a>,
-    /// In the rings of the keys.
-    pub layout: &'a BlockLayout,
-}
-
-impl BlockCiphertexts<'_> {
-    fn shape(&self) -> GlweShape {
-        self.keys.parameters.arithmetic().shape
-    }
-
-    /// A row of features.
-    fn pack_row(&self, row: &[EncryptedNumber]) -> Vec<Arc<GlweCiphertext>> {
-        let lookup = self.keys.parameters.lookup().lwe_dimension();
-        let result = |number: &EncryptedNumber| -> LweCiphertext {
-            let samples = number.sum().samples(lookup);
-            assert!(samples.arithmetic.is_none(), "results of lookups are packed");
-            samples.lookup.expect("a sum without coefficients")
-        };
-        let pack = |numbers: &[EncryptedNumber]| {
-            let places: Vec<Place> =
-                (0..numbers.len()).map(|index| Place::from(self.layout.feature_place(index).1)).collect();
-            let packed = self.keys.refresh(SmoothUse::Feature).pack(numbers.iter().map(result).collect(), &places);
-            Arc::new(packed.expect("places of their own, which the lookup ring has"))
-        };
-        row.par_chunks(self.layout.inputs()).map(pack).collect()
-    }
-}
-
-impl BlockBackend for BlockCiphertexts<'_> {
-    type Reals = EncryptedReals;
-    type Multipliers = EncryptedMultipliers;
-    type Number = EncryptedNumber;
-
-    fn linear(&mut self, input: &EncryptedReals, maps: &[LinearMap<'_>], _: &[Variance]) -> Vec<EncryptedReals> {
-        self.map(input, maps)
-    }
-
-    fn scale_rows(
-        &mut self,
-        reals: EncryptedReals,
-        multipliers: &EncryptedMultipliers,
-        _: &Distribution,
-    ) -> EncryptedReals {
-        self.multiply_rows(&reals, multipliers)
-    }
-
-    fn multiply(
-        &mut self,
-        queries: &EncryptedReals,
-        keys: &EncryptedMultipliers,
-        entries: Entries,
-        _: &Distribution,
-    ) -> Rows<EncryptedNumber> {
-        self.multiply_keys(queries, keys, entries)
-    }
-
-    fn weigh(
-        &mut self,
-        weights: &EncryptedMultipliers,
-        values: &EncryptedReals,
-        sum: Option<EncryptedReals>,
-        _: &Distribution,
-    ) -> EncryptedReals {
-        self.weigh_rows(weights, values, sum)
-    }
-
-    fn numbers(&mut self, reals: EncryptedReals) -> Rows<EncryptedNumber> {
-        reals.numbers(self.layout)
-    }
-
-    fn add_scaled(&self, sum: &mut EncryptedNumber, other: &EncryptedNumber, factor: i64) {
-        sum.sum_mut().add_scaled(other.sum(), factor);
-    }
-
-    fn constant(&self, turns: f64) -> EncryptedNumber {
-        EncryptedNumber::Sum(EncryptedSum::constant(torus::from_f64(turns)))
-    }
-
-    fn look_up(
-        &mut self,
-        result: SmoothUse,
-        numbers: &[&Summed<EncryptedNumber>],
-        tables: &[&SmoothTable],
-        _: LookupNoise,
-    ) -> Vec<EncryptedNumber> {
-        let numbers: Vec<&EncryptedSum> = numbers.iter().map(|number| number.content.sum()).collect();
-        self.read(result, &numbers, tables)
-    }
-
-    fn pack(&mut self, rows: Rows<EncryptedNumber>, _: Variance) -> EncryptedReals {
-        let channels = rows.first().map_or(0, Vec::len);
-        let rows = rows.par_iter().map(|row| self.pack_row(row)).collect();
-        EncryptedReals { form: Form::Features, channels, rows }
-    }
-
-    fn pack_multipliers(&mut self, rows: Rows<EncryptedNumber>, form: Form) -> EncryptedMultipliers {
-        self.pack_levels(&rows, form)
-    }
-
-    fn add_constants(&mut self, mut reals: EncryptedReals, turns: &[f64]) -> EncryptedReals {
-        reals.add_constants(self.layout, turns);
-        reals
-    }
-
-    fn add(&mut self, sum: &mut EncryptedReals, other: &EncryptedReals) {
-        sum.add(other);
-    }
-
-    fn append(&mut self, above: &mut EncryptedReals, below: EncryptedReals) {
-        above.append(below);
-    }
-
-    fn append_multipliers(&mut self, above: &mut EncryptedMultipliers, below: EncryptedMultipliers) {
-        above.append(below);
-    }
-
-    fn known(&mut self, rows: Rows<f64>, form: Form) -> EncryptedReals {
-        EncryptedReals::known(self.layout, self.shape(), form, &rows)
-    }
-
-    fn known_multipliers(&mut self, rows: Rows<f64>, form: Form) -> EncryptedMultipliers {
-        self.known_levels(&rows, form)
-    }
-}

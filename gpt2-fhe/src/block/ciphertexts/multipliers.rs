@@ -9,7 +9,7 @@ use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::refresh::Place;
 
-use super::BlockCiphertexts;
+use super::context::BlockCiphertexts;
 use super::number::{EncryptedNumber, EncryptedSum};
 use super::reals::EncryptedReals;
 
