@@ -3,24 +3,27 @@
 use std::path::Path;
 
 use gpt2_fhe::block::encoding::BlockEncoding;
-use gpt2_fhe::block::evaluator::{StreamEvaluator, StreamTensor};
+use gpt2_fhe::block::evaluator::StreamEvaluator;
 use gpt2_fhe::block::keys::needs;
 use gpt2_fhe::block::layout::BlockLayout;
 use gpt2_fhe::block::prediction::BlockPrediction;
 use gpt2_fhe::block::prepared::PreparedBlocks;
 use gpt2_fhe::block::simulated::SimulatedBlock;
+use gpt2_fhe::block::tensor::StreamTensor;
+use gpt2_fhe::boundary::Refused;
 use gpt2_fhe::client::Client;
 use gpt2_fhe::encoding::Encoding;
-use gpt2_fhe::server::Server;
-use gpt2_fhe::track::Unobserved;
+use gpt2_fhe::server::{Prepared, Server};
+use gpt2_fhe::track::{EvaluationError, Observer, Unobserved};
 use nn::block::{BlockOptions, BlockPart, ModelProgram};
 use nn::clear::{ClearEvaluator, ClearTensor};
 use nn::evaluator::{BlockEvaluator, Form};
 use nn::gpt2::Gpt2;
 use nn::matrix::Matrix;
 use tfhe_core::derivation::ClientSeed;
+use tfhe_core::keys::{ClientKeys, Needs};
 use tfhe_core::random::SampleSeed;
-use tfhe_core::sets::PACKED_BLOCK;
+use tfhe_core::sets::{HEAD_EXACT, PACKED_BLOCK, PACKED_HEAD};
 
 /// Public tokens before the others.
 const PREFIX: usize = 1;
@@ -64,6 +67,17 @@ fn error<'a>(rows: impl Iterator<Item = &'a [f64]>, clear: &[Vec<f64>]) -> f64 {
     (squares.sum::<f64>() / (clear.len() * channels) as f64).sqrt()
 }
 
+/// Has seen enough at once.
+struct Stop;
+
+impl Observer for Stop {
+    fn begin(&mut self, _step: &'static str, _operations: usize) {}
+
+    fn advance(&mut self, _operations: usize) -> bool {
+        false
+    }
+}
+
 #[test]
 fn a_block_on_ciphertexts_has_the_errors_of_simulated_ones() {
     let (program, layout, stream) = block();
@@ -77,6 +91,7 @@ fn a_block_on_ciphertexts_has_the_errors_of_simulated_ones() {
     let request = client.encrypt(&encoding.integers(&stream).unwrap(), &encoding).unwrap();
     let keys = client.evaluation_keys(&needs()).unwrap().prepare().unwrap();
     let server = Server::new(&prepared, &keys).unwrap();
+    assert_eq!(server.evaluate(&request, &encoding, &mut Stop).unwrap_err(), EvaluationError::Cancelled);
     let (answer, statistics) = server.evaluate(&request, &encoding, &mut Unobserved).unwrap();
     let answer = client.decrypt(&answer, &encoding, request.label()).unwrap();
     let found = error((0..tokens).map(|row| answer.row(row)), &expected);
@@ -105,4 +120,29 @@ fn a_block_on_ciphertexts_has_the_errors_of_simulated_ones() {
     );
     // A normal number is that far off its mean with a probability of 2^-20; and predictions of operations are within 10 %.
     assert!((found.ln() - mean).abs() <= 5.0 * deviation + 1.1_f64.ln());
+}
+
+#[test]
+fn what_is_not_prepared_is_refused() {
+    let (program, layout, _) = block();
+    let parameters = PACKED_BLOCK.compile().unwrap();
+    let prepare = |parameters, layout| PreparedBlocks::new(parameters, &program, layout, TOKENS);
+    let small = BlockLayout::new(&parameters, 32).unwrap();
+    assert_eq!(prepare(&parameters, small).unwrap_err(), Refused::Layout);
+    let other = HEAD_EXACT.compile().unwrap();
+    assert!(matches!(prepare(&other, layout).unwrap_err(), Refused::Set(_)));
+
+    let prepared = prepare(&parameters, layout).unwrap();
+    let refused = |encoding| prepared.check(&encoding, &parameters).unwrap_err();
+    for tokens in [0, TOKENS + 1, usize::MAX] {
+        assert_eq!(refused(prepared.encoding(tokens)), Refused::Tokens { tokens, most: TOKENS });
+    }
+    let own = prepared.encoding(TOKENS);
+    assert_eq!(prepared.check(&own, &parameters), Ok(()));
+    for other in [BlockEncoding { layout: small, ..own }, BlockEncoding { channels: own.channels + 1, ..own }] {
+        assert_eq!(refused(other), Refused::Layout);
+    }
+    let keys = ClientKeys::generate(&PACKED_HEAD.compile().unwrap(), &ClientSeed::from_number(1)).unwrap();
+    let keys = keys.evaluation_keys(&Needs::default()).unwrap().prepare().unwrap();
+    assert_eq!(Server::new(&prepared, &keys).unwrap_err(), Refused::Prepared("packed_head"));
 }

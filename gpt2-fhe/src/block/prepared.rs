@@ -9,10 +9,11 @@ use tfhe_core::keys::EvaluationKeys;
 
 use super::ciphertexts::{BlockCiphertexts, EncryptedReals};
 use super::encoding::BlockEncoding;
-use super::evaluator::{StreamEvaluator, StreamTensor};
+use super::evaluator::StreamEvaluator;
 use super::keys::BlockKeys;
 use super::layout::BlockLayout;
 use super::prediction::BlockPrediction;
+use super::tensor::StreamTensor;
 use crate::boundary::Refused;
 use crate::encoding::Encoding;
 use crate::server::Prepared;
