@@ -10,11 +10,20 @@ use tfhe_core::refresh::Refresh;
 use tfhe_core::sets::{COARSE, FINE, FINEST, PRECISE};
 use tfhe_core::tensor_product::RelinearizationKey;
 
-use super::prediction::gadget;
 use crate::boundary::Refused;
 
 /// Everything that multiplies: rows times their factor, queries times keys, values times probabilities.
 pub const PRODUCT: Edge = Edge::ExternalProduct { ring: Arithmetic };
+
+/// The gadget of the bootstrapping for a use.
+pub fn gadget(result: SmoothUse) -> usize {
+    match result {
+        SmoothUse::Read => COARSE,
+        SmoothUse::Feature => FINE,
+        SmoothUse::Multiplier { .. } => PRECISE,
+        SmoothUse::Update => FINEST,
+    }
+}
 
 /// The evaluation keys that a block needs.
 pub fn needs() -> Needs {
