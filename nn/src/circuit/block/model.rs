@@ -7,7 +7,7 @@ use super::program::{BlockCache, BlockProgram};
 use crate::clear::{ClearEvaluator, ClearTensor};
 use crate::error::Error;
 use crate::evaluator::{BlockEvaluator, Form};
-use crate::gpt2::Gpt2;
+use crate::gpt2::{Block, Gpt2, Intermediate, Site};
 use crate::matrix::Matrix;
 use crate::table::SmoothTable;
 use std::ops::Range;
@@ -49,6 +49,27 @@ impl ModelProgram {
         };
         let blocks = layers.clone().map(calibrate).collect::<Result<_, _>>()?;
         Ok(Self { first: layers.start, blocks, scale, prefix })
+    }
+
+    /// Calibrates `part` of one block, number `layer` of its model, on hidden states before its first LayerNorm, each `[T, E]`.
+    ///
+    /// # Errors
+    /// As [`Block::trace`] and [`BlockProgram::calibrate`].
+    pub fn calibrate_block(
+        (layer, block): (usize, &Block),
+        part: BlockPart,
+        inputs: &[Matrix<f32>],
+        options: &BlockOptions,
+    ) -> Result<Self, Error> {
+        let mut states = inputs.to_vec();
+        for input in inputs {
+            let trace = block.trace(input)?;
+            let sites = [Intermediate::AttentionResidual, Intermediate::Block].map(|what| Site::layer(what, 0));
+            states.extend(sites.iter().filter_map(|&site| trace.get(site).cloned()));
+        }
+        let scale = StreamScale::calibrate(&states, options.log_unit)?;
+        let program = BlockProgram::calibrate(block, part, &scale, inputs, options)?;
+        Ok(Self { first: layer, blocks: vec![program], scale })
     }
 
     /// The first layer.

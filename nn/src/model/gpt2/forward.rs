@@ -153,15 +153,25 @@ impl Block {
         cache: &mut LayerCache,
         hooks: &mut impl ForwardHooks,
     ) -> Result<Matrix<f32>, Error> {
-        let normalized = self.attention_norm.apply(hidden);
-        hooks.observe(Site::layer(Intermediate::AttentionNorm, layer), &normalized);
-        let projected = self.attend(layer, &normalized, cache, hooks)?;
-        hooks.observe(Site::layer(Intermediate::AttentionProjection, layer), &projected);
-        let hidden = sum(hidden, &projected);
-        hooks.observe(Site::layer(Intermediate::AttentionResidual, layer), &hidden);
-        let hidden = self.feed(layer, &hidden, hooks);
-        hooks.observe(Site::layer(Intermediate::Block, layer), &hidden);
-        Ok(hidden)
+        let site = Site::layer(Intermediate::AttentionResidual, layer);
+        let attended = match replaced(hooks, site, hidden)? {
+            Some(attended) => attended,
+            None => {
+                let normalized = self.attention_norm.apply(hidden);
+                hooks.observe(Site::layer(Intermediate::AttentionNorm, layer), &normalized);
+                let projected = self.attend(layer, &normalized, cache, hooks)?;
+                hooks.observe(Site::layer(Intermediate::AttentionProjection, layer), &projected);
+                sum(hidden, &projected)
+            }
+        };
+        hooks.observe(site, &attended);
+        let site = Site::layer(Intermediate::Block, layer);
+        let output = match replaced(hooks, site, &attended)? {
+            Some(output) => output,
+            None => self.feed(layer, &attended, hooks),
+        };
+        hooks.observe(site, &output);
+        Ok(output)
     }
 
     /// A hidden state with the output of the feed-forward layer added, `[n, E] -> [n, E]`.
@@ -249,6 +259,15 @@ impl Block {
         }
         outputs
     }
+}
+
+/// What takes the place of the stream at a site, `[n, E]`.
+fn replaced(hooks: &mut impl ForwardHooks, site: Site, before: &Matrix<f32>) -> Result<Option<Matrix<f32>>, Error> {
+    let replacement = hooks.replace_stream(site, before).map_err(Error::Hook)?;
+    if let Some(stream) = &replacement {
+        check_shape("the replacement of the stream", stream, before.rows(), before.cols())?;
+    }
+    Ok(replacement)
 }
 
 /// Checks the shape of what a hook returns.

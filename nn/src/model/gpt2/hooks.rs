@@ -29,6 +29,19 @@ pub trait ForwardHooks {
     ) -> Result<Replacement, HookError> {
         Ok(Replacement::Nothing)
     }
+
+    /// The stream at a site, [`Intermediate::AttentionResidual`] or [`Intermediate::Block`] of a layer, if what leads there is computed
+    /// elsewhere, for n new tokens after those of earlier calls, `[n, E]`. `before` is the stream before the layer's attention, or before
+    /// its feed-forward layer.
+    ///
+    /// Nothing of what leads there is computed in f32, nor kept: where a layer's attention is replaced for one token, so it is for all of a
+    /// text.
+    ///
+    /// # Errors
+    /// Anything; it ends the forward pass.
+    fn replace_stream(&mut self, _site: Site, _before: &Matrix<f32>) -> Result<Option<Matrix<f32>>, HookError> {
+        Ok(None)
+    }
 }
 
 /// What takes the place of a layer's own attention, for n new tokens.

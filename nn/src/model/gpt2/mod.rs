@@ -157,6 +157,29 @@ impl Block {
     }
 }
 
+impl Block {
+    /// Reads a layer's weights from a file without a configuration, which is then that of GPT-2: GELU in its approximation by tanh, 1e-5
+    /// added to variances. The number of heads is found as [`AttentionWeights::load`] finds it, all other sizes are the tensors'.
+    ///
+    /// # Errors
+    /// As [`Self::load`] and [`AttentionWeights::load`].
+    pub fn load_alone(checkpoint: &Checkpoint, layer: usize, heads: Option<usize>) -> Result<Self, Error> {
+        let attention = AttentionWeights::load(checkpoint, layer, heads)?;
+        let inner = match checkpoint.shape(&format!("h.{layer}.mlp.c_fc.weight")) {
+            Some(&[_, inner]) => Some(inner),
+            _ => None,
+        };
+        let usual = Config::from_json(b"{}")?;
+        let (n_head, n_embd) = (attention.heads(), attention.embedding_size());
+        Self::load(checkpoint, layer, &Config { n_head, n_embd, n_inner: inner, ..usual })
+    }
+
+    /// The attention.
+    pub fn attention(&self) -> &AttentionWeights {
+        &self.attention
+    }
+}
+
 impl LayerNorm {
     fn load(checkpoint: &Checkpoint, name: &str, config: &Config) -> Result<Self, Error> {
         let weight = checkpoint.vector(&format!("{name}.weight"), config.n_embd)?;
