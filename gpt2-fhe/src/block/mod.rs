@@ -11,6 +11,7 @@
 
 pub mod backend;
 pub mod ciphertexts;
+pub mod circuit;
 pub mod counted;
 pub mod encoding;
 pub mod evaluator;
@@ -19,5 +20,6 @@ pub mod layout;
 pub mod noise;
 pub mod prediction;
 pub mod prepared;
+pub mod server;
 pub mod simulated;
 pub mod tensor;

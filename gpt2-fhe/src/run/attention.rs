@@ -115,7 +115,7 @@ impl Session {
     /// # Errors
     /// [`RunError::OtherCircuit`] if the plan is not the attention's; as [`Lowering::parties`].
     pub fn new(attention: &Attention, plan: &Plan, seed: &ClientSeed) -> Result<Self, RunError> {
-        if plan.circuit() != attention.circuit() {
+        if plan.circuit() != Some(attention.circuit()) {
             return Err(RunError::OtherCircuit);
         }
         Ok(Self(match attention {

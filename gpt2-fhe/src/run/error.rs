@@ -7,6 +7,7 @@ use tfhe_core::key_graph::MissingEdge;
 use tfhe_core::random::RandomnessError;
 
 use super::{MAX_EXPONENT_NOISE, MAX_SATURATION};
+use crate::block::layout;
 use crate::boundary::{EncryptError, Refused};
 use crate::packed::layout::HeadTooLarge;
 use crate::track::EvaluationError;
@@ -33,6 +34,17 @@ pub enum RunError {
     Unreliable {
         /// log2 of the best set's failure probability.
         best: f64,
+    },
+    /// Lookups of blocks do not read reliably.
+    #[error(
+        "these blocks cannot be evaluated with a chance of failure of at most 2^-40 ({}, most of it in the step \"{step}\"): calibrate on \
+         other texts, or leave blocks to the client", if *.failure <= -1.0 { format!("it is 2^{failure:.1}") } else { "they may fail".into() }
+    )]
+    UnreliableBlocks {
+        /// log2 of the failure probability.
+        failure: f64,
+        /// The step that has most of it.
+        step: &'static str,
     },
     /// The noise of lookups is too large for a head's scores.
     #[error(
@@ -110,6 +122,9 @@ pub enum RunError {
     /// The head does not fit the packed circuit.
     #[error(transparent)]
     TooLarge(#[from] HeadTooLarge),
+    /// The head does not fit the circuit of blocks.
+    #[error(transparent)]
+    BlockTooLarge(#[from] layout::HeadTooLarge),
     /// Keys or a plan of one circuit, and an attention that is quantized for the other.
     #[error(
         "these keys are for another circuit than this attention is quantized for: quantize it for theirs, or make keys for it"

@@ -7,14 +7,13 @@ use nn::packed::Span;
 use nn::quantizers::Saturation;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::key_graph::Parameters;
-use tfhe_core::keys::{EvaluationKeys, Needs};
+use tfhe_core::keys::Needs;
 use tfhe_core::random::SampleSeed;
 
 use super::error::{RunError, check_finite};
+use super::keys::KeyPair;
 use super::outcome::{Outcome, Seconds};
 use super::plan::{Bytes, Plan};
-use crate::boundary::Refused;
-use crate::client::Client;
 use crate::encoding::Encoding;
 use crate::server::Prepared;
 use crate::server::Server;
@@ -51,10 +50,7 @@ pub struct RunOutput {
 
 /// A client and its server, for every attention whose keys are the same.
 pub struct Parties<L: Lowering> {
-    client: Client,
-    evaluation_keys: EvaluationKeys,
-    evaluation_key_bytes: usize,
-    keygen_seconds: f64,
+    keys: KeyPair,
     /// Of the longest input.
     pub(super) plan: Plan,
     /// The attentions that were run, to be used again.
@@ -67,7 +63,7 @@ impl<L: Lowering> Parties<L> {
         if let Some(index) = self.prepared.iter().position(|prepared| attention.is_of(prepared)) {
             return Ok(index);
         }
-        self.prepared.push(attention.prepare(self.evaluation_keys.parameters())?);
+        self.prepared.push(attention.prepare(self.keys.evaluation_keys.parameters())?);
         Ok(self.prepared.len() - 1)
     }
 }
@@ -76,7 +72,7 @@ impl<L: Lowering> Parties<L> {
 pub type EncodingOf<L> = <<L as Lowering>::Prepared as Prepared>::Encoding;
 
 /// What `work` gives, and its seconds.
-fn timed<T>(work: impl FnOnce() -> Result<T, RunError>) -> Result<(T, f64), RunError> {
+pub(super) fn timed<T>(work: impl FnOnce() -> Result<T, RunError>) -> Result<(T, f64), RunError> {
     let start = Instant::now();
     let result = work()?;
     Ok((result, start.elapsed().as_secs_f64()))
@@ -183,21 +179,9 @@ pub trait Lowering: Sized {
     /// # Errors
     /// [`RunError::Refused`] if the plan's set is not one of the circuit.
     fn parties(&self, plan: &Plan, seed: &ClientSeed) -> Result<Parties<Self>, RunError> {
-        let start = Instant::now();
         let circuit = <EncodingOf<Self> as Encoding>::CIRCUIT;
-        let client = Client::new(circuit, &plan.parameters, &self.bound(seed)).map_err(Refused::from)?;
-        let seeded = client.evaluation_keys(&self.needs(plan)?)?;
-        let evaluation_key_bytes = seeded.bytes();
-        let evaluation_keys = seeded.prepare().map_err(Refused::from)?;
-        let keygen_seconds = start.elapsed().as_secs_f64();
-        Ok(Parties {
-            client,
-            evaluation_keys,
-            evaluation_key_bytes,
-            keygen_seconds,
-            plan: plan.clone(),
-            prepared: Vec::new(),
-        })
+        let keys = KeyPair::new(circuit, &plan.parameters, &self.needs(plan)?, &self.bound(seed))?;
+        Ok(Parties { keys, plan: plan.clone(), prepared: Vec::new() })
     }
 
     /// Encrypts, evaluates, decrypts the rows of `span`.
@@ -212,15 +196,15 @@ pub trait Lowering: Sized {
         observer: &mut dyn Observer,
     ) -> Result<RunOutput, RunError> {
         let (index, prepare) = timed(|| parties.prepare(self))?;
-        let (encoding, keys) = (self.encoding(planned)?, &parties.evaluation_keys);
-        let (request, encrypt) = timed(|| Ok(parties.client.encrypt(input, &encoding)?))?;
+        let (encoding, keys) = (self.encoding(planned)?, &parties.keys.evaluation_keys);
+        let (request, encrypt) = timed(|| Ok(parties.keys.client.encrypt(input, &encoding)?))?;
         let ((answer, statistics), evaluate) =
             timed(|| Ok(Server::new(&parties.prepared[index], keys)?.evaluate(&request, &encoding, observer)?))?;
         let (numbers, decrypt) = timed(|| {
-            let decrypted = parties.client.decrypt(&answer, &encoding, request.label())?;
+            let decrypted = parties.keys.client.decrypt(&answer, &encoding, request.label())?;
             self.numbers(decrypted, &encoding, planned.1)
         })?;
-        let (keygen, evaluation_key) = (parties.keygen_seconds, parties.evaluation_key_bytes);
+        let (keygen, evaluation_key) = (parties.keys.seconds, parties.keys.evaluation_key_bytes);
         Ok(RunOutput {
             numbers,
             seconds: Seconds { keygen, prepare, encrypt, evaluate, decrypt, ..Seconds::of_steps(&statistics) },
@@ -311,7 +295,7 @@ pub trait Lowering: Sized {
 
 impl RunOutput {
     /// Of what was computed in the clear since `start`.
-    fn computed(numbers: Matrix<f64>, statistics: Statistics, start: Instant) -> Self {
+    pub(super) fn computed(numbers: Matrix<f64>, statistics: Statistics, start: Instant) -> Self {
         let evaluate = start.elapsed().as_secs_f64();
         let seconds = Seconds { evaluate, ..Seconds::of_steps(&statistics) };
         Self { numbers, statistics, seconds, bytes: Bytes::default() }

@@ -5,8 +5,10 @@
 //! computes, which is no part of it ([`Session::execute`] does both).
 
 mod attention;
+pub mod block;
 mod error;
 pub mod exact;
+mod keys;
 mod lowering;
 mod outcome;
 pub mod packed;

@@ -4,7 +4,7 @@ use nn::integer::IntegerAttention;
 use tfhe_core::key_graph::Parameters;
 use tfhe_core::{noise, sets, wide};
 
-use super::{Bytes, Plan};
+use super::{Bytes, Kind, Plan};
 use crate::integer::counted::CountedIntegers;
 use crate::integer::encoding::IntegerEncoding;
 use crate::integer::evaluator::IntegerEvaluator;
@@ -71,6 +71,6 @@ fn with_parameters(
         statistics,
         bytes: Bytes::of(&parameters, &needs, &IntegerEncoding::new(&parameters, program, tokens))?,
         parameters,
-        packing: None,
+        kind: Kind::Exact,
     })
 }

@@ -1,5 +1,6 @@
 //! What will run: known before anything is encrypted.
 
+mod blocks;
 mod exact;
 mod packed;
 
@@ -10,6 +11,7 @@ use tfhe_core::key_graph::{MissingEdge, Parameters};
 use tfhe_core::keys::{Needs, SeededEvaluationKeys};
 use tfhe_core::security;
 
+pub(super) use blocks::plan_blocks;
 pub(super) use exact::plan_exact;
 pub(super) use packed::{plan_packed, plan_reliable};
 
@@ -33,8 +35,15 @@ pub struct Plan {
     pub log2_failure_probability: f64,
     /// What will be sent.
     pub bytes: Bytes,
-    /// Of the packed circuit.
-    packing: Option<Box<Packing>>,
+    kind: Kind,
+}
+
+/// What a plan is of.
+#[derive(Clone, Debug)]
+enum Kind {
+    Exact,
+    Packed(Box<Packing>),
+    Blocks,
 }
 
 /// How numbers are packed, and what noise that leaves.
@@ -50,17 +59,24 @@ pub struct Packing {
 }
 
 impl Plan {
-    /// The circuit.
-    pub fn circuit(&self) -> Circuit {
-        if self.packing.is_some() { Circuit::Packed } else { Circuit::Exact }
+    /// The circuit of an attention; `None` of whole blocks.
+    pub fn circuit(&self) -> Option<Circuit> {
+        match self.kind {
+            Kind::Exact => Some(Circuit::Exact),
+            Kind::Packed(_) => Some(Circuit::Packed),
+            Kind::Blocks => None,
+        }
     }
 
     /// How numbers are packed.
     ///
     /// # Errors
-    /// [`RunError::OtherCircuit`] if the plan is of the exact circuit.
+    /// [`RunError::OtherCircuit`] if the plan is not of the packed circuit.
     pub fn packing(&self) -> Result<&Packing, RunError> {
-        self.packing.as_deref().ok_or(RunError::OtherCircuit)
+        match &self.kind {
+            Kind::Packed(packing) => Ok(packing),
+            Kind::Exact | Kind::Blocks => Err(RunError::OtherCircuit),
+        }
     }
 
     /// The security level of the parameter set, in bits.
@@ -81,7 +97,7 @@ impl Plan {
     /// The plan to simulate as if every noise had `factor` times its standard deviation: packed circuit only. Failure probabilities stay
     /// those of the noise as it is.
     pub fn with_noise(mut self, factor: f64) -> Self {
-        if let Some(packing) = &mut self.packing {
+        if let Kind::Packed(packing) = &mut self.kind {
             packing.prediction = packing.prediction.scaled(factor);
         }
         self

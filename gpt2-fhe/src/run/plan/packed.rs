@@ -4,7 +4,7 @@ use nn::packed::{PackedAttention, PackedHead, PackedProgram, Span};
 use tfhe_core::key_graph::Parameters;
 use tfhe_core::sets;
 
-use super::{Bytes, Packing, Plan};
+use super::{Bytes, Kind, Packing, Plan};
 use crate::packed::counted::CountedPacked;
 use crate::packed::encoding::PackedEncoding;
 use crate::packed::evaluator::{PackedEvaluator, PackedTensor};
@@ -44,8 +44,8 @@ pub(in crate::run) fn plan_reliable(attention: &PackedAttention, span: Span) -> 
     }
     let encoding = PackedEncoding::new(&parameters, program, layout)?;
     let bytes = Bytes::of(&parameters, &needs(&layout), &encoding)?;
-    let packing = Some(Box::new(Packing { layout, prediction, exponent_noise }));
-    Ok(Plan { parameters, statistics, log2_failure_probability, bytes, packing })
+    let kind = Kind::Packed(Box::new(Packing { layout, prediction, exponent_noise }));
+    Ok(Plan { parameters, statistics, log2_failure_probability, bytes, kind })
 }
 
 /// What a run does and how reliable it is, and the noise of each head's exponents in units of score.

@@ -1,0 +1,69 @@
+//! The server of whole blocks: evaluation keys, the program, and what it keeps, encrypted, of a text's earlier tokens.
+
+use nn::evaluator::Form;
+use tfhe_core::glwe::{GlweCiphertext, SeededGlweCiphertext};
+use tfhe_core::keys::{Answer, EvaluationKeys, Request};
+
+use super::ciphertexts::{BlockCiphertexts, EncryptedReals};
+use super::circuit::{BlockCircuit, Running};
+use super::encoding::BlockEncoding;
+use super::evaluator::{Held, StreamEvaluator};
+use super::keys::BlockKeys;
+use crate::boundary::Refused;
+use crate::encoding::Encoding;
+use crate::track::statistics::Statistics;
+use crate::track::{EvaluationError, Observer};
+
+/// More new tokens than any model has positions.
+const MAX_TOKENS: usize = 1 << 24;
+
+/// Evaluates blocks on one text, request after request, with the keys of one party.
+pub struct BlockServer<'a> {
+    circuit: &'a BlockCircuit,
+    keys: &'a EvaluationKeys,
+    running: Running<StreamEvaluator<'a, BlockCiphertexts<'a>>>,
+}
+
+impl<'a> BlockServer<'a> {
+    /// Before the text's first token.
+    ///
+    /// # Errors
+    /// If the keys' set is not that of the circuit, or a key is missing.
+    pub fn new(
+        circuit: &'a BlockCircuit,
+        keys: &'a EvaluationKeys,
+        observer: &'a mut dyn Observer,
+    ) -> Result<Self, Refused> {
+        circuit.encoding(1).check(keys.parameters())?;
+        let prediction = circuit.prediction();
+        let backend = BlockCiphertexts { keys: BlockKeys::new(keys)?, layout: prediction.layout() };
+        let running = Running::new(circuit, StreamEvaluator::new(backend, prediction, observer));
+        Ok(Self { circuit, keys, running })
+    }
+
+    /// The stream after the blocks, of new tokens, and what was done. It keeps of them what those that follow need; after an error, a text
+    /// has to be begun anew.
+    ///
+    /// # Errors
+    /// [`EvaluationError::Refused`] if the encoding is not one of these blocks, or the request does not belong to the keys or is not so
+    /// encoded; [`EvaluationError::Cancelled`] if the observer stops the computation.
+    pub fn evaluate(
+        &mut self,
+        request: &Request,
+        encoding: &BlockEncoding,
+    ) -> Result<(Answer, Statistics), EvaluationError> {
+        if *encoding != self.circuit.encoding(encoding.tokens) {
+            return Err(Refused::Layout.into());
+        }
+        Refused::check_tokens(encoding.tokens, MAX_TOKENS)?;
+        let opened = request.open(self.keys, &encoding.context(), encoding.request_len()).map_err(Refused::from)?;
+        let (channels, shape) = (encoding.embedding, [encoding.tokens, encoding.embedding]);
+        let expand = |row: &[SeededGlweCiphertext]| row.iter().map(SeededGlweCiphertext::expand).collect();
+        let rows = opened.chunks(encoding.row_len()).map(expand).collect();
+        let input = EncryptedReals::new(&encoding.layout, Form::Features, channels, rows);
+        let stream = Held::fresh(input, shape, self.circuit.prediction().fresh());
+        let output = self.running.advance(self.circuit, stream)?.into_reals();
+        let answer = output.rows().iter().flatten().map(|ciphertext| GlweCiphertext::clone(ciphertext)).collect();
+        Ok((Answer::new(request.label(), answer), self.running.take_statistics()))
+    }
+}

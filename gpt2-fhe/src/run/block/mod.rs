@@ -1,0 +1,185 @@
+//! Whole blocks on a text that grows, in every mode, with everything that is worth knowing about each request.
+//!
+//! The client sends the hidden states of new tokens, encrypted, and gets back the stream after the last of the blocks; what is between
+//! is seen by nobody. The server keeps, encrypted, what later tokens need of earlier ones (keys and values), so that a new token costs its
+//! own rows only.
+//!
+//! Rows of the stream are sent, and come back, less their mean: no LayerNorm sees it, and the updates of the blocks have none. So hidden
+//! states that come back are to be compared less their means, and what the blocks are for, and judged by, is the *update*: the
+//! output less the input ([`BlockOutcome::relative_error`]).
+
+mod outcome;
+mod session;
+mod simulated;
+
+pub use outcome::BlockOutcome;
+pub use session::{BlockKeyPair, BlockSession};
+
+use std::time::Instant;
+
+use nn::block::BlockCache;
+use nn::clear::ClearEvaluator;
+use nn::evaluator::{BlockEvaluator, Form};
+use nn::matrix::Matrix;
+use nn::quantizers::Saturation;
+use nn::table::SmoothTable;
+use rayon::prelude::*;
+use tfhe_core::random::SampleSeed;
+
+use self::simulated::{SimulatedText, rows};
+use super::error::{RunError, check_finite};
+use super::lowering::RunOutput;
+use super::outcome::Outcome;
+use super::plan::{Plan, plan_blocks};
+use crate::block::circuit::BlockCircuit;
+use crate::track::statistics::Statistics;
+
+/// Simulated texts from which the noise of each output is estimated.
+const SIMULATIONS: u64 = 32;
+/// How many estimated standard deviations an output may be from the clear engine's, as in the packed circuit.
+const TOLERANCE: f64 = 8.0;
+
+/// What computes the blocks.
+enum Engine<'a> {
+    Clear,
+    /// With drawn noise.
+    Simulate(Box<SimulatedText<'a>>),
+    Execute(Box<BlockSession<'a>>),
+}
+
+/// Blocks on one text, request after request.
+///
+/// Beside what was asked for it computes, where there is noise, what it is compared with: the clear engine's numbers, and
+/// simulated ones.
+pub struct BlockText<'a> {
+    circuit: &'a BlockCircuit,
+    engine: Engine<'a>,
+    clear: Vec<BlockCache<ClearEvaluator<SmoothTable>>>,
+    simulations: Vec<SimulatedText<'a>>,
+    /// Of the requests to come, the next one last; none in clear mode.
+    plans: Vec<Plan>,
+}
+
+/// What the clear engine computes.
+struct Clear {
+    /// In turns.
+    numbers: Matrix<f64>,
+    out_of_range: usize,
+    statistics: Statistics,
+}
+
+impl<'a> BlockText<'a> {
+    /// Plans requests that follow each other, of so many new tokens each.
+    ///
+    /// # Errors
+    /// [`RunError::UnreliableBlocks`] if one of them may fail with more than 2^-40.
+    pub fn plan(circuit: &BlockCircuit, requests: &[usize]) -> Result<Vec<Plan>, RunError> {
+        plan_blocks(circuit, requests)
+    }
+
+    /// On plain numbers.
+    pub fn clear(circuit: &'a BlockCircuit) -> Self {
+        Self::of(circuit, Engine::Clear, Vec::new())
+    }
+
+    /// On plain numbers with noise that is drawn from `seed`, in requests as they were planned.
+    pub fn simulated(circuit: &'a BlockCircuit, plans: Vec<Plan>, seed: &SampleSeed) -> Self {
+        Self::of(circuit, Engine::Simulate(Box::new(SimulatedText::new(circuit, seed.clone()))), plans)
+    }
+
+    /// Encrypted, in requests as they were planned.
+    pub fn executed(session: BlockSession<'a>, plans: Vec<Plan>) -> Self {
+        Self::of(session.circuit(), Engine::Execute(Box::new(session)), plans)
+    }
+
+    fn of(circuit: &'a BlockCircuit, engine: Engine<'a>, mut plans: Vec<Plan>) -> Self {
+        let simulations = match engine {
+            Engine::Clear => 0,
+            Engine::Simulate(_) | Engine::Execute(_) => SIMULATIONS,
+        };
+        let simulated = |run| SimulatedText::new(circuit, SampleSeed::from_number(run));
+        plans.reverse();
+        let (clear, simulations) = (circuit.program().caches(), (0..simulations).map(simulated).collect());
+        Self { circuit, engine, clear, simulations, plans }
+    }
+
+    /// The stream after the blocks, of new tokens with hidden states `hidden: [n, E]` before the first of them.
+    ///
+    /// # Errors
+    /// [`RunError::Input`] and [`RunError::Refused`] if they do not fit; as [`BlockSession::answer`]; [`RunError::NotFinite`].
+    ///
+    /// # Panics
+    /// If it was not planned so.
+    pub fn advance(&mut self, hidden: &Matrix<f32>) -> Result<BlockOutcome, RunError> {
+        let turns = self.circuit.program().scale().encode(hidden)?;
+        // What cannot be sent is refused in every mode.
+        self.circuit.encoding(turns.rows()).integers(&turns)?;
+        let plan = match self.engine {
+            Engine::Clear => None,
+            Engine::Simulate(_) | Engine::Execute(_) => Some(self.plans.pop().expect("a request that was planned")),
+        };
+        let start = Instant::now();
+        let answer = match &mut self.engine {
+            Engine::Clear => None,
+            Engine::Simulate(text) => {
+                let (numbers, statistics) = text.advance(&turns)?;
+                Some(RunOutput::computed(numbers, statistics, start))
+            }
+            Engine::Execute(session) => Some(session.answer(&turns)?),
+        };
+        let start = Instant::now();
+        let clear = self.advance_clear(&turns);
+        let answer =
+            answer.unwrap_or_else(|| RunOutput::computed(clear.numbers.clone(), clear.statistics.clone(), start));
+        let tolerance = if plan.is_some() { Some(self.tolerance(&turns, &clear.numbers)?) } else { None };
+        self.outcome(&turns, answer, clear, (tolerance, plan))
+    }
+
+    fn advance_clear(&mut self, turns: &Matrix<f64>) -> Clear {
+        let mut evaluator = ClearEvaluator::new();
+        let mut stream = evaluator.known(rows(turns), Form::Features);
+        let Ok(()) = self.circuit.program().evaluate(&mut evaluator, &mut stream, &mut self.clear);
+        let numbers = Matrix::from_fn(turns.rows(), turns.cols(), |row, channel| stream.rows()[row][channel]);
+        let out_of_range = evaluator.out_of_range() + evaluator.overflows();
+        Clear { numbers, out_of_range, statistics: Statistics::of_clear(&evaluator) }
+    }
+
+    /// How far each number may be from the clear engine's.
+    fn tolerance(&mut self, turns: &Matrix<f64>, clear: &Matrix<f64>) -> Result<Matrix<f64>, RunError> {
+        let simulate = |text: &mut SimulatedText<'a>| Ok(text.advance(turns)?.0);
+        let runs = self.simulations.par_iter_mut().map(simulate).collect::<Result<Vec<_>, RunError>>()?;
+        let square = |at: (usize, usize)| runs.iter().map(|run| (run[at] - clear[at]).powi(2)).sum::<f64>();
+        Ok(Matrix::from_fn(clear.rows(), clear.cols(), |row, channel| {
+            TOLERANCE * (square((row, channel)) / SIMULATIONS as f64).sqrt()
+        }))
+    }
+
+    fn outcome(
+        &self,
+        turns: &Matrix<f64>,
+        answer: RunOutput,
+        clear: Clear,
+        (tolerance, plan): (Option<Matrix<f64>>, Option<Plan>),
+    ) -> Result<BlockOutcome, RunError> {
+        let scale = self.circuit.program().scale();
+        let RunOutput { numbers, statistics, seconds, bytes } = answer;
+        let [output, clear_output] = [&numbers, &clear.numbers].map(|numbers| scale.decode(numbers));
+        [&output, &clear_output].into_iter().try_for_each(check_finite)?;
+        // Where there is a plan, it says what is done, and runs how long it took.
+        let statistics = plan.as_ref().map_or(statistics.clone(), |plan| plan.statistics.with_times_of(&statistics));
+        let run = Outcome {
+            numbers,
+            clear_numbers: clear.numbers,
+            tolerance,
+            output,
+            clear_output,
+            out_of_range: clear.out_of_range,
+            saturation: Saturation::default(),
+            statistics,
+            seconds,
+            bytes,
+            plan,
+        };
+        Ok(BlockOutcome { run, input: scale.decode(turns) })
+    }
+}

@@ -1,0 +1,51 @@
+//! Blocks with drawn noise, request after request.
+
+use nn::block::BlockCache;
+use nn::evaluator::Rows;
+use nn::matrix::Matrix;
+use tfhe_core::random::SampleSeed;
+
+use crate::block::circuit::BlockCircuit;
+use crate::block::evaluator::{Held, StreamEvaluator};
+use crate::block::simulated::SimulatedBlock;
+use crate::run::error::RunError;
+use crate::track::statistics::Statistics;
+use crate::track::{Observer, Unobserved};
+
+/// One text with drawn noise.
+pub(super) struct SimulatedText<'a> {
+    circuit: &'a BlockCircuit,
+    caches: Vec<BlockCache<StreamEvaluator<'a, SimulatedBlock>>>,
+    seed: SampleSeed,
+    requests: u64,
+}
+
+impl<'a> SimulatedText<'a> {
+    /// Before the first token; noise of request i is drawn from seed i of `seed`.
+    pub(super) fn new(circuit: &'a BlockCircuit, seed: SampleSeed) -> Self {
+        Self { circuit, caches: circuit.program().caches(), seed, requests: 0 }
+    }
+
+    /// The stream after the blocks, in turns, of new tokens, and how long each step took.
+    ///
+    /// # Errors
+    /// As the evaluator's.
+    pub(super) fn advance(&mut self, turns: &Matrix<f64>) -> Result<(Matrix<f64>, Statistics), RunError> {
+        let prediction = self.circuit.prediction();
+        let seed = self.seed.derive(self.requests);
+        self.requests += 1;
+        let mut backend = SimulatedBlock::new(*prediction.layout(), prediction.lookup_size(), &seed);
+        let shape = [turns.rows(), turns.cols()];
+        let mut stream = Held::fresh(backend.encrypt(turns, prediction.fresh()), shape, prediction.fresh());
+        // It has no size: nothing is leaked.
+        let observer: &'a mut dyn Observer = Box::leak(Box::new(Unobserved));
+        let mut evaluator = StreamEvaluator::new(backend, prediction, observer);
+        self.circuit.program().evaluate(&mut evaluator, &mut stream, &mut self.caches)?;
+        Ok((stream.into_reals().turns().clone(), evaluator.statistics().clone()))
+    }
+}
+
+/// Row by row.
+pub(super) fn rows(matrix: &Matrix<f64>) -> Rows<f64> {
+    (0..matrix.rows()).map(|row| matrix.row(row).to_vec()).collect()
+}
