@@ -231,7 +231,7 @@ impl<'a> Report<'a> {
             multiply: exact.map(|exact| exact.multiply.name()),
             bits: quantization.bits(circuit),
             msbs: exact.map(|_| quantization.options.msbs),
-            tensor: &selection.tensor,
+            tensor: &selection.input.tensor,
             layer: selection.place.layer,
             head: selection.place.head(),
             tokens: input.hidden.rows(),

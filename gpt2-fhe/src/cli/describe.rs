@@ -4,7 +4,7 @@ use gpt2_fhe::run::{Attention, Circuit, FAILURE_MEANING, Mode, Outcome, Plan};
 use nn::attention::Part;
 use nn::matrix::relative_error;
 use nn::packed::PackedHead;
-use tfhe_core::key_graph::{KeyShape, Node};
+use tfhe_core::key_graph::{Edge, KeyShape, Node};
 
 use super::arguments::{Quantization, Selection};
 use super::input::HeadInput;
@@ -73,11 +73,15 @@ pub(super) fn work(plan: &Plan) -> Vec<String> {
     };
     let (failure, bytes_sent) = (power_of_two(plan.log2_failure_probability), &plan.bytes);
     let automorphisms = match plan.circuit() {
-        Circuit::Exact => String::new(),
-        Circuit::Packed => format!(", {}", plural(statistics.automorphisms(), "automorphism")),
+        Some(Circuit::Exact) => String::new(),
+        Some(Circuit::Packed) | None => format!(", {}", plural(statistics.automorphisms(), "automorphism")),
     };
-    vec![
-        line("work", format!("{} by {}", plural(lookups, "table lookup"), plural(pbs, "bootstrapping") + " (PBS)")),
+    let mut lines = vec![line(
+        "work",
+        format!("{} by {}", plural(lookups, "table lookup"), plural(pbs, "bootstrapping") + " (PBS)"),
+    )];
+    lines.extend(by_gadget(plan));
+    lines.extend([
         line("", products_of_bootstrappings),
         line("", format!("{products} of ciphertexts, {key_switches}{automorphisms}")),
         line("failure", format!("{failure}: {FAILURE_MEANING}")),
@@ -90,7 +94,19 @@ pub(super) fn work(plan: &Plan) -> Vec<String> {
                 bytes(bytes_sent.response)
             ),
         ),
-    ]
+    ]);
+    lines
+}
+
+/// Bootstrappings by their gadget, where they are counted so.
+fn by_gadget(plan: &Plan) -> Option<String> {
+    let counts = plan.statistics.pbs_by_gadget();
+    let one = |(&gadget, count): (&usize, &usize)| {
+        let gadget = plan.parameters.gadget(Edge::Bootstrapping { gadget }).expect("a gadget of the plan's set");
+        format!("{count} of base 2^{}, {}", gadget.base_log(), plural(gadget.levels(), "level"))
+    };
+    let parts: Vec<String> = counts.iter().map(one).collect();
+    (!parts.is_empty()).then(|| line("", format!("by gadget: {}", parts.join("; "))))
 }
 
 /// Which head on which input.
@@ -103,7 +119,7 @@ pub(super) fn head(selection: &Selection, input: &HeadInput) -> String {
                 format!("All {} attention heads of layer {}, and c_proj", input.heads, selection.place.layer)
             }
         },
-        line("input", format!("{} of {size} values (tensor \"{}\")", plural(tokens, "token"), selection.tensor)),
+        line("input", format!("{} of {size} values (tensor \"{}\")", plural(tokens, "token"), selection.input.tensor)),
         line("output", format!("{tokens} × {} values", input.head.output_size())),
         line("circuit", circuit(&input.quantization, &input.head)),
     ];

@@ -12,7 +12,7 @@ use nn::matrix::Matrix;
 use nn::packed::Span;
 use nn::record::Options;
 
-use super::arguments::{Given, Quantization, Recipe, Selection};
+use super::arguments::{Examples, Given, InputTensor, Quantization, Recipe, Selection};
 use super::progress::while_showing;
 use super::source::check_file;
 use super::stored;
@@ -50,7 +50,7 @@ impl HeadInput {
         }
         let attention = open(&selection.attention, "--attention")?;
         let weights = AttentionWeights::load(&attention, selection.place.layer, selection.n_head)?;
-        let hidden = load_hidden(selection, &weights, &attention)?;
+        let hidden = load_hidden(&selection.input, weights.embedding_size(), &attention)?;
         let (head, quantization) = match &selection.quantized[..] {
             [] => {
                 let calibrated = while_showing("quantizing", || calibrate(selection, &weights, &hidden))?;
@@ -77,10 +77,7 @@ pub(super) fn open(path: &Path, option: &str) -> anyhow::Result<Checkpoint> {
 
 /// The head that is selected, calibrated for `hidden`.
 fn calibrate(selection: &Selection, weights: &AttentionWeights, hidden: &Matrix<f32>) -> anyhow::Result<Attention> {
-    let calibration = match &selection.calibration {
-        None => vec![hidden.clone()],
-        Some(path) => load_calibration(path, &selection.calibration_tensors, weights)?,
-    };
+    let calibration = examples(&selection.examples, hidden)?;
     let recipe = Recipe {
         circuit: selection.circuit,
         bits: selection.quantization.bits(selection.circuit),
@@ -127,31 +124,37 @@ pub(super) fn quantize(
     })
 }
 
-/// The rows that `--hidden`, `--tensor` and `--tokens` select, as many as the model can have.
-fn load_hidden(
-    selection: &Selection,
-    weights: &AttentionWeights,
-    attention: &Checkpoint,
-) -> anyhow::Result<Matrix<f32>> {
-    let path = selection.hidden.display();
-    let size = weights.embedding_size();
-    let checkpoint = open(&selection.hidden, "--hidden")?;
+/// What `--calibration` says to calibrate on: without it, the input itself.
+pub(super) fn examples(examples: &Examples, hidden: &Matrix<f32>) -> anyhow::Result<Vec<Matrix<f32>>> {
+    match &examples.calibration {
+        None => Ok(vec![hidden.clone()]),
+        Some(path) => load_calibration(path, &examples.calibration_tensors, hidden.cols()),
+    }
+}
+
+/// The rows that `--hidden`, `--tensor` and `--tokens` select, `[T, size]`, as many as the model of `weights` can have.
+pub(super) fn load_hidden(input: &InputTensor, size: usize, weights: &Checkpoint) -> anyhow::Result<Matrix<f32>> {
+    let path = input.hidden.display();
+    let checkpoint = open(&input.hidden, "--hidden")?;
     let mut hidden = Matrix::from_fn(0, size, |_, _| 0.0);
-    for name in selection.tensor.split(',') {
+    for name in input.tensor.split(',') {
         let tensor = checkpoint.any_matrix(name)?;
         if tensor.cols() != size {
             let shape = [tensor.rows(), tensor.cols()];
-            bail!("tensor \"{name}\" of {path} has shape {shape:?}; [tokens, {size}] is needed, as in --attention");
+            bail!(
+                "tensor \"{name}\" of {path} has shape {shape:?}; [tokens, {size}] is needed, as in {}",
+                weights.path().display()
+            );
         }
         hidden.append_rows(&tensor);
     }
     // A whole model, or a part with its position embedding, says how many positions there are.
-    let positions = match attention.shape("wpe.weight") {
+    let positions = match weights.shape("wpe.weight") {
         Some(&[positions, _]) => positions.min(IntegerOptions::MAX_TOKENS),
         _ => IntegerOptions::MAX_TOKENS,
     };
-    let (name, rows) = (&selection.tensor, hidden.rows());
-    let tokens = selection.tokens.unwrap_or(rows);
+    let (name, rows) = (&input.tensor, hidden.rows());
+    let tokens = input.tokens.unwrap_or(rows);
     if tokens > rows {
         bail!("--tokens is {tokens}, and tensor \"{name}\" of {path} has {rows} rows");
     }
@@ -163,14 +166,9 @@ fn load_hidden(
     Ok(hidden)
 }
 
-/// The tensors of `--calibration`: those named, or all that fit.
-pub(super) fn load_calibration(
-    path: &Path,
-    names: &[String],
-    weights: &AttentionWeights,
-) -> anyhow::Result<Vec<Matrix<f32>>> {
+/// The tensors of `--calibration`: those named, or all of `size` columns.
+pub(super) fn load_calibration(path: &Path, names: &[String], size: usize) -> anyhow::Result<Vec<Matrix<f32>>> {
     let checkpoint = open(path, "--calibration")?;
-    let size = weights.embedding_size();
     let fits = |name: &String| matches!(checkpoint.shape(name), Some(&[_, columns]) if columns == size);
     let names = match names {
         [] => checkpoint.names().into_iter().filter(fits).collect(),

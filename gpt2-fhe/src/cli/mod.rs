@@ -11,6 +11,8 @@
 //! | 128 + n | signal n: 130 after Ctrl-C, 141 if nobody reads standard output any more |
 
 mod arguments;
+mod block;
+mod blocks;
 mod circuit;
 mod continuation;
 mod demo;
@@ -28,6 +30,7 @@ mod progress;
 mod quantize;
 mod quiet;
 mod report;
+mod run_report;
 mod runner;
 mod source;
 mod stored;
@@ -120,6 +123,7 @@ fn run(line: &CommandLine, given: &Given) -> anyhow::Result<Verdict> {
         Some(Command::Demo(arguments)) => demo::run(arguments, given),
         Some(Command::Generate(arguments)) => generate::run(arguments, given),
         Some(Command::Head(arguments)) => head::run(arguments, given),
+        Some(Command::Block(arguments)) => block::run(arguments),
         Some(Command::Circuit(arguments)) => circuit::run(arguments, given),
         Some(Command::Quantize(arguments)) => quantize::run(arguments, given),
         Some(Command::Evaluate(arguments)) => evaluate::run(arguments, given),

@@ -1,7 +1,9 @@
 //! What the program is doing, on standard error: a line that changes where that is a terminal, a line now and then elsewhere.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -10,7 +12,7 @@ use console::Term;
 use gpt2_fhe::run::Attention;
 use gpt2_fhe::track::Observer;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-use nn::{integer, packed};
+use nn::{block, integer, packed};
 
 use super::quiet::is_quiet;
 
@@ -210,12 +212,37 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    /// Of an attention.
     pub(super) fn new(attention: &Attention) -> Self {
-        let steps: &[&str] = match attention {
+        Self::of(match attention {
             Attention::Exact(exact) => integer::steps::of(exact.quantized.part()),
             Attention::Packed(_) => &packed::steps::ALL,
-        };
+        })
+    }
+
+    fn of(steps: &'static [&'static str]) -> Self {
         Self { display: Display::new("preparing", 0), steps, step: "" }
+    }
+}
+
+/// Shows how far each step of blocks has come, from a request's first one until [`Self::end`].
+#[derive(Clone, Default)]
+pub(super) struct BlockProgress(Rc<RefCell<Option<Progress>>>);
+
+impl BlockProgress {
+    /// The request is done: all copies show nothing.
+    pub(super) fn end(&self) {
+        self.0.take();
+    }
+}
+
+impl Observer for BlockProgress {
+    fn begin(&mut self, step: &'static str, operations: usize) {
+        self.0.borrow_mut().get_or_insert_with(|| Progress::of(&block::steps::ALL)).begin(step, operations);
+    }
+
+    fn advance(&mut self, operations: usize) -> bool {
+        self.0.borrow_mut().as_mut().is_none_or(|progress| progress.advance(operations))
     }
 }
 

@@ -88,7 +88,7 @@ fn load_calibrated(arguments: &QuantizeArguments) -> anyhow::Result<(AttentionWe
     if let (Some(attention), Some(calibration)) = (&arguments.attention, &arguments.calibration) {
         let weights = input::open(attention, "--attention")?;
         let weights = AttentionWeights::load(&weights, arguments.place.layer, arguments.n_head)?;
-        let inputs = input::load_calibration(calibration, &arguments.calibration_tensors, &weights)?;
+        let inputs = input::load_calibration(calibration, &arguments.calibration_tensors, weights.embedding_size())?;
         return Ok((weights, inputs));
     }
     let model = LanguageModel::load(arguments.model.as_deref())?;

@@ -7,8 +7,8 @@ use gpt2_fhe::run::{Circuit, Mode};
 use nn::attention::Part;
 
 use super::{
-    Execution, Layers, Multiplication, Place, Quantization, QuantizationOptions, Replacing, Reporting, Resources,
-    Selection, words,
+    BlockSelection, Execution, Layers, Multiplication, Place, Quantization, QuantizationOptions, Replacing, Reporting,
+    Resources, Selection, words,
 };
 
 /// Runs the attention of a GPT-2 on encrypted data.
@@ -42,6 +42,9 @@ pub(crate) enum Command {
     /// Runs one attention head, or all heads of a layer, on an input from a file
     #[command(long_about = words::HEAD)]
     Head(HeadArguments),
+    /// Runs a whole block, or its attention or feed-forward layer, on an input from a file
+    #[command(long_about = words::BLOCK)]
+    Block(BlockArguments),
     /// Shows what `head` would do, without running it: operations, noise, chance of failure, security, bytes
     #[command(long_about = words::CIRCUIT)]
     Circuit(CircuitArguments),
@@ -148,6 +151,24 @@ pub(crate) struct HeadArguments {
     /// Safetensors file to write the output to, as the tensor "head_out"
     ///
     /// Its shape is [tokens, size of a head], or [tokens, n_embd] with --all-heads.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) replacing: Replacing,
+    #[command(flatten)]
+    pub(crate) reporting: Reporting,
+}
+
+/// The arguments of `block`.
+#[derive(Debug, Args)]
+pub(crate) struct BlockArguments {
+    #[command(flatten)]
+    pub(crate) selection: BlockSelection,
+    #[command(flatten)]
+    pub(crate) execution: Execution,
+    /// Safetensors file to write the output to, as the tensor "block_out"
+    ///
+    /// Its shape is [tokens, n_embd]. Each row is less its mean, which no LayerNorm sees.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
@@ -293,6 +314,7 @@ impl CommandLine {
             Some(Command::Demo(arguments)) => arguments.generation.reporting,
             Some(Command::Generate(arguments)) => arguments.generation.reporting,
             Some(Command::Head(arguments)) => arguments.reporting,
+            Some(Command::Block(arguments)) => arguments.reporting,
             Some(Command::Circuit(arguments)) => arguments.reporting,
             Some(Command::Quantize(arguments)) => arguments.reporting,
             Some(Command::Evaluate(arguments)) => arguments.reporting,
@@ -306,6 +328,7 @@ impl CommandLine {
             Some(Command::Demo(arguments)) => arguments.generation.execution.resources.threads,
             Some(Command::Generate(arguments)) => arguments.generation.execution.resources.threads,
             Some(Command::Head(arguments)) => arguments.execution.resources.threads,
+            Some(Command::Block(arguments)) => arguments.execution.resources.threads,
             Some(Command::Evaluate(arguments)) => arguments.resources.threads,
             Some(Command::Circuit(_) | Command::Quantize(_)) => None,
         }
@@ -319,7 +342,7 @@ impl CommandLine {
             Some(Command::Demo(arguments)) => Some(of_generation(&arguments.generation)),
             Some(Command::Generate(arguments)) => Some(of_generation(&arguments.generation)),
             Some(Command::Head(arguments)) => Some((arguments.selection.circuit, arguments.execution.mode)),
-            Some(Command::Circuit(_) | Command::Quantize(_) | Command::Evaluate(_)) => None,
+            Some(Command::Block(_) | Command::Circuit(_) | Command::Quantize(_) | Command::Evaluate(_)) => None,
         }
     }
 }

@@ -12,6 +12,7 @@ use clap::Args;
 use gpt2_fhe::integer::multiply::Multiply;
 use gpt2_fhe::run::{Circuit, Mode};
 use nn::attention::Part;
+use nn::block::BlockPart;
 use nn::integer::IntegerOptions;
 use nn::packed::PackedOptions;
 use nn::record::Options;
@@ -19,8 +20,8 @@ use tfhe_core::derivation::ClientSeed;
 use tfhe_core::random::{RandomnessError, SampleSeed};
 
 pub(super) use commands::{
-    CircuitArguments, Command, CommandLine, DemoArguments, EvaluateArguments, GenerateArguments, GenerationArguments,
-    HeadArguments, QuantizeArguments,
+    BlockArguments, CircuitArguments, Command, CommandLine, DemoArguments, EvaluateArguments, GenerateArguments,
+    GenerationArguments, HeadArguments, QuantizeArguments,
 };
 pub(super) use given::{Given, NotApplicable};
 
@@ -50,16 +51,10 @@ impl Place {
     }
 }
 
-/// Which head on which input, and how it is quantized.
+/// The input of a command that takes one from a file.
 #[derive(Debug, Args)]
-pub(super) struct Selection {
-    /// Safetensors file with the weights of the attention
-    ///
-    /// The tensors are h.LAYER.attn.c_attn.weight and .bias, and for --all-heads h.LAYER.attn.c_proj.weight and .bias. Their names may
-    /// begin with "transformer.".
-    #[arg(long, value_name = "FILE")]
-    pub(super) attention: PathBuf,
-    /// Safetensors file with the input of the attention, as it is after LayerNorm 1
+pub(super) struct InputTensor {
+    /// Safetensors file with the input: of an attention as it is after LayerNorm 1, of a block as it is before that
     #[arg(long, value_name = "FILE")]
     pub(super) hidden: PathBuf,
     /// Name of the tensor in --hidden, of shape [tokens, n_embd]
@@ -70,6 +65,32 @@ pub(super) struct Selection {
     /// How many rows of the tensor to take, from the first on [default: all]
     #[arg(long, value_name = "N")]
     pub(super) tokens: Option<usize>,
+}
+
+/// What is calibrated on, of a command that takes inputs from files.
+#[derive(Debug, Args)]
+pub(super) struct Examples {
+    /// Safetensors file with example inputs for the calibration [default: the input itself]
+    ///
+    /// The default is for experiments only: a real client would not show the server its input.
+    #[arg(long, value_name = "FILE")]
+    pub(super) calibration: Option<PathBuf>,
+    /// Names of the tensors in --calibration, separated by commas [default: all of shape [*, n_embd]]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "calibration")]
+    pub(super) calibration_tensors: Vec<String>,
+}
+
+/// Which head on which input, and how it is quantized.
+#[derive(Debug, Args)]
+pub(super) struct Selection {
+    /// Safetensors file with the weights of the attention
+    ///
+    /// The tensors are h.LAYER.attn.c_attn.weight and .bias, and for --all-heads h.LAYER.attn.c_proj.weight and .bias. Their names may
+    /// begin with "transformer.".
+    #[arg(long, value_name = "FILE")]
+    pub(super) attention: PathBuf,
+    #[command(flatten)]
+    pub(super) input: InputTensor,
     #[command(flatten)]
     pub(super) place: Place,
     /// How many heads a layer has [default: the metadata "n_head" of --attention, or n_embd / 64]
@@ -82,14 +103,8 @@ pub(super) struct Selection {
     pub(super) quantization: Quantization,
     #[command(flatten)]
     pub(super) multiplication: Multiplication,
-    /// Safetensors file with example inputs for the calibration [default: the input itself]
-    ///
-    /// The default is for experiments only: a real client would not show the server its input.
-    #[arg(long, value_name = "FILE")]
-    pub(super) calibration: Option<PathBuf>,
-    /// Names of the tensors in --calibration, separated by commas [default: all of shape [*, n_embd]]
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "calibration")]
-    pub(super) calibration_tensors: Vec<String>,
+    #[command(flatten)]
+    pub(super) examples: Examples,
     /// File that `quantize` wrote, instead of a calibration here
     ///
     /// If the halves for server and client are in two files, give this option twice. The file says how it was quantized, so
@@ -107,11 +122,68 @@ impl Selection {
     pub(super) fn inputs(&self) -> Vec<(&'static str, Option<&std::path::Path>)> {
         let mut inputs: Vec<_> = vec![
             ("--attention", Some(self.attention.as_path())),
-            ("--hidden", Some(&self.hidden)),
-            ("--calibration", self.calibration.as_deref()),
+            ("--hidden", Some(&self.input.hidden)),
+            ("--calibration", self.examples.calibration.as_deref()),
         ];
         inputs.extend(self.quantized.iter().map(|path| ("--quantized", Some(path.as_path()))));
         inputs
+    }
+}
+
+/// Which block on which input.
+#[derive(Debug, Args)]
+pub(super) struct BlockSelection {
+    /// Safetensors file with the weights of the block
+    ///
+    /// The tensors are h.LAYER.ln_1, .attn.c_attn, .attn.c_proj, .ln_2, .mlp.c_fc and .mlp.c_proj, each with .weight and .bias. Their
+    /// names may begin with "transformer.". The activation is GELU as GPT-2 has it, and LayerNorm adds 1e-5 to variances.
+    #[arg(long, value_name = "FILE")]
+    pub(super) weights: PathBuf,
+    #[command(flatten)]
+    pub(super) input: InputTensor,
+    /// The layer, counted from 0
+    #[arg(long, default_value_t = 0)]
+    pub(super) layer: usize,
+    /// How many heads a layer has [default: the metadata "n_head" of --weights, or n_embd / 64]
+    #[arg(long, value_name = "N")]
+    pub(super) n_head: Option<usize>,
+    /// What of the block is encrypted; the client computes the rest
+    #[arg(long, value_enum, default_value_t = PartOfBlock::Whole)]
+    pub(super) part: PartOfBlock,
+    #[command(flatten)]
+    pub(super) examples: Examples,
+}
+
+impl BlockSelection {
+    /// What is read, by option.
+    pub(super) fn inputs(&self) -> Vec<(&'static str, Option<&std::path::Path>)> {
+        vec![
+            ("--weights", Some(&self.weights)),
+            ("--hidden", Some(&self.input.hidden)),
+            ("--calibration", self.examples.calibration.as_deref()),
+        ]
+    }
+}
+
+/// What of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum PartOfBlock {
+    /// All of it.
+    Whole,
+    /// LayerNorm 1, the attention with its output projection, and the sum with the input.
+    Attention,
+    /// LayerNorm 2, the feed-forward layer, and the sum with its input.
+    Mlp,
+}
+
+impl From<PartOfBlock> for BlockPart {
+    fn from(part: PartOfBlock) -> Self {
+        match part {
+            PartOfBlock::Whole => Self::Whole,
+            PartOfBlock::Attention => Self::Attention,
+            PartOfBlock::Mlp => Self::FeedForward,
+        }
     }
 }
 

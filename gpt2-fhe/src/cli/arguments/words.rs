@@ -11,6 +11,13 @@ macro_rules! head {
          outputs.\n"
     };
 }
+macro_rules! block {
+    () => {
+        "  block: All of a layer: its attention, its feed-forward layer (a small neural network for each token, also MLP), a LayerNorm before \
+         each, and the sums with their inputs.\n  \
+         hidden state: What a layer takes and gives, n_embd numbers for each token. Blocks add to it.\n"
+    };
+}
 macro_rules! circuit {
     () => {
         "  circuit: How the attention is computed on encrypted numbers. There are two circuits, packed and exact.\n  \
@@ -79,6 +86,16 @@ pub(super) const HEAD: &str = concat!(
     head!(),
     circuit!(),
     calibration!(),
+    lookup!(),
+    mode!()
+);
+
+pub(super) const BLOCK: &str = concat!(
+    "Runs a whole block, or its attention or feed-forward layer, on hidden states from a file.\n\n\
+     Nothing between input and output leaves the encryption.\n\nWords:\n",
+    layer!(),
+    block!(),
+    "  calibration: Choosing the scales and ranges of numbers, from example inputs.\n",
     lookup!(),
     mode!()
 );

@@ -8,10 +8,12 @@
 //! states that come back are to be compared less their means, and what the blocks are for, and judged by, is the *update*: the
 //! output less the input ([`BlockOutcome::relative_error`]).
 
+mod hooks;
 mod outcome;
 mod session;
 mod simulated;
 
+pub use hooks::ReplacedBlocks;
 pub use outcome::BlockOutcome;
 pub use session::{BlockKeyPair, BlockSession};
 

@@ -1,0 +1,150 @@
+//! The command `block`: a whole block, or a part of one, on one tensor.
+
+use anyhow::Context as _;
+use gpt2_fhe::block::circuit::BlockCircuit;
+use gpt2_fhe::run::block::BlockOutcome;
+use gpt2_fhe::run::{Mode, RunError};
+use nn::block::{BlockOptions, ModelProgram};
+use nn::checkpoint::write_tensors;
+use nn::gpt2::{Block, Intermediate, Site, Trace};
+use nn::matrix::Matrix;
+use nn::tensor::Tensor;
+use serde::Serialize;
+
+use super::arguments::{BlockArguments, BlockSelection, PartOfBlock};
+use super::blocks::Blocks;
+use super::files::OutputFiles;
+use super::input::{examples, load_hidden, open};
+use super::output::{print, print_json};
+use super::progress::while_showing;
+use super::run_report::RunReport;
+use super::text::{line, plural};
+use super::verdict::Verdict;
+
+/// Runs the block that the arguments select.
+///
+/// # Errors
+/// What is wrong with the arguments or the files; that the block cannot be run reliably.
+pub(super) fn run(arguments: &BlockArguments) -> anyhow::Result<Verdict> {
+    let BlockArguments { selection, execution, out, replacing, reporting } = arguments;
+    let mode = execution.mode;
+    let files = OutputFiles::create(&[("--out", out.as_deref())], &selection.inputs(), replacing.force)?;
+    let input = BlockInput::load(selection)?;
+    let mut blocks = Blocks::new(vec![input.circuit.clone()], execution, &[input.before.rows()])?;
+    let progress = blocks.progress();
+    let mut text = blocks.texts()?.remove(0);
+    let outcome = match mode {
+        Mode::Execute => text.advance(&input.before),
+        Mode::Clear | Mode::Simulate => while_showing("computing the block", || text.advance(&input.before)),
+    };
+    progress.end();
+    let outcome = outcome?;
+    outcome.run.check(execution.allows_out_of_range())?;
+    let tensor = Tensor::from(outcome.run.output.clone());
+    let report = Report::new(selection, mode, &input, &outcome)?;
+    files.write(vec![Box::new(|path| write_tensors(path, &[("block_out", &tensor)], &[]))], || {
+        if reporting.json { print_json(&report) } else { print(&report.text(&input)) }
+    })?;
+    Ok(match outcome.run.mismatches() {
+        count if mode == Mode::Execute && count > 0 => Verdict::Mismatch(count),
+        _ => Verdict::Right,
+    })
+}
+
+/// A block and its input, from files.
+pub(super) struct BlockInput {
+    pub(super) circuit: BlockCircuit,
+    heads: usize,
+    /// Hidden states before and after what is encrypted, in f32, `[T, E]`.
+    pub(super) before: Matrix<f32>,
+    after: Matrix<f32>,
+}
+
+impl BlockInput {
+    /// Reads the files and calibrates.
+    pub(super) fn load(selection: &BlockSelection) -> anyhow::Result<Self> {
+        let weights = open(&selection.weights, "--weights")?;
+        let block = Block::load_alone(&weights, selection.layer, selection.n_head)?;
+        let attention = block.attention();
+        let hidden = load_hidden(&selection.input, attention.embedding_size(), &weights)?;
+        let inputs = examples(&selection.examples, &hidden)?;
+        let (place, part) = ((selection.layer, &block), selection.part.into());
+        let calibrate = || ModelProgram::calibrate_block(place, part, &inputs, &BlockOptions::default());
+        let program = while_showing("calibrating", calibrate)?;
+        let trace = block.trace(&hidden)?;
+        let (before, after) = match selection.part {
+            PartOfBlock::Whole => (hidden, state(&trace, Intermediate::Block)?),
+            PartOfBlock::Attention => (hidden, state(&trace, Intermediate::AttentionResidual)?),
+            PartOfBlock::Mlp => (state(&trace, Intermediate::AttentionResidual)?, state(&trace, Intermediate::Block)?),
+        };
+        let circuit = BlockCircuit::new(program, attention.head_size()).map_err(RunError::from)?;
+        Ok(Self { circuit, heads: attention.heads(), before, after })
+    }
+
+    /// What is computed on what, in words.
+    pub(super) fn describe(&self, selection: &BlockSelection) -> String {
+        let part = match selection.part {
+            PartOfBlock::Whole => {
+                format!("Block {}: attention of {}, feed-forward layer", selection.layer, self.heads())
+            }
+            PartOfBlock::Attention => format!("The attention of block {}, of {}", selection.layer, self.heads()),
+            PartOfBlock::Mlp => format!("The feed-forward layer of block {}", selection.layer),
+        };
+        let (tokens, size) = (self.before.rows(), self.before.cols());
+        let input = format!("{} of {size} values (tensor \"{}\")", plural(tokens, "token"), selection.input.tensor);
+        [part, line("input", input), line("output", format!("{tokens} × {size} values"))].join("\n")
+    }
+
+    fn heads(&self) -> String {
+        plural(self.heads, "head")
+    }
+}
+
+fn state(trace: &Trace, what: Intermediate) -> anyhow::Result<Matrix<f32>> {
+    trace.get(Site::layer(what, 0)).cloned().context("a forward pass without a hidden state")
+}
+
+/// The JSON object. What a mode does not have is null.
+#[derive(Serialize)]
+struct Report<'a> {
+    r#type: &'static str,
+    version: &'static str,
+    tensor: &'a str,
+    layer: usize,
+    part: PartOfBlock,
+    tokens: usize,
+    /// The number of heads of the layer.
+    heads: usize,
+    #[serde(flatten)]
+    run: RunReport<'a>,
+    #[serde(skip)]
+    selection: &'a BlockSelection,
+}
+
+impl<'a> Report<'a> {
+    fn new(
+        selection: &'a BlockSelection,
+        mode: Mode,
+        input: &BlockInput,
+        outcome: &'a BlockOutcome,
+    ) -> anyhow::Result<Self> {
+        let (before, after) = (&input.before, &input.after);
+        let errors = [outcome.relative_error(before, after), outcome.clear_relative_error(before, after)];
+        Ok(Self {
+            r#type: "block",
+            version: env!("CARGO_PKG_VERSION"),
+            tensor: &selection.input.tensor,
+            layer: selection.layer,
+            part: selection.part,
+            tokens: before.rows(),
+            heads: input.heads,
+            run: RunReport::new(mode, &outcome.run, errors)?,
+            selection,
+        })
+    }
+
+    fn text(&self, input: &BlockInput) -> String {
+        self.run
+            .text(input.describe(self.selection), "‖update − f32‖ / ‖f32‖; the update is what is added to the input")
+    }
+}
