@@ -31,15 +31,11 @@ pub(super) fn run(arguments: &BlockArguments) -> anyhow::Result<Verdict> {
     let files = OutputFiles::create(&[("--out", out.as_deref())], &selection.inputs(), replacing.force)?;
     let input = BlockInput::load(selection)?;
     let mut blocks = Blocks::new(vec![input.circuit.clone()], execution, &[input.before.rows()])?;
-    let progress = blocks.progress();
-    let mut text = blocks.texts()?.remove(0);
+    let mut texts = blocks.texts()?;
     let outcome = match mode {
-        Mode::Execute => text.advance(&input.before),
-        Mode::Clear | Mode::Simulate => while_showing("computing the block", || text.advance(&input.before)),
-    };
-    progress.end();
-    let outcome = outcome?;
-    outcome.run.check(execution.allows_out_of_range())?;
+        Mode::Execute => texts.advance(&input.before),
+        Mode::Clear | Mode::Simulate => while_showing("computing the block", || texts.advance(&input.before)),
+    }?;
     let tensor = Tensor::from(outcome.run.output.clone());
     let report = Report::new(selection, mode, &input, &outcome)?;
     files.write(vec![Box::new(|path| write_tensors(path, &[("block_out", &tensor)], &[]))], || {

@@ -1,12 +1,20 @@
 //! Blocks in one of the three modes, with what they need for as long as they run.
 
+use std::ops::Range;
+
+use anyhow::bail;
 use gpt2_fhe::block::circuit::BlockCircuit;
-use gpt2_fhe::run::block::{BlockKeyPair, BlockSession, BlockText};
+use gpt2_fhe::run::block::{BlockKeyPair, BlockOutcome, BlockSession, BlockText, ReplacedBlocks};
 use gpt2_fhe::run::{Mode, Plan, RunError};
+use nn::block::{BlockOptions, BlockPart, ModelProgram};
+use nn::gpt2::TextSession;
+use nn::matrix::Matrix;
 use tfhe_core::random::SampleSeed;
 
-use super::arguments::Execution;
-use super::progress::{BlockProgress, while_showing};
+use super::arguments::{Encrypt, Execution, GenerationArguments, PartOfBlock};
+use super::model::{LanguageModel, unhook};
+use super::progress::{BlockProgress, Counter, while_showing};
+use super::text::plural;
 
 /// Blocks, or parts of several, for one text.
 pub(super) struct Blocks {
@@ -16,6 +24,7 @@ pub(super) struct Blocks {
     engine: Engine,
     progress: BlockProgress,
     observers: Vec<BlockProgress>,
+    allow_out_of_range: bool,
 }
 
 enum Engine {
@@ -48,27 +57,103 @@ impl Blocks {
         };
         let progress = BlockProgress::default();
         let observers = vec![progress.clone(); circuits.len()];
-        Ok(Self { circuits, plans, engine, progress, observers })
-    }
-
-    /// What shows how far a request has come.
-    pub(super) fn progress(&self) -> BlockProgress {
-        self.progress.clone()
+        let allow_out_of_range = execution.allows_out_of_range();
+        Ok(Self { circuits, plans, engine, progress, observers, allow_out_of_range })
     }
 
     /// The text, before its first token, of each of the circuits.
     ///
     /// # Errors
     /// As [`BlockSession::new`].
-    pub(super) fn texts<'a>(&'a mut self) -> Result<Vec<BlockText<'a>>, RunError> {
-        let mut plans = self.plans.clone().into_iter();
+    pub(super) fn texts(&mut self) -> Result<BlockTexts<'_>, RunError> {
+        let Self { circuits, plans, engine, progress, allow_out_of_range, observers } = self;
+        let engine = &*engine;
+        let mut plans = plans.clone().into_iter();
         let mut next_plans = || plans.next().unwrap_or_default();
-        let circuits = self.circuits.iter().zip(&mut self.observers).zip(0..);
-        let text = |((circuit, observer), index): ((_, &'a mut BlockProgress), u64)| match &self.engine {
-            Engine::Clear => Ok(BlockText::clear(circuit)),
-            Engine::Simulate(seed) => Ok(BlockText::simulated(circuit, next_plans(), &seed.derive(index))),
-            Engine::Execute(keys) => Ok(BlockText::executed(BlockSession::new(circuit, keys, observer)?, next_plans())),
-        };
-        circuits.map(text).collect()
+        let mut texts = Vec::with_capacity(circuits.len());
+        for ((circuit, observer), index) in circuits.iter().zip(observers).zip(0..) {
+            texts.push(match engine {
+                Engine::Clear => BlockText::clear(circuit),
+                Engine::Simulate(seed) => BlockText::simulated(circuit, next_plans(), &seed.derive(index)),
+                Engine::Execute(keys) => BlockText::executed(BlockSession::new(circuit, keys, observer)?, next_plans()),
+            });
+        }
+        Ok(BlockTexts { texts, allow_out_of_range: *allow_out_of_range, progress: progress.clone() })
     }
+}
+
+/// Texts of the blocks of one model.
+pub(super) struct BlockTexts<'a> {
+    texts: Vec<BlockText<'a>>,
+    allow_out_of_range: bool,
+    progress: BlockProgress,
+}
+
+impl BlockTexts<'_> {
+    /// The stream after the first of the texts' blocks, of new tokens with hidden states `before`.
+    ///
+    /// # Errors
+    /// As [`BlockText::advance`]; that the result cannot be relied on.
+    pub(super) fn advance(&mut self, before: &Matrix<f32>) -> Result<BlockOutcome, RunError> {
+        let outcome = self.texts[0].advance(before);
+        self.progress.end();
+        let outcome = outcome?;
+        outcome.run.check(self.allow_out_of_range)?;
+        Ok(outcome)
+    }
+
+    /// The logits of the token after the last of new ones in a model with these blocks, and the outcome of each request.
+    ///
+    /// # Errors
+    /// As [`Self::advance`].
+    pub(super) fn next_logits(
+        &mut self,
+        session: &mut TextSession<'_>,
+        tokens: &[u32],
+    ) -> anyhow::Result<(Vec<f32>, Vec<BlockOutcome>)> {
+        let mut hooks = ReplacedBlocks::new(&mut self.texts, self.allow_out_of_range);
+        let logits = session.next_logits(tokens, &mut hooks);
+        let outcomes = hooks.into_outcomes();
+        self.progress.end();
+        Ok((logits.map_err(unhook)?, outcomes))
+    }
+}
+
+/// What `--encrypt` selects of a model, in words, calibrated.
+///
+/// # Errors
+/// That a block is not there; as [`ModelProgram::calibrate`].
+pub(super) fn calibrate(
+    encrypt: &Encrypt,
+    arguments: &GenerationArguments,
+    model: &LanguageModel,
+) -> anyhow::Result<(String, Vec<BlockCircuit>)> {
+    let count = model.gpt2.config().n_layer;
+    let (words, part, ranges) = match encrypt {
+        Encrypt::Heads => bail!("heads are no blocks"),
+        Encrypt::Model => (format!("all {}", plural(count, "block")), BlockPart::Whole, vec![0..count]),
+        Encrypt::Blocks(range) => {
+            let (first, last) = (*range.start(), *range.end());
+            if last >= count {
+                bail!("--encrypt has block {last}; the model has blocks 0 to {}", count - 1);
+            }
+            let words = if first == last { format!("block {first}") } else { format!("blocks {first} to {last}") };
+            (words, BlockPart::Whole, vec![first..last + 1])
+        }
+        Encrypt::Part(part) => {
+            let layers = model.selected_layers(&arguments.layers)?;
+            let what = if *part == PartOfBlock::Mlp { "feed-forward layer" } else { "attention" };
+            let numbers = layers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let words = format!("the {what} of {} {numbers}", if layers.len() == 1 { "block" } else { "blocks" });
+            (words, (*part).into(), layers.into_iter().map(|layer| layer..layer + 1).collect())
+        }
+    };
+    let prompts = model.calibration_prompts(arguments.calibration_text.as_deref(), "--calibration-text")?;
+    let counter = Counter::new("calibrating the blocks", ranges.len());
+    let circuit = |range: Range<usize>| {
+        let program = ModelProgram::calibrate(&model.gpt2, range, part, &prompts, &BlockOptions::default())?;
+        counter.advance();
+        Ok(BlockCircuit::new(program, model.gpt2.config().head_size()).map_err(RunError::from)?)
+    };
+    Ok((words, ranges.into_iter().map(circuit).collect::<anyhow::Result<_>>()?))
 }

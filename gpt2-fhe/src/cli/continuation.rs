@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use anyhow::bail;
-use gpt2_fhe::run::{Attention, Circuit, Mode};
+use gpt2_fhe::run::{Attention, Circuit, Mode, Outcome};
 use nn::attention::Part;
 use nn::gpt2::{ForwardHooks, HookError, NoHooks, Replacement, TextSession, most_likely, sampling::Sampler};
 use nn::matrix::Matrix;
 use nn::packed::{PackedOptions, Span};
 use tfhe_core::noise;
 
-use super::arguments::{GenerationArguments, Given, Layers, Quantization, Recipe};
+use super::arguments::{GenerationArguments, Given, Quantization, Recipe};
+use super::blocks::BlockTexts;
 use super::model::{LanguageModel, unhook};
 use super::progress::Counter;
 use super::runner::Runner;
@@ -49,6 +50,20 @@ impl Cost {
             out_of_range: 0,
             saturated: 0,
             log2_failure: f64::NEG_INFINITY,
+        }
+    }
+
+    /// Of one request.
+    fn of(outcome: &Outcome) -> Self {
+        Self {
+            client: outcome.seconds.encrypt + outcome.seconds.decrypt,
+            server: outcome.seconds.evaluate,
+            pbs: outcome.statistics.pbs(),
+            sent: [outcome.bytes.request, outcome.bytes.response],
+            mismatches: outcome.mismatches(),
+            out_of_range: outcome.out_of_range,
+            saturated: outcome.saturation.count,
+            log2_failure: outcome.plan.as_ref().map_or(f64::NEG_INFINITY, |plan| plan.log2_failure_probability),
         }
     }
 
@@ -103,7 +118,7 @@ impl Task {
         let files = stored::load(&arguments.quantized, arguments.multiplication.multiply)?;
         let circuit = files.first().map_or(arguments.circuit, |first| first.attention.circuit());
         given.check(&[circuit], Some(arguments.execution.mode))?;
-        let prompt = encode_prompt(arguments, circuit, model, prompt)?;
+        let prompt = encode_prompt(arguments, Some(circuit), model, prompt)?;
         let longest = prompt.len() + arguments.tokens - 1;
         let Some(first) = files.first() else {
             let layers = Self::quantize(arguments, model, longest)?;
@@ -120,14 +135,7 @@ impl Task {
         model: &LanguageModel,
         longest: usize,
     ) -> anyhow::Result<BTreeMap<usize, Attention>> {
-        let count = model.gpt2.config().n_layer;
-        let layers = match &arguments.layers {
-            Layers::All => (0..count).collect(),
-            Layers::Some(layers) => layers.clone(),
-        };
-        if let Some(layer) = layers.iter().find(|&&layer| layer >= count) {
-            bail!("--layers has {layer}; the model has layers 0 to {}", count - 1);
-        }
+        let layers = model.selected_layers(&arguments.layers)?;
         let recipe = Recipe {
             circuit: arguments.circuit,
             bits: arguments.quantization.bits(arguments.circuit),
@@ -196,10 +204,10 @@ impl Task {
     ///
     /// # Errors
     /// As [`Runner::new`]; that the system has no randomness.
-    pub(super) fn runner(&self, arguments: &GenerationArguments) -> anyhow::Result<Runner> {
+    pub(super) fn computer(&self, arguments: &GenerationArguments) -> anyhow::Result<Computer<'_>> {
         let layers = self.layers.iter().map(|(&layer, attention)| (layer, attention));
-        let execution = &arguments.execution;
-        Runner::new(execution, layers, self.longest, self.part)
+        let runner = Runner::new(&arguments.execution, layers, self.longest, self.part)?;
+        Ok(Computer::Attention(self, Box::new(runner)))
     }
 }
 
@@ -220,20 +228,38 @@ impl ForwardHooks for Replaced<'_> {
     ) -> Result<Replacement, HookError> {
         let Some(attention) = self.layers.get(&layer) else { return Ok(Replacement::Nothing) };
         let outcome = self.runner.run(attention, layer, input, Span::new(new_rows.start, new_rows.end))?;
-        self.cost.add(&Cost {
-            client: outcome.seconds.encrypt + outcome.seconds.decrypt,
-            server: outcome.seconds.evaluate,
-            pbs: outcome.statistics.pbs(),
-            sent: [outcome.bytes.request, outcome.bytes.response],
-            mismatches: outcome.mismatches(),
-            out_of_range: outcome.out_of_range,
-            saturated: outcome.saturation.count,
-            log2_failure: outcome.plan.as_ref().map_or(f64::NEG_INFINITY, |plan| plan.log2_failure_probability),
-        });
+        self.cost.add(&Cost::of(&outcome));
         Ok(match self.part {
             Part::Head(head) => Replacement::Heads(vec![(head, outcome.output)]),
             Part::Whole => Replacement::Projected(outcome.output),
         })
+    }
+}
+
+/// What computes a part of the model.
+pub(super) enum Computer<'a> {
+    /// The attention of some layers.
+    Attention(&'a Task, Box<Runner>),
+    /// Blocks.
+    Blocks(BlockTexts<'a>),
+}
+
+impl Computer<'_> {
+    /// The logits of the token after the last of new ones, and what they cost.
+    fn next_logits(&mut self, session: &mut TextSession<'_>, tokens: &[u32]) -> anyhow::Result<(Vec<f32>, Cost)> {
+        match self {
+            Self::Attention(task, runner) => {
+                let mut hooks = Replaced { layers: &task.layers, part: task.part, runner, cost: Cost::none() };
+                let logits = session.next_logits(tokens, &mut hooks).map_err(unhook)?;
+                Ok((logits, hooks.cost))
+            }
+            Self::Blocks(texts) => {
+                let (logits, outcomes) = texts.next_logits(session, tokens)?;
+                let mut cost = Cost::none();
+                outcomes.iter().for_each(|outcome| cost.add(&Cost::of(&outcome.run)));
+                Ok((logits, cost))
+            }
+        }
     }
 }
 
@@ -242,31 +268,25 @@ pub(super) struct Generator<'a> {
     model: &'a LanguageModel,
     encrypted: TextSession<'a>,
     plain: TextSession<'a>,
-    layers: &'a BTreeMap<usize, Attention>,
-    part: Part,
-    runner: Runner,
+    computer: Computer<'a>,
     sampler: Sampler,
     /// What the model has not seen yet.
     pending: Vec<u32>,
 }
 
 impl<'a> Generator<'a> {
-    /// A generator after the prompt of `task`, whose layers `runner` computes.
-    pub(super) fn new(model: &'a LanguageModel, task: &'a Task, runner: Runner, sampler: Sampler) -> Self {
+    /// A generator after the tokens `prompt`.
+    pub(super) fn new(model: &'a LanguageModel, prompt: &[u32], computer: Computer<'a>, sampler: Sampler) -> Self {
         let (encrypted, plain) = (model.gpt2.session(), model.gpt2.session());
-        let (layers, part, pending) = (&task.layers, task.part, task.prompt.clone());
-        Self { model, encrypted, plain, layers, part, runner, sampler, pending }
+        Self { model, encrypted, plain, computer, sampler, pending: prompt.to_vec() }
     }
 
     /// The next token.
     ///
     /// # Errors
-    /// [`RunError`](gpt2_fhe::run::RunError) that the attention could not be run.
+    /// [`RunError`](gpt2_fhe::run::RunError) that it could not be computed.
     pub(super) fn next(&mut self) -> anyhow::Result<Generated> {
-        let (layers, part, runner) = (self.layers, self.part, &mut self.runner);
-        let mut hooks = Replaced { layers, part, runner, cost: Cost::none() };
-        let logits = self.encrypted.next_logits(&self.pending, &mut hooks).map_err(unhook)?;
-        let cost = hooks.cost;
+        let (logits, cost) = self.computer.next_logits(&mut self.encrypted, &self.pending)?;
         let token = self.sampler.sample(&logits)?;
         let plain = most_likely(&self.plain.next_logits(&self.pending, &mut NoHooks)?);
         self.pending = vec![token];
@@ -274,10 +294,10 @@ impl<'a> Generator<'a> {
     }
 }
 
-/// The prompt's tokens, few enough for all that are to follow.
-fn encode_prompt(
+/// The prompt's tokens, few enough for all that are to follow. `circuit`: of attention by itself.
+pub(super) fn encode_prompt(
     arguments: &GenerationArguments,
-    circuit: Circuit,
+    circuit: Option<Circuit>,
     model: &LanguageModel,
     prompt: &str,
 ) -> anyhow::Result<Vec<u32>> {
@@ -294,7 +314,9 @@ fn encode_prompt(
     }
     let positions = model.gpt2.config().n_positions;
     let (limit, whose) = match circuit {
-        Circuit::Packed if PackedOptions::MAX_TOKENS < positions => (PackedOptions::MAX_TOKENS, "the packed circuit"),
+        Some(Circuit::Packed) if PackedOptions::MAX_TOKENS < positions => {
+            (PackedOptions::MAX_TOKENS, "the packed circuit")
+        }
         _ => (positions, "the model"),
     };
     if length.saturating_add(more - 1) > limit {

@@ -39,7 +39,7 @@ pub(super) fn run(arguments: &DemoArguments, given: &Given) -> anyhow::Result<Ve
         tell(|| introduction(arguments, &model, &task))?;
     }
     let plain = while_showing("running the model in f32", || greedy(&model, &task.prompt, generation.tokens))?;
-    let generator = Generator::new(&model, &task, task.runner(generation)?, Sampler::greedy());
+    let generator = Generator::new(&model, &task.prompt, task.computer(generation)?, Sampler::greedy());
     let (tokens, all) = continue_beside(&plain, arguments, &model, generator)?;
     let end = tokens.last().copied().filter(|&token| model.ends_text(token));
     let end = model.end(end, generation.tokens)?;

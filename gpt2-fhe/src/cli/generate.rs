@@ -6,8 +6,9 @@ use gpt2_fhe::run::{FAILURE_MEANING, Mode};
 use nn::gpt2::sampling::Sampler;
 use serde::Serialize;
 
-use super::arguments::{GenerateArguments, Given};
-use super::continuation::{Cost, Generated, Generator, Task, adjective};
+use super::arguments::{Encrypt, GenerateArguments, Given};
+use super::blocks::{Blocks, calibrate};
+use super::continuation::{Computer, Cost, Generated, Generator, Task, adjective, encode_prompt};
 use super::model::{End, LanguageModel};
 use super::output::{self, count_tokens, note, print, print_json};
 use super::quiet::is_quiet;
@@ -26,21 +27,42 @@ pub(super) fn run(arguments: &GenerateArguments, given: &Given) -> anyhow::Resul
         None => Sampler::greedy(),
     };
     let model = LanguageModel::load(generation.model.as_deref())?;
-    let task = Task::new(generation, given, &model, &arguments.prompt)?;
-    count_tokens(0);
-    let runner = task.runner(generation)?;
     let printer = Printer { output: Output::of(generation.reporting.json), mode, model: &model };
-    printer.begin(&format!("{}, {}", task.selection(), adjective(mode)), &arguments.prompt)?;
-    let mut generator = Generator::new(&model, &task, runner, sampler);
+    if arguments.encrypt == Encrypt::Heads {
+        let task = Task::new(generation, given, &model, &arguments.prompt)?;
+        count_tokens(0);
+        let computer = task.computer(generation)?;
+        let generator = Generator::new(&model, &task.prompt, computer, sampler);
+        return generate(arguments, &printer, ("attention", &task.selection()), generator);
+    }
+    given.check_blocks(&arguments.encrypt)?;
+    let (selection, circuits) = calibrate(&arguments.encrypt, generation, &model)?;
+    let prompt = encode_prompt(generation, None, &model, &arguments.prompt)?;
+    count_tokens(0);
+    let requests: Vec<usize> = std::iter::once(prompt.len()).chain(vec![1; generation.tokens - 1]).collect();
+    let mut blocks = Blocks::new(circuits, &generation.execution, &requests)?;
+    let generator = Generator::new(&model, &prompt, Computer::Blocks(blocks.texts()?), sampler);
+    generate(arguments, &printer, ("encrypted part", &selection), generator)
+}
+
+/// Generates the tokens, and prints each as it comes.
+fn generate(
+    arguments: &GenerateArguments,
+    printer: &Printer<'_>,
+    (label, selection): (&str, &str),
+    mut generator: Generator<'_>,
+) -> anyhow::Result<Verdict> {
+    let (Printer { model, mode, .. }, asked) = (printer, arguments.generation.tokens);
+    printer.begin((label, &format!("{selection}, {}", adjective(*mode))), &arguments.prompt)?;
     let (mut all, mut text) = (Cost::none(), String::new());
     let mut stream = model.stream();
     let mut end = None;
-    for count in 1..=generation.tokens {
+    for count in 1..=asked {
         let next = generator.next()?;
         all.add(&next.cost);
         end = next.ends_text.then_some(next.token);
         let mut piece = stream.push(next.token)?;
-        if count == generation.tokens || end.is_some() {
+        if count == asked || end.is_some() {
             // The last token may end within a character.
             piece += &stream.finish()?;
         }
@@ -50,9 +72,9 @@ pub(super) fn run(arguments: &GenerateArguments, given: &Given) -> anyhow::Resul
             break;
         }
     }
-    printer.end(&text, &arguments.prompt, &all, &model.end(end, generation.tokens)?)?;
+    printer.end(&text, &arguments.prompt, &all, &model.end(end, asked)?)?;
     Ok(match all.mismatches {
-        count if mode == Mode::Execute && count > 0 => Verdict::Mismatch(count),
+        count if *mode == Mode::Execute && count > 0 => Verdict::Mismatch(count),
         _ => Verdict::Right,
     })
 }
@@ -174,11 +196,11 @@ struct Printer<'a> {
 }
 
 impl Printer<'_> {
-    fn begin(&self, what: &str, prompt: &str) -> anyhow::Result<()> {
+    fn begin(&self, (label, what): (&str, &str), prompt: &str) -> anyhow::Result<()> {
         if self.output == Output::Json {
             return Ok(());
         }
-        note(&format!("{}\n{}\n", line("attention", what), line("prompt", format!("{prompt:?}"))));
+        note(&format!("{}\n{}\n", line(label, what), line("prompt", format!("{prompt:?}"))));
         if self.output == Output::Stream { output::stream(prompt) } else { Ok(()) }
     }
 

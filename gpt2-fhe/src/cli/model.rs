@@ -11,7 +11,7 @@ use nn::matrix::Matrix;
 use nn::tokenizer::{TextStream, Tokenizer};
 use serde::Serialize;
 
-use super::arguments::Recipe;
+use super::arguments::{Layers, Recipe};
 use super::input::quantize;
 use super::progress::while_showing;
 use super::source::{check_folder, read_text};
@@ -146,7 +146,7 @@ impl LanguageModel {
     }
 
     /// The prompts to calibrate on: each line of a text, or each text that is drawn.
-    fn calibration_prompts(&self, text: Option<&Path>, option: &str) -> anyhow::Result<Vec<Vec<u32>>> {
+    pub(super) fn calibration_prompts(&self, text: Option<&Path>, option: &str) -> anyhow::Result<Vec<Vec<u32>>> {
         let lines = match self.calibration(text, option)? {
             Calibration::Text(lines) => lines,
             Calibration::Drawn(texts) => return Ok(texts),
@@ -174,6 +174,19 @@ impl LanguageModel {
             }
         }
         Ok(inputs)
+    }
+
+    /// The layers that `--layers` selects.
+    pub(super) fn selected_layers(&self, layers: &Layers) -> anyhow::Result<Vec<usize>> {
+        let count = self.gpt2.config().n_layer;
+        let layers = match layers {
+            Layers::All => (0..count).collect(),
+            Layers::Some(layers) => layers.clone(),
+        };
+        if let Some(layer) = layers.iter().find(|&&layer| layer >= count) {
+            bail!("--layers has {layer}; the model has layers 0 to {}", count - 1);
+        }
+        Ok(layers)
     }
 
     /// A part of a layer's attention, for at most `max_tokens` tokens, calibrated on the inputs of that layer.

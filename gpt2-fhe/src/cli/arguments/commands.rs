@@ -7,8 +7,8 @@ use gpt2_fhe::run::{Circuit, Mode};
 use nn::attention::Part;
 
 use super::{
-    BlockSelection, Execution, Layers, Multiplication, Place, Quantization, QuantizationOptions, Replacing, Reporting,
-    Resources, Selection, words,
+    BlockSelection, Encrypt, Execution, Layers, Multiplication, Place, Quantization, QuantizationOptions, Replacing,
+    Reporting, Resources, Selection, words,
 };
 
 /// Runs the attention of a GPT-2 on encrypted data.
@@ -126,6 +126,14 @@ pub(crate) struct GenerateArguments {
     /// The text to continue
     #[arg(long)]
     pub(crate) prompt: String,
+    /// What is encrypted: heads, model, blocks:A-B, attention or mlp
+    ///
+    /// heads: the attention of each of --layers by itself, as --head, --circuit and --bits say; the client sees what each gives. model:
+    /// all blocks, of which the client sees the last one's output only. blocks:A-B: the same of blocks A to B (blocks:A of one); the client
+    /// computes the others. attention and mlp: the attention, or the feed-forward layer, of each of --layers, with its LayerNorm. The
+    /// client always computes embeddings, the final LayerNorm and the logits.
+    #[arg(long, value_name = "WHAT", default_value = "heads")]
+    pub(crate) encrypt: Encrypt,
     #[command(flatten)]
     pub(crate) generation: GenerationArguments,
     /// Draw each token at random, by the model's probabilities at this temperature [default: take the likeliest token]

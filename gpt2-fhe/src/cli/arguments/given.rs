@@ -4,6 +4,8 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use gpt2_fhe::run::{Circuit, Mode};
 
+use super::Encrypt;
+
 /// An option that only some circuits and modes know. Any other option is known to all.
 struct Rule {
     /// The name of its field.
@@ -22,6 +24,9 @@ const RULES: [Rule; 5] = [
     Rule { option: "guard", circuit: Circuit::Packed, modes: ALL_MODES },
     Rule { option: "noise", circuit: Circuit::Packed, modes: &[Mode::Simulate] },
 ];
+
+/// Options of attention that is encrypted by itself, which blocks do not know.
+const OF_ATTENTION: [&str; 8] = ["head", "circuit", "bits", "msbs", "value_bits", "guard", "multiply", "quantized"];
 
 /// An option was given that would change nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +47,22 @@ impl Given {
     /// Whether an option was given.
     pub(crate) fn has(&self, option: &str) -> bool {
         self.0.iter().any(|given| given == option)
+    }
+
+    /// Checks that each option is known where blocks are encrypted: `encrypt`, as it was chosen.
+    ///
+    /// # Errors
+    /// That one would be ignored.
+    pub(crate) fn check_blocks(&self, encrypt: &Encrypt) -> Result<(), NotApplicable> {
+        let layers = (!matches!(encrypt, Encrypt::Part(_))).then_some("layers");
+        match OF_ATTENTION.into_iter().chain(layers).find(|option| self.has(option)) {
+            None => Ok(()),
+            Some(option) => Err(NotApplicable(format!(
+                "--{} is not for --encrypt {encrypt}, which takes all of a block{}; leave it out",
+                option.replace('_', "-"),
+                if option == "layers" { ", of the model or of a range" } else { " or of its part" }
+            ))),
+        }
     }
 
     /// Checks that each option is known to one of the circuits that are run, in the mode. `None`: a command without modes.

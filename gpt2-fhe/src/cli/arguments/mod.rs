@@ -4,6 +4,7 @@ mod commands;
 mod given;
 mod words;
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -175,6 +176,54 @@ pub(super) enum PartOfBlock {
     Attention,
     /// LayerNorm 2, the feed-forward layer, and the sum with its input.
     Mlp,
+}
+
+/// What of a model is encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Encrypt {
+    /// The attention of layers, or heads of it, each by itself.
+    Heads,
+    /// All blocks.
+    Model,
+    /// The blocks from the first to the last number.
+    Blocks(RangeInclusive<usize>),
+    /// A part of the block of some layers.
+    Part(PartOfBlock),
+}
+
+impl FromStr for Encrypt {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = [("attention", PartOfBlock::Attention), ("mlp", PartOfBlock::Mlp)];
+        if let Some((_, part)) = parts.into_iter().find(|(name, _)| *name == text) {
+            return Ok(Self::Part(part));
+        }
+        let range = |numbers: &str| {
+            let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
+            let range = first.trim().parse().ok()?..=last.trim().parse().ok()?;
+            (!range.is_empty()).then_some(range)
+        };
+        match text {
+            "heads" => Ok(Self::Heads),
+            "model" => Ok(Self::Model),
+            _ => text.strip_prefix("blocks:").and_then(range).map(Self::Blocks).ok_or_else(|| {
+                "it must be heads, model, attention, mlp, or the numbers of blocks as blocks:0-2 or blocks:1".into()
+            }),
+        }
+    }
+}
+
+impl std::fmt::Display for Encrypt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Heads => f.write_str("heads"),
+            Self::Model => f.write_str("model"),
+            Self::Blocks(range) => write!(f, "blocks:{}-{}", range.start(), range.end()),
+            Self::Part(PartOfBlock::Mlp) => f.write_str("mlp"),
+            Self::Part(_) => f.write_str("attention"),
+        }
+    }
 }
 
 impl From<PartOfBlock> for BlockPart {

@@ -24,6 +24,12 @@ pub(in crate::run) fn plan_blocks(circuit: &BlockCircuit, requests: &[usize]) ->
         let reals = CountedReals { rows, channels: embedding };
         running.advance(circuit, Held::fresh(reals, [rows, embedding], prediction.fresh()))?;
         let statistics = running.take_statistics().without_times();
+        for x in &statistics.steps {
+            eprintln!(
+                "{} {} {:.1} {:.1} {:.1}",
+                x.name, x.lookups, x.log2_failure_probability, x.log2_read_noise, x.log2_result_noise
+            );
+        }
         let log2_failure_probability = statistics.log2_failure_probability();
         if log2_failure_probability > MAX_LOG2_FAILURE {
             let failure = |step: &&StepStatistics| step.log2_failure_probability;
