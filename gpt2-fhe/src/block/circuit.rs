@@ -48,14 +48,14 @@ impl BlockCircuit {
         &self.prediction
     }
 
-    /// E.
-    pub fn embedding(&self) -> usize {
-        self.program.scale().size()
+    /// E + 1: the channels of the stream.
+    pub fn channels(&self) -> usize {
+        self.program.scale().turns().len()
     }
 
     /// How requests of so many new tokens are encoded.
     pub fn encoding(&self, tokens: usize) -> BlockEncoding {
-        BlockEncoding { layout: *self.prediction.layout(), tokens, embedding: self.embedding() }
+        BlockEncoding { layout: *self.prediction.layout(), tokens, embedding: self.channels() }
     }
 }
 
@@ -66,12 +66,13 @@ pub(crate) struct Running<E: BlockEvaluator> {
 }
 
 impl<E: BlockEvaluator> Running<E> {
-    /// Before the first token.
-    pub(crate) fn new(circuit: &BlockCircuit, evaluator: E) -> Self {
-        Self { evaluator, caches: circuit.program.caches() }
+    /// Before the first token that is not public.
+    pub(crate) fn new(circuit: &BlockCircuit, mut evaluator: E) -> Self {
+        let caches = circuit.program.caches(&mut evaluator);
+        Self { evaluator, caches }
     }
 
-    /// The stream `[n, E]` of new tokens after the blocks. After an error this is of no use any more.
+    /// The stream `[n, E + 1]` of new tokens after the blocks. After an error this is of no use any more.
     pub(crate) fn advance(&mut self, circuit: &BlockCircuit, mut stream: E::Tensor) -> Result<E::Tensor, E::Error> {
         circuit.program.evaluate(&mut self.evaluator, &mut stream, &mut self.caches)?;
         Ok(stream)

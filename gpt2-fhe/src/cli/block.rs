@@ -124,15 +124,14 @@ impl<'a> Report<'a> {
         input: &BlockInput,
         outcome: &'a BlockOutcome,
     ) -> anyhow::Result<Self> {
-        let (before, after) = (&input.before, &input.after);
-        let errors = [outcome.relative_error(before, after), outcome.clear_relative_error(before, after)];
+        let errors = [outcome.relative_error(&input.after), outcome.clear_relative_error(&input.after)];
         Ok(Self {
             r#type: "block",
             version: env!("CARGO_PKG_VERSION"),
             tensor: &selection.input.tensor,
             layer: selection.layer,
             part: selection.part,
-            tokens: before.rows(),
+            tokens: input.before.rows(),
             heads: input.heads,
             run: RunReport::new(mode, &outcome.run, errors)?,
             selection,

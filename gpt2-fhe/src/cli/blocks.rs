@@ -151,7 +151,7 @@ pub(super) fn calibrate(
     let prompts = model.calibration_prompts(arguments.calibration_text.as_deref(), "--calibration-text")?;
     let counter = Counter::new("calibrating the blocks", ranges.len());
     let circuit = |range: Range<usize>| {
-        let program = ModelProgram::calibrate(&model.gpt2, range, part, &prompts, &BlockOptions::default())?;
+        let program = ModelProgram::calibrate(&model.gpt2, range, part, (&prompts, 0), &BlockOptions::default())?;
         counter.advance();
         Ok(BlockCircuit::new(program, model.gpt2.config().head_size()).map_err(RunError::from)?)
     };

@@ -176,7 +176,7 @@ pub(crate) struct BlockArguments {
     pub(crate) execution: Execution,
     /// Safetensors file to write the output to, as the tensor "block_out"
     ///
-    /// Its shape is [tokens, n_embd]. Each row is less its mean, which no LayerNorm sees.
+    /// Its shape is [tokens, n_embd].
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]

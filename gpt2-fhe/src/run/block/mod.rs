@@ -4,9 +4,8 @@
 //! is seen by nobody. The server keeps, encrypted, what later tokens need of earlier ones (keys and values), so that a new token costs its
 //! own rows only.
 //!
-//! Rows of the stream are sent, and come back, less their mean: no LayerNorm sees it, and the updates of the blocks have none. So hidden
-//! states that come back are to be compared less their means, and what the blocks are for, and judged by, is the *update*: the
-//! output less the input ([`BlockOutcome::relative_error`]).
+//! What blocks are for, and judged by, is the *update*: the output less the input ([`BlockOutcome::relative_error`]). The stream carries the
+//! mean of each row as a channel of its own, which no LayerNorm sees.
 
 mod hooks;
 mod outcome;
@@ -101,7 +100,8 @@ impl<'a> BlockText<'a> {
         };
         let simulated = |run| SimulatedText::new(circuit, SampleSeed::from_number(run));
         plans.reverse();
-        let (clear, simulations) = (circuit.program().caches(), (0..simulations).map(simulated).collect());
+        let (clear, simulations) =
+            (circuit.program().caches(&mut ClearEvaluator::new()), (0..simulations).map(simulated).collect());
         Self { circuit, engine, clear, simulations, plans }
     }
 
@@ -134,7 +134,7 @@ impl<'a> BlockText<'a> {
         let answer =
             answer.unwrap_or_else(|| RunOutput::computed(clear.numbers.clone(), clear.statistics.clone(), start));
         let tolerance = if plan.is_some() { Some(self.tolerance(&turns, &clear.numbers)?) } else { None };
-        self.outcome(&turns, answer, clear, (tolerance, plan))
+        self.outcome(hidden, answer, clear, (tolerance, plan))
     }
 
     fn advance_clear(&mut self, turns: &Matrix<f64>) -> Clear {
@@ -158,7 +158,7 @@ impl<'a> BlockText<'a> {
 
     fn outcome(
         &self,
-        turns: &Matrix<f64>,
+        hidden: &Matrix<f32>,
         answer: RunOutput,
         clear: Clear,
         (tolerance, plan): (Option<Matrix<f64>>, Option<Plan>),
@@ -182,6 +182,6 @@ impl<'a> BlockText<'a> {
             bytes,
             plan,
         };
-        Ok(BlockOutcome { run, input: scale.decode(turns) })
+        Ok(BlockOutcome { run, input: hidden.clone() })
     }
 }

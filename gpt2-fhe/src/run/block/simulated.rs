@@ -21,9 +21,12 @@ pub(super) struct SimulatedText<'a> {
 }
 
 impl<'a> SimulatedText<'a> {
-    /// Before the first token; noise of request i is drawn from seed i of `seed`.
+    /// Before the first token that is not public; noise of request i is drawn from seed i of `seed`.
     pub(super) fn new(circuit: &'a BlockCircuit, seed: SampleSeed) -> Self {
-        Self { circuit, caches: circuit.program().caches(), seed, requests: 0 }
+        let mut text = Self { circuit, caches: Vec::new(), seed, requests: 0 };
+        // What is known has no noise.
+        text.caches = circuit.program().caches(&mut text.evaluator(text.backend()));
+        text
     }
 
     /// The stream after the blocks, in turns, of new tokens, and how long each step took.
@@ -31,17 +34,24 @@ impl<'a> SimulatedText<'a> {
     /// # Errors
     /// As the evaluator's.
     pub(super) fn advance(&mut self, turns: &Matrix<f64>) -> Result<(Matrix<f64>, Statistics), RunError> {
-        let prediction = self.circuit.prediction();
-        let seed = self.seed.derive(self.requests);
+        let (fresh, shape) = (self.circuit.prediction().fresh(), [turns.rows(), turns.cols()]);
+        let mut backend = self.backend();
         self.requests += 1;
-        let mut backend = SimulatedBlock::new(*prediction.layout(), prediction.lookup_size(), &seed);
-        let shape = [turns.rows(), turns.cols()];
-        let mut stream = Held::fresh(backend.encrypt(turns, prediction.fresh()), shape, prediction.fresh());
-        // It has no size: nothing is leaked.
-        let observer: &'a mut dyn Observer = Box::leak(Box::new(Unobserved));
-        let mut evaluator = StreamEvaluator::new(backend, prediction, observer);
+        let mut stream = Held::fresh(backend.encrypt(turns, fresh), shape, fresh);
+        let mut evaluator = self.evaluator(backend);
         self.circuit.program().evaluate(&mut evaluator, &mut stream, &mut self.caches)?;
         Ok((stream.into_reals().turns().clone(), evaluator.statistics().clone()))
+    }
+
+    fn backend(&self) -> SimulatedBlock {
+        let prediction = self.circuit.prediction();
+        SimulatedBlock::new(*prediction.layout(), prediction.lookup_size(), &self.seed.derive(self.requests))
+    }
+
+    fn evaluator(&self, backend: SimulatedBlock) -> StreamEvaluator<'a, SimulatedBlock> {
+        // It has no size: nothing is leaked.
+        let observer: &'a mut dyn Observer = Box::leak(Box::new(Unobserved));
+        StreamEvaluator::new(backend, self.circuit.prediction(), observer)
     }
 }
 

@@ -17,12 +17,14 @@ use crate::track::statistics::StepStatistics;
 /// # Errors
 /// [`RunError::UnreliableBlocks`].
 pub(in crate::run) fn plan_blocks(circuit: &BlockCircuit, requests: &[usize]) -> Result<Vec<Plan>, RunError> {
-    let (prediction, observer, embedding) = (circuit.prediction(), &mut Unobserved, circuit.embedding());
+    let (prediction, observer, channels) = (circuit.prediction(), &mut Unobserved, circuit.channels());
     let mut running = Running::new(circuit, StreamEvaluator::new(CountedBlock, prediction, observer));
+    // What is known of public tokens is no part of a request.
+    running.take_statistics();
     let needs = needs();
     let plan = |&rows: &usize| {
-        let reals = CountedReals { rows, channels: embedding };
-        running.advance(circuit, Held::fresh(reals, [rows, embedding], prediction.fresh()))?;
+        let reals = CountedReals { rows, channels };
+        running.advance(circuit, Held::fresh(reals, [rows, channels], prediction.fresh()))?;
         let statistics = running.take_statistics().without_times();
         for x in &statistics.steps {
             eprintln!(

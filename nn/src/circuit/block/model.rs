@@ -68,8 +68,8 @@ impl ModelProgram {
             states.extend(sites.iter().filter_map(|&site| trace.get(site).cloned()));
         }
         let scale = StreamScale::calibrate(&states, options.log_unit)?;
-        let program = BlockProgram::calibrate(block, part, &scale, inputs, options)?;
-        Ok(Self { first: layer, blocks: vec![program], scale })
+        let program = BlockProgram::calibrate(block, part, &scale, (inputs, 0), options)?;
+        Ok(Self { first: layer, blocks: vec![program], scale, prefix: 0 })
     }
 
     /// The first layer.
