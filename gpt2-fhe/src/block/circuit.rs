@@ -55,7 +55,7 @@ impl BlockCircuit {
 
     /// How requests of so many new tokens are encoded.
     pub fn encoding(&self, tokens: usize) -> BlockEncoding {
-        BlockEncoding { layout: *self.prediction.layout(), tokens, embedding: self.channels() }
+        BlockEncoding { layout: *self.prediction.layout(), tokens, channels: self.channels() }
     }
 }
 

@@ -7,8 +7,9 @@ use tfhe_core::keys::{Answer, EvaluationKeys, Request};
 use super::ciphertexts::{BlockCiphertexts, EncryptedReals};
 use super::circuit::{BlockCircuit, Running};
 use super::encoding::BlockEncoding;
-use super::evaluator::{Held, StreamEvaluator};
+use super::evaluator::StreamEvaluator;
 use super::keys::BlockKeys;
+use super::tensor::Held;
 use crate::boundary::Refused;
 use crate::encoding::Encoding;
 use crate::track::statistics::Statistics;
@@ -57,7 +58,7 @@ impl<'a> BlockServer<'a> {
         }
         Refused::check_tokens(encoding.tokens, MAX_TOKENS)?;
         let opened = request.open(self.keys, &encoding.context(), encoding.request_len()).map_err(Refused::from)?;
-        let (channels, shape) = (encoding.embedding, [encoding.tokens, encoding.embedding]);
+        let (channels, shape) = (encoding.channels, [encoding.tokens, encoding.channels]);
         let expand = |row: &[SeededGlweCiphertext]| row.iter().map(SeededGlweCiphertext::expand).collect();
         let rows = opened.chunks(encoding.row_len()).map(expand).collect();
         let input = EncryptedReals::new(&encoding.layout, Form::Features, channels, rows);

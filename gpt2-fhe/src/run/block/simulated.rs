@@ -6,8 +6,9 @@ use nn::matrix::Matrix;
 use tfhe_core::random::SampleSeed;
 
 use crate::block::circuit::BlockCircuit;
-use crate::block::evaluator::{Held, StreamEvaluator};
+use crate::block::evaluator::StreamEvaluator;
 use crate::block::simulated::SimulatedBlock;
+use crate::block::tensor::Held;
 use crate::run::error::RunError;
 use crate::track::statistics::Statistics;
 use crate::track::{Observer, Unobserved};
