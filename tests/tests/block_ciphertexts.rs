@@ -310,7 +310,7 @@ fn features_are_read_and_packed() {
     let numbers = server.numbers(parties.encrypt(&x, Form::Features, 4000));
     let table = SmoothTable::of(Smooth::Identity, 1.0, [-0.1875, 0.1875], 0.5);
     let results = look_up(server, SmoothUse::Update, numbers.into_iter().flatten().collect(), &table);
-    let packed = server.pack(results.chunks(channels).map(<[_]>::to_vec).collect(), UNUSED);
+    let packed = server.pack(results.chunks(channels).map(<[_]>::to_vec).collect(), Form::Features, UNUSED);
     let found = parties.decrypt(&packed, Form::Features, channels);
     let errors: Vec<f64> =
         found.iter().flatten().zip(x.iter().flatten()).map(|(&found, x)| torus::to_f64(found) - x / 2.0).collect();

@@ -89,8 +89,8 @@ pub trait BlockBackend {
         noise: LookupNoise,
     ) -> Vec<Self::Number>;
 
-    /// Results of lookups together, as [`Form::Features`]; `added` is what packing adds to each.
-    fn pack(&mut self, rows: Rows<Self::Number>, added: Variance) -> Self::Reals;
+    /// Results of lookups together, as [`Form::Features`] or [`Form::Queries`]; `added` is what packing adds to each.
+    fn pack(&mut self, rows: Rows<Self::Number>, form: Form, added: Variance) -> Self::Reals;
 
     /// Integers together, as [`Form::Multipliers`] or [`Form::Keys`].
     fn pack_multipliers(&mut self, rows: Rows<Self::Number>, form: Form) -> Self::Multipliers;

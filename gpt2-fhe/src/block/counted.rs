@@ -68,7 +68,7 @@ impl BlockBackend for CountedBlock {
         vec![(); numbers.len()]
     }
 
-    fn pack(&mut self, rows: Rows<()>, _: Variance) -> CountedReals {
+    fn pack(&mut self, rows: Rows<()>, _: Form, _: Variance) -> CountedReals {
         CountedReals { rows: rows.len(), channels: rows.first().map_or(0, Vec::len) }
     }
 

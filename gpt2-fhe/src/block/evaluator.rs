@@ -196,6 +196,8 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
             let merged = held.next_power_of_two();
             merged - 1 + lookup_log - merged.ilog2() as usize
         };
+        // Of `held` neighbours: in each level, one for each remainder.
+        let side_by_side = |held: usize| (0..lookup_log).map(|level| held.min(1 << level)).sum::<usize>();
         let features = |channels: usize| {
             let (full, rest) = (channels / layout.inputs(), channels % layout.inputs());
             let rest = if rest > 0 { automorphisms(rest) } else { 0 };
@@ -204,7 +206,8 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
         let levels = self.prediction.levels();
         let row = |row: &Vec<StreamNumber<B::Number>>| match form {
             Form::Features => features(row.len()),
-            Form::Keys => [levels * automorphisms(row.len()), 2 * levels],
+            Form::Queries => [side_by_side(row.len()), 1],
+            Form::Keys => [levels * side_by_side(row.len()), 2 * levels],
             _ => [levels * automorphisms(1) * row.len(), 2 * levels * row.len()],
         };
         let counts = rows.iter().map(row).fold([0, 0], |sum, one| [sum[0] + one[0], sum[1] + one[1]]);
@@ -217,9 +220,9 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
         let contents = |rows: Rows<StreamNumber<B::Number>>| {
             rows.into_iter().map(|row| row.into_iter().map(|number| number.summed.content).collect()).collect()
         };
-        if form == Form::Features {
+        if matches!(form, Form::Features | Form::Queries) {
             let (noise, shape) = (self.packed(&rows), [rows.len(), rows.first().map_or(0, Vec::len)]);
-            let content = self.backend.pack(contents(rows), self.prediction.packed());
+            let content = self.backend.pack(contents(rows), form, self.prediction.packed());
             return Held::Reals(StreamReals { content, form, shape, noise });
         }
         let integer = |number: &StreamNumber<B::Number>| number.integer.expect("multipliers are looked up as such");

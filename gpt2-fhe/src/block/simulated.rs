@@ -192,10 +192,10 @@ impl BlockBackend for SimulatedBlock {
         numbers.iter().zip(found).map(read).collect()
     }
 
-    fn pack(&mut self, rows: Rows<f64>, added: Variance) -> SimulatedReals {
+    fn pack(&mut self, rows: Rows<f64>, form: Form, added: Variance) -> SimulatedReals {
         let mut turns = matrix(rows);
         self.add_noise(turns.data_mut(), added);
-        SimulatedReals::features(turns)
+        SimulatedReals { turns, form }
     }
 
     fn pack_multipliers(&mut self, rows: Rows<f64>, _: Form) -> Rows<f64> {

@@ -19,7 +19,7 @@ use crate::block::backend::{BlockBackend, LookupNoise, Summed};
 
 impl BlockCiphertexts<'_> {
     /// A row of features.
-    fn pack_row(&self, row: &[EncryptedNumber]) -> Vec<Arc<GlweCiphertext>> {
+    fn pack_row(&self, row: &[EncryptedNumber], form: Form) -> Vec<Arc<GlweCiphertext>> {
         let lookup = self.keys.parameters.lookup().lwe_dimension();
         let result = |number: &EncryptedNumber| -> LweCiphertext {
             let samples = number.sum().samples(lookup);
@@ -28,11 +28,12 @@ impl BlockCiphertexts<'_> {
         };
         let pack = |numbers: &[EncryptedNumber]| {
             let places: Vec<Place> =
-                (0..numbers.len()).map(|index| Place::from(self.layout.feature_place(index).1)).collect();
+                (0..numbers.len()).map(|index| Place::from(self.layout.place(form, index).1)).collect();
             let packed = self.keys.refresh(SmoothUse::Feature).pack(numbers.iter().map(result).collect(), &places);
             Arc::new(packed.expect("places of their own, which the lookup ring has"))
         };
-        row.par_chunks(self.layout.inputs()).map(pack).collect()
+        let ciphertexts = self.layout.ciphertexts(form, row.len());
+        row.par_chunks(if ciphertexts == 1 { row.len() } else { self.layout.inputs() }).map(pack).collect()
     }
 }
 
@@ -97,10 +98,10 @@ impl BlockBackend for BlockCiphertexts<'_> {
         self.read(result, &numbers, tables)
     }
 
-    fn pack(&mut self, rows: Rows<EncryptedNumber>, _: Variance) -> EncryptedReals {
+    fn pack(&mut self, rows: Rows<EncryptedNumber>, form: Form, _: Variance) -> EncryptedReals {
         let channels = rows.first().map_or(0, Vec::len);
-        let rows = rows.par_iter().map(|row| self.pack_row(row)).collect();
-        EncryptedReals { form: Form::Features, channels, rows }
+        let rows = rows.par_iter().map(|row| self.pack_row(row, form)).collect();
+        EncryptedReals { form, channels, rows }
     }
 
     fn pack_multipliers(&mut self, rows: Rows<EncryptedNumber>, form: Form) -> EncryptedMultipliers {

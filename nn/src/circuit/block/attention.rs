@@ -14,8 +14,7 @@ pub(super) const EXPONENT_FACTOR: i64 = 2;
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttentionProgram {
     pub(super) norm: NormProgram,
-    /// r for queries, in coarser units: what they are multiplied by besides, keys, has levels of its own.
-    pub(super) query_factor: SmoothTable,
+    pub(super) queries: QueryProgram,
     /// `[E, E]`: keys of all heads, side by side.
     pub(super) key: Matrix<i32>,
     /// How they become integers.
@@ -27,13 +26,31 @@ pub struct AttentionProgram {
     pub(super) prefix: usize,
 }
 
+/// How queries are made.
+///
+/// They are multiplied by keys, which are integers, and have to be so much smaller than other images. Either their weights and factors have
+/// few levels, or they are looked up, which takes one lookup for each channel.
+#[derive(Clone, Debug, PartialEq)]
+pub enum QueryProgram {
+    /// Weights of few levels.
+    Scaled {
+        /// Their own table of r, in coarse units.
+        factor: SmoothTable,
+        /// Of each head `[E + 1, d]`, and biases `[d]`, in turns.
+        heads: Vec<(Matrix<i32>, Vec<f64>)>,
+    },
+    /// Queries that are looked up.
+    Read {
+        /// `[E + 1, E]`, of all heads side by side.
+        weight: Matrix<i32>,
+        /// How they are read.
+        reading: Reading,
+    },
+}
+
 /// One head.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeadProgram {
-    /// `[E, d]`.
-    pub(super) query: Matrix<i32>,
-    /// `[d]`, in turns.
-    pub(super) query_bias: Vec<f64>,
     /// `[E, E]`, values folded with the output projection.
     pub(super) value: Matrix<i32>,
     /// Of public tokens, integers `[P, d]`.
@@ -130,7 +147,7 @@ impl AttentionProgram {
         let earlier = cache.tokens();
         let variances = self.norm.variances(evaluator, stream)?;
         let factors = NormProgram::factors(evaluator, &variances, &self.norm.factor)?;
-        let query_factors = NormProgram::factors(evaluator, &variances, &self.query_factor)?;
+        let queries = self.queries(evaluator, stream, &variances, &factors)?;
         let tables: Vec<&SmoothTable> = self.heads.iter().map(|head| &head.log_factor).collect();
         let of_heads = vec![variances; self.heads.len()];
         let logarithms = look_up_rows(evaluator, steps::NORM, &of_heads, &tables, Use::default())?;
@@ -143,11 +160,7 @@ impl AttentionProgram {
         }
         self.extend(evaluator, stream, &factors, cache)?;
         let mut scores = Vec::new();
-        for (head, cached) in self.heads.iter().zip(&cache.heads) {
-            let map = LinearMap { weight: &head.query, bias: &[], form: Form::Queries };
-            let queries = one(evaluator.linear(steps::PROJECT, stream, &[map])?);
-            let queries = evaluator.scale_rows(steps::PROJECT, queries, &query_factors)?;
-            let queries = evaluator.add_constants(steps::PROJECT, queries, &head.query_bias)?;
+        for (queries, cached) in queries.into_iter().zip(&cache.heads) {
             let [keys, _] = cached.as_ref().expect("the cache has the stream's own tokens");
             let products =
                 evaluator.multiply(steps::SCORES, vec![[queries, keys.clone()]], Entries::After { earlier })?;
@@ -163,6 +176,45 @@ impl AttentionProgram {
         let output = sum.expect("an attention has a head");
         let update = self.update.read(evaluator, steps::ATTENTION, output, Use::smooth(SmoothUse::Update))?;
         Ok(evaluator.pack(update, Form::Features))
+    }
+
+    /// Queries of each head, `[n, d]`.
+    fn queries<E: BlockEvaluator>(
+        &self,
+        evaluator: &mut E,
+        stream: &E::Tensor,
+        variances: &[E::Lane],
+        factors: &E::Tensor,
+    ) -> Result<Vec<E::Tensor>, E::Error> {
+        match &self.queries {
+            QueryProgram::Scaled { factor, heads } => {
+                let factors = NormProgram::factors(evaluator, variances, factor)?;
+                let head = |(weight, bias): &(Matrix<i32>, Vec<f64>)| {
+                    let map = LinearMap { weight, bias: &[], form: Form::Queries };
+                    let queries = one(evaluator.linear(steps::PROJECT, stream, &[map])?);
+                    let queries = evaluator.scale_rows(steps::PROJECT, queries, &factors)?;
+                    evaluator.add_constants(steps::PROJECT, queries, bias)
+                };
+                heads.iter().map(head).collect()
+            }
+            QueryProgram::Read { weight, reading } => {
+                let map = LinearMap { weight, bias: &[], form: Form::Image };
+                let queries = one(evaluator.linear(steps::PROJECT, stream, &[map])?);
+                let queries = evaluator.scale_rows(steps::PROJECT, queries, factors)?;
+                let queries = reading.read(evaluator, steps::QUERIES, queries, Use::smooth(SmoothUse::Feature))?;
+                let head = |index: usize| {
+                    let of_head = |row: &Vec<E::Lane>| self.channels(row, index).to_vec();
+                    evaluator.pack(queries.iter().map(of_head).collect(), Form::Queries)
+                };
+                Ok((0..self.heads.len()).map(head).collect())
+            }
+        }
+    }
+
+    /// Of all heads' channels side by side, those of one.
+    fn channels<'a, L>(&self, row: &'a [L], head: usize) -> &'a [L] {
+        let size = row.len() / self.heads.len();
+        &row[head * size..][..size]
     }
 
     /// Appends the keys and values of the stream's tokens to the cache.
@@ -181,8 +233,7 @@ impl AttentionProgram {
         for (index, (head, cached)) in self.heads.iter().zip(&mut cache.heads).enumerate() {
             let map = LinearMap { weight: &head.value, bias: &[], form: Form::Image };
             let values = one(evaluator.linear(steps::PROJECT, stream, &[map])?);
-            let channels = head.query_bias.len();
-            let of_head = |row: &Vec<E::Lane>| row[index * channels..][..channels].to_vec();
+            let of_head = |row: &Vec<E::Lane>| self.channels(row, index).to_vec();
             let keys = evaluator.pack(keys.iter().map(of_head).collect(), Form::Keys);
             match cached {
                 Some([known_keys, known_values]) => {

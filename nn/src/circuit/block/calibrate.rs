@@ -1,6 +1,6 @@
 //! From a layer's weights in f32 and hidden states to a block's program.
 
-use super::attention::{AttentionProgram, EXPONENT_FACTOR, HeadProgram};
+use super::attention::{AttentionProgram, EXPONENT_FACTOR, HeadProgram, QueryProgram};
 use super::client::{StreamScale, parts};
 use super::mlp::MlpProgram;
 use super::norm::NormProgram;
@@ -193,23 +193,39 @@ impl Calibration<'_> {
         let unit = self.factor_unit(norm.largest);
         let (key, keys, key_units) = self.keys(norm_weights, unit, &rounding)?;
         let (values, update) = self.values(norm_weights, unit, &rounding)?;
-        let mut heads = Vec::new();
-        let query_unit = norm.largest / self.options.query_levels();
-        for (index, value) in values.into_iter().enumerate() {
-            let units = &key_units[index * block.attention.head_size()..][..block.attention.head_size()];
-            heads.push(self.head(index, &norm, (norm_weights, query_unit, &rounding), units, value)?);
-        }
-        let query_factor =
-            SmoothTable::of(Smooth::InverseRoot, norm.variance_turn, norm.variance_range, 1.0 / query_unit);
-        Ok(AttentionProgram {
-            norm: norm.program,
-            query_factor,
-            key,
-            keys,
-            heads,
-            update,
-            prefix: observed.known_keys[0].rows(),
-        })
+        let of_heads = key_units.chunks(block.attention.head_size()).zip(values);
+        let heads: Vec<HeadProgram> =
+            of_heads.enumerate().map(|(index, (units, value))| self.head(index, &norm, units, value)).collect();
+        // Turns of a query's unit: those of a score, over √d, for each unit of the key's integers.
+        let root = (block.attention.head_size() as f64).sqrt();
+        let of_channel = |(channel, [_, unit]): (usize, &[f64; 2])| {
+            unit / (root * heads[channel / block.attention.head_size()].score_turn)
+        };
+        let query_turns: Vec<f64> = key_units.iter().enumerate().map(of_channel).collect();
+        let queries = self.queries(&norm, norm_weights, &query_turns, &rounding);
+        let prefix = observed.known_keys[0].rows();
+        Ok(AttentionProgram { norm: norm.program, queries, key, keys, heads, update, prefix })
+    }
+
+    /// Queries, of which a unit of each channel takes `turns`.
+    fn queries(&self, norm: &Norm, norm_weights: (&[f32], &[f32]), turns: &[f64], rounding: &Rounding) -> QueryProgram {
+        let (attention, size) = (&self.block.attention, self.scale.size());
+        let map = attention.projection().columns(0..size);
+        let Some(bits) = self.options.query_bits else {
+            let (weight, bias) = self.fold(norm_weights, &map, self.factor_unit(norm.largest));
+            let reach = (0..size).map(|channel| column_reach(&weight, channel));
+            let (scales, reading) = self.identity(&self.observed.queries, &bias, reach, turns);
+            return QueryProgram::Read { weight: rounding.round(&weight, &scales), reading };
+        };
+        let unit = norm.largest / f64::from((1_i32 << bits) - 1);
+        let factor = SmoothTable::of(Smooth::InverseRoot, norm.variance_turn, norm.variance_range, 1.0 / unit);
+        let (weight, bias) = self.fold(norm_weights, &map, unit);
+        let scales: Vec<f64> = turns.iter().map(|turns| 1.0 / turns).collect();
+        let weight = rounding.round(&weight, &scales);
+        let bias: Vec<f64> = bias.iter().zip(turns).map(|(bias, turns)| bias * turns).collect();
+        let channels = |head: usize| head * attention.head_size()..(head + 1) * attention.head_size();
+        let head = |head: usize| (weight.columns(channels(head)), bias[channels(head)].to_vec());
+        QueryProgram::Scaled { factor, heads: (0..attention.heads()).map(head).collect() }
     }
 
     /// Keys of all heads, counted from the middle of their range: what all keys have in common changes no softmax. And of each channel that
@@ -266,15 +282,26 @@ impl Calibration<'_> {
         Ok((folded.iter().map(|weight| rounding.round(weight, &scales)).zip(known).collect(), update))
     }
 
-    /// How an update is read: what of each channel's weights is one integer, and the tables.
+    /// How an update is read.
     fn update(&self, ranges: &[Range], constants: &[f64], reach: impl Iterator<Item = f64>) -> (Vec<f64>, Reading) {
+        self.identity(ranges, constants, reach, &self.scale.turns)
+    }
+
+    /// How numbers are read that are to take `results` turns a unit: what of each channel's weights is one integer, and the tables.
+    fn identity(
+        &self,
+        ranges: &[Range],
+        constants: &[f64],
+        reach: impl Iterator<Item = f64>,
+        results: &[f64],
+    ) -> (Vec<f64>, Reading) {
         let (mut scales, mut channels) = (Vec::new(), Vec::new());
         for (channel, (range, reach)) in ranges.iter().zip(reach).enumerate() {
             let half = range.half(self.options.guard);
             let (turns, factor) = self.fit(half, reach, HEADROOM);
             let all = turns * factor;
             let bounds = [range.middle() - half, range.middle() + half].map(|x| x * all);
-            let table = SmoothTable::of(Smooth::Identity, 1.0 / all, bounds, self.scale.turns[channel]);
+            let table = SmoothTable::of(Smooth::Identity, 1.0 / all, bounds, results[channel]);
             channels.push(Argument {
                 terms: vec![(channel, factor as i64)],
                 constant: constants[channel] * all,
@@ -289,10 +316,9 @@ impl Calibration<'_> {
         &self,
         index: usize,
         norm: &Norm,
-        (norm_weights, unit, rounding): ((&[f32], &[f32]), f64, &Rounding),
         key_units: &[[f64; 2]],
         (value, known_values): (Matrix<i32>, Matrix<f64>),
-    ) -> Result<HeadProgram, Error> {
+    ) -> HeadProgram {
         let (guard, scores) = (self.options.guard, &self.observed.scores[index]);
         let ratio = norm.ratio.ln();
         let more = (guard - 1.0) * scores.spread;
@@ -307,20 +333,12 @@ impl Calibration<'_> {
         let one = 0.5 * (1.0 - HEADROOM) / (SUM_RANGE[1] - SUM_RANGE[0]);
         let log_factor =
             SmoothTable::of(Smooth::Logarithm, norm.variance_turn, norm.variance_range, -0.5 / clipped_turn);
-        let query = self.block.attention.head(index)?.query;
-        let (weight, bias) = self.fold(norm_weights, &query, unit);
-        // Turns of a query's unit: those of a score, over √d, for each unit of the key's integers.
-        let root = (key_units.len() as f64).sqrt();
-        let turns: Vec<f64> = key_units.iter().map(|[_, unit]| unit / (root * score_turn)).collect();
         let known = &self.observed.known_keys[index];
         let known_key = |row: usize, channel: usize| {
             let [middle, unit] = key_units[channel];
             ((f64::from(known[(row, channel)]) - middle) / unit).round_ties_even()
         };
-        let scales: Vec<f64> = turns.iter().map(|turns| 1.0 / turns).collect();
-        Ok(HeadProgram {
-            query: rounding.round(&weight, &scales),
-            query_bias: bias.iter().zip(&turns).map(|(bias, turns)| bias * turns).collect(),
+        HeadProgram {
             value,
             known_keys: Matrix::from_fn(known.rows(), known.cols(), known_key),
             known_values,
@@ -334,7 +352,7 @@ impl Calibration<'_> {
             clipped_factor: clipped_factor as i64,
             logarithm: SmoothTable::of(Smooth::Logarithm, 1.0 / one, SUM_RANGE.map(|x| x * one), 1.0 / score_turn),
             probability: exponential(clipped_turn, least + ratio, self.options.factor_levels()),
-        })
+        }
     }
 
     fn feed_forward(&self) -> Result<MlpProgram, Error> {

@@ -11,7 +11,7 @@ mod program;
 mod reading;
 pub mod steps;
 
-pub use attention::{AttentionCache, AttentionProgram, HeadProgram};
+pub use attention::{AttentionCache, AttentionProgram, HeadProgram, QueryProgram};
 pub use calibrate::BlockPart;
 pub use client::StreamScale;
 pub use mlp::MlpProgram;

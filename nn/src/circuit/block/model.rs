@@ -127,10 +127,3 @@ impl ModelProgram {
         Ok(self.scale.decode(&stream.matrix(|x| x)))
     }
 }
-
-impl ModelProgram {
-    /// Levels.
-    pub fn describe(&self) -> String {
-        self.blocks.iter().map(BlockProgram::describe).collect::<Vec<_>>().join("\n")
-    }
-}

@@ -30,6 +30,8 @@ pub(super) struct Observed {
     /// The stream before the feed-forward layer, without means.
     pub(super) between: Vec<Vec<f64>>,
     /// Of each channel of all heads.
+    pub(super) queries: Vec<Range>,
+    /// The same.
     pub(super) keys: Vec<Range>,
     /// Of each head.
     pub(super) scores: Vec<ScoreRange>,
@@ -77,6 +79,7 @@ impl Observed {
         let mut observed = Self {
             before: Vec::new(),
             between: Vec::new(),
+            queries: vec![Range::NONE; size],
             keys: vec![Range::NONE; size],
             scores: vec![ScoreRange::default(); heads],
             attention: vec![Range::NONE; size + 1],
@@ -91,8 +94,10 @@ impl Observed {
             for head in 0..heads {
                 let of_head = |what| at(&trace, Site::head(what, 0, head));
                 let key = of_head(Intermediate::Key);
-                let ranges = &mut observed.keys[head * key.cols()..][..key.cols()];
-                hold(ranges, &private(key, prefix), |row| row.iter().map(|&x| f64::from(x)).collect());
+                let channels = head * key.cols()..(head + 1) * key.cols();
+                let number = |row: &[f32]| row.iter().map(|&x| f64::from(x)).collect();
+                hold(&mut observed.keys[channels.clone()], &private(key, prefix), number);
+                hold(&mut observed.queries[channels], &private(of_head(Intermediate::Query), prefix), number);
                 observed.scores[head].hold(of_head(Intermediate::Scores), prefix);
                 // They are the same in all states.
                 if observed.known_keys.len() == head {

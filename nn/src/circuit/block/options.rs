@@ -13,8 +13,9 @@ pub struct BlockOptions {
     pub weight_bits: u32,
     /// Bits of keys, from 2 to 8.
     pub key_bits: u32,
-    /// Bits of LayerNorm's factors of queries, without a sign: from 2 to 10.
-    pub query_bits: u32,
+    /// Bits of LayerNorm's factors of queries, without a sign, from 2 to 10. `None`: queries are looked up, which takes more lookups and
+    /// leaves less of an error.
+    pub query_bits: Option<u32>,
     /// Bits of LayerNorm's other factors, and of probabilities times these, without a sign: from 2 to 10.
     pub factor_bits: u32,
     /// The ratio of what numbers may reach to what they reached on the calibration set, at least 1.
@@ -25,7 +26,15 @@ pub struct BlockOptions {
 
 impl Default for BlockOptions {
     fn default() -> Self {
-        Self { log_unit: -19.0, weight_bits: 9, key_bits: 5, query_bits: 5, factor_bits: 7, guard: 1.25, pairs: false }
+        Self {
+            log_unit: -19.0,
+            weight_bits: 9,
+            key_bits: 5,
+            query_bits: None,
+            factor_bits: 7,
+            guard: 1.25,
+            pairs: false,
+        }
     }
 }
 
@@ -35,7 +44,8 @@ impl BlockOptions {
         check_within("the unit of the stream, its log2 in turns", self.log_unit, -40.0..=-4.0)?;
         check_within("the number of bits of a block's weights", self.weight_bits, 2..=12)?;
         check_within("the number of bits of a block's keys", self.key_bits, 2..=8)?;
-        check_within("the number of bits of a block's query factors", self.query_bits, 2..=10)?;
+        let check = |bits| check_within("the number of bits of a block's query factors", bits, 2..=10);
+        self.query_bits.map_or(Ok(()), check)?;
         check_within("the number of bits of a block's factors", self.factor_bits, 2..=10)?;
         check_within("the guard of ranges", self.guard, 1.0..=16.0)
     }
@@ -48,11 +58,6 @@ impl BlockOptions {
     /// The largest integer of keys.
     pub(super) fn key_levels(&self) -> f64 {
         f64::from((1_i32 << (self.key_bits - 1)) - 1)
-    }
-
-    /// The largest integer of queries' factors.
-    pub(super) fn query_levels(&self) -> f64 {
-        f64::from((1_i32 << self.query_bits) - 1)
     }
 
     /// The largest integer of factors.

@@ -6,6 +6,8 @@ pub const SQUARES: &str = "squares";
 pub const NORM: &str = "norm";
 /// Maps of what LayerNorm gives.
 pub const PROJECT: &str = "project";
+/// Queries, where they are looked up.
+pub const QUERIES: &str = "queries";
 /// Keys become integers that multiply.
 pub const KEYS: &str = "keys";
 /// q·kᵀ.
@@ -30,10 +32,11 @@ pub const CONTRACT: &str = "contract";
 pub const FEED_FORWARD: &str = "feed-forward update";
 
 /// All of them.
-pub const ALL: [&str; 14] = [
+pub const ALL: [&str; 15] = [
     SQUARES,
     NORM,
     PROJECT,
+    QUERIES,
     KEYS,
     SCORES,
     SOFTPLUS,
