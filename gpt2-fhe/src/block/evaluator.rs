@@ -4,6 +4,8 @@
 //! multiplier is an integer: noise of its argument may make it another one, but it is exact, and products take it for what it is.
 //! What represents numbers is a [`BlockBackend`]: ciphertexts, plain numbers with drawn noise, or nothing.
 
+use std::sync::Arc;
+
 use nn::evaluator::{BlockEvaluator, Entries, Evaluator, Form, LinearMap, Rows, SmoothEvaluator, SmoothUse, Use};
 use nn::table::{Smooth, SmoothTable};
 use tfhe_core::noise::{Distribution, Variance};
@@ -20,13 +22,19 @@ use crate::track::{EvaluationError, Observer};
 /// How many lookups are done between two reports of progress.
 const BATCH: usize = 256;
 
+/// An error of numbers. There are as many as numbers; what products of ciphertexts add is the same for those of a tensor.
+#[derive(Debug)]
+struct IndependentError {
+    normal: Variance,
+    products: Option<Arc<Distribution>>,
+}
+
 /// Computes programs of blocks on a backend, with the noise predicted in a layout.
 pub struct StreamEvaluator<'a, B> {
     backend: B,
     prediction: &'a BlockPrediction,
     observer: &'a mut dyn Observer,
-    /// Of each error.
-    errors: Vec<Distribution>,
+    errors: Vec<IndependentError>,
     tails: Tails,
     statistics: Statistics,
     /// Of each exponential that multiplies, the largest noise with which it was read.
@@ -50,17 +58,21 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
         &self.exponents
     }
 
-    fn error(&mut self, distribution: Distribution) -> Errors {
-        if !self.backend.is_tracked() {
-            return Errors::default();
-        }
-        self.errors.push(distribution);
+    fn error(&mut self, normal: Variance, products: Option<Arc<Distribution>>) -> Errors {
+        self.errors.push(IndependentError { normal, products });
         Errors::single(self.errors.len() - 1)
     }
 
     fn distribution(&self, errors: &NumberErrors) -> Distribution {
-        let all = errors.own.iter().chain(errors.weighted.iter());
-        all.map(|(error, multiple)| self.errors[error].scaled(multiple)).sum()
+        let mut sum = Distribution::ZERO;
+        for (error, multiple) in errors.own.iter().chain(errors.weighted.iter()) {
+            let IndependentError { normal, products } = &self.errors[error];
+            sum = sum + normal.scaled(multiple);
+            if let Some(products) = products {
+                sum = sum + products.scaled(multiple);
+            }
+        }
+        sum
     }
 
     /// Notes what a table reads and how it may fail, and returns the result's errors.
@@ -88,13 +100,13 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
         let slopes = Slopes::of(table);
         if table.function() == Smooth::Exponential {
             let mut argument = errors.own.clone();
-            argument.add_scaled(&self.error(noise.reading.into()), 1.0);
-            let own = self.error(noise.result.into());
+            argument.add_scaled(&self.error(noise.reading, None), 1.0);
+            let own = self.error(noise.result, None);
             return NumberErrors { own, weighted: argument.scaled(slopes.at_one) };
         }
         let mut own = errors.own.scaled(slopes.argument);
         own.add_scaled(&errors.weighted, slopes.at_one);
-        own.add_scaled(&self.error((noise.reading.scaled(slopes.reading) + noise.result).into()), 1.0);
+        own.add_scaled(&self.error(noise.reading.scaled(slopes.reading) + noise.result, None), 1.0);
         NumberErrors { own, weighted: Errors::default() }
     }
 
@@ -314,22 +326,21 @@ impl<B: BlockBackend> Evaluator for StreamEvaluator<'_, B> {
             Held::Reals(reals) => (self.backend.numbers(reals.content), reals.noise.numbers, reals.noise.products),
             Held::Multipliers(_) => unreachable!("multipliers are not taken apart"),
         };
-        let number = |evaluator: &mut Self, content, noise: Option<Distribution>| {
+        let of_products = products.variance();
+        let products = (of_products > Variance::ZERO).then(|| Arc::new(products));
+        let tracked = self.backend.is_tracked();
+        let number = |evaluator: &mut Self, content, variance: Option<&Variance>| {
             let summed = Summed { content, arithmetic: true, lookup: false };
-            let (noise, own) = match noise {
-                Some(noise) => (noise.variance(), evaluator.error(noise)),
-                None => (Variance::ZERO, Errors::default()),
-            };
+            let own = variance.map_or_else(Errors::default, |&normal| evaluator.error(normal, products.clone()));
+            let noise = variance.map_or(Variance::ZERO, |&normal| normal + of_products);
             let errors = NumberErrors { own, ..NumberErrors::default() };
             StreamNumber { summed, noise, errors, integer: None, step: None }
         };
         let mut rows = Vec::with_capacity(contents.len());
         for (row, contents) in contents.into_iter().enumerate() {
-            // None where noise is not tracked.
-            let of_row = noise.get(row);
-            let noise = |channel: usize| of_row.map(|row: &Vec<Variance>| products.clone() + row[channel]);
+            let variance = |channel: usize| tracked.then(|| &noise[row][channel]);
             let numbers = contents.into_iter().enumerate();
-            rows.push(numbers.map(|(channel, content)| number(self, content, noise(channel))).collect());
+            rows.push(numbers.map(|(channel, content)| number(self, content, variance(channel))).collect());
         }
         rows
     }

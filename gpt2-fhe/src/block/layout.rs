@@ -21,7 +21,7 @@ use crate::packed::layout::Layout;
 #[error(
     "a head of {head_size} channels does not fit a ciphertext, which holds {largest}: use a model with smaller heads"
 )]
-pub struct HeadTooLarge {
+pub struct HeadBeyondRing {
     /// d.
     pub head_size: usize,
     /// The most channels.
@@ -41,10 +41,10 @@ impl BlockLayout {
     ///
     /// # Errors
     /// If a head has more channels than N', the coefficients of the lookup ring.
-    pub fn new(parameters: &Parameters, head_size: usize) -> Result<Self, HeadTooLarge> {
+    pub fn new(parameters: &Parameters, head_size: usize) -> Result<Self, HeadBeyondRing> {
         let (size, largest) = (parameters.arithmetic().size().get(), parameters.lookup().size().get());
         if head_size > largest {
-            return Err(HeadTooLarge { head_size, largest });
+            return Err(HeadBeyondRing { head_size, largest });
         }
         Ok(Self { size, ratio: size / largest, subring: Layout::subring_of(head_size) })
     }
@@ -276,7 +276,7 @@ mod tests {
     fn too_large_heads_are_refused() {
         let parameters = tfhe_core::sets::PACKED_BLOCK.compile().unwrap();
         let refused = BlockLayout::new(&parameters, usize::MAX).unwrap_err();
-        assert_eq!(refused, HeadTooLarge { head_size: usize::MAX, largest: 2048 });
+        assert_eq!(refused, HeadBeyondRing { head_size: usize::MAX, largest: 2048 });
         assert!(refused.to_string().contains("2048"));
     }
 }
