@@ -8,7 +8,7 @@ use tfhe_core::sets;
 use super::backend::BlockBackend;
 use super::encoding::BlockEncoding;
 use super::evaluator::StreamEvaluator;
-use super::layout::{BlockLayout, HeadTooLarge};
+use super::layout::{BlockLayout, HeadBeyondRing};
 use super::prediction::BlockPrediction;
 use crate::track::statistics::Statistics;
 use crate::track::timed::Timed;
@@ -26,7 +26,7 @@ impl BlockCircuit {
     ///
     /// # Errors
     /// If such a head does not fit a ciphertext.
-    pub fn new(program: ModelProgram, head_size: usize) -> Result<Self, HeadTooLarge> {
+    pub fn new(program: ModelProgram, head_size: usize) -> Result<Self, HeadBeyondRing> {
         let parameters = sets::PACKED_BLOCK.compile().expect("named sets are valid");
         let layout = BlockLayout::new(&parameters, head_size)?;
         let prediction = BlockPrediction::new(&parameters, layout).expect("the set is that of this circuit");

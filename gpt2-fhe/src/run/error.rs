@@ -124,7 +124,7 @@ pub enum RunError {
     TooLarge(#[from] HeadTooLarge),
     /// The head does not fit the circuit of blocks.
     #[error(transparent)]
-    BlockTooLarge(#[from] layout::HeadTooLarge),
+    BlockTooLarge(#[from] layout::HeadBeyondRing),
     /// Keys or a plan of one circuit, and an attention that is quantized for the other.
     #[error(
         "these keys are for another circuit than this attention is quantized for: quantize it for theirs, or make keys for it"
