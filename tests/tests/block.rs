@@ -1,19 +1,19 @@
-//! A whole block of the embedded model on ciphertexts, from a client's request to its decrypted answer: errors as in simulations.
+//! A whole block of the embedded model on ciphertexts, from requests of a client to decrypted answers: errors as in simulations.
 
 use std::path::Path;
 
+use gpt2_fhe::block::circuit::BlockCircuit;
 use gpt2_fhe::block::encoding::BlockEncoding;
 use gpt2_fhe::block::evaluator::StreamEvaluator;
 use gpt2_fhe::block::keys::needs;
-use gpt2_fhe::block::layout::BlockLayout;
 use gpt2_fhe::block::prediction::BlockPrediction;
-use gpt2_fhe::block::prepared::PreparedBlocks;
+use gpt2_fhe::block::server::BlockServer;
 use gpt2_fhe::block::simulated::SimulatedBlock;
 use gpt2_fhe::block::tensor::StreamTensor;
 use gpt2_fhe::boundary::Refused;
 use gpt2_fhe::client::Client;
 use gpt2_fhe::encoding::Encoding;
-use gpt2_fhe::server::{Prepared, Server};
+use gpt2_fhe::track::statistics::Statistics;
 use gpt2_fhe::track::{EvaluationError, Observer, Unobserved};
 use nn::block::{BlockOptions, BlockPart, ModelProgram};
 use nn::clear::{ClearEvaluator, ClearTensor};
@@ -21,17 +21,19 @@ use nn::evaluator::{BlockEvaluator, Form};
 use nn::gpt2::Gpt2;
 use nn::matrix::Matrix;
 use tfhe_core::derivation::ClientSeed;
-use tfhe_core::keys::{ClientKeys, Needs};
+use tfhe_core::key_graph::{Edge, Node, ParametersLiteral};
+use tfhe_core::keys::{ClientKeys, MissingKey, Needs};
+use tfhe_core::noise::log2_sum;
 use tfhe_core::random::SampleSeed;
-use tfhe_core::sets::{HEAD_EXACT, PACKED_BLOCK, PACKED_HEAD};
+use tfhe_core::sets::{PACKED_BLOCK, PACKED_HEAD};
 
 /// Public tokens before the others.
 const PREFIX: usize = 1;
 const TOKENS: usize = 2;
 const SIMULATIONS: u64 = 12;
 
-/// Layer 1 of the model, whose heads have 64 channels, and the stream before it, of a text that was not calibrated on.
-fn block() -> (ModelProgram, BlockLayout, Matrix<f64>) {
+/// Layer 1 of the model, and the stream before it, of a text that was not calibrated on.
+fn block() -> (BlockCircuit, Matrix<f64>) {
     let model = Gpt2::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/embedded")).unwrap();
     let mut texts = model.draw_texts((129, 32), 1).unwrap();
     let unseen = texts.pop().unwrap();
@@ -39,8 +41,7 @@ fn block() -> (ModelProgram, BlockLayout, Matrix<f64>) {
     let program = ModelProgram::calibrate(&model, 1..2, BlockPart::Whole, (&texts, PREFIX), &options).unwrap();
     let hidden = model.hidden_states(&unseen[..PREFIX + TOKENS], 1).unwrap().remove(1);
     let stream = program.scale().encode(&hidden.row_range(PREFIX..PREFIX + TOKENS)).unwrap();
-    let layout = BlockLayout::new(&PACKED_BLOCK.compile().unwrap(), model.config().head_size()).unwrap();
-    (program, layout, stream)
+    (BlockCircuit::new(program, model.config().head_size()).unwrap(), stream)
 }
 
 fn evaluate<E: BlockEvaluator>(program: &ModelProgram, evaluator: &mut E, mut stream: E::Tensor) -> E::Tensor {
@@ -78,32 +79,39 @@ impl Observer for Stop {
     }
 }
 
+/// Two tokens, one after the other: the second meets keys and values that the server kept of the first, and public ones.
 #[test]
 fn a_block_on_ciphertexts_has_the_errors_of_simulated_ones() {
-    let (program, layout, stream) = block();
-    let (tokens, channels) = (stream.rows(), stream.cols());
-    let expected = clear(&program, &stream);
-    let (parameters, seed) = (PACKED_BLOCK.compile().unwrap(), ClientSeed::from_number(3));
+    let (circuit, stream) = block();
+    let (program, parameters, layout) = (circuit.program(), circuit.parameters(), *circuit.prediction().layout());
+    let expected = clear(program, &stream);
 
-    let prepared = PreparedBlocks::new(&parameters, &program, layout, TOKENS).unwrap();
-    let encoding = prepared.encoding(tokens);
-    let client = Client::new(BlockEncoding::CIRCUIT, &parameters, &seed).unwrap();
-    let request = client.encrypt(&encoding.integers(&stream).unwrap(), &encoding).unwrap();
+    let client = Client::new(BlockEncoding::CIRCUIT, parameters, &ClientSeed::from_number(3)).unwrap();
     let keys = client.evaluation_keys(&needs()).unwrap().prepare().unwrap();
-    let server = Server::new(&prepared, &keys).unwrap();
-    assert_eq!(server.evaluate(&request, &encoding, &mut Stop).unwrap_err(), EvaluationError::Cancelled);
-    let (answer, statistics) = server.evaluate(&request, &encoding, &mut Unobserved).unwrap();
-    let answer = client.decrypt(&answer, &encoding, request.label()).unwrap();
-    let found = error((0..tokens).map(|row| answer.row(row)), &expected);
+    let encoding = circuit.encoding(1);
+    let encrypt =
+        |token: usize| client.encrypt(&encoding.integers(&stream.row_range(token..token + 1)).unwrap(), &encoding);
+    let stopped = BlockServer::new(&circuit, &keys, &mut Stop).unwrap().evaluate(&encrypt(0).unwrap(), &encoding);
+    assert_eq!(stopped.unwrap_err(), EvaluationError::Cancelled);
+    let (observer, mut statistics) = (&mut Unobserved, Vec::new());
+    let mut server = BlockServer::new(&circuit, &keys, observer).unwrap();
+    let answers = [0, 1].map(|token| {
+        let request = encrypt(token).unwrap();
+        let (answer, of_request) = server.evaluate(&request, &encoding).unwrap();
+        statistics.push(of_request);
+        client.decrypt(&answer, &encoding, request.label()).unwrap()
+    });
+    let found = error(answers.iter().map(|answer| answer.row(0)), &expected);
 
-    let prediction = BlockPrediction::on(keys.arithmetic_fft().transforms(), &parameters, layout).unwrap();
+    let (tokens, channels) = (stream.rows(), stream.cols());
+    let prediction = BlockPrediction::on(keys.arithmetic_fft().transforms(), parameters, layout).unwrap();
     let simulate = |number| {
         let mut backend = SimulatedBlock::new(layout, parameters.lookup().size(), &SampleSeed::from_number(number));
         let input = backend.encrypt(&stream, prediction.fresh());
         let observer = &mut Unobserved;
         let mut evaluator = StreamEvaluator::new(backend, &prediction, observer);
         let input = StreamTensor::<SimulatedBlock>::fresh(input, [tokens, channels], prediction.fresh());
-        let result = evaluate(&program, &mut evaluator, input).into_reals();
+        let result = evaluate(program, &mut evaluator, input).into_reals();
         error((0..tokens).map(|row| result.turns().row(row)), &expected)
     };
     let simulated: Vec<f64> = (0..SIMULATIONS).map(simulate).collect();
@@ -115,34 +123,23 @@ fn a_block_on_ciphertexts_has_the_errors_of_simulated_ones() {
         found.log2(),
         mean / 2f64.ln(),
         deviation / 2f64.ln(),
-        statistics.lookups(),
-        statistics.log2_failure_probability()
+        statistics.iter().map(Statistics::lookups).sum::<usize>(),
+        statistics.iter().map(Statistics::log2_failure_probability).fold(f64::NEG_INFINITY, log2_sum)
     );
     // A normal number is that far off its mean with a probability of 2^-20; and predictions of operations are within 10 %.
     assert!((found.ln() - mean).abs() <= 5.0 * deviation + 1.1_f64.ln());
 }
 
 #[test]
-fn what_is_not_prepared_is_refused() {
-    let (program, layout, _) = block();
-    let parameters = PACKED_BLOCK.compile().unwrap();
-    let prepare = |parameters, layout| PreparedBlocks::new(parameters, &program, layout, TOKENS);
-    let small = BlockLayout::new(&parameters, 32).unwrap();
-    assert_eq!(prepare(&parameters, small).unwrap_err(), Refused::Layout);
-    let other = HEAD_EXACT.compile().unwrap();
-    assert!(matches!(prepare(&other, layout).unwrap_err(), Refused::Set(_)));
-
-    let prepared = prepare(&parameters, layout).unwrap();
-    let refused = |encoding| prepared.check(&encoding, &parameters).unwrap_err();
-    for tokens in [0, TOKENS + 1, usize::MAX] {
-        assert_eq!(refused(prepared.encoding(tokens)), Refused::Tokens { tokens, most: TOKENS });
-    }
-    let own = prepared.encoding(TOKENS);
-    assert_eq!(prepared.check(&own, &parameters), Ok(()));
-    for other in [BlockEncoding { layout: small, ..own }, BlockEncoding { channels: own.channels + 1, ..own }] {
-        assert_eq!(refused(other), Refused::Layout);
-    }
-    let keys = ClientKeys::generate(&PACKED_HEAD.compile().unwrap(), &ClientSeed::from_number(1)).unwrap();
-    let keys = keys.evaluation_keys(&Needs::default()).unwrap().prepare().unwrap();
-    assert_eq!(Server::new(&prepared, &keys).unwrap_err(), Refused::Prepared("packed_head"));
+fn what_is_not_of_the_blocks_is_refused() {
+    let (circuit, _) = block();
+    let seed = ClientSeed::from_number(1);
+    let refused = |literal: ParametersLiteral| {
+        let keys = ClientKeys::generate(&literal.compile().unwrap(), &seed).unwrap();
+        let keys = keys.evaluation_keys(&Needs::default()).unwrap().prepare().unwrap();
+        BlockServer::new(&circuit, &keys, &mut Unobserved).map(|_| ()).unwrap_err()
+    };
+    assert_eq!(refused(PACKED_HEAD), Refused::Prepared("packed_head"));
+    let missing = MissingKey::Edge(Edge::Keyswitch { from: Node::Lookup });
+    assert_eq!(refused(PACKED_BLOCK), Refused::Keys(missing));
 }

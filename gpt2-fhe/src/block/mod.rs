@@ -19,7 +19,6 @@ pub mod keys;
 pub mod layout;
 pub mod noise;
 pub mod prediction;
-pub mod prepared;
 pub mod server;
 pub mod simulated;
 pub mod tensor;

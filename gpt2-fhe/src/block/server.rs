@@ -1,7 +1,7 @@
 //! The server of whole blocks: evaluation keys, the program, and what it keeps, encrypted, of a text's earlier tokens.
 
 use nn::evaluator::Form;
-use tfhe_core::glwe::{GlweCiphertext, SeededGlweCiphertext};
+use tfhe_core::glwe::SeededGlweCiphertext;
 use tfhe_core::keys::{Answer, EvaluationKeys, Request};
 
 use super::ciphertexts::{BlockCiphertexts, EncryptedReals};
@@ -35,7 +35,9 @@ impl<'a> BlockServer<'a> {
         keys: &'a EvaluationKeys,
         observer: &'a mut dyn Observer,
     ) -> Result<Self, Refused> {
-        circuit.encoding(1).check(keys.parameters())?;
+        if circuit.parameters().fingerprint() != keys.identity().set {
+            return Err(Refused::Prepared(keys.parameters().name()));
+        }
         let prediction = circuit.prediction();
         let backend = BlockCiphertexts { keys: BlockKeys::new(keys)?, layout: prediction.layout() };
         let running = Running::new(circuit, StreamEvaluator::new(backend, prediction, observer));
@@ -63,8 +65,7 @@ impl<'a> BlockServer<'a> {
         let rows = opened.chunks(encoding.row_len()).map(expand).collect();
         let input = EncryptedReals::new(&encoding.layout, Form::Features, channels, rows);
         let stream = Held::fresh(input, shape, self.circuit.prediction().fresh());
-        let output = self.running.advance(self.circuit, stream)?.into_reals();
-        let answer = output.rows().iter().flatten().map(|ciphertext| GlweCiphertext::clone(ciphertext)).collect();
+        let answer = self.running.advance(self.circuit, stream)?.into_reals().into_ciphertexts();
         Ok((Answer::new(request.label(), answer), self.running.take_statistics()))
     }
 }
