@@ -171,17 +171,19 @@ pub struct SmoothTable {
     range: [f64; 2],
     /// The middle of the half turn that is tabulated.
     middle: f64,
+    /// What results are less than the function's, in turns.
+    less: f64,
 }
 
 impl SmoothTable {
     /// log(1 + e^x) of arguments in −`limit` ..= `limit` turns, `limit` below 1/4, a turn of argument and of result being `turn`.
     pub fn softplus(turn: f64, limit: f64) -> Self {
-        Self { function: Smooth::Softplus, turn, one: 1.0 / turn, range: [-limit, limit], middle: 0.0 }
+        Self { function: Smooth::Softplus, turn, one: 1.0 / turn, range: [-limit, limit], middle: 0.0, less: 0.0 }
     }
 
     /// e^x of arguments in −`limit` ..= 0 turns, `limit` below 1/2, and a little above: `above` turns. A result of one is `one` turns.
     pub fn exponential(turn: f64, limit: f64, above: f64, one: f64) -> Self {
-        Self { function: Smooth::Exponential, turn, one, range: [-limit, above], middle: above - 0.25 }
+        Self { function: Smooth::Exponential, turn, one, range: [-limit, above], middle: above - 0.25, less: 0.0 }
     }
 
     /// A function of arguments from `range[0]` to `range[1]` turns, less than 1/2 apart, in the middle of the half turn; a turn of
@@ -191,13 +193,26 @@ impl SmoothTable {
     /// If the function is a [`Smooth::Gate`]: it has a half turn of its own.
     pub fn of(function: Smooth, turn: f64, range: [f64; 2], one: f64) -> Self {
         assert!(!matches!(function, Smooth::Gate(_)), "a gate takes a whole turn");
-        Self { function, turn, one, range, middle: f64::midpoint(range[0], range[1]) }
+        Self { function, turn, one, range, middle: f64::midpoint(range[0], range[1]), less: 0.0 }
+    }
+
+    /// The same less a constant, [`Self::less`], with which it goes on without a jump where its half turn ends: an argument that is
+    /// a little beyond gives nearly what it should.
+    #[must_use]
+    pub fn continued(self) -> Self {
+        let ends = [self.middle - 0.25, self.middle + 0.25].map(|end| self.at(end));
+        Self { less: self.less + f64::midpoint(ends[0], ends[1]), ..self }
+    }
+
+    /// What results are less than the function's, in turns.
+    pub fn less(&self) -> f64 {
+        self.less
     }
 
     /// [`Smooth::Gate`] of an activation, of arguments in −`limit` ..= `limit` turns, up to 1/2. Its half turn is not left by noise: beyond
     /// it, it is what it is meant to be.
     pub fn gate(activation: Activation, turn: f64, limit: f64, one: f64) -> Self {
-        Self { function: Smooth::Gate(activation), turn, one, range: [-limit, limit], middle: 0.0 }
+        Self { function: Smooth::Gate(activation), turn, one, range: [-limit, limit], middle: 0.0, less: 0.0 }
     }
 
     /// Which function it is.
@@ -248,7 +263,7 @@ impl SmoothTable {
                 if turns.abs() <= 0.25 { rest(x) } else { -rest(x.abs() - self.turn / 2.0) }
             }
         };
-        value * self.one
+        value * self.one - self.less
     }
 
     /// The least argument of the range, as what it stands for, or half of it: below, what has a pole at zero goes on as it is there.
@@ -270,7 +285,11 @@ impl Function for SmoothTable {
 
     fn holds(&self, turns: f64) -> bool {
         // Without noise arguments are known besides their turn, so that one of whole turns is seen.
-        (self.range[0]..=self.range[1]).contains(&turns)
+        match self.less {
+            0.0 => (self.range[0]..=self.range[1]).contains(&turns),
+            // It goes on without a jump up to the ends of its half turn, and beyond them.
+            _ => (turns - self.middle).abs() <= 0.25,
+        }
     }
 
     fn size(&self) -> (u32, u32) {

@@ -27,8 +27,11 @@ const DAMPING: f64 = 0.03;
 const SUM_RANGE: [f64; 2] = [0.55, 1.75];
 /// Exponents below the negative of this are as good as this: probabilities of 1/3000 round to zero.
 const LEAST_EXPONENT: f64 = 8.0;
+/// The ratio of what keys may reach to what they reached on the calibration set, besides their headroom. (Other tables go on without a jump
+/// where their half turn ends: the range that was seen is enough for them.)
+const KEY_GUARD: f64 = 1.1;
 /// By how much a gate may be off.
-const GATE_TOLERANCE: f64 = 0.01;
+const GATE_TOLERANCE: f64 = 0.03;
 
 /// Which part of a block is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -129,10 +132,10 @@ impl Calibration<'_> {
         let turns = &self.scale.turns[..self.scale.size()];
         let argument = |terms: &[(usize, f64)]| {
             let sum = |row: &Vec<f64>| terms.iter().map(|&(channel, sign)| sign * row[channel]).sum::<f64>();
-            let reach = self.options.guard * states.iter().map(|row| sum(row).abs()).fold(f64::MIN_POSITIVE, f64::max);
+            let reach = states.iter().map(|row| sum(row).abs()).fold(f64::MIN_POSITIVE, f64::max);
             let unit = turns[terms[0].0];
             let factor = (limit / (reach * unit)).clamp(1.0, (1_u64 << 40) as f64).floor();
-            let table = SmoothTable::of(Smooth::Square, 1.0 / (factor * unit), [-limit, limit], one);
+            let table = SmoothTable::of(Smooth::Square, 1.0 / (factor * unit), [-limit, limit], one).continued();
             let terms = terms.iter().map(|&(channel, sign)| (channel, (sign * factor) as i64)).collect();
             Argument { terms, constant: 0.0, table }
         };
@@ -243,7 +246,7 @@ impl Calibration<'_> {
         let table = SmoothTable::of(Smooth::Identity, 1.0, [-limit, limit], self.options.key_levels() / limit);
         let (mut scales, mut units, mut channels) = (Vec::new(), Vec::new(), Vec::new());
         for (channel, range) in self.observed.keys.iter().enumerate() {
-            let half = range.half(self.options.guard);
+            let half = range.half(KEY_GUARD);
             let (turns, factor) = self.fit(half, column_reach(&weight, channel), SHARED_HEADROOM);
             let constant = (bias[channel] - range.middle()) * turns * factor;
             channels.push(Argument { terms: vec![(channel, factor as i64)], constant, table });
@@ -297,11 +300,11 @@ impl Calibration<'_> {
     ) -> (Vec<f64>, Reading) {
         let (mut scales, mut channels) = (Vec::new(), Vec::new());
         for (channel, (range, reach)) in ranges.iter().zip(reach).enumerate() {
-            let half = range.half(self.options.guard);
+            let half = range.half(1.0);
             let (turns, factor) = self.fit(half, reach, HEADROOM);
             let all = turns * factor;
             let bounds = [range.middle() - half, range.middle() + half].map(|x| x * all);
-            let table = SmoothTable::of(Smooth::Identity, 1.0 / all, bounds, results[channel]);
+            let table = SmoothTable::of(Smooth::Identity, 1.0 / all, bounds, results[channel]).continued();
             channels.push(Argument {
                 terms: vec![(channel, factor as i64)],
                 constant: constants[channel] * all,
@@ -400,7 +403,7 @@ impl Calibration<'_> {
     fn rest(&self, contract: &Matrix<f32>, half: &Matrix<f64>) -> f64 {
         let contract = contract.map(|&w| f64::from(w));
         let of_channel = |(c, range): (usize, &Range)| {
-            let (turns, _) = self.fit(range.half(self.options.guard), column_reach(half, c), HEADROOM);
+            let (turns, _) = self.fit(range.half(1.0), column_reach(half, c), HEADROOM);
             column_reach(&contract, c) * turns / self.options.weight_levels()
         };
         self.observed.feed_forward.iter().enumerate().map(of_channel).fold(f64::MIN_POSITIVE, f64::max)
@@ -411,7 +414,7 @@ impl Calibration<'_> {
         let (mut scales, mut channels) = (Vec::new(), Vec::new());
         for channel in 0..weight.cols() {
             let reach = self.observed.arguments.iter().map(|row| row[channel].abs()).fold(0.0, f64::max);
-            let reach = reach * self.options.guard;
+
             let turn = gate_turn(activation, reach);
             let most = self.options.weight_levels() / column_reach(weight, channel);
             let factor = (1.0 / (turn * most)).ceil().clamp(1.0, (1_u64 << 40) as f64);
@@ -423,10 +426,9 @@ impl Calibration<'_> {
     }
 }
 
-/// min(x + `least`, 0) of exponents from −`exponent` to what noise carries above zero; in turns of scores.
+/// min(x + `least`, 0) of exponents from −`exponent` to zero; in turns of scores.
 fn clip(turn: f64, exponent: f64, least: f64, score_turn: f64) -> SmoothTable {
-    let above = SOFTMAX_HEADROOM / 4.0;
-    let range = [(least - exponent) / turn, least / turn + above];
+    let range = [(least - exponent) / turn, least / turn];
     SmoothTable::of(Smooth::Below, turn, range, 1.0 / score_turn)
 }
 

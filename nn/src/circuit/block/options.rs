@@ -18,7 +18,7 @@ pub struct BlockOptions {
     pub query_bits: Option<u32>,
     /// Bits of LayerNorm's other factors, and of probabilities times these, without a sign: from 2 to 10.
     pub factor_bits: u32,
-    /// The ratio of what numbers may reach to what they reached on the calibration set, at least 1.
+    /// The ratio of what scores and variances may reach to what they reached on the calibration set, at least 1.
     pub guard: f64,
     /// Squares of pairs of channels are looked up instead of each channel's: half as many.
     pub pairs: bool,
@@ -27,9 +27,9 @@ pub struct BlockOptions {
 impl Default for BlockOptions {
     fn default() -> Self {
         Self {
-            log_unit: -19.0,
+            log_unit: -18.5,
             weight_bits: 9,
-            key_bits: 5,
+            key_bits: 6,
             query_bits: None,
             factor_bits: 7,
             guard: 1.25,

@@ -56,6 +56,11 @@ impl Reading {
             |row: &Vec<E::Lane>| self.channels.iter().map(|channel| argument(evaluator, row, channel)).collect();
         let arguments: Rows<E::Lane> = lanes.iter().map(arguments).collect();
         let tables: Vec<&SmoothTable> = self.tables().collect();
-        look_up_each(evaluator, step, &arguments, &vec![&tables[..]; arguments.len()], result)
+        let mut results = look_up_each(evaluator, step, &arguments, &vec![&tables[..]; arguments.len()], result)?;
+        for (channel, table) in tables.iter().enumerate().filter(|(_, table)| table.less() != 0.0) {
+            let less = evaluator.constant(table.less());
+            results.iter_mut().for_each(|row| evaluator.add_scaled(&mut row[channel], &less, 1));
+        }
+        Ok(results)
     }
 }
