@@ -1,6 +1,7 @@
 //! Blocks in one of the three modes, with what they need for as long as they run.
 
 use std::ops::Range;
+use std::path::Path;
 
 use anyhow::bail;
 use gpt2_fhe::block::circuit::BlockCircuit;
@@ -11,7 +12,7 @@ use nn::gpt2::TextSession;
 use nn::matrix::Matrix;
 use tfhe_core::random::SampleSeed;
 
-use super::arguments::{Encrypt, Execution, GenerationArguments, PartOfBlock};
+use super::arguments::{Encrypt, Execution, Layers, PartOfBlock};
 use super::model::{LanguageModel, unhook};
 use super::progress::{BlockProgress, Counter, while_showing};
 use super::text::plural;
@@ -125,7 +126,7 @@ impl BlockTexts<'_> {
 /// That a block is not there; as [`ModelProgram::calibrate`].
 pub(super) fn calibrate(
     encrypt: &Encrypt,
-    arguments: &GenerationArguments,
+    (layers, calibration_text): (&Layers, Option<&Path>),
     model: &LanguageModel,
 ) -> anyhow::Result<(String, Vec<BlockCircuit>)> {
     let count = model.gpt2.config().n_layer;
@@ -141,14 +142,14 @@ pub(super) fn calibrate(
             (words, BlockPart::Whole, vec![first..last + 1])
         }
         Encrypt::Part(part) => {
-            let layers = model.selected_layers(&arguments.layers)?;
+            let layers = model.selected_layers(layers)?;
             let what = if *part == PartOfBlock::Mlp { "feed-forward layer" } else { "attention" };
             let numbers = layers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             let words = format!("the {what} of {} {numbers}", if layers.len() == 1 { "block" } else { "blocks" });
             (words, (*part).into(), layers.into_iter().map(|layer| layer..layer + 1).collect())
         }
     };
-    let prompts = model.calibration_prompts(arguments.calibration_text.as_deref(), "--calibration-text")?;
+    let prompts = model.calibration_prompts(calibration_text, "--calibration-text")?;
     let counter = Counter::new("calibrating the blocks", ranges.len());
     let circuit = |range: Range<usize>| {
         let program = ModelProgram::calibrate(&model.gpt2, range, part, (&prompts, 0), &BlockOptions::default())?;

@@ -36,7 +36,8 @@ pub(super) fn run(arguments: &GenerateArguments, given: &Given) -> anyhow::Resul
         return generate(arguments, &printer, ("attention", &task.selection()), generator);
     }
     given.check_blocks(&arguments.encrypt)?;
-    let (selection, circuits) = calibrate(&arguments.encrypt, generation, &model)?;
+    let (selection, circuits) =
+        calibrate(&arguments.encrypt, (&generation.layers, generation.calibration_text.as_deref()), &model)?;
     let prompt = encode_prompt(generation, None, &model, &arguments.prompt)?;
     count_tokens(0);
     let requests: Vec<usize> = std::iter::once(prompt.len()).chain(vec![1; generation.tokens - 1]).collect();

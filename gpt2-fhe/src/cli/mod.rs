@@ -26,6 +26,7 @@ mod input;
 mod interrupt;
 mod model;
 mod output;
+mod plan;
 mod progress;
 mod quantize;
 mod quiet;
@@ -125,6 +126,7 @@ fn run(line: &CommandLine, given: &Given) -> anyhow::Result<Verdict> {
         Some(Command::Head(arguments)) => head::run(arguments, given),
         Some(Command::Block(arguments)) => block::run(arguments),
         Some(Command::Circuit(arguments)) => circuit::run(arguments, given),
+        Some(Command::Plan(arguments)) => plan::run(arguments, given),
         Some(Command::Quantize(arguments)) => quantize::run(arguments, given),
         Some(Command::Evaluate(arguments)) => evaluate::run(arguments, given),
     };

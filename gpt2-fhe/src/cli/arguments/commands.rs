@@ -48,6 +48,9 @@ pub(crate) enum Command {
     /// Shows what `head` would do, without running it: operations, noise, chance of failure, security, bytes
     #[command(long_about = words::CIRCUIT)]
     Circuit(CircuitArguments),
+    /// Shows what `generate --encrypt` would do with blocks, without running it, in the same way
+    #[command(long_about = words::PLAN)]
+    Plan(PlanArguments),
     /// Prepares (calibrates) one attention head, or all heads of a layer, and writes it to files
     #[command(long_about = words::QUANTIZE)]
     Quantize(QuantizeArguments),
@@ -194,6 +197,32 @@ pub(crate) struct CircuitArguments {
     pub(crate) reporting: Reporting,
 }
 
+/// The arguments of `plan`.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArguments {
+    /// Folder of a GPT-2 as Hugging Face has it [default: the small model inside this program, trained on Shakespeare]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+    /// What is encrypted: model, blocks:A-B, attention or mlp, as `generate` has it
+    #[arg(long, value_name = "WHAT", default_value = "model")]
+    pub(crate) encrypt: Encrypt,
+    /// The layers of attention or mlp: "all", or numbers from 0 separated by commas
+    #[arg(long, value_name = "LAYERS", default_value = "all")]
+    pub(crate) layers: Layers,
+    /// How many new tokens the request has
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub(crate) tokens: usize,
+    /// How many tokens came before, whose keys and values the server has
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) earlier: usize,
+    /// Text to calibrate on, one prompt a line, at most 16 MiB [default: for the model inside this program, lines inside it; for another,
+    /// texts that this model draws itself, always the same]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) calibration_text: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) reporting: Reporting,
+}
+
 /// The arguments of `quantize`.
 #[derive(Debug, Args)]
 pub(crate) struct QuantizeArguments {
@@ -324,6 +353,7 @@ impl CommandLine {
             Some(Command::Head(arguments)) => arguments.reporting,
             Some(Command::Block(arguments)) => arguments.reporting,
             Some(Command::Circuit(arguments)) => arguments.reporting,
+            Some(Command::Plan(arguments)) => arguments.reporting,
             Some(Command::Quantize(arguments)) => arguments.reporting,
             Some(Command::Evaluate(arguments)) => arguments.reporting,
         }
@@ -338,7 +368,7 @@ impl CommandLine {
             Some(Command::Head(arguments)) => arguments.execution.resources.threads,
             Some(Command::Block(arguments)) => arguments.execution.resources.threads,
             Some(Command::Evaluate(arguments)) => arguments.resources.threads,
-            Some(Command::Circuit(_) | Command::Quantize(_)) => None,
+            Some(Command::Circuit(_) | Command::Plan(_) | Command::Quantize(_)) => None,
         }
     }
 
@@ -350,7 +380,7 @@ impl CommandLine {
             Some(Command::Demo(arguments)) => Some(of_generation(&arguments.generation)),
             Some(Command::Generate(arguments)) => Some(of_generation(&arguments.generation)),
             Some(Command::Head(arguments)) => Some((arguments.selection.circuit, arguments.execution.mode)),
-            Some(Command::Block(_) | Command::Circuit(_) | Command::Quantize(_) | Command::Evaluate(_)) => None,
+            Some(_) => None,
         }
     }
 }

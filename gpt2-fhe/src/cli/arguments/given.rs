@@ -33,6 +33,13 @@ const OF_ATTENTION: [&str; 8] = ["head", "circuit", "bits", "msbs", "value_bits"
 #[error("{0}")]
 pub(crate) struct NotApplicable(String);
 
+impl NotApplicable {
+    /// Says what was given, and what to do.
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+}
+
 /// The options on the command line, by the names of their fields.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Given(Vec<String>);

@@ -22,7 +22,7 @@ use tfhe_core::random::{RandomnessError, SampleSeed};
 
 pub(super) use commands::{
     BlockArguments, CircuitArguments, Command, CommandLine, DemoArguments, EvaluateArguments, GenerateArguments,
-    GenerationArguments, HeadArguments, QuantizeArguments,
+    GenerationArguments, HeadArguments, PlanArguments, QuantizeArguments,
 };
 pub(super) use given::{Given, NotApplicable};
 

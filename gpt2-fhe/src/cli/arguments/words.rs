@@ -110,6 +110,14 @@ pub(super) const CIRCUIT: &str = concat!(
     mode!()
 );
 
+pub(super) const PLAN: &str = concat!(
+    "Shows what a request for blocks would do, without running it: operations, noise, chance of failure, security, bytes.\n\nWords:\n",
+    layer!(),
+    block!(),
+    lookup!(),
+    mode!()
+);
+
 pub(super) const QUANTIZE: &str = concat!(
     "Calibrates one attention head, or all heads of a layer, and writes the result to files.\n\n\
      The other commands read these files by --quantized. The server needs weights and ranges, the client needs scales: \

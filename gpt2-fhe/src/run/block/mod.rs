@@ -31,7 +31,7 @@ use self::simulated::{SimulatedText, rows};
 use super::error::{RunError, check_finite};
 use super::lowering::RunOutput;
 use super::outcome::Outcome;
-use super::plan::{Plan, plan_blocks};
+use super::plan::{Plan, check_blocks, forecast_blocks};
 use crate::block::circuit::BlockCircuit;
 use crate::track::statistics::Statistics;
 
@@ -75,7 +75,17 @@ impl<'a> BlockText<'a> {
     /// # Errors
     /// [`RunError::UnreliableBlocks`] if one of them may fail with more than 2^-40.
     pub fn plan(circuit: &BlockCircuit, requests: &[usize]) -> Result<Vec<Plan>, RunError> {
-        plan_blocks(circuit, requests)
+        let plans = Self::forecast(circuit, requests)?;
+        plans.iter().try_for_each(check_blocks)?;
+        Ok(plans)
+    }
+
+    /// The same, reliable or not.
+    ///
+    /// # Errors
+    /// [`RunError::Refused`] if the set is not one of this circuit.
+    pub fn forecast(circuit: &BlockCircuit, requests: &[usize]) -> Result<Vec<Plan>, RunError> {
+        forecast_blocks(circuit, requests)
     }
 
     /// On plain numbers.
