@@ -30,8 +30,8 @@ pub(super) fn run(arguments: &BlockArguments) -> anyhow::Result<Verdict> {
     let mode = execution.mode;
     let files = OutputFiles::create(&[("--out", out.as_deref())], &selection.inputs(), replacing.force)?;
     let input = BlockInput::load(selection)?;
-    let mut blocks = Blocks::new(vec![input.circuit.clone()], execution, &[input.before.rows()])?;
-    let mut texts = blocks.texts()?;
+    let mut blocks = Blocks::new(vec![input.circuit.clone()], (mode, &execution.resources), &[input.before.rows()])?;
+    let mut texts = blocks.texts(execution.allows_out_of_range())?;
     let outcome = match mode {
         Mode::Execute => texts.advance(&input.before),
         Mode::Clear | Mode::Simulate => while_showing("computing the block", || texts.advance(&input.before)),

@@ -12,20 +12,20 @@ use nn::gpt2::TextSession;
 use nn::matrix::Matrix;
 use tfhe_core::random::SampleSeed;
 
-use super::arguments::{Encrypt, Execution, Layers, PartOfBlock};
-use super::model::{LanguageModel, unhook};
+use super::arguments::{Encrypt, Layers, PartOfBlock, Resources};
+use super::model::LanguageModel;
 use super::progress::{BlockProgress, Counter, while_showing};
 use super::text::plural;
 
 /// Blocks, or parts of several, for one text.
 pub(super) struct Blocks {
+    mode: Mode,
     circuits: Vec<BlockCircuit>,
     /// Of each, by request; none in clear mode.
     plans: Vec<Vec<Plan>>,
     engine: Engine,
     progress: BlockProgress,
     observers: Vec<BlockProgress>,
-    allow_out_of_range: bool,
 }
 
 enum Engine {
@@ -40,34 +40,41 @@ impl Blocks {
     ///
     /// # Errors
     /// That there is no block; as [`BlockText::plan`]; that the system has no randomness.
-    pub(super) fn new(circuits: Vec<BlockCircuit>, execution: &Execution, requests: &[usize]) -> anyhow::Result<Self> {
-        let plan =
-            || circuits.iter().map(|circuit| BlockText::plan(circuit, requests)).collect::<Result<_, RunError>>();
-        let plans: Vec<Vec<Plan>> = match execution.mode {
-            Mode::Clear => Vec::new(),
-            Mode::Simulate | Mode::Execute => while_showing("planning", plan)?,
-        };
-        let engine = match execution.mode {
+    pub(super) fn new(
+        circuits: Vec<BlockCircuit>,
+        (mode, resources): (Mode, &Resources),
+        requests: &[usize],
+    ) -> anyhow::Result<Self> {
+        let plans = plan(&circuits, mode, requests)?;
+        let engine = match mode {
             Mode::Clear => Engine::Clear,
-            Mode::Simulate => Engine::Simulate(execution.resources.sample_seed()?),
+            Mode::Simulate => Engine::Simulate(resources.sample_seed()?),
             Mode::Execute => {
-                let (parameters, seed) = (circuits[0].parameters(), execution.resources.client_seed()?);
+                let (parameters, seed) = (circuits[0].parameters(), resources.client_seed()?);
                 let keys = while_showing("making the keys", || BlockKeyPair::new(parameters, &seed))?;
                 Engine::Execute(Box::new(keys))
             }
         };
         let progress = BlockProgress::default();
         let observers = vec![progress.clone(); circuits.len()];
-        let allow_out_of_range = execution.allows_out_of_range();
-        Ok(Self { circuits, plans, engine, progress, observers, allow_out_of_range })
+        Ok(Self { mode, circuits, plans, engine, progress, observers })
     }
 
-    /// The text, before its first token, of each of the circuits.
+    /// For other requests from now on.
+    ///
+    /// # Errors
+    /// As [`BlockText::plan`].
+    pub(super) fn replan(&mut self, requests: &[usize]) -> Result<(), RunError> {
+        self.plans = plan(&self.circuits, self.mode, requests)?;
+        Ok(())
+    }
+
+    /// The text, before its first token, of each of the circuits; and whether numbers may leave their ranges.
     ///
     /// # Errors
     /// As [`BlockSession::new`].
-    pub(super) fn texts(&mut self) -> Result<BlockTexts<'_>, RunError> {
-        let Self { circuits, plans, engine, progress, allow_out_of_range, observers } = self;
+    pub(super) fn texts(&mut self, allow_out_of_range: bool) -> Result<BlockTexts<'_>, RunError> {
+        let Self { circuits, plans, engine, progress, observers, .. } = self;
         let engine = &*engine;
         let mut plans = plans.clone().into_iter();
         let mut next_plans = || plans.next().unwrap_or_default();
@@ -79,7 +86,17 @@ impl Blocks {
                 Engine::Execute(keys) => BlockText::executed(BlockSession::new(circuit, keys, observer)?, next_plans()),
             });
         }
-        Ok(BlockTexts { texts, allow_out_of_range: *allow_out_of_range, progress: progress.clone() })
+        Ok(BlockTexts { texts, allow_out_of_range, progress: progress.clone() })
+    }
+}
+
+/// Of each circuit, the requests; none in clear mode.
+fn plan(circuits: &[BlockCircuit], mode: Mode, requests: &[usize]) -> Result<Vec<Vec<Plan>>, RunError> {
+    match mode {
+        Mode::Clear => Ok(Vec::new()),
+        Mode::Simulate | Mode::Execute => {
+            while_showing("planning", || circuits.iter().map(|circuit| BlockText::plan(circuit, requests)).collect())
+        }
     }
 }
 
@@ -90,7 +107,17 @@ pub(super) struct BlockTexts<'a> {
     progress: BlockProgress,
 }
 
-impl BlockTexts<'_> {
+impl<'a> BlockTexts<'a> {
+    /// The texts.
+    pub(super) fn all(&mut self) -> &mut [BlockText<'a>] {
+        &mut self.texts
+    }
+
+    /// A passage is done.
+    pub(super) fn end(&self) {
+        self.progress.end();
+    }
+
     /// The stream after the first of the texts' blocks, of new tokens with hidden states `before`.
     ///
     /// # Errors
@@ -116,7 +143,7 @@ impl BlockTexts<'_> {
         let logits = session.next_logits(tokens, &mut hooks);
         let outcomes = hooks.into_outcomes();
         self.progress.end();
-        Ok((logits.map_err(unhook)?, outcomes))
+        Ok((logits.map_err(RunError::unhooked)?, outcomes))
     }
 }
 

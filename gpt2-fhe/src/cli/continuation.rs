@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use anyhow::bail;
-use gpt2_fhe::run::{Attention, Circuit, Mode, Outcome};
+use gpt2_fhe::run::{Attention, Circuit, Mode, Outcome, RunError};
 use nn::attention::Part;
 use nn::gpt2::{ForwardHooks, HookError, NoHooks, Replacement, TextSession, most_likely, sampling::Sampler};
 use nn::matrix::Matrix;
@@ -13,7 +13,7 @@ use tfhe_core::noise;
 
 use super::arguments::{GenerationArguments, Given, Quantization, Recipe};
 use super::blocks::BlockTexts;
-use super::model::{LanguageModel, unhook};
+use super::model::LanguageModel;
 use super::progress::Counter;
 use super::runner::Runner;
 use super::stored::{self, Loaded};
@@ -250,7 +250,7 @@ impl Computer<'_> {
         match self {
             Self::Attention(task, runner) => {
                 let mut hooks = Replaced { layers: &task.layers, part: task.part, runner, cost: Cost::none() };
-                let logits = session.next_logits(tokens, &mut hooks).map_err(unhook)?;
+                let logits = session.next_logits(tokens, &mut hooks).map_err(RunError::unhooked)?;
                 Ok((logits, hooks.cost))
             }
             Self::Blocks(texts) => {

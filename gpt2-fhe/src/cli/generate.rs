@@ -41,8 +41,10 @@ pub(super) fn run(arguments: &GenerateArguments, given: &Given) -> anyhow::Resul
     let prompt = encode_prompt(generation, None, &model, &arguments.prompt)?;
     count_tokens(0);
     let requests: Vec<usize> = std::iter::once(prompt.len()).chain(vec![1; generation.tokens - 1]).collect();
-    let mut blocks = Blocks::new(circuits, &generation.execution, &requests)?;
-    let generator = Generator::new(&model, &prompt, Computer::Blocks(blocks.texts()?), sampler);
+    let execution = &generation.execution;
+    let mut blocks = Blocks::new(circuits, (mode, &execution.resources), &requests)?;
+    let generator =
+        Generator::new(&model, &prompt, Computer::Blocks(blocks.texts(execution.allows_out_of_range())?), sampler);
     generate(arguments, &printer, ("encrypted part", &selection), generator)
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::bail;
-use gpt2_fhe::run::{Attention, RunError};
+use gpt2_fhe::run::Attention;
 use nn::attention::Part;
 use nn::checkpoint::Checkpoint;
 use nn::gpt2::{Config, Gpt2};
@@ -198,16 +198,5 @@ impl LanguageModel {
         (inputs, max_tokens): (&[Matrix<f32>], usize),
     ) -> anyhow::Result<Attention> {
         quantize(self.gpt2.attention(layer)?, part, inputs, max_tokens, recipe)
-    }
-}
-
-/// The error of a run, out of what the forward pass makes of it.
-pub(super) fn unhook(error: nn::Error) -> anyhow::Error {
-    match error {
-        nn::Error::Hook(inner) => match inner.downcast::<RunError>() {
-            Ok(error) => (*error).into(),
-            Err(inner) => nn::Error::Hook(inner).into(),
-        },
-        error => error.into(),
     }
 }

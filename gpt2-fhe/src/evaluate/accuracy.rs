@@ -87,6 +87,11 @@ impl Sums {
         self.unexplained = computed.unexplained;
     }
 
+    /// The same of blocks, whose inputs are not cut off.
+    pub(super) fn count_out_of_range(&mut self, count: usize) {
+        self.out_of_range = count;
+    }
+
     pub(super) fn accuracy(&self) -> Accuracy {
         let mean = |sum: f64| sum / self.positions as f64;
         let [top_1, top_5, top_10] = self.agreements.map(mean);

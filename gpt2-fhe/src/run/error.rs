@@ -160,6 +160,17 @@ impl From<MissingEdge> for RunError {
 }
 
 impl RunError {
+    /// The error of a run, out of what a forward pass makes of it.
+    pub fn unhooked(error: nn::Error) -> Self {
+        match error {
+            nn::Error::Hook(inner) => match inner.downcast::<Self>() {
+                Ok(error) => *error,
+                Err(inner) => nn::Error::Hook(inner).into(),
+            },
+            error => error.into(),
+        }
+    }
+
     /// The same, of a layer's attention.
     pub fn in_layer(self, number: usize) -> Self {
         match self {

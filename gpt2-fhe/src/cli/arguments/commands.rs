@@ -298,6 +298,12 @@ pub(crate) struct EvaluateArguments {
     /// They are the first ones of the text. With --mode execute they are drawn at random from all of it.
     #[arg(long, value_name = "N")]
     pub(crate) positions: Option<usize>,
+    /// What is encrypted: heads, model, blocks:A-B, attention or mlp
+    ///
+    /// heads: the attention that --layer, --head and --all-heads select, in both circuits. The others are as `generate` has them; attention
+    /// and mlp are of --layer.
+    #[arg(long, value_name = "WHAT", default_value = "heads")]
+    pub(crate) encrypt: Encrypt,
     #[command(flatten)]
     pub(crate) place: Place,
     /// Only this circuit [default: both, to compare them]

@@ -26,7 +26,10 @@ const RULES: [Rule; 5] = [
 ];
 
 /// Options of attention that is encrypted by itself, which blocks do not know.
-const OF_ATTENTION: [&str; 8] = ["head", "circuit", "bits", "msbs", "value_bits", "guard", "multiply", "quantized"];
+const OF_ATTENTION: [&str; 11] =
+    ["head", "all_heads", "circuit", "bits", "msbs", "value_bits", "guard", "multiply", "quantized", "noise", "plot"];
+/// Options that choose layers.
+const OF_LAYERS: [&str; 2] = ["layers", "layer"];
 
 /// An option was given that would change nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,13 +64,13 @@ impl Given {
     /// # Errors
     /// That one would be ignored.
     pub(crate) fn check_blocks(&self, encrypt: &Encrypt) -> Result<(), NotApplicable> {
-        let layers = (!matches!(encrypt, Encrypt::Part(_))).then_some("layers");
+        let layers = OF_LAYERS.into_iter().filter(|_| !matches!(encrypt, Encrypt::Part(_)));
         match OF_ATTENTION.into_iter().chain(layers).find(|option| self.has(option)) {
             None => Ok(()),
             Some(option) => Err(NotApplicable(format!(
                 "--{} is not for --encrypt {encrypt}, which takes all of a block{}; leave it out",
                 option.replace('_', "-"),
-                if option == "layers" { ", of the model or of a range" } else { " or of its part" }
+                if OF_LAYERS.contains(&option) { ", of the model or of a range" } else { " or of its part" }
             ))),
         }
     }

@@ -63,21 +63,29 @@ impl Row {
         let Self { label, accuracy } = self;
         let name = label.control.or(label.circuit.map(Circuit::name)).unwrap_or("-");
         let mode = label.mode.map_or("-", Mode::name);
-        vec![
+        let mut cells = vec![
             name.into(),
             label.bits.map_or("-".into(), |bits| bits.to_string()),
             mode.into(),
             label.noise.map_or("-".into(), |factor| factor.to_string()),
-            percent(accuracy.top_1),
-            percent(accuracy.top_5),
-            percent(accuracy.top_10),
-            format!("{:.5}", accuracy.kl_divergence),
-            format!("{:.3}", accuracy.perplexity),
-            format!("{:.4}", accuracy.relative_error),
-            accuracy.out_of_range.to_string(),
-            accuracy.saturated.to_string(),
-        ]
+        ];
+        cells.extend(accuracy_cells(accuracy));
+        cells
     }
+}
+
+/// The columns from "top-1" on.
+pub(super) fn accuracy_cells(accuracy: &Accuracy) -> [String; 8] {
+    [
+        percent(accuracy.top_1),
+        percent(accuracy.top_5),
+        percent(accuracy.top_10),
+        format!("{:.5}", accuracy.kl_divergence),
+        format!("{:.3}", accuracy.perplexity),
+        format!("{:.4}", accuracy.relative_error),
+        accuracy.out_of_range.to_string(),
+        accuracy.saturated.to_string(),
+    ]
 }
 
 pub(super) fn percent(share: f64) -> String {

@@ -1,5 +1,6 @@
 //! The command `evaluate`: what a quantized, noisy or encrypted attention costs a model's predictions over a text.
 
+mod blocks;
 mod figures;
 mod plot;
 mod report;
@@ -10,7 +11,7 @@ use std::time::Instant;
 
 use gpt2_fhe::run::{Circuit, Mode};
 
-use super::arguments::{EvaluateArguments, Given};
+use super::arguments::{Encrypt, EvaluateArguments, Given};
 use super::files::{self, OutputFiles};
 use super::model::LanguageModel;
 use super::output::{print, print_json};
@@ -25,6 +26,10 @@ use setting::{Setting, candidates};
 pub(super) fn run(arguments: &EvaluateArguments, given: &Given) -> anyhow::Result<Verdict> {
     let outputs = [("--plot", arguments.plot.as_deref())];
     let files = OutputFiles::create(&outputs, &inputs(arguments), arguments.replacing.force)?;
+    if arguments.encrypt != Encrypt::Heads {
+        given.check_blocks(&arguments.encrypt)?;
+        return blocks::run(arguments);
+    }
     let candidates = candidates(arguments)?;
     let circuits: Vec<Circuit> = candidates.iter().map(|candidate| candidate.width.0).collect();
     given.check(&circuits, Some(arguments.mode))?;

@@ -22,7 +22,7 @@ const CALIBRATION_WINDOWS: usize = 16;
 /// The seed of the order in which the control has the weights: the same in every run.
 const SHUFFLE: u64 = 1;
 /// How many positions are encrypted unless `--positions` says so.
-const SAMPLE: usize = 8;
+pub(super) const SAMPLE: usize = 8;
 /// What noise may be multiplied by.
 const NOISE: std::ops::RangeInclusive<f64> = 0.0..=1000.0;
 
@@ -291,7 +291,7 @@ fn window(arguments: &EvaluateArguments, model: &LanguageModel, candidates: &[Ca
 }
 
 /// What is left of a text without a share of its characters.
-fn text_from(text: &str, share: f64) -> anyhow::Result<String> {
+pub(super) fn text_from(text: &str, share: f64) -> anyhow::Result<String> {
     if !(0.0..1.0).contains(&share) {
         bail!("--from is {share}; it must be at least 0 and less than 1");
     }

@@ -57,7 +57,7 @@ pub struct BlockText<'a> {
     engine: Engine<'a>,
     clear: Vec<BlockCache<ClearEvaluator<SmoothTable>>>,
     simulations: Vec<SimulatedText<'a>>,
-    /// Of the requests to come, the next one last; none in clear mode.
+    /// Of the requests to come, the next one last.
     plans: Vec<Plan>,
 }
 
@@ -93,7 +93,8 @@ impl<'a> BlockText<'a> {
         Self::of(circuit, Engine::Clear, Vec::new())
     }
 
-    /// On plain numbers with noise that is drawn from `seed`, in requests as they were planned.
+    /// On plain numbers with noise that is drawn from `seed`, in requests as they were planned. Without plans, nothing is said of how far
+    /// numbers may be from the clear engine's.
     pub fn simulated(circuit: &'a BlockCircuit, plans: Vec<Plan>, seed: &SampleSeed) -> Self {
         Self::of(circuit, Engine::Simulate(Box::new(SimulatedText::new(circuit, seed.clone()))), plans)
     }
@@ -104,10 +105,7 @@ impl<'a> BlockText<'a> {
     }
 
     fn of(circuit: &'a BlockCircuit, engine: Engine<'a>, mut plans: Vec<Plan>) -> Self {
-        let simulations = match engine {
-            Engine::Clear => 0,
-            Engine::Simulate(_) | Engine::Execute(_) => SIMULATIONS,
-        };
+        let simulations = if plans.is_empty() { 0 } else { SIMULATIONS };
         let simulated = |run| SimulatedText::new(circuit, SampleSeed::from_number(run));
         plans.reverse();
         let (clear, simulations) =
@@ -119,17 +117,11 @@ impl<'a> BlockText<'a> {
     ///
     /// # Errors
     /// [`RunError::Input`] and [`RunError::Refused`] if they do not fit; as [`BlockSession::answer`]; [`RunError::NotFinite`].
-    ///
-    /// # Panics
-    /// If it was not planned so.
     pub fn advance(&mut self, hidden: &Matrix<f32>) -> Result<BlockOutcome, RunError> {
         let turns = self.circuit.program().scale().encode(hidden)?;
         // What cannot be sent is refused in every mode.
         self.circuit.encoding(turns.rows()).integers(&turns)?;
-        let plan = match self.engine {
-            Engine::Clear => None,
-            Engine::Simulate(_) | Engine::Execute(_) => Some(self.plans.pop().expect("a request that was planned")),
-        };
+        let plan = self.plans.pop();
         let start = Instant::now();
         let answer = match &mut self.engine {
             Engine::Clear => None,

@@ -1,0 +1,180 @@
+//! `evaluate --encrypt`: what whole blocks, or parts of them, cost a model's predictions.
+
+use std::time::Instant;
+
+use anyhow::bail;
+use gpt2_fhe::block::circuit::BlockCircuit;
+use gpt2_fhe::evaluate::{Accuracy, BlockEvaluation, MeasuredBlocks, Passage, sample, windows};
+use gpt2_fhe::run::Mode;
+use serde::Serialize;
+use tfhe_core::random::SampleSeed;
+
+use super::figures::accuracy_cells;
+use super::setting::{SAMPLE, text_from};
+use crate::cli::arguments::{EvaluateArguments, Layers};
+use crate::cli::blocks::{Blocks, calibrate};
+use crate::cli::model::LanguageModel;
+use crate::cli::output::{print, print_json};
+use crate::cli::progress::{Counter, while_showing};
+use crate::cli::source::read_text;
+use crate::cli::text::{line, plural, seconds, table};
+use crate::cli::verdict::Verdict;
+
+/// The usual length of a window, at most.
+const WINDOW: usize = 64;
+
+/// What the columns of the table mean.
+const LEGEND: &str = "  \
+  top-1, 5, 10: how many of the likeliest tokens are among the likeliest in f32; KL: divergence from f32, in nats
+  error: ‖update − f32's‖/‖f32's‖, the update being what all encrypted blocks add to hidden states
+  out of range: how many arguments of lookups are beyond what calibration saw: a window with any is wrong from there on, and
+                counts in all other columns (a single run would end with an error)
+  saturated: nothing of a block's input is cut off";
+
+/// Evaluates what the arguments select.
+///
+/// # Errors
+/// What is wrong with the arguments, the model or the texts; that an encrypted run would not be reliable.
+pub(super) fn run(arguments: &EvaluateArguments) -> anyhow::Result<Verdict> {
+    let model = LanguageModel::load(arguments.model.as_deref())?;
+    let positions = model.gpt2.config().n_positions;
+    let window = arguments.window.unwrap_or(WINDOW.min(positions));
+    if !(1..=positions).contains(&window) {
+        bail!("--window is {window}; it must be in 1 ..= {positions}, the model's positions");
+    }
+    let text = text_from(&read_text(&arguments.text, "--text")?, arguments.from)?;
+    let text = while_showing("splitting the text into tokens", || model.encode(&text))?;
+    let samples = arguments.resources.sample_seed()?;
+    let passages = match arguments.mode {
+        Mode::Execute => sample(&text, window, arguments.positions.unwrap_or(SAMPLE), &samples.derive(0))?,
+        Mode::Clear | Mode::Simulate => windows(&text, window, arguments.positions)?,
+    };
+    let layers = Layers::Some(vec![arguments.place.layer]);
+    let texts = arguments.calibration_text.as_deref();
+    let (selection, circuits) = calibrate(&arguments.encrypt, (&layers, texts), &model)?;
+    let start = Instant::now();
+    let (rows, mismatches) = match arguments.mode {
+        Mode::Clear | Mode::Simulate => (evaluate(arguments.mode, &model, &circuits, (&passages, &samples))?, 0),
+        Mode::Execute => execute(arguments, &model, &circuits, (&passages, &samples))?,
+    };
+    let report = Report {
+        r#type: "evaluation",
+        version: env!("CARGO_PKG_VERSION"),
+        model: &model.name,
+        encrypt: arguments.encrypt.to_string(),
+        mode: arguments.mode,
+        tokens: text.len(),
+        window,
+        positions: passages.iter().map(|passage| passage.span().rows().len()).sum(),
+        threads: rayon::current_num_threads(),
+        seconds: start.elapsed().as_secs_f64(),
+        rows,
+        mismatches,
+    };
+    if arguments.reporting.json {
+        print_json(&report)?
+    } else {
+        print(&report.text(&selection))?
+    }
+    Ok(if mismatches == 0 { Verdict::Right } else { Verdict::Mismatch(mismatches) })
+}
+
+/// All positions in f32, and in the clear or simulated.
+fn evaluate(
+    mode: Mode,
+    model: &LanguageModel,
+    circuits: &[BlockCircuit],
+    (passages, samples): (&[Passage], &SampleSeed),
+) -> anyhow::Result<Vec<Row>> {
+    let noise = (mode == Mode::Simulate).then(|| samples.derive(2));
+    let counter = Counter::new("measuring the windows", passages.len());
+    // A signal ends the process by itself: nothing stops this from here.
+    let advance = || {
+        counter.advance();
+        true
+    };
+    let [plain, replaced] = BlockEvaluation::new(&model.gpt2, circuits).run(passages, noise.as_ref(), &advance)?;
+    Ok(vec![Row { run: "f32", accuracy: plain }, Row { run: mode.name(), accuracy: replaced }])
+}
+
+/// A sample of positions encrypted, and the same simulated; and how many numbers are farther from the clear engine's than noise explains.
+fn execute(
+    arguments: &EvaluateArguments,
+    model: &LanguageModel,
+    circuits: &[BlockCircuit],
+    (passages, samples): (&[Passage], &SampleSeed),
+) -> anyhow::Result<(Vec<Row>, usize)> {
+    let longest = passages.iter().map(|passage| passage.tokens().len()).max().unwrap_or(1);
+    let mut blocks = Blocks::new(circuits.to_vec(), (Mode::Execute, &arguments.resources), &[longest])?;
+    let mut rows = evaluate(Mode::Simulate, model, circuits, (passages, samples))?;
+    let evaluation = BlockEvaluation::new(&model.gpt2, circuits);
+    let mut executed = Vec::with_capacity(passages.len());
+    for passage in passages {
+        blocks.replan(&[passage.tokens().len()])?;
+        let mut texts = blocks.texts(true)?;
+        let measured = evaluation.measure(passage, texts.all());
+        texts.end();
+        let [_, measured] = measured?;
+        executed.push(measured);
+    }
+    rows.push(Row { run: Mode::Execute.name(), accuracy: MeasuredBlocks::accuracy(&executed) });
+    Ok((rows, executed.iter().map(|measured| measured.mismatches).sum()))
+}
+
+/// The JSON object.
+#[derive(Serialize)]
+struct Report<'a> {
+    r#type: &'static str,
+    version: &'static str,
+    model: &'a str,
+    encrypt: String,
+    mode: Mode,
+    tokens: usize,
+    /// Tokens of a window.
+    window: usize,
+    /// Positions whose predictions are compared.
+    positions: usize,
+    threads: usize,
+    seconds: f64,
+    rows: Vec<Row>,
+    /// Execute mode only.
+    mismatches: usize,
+}
+
+/// One line of the table.
+#[derive(Serialize)]
+struct Row {
+    /// "f32", or a mode.
+    run: &'static str,
+    #[serde(flatten)]
+    accuracy: Accuracy,
+}
+
+impl Report<'_> {
+    fn text(&self, selection: &str) -> String {
+        let header = ["run", "top-1", "top-5", "top-10", "KL", "perplexity", "error", "out of range", "saturated"];
+        let mut rows = vec![header.map(String::from).to_vec()];
+        rows.extend(
+            self.rows
+                .iter()
+                .map(|row| std::iter::once(row.run.to_string()).chain(accuracy_cells(&row.accuracy)).collect()),
+        );
+        let (positions, window) = (plural(self.positions, "position"), plural(self.window, "token"));
+        let mut lines = vec![
+            "A model's predictions with blocks of it replaced".into(),
+            line("model", self.model),
+            line("replaced", selection),
+            line("text", plural(self.tokens, "token")),
+            line("compared", format!("{positions}, in windows of {window}")),
+            String::new(),
+            table(&rows),
+            LEGEND.into(),
+        ];
+        if self.mismatches > 0 {
+            let farther = "decrypted numbers are FARTHER from the clear engine's than the noise explains";
+            lines.push(line("mismatches", format!("{} {farther}", self.mismatches)));
+        }
+        lines.push(format!("\n{}", line("time", seconds(self.seconds))));
+        lines.join("\n")
+    }
+}

@@ -1,0 +1,136 @@
+//! A model's predictions with whole blocks, or parts of them, in another's place.
+
+use std::ops::Range;
+
+use nn::gpt2::{ForwardHooks, Gpt2, HookError, Intermediate, Site};
+use nn::matrix::Matrix;
+use rayon::prelude::*;
+use tfhe_core::random::SampleSeed;
+
+use super::accuracy::{Accuracy, Sums};
+use super::passage::Passage;
+use super::reference::PlainPassage;
+use crate::block::circuit::BlockCircuit;
+use crate::run::RunError;
+use crate::run::block::{BlockText, ReplacedBlocks};
+use crate::track::EvaluationError;
+
+/// A model, and the blocks of it that are replaced.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockEvaluation<'a> {
+    model: &'a Gpt2,
+    circuits: &'a [BlockCircuit],
+}
+
+/// How the blocks of one passage did.
+#[derive(Clone, Debug)]
+pub struct MeasuredBlocks {
+    sums: Sums,
+    /// Numbers that are farther from the clear engine's than the noise explains, where that is estimated.
+    pub mismatches: usize,
+}
+
+impl MeasuredBlocks {
+    /// Of all passages.
+    pub fn accuracy(measured: &[Self]) -> Accuracy {
+        measured.iter().map(|measured| &measured.sums).sum::<Sums>().accuracy()
+    }
+}
+
+impl<'a> BlockEvaluation<'a> {
+    /// Of blocks of `model`.
+    pub fn new(model: &'a Gpt2, circuits: &'a [BlockCircuit]) -> Self {
+        Self { model, circuits }
+    }
+
+    /// The model as it is, and with the blocks in its place: in the clear, or with noise that is drawn for passage i from seed i of `noise`.
+    /// Passages are computed in parallel; `advance` is told of each that is done, and stops the evaluation by returning false.
+    ///
+    /// # Errors
+    /// [`RunError::Input`] and [`RunError::Refused`] if a passage does not fit; [`RunError::Evaluation`] if stopped.
+    pub fn run(
+        &self,
+        passages: &[Passage],
+        noise: Option<&SampleSeed>,
+        advance: &(dyn Fn() -> bool + Sync),
+    ) -> Result<[Accuracy; 2], RunError> {
+        let of_passage = |(index, passage): (usize, &Passage)| {
+            let text = |(circuit, number): (&'a BlockCircuit, u64)| match noise {
+                None => BlockText::clear(circuit),
+                Some(seed) => BlockText::simulated(circuit, Vec::new(), &seed.derive(index as u64).derive(number)),
+            };
+            let mut texts: Vec<BlockText<'_>> = self.circuits.iter().zip(0..).map(text).collect();
+            let measured = self.measure(passage, &mut texts)?;
+            if advance() { Ok(measured) } else { Err(EvaluationError::Cancelled.into()) }
+        };
+        let measured = passages.par_iter().enumerate().map(of_passage).collect::<Result<Vec<_>, RunError>>()?;
+        let (plain, replaced): (Vec<_>, Vec<_>) =
+            measured.into_iter().map(|[plain, replaced]| (plain, replaced)).unzip();
+        Ok([&plain, &replaced].map(|measured| MeasuredBlocks::accuracy(measured)))
+    }
+
+    /// The model as it is, and with the blocks of texts that have seen nothing yet, on one passage. Numbers that leave their ranges are
+    /// counted.
+    ///
+    /// # Errors
+    /// As [`BlockText::advance`].
+    pub fn measure(&self, passage: &Passage, texts: &mut [BlockText<'_>]) -> Result<[MeasuredBlocks; 2], RunError> {
+        let mut plain = Updates { inner: None, layers: self.layers(), states: [None, None] };
+        let logits = self.model.logits(passage.tokens(), &mut plain)?;
+        let output = plain.update();
+        let reference = PlainPassage { passage, hidden: Matrix::from_fn(0, 0, |_, _| 0.0), output, logits };
+        let unchanged = Sums::of(&reference, &reference.output, &reference.logits)?;
+        let inner = Some(ReplacedBlocks::new(texts, true));
+        let mut replaced = Updates { inner, layers: self.layers(), states: [None, None] };
+        let logits = self.model.logits(passage.tokens(), &mut replaced).map_err(RunError::unhooked)?;
+        let mut sums = Sums::of(&reference, &replaced.update(), &logits)?;
+        let outcomes = replaced.inner.map_or_else(Vec::new, ReplacedBlocks::into_outcomes);
+        sums.count_out_of_range(outcomes.iter().map(|outcome| outcome.run.out_of_range).sum());
+        let mismatches = outcomes.iter().filter(|outcome| outcome.run.tolerance.is_some());
+        let mismatches = mismatches.map(|outcome| outcome.run.mismatches()).sum();
+        Ok([MeasuredBlocks { sums: unchanged, mismatches: 0 }, MeasuredBlocks { sums, mismatches }])
+    }
+
+    /// From the first block that is replaced to after the last.
+    fn layers(&self) -> Range<usize> {
+        let place = |circuit: &BlockCircuit| {
+            let program = circuit.program();
+            program.first()..program.first() + program.blocks().len()
+        };
+        let places = || self.circuits.iter().map(place);
+        places().map(|place| place.start).min().unwrap_or(0)..places().map(|place| place.end).max().unwrap_or(0)
+    }
+}
+
+/// Hidden states before the first replaced block and after the last.
+struct Updates<'t, 'a> {
+    inner: Option<ReplacedBlocks<'t, 'a>>,
+    layers: Range<usize>,
+    states: [Option<Matrix<f32>>; 2],
+}
+
+impl Updates<'_, '_> {
+    /// What the blocks add, `[T, E]`.
+    fn update(&self) -> Matrix<f32> {
+        let [Some(before), Some(after)] = &self.states else { unreachable!("a pass through all layers") };
+        Matrix::from_fn(after.rows(), after.cols(), |row, column| after[(row, column)] - before[(row, column)])
+    }
+}
+
+impl ForwardHooks for Updates<'_, '_> {
+    fn observe(&mut self, site: Site, value: &Matrix<f32>) {
+        let state = |layer: usize| match layer {
+            0 => Site::model(Intermediate::Embedding),
+            layer => Site::layer(Intermediate::Block, layer - 1),
+        };
+        for (layer, kept) in [self.layers.start, self.layers.end].into_iter().zip(&mut self.states) {
+            if site == state(layer) {
+                *kept = Some(value.clone());
+            }
+        }
+    }
+
+    fn replace_stream(&mut self, site: Site, before: &Matrix<f32>) -> Result<Option<Matrix<f32>>, HookError> {
+        self.inner.as_mut().map_or(Ok(None), |inner| inner.replace_stream(site, before))
+    }
+}
