@@ -81,7 +81,7 @@ fn demo_says_what_is_wrong_with_a_prompt_or_a_model() {
 }
 
 /// The embedded model as a folder, with another file.
-fn folder_with(name: &str, content: &str) -> tempfile::TempDir {
+pub(super) fn folder_with(name: &str, content: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let embedded = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/embedded");
     for file in ["config.json", "model.safetensors", "tokenizer.json"] {

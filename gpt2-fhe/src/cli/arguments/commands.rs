@@ -36,7 +36,7 @@ pub(crate) enum Command {
     /// Continues a prompt with encrypted attention, next to the unencrypted model, and explains each step
     #[command(long_about = words::DEMO)]
     Demo(DemoArguments),
-    /// Continues a prompt with encrypted attention; the text goes to standard output
+    /// Continues a prompt with encrypted attention, or encrypted blocks; the text goes to standard output
     #[command(long_about = words::GENERATE)]
     Generate(GenerateArguments),
     /// Runs one attention head, or all heads of a layer, on an input from a file

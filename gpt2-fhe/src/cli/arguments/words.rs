@@ -70,9 +70,10 @@ pub(super) const DEMO: &str = concat!(
 );
 
 pub(super) const GENERATE: &str = concat!(
-    "Continues a prompt, with the attention of the chosen layers encrypted.\n\n\
+    "Continues a prompt, with attention, blocks or all of a model encrypted.\n\n\
      The text goes to standard output, everything else to standard error.\n\nWords:\n",
     layer!(),
+    block!(),
     head!(),
     circuit!(),
     calibration!(),
@@ -134,6 +135,7 @@ pub(super) const EVALUATE: &str = concat!(
      The predictions for every position of a text are compared with those in ordinary floating point (f32). Two \
      replacements that know nothing, zeros and shuffled weights, are measured as well, for comparison.\n\nWords:\n",
     layer!(),
+    block!(),
     head!(),
     circuit!(),
     calibration!(),

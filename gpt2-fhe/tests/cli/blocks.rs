@@ -1,0 +1,242 @@
+//! `block`, `plan`, and what `generate` and `evaluate` do with `--encrypt`.
+
+use super::generate::folder_with;
+use super::*;
+
+/// The size of the feed-forward layer.
+const INNER: usize = 24;
+
+const RUN_KEYS: [&str; 19] = [
+    "mode",
+    "part",
+    "layer",
+    "tokens",
+    "heads",
+    "lookups",
+    "pbs",
+    "key_switches",
+    "external_products",
+    "seconds.keygen",
+    "seconds.evaluate",
+    "bytes.request",
+    "relative_error",
+    "clear_relative_error",
+    "matches_clear",
+    "mismatches",
+    "out_of_range",
+    "security_bits",
+    "log2_failure_probability",
+];
+
+impl Files {
+    /// Adds the file `block`, with all weights of layer 0, but those whose names begin with `without`.
+    fn with_block(self, without: &str) -> Self {
+        let near = |around: f32| move |index: usize| around + 0.1 * (1.7 * index as f32).sin();
+        let weights = |scale: f32| move |index: usize| scale * (0.7 * (index * index % 101) as f32).sin();
+        let tensors = [
+            ("h.0.ln_1.weight", tensor(&[SIZE], near(1.0))),
+            ("h.0.ln_1.bias", tensor(&[SIZE], near(0.0))),
+            ("h.0.attn.c_attn.weight", tensor(&[SIZE, 3 * SIZE], weights(0.3))),
+            ("h.0.attn.c_attn.bias", tensor(&[3 * SIZE], near(0.0))),
+            ("h.0.attn.c_proj.weight", tensor(&[SIZE, SIZE], weights(0.3))),
+            ("h.0.attn.c_proj.bias", tensor(&[SIZE], near(0.0))),
+            ("h.0.ln_2.weight", tensor(&[SIZE], near(1.0))),
+            ("h.0.ln_2.bias", tensor(&[SIZE], near(0.0))),
+            ("h.0.mlp.c_fc.weight", tensor(&[SIZE, INNER], weights(0.4))),
+            ("h.0.mlp.c_fc.bias", tensor(&[INNER], near(0.0))),
+            ("h.0.mlp.c_proj.weight", tensor(&[INNER, SIZE], weights(0.4))),
+            ("h.0.mlp.c_proj.bias", tensor(&[SIZE], near(0.0))),
+        ];
+        let there = |(name, _): &&(&str, Tensor)| without.is_empty() || !name.starts_with(without);
+        let tensors: Vec<(&str, &Tensor)> =
+            tensors.iter().filter(there).map(|(name, tensor)| (*name, tensor)).collect();
+        self.write("block", &tensors);
+        self
+    }
+
+    /// The command `block`, calibrated on the tensor `long`.
+    fn block(&self, tensor: &str) -> Command {
+        let mut command = program();
+        command.arg("block").arg("--weights").arg(self.path("block")).args(["--n-head", "2", "--tensor", tensor]);
+        command.arg("--hidden").arg(self.path("hidden")).arg("--calibration").arg(self.path("hidden"));
+        command.args(["--calibration-tensors", "long"]);
+        command
+    }
+}
+
+#[test]
+fn a_block_has_the_same_names_in_every_mode_and_part() {
+    let files = Files::new().with_block("");
+    for (part, mode) in [("whole", "clear"), ("attention", "clear"), ("mlp", "clear"), ("mlp", "simulate")] {
+        let report = json(files.block("other").args(["--mode", mode, "--part", part, "--seed", "1"]));
+        assert_keys(&report, &RUN_KEYS);
+        assert_eq!((&report["type"], &report["part"], &report["tokens"]), (&"block".into(), &part.into(), &3.into()));
+        assert_eq!(report["matches_clear"], Value::Bool(true), "{report}");
+        assert_eq!((report["pbs"].is_null(), report["seconds"]["keygen"].is_null()), (mode == "clear", true));
+        let error = report["clear_relative_error"].as_f64().unwrap();
+        assert!(error > 0.0 && error < 0.05, "{part}: {error}");
+    }
+    let text = success(files.block("other").args(["--mode", "simulate", "--part", "mlp"]));
+    for word in ["The feed-forward layer of block 0", "packed_block", "by gadget", "as near to the clear engine's"] {
+        assert!(text.contains(word), "{word:?} is not in {text}");
+    }
+}
+
+/// The output is the clear run's, but for the noise that simulations have as well.
+#[test]
+fn a_part_of_a_block_runs_encrypted() {
+    let files = Files::new().with_block("");
+    let run = |mode: &str| {
+        let out = files.path(mode);
+        let report =
+            json(files.block("input").args(["--mode", mode, "--part", "mlp", "--seed", "7", "--out"]).arg(&out));
+        (report, Checkpoint::open(out).unwrap().matrix("block_out", TOKENS, SIZE).unwrap())
+    };
+    let ((executed, output), (simulated, _), (_, expected)) = (run("execute"), run("simulate"), run("clear"));
+    assert_keys(&executed, &RUN_KEYS);
+    assert_eq!((&executed["matches_clear"], &executed["mismatches"]), (&true.into(), &0.into()));
+    for key in ["lookups", "pbs", "pbs_by_gadget", "key_switches", "external_products", "parameters"] {
+        assert_eq!(executed[key], simulated[key], "{key}");
+    }
+    assert!(executed["bytes"]["request"].as_u64().unwrap() > 0 && executed["security_bits"].as_f64().unwrap() > 128.0);
+    let errors = [&executed, &simulated].map(|report| report["relative_error"].as_f64().unwrap());
+    assert!(errors[0] < 4.0 * errors[1] && errors[1] < 4.0 * errors[0], "{errors:?}");
+    assert_ne!(output, expected);
+}
+
+#[test]
+fn bad_blocks_are_refused_in_words() {
+    let files = Files::new().with_block("");
+    for (tensor, arguments, what) in [
+        ("narrow", &[][..], "[tokens, 16] is needed"),
+        ("absent", &[], "absent"),
+        ("nan", &[], "finite"),
+        ("input", &["--tokens", "3"], "has 2 rows"),
+        ("input", &["--layer", "1"], "h.1."),
+        ("input", &["--n-head", "3"], "3"),
+    ] {
+        let mut command = files.block(tensor);
+        command.args(["--mode", "clear"]);
+        if arguments.first() == Some(&"--n-head") {
+            command = program();
+            command.arg("block").arg("--weights").arg(files.path("block")).arg("--hidden").arg(files.path("hidden"));
+            command.args(["--tensor", tensor, "--mode", "clear"]);
+        }
+        assert_error(command.args(arguments), what);
+    }
+    assert_eq!(output(files.block("input").args(["--part", "half"])).status.code(), Some(2));
+    for missing in ["h.0.ln_2.weight", "h.0.attn.c_proj", "h.0.mlp.c_fc.bias"] {
+        let files = Files::new().with_block(missing);
+        assert_error(files.block("input").args(["--mode", "clear"]), missing);
+    }
+    let count = files.count();
+    let mut wrong = files.block("narrow");
+    assert_error(wrong.args(["--mode", "clear", "--out"]).arg(files.path("out")), "[tokens, 16] is needed");
+    assert_eq!(files.count(), count);
+}
+
+#[test]
+fn generate_encrypts_what_it_is_told() {
+    let generate = |encrypt: &str, mode: &str| {
+        let mut command = program();
+        command.args(["generate", "--prompt", "Good night, good", "--tokens", "2", "--mode", mode, "--seed", "2"]);
+        command.args(["--encrypt", encrypt]);
+        command
+    };
+    for (encrypt, what) in [
+        ("model", "all 3 blocks, quantized"),
+        ("blocks:1-2", "blocks 1 to 2"),
+        ("blocks:0", "block 0"),
+        ("attention", "the attention of blocks 0, 1, 2"),
+        ("mlp", "the feed-forward layer of blocks 0, 1, 2"),
+    ] {
+        let (text, notes) = outputs(&mut generate(encrypt, "clear"));
+        assert!(text.starts_with("Good night, good night") && notes.contains(what), "{encrypt}: {text} {notes}");
+    }
+    let lines = json_lines(generate("mlp", "simulate").args(["--layers", "1"]));
+    let types: Vec<&Value> = lines.iter().map(|line| &line["type"]).collect();
+    assert_eq!(types, ["token", "token", "generation"]);
+    // The prompt has five tokens, and what follows it one: the server keeps the others'.
+    let pbs = |line: usize| lines[line]["pbs"].as_u64().unwrap();
+    assert!(pbs(1) > 0 && pbs(0) == 5 * pbs(1) && pbs(2) == pbs(0) + pbs(1), "{lines:?}");
+    assert!(lines[2]["log2_failure_probability"].as_f64().unwrap() <= -40.0);
+}
+
+#[test]
+fn options_that_blocks_do_not_know_are_errors() {
+    let generate = |arguments: &[&str]| {
+        let mut command = program();
+        command.args(["generate", "--prompt", "My lord", "--mode", "clear"]).args(arguments);
+        command
+    };
+    for option in [["--head", "1"], ["--circuit", "exact"], ["--bits", "4"], ["--guard", "2"], ["--layers", "1"]] {
+        let mut command = generate(&["--encrypt", "model"]);
+        assert_error_of(2, command.args(option), &format!("{} is not for --encrypt model", option[0]));
+    }
+    assert_error(&mut generate(&["--encrypt", "blocks:1-3"]), "the model has blocks 0 to 2");
+    assert_error(&mut generate(&["--encrypt", "mlp", "--layers", "5"]), "the model has layers 0 to 2");
+    for wrong in ["blocks:2-1", "blocks:", "block", "blocks:a-b"] {
+        let output = output(&mut generate(&["--encrypt", wrong]));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains("blocks:0-2"), "{wrong}: {said}");
+    }
+    assert_error_of(2, program().args(["plan", "--encrypt", "heads"]), "is what `circuit` shows");
+}
+
+#[test]
+fn an_activation_that_no_lookup_halves_is_refused() {
+    let embedded = include_str!("../../../models/embedded/config.json");
+    for name in ["sigmoid", "relu2"] {
+        let folder = folder_with("config.json", &embedded.replace("gelu_new", name));
+        let mut command = program();
+        command.args(["generate", "--prompt", "My lord", "--mode", "clear", "--encrypt", "mlp", "--model"]);
+        assert_error(command.arg(folder.path()), "the activation of an encrypted feed-forward layer");
+    }
+}
+
+#[test]
+fn a_plan_has_every_step() {
+    let plan = |arguments: &[&str]| json(program().args(["plan", "--encrypt", "blocks:0"]).args(arguments));
+    let (first, next) = (plan(&["--tokens", "4"]), plan(&["--tokens", "1", "--earlier", "4"]));
+    let names: Vec<&str> =
+        first["steps"].as_array().unwrap().iter().map(|step| step["name"].as_str().unwrap()).collect();
+    assert!(nn::block::steps::ALL.iter().all(|step| names.contains(step)), "{names:?}");
+    for plan in [&first, &next] {
+        let steps = plan["steps"].as_array().unwrap();
+        let sum: u64 = steps.iter().map(|step| step["pbs"].as_u64().unwrap()).sum();
+        assert_eq!(plan["pbs"], sum);
+        assert!(plan["security_bits"].as_f64().unwrap() > 128.0 && plan["is_reliable"].is_boolean());
+    }
+    // Its softmax has more entries than the first token's, and less than those of four.
+    let pbs = |plan: &Value| plan["pbs"].as_u64().unwrap();
+    assert!(pbs(&next) < pbs(&first) && pbs(&plan(&["--tokens", "1"])) < pbs(&next));
+    assert_error(program().args(["plan", "--tokens", "60", "--earlier", "5"]), "64 positions");
+    let text = success(program().args(["plan", "--encrypt", "mlp", "--layers", "2"]));
+    for word in ["the feed-forward layer of block 2", "PBS 3", "total", "evaluation keys", "failure"] {
+        assert!(text.contains(word), "{word:?} is not in {text}");
+    }
+}
+
+#[test]
+fn evaluate_measures_blocks_over_a_text() {
+    let files = Files::new();
+    std::fs::write(files.path("text"), "To be, or not to be, that is the question.\nGood night, good night.").unwrap();
+    let evaluate = |arguments: &[&str]| {
+        let mut command = program();
+        command.arg("evaluate").arg("--text").arg(files.path("text")).args(["--window", "8", "--seed", "1"]);
+        command.args(arguments);
+        command
+    };
+    for (encrypt, mode) in [("model", "clear"), ("blocks:1", "clear"), ("mlp", "simulate")] {
+        let report = json(evaluate(&["--mode", mode, "--positions", "16"]).args(["--encrypt", encrypt]));
+        let rows = report["rows"].as_array().unwrap();
+        let runs: Vec<&Value> = rows.iter().map(|row| &row["run"]).collect();
+        assert_eq!((runs, &report["positions"]), (vec![&Value::from("f32"), &Value::from(mode)], &16.into()));
+        assert_eq!((&rows[0]["top_1"], &rows[0]["relative_error"]), (&1.0.into(), &0.0.into()));
+        let [divergence, error] = ["kl_divergence", "relative_error"].map(|key| rows[1][key].as_f64().unwrap());
+        assert!(divergence > 0.0 && divergence < 0.2 && error > 0.0 && error < 0.3, "{encrypt}: {divergence} {error}");
+    }
+    assert_error_of(2, &mut evaluate(&["--encrypt", "model", "--layer", "1"]), "--layer is not for --encrypt model");
+    assert_error_of(2, &mut evaluate(&["--encrypt", "mlp", "--bits", "4"]), "--bits is not for --encrypt mlp");
+    assert_error(&mut evaluate(&["--encrypt", "model", "--window", "65"]), "in 1 ..= 64");
+}
