@@ -159,14 +159,14 @@ pub(super) fn calibrate(
     let count = model.gpt2.config().n_layer;
     let (words, part, ranges) = match encrypt {
         Encrypt::Heads => bail!("heads are no blocks"),
-        Encrypt::Model => (format!("all {}", plural(count, "block")), BlockPart::Whole, vec![0..count]),
+        Encrypt::Model => (format!("all {}", plural(count, "block")), BlockPart::Whole, Vec::from([0..count])),
         Encrypt::Blocks(range) => {
             let (first, last) = (*range.start(), *range.end());
             if last >= count {
                 bail!("--encrypt has block {last}; the model has blocks 0 to {}", count - 1);
             }
             let words = if first == last { format!("block {first}") } else { format!("blocks {first} to {last}") };
-            (words, BlockPart::Whole, vec![first..last + 1])
+            (words, BlockPart::Whole, Vec::from([first..last + 1]))
         }
         Encrypt::Part(part) => {
             let layers = model.selected_layers(layers)?;

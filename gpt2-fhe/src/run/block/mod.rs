@@ -96,7 +96,7 @@ impl<'a> BlockText<'a> {
     /// On plain numbers with noise that is drawn from `seed`, in requests as they were planned. Without plans, nothing is said of how far
     /// numbers may be from the clear engine's.
     pub fn simulated(circuit: &'a BlockCircuit, plans: Vec<Plan>, seed: &SampleSeed) -> Self {
-        Self::of(circuit, Engine::Simulate(Box::new(SimulatedText::new(circuit, seed.clone()))), plans)
+        Self::of(circuit, Engine::Simulate(Box::new(SimulatedText::new(circuit, *seed))), plans)
     }
 
     /// Encrypted, in requests as they were planned.
