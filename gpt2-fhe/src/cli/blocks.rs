@@ -1,7 +1,6 @@
 //! Blocks in one of the three modes, with what they need for as long as they run.
 
 use std::ops::Range;
-use std::path::Path;
 
 use anyhow::bail;
 use gpt2_fhe::block::circuit::BlockCircuit;
@@ -147,14 +146,15 @@ impl<'a> BlockTexts<'a> {
     }
 }
 
-/// What `--encrypt` selects of a model, in words, calibrated.
+/// What `--encrypt` selects of a model, in words, calibrated on texts; `start` begins every text, and is public.
 ///
 /// # Errors
 /// That a block is not there; as [`ModelProgram::calibrate`].
 pub(super) fn calibrate(
     encrypt: &Encrypt,
-    (layers, calibration_text): (&Layers, Option<&Path>),
+    layers: &Layers,
     model: &LanguageModel,
+    (mut texts, start): (Vec<Vec<u32>>, Option<u32>),
 ) -> anyhow::Result<(String, Vec<BlockCircuit>)> {
     let count = model.gpt2.config().n_layer;
     let (words, part, ranges) = match encrypt {
@@ -176,10 +176,14 @@ pub(super) fn calibrate(
             (words, (*part).into(), layers.into_iter().map(|layer| layer..layer + 1).collect())
         }
     };
-    let prompts = model.calibration_prompts(calibration_text, "--calibration-text")?;
+    let prefix = usize::from(start.is_some());
+    for text in &mut texts {
+        text.splice(..0, start);
+        text.truncate(model.gpt2.config().n_positions);
+    }
     let counter = Counter::new("calibrating the blocks", ranges.len());
     let circuit = |range: Range<usize>| {
-        let program = ModelProgram::calibrate(&model.gpt2, range, part, (&prompts, 0), &BlockOptions::default())?;
+        let program = ModelProgram::calibrate(&model.gpt2, range, part, (&texts, prefix), &BlockOptions::default())?;
         counter.advance();
         Ok(BlockCircuit::new(program, model.gpt2.config().head_size()).map_err(RunError::from)?)
     };

@@ -118,7 +118,7 @@ impl Task {
         let files = stored::load(&arguments.quantized, arguments.multiplication.multiply)?;
         let circuit = files.first().map_or(arguments.circuit, |first| first.attention.circuit());
         given.check(&[circuit], Some(arguments.execution.mode))?;
-        let prompt = encode_prompt(arguments, Some(circuit), model, prompt)?;
+        let prompt = encode_prompt(arguments, Some(circuit), model, prompt, 0)?;
         let longest = prompt.len() + arguments.tokens - 1;
         let Some(first) = files.first() else {
             let layers = Self::quantize(arguments, model, longest)?;
@@ -281,6 +281,19 @@ impl<'a> Generator<'a> {
         Self { model, encrypted, plain, computer, sampler, pending: prompt.to_vec() }
     }
 
+    /// Puts public tokens before the prompt, which the client computes in f32.
+    ///
+    /// # Errors
+    /// That they do not fit.
+    pub(super) fn begin(&mut self, public: &[u32]) -> anyhow::Result<()> {
+        if !public.is_empty() {
+            for session in [&mut self.encrypted, &mut self.plain] {
+                session.next_logits(public, &mut NoHooks)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The next token.
     ///
     /// # Errors
@@ -294,12 +307,14 @@ impl<'a> Generator<'a> {
     }
 }
 
-/// The prompt's tokens, few enough for all that are to follow. `circuit`: of attention by itself.
+/// The prompt's tokens, few enough for all that are to follow. `circuit`: of attention by itself; `before`: how many tokens come
+/// before it.
 pub(super) fn encode_prompt(
     arguments: &GenerationArguments,
     circuit: Option<Circuit>,
     model: &LanguageModel,
     prompt: &str,
+    before: usize,
 ) -> anyhow::Result<Vec<u32>> {
     let tokens = model.encode(prompt)?;
     let (length, more) = (tokens.len(), arguments.tokens);
@@ -319,7 +334,7 @@ pub(super) fn encode_prompt(
         }
         _ => (positions, "the model"),
     };
-    if length.saturating_add(more - 1) > limit {
+    if before.saturating_add(length).saturating_add(more - 1) > limit {
         bail!(
             "the prompt has {}, to be continued by {more}, and {whose} has {limit} positions; shorten --prompt or ask \
              for fewer --tokens",

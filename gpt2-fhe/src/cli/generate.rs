@@ -6,7 +6,7 @@ use gpt2_fhe::run::{FAILURE_MEANING, Mode};
 use nn::gpt2::sampling::Sampler;
 use serde::Serialize;
 
-use super::arguments::{Encrypt, GenerateArguments, Given};
+use super::arguments::{Encrypt, Encryption, GenerateArguments, Given};
 use super::blocks::{Blocks, calibrate};
 use super::continuation::{Computer, Cost, Generated, Generator, Task, adjective, encode_prompt};
 use super::model::{End, LanguageModel};
@@ -28,23 +28,27 @@ pub(super) fn run(arguments: &GenerateArguments, given: &Given) -> anyhow::Resul
     };
     let model = LanguageModel::load(generation.model.as_deref())?;
     let printer = Printer { output: Output::of(generation.reporting.json), mode, model: &model };
-    if arguments.encrypt == Encrypt::Heads {
+    let Encryption { encrypt, public_start } = &arguments.encryption;
+    if *encrypt == Encrypt::Heads {
+        given.check_heads()?;
         let task = Task::new(generation, given, &model, &arguments.prompt)?;
         count_tokens(0);
         let computer = task.computer(generation)?;
         let generator = Generator::new(&model, &task.prompt, computer, sampler);
         return generate(arguments, &printer, ("attention", &task.selection()), generator);
     }
-    given.check_blocks(&arguments.encrypt)?;
-    let (selection, circuits) =
-        calibrate(&arguments.encrypt, (&generation.layers, generation.calibration_text.as_deref()), &model)?;
-    let prompt = encode_prompt(generation, None, &model, &arguments.prompt)?;
+    given.check_blocks(encrypt)?;
+    let start = model.public_start(*public_start)?;
+    let prompt = encode_prompt(generation, None, &model, &arguments.prompt, start.iter().count())?;
+    let texts = model.calibration_prompts(generation.calibration_text.as_deref(), "--calibration-text")?;
+    let (selection, circuits) = calibrate(encrypt, &generation.layers, &model, (texts, start))?;
     count_tokens(0);
     let requests: Vec<usize> = std::iter::once(prompt.len()).chain(vec![1; generation.tokens - 1]).collect();
     let execution = &generation.execution;
     let mut blocks = Blocks::new(circuits, (mode, &execution.resources), &requests)?;
-    let generator =
+    let mut generator =
         Generator::new(&model, &prompt, Computer::Blocks(blocks.texts(execution.allows_out_of_range())?), sampler);
+    generator.begin(start.as_slice())?;
     generate(arguments, &printer, ("encrypted part", &selection), generator)
 }
 

@@ -176,6 +176,17 @@ impl LanguageModel {
         Ok(inputs)
     }
 
+    /// The token that `--public-start` puts before a text.
+    pub(super) fn public_start(&self, is_given: bool) -> anyhow::Result<Option<u32>> {
+        match (is_given, self.gpt2.config().bos_token_id) {
+            (false, _) => Ok(None),
+            (true, Some(token)) => Ok(Some(token)),
+            (true, None) => {
+                bail!("--public-start needs a token that begins texts, and config.json has no bos_token_id")
+            }
+        }
+    }
+
     /// The layers that `--layers` selects.
     pub(super) fn selected_layers(&self, layers: &Layers) -> anyhow::Result<Vec<usize>> {
         let count = self.gpt2.config().n_layer;

@@ -31,7 +31,7 @@ const LEGEND: &str = "  \
 /// # Errors
 /// What is wrong with the arguments or the model.
 pub(super) fn run(arguments: &PlanArguments, given: &Given) -> anyhow::Result<Verdict> {
-    let PlanArguments { encrypt, tokens, earlier, layers, calibration_text, .. } = arguments;
+    let PlanArguments { encrypt, tokens, earlier, layers, public_start, calibration_text, .. } = arguments;
     if *encrypt == Encrypt::Heads {
         return Err(
             NotApplicable::new("--encrypt heads is what `circuit` shows; choose blocks, or a part of them").into()
@@ -44,7 +44,9 @@ pub(super) fn run(arguments: &PlanArguments, given: &Given) -> anyhow::Result<Ve
         let all = format!("--tokens is {tokens} and --earlier {earlier}");
         bail!("{all}; at least 1 new token is needed, and the model has {positions} positions");
     }
-    let (selection, circuits) = calibrate(encrypt, (layers, calibration_text.as_deref()), &model)?;
+    let start = model.public_start(*public_start)?;
+    let texts = model.calibration_prompts(calibration_text.as_deref(), "--calibration-text")?;
+    let (selection, circuits) = calibrate(encrypt, layers, &model, (texts, start))?;
     let before = (*earlier > 0).then_some(*earlier);
     let requests: Vec<usize> = before.into_iter().chain([*tokens]).collect();
     let forecast = |circuit: &BlockCircuit| Ok(BlockText::forecast(circuit, &requests)?.pop());

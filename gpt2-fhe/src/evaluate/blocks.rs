@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use nn::gpt2::{ForwardHooks, Gpt2, HookError, Intermediate, Site};
+use nn::gpt2::{ForwardHooks, Gpt2, HookError, Intermediate, NoHooks, Site};
 use nn::matrix::Matrix;
 use rayon::prelude::*;
 use tfhe_core::random::SampleSeed;
@@ -20,6 +20,8 @@ use crate::track::EvaluationError;
 pub struct BlockEvaluation<'a> {
     model: &'a Gpt2,
     circuits: &'a [BlockCircuit],
+    /// What every passage begins with.
+    public: &'a [u32],
 }
 
 /// How the blocks of one passage did.
@@ -38,9 +40,23 @@ impl MeasuredBlocks {
 }
 
 impl<'a> BlockEvaluation<'a> {
-    /// Of blocks of `model`.
-    pub fn new(model: &'a Gpt2, circuits: &'a [BlockCircuit]) -> Self {
-        Self { model, circuits }
+    /// Of blocks of `model`, which are calibrated for `public` tokens before each passage.
+    pub fn new(model: &'a Gpt2, circuits: &'a [BlockCircuit], public: &'a [u32]) -> Self {
+        Self { model, circuits, public }
+    }
+
+    /// The blocks.
+    pub fn circuits(&self) -> &'a [BlockCircuit] {
+        self.circuits
+    }
+
+    /// The logits after each token of a passage.
+    fn logits(&self, passage: &Passage, hooks: &mut impl ForwardHooks) -> Result<Matrix<f32>, nn::Error> {
+        let mut session = self.model.session();
+        if !self.public.is_empty() {
+            session.next_logits(self.public, &mut NoHooks)?;
+        }
+        session.logits(passage.tokens(), hooks)
     }
 
     /// The model as it is, and with the blocks in its place: in the clear, or with noise that is drawn for passage i from seed i of `noise`.
@@ -76,13 +92,13 @@ impl<'a> BlockEvaluation<'a> {
     /// As [`BlockText::advance`].
     pub fn measure(&self, passage: &Passage, texts: &mut [BlockText<'_>]) -> Result<[MeasuredBlocks; 2], RunError> {
         let mut plain = Updates { inner: None, layers: self.layers(), states: [None, None] };
-        let logits = self.model.logits(passage.tokens(), &mut plain)?;
+        let logits = self.logits(passage, &mut plain)?;
         let output = plain.update();
         let reference = PlainPassage { passage, hidden: Matrix::from_fn(0, 0, |_, _| 0.0), output, logits };
         let unchanged = Sums::of(&reference, &reference.output, &reference.logits)?;
         let inner = Some(ReplacedBlocks::new(texts, true));
         let mut replaced = Updates { inner, layers: self.layers(), states: [None, None] };
-        let logits = self.model.logits(passage.tokens(), &mut replaced).map_err(RunError::unhooked)?;
+        let logits = self.logits(passage, &mut replaced).map_err(RunError::unhooked)?;
         let mut sums = Sums::of(&reference, &replaced.update(), &logits)?;
         let outcomes = replaced.inner.map_or_else(Vec::new, ReplacedBlocks::into_outcomes);
         sums.count_out_of_range(outcomes.iter().map(|outcome| outcome.run.out_of_range).sum());

@@ -7,8 +7,8 @@ use gpt2_fhe::run::{Circuit, Mode};
 use nn::attention::Part;
 
 use super::{
-    BlockSelection, Encrypt, Execution, Layers, Multiplication, Place, Quantization, QuantizationOptions, Replacing,
-    Reporting, Resources, Selection, words,
+    BlockSelection, Encrypt, Encryption, Execution, Layers, Multiplication, Place, Quantization, QuantizationOptions,
+    Replacing, Reporting, Resources, Selection, words,
 };
 
 /// Runs the attention of a GPT-2 on encrypted data.
@@ -129,14 +129,8 @@ pub(crate) struct GenerateArguments {
     /// The text to continue
     #[arg(long)]
     pub(crate) prompt: String,
-    /// What is encrypted: heads, model, blocks:A-B, attention or mlp
-    ///
-    /// heads: the attention of each of --layers by itself, as --head, --circuit and --bits say; the client sees what each gives. model:
-    /// all blocks, of which the client sees the last one's output only. blocks:A-B: the same of blocks A to B (blocks:A of one); the client
-    /// computes the others. attention and mlp: the attention, or the feed-forward layer, of each of --layers, with its LayerNorm. The
-    /// client always computes embeddings, the final LayerNorm and the logits.
-    #[arg(long, value_name = "WHAT", default_value = "heads")]
-    pub(crate) encrypt: Encrypt,
+    #[command(flatten)]
+    pub(crate) encryption: Encryption,
     #[command(flatten)]
     pub(crate) generation: GenerationArguments,
     /// Draw each token at random, by the model's probabilities at this temperature [default: take the likeliest token]
@@ -209,6 +203,9 @@ pub(crate) struct PlanArguments {
     /// The layers of attention or mlp: "all", or numbers from 0 separated by commas
     #[arg(long, value_name = "LAYERS", default_value = "all")]
     pub(crate) layers: Layers,
+    /// Begin the text with the model's token for that, which the server knows
+    #[arg(long)]
+    pub(crate) public_start: bool,
     /// How many new tokens the request has
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub(crate) tokens: usize,
@@ -298,12 +295,8 @@ pub(crate) struct EvaluateArguments {
     /// They are the first ones of the text. With --mode execute they are drawn at random from all of it.
     #[arg(long, value_name = "N")]
     pub(crate) positions: Option<usize>,
-    /// What is encrypted: heads, model, blocks:A-B, attention or mlp
-    ///
-    /// heads: the attention that --layer, --head and --all-heads select, in both circuits. The others are as `generate` has them; attention
-    /// and mlp are of --layer.
-    #[arg(long, value_name = "WHAT", default_value = "heads")]
-    pub(crate) encrypt: Encrypt,
+    #[command(flatten)]
+    pub(crate) encryption: Encryption,
     #[command(flatten)]
     pub(crate) place: Place,
     /// Only this circuit [default: both, to compare them]

@@ -59,6 +59,19 @@ impl Given {
         self.0.iter().any(|given| given == option)
     }
 
+    /// Checks that no option of blocks was given where heads are encrypted.
+    ///
+    /// # Errors
+    /// That one would be ignored.
+    pub(crate) fn check_heads(&self) -> Result<(), NotApplicable> {
+        match self.has("public_start") {
+            false => Ok(()),
+            true => Err(NotApplicable::new(
+                "--public-start changes nothing with --encrypt heads; leave it out, or choose --encrypt model",
+            )),
+        }
+    }
+
     /// Checks that each option is known where blocks are encrypted: `encrypt`, as it was chosen.
     ///
     /// # Errors

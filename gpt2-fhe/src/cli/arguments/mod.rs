@@ -178,6 +178,25 @@ pub(super) enum PartOfBlock {
     Mlp,
 }
 
+/// What is encrypted of a model, and how texts begin.
+#[derive(Debug, Args)]
+pub(super) struct Encryption {
+    /// What is encrypted: heads, model, blocks:A-B, attention or mlp
+    ///
+    /// heads: the attention of layers, or one head of it, each by itself; the client sees what each gives. model: all blocks, of which the
+    /// client sees the last one's output only. blocks:A-B: the same of blocks A to B (blocks:A of one); the client computes the
+    /// others. attention and mlp: the attention, or the feed-forward layer, of each of the chosen layers, with its LayerNorm. The client
+    /// always computes embeddings, the final LayerNorm and the logits.
+    #[arg(long, value_name = "WHAT", default_value = "heads")]
+    pub(super) encrypt: Encrypt,
+    /// With blocks: begin the text with the model's token for that, which the server knows
+    ///
+    /// The hidden states of a text's first token are far larger than all others in most GPT-2. Where that token is always the same,
+    /// the server computes with it in the clear, and ranges need not hold it.
+    #[arg(long)]
+    pub(super) public_start: bool,
+}
+
 /// What of a model is encrypted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Encrypt {

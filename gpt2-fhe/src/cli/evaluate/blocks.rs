@@ -3,14 +3,13 @@
 use std::time::Instant;
 
 use anyhow::bail;
-use gpt2_fhe::block::circuit::BlockCircuit;
 use gpt2_fhe::evaluate::{Accuracy, BlockEvaluation, MeasuredBlocks, Passage, sample, windows};
 use gpt2_fhe::run::Mode;
 use serde::Serialize;
 use tfhe_core::random::SampleSeed;
 
 use super::figures::accuracy_cells;
-use super::setting::{SAMPLE, text_from};
+use super::setting::{CALIBRATION_WINDOWS, SAMPLE, text_from};
 use crate::cli::arguments::{EvaluateArguments, Layers};
 use crate::cli::blocks::{Blocks, calibrate};
 use crate::cli::model::LanguageModel;
@@ -37,10 +36,11 @@ const LEGEND: &str = "  \
 /// What is wrong with the arguments, the model or the texts; that an encrypted run would not be reliable.
 pub(super) fn run(arguments: &EvaluateArguments) -> anyhow::Result<Verdict> {
     let model = LanguageModel::load(arguments.model.as_deref())?;
-    let positions = model.gpt2.config().n_positions;
+    let start = model.public_start(arguments.encryption.public_start)?;
+    let positions = model.gpt2.config().n_positions - start.iter().count();
     let window = arguments.window.unwrap_or(WINDOW.min(positions));
     if !(1..=positions).contains(&window) {
-        bail!("--window is {window}; it must be in 1 ..= {positions}, the model's positions");
+        bail!("--window is {window}; it must be in 1 ..= {positions}, the positions that the model has for it");
     }
     let text = text_from(&read_text(&arguments.text, "--text")?, arguments.from)?;
     let text = while_showing("splitting the text into tokens", || model.encode(&text))?;
@@ -50,24 +50,29 @@ pub(super) fn run(arguments: &EvaluateArguments) -> anyhow::Result<Verdict> {
         Mode::Clear | Mode::Simulate => windows(&text, window, arguments.positions)?,
     };
     let layers = Layers::Some(vec![arguments.place.layer]);
-    let texts = arguments.calibration_text.as_deref();
-    let (selection, circuits) = calibrate(&arguments.encrypt, (&layers, texts), &model)?;
-    let start = Instant::now();
+    let mut texts = Vec::new();
+    for text in model.calibration_texts(arguments.calibration_text.as_deref(), "--calibration-text")? {
+        texts.extend(windows(&text, window, None)?.iter().map(|passage| passage.tokens().to_vec()));
+    }
+    texts.truncate(CALIBRATION_WINDOWS);
+    let (selection, circuits) = calibrate(&arguments.encryption.encrypt, &layers, &model, (texts, start))?;
+    let evaluation = BlockEvaluation::new(&model.gpt2, &circuits, start.as_slice());
+    let began = Instant::now();
     let (rows, mismatches) = match arguments.mode {
-        Mode::Clear | Mode::Simulate => (evaluate(arguments.mode, &model, &circuits, (&passages, &samples))?, 0),
-        Mode::Execute => execute(arguments, &model, &circuits, (&passages, &samples))?,
+        Mode::Clear | Mode::Simulate => (evaluate(arguments.mode, &evaluation, (&passages, &samples))?, 0),
+        Mode::Execute => execute(arguments, &evaluation, (&passages, &samples))?,
     };
     let report = Report {
         r#type: "evaluation",
         version: env!("CARGO_PKG_VERSION"),
         model: &model.name,
-        encrypt: arguments.encrypt.to_string(),
+        encrypt: arguments.encryption.encrypt.to_string(),
         mode: arguments.mode,
         tokens: text.len(),
         window,
         positions: passages.iter().map(|passage| passage.span().rows().len()).sum(),
         threads: rayon::current_num_threads(),
-        seconds: start.elapsed().as_secs_f64(),
+        seconds: began.elapsed().as_secs_f64(),
         rows,
         mismatches,
     };
@@ -82,8 +87,7 @@ pub(super) fn run(arguments: &EvaluateArguments) -> anyhow::Result<Verdict> {
 /// All positions in f32, and in the clear or simulated.
 fn evaluate(
     mode: Mode,
-    model: &LanguageModel,
-    circuits: &[BlockCircuit],
+    evaluation: &BlockEvaluation<'_>,
     (passages, samples): (&[Passage], &SampleSeed),
 ) -> anyhow::Result<Vec<Row>> {
     let noise = (mode == Mode::Simulate).then(|| samples.derive(2));
@@ -93,21 +97,19 @@ fn evaluate(
         counter.advance();
         true
     };
-    let [plain, replaced] = BlockEvaluation::new(&model.gpt2, circuits).run(passages, noise.as_ref(), &advance)?;
+    let [plain, replaced] = evaluation.run(passages, noise.as_ref(), &advance)?;
     Ok(vec![Row { run: "f32", accuracy: plain }, Row { run: mode.name(), accuracy: replaced }])
 }
 
 /// A sample of positions encrypted, and the same simulated; and how many numbers are farther from the clear engine's than noise explains.
 fn execute(
     arguments: &EvaluateArguments,
-    model: &LanguageModel,
-    circuits: &[BlockCircuit],
+    evaluation: &BlockEvaluation<'_>,
     (passages, samples): (&[Passage], &SampleSeed),
 ) -> anyhow::Result<(Vec<Row>, usize)> {
     let longest = passages.iter().map(|passage| passage.tokens().len()).max().unwrap_or(1);
-    let mut blocks = Blocks::new(circuits.to_vec(), (Mode::Execute, &arguments.resources), &[longest])?;
-    let mut rows = evaluate(Mode::Simulate, model, circuits, (passages, samples))?;
-    let evaluation = BlockEvaluation::new(&model.gpt2, circuits);
+    let mut blocks = Blocks::new(evaluation.circuits().to_vec(), (Mode::Execute, &arguments.resources), &[longest])?;
+    let mut rows = evaluate(Mode::Simulate, evaluation, (passages, samples))?;
     let mut executed = Vec::with_capacity(passages.len());
     for passage in passages {
         blocks.replan(&[passage.tokens().len()])?;

@@ -26,10 +26,11 @@ use setting::{Setting, candidates};
 pub(super) fn run(arguments: &EvaluateArguments, given: &Given) -> anyhow::Result<Verdict> {
     let outputs = [("--plot", arguments.plot.as_deref())];
     let files = OutputFiles::create(&outputs, &inputs(arguments), arguments.replacing.force)?;
-    if arguments.encrypt != Encrypt::Heads {
-        given.check_blocks(&arguments.encrypt)?;
+    if arguments.encryption.encrypt != Encrypt::Heads {
+        given.check_blocks(&arguments.encryption.encrypt)?;
         return blocks::run(arguments);
     }
+    given.check_heads()?;
     let candidates = candidates(arguments)?;
     let circuits: Vec<Circuit> = candidates.iter().map(|candidate| candidate.width.0).collect();
     given.check(&circuits, Some(arguments.mode))?;

@@ -18,7 +18,7 @@ use crate::cli::source::read_text;
 use crate::cli::stored::{self, Loaded};
 
 /// The most windows of a text that are calibrated on.
-const CALIBRATION_WINDOWS: usize = 16;
+pub(super) const CALIBRATION_WINDOWS: usize = 16;
 /// The seed of the order in which the control has the weights: the same in every run.
 const SHUFFLE: u64 = 1;
 /// How many positions are encrypted unless `--positions` says so.
