@@ -157,16 +157,18 @@ pub(super) fn calibrate(
     (mut texts, start): (Vec<Vec<u32>>, Option<u32>),
 ) -> anyhow::Result<(String, Vec<BlockCircuit>)> {
     let count = model.gpt2.config().n_layer;
-    let (words, part, ranges) = match encrypt {
+    let (words, part, ranges): (String, BlockPart, Vec<Range<usize>>) = match encrypt {
         Encrypt::Heads => bail!("heads are no blocks"),
-        Encrypt::Model => (format!("all {}", plural(count, "block")), BlockPart::Whole, Vec::from([0..count])),
+        Encrypt::Model => {
+            (format!("all {}", plural(count, "block")), BlockPart::Whole, std::iter::once(0..count).collect())
+        }
         Encrypt::Blocks(range) => {
             let (first, last) = (*range.start(), *range.end());
             if last >= count {
                 bail!("--encrypt has block {last}; the model has blocks 0 to {}", count - 1);
             }
             let words = if first == last { format!("block {first}") } else { format!("blocks {first} to {last}") };
-            (words, BlockPart::Whole, Vec::from([first..last + 1]))
+            (words, BlockPart::Whole, std::iter::once(first..last + 1).collect())
         }
         Encrypt::Part(part) => {
             let layers = model.selected_layers(layers)?;

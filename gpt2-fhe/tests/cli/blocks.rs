@@ -51,15 +51,18 @@ impl Files {
         let tensors: Vec<(&str, &Tensor)> =
             tensors.iter().filter(there).map(|(name, tensor)| (*name, tensor)).collect();
         self.write("block", &tensors);
+        // Rows of different lengths.
+        let state = |index: usize| (1.0 + (index / SIZE) as f32 / 8.0) * (1.3 * index as f32).cos();
+        self.write("states", &[("examples", &tensor(&[12, SIZE], state)), ("input", &tensor(&[TOKENS, SIZE], state))]);
         self
     }
 
-    /// The command `block`, calibrated on the tensor `long`.
-    fn block(&self, tensor: &str) -> Command {
+    /// The command `block` on a tensor of a file, calibrated on others.
+    fn block(&self, file: &str, tensor: &str) -> Command {
         let mut command = program();
         command.arg("block").arg("--weights").arg(self.path("block")).args(["--n-head", "2", "--tensor", tensor]);
-        command.arg("--hidden").arg(self.path("hidden")).arg("--calibration").arg(self.path("hidden"));
-        command.args(["--calibration-tensors", "long"]);
+        command.arg("--hidden").arg(self.path(file)).arg("--calibration").arg(self.path("states"));
+        command.args(["--calibration-tensors", "examples"]);
         command
     }
 }
@@ -68,15 +71,15 @@ impl Files {
 fn a_block_has_the_same_names_in_every_mode_and_part() {
     let files = Files::new().with_block("");
     for (part, mode) in [("whole", "clear"), ("attention", "clear"), ("mlp", "clear"), ("mlp", "simulate")] {
-        let report = json(files.block("other").args(["--mode", mode, "--part", part, "--seed", "1"]));
+        let report = json(files.block("states", "input").args(["--mode", mode, "--part", part, "--seed", "1"]));
         assert_keys(&report, &RUN_KEYS);
-        assert_eq!((&report["type"], &report["part"], &report["tokens"]), (&"block".into(), &part.into(), &3.into()));
+        assert_eq!((&report["type"], &report["part"], &report["tokens"]), (&"block".into(), &part.into(), &2.into()));
         assert_eq!(report["matches_clear"], Value::Bool(true), "{report}");
         assert_eq!((report["pbs"].is_null(), report["seconds"]["keygen"].is_null()), (mode == "clear", true));
         let error = report["clear_relative_error"].as_f64().unwrap();
         assert!(error > 0.0 && error < 0.05, "{part}: {error}");
     }
-    let text = success(files.block("other").args(["--mode", "simulate", "--part", "mlp"]));
+    let text = success(files.block("states", "input").args(["--mode", "simulate", "--part", "mlp"]));
     for word in ["The feed-forward layer of block 0", "packed_block", "by gadget", "as near to the clear engine's"] {
         assert!(text.contains(word), "{word:?} is not in {text}");
     }
@@ -88,8 +91,9 @@ fn a_part_of_a_block_runs_encrypted() {
     let files = Files::new().with_block("");
     let run = |mode: &str| {
         let out = files.path(mode);
-        let report =
-            json(files.block("input").args(["--mode", mode, "--part", "mlp", "--seed", "7", "--out"]).arg(&out));
+        let report = json(
+            files.block("states", "input").args(["--mode", mode, "--part", "mlp", "--seed", "7", "--out"]).arg(&out),
+        );
         (report, Checkpoint::open(out).unwrap().matrix("block_out", TOKENS, SIZE).unwrap())
     };
     let ((executed, output), (simulated, _), (_, expected)) = (run("execute"), run("simulate"), run("clear"));
@@ -115,7 +119,7 @@ fn bad_blocks_are_refused_in_words() {
         ("input", &["--layer", "1"], "h.1."),
         ("input", &["--n-head", "3"], "3"),
     ] {
-        let mut command = files.block(tensor);
+        let mut command = files.block("hidden", tensor);
         command.args(["--mode", "clear"]);
         if arguments.first() == Some(&"--n-head") {
             command = program();
@@ -124,13 +128,13 @@ fn bad_blocks_are_refused_in_words() {
         }
         assert_error(command.args(arguments), what);
     }
-    assert_eq!(output(files.block("input").args(["--part", "half"])).status.code(), Some(2));
+    assert_eq!(output(files.block("hidden", "input").args(["--part", "half"])).status.code(), Some(2));
     for missing in ["h.0.ln_2.weight", "h.0.attn.c_proj", "h.0.mlp.c_fc.bias"] {
         let files = Files::new().with_block(missing);
-        assert_error(files.block("input").args(["--mode", "clear"]), missing);
+        assert_error(files.block("hidden", "input").args(["--mode", "clear"]), missing);
     }
     let count = files.count();
-    let mut wrong = files.block("narrow");
+    let mut wrong = files.block("hidden", "narrow");
     assert_error(wrong.args(["--mode", "clear", "--out"]).arg(files.path("out")), "[tokens, 16] is needed");
     assert_eq!(files.count(), count);
 }
@@ -153,6 +157,9 @@ fn generate_encrypts_what_it_is_told() {
         let (text, notes) = outputs(&mut generate(encrypt, "clear"));
         assert!(text.starts_with("Good night, good night") && notes.contains(what), "{encrypt}: {text} {notes}");
     }
+    // A public token before the prompt changes what the model sees.
+    let (text, _) = outputs(generate("model", "clear").arg("--public-start"));
+    assert!(text.starts_with("Good night, good"), "{text}");
     let lines = json_lines(generate("mlp", "simulate").args(["--layers", "1"]));
     let types: Vec<&Value> = lines.iter().map(|line| &line["type"]).collect();
     assert_eq!(types, ["token", "token", "generation"]);
@@ -175,6 +182,7 @@ fn options_that_blocks_do_not_know_are_errors() {
     }
     assert_error(&mut generate(&["--encrypt", "blocks:1-3"]), "the model has blocks 0 to 2");
     assert_error(&mut generate(&["--encrypt", "mlp", "--layers", "5"]), "the model has layers 0 to 2");
+    assert_error_of(2, &mut generate(&["--public-start"]), "--public-start changes nothing with --encrypt heads");
     for wrong in ["blocks:2-1", "blocks:", "block", "blocks:a-b"] {
         let output = output(&mut generate(&["--encrypt", wrong]));
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -223,12 +231,13 @@ fn evaluate_measures_blocks_over_a_text() {
     std::fs::write(files.path("text"), "To be, or not to be, that is the question.\nGood night, good night.").unwrap();
     let evaluate = |arguments: &[&str]| {
         let mut command = program();
-        command.arg("evaluate").arg("--text").arg(files.path("text")).args(["--window", "8", "--seed", "1"]);
+        command.arg("evaluate").arg("--text").arg(files.path("text")).args(["--seed", "1"]);
         command.args(arguments);
         command
     };
     for (encrypt, mode) in [("model", "clear"), ("blocks:1", "clear"), ("mlp", "simulate")] {
-        let report = json(evaluate(&["--mode", mode, "--positions", "16"]).args(["--encrypt", encrypt]));
+        let report =
+            json(evaluate(&["--window", "8", "--mode", mode, "--positions", "16"]).args(["--encrypt", encrypt]));
         let rows = report["rows"].as_array().unwrap();
         let runs: Vec<&Value> = rows.iter().map(|row| &row["run"]).collect();
         assert_eq!((runs, &report["positions"]), (vec![&Value::from("f32"), &Value::from(mode)], &16.into()));
