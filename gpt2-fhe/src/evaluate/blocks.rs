@@ -102,8 +102,7 @@ impl<'a> BlockEvaluation<'a> {
         let mut sums = Sums::of(&reference, &replaced.update(), &logits)?;
         let outcomes = replaced.inner.map_or_else(Vec::new, ReplacedBlocks::into_outcomes);
         sums.count_out_of_range(outcomes.iter().map(|outcome| outcome.run.out_of_range).sum());
-        let mismatches = outcomes.iter().filter(|outcome| outcome.run.tolerance.is_some());
-        let mismatches = mismatches.map(|outcome| outcome.run.mismatches()).sum();
+        let mismatches = outcomes.iter().map(|outcome| outcome.run.mismatches()).sum();
         Ok([MeasuredBlocks { sums: unchanged, mismatches: 0 }, MeasuredBlocks { sums, mismatches }])
     }
 

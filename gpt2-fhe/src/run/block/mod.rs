@@ -11,6 +11,8 @@ mod hooks;
 mod outcome;
 mod session;
 mod simulated;
+#[cfg(test)]
+mod tests;
 
 pub use hooks::ReplacedBlocks;
 pub use outcome::BlockOutcome;
@@ -135,7 +137,10 @@ impl<'a> BlockText<'a> {
         let clear = self.advance_clear(&turns);
         let answer =
             answer.unwrap_or_else(|| RunOutput::computed(clear.numbers.clone(), clear.statistics.clone(), start));
-        let tolerance = if plan.is_some() { Some(self.tolerance(&turns, &clear.numbers)?) } else { None };
+        let tolerance = match self.engine {
+            Engine::Clear => None,
+            Engine::Simulate(_) | Engine::Execute(_) => Some(self.tolerance(&turns, &clear.numbers)?),
+        };
         self.outcome(hidden, answer, clear, (tolerance, plan))
     }
 
@@ -148,8 +153,11 @@ impl<'a> BlockText<'a> {
         Clear { numbers, out_of_range, statistics: Statistics::of_clear(&evaluator) }
     }
 
-    /// How far each number may be from the clear engine's.
+    /// How far each number may be from the clear engine's: where nothing was planned, nothing is said of that.
     fn tolerance(&mut self, turns: &Matrix<f64>, clear: &Matrix<f64>) -> Result<Matrix<f64>, RunError> {
+        if self.simulations.is_empty() {
+            return Ok(clear.map(|_| f64::INFINITY));
+        }
         let simulate = |text: &mut SimulatedText<'a>| Ok(text.advance(turns)?.0);
         let runs = self.simulations.par_iter_mut().map(simulate).collect::<Result<Vec<_>, RunError>>()?;
         let square = |at: (usize, usize)| runs.iter().map(|run| (run[at] - clear[at]).powi(2)).sum::<f64>();
