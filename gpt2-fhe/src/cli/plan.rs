@@ -16,7 +16,7 @@ use super::model::LanguageModel;
 use super::output::{print, print_json};
 use super::progress::while_showing;
 use super::report::ParametersReport;
-use super::text::{count, line, plural, table};
+use super::text::{count, line, plural, seconds, table};
 use super::verdict::Verdict;
 
 /// What the columns of the table mean.
@@ -38,6 +38,7 @@ pub(super) fn run(arguments: &PlanArguments, given: &Given) -> anyhow::Result<Ve
         );
     }
     given.check_blocks(encrypt)?;
+    check_milliseconds(&arguments.pbs_ms)?;
     let model = LanguageModel::load(arguments.model.as_deref())?;
     let positions = model.gpt2.config().n_positions;
     if *tokens == 0 || earlier.saturating_add(*tokens) > positions {
@@ -59,6 +60,18 @@ pub(super) fn run(arguments: &PlanArguments, given: &Given) -> anyhow::Result<Ve
     Ok(Verdict::Right)
 }
 
+/// The number of gadgets of the set's bootstrappings.
+const GADGETS: usize = 4;
+
+fn check_milliseconds(pbs_ms: &[f64]) -> anyhow::Result<()> {
+    let is_time = |ms: &f64| ms.is_finite() && *ms >= 0.0;
+    if pbs_ms.is_empty() || (pbs_ms.len() == GADGETS && pbs_ms.iter().all(is_time)) {
+        return Ok(());
+    }
+    let found = pbs_ms.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    bail!("--pbs-ms is {found}; {GADGETS} numbers of milliseconds are needed, one for each gadget, separated by commas")
+}
+
 /// The JSON object, one for each run of blocks.
 #[derive(Serialize)]
 struct Report<'a> {
@@ -73,6 +86,8 @@ struct Report<'a> {
     pbs: usize,
     /// By the number of the set's gadget.
     pbs_by_gadget: BTreeMap<usize, usize>,
+    /// What `--pbs-ms` says that these take; null without.
+    pbs_seconds: Option<f64>,
     key_switches: usize,
     automorphisms: usize,
     external_products: usize,
@@ -89,6 +104,10 @@ struct Report<'a> {
 impl<'a> Report<'a> {
     fn new(arguments: &PlanArguments, circuit: &BlockCircuit, plan: &'a Plan) -> Self {
         let (program, statistics) = (circuit.program(), &plan.statistics);
+        let pbs_by_gadget = statistics.pbs_by_gadget();
+        let milliseconds =
+            |(&gadget, &count): (&usize, &usize)| arguments.pbs_ms.get(gadget).map(|ms| count as f64 * ms);
+        let seconds = pbs_by_gadget.iter().map(milliseconds).sum::<Option<f64>>().map(|ms| ms / 1000.0);
         Self {
             r#type: "plan",
             version: env!("CARGO_PKG_VERSION"),
@@ -98,7 +117,8 @@ impl<'a> Report<'a> {
             earlier: arguments.earlier,
             lookups: statistics.lookups(),
             pbs: statistics.pbs(),
-            pbs_by_gadget: statistics.pbs_by_gadget(),
+            pbs_by_gadget,
+            pbs_seconds: seconds,
             key_switches: statistics.key_switches(),
             automorphisms: statistics.automorphisms(),
             external_products: plan.external_products(),
@@ -119,6 +139,9 @@ impl<'a> Report<'a> {
         lines.push(line("request", tokens));
         lines.extend(describe::parameters(plan));
         lines.extend(describe::work(plan));
+        if let Some(time) = self.pbs_seconds {
+            lines.push(line("time", format!("{} for bootstrappings, by --pbs-ms", seconds(time))));
+        }
         if !self.is_reliable {
             let most = format!("a run is refused: its chance of failure must be at most 2^{MAX_LOG2_FAILURE}");
             lines.push(line("UNRELIABLE", most));

@@ -209,6 +209,11 @@ pub(crate) struct PlanArguments {
     /// How many new tokens the request has
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub(crate) tokens: usize,
+    /// Milliseconds of a bootstrapping with each gadget of the parameter set, in order, to say how long all of them take: four numbers
+    ///
+    /// Divide by the number of threads where each has a core. `cargo bench` measures bootstrappings.
+    #[arg(long, value_name = "MS", value_delimiter = ',')]
+    pub(crate) pbs_ms: Vec<f64>,
     /// How many tokens came before, whose keys and values the server has
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) earlier: usize,
