@@ -97,7 +97,8 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
             }
             return NumberErrors::default();
         }
-        let slopes = Slopes::of(table);
+        let is_sum = table.function() == Smooth::Logarithm && !errors.weighted.is_empty();
+        let slopes = if is_sum { Slopes::of_sum(table) } else { Slopes::of(table) };
         if table.function() == Smooth::Exponential {
             let mut argument = errors.own.clone();
             argument.add_scaled(&self.error(noise.reading, None), 1.0);

@@ -113,21 +113,29 @@ impl Slopes {
                 points.map(|turns| slope(table, turns)).fold(0.0, f64::max)
             }
             // It is largest at an end of the range.
-            _ => range(table).map(|end| slope(table, end)).into_iter().fold(0.0, f64::max),
+            _ => table.range().map(|end| slope(table, end)).into_iter().fold(0.0, f64::max),
         };
         // x − min(x, 0) has either the errors of x or those of reading it: it is taken to have both.
         let argument = if table.function() == Smooth::Below { 0.0 } else { largest };
         Self { argument, reading: largest, at_one }
     }
+
+    /// Of a logarithm at a sum over probabilities, which is e^x if exponents are off by x: where that is −1, which is rare.
+    pub fn of_sum(table: &SmoothTable) -> Self {
+        let at_one = table.turn() * table.one();
+        let below = at_one.abs() * std::f64::consts::E;
+        Self { argument: below, reading: below, at_one }
+    }
 }
 
 /// How far an argument can be off until it is read beyond its table's half turn, in turns.
 ///
-/// A sum of exponentials over probabilities is one, but for its errors: however much of the range it takes to hold them, it is as far from
-/// the ends as one is.
+/// A sum of exponentials over probabilities is one, but for its errors: however much of the range it takes to hold them, it is far from the
+/// ends. An error of x of all exponents makes it e^x, which is never below zero, so it is the upper end that counts.
 pub fn room(table: &SmoothTable, errors: &NumberErrors) -> f64 {
     let is_one = !errors.weighted.is_empty() && table.function() == Smooth::Logarithm;
-    let room = if is_one { 0.25 - (1.0 / table.turn() + table.offset() - 0.25).abs() } else { table.margin() };
+    let one = 1.0 / table.turn();
+    let room = if is_one { one * (table.range()[1] / one).ln() } else { table.margin() };
     room.max(0.0)
 }
 
@@ -138,12 +146,6 @@ const STEP: f64 = 1.0 / 4096.0;
 
 fn slope(table: &SmoothTable, turns: f64) -> f64 {
     (table.at(turns + STEP) - table.at(turns - STEP)).abs() / (2.0 * STEP)
-}
-
-/// The range of a table that has one in the middle of its half turn.
-fn range(table: &SmoothTable) -> [f64; 2] {
-    let (middle, half) = (0.25 - table.offset(), 0.25 - table.margin());
-    [middle - half, middle + half]
 }
 
 /// What is known of an integer before it is looked up.
@@ -169,7 +171,7 @@ impl IntegerBounds {
     /// is what a table's results are taken to have that go from −x to x. Others are taken to be as large as they can.
     pub fn of(table: &SmoothTable) -> Self {
         let is_share = table.function() == Smooth::Exponential;
-        let ends = if is_share { [0.0; 2] } else { range(table) }.map(|end| table.at(end).round_ties_even());
+        let ends = if is_share { [0.0; 2] } else { table.range() }.map(|end| table.at(end).round_ties_even());
         let largest = ends[0].abs().max(ends[1].abs());
         let symmetric = table.function() == Smooth::Identity && (ends[0] + ends[1]).abs() <= 1.0;
         let mean_square = largest * largest / if symmetric { 3.0 } else { 1.0 };

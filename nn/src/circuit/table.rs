@@ -235,13 +235,24 @@ impl SmoothTable {
         0.25 - self.middle
     }
 
-    /// How far an argument in the range is from what lies beyond the half turn, in turns; infinite for a [`Smooth::Gate`].
+    /// The least and the largest argument, in turns.
+    pub fn range(&self) -> [f64; 2] {
+        self.range
+    }
+
+    /// How far an argument in the range is from where what is read is wrong, in turns: from what lies beyond the half turn, or, of a table
+    /// that goes on there without a jump, from 1/32 of a turn beyond, where it is off by twice that. Infinite for a [`Smooth::Gate`].
     pub fn margin(&self) -> f64 {
+        const BEYOND: f64 = 1.0 / 32.0;
+        let [low, high] = self.range;
         match self.function {
             Smooth::Gate(_) => f64::INFINITY,
             // Arguments of zero, the largest there are, may be read above.
-            Smooth::Exponential => self.range[1].min(0.5 - self.range[1] + self.range[0]),
-            _ => (0.25 + self.range[0] - self.middle).min(0.25 + self.middle - self.range[1]),
+            Smooth::Exponential => high.min(0.5 - high + low),
+            _ => {
+                let inside = (0.25 + low - self.middle).min(0.25 + self.middle - high);
+                if self.less == 0.0 { inside } else { inside + BEYOND }
+            }
         }
     }
 

@@ -64,10 +64,8 @@ pub struct HeadProgram {
     /// What is added to that: less that of the largest r.
     pub(super) log_constant: f64,
     pub(super) softplus: SmoothTable,
-    /// Of exponents, for their sum.
-    pub(super) exponential: SmoothTable,
-    /// Of that sum.
-    pub(super) logarithm: SmoothTable,
+    /// Of exponents before and after they are clipped.
+    pub(super) sums: [SumTables; 2],
     /// Of exponents: what they are less than the least one that matters.
     pub(super) clip: SmoothTable,
     /// What is added to them before, in turns.
@@ -76,6 +74,15 @@ pub struct HeadProgram {
     pub(super) clipped_factor: i64,
     /// Of clipped exponents: p·r, in units of which there is a whole number.
     pub(super) probability: SmoothTable,
+}
+
+/// How log Σ exp is found.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct SumTables {
+    /// Of exponents.
+    pub(super) exponential: SmoothTable,
+    /// Of their sum.
+    pub(super) logarithm: SmoothTable,
 }
 
 /// What the attention keeps of earlier tokens.
@@ -250,8 +257,9 @@ impl AttentionProgram {
     ///
     /// ```text
     /// L = log Σ_j exp(s_j)               by a tree of log(e^a + e^b) = b + softplus(a − b): with the noise of each of its levels
-    /// L ← L + log Σ_j exp(s_j − L)       without it
-    /// e = s − L − min(s − L + c, 0)     so that none is below −c, and a turn can stand for less
+    /// L ← L + log Σ_j exp(s_j − L)       with that of one
+    /// e = s − L − min(s − L + c, 0)      none is below −c, so that a turn can stand for less
+    /// e ← e − log Σ_j exp(e_j)
     /// p·r = exp(e + log r)
     /// ```
     fn softmax<E: BlockEvaluator>(
@@ -269,23 +277,22 @@ impl AttentionProgram {
         let mut logarithms = tree(evaluator, scores.clone(), |evaluator, differences| {
             look_up_rows(evaluator, steps::SOFTPLUS, differences, &softplus, Use::default())
         })?;
-        self.refine(
-            evaluator,
-            &scores,
-            &mut logarithms,
-            &of_rows(|head| &head.logarithm),
-            &of_rows(|head| &head.exponential),
-        )?;
-        let clipped = self.clip(evaluator, scores, &logarithms)?;
+        let first = exponents(evaluator, scores.clone(), &logarithms);
+        let tables = [of_rows(|head| &head.sums[0].exponential), of_rows(|head| &head.sums[0].logarithm)];
+        let corrections = log_sums(evaluator, first, &tables)?;
+        for (logarithm, correction) in logarithms.iter_mut().zip(&corrections) {
+            correction.iter().for_each(|correction| evaluator.add_scaled(logarithm, correction, 1));
+        }
+        let mut exponents = self.clip(evaluator, scores, &logarithms)?;
+        let tables = [of_rows(|head| &head.sums[1].exponential), of_rows(|head| &head.sums[1].logarithm)];
+        let corrections = log_sums(evaluator, exponents.clone(), &tables)?;
         let of_head = log_factors.iter().flat_map(|factors| std::iter::repeat_n(factors, rows_of_head));
-        let exponent = |(row, factors): (Vec<E::Lane>, &Vec<E::Lane>)| {
-            let add = |(mut exponent, factor): (E::Lane, &E::Lane)| {
-                evaluator.add_scaled(&mut exponent, factor, 1);
-                exponent
-            };
-            row.into_iter().zip(factors).map(add).collect()
-        };
-        let exponents: Rows<E::Lane> = clipped.into_iter().zip(of_head).map(exponent).collect();
+        for ((row, correction), factors) in exponents.iter_mut().zip(&corrections).zip(of_head) {
+            for (exponent, factor) in row.iter_mut().zip(factors) {
+                correction.iter().for_each(|correction| evaluator.add_scaled(exponent, correction, -1));
+                evaluator.add_scaled(exponent, factor, 1);
+            }
+        }
         let integer = Use::smooth(SmoothUse::Multiplier { log_shared: 0 });
         let probability = of_rows(|head| &head.probability);
         let found = look_up_rows(evaluator, steps::PROBABILITIES, &exponents, &probability, integer)?;
@@ -320,32 +327,25 @@ impl AttentionProgram {
         };
         Ok(scores.into_iter().zip(&below).enumerate().map(clipped).collect())
     }
+}
 
-    /// One step of Newton's method for each logarithm of rows with more than one score.
-    fn refine<E: BlockEvaluator>(
-        &self,
-        evaluator: &mut E,
-        scores: &Rows<E::Lane>,
-        logarithms: &mut [E::Lane],
-        of_sums: &[&SmoothTable],
-        of_exponents: &[&SmoothTable],
-    ) -> Result<(), E::Error> {
-        let mut exponents = exponents(evaluator, scores.clone(), logarithms);
-        exponents.iter_mut().filter(|row| row.len() == 1).for_each(Vec::clear);
-        let terms = look_up_rows(evaluator, steps::REFINE, &exponents, of_exponents, Use::default())?;
-        let sum = |terms: &Vec<E::Lane>| {
-            let mut terms = terms.iter();
-            let mut sum = terms.next()?.clone();
-            terms.for_each(|term| evaluator.add_scaled(&mut sum, term, 1));
-            Some(sum)
-        };
-        let sums: Rows<E::Lane> = terms.iter().map(|terms| sum(terms).into_iter().collect()).collect();
-        let corrections = look_up_rows(evaluator, steps::REFINE, &sums, of_sums, Use::default())?;
-        for (logarithm, correction) in logarithms.iter_mut().zip(&corrections) {
-            correction.iter().for_each(|correction| evaluator.add_scaled(logarithm, correction, 1));
-        }
-        Ok(())
-    }
+/// log Σ exp of each row of exponents, by tables of the exponential and of the logarithm of each row: zero but for the noise that they bear.
+/// Of a row of one there is none.
+fn log_sums<E: BlockEvaluator>(
+    evaluator: &mut E,
+    mut exponents: Rows<E::Lane>,
+    [exponentials, logarithms]: &[Vec<&SmoothTable>; 2],
+) -> Result<Rows<E::Lane>, E::Error> {
+    exponents.iter_mut().filter(|row| row.len() == 1).for_each(Vec::clear);
+    let terms = look_up_rows(evaluator, steps::REFINE, &exponents, exponentials, Use::default())?;
+    let sum = |terms: &Vec<E::Lane>| {
+        let mut terms = terms.iter();
+        let mut sum = terms.next()?.clone();
+        terms.for_each(|term| evaluator.add_scaled(&mut sum, term, 1));
+        Some(sum)
+    };
+    let sums: Rows<E::Lane> = terms.iter().map(|terms| sum(terms).into_iter().collect()).collect();
+    look_up_rows(evaluator, steps::REFINE, &sums, logarithms, Use::default())
 }
 
 /// s − L of each row, in an exponential's turns before they are clipped.

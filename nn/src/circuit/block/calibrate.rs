@@ -1,6 +1,6 @@
 //! From a layer's weights in f32 and hidden states to a block's program.
 
-use super::attention::{AttentionProgram, EXPONENT_FACTOR, HeadProgram, QueryProgram};
+use super::attention::{AttentionProgram, EXPONENT_FACTOR, HeadProgram, QueryProgram, SumTables};
 use super::client::{StreamScale, parts};
 use super::mlp::MlpProgram;
 use super::norm::NormProgram;
@@ -20,11 +20,11 @@ const HEADROOM: f64 = 1.0 / 12.0;
 /// The same where several tables share a lookup, which reads four times more coarsely.
 const SHARED_HEADROOM: f64 = 0.2;
 /// The same of softmax, whose arguments bear the noise of scores and of logarithms of sums.
-const SOFTMAX_HEADROOM: f64 = 5.0 / 32.0;
+const SOFTMAX_HEADROOM: f64 = 0.2;
 /// What is added to the diagonal of inputs' second moments, relative to its mean.
 const DAMPING: f64 = 0.03;
-/// Between which a sum of exponentials of s − L may be, L being off by the noise of its lookups.
-const SUM_RANGE: [f64; 2] = [0.55, 1.75];
+/// How far a logarithm of a sum may be off by the noise of its lookups, in units of score: before exponents are clipped, and after.
+const SUM_LIMITS: [f64; 2] = [2.7, 1.5];
 /// Exponents below the negative of this are as good as this: probabilities of 1/3000 round to zero.
 const LEAST_EXPONENT: f64 = 8.0;
 /// The ratio of what keys may reach to what they reached on the calibration set, besides their headroom. (Other tables go on without a jump
@@ -333,7 +333,18 @@ impl Calibration<'_> {
         let clipped_turn = score_turn / clipped_factor;
         let exponential =
             |turn: f64, limit: f64, one: f64| SmoothTable::exponential(turn, limit / turn, SOFTMAX_HEADROOM / 4.0, one);
-        let one = 0.5 * (1.0 - HEADROOM) / (SUM_RANGE[1] - SUM_RANGE[0]);
+        let sum = |limit: f64, turn: f64, exponential_limit: f64, result: f64| {
+            let range = [(-limit).exp(), limit.exp()];
+            let one = 0.5 * (1.0 - HEADROOM) / (range[1] - range[0]);
+            SumTables {
+                exponential: exponential(turn, exponential_limit, one),
+                logarithm: SmoothTable::of(Smooth::Logarithm, 1.0 / one, range.map(|x| x * one), 1.0 / result),
+            }
+        };
+        let sums = [
+            sum(SUM_LIMITS[0], exponent_turn, exponent, score_turn),
+            sum(SUM_LIMITS[1], clipped_turn, least + ratio, clipped_turn),
+        ];
         let log_factor =
             SmoothTable::of(Smooth::Logarithm, norm.variance_turn, norm.variance_range, -0.5 / clipped_turn);
         let known = &self.observed.known_keys[index];
@@ -349,11 +360,10 @@ impl Calibration<'_> {
             log_factor,
             log_constant: -norm.largest.ln() / clipped_turn,
             softplus: SmoothTable::softplus(score_turn, difference / score_turn),
-            exponential: exponential(exponent_turn, exponent, one),
+            sums,
             clip: clip(exponent_turn, exponent, least, score_turn),
             clip_constant: least / exponent_turn,
             clipped_factor: clipped_factor as i64,
-            logarithm: SmoothTable::of(Smooth::Logarithm, 1.0 / one, SUM_RANGE.map(|x| x * one), 1.0 / score_turn),
             probability: exponential(clipped_turn, least + ratio, self.options.factor_levels()),
         }
     }

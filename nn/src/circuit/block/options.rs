@@ -32,7 +32,7 @@ impl Default for BlockOptions {
             key_bits: 6,
             query_bits: None,
             factor_bits: 7,
-            guard: 1.25,
+            guard: 1.1,
             pairs: false,
         }
     }
