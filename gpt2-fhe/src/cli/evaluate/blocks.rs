@@ -50,9 +50,11 @@ pub(super) fn run(arguments: &EvaluateArguments) -> anyhow::Result<Verdict> {
         Mode::Clear | Mode::Simulate => windows(&text, window, arguments.positions)?,
     };
     let layers = Layers::Some(vec![arguments.place.layer]);
+    // Longer windows than those that are measured show more of what numbers there are.
+    let length = window.max(WINDOW).min(positions);
     let mut texts = Vec::new();
     for text in model.calibration_texts(arguments.calibration_text.as_deref(), "--calibration-text")? {
-        texts.extend(windows(&text, window, None)?.iter().map(|passage| passage.tokens().to_vec()));
+        texts.extend(windows(&text, length, None)?.iter().map(|passage| passage.tokens().to_vec()));
     }
     texts.truncate(CALIBRATION_WINDOWS);
     let (selection, circuits) = calibrate(&arguments.encryption.encrypt, &layers, &model, (texts, start))?;
