@@ -87,9 +87,10 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
             return NumberErrors::default();
         }
         let read = self.distribution(errors) + noise.reading;
-        let failure = self.tails.log2_tail(&read, room(table, errors));
+        let room = room(table, errors);
+        let failure = self.tails.log2_tail(&read, room);
         let statistics = self.statistics.step(step);
-        statistics.read(read.variance(), failure);
+        statistics.read(read.variance(), room, failure);
         statistics.result(noise.result);
         if let SmoothUse::Multiplier { .. } = result {
             if table.function() == Smooth::Exponential {

@@ -24,6 +24,7 @@ const LEGEND: &str = "  \
   PBS: bootstrappings, in all and by the number of their gadget, from the noisiest and fastest on
   read, result: the largest noise of a value when a table reads it, and of what the step gives,
                 as log2 of its standard deviation in units of the torus
+  headroom: of how many of the read noise's standard deviations a value may be off, at least, and be read right
   failure: log2 of the chance that a lookup of the step fails; the total is what is said above";
 
 /// Plans the request that the arguments select, and prints the plan.
@@ -160,17 +161,19 @@ impl<'a> Report<'a> {
         let header = ["step", "lookups", "PBS"].map(String::from).into_iter();
         let header = header.chain(gadgets.iter().map(|gadget| format!("PBS {gadget}")));
         let mut rows: Vec<Vec<String>> =
-            vec![header.chain(["products", "read", "result", "failure"].map(String::from)).collect()];
+            vec![header.chain(["products", "read", "headroom", "result", "failure"].map(String::from)).collect()];
         for step in &self.steps {
             let mut row = vec![step.name.to_string(), count(step.lookups), count(step.pbs)];
             row.extend(by_gadget(&step.pbs_by_gadget));
             row.push(count(step.external_products));
-            row.extend([step.log2_read_noise, step.log2_result_noise, step.log2_failure_probability].map(noise));
+            let figures = [step.log2_read_noise, step.headroom, step.log2_result_noise, step.log2_failure_probability];
+            row.extend(figures.map(noise));
             rows.push(row);
         }
         let mut total = vec!["total".into(), count(self.lookups), count(self.pbs)];
         total.extend(by_gadget(&self.pbs_by_gadget));
-        total.extend([count(self.steps.iter().map(|step| step.external_products).sum()), String::new(), String::new()]);
+        total.extend([count(self.steps.iter().map(|step| step.external_products).sum()), String::new()]);
+        total.extend([String::new(), String::new()]);
         total.push(noise(self.log2_failure_probability));
         rows.push(total);
         table(&rows)

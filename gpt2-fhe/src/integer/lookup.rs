@@ -203,7 +203,7 @@ impl<B: IntegerBackend> IntegerEvaluator<'_, B> {
         let failure = self.tails.log2_tail(&read, tolerance);
         let statistics = self.step(step);
         statistics.pbs += 1;
-        statistics.read(read.variance(), failure);
+        statistics.read(read.variance(), tolerance, failure);
     }
 
     fn shape(&self) -> tfhe_core::params::GlweShape {

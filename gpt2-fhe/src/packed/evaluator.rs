@@ -132,7 +132,7 @@ impl<'a, B: PackedBackend> PackedEvaluator<'a, B> {
         let read = self.distribution(&number.errors) + added;
         let failure = self.tails.log2_tail(&read, table.margin());
         let statistics = self.statistics.step(step);
-        statistics.read(read.variance(), failure);
+        statistics.read(read.variance(), table.margin(), failure);
         statistics.result(result);
         let mut errors = if table.function() == Smooth::Softplus {
             number.errors.clone()

@@ -53,6 +53,8 @@ pub struct StepStatistics {
     pub log2_failure_probability: f64,
     /// log2 of the largest predicted standard deviation of a phase that a table read, key switch and modulus switch included.
     pub log2_read_noise: f64,
+    /// How many of its standard deviations a phase may be off and be read right, at least; infinite where nothing is read.
+    pub headroom: f64,
     /// log2 of the largest predicted standard deviation of a result.
     pub log2_result_noise: f64,
     /// Wall time.
@@ -79,6 +81,7 @@ impl StepStatistics {
             tensor_products: 0,
             log2_failure_probability: f64::NEG_INFINITY,
             log2_read_noise: f64::NEG_INFINITY,
+            headroom: f64::INFINITY,
             log2_result_noise: f64::NEG_INFINITY,
             seconds: 0.0,
         }
@@ -90,8 +93,9 @@ impl StepStatistics {
         *self.pbs_by_gadget.entry(gadget).or_default() += count;
     }
 
-    /// Notes that a bootstrapping reads a phase of noise `read` and fails with probability 2^log2_failure.
-    pub(crate) fn read(&mut self, read: Variance, log2_failure: f64) {
+    /// Notes that a bootstrapping reads a phase of noise `read`, which may be off by `room`, and fails with probability 2^log2_failure.
+    pub(crate) fn read(&mut self, read: Variance, room: f64, log2_failure: f64) {
+        self.headroom = self.headroom.min(room / read.std());
         self.log2_failure_probability = noise::log2_sum(self.log2_failure_probability, log2_failure);
         self.log2_read_noise = self.log2_read_noise.max(read.log2_std());
     }
