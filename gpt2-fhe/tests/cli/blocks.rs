@@ -213,8 +213,11 @@ fn a_plan_has_every_step() {
         let steps = plan["steps"].as_array().unwrap();
         let sum: u64 = steps.iter().map(|step| step["pbs"].as_u64().unwrap()).sum();
         assert_eq!(plan["pbs"], sum);
-        let has_headroom = |step: &Value| step["headroom"].as_f64().is_some_and(|headroom| headroom >= 0.0);
-        assert!(steps.iter().all(|step| step["lookups"] == 0 || has_headroom(step)), "{steps:?}");
+        // Null where nothing is read, and of gates, which nothing carries out of their turn.
+        let has_none = |step: &&Value| step["headroom"].is_null();
+        let without: Vec<&str> = steps.iter().filter(has_none).map(|step| step["name"].as_str().unwrap()).collect();
+        use nn::block::steps::{ACTIVATION, CONTRACT, PROJECT, SCORES, WEIGH};
+        assert_eq!(without, [PROJECT, SCORES, WEIGH, ACTIVATION, CONTRACT]);
         assert!(plan["security_bits"].as_f64().unwrap() > 128.0 && plan["is_reliable"].is_boolean());
     }
     // Its softmax has more entries than the first token's, and less than those of four.

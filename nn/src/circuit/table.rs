@@ -296,10 +296,12 @@ impl Function for SmoothTable {
 
     fn holds(&self, turns: f64) -> bool {
         // Without noise arguments are known besides their turn, so that one of whole turns is seen.
-        match self.less {
-            0.0 => (self.range[0]..=self.range[1]).contains(&turns),
-            // It goes on without a jump up to the ends of its half turn, and beyond them.
-            _ => (turns - self.middle).abs() <= 0.25,
+        match self.function {
+            // It is what it is meant to be up to the end of its turn.
+            Smooth::Gate(_) => turns.abs() <= 0.5,
+            // Up to the ends of its half turn, where it goes on without a jump: what is odd does so less nothing.
+            function if self.less != 0.0 || function == Smooth::Identity => (turns - self.middle).abs() <= 0.25,
+            _ => (self.range[0]..=self.range[1]).contains(&turns),
         }
     }
 
