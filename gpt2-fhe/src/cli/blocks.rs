@@ -180,7 +180,10 @@ pub(super) fn calibrate(
     };
     let prefix = usize::from(start.is_some());
     for text in &mut texts {
-        text.splice(..0, start);
+        // Texts that the model draws begin with it.
+        if text.first() != start.as_ref() {
+            text.splice(..0, start);
+        }
         text.truncate(model.gpt2.config().n_positions);
     }
     let counter = Counter::new("calibrating the blocks", ranges.len());

@@ -40,7 +40,7 @@ pub(super) fn run(arguments: &GenerateArguments, given: &Given) -> anyhow::Resul
     given.check_blocks(encrypt)?;
     let start = model.public_start(*public_start)?;
     let prompt = encode_prompt(generation, None, &model, &arguments.prompt, start.iter().count())?;
-    let texts = model.calibration_prompts(generation.calibration_text.as_deref(), "--calibration-text")?;
+    let texts = model.block_texts(generation.calibration_text.as_deref(), "--calibration-text")?;
     let (selection, circuits) = calibrate(encrypt, &generation.layers, &model, (texts, start))?;
     count_tokens(0);
     let requests: Vec<usize> = std::iter::once(prompt.len()).chain(vec![1; generation.tokens - 1]).collect();

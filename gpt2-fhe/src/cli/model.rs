@@ -26,6 +26,8 @@ const CALIBRATION: &str = include_str!("../../../models/calibration.txt");
 
 /// The texts that a model of a folder draws itself, to be calibrated on: how many, and of how many tokens.
 const DRAWN: (usize, usize) = (8, 64);
+/// The texts that blocks are calibrated on, of which each channel of a block has a range: how many, and of how many tokens at most.
+const BLOCK_TEXTS: (usize, usize) = (64, 64);
 /// What these draws come from: the same texts, and with them the same tables, for every run.
 const DRAWN_SEED: u64 = 0;
 
@@ -159,6 +161,21 @@ impl LanguageModel {
             Some(_) if prompts.is_empty() => bail!("{option} holds no prompt to calibrate on; give it one a line"),
             _ => Ok(prompts),
         }
+    }
+
+    /// The tokens of each text to calibrate blocks on: pieces of a given text, or what the model draws itself.
+    pub(super) fn block_texts(&self, text: Option<&Path>, option: &str) -> anyhow::Result<Vec<Vec<u32>>> {
+        let (count, length) = BLOCK_TEXTS;
+        let length = length.min(self.gpt2.config().n_positions);
+        let Some(path) = text else {
+            let draw = || self.gpt2.draw_texts((count, length), DRAWN_SEED);
+            return Ok(while_showing("drawing texts to calibrate on", draw)?);
+        };
+        let tokens = self.encode(&read_text(path, option)?)?;
+        if tokens.is_empty() {
+            bail!("{option} holds no text to calibrate on");
+        }
+        Ok(tokens.chunks(length).take(count).map(<[u32]>::to_vec).collect())
     }
 
     /// The inputs of the attention of each layer, `[T, E]` for each prompt.

@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &PlanArguments, given: &Given) -> anyhow::Result<Ve
         bail!("{all}; at least 1 new token is needed, and the model has {positions} positions");
     }
     let start = model.public_start(*public_start)?;
-    let texts = model.calibration_prompts(calibration_text.as_deref(), "--calibration-text")?;
+    let texts = model.block_texts(calibration_text.as_deref(), "--calibration-text")?;
     let (selection, circuits) = calibrate(encrypt, layers, &model, (texts, start))?;
     let before = (*earlier > 0).then_some(*earlier);
     let requests: Vec<usize> = before.into_iter().chain([*tokens]).collect();

@@ -156,6 +156,14 @@ pub enum Smooth {
     Gate(Activation),
 }
 
+/// How far beyond its half turn noise may carry an argument of a table that goes on there without a jump, in turns. What is read there is off by
+/// what twice the excess makes.
+const BEYOND: f64 = 1.0 / 32.0;
+
+/// How far beyond it, or beyond a whole turn of a [`Smooth::Gate`], an argument may be itself: half as far as the half turn reaches. What is
+/// read is off by as much at most as the largest argument makes: an error like those of rounding, which costs accuracy.
+const EXCESS: f64 = 1.0 / 8.0;
+
 /// A smooth function of a number in turns, of which only the fraction counts, and its range.
 ///
 /// It is tabulated over half a turn. An argument in the range is at least [`Self::margin`] away from what lies beyond that half, where
@@ -235,6 +243,11 @@ impl SmoothTable {
         0.25 - self.middle
     }
 
+    /// Whether it goes on without a jump where its half turn ends: less a constant, or less nothing where it is odd.
+    fn goes_on(&self) -> bool {
+        self.less != 0.0 || self.function == Smooth::Identity
+    }
+
     /// The least and the largest argument, in turns.
     pub fn range(&self) -> [f64; 2] {
         self.range
@@ -243,7 +256,6 @@ impl SmoothTable {
     /// How far an argument in the range is from where what is read is wrong, in turns: from what lies beyond the half turn, or, of a table
     /// that goes on there without a jump, from 1/32 of a turn beyond, where it is off by twice that. Infinite for a [`Smooth::Gate`].
     pub fn margin(&self) -> f64 {
-        const BEYOND: f64 = 1.0 / 32.0;
         let [low, high] = self.range;
         match self.function {
             Smooth::Gate(_) => f64::INFINITY,
@@ -251,7 +263,7 @@ impl SmoothTable {
             Smooth::Exponential => high.min(0.5 - high + low),
             _ => {
                 let inside = (0.25 + low - self.middle).min(0.25 + self.middle - high);
-                if self.less == 0.0 { inside } else { inside + BEYOND }
+                if self.goes_on() { inside + BEYOND } else { inside }
             }
         }
     }
@@ -297,10 +309,8 @@ impl Function for SmoothTable {
     fn holds(&self, turns: f64) -> bool {
         // Without noise arguments are known besides their turn, so that one of whole turns is seen.
         match self.function {
-            // It is what it is meant to be up to the end of its turn.
-            Smooth::Gate(_) => turns.abs() <= 0.5,
-            // Up to the ends of its half turn, where it goes on without a jump: what is odd does so less nothing.
-            function if self.less != 0.0 || function == Smooth::Identity => (turns - self.middle).abs() <= 0.25,
+            Smooth::Gate(_) => turns.abs() <= 0.5 + EXCESS,
+            _ if self.goes_on() => (turns - self.middle).abs() <= 0.25 + EXCESS,
             _ => (self.range[0]..=self.range[1]).contains(&turns),
         }
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tfhe_core::random::SampleSeed;
 
 use super::figures::accuracy_cells;
-use super::setting::{CALIBRATION_WINDOWS, SAMPLE, text_from};
+use super::setting::{SAMPLE, text_from};
 use crate::cli::arguments::{EvaluateArguments, Layers};
 use crate::cli::blocks::{Blocks, calibrate};
 use crate::cli::model::LanguageModel;
@@ -50,13 +50,7 @@ pub(super) fn run(arguments: &EvaluateArguments) -> anyhow::Result<Verdict> {
         Mode::Clear | Mode::Simulate => windows(&text, window, arguments.positions)?,
     };
     let layers = Layers::Some(vec![arguments.place.layer]);
-    // Longer windows than those that are measured show more of what numbers there are.
-    let length = window.max(WINDOW).min(positions);
-    let mut texts = Vec::new();
-    for text in model.calibration_texts(arguments.calibration_text.as_deref(), "--calibration-text")? {
-        texts.extend(windows(&text, length, None)?.iter().map(|passage| passage.tokens().to_vec()));
-    }
-    texts.truncate(CALIBRATION_WINDOWS);
+    let texts = model.block_texts(arguments.calibration_text.as_deref(), "--calibration-text")?;
     let (selection, circuits) = calibrate(&arguments.encryption.encrypt, &layers, &model, (texts, start))?;
     let evaluation = BlockEvaluation::new(&model.gpt2, &circuits, start.as_slice());
     let began = Instant::now();

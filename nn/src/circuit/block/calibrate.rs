@@ -25,6 +25,8 @@ const SOFTMAX_HEADROOM: f64 = 0.2;
 const DAMPING: f64 = 0.03;
 /// How far a logarithm of a sum may be off by the noise of its lookups, in units of score: before exponents are clipped, and after.
 const SUM_LIMITS: [f64; 2] = [2.7, 1.5];
+/// The ratio of what a row's size may reach, and be less by, to what it reached on the calibration set.
+const VARIANCE_GUARD: f64 = 1.25;
 /// Exponents below the negative of this are as good as this: probabilities of 1/3000 round to zero.
 const LEAST_EXPONENT: f64 = 8.0;
 /// The ratio of what keys may reach to what they reached on the calibration set, besides their headroom. (Other tables go on without a jump
@@ -105,7 +107,7 @@ impl Calibration<'_> {
     }
 
     fn norm(&self, states: &[Vec<f64>], epsilon: f64) -> Norm {
-        let (guard, size) = (self.options.guard, self.scale.size());
+        let (guard, size) = (VARIANCE_GUARD, self.scale.size());
         let limit = 0.25 * (1.0 - HEADROOM);
         let sums: Vec<f64> = states.iter().map(|row| row.iter().map(|x| x * x).sum()).collect();
         let (least, most) = sums.iter().fold((f64::MAX, 0.0_f64), |(low, high), &sum| (low.min(sum), high.max(sum)));

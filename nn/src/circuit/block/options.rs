@@ -18,7 +18,7 @@ pub struct BlockOptions {
     pub query_bits: Option<u32>,
     /// Bits of LayerNorm's other factors, and of probabilities times these, without a sign: from 2 to 10.
     pub factor_bits: u32,
-    /// The ratio of what scores and variances may reach to what they reached on the calibration set, at least 1.
+    /// The ratio of how far apart scores may be to how far they were on the calibration set, at least 1.
     pub guard: f64,
     /// Squares of pairs of channels are looked up instead of each channel's: half as many.
     pub pairs: bool,
