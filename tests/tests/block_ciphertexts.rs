@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use gpt2_fhe::block::backend::{BlockBackend, LookupNoise, Summed};
+use gpt2_fhe::block::backend::{BlockBackend, LookupNoise, ReadNumber};
 use gpt2_fhe::block::ciphertexts::{BlockCiphertexts, EncryptedNumber, EncryptedReals, Samples};
 use gpt2_fhe::block::encoding::BlockEncoding;
 use gpt2_fhe::block::keys::{BlockKeys, PRODUCT, gadget, needs};
@@ -130,8 +130,8 @@ fn look_up(
     numbers: Vec<EncryptedNumber>,
     table: &SmoothTable,
 ) -> Vec<EncryptedNumber> {
-    let summed = |content| Summed { content, arithmetic: true, lookup: false };
-    let numbers: Vec<Summed<EncryptedNumber>> = numbers.into_iter().map(summed).collect();
+    let summed = |content| ReadNumber { content, arithmetic: true, lookup: false };
+    let numbers: Vec<ReadNumber<EncryptedNumber>> = numbers.into_iter().map(summed).collect();
     let tables = vec![table; numbers.len()];
     server.look_up(result, &numbers.iter().collect::<Vec<_>>(), &tables, NO_NOISE)
 }

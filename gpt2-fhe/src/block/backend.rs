@@ -6,7 +6,7 @@ use tfhe_core::noise::{Distribution, Variance};
 
 /// A number on its way to lookups: what represents it, and which kinds of ciphertexts it is a sum of: of neither, if it is known.
 #[derive(Clone, Debug)]
-pub struct Summed<C> {
+pub struct ReadNumber<C> {
     /// What represents it.
     pub content: C,
     /// Whether it has a part under the arithmetic ring's key.
@@ -84,7 +84,7 @@ pub trait BlockBackend {
     fn look_up(
         &mut self,
         result: SmoothUse,
-        numbers: &[&Summed<Self::Number>],
+        numbers: &[&ReadNumber<Self::Number>],
         tables: &[&SmoothTable],
         noise: LookupNoise,
     ) -> Vec<Self::Number>;

@@ -4,7 +4,7 @@ use nn::evaluator::{Entries, Form, LinearMap, Rows, SmoothUse};
 use nn::table::SmoothTable;
 use tfhe_core::noise::{Distribution, Variance};
 
-use super::backend::{BlockBackend, LookupNoise, Summed};
+use super::backend::{BlockBackend, LookupNoise, ReadNumber};
 
 /// Numbers without content.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,7 +64,7 @@ impl BlockBackend for CountedBlock {
 
     fn constant(&self, _: f64) {}
 
-    fn look_up(&mut self, _: SmoothUse, numbers: &[&Summed<()>], _: &[&SmoothTable], _: LookupNoise) -> Vec<()> {
+    fn look_up(&mut self, _: SmoothUse, numbers: &[&ReadNumber<()>], _: &[&SmoothTable], _: LookupNoise) -> Vec<()> {
         vec![(); numbers.len()]
     }
 

@@ -10,7 +10,7 @@ use nn::evaluator::{BlockEvaluator, Entries, Evaluator, Form, LinearMap, Rows, S
 use nn::table::{Smooth, SmoothTable};
 use tfhe_core::noise::{Distribution, Variance};
 
-use super::backend::{BlockBackend, LookupNoise, Summed};
+use super::backend::{BlockBackend, LookupNoise, ReadNumber};
 use super::keys::gadget;
 use super::noise::{Errors, IntegerBounds, MultipliersNoise, NumberErrors, RealsNoise, Slopes, room};
 use super::prediction::{BlockPrediction, log_shared};
@@ -126,7 +126,7 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
         (lanes, tables): (&[StreamNumber<B::Number>], &[&SmoothTable]),
         chosen: &[usize],
     ) -> Vec<StreamNumber<B::Number>> {
-        let numbers: Vec<&Summed<B::Number>> = chosen.iter().map(|&index| &lanes[index].summed).collect();
+        let numbers: Vec<&ReadNumber<B::Number>> = chosen.iter().map(|&index| &lanes[index].summed).collect();
         let tables: Vec<&SmoothTable> = chosen.iter().map(|&index| tables[index]).collect();
         let parts = [numbers[0].arithmetic, numbers[0].lookup];
         let noise = self.prediction.lookup(result, parts);
@@ -141,7 +141,7 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
             let errors = self.track_lookup((step, result), &lanes[index].errors, table, noise);
             let known = |content| self.backend.integer(content).map(IntegerBounds::exactly);
             let integer = multiplies.then(|| known(&content).unwrap_or_else(|| IntegerBounds::of(table)));
-            let summed = Summed { content, arithmetic: false, lookup: true };
+            let summed = ReadNumber { content, arithmetic: false, lookup: true };
             StreamNumber { summed, noise: noise.result, errors, integer, step: Some(step) }
         });
         results.collect()
@@ -332,7 +332,7 @@ impl<B: BlockBackend> Evaluator for StreamEvaluator<'_, B> {
         let products = (of_products > Variance::ZERO).then(|| Arc::new(products));
         let tracked = self.backend.is_tracked();
         let number = |evaluator: &mut Self, content, variance: Option<&Variance>| {
-            let summed = Summed { content, arithmetic: true, lookup: false };
+            let summed = ReadNumber { content, arithmetic: true, lookup: false };
             let own = variance.map_or_else(Errors::default, |&normal| evaluator.error(normal, products.clone()));
             let noise = variance.map_or(Variance::ZERO, |&normal| normal + of_products);
             let errors = NumberErrors { own, ..NumberErrors::default() };
@@ -389,7 +389,7 @@ impl<B: BlockBackend> Evaluator for StreamEvaluator<'_, B> {
 
 impl<B: BlockBackend> SmoothEvaluator for StreamEvaluator<'_, B> {
     fn constant(&self, turns: f64) -> StreamNumber<B::Number> {
-        let summed = Summed { content: self.backend.constant(turns), arithmetic: false, lookup: false };
+        let summed = ReadNumber { content: self.backend.constant(turns), arithmetic: false, lookup: false };
         StreamNumber { summed, noise: Variance::ZERO, errors: NumberErrors::default(), integer: None, step: None }
     }
 

@@ -10,7 +10,7 @@ use tfhe_core::noise::{Distribution, Variance};
 use tfhe_core::params::PolynomialSize;
 use tfhe_core::random::{SampleSeed, SampleStream};
 
-use super::backend::{BlockBackend, LookupNoise, Summed};
+use super::backend::{BlockBackend, LookupNoise, ReadNumber};
 use super::layout::BlockLayout;
 use super::prediction::log_shared;
 use crate::packed::tables;
@@ -175,7 +175,7 @@ impl BlockBackend for SimulatedBlock {
     fn look_up(
         &mut self,
         result: SmoothUse,
-        numbers: &[&Summed<f64>],
+        numbers: &[&ReadNumber<f64>],
         found: &[&SmoothTable],
         noise: LookupNoise,
     ) -> Vec<f64> {
@@ -184,7 +184,7 @@ impl BlockBackend for SimulatedBlock {
         let rounding = (0.5 / size.get() as f64).powi(2) / 12.0;
         let reading = Variance::new((noise.reading.get() - rounding).max(0.0));
         let multiplies = matches!(result, SmoothUse::Multiplier { .. });
-        let read = |(number, table): (&&Summed<f64>, &&SmoothTable)| {
+        let read = |(number, table): (&&ReadNumber<f64>, &&SmoothTable)| {
             let value = tables::read(table, number.content + self.noise(reading), size);
             // What a multiplier's levels bear is noise of products.
             if multiplies { value.round_ties_even() } else { value + self.noise(noise.result) }

@@ -3,13 +3,13 @@
 use nn::evaluator::{Form, Rows};
 use tfhe_core::noise::{Distribution, Variance};
 
-use super::backend::{BlockBackend, Summed};
+use super::backend::{BlockBackend, ReadNumber};
 use super::noise::{IntegerBounds, MultipliersNoise, NumberErrors, RealsNoise};
 
 /// A number, and its predicted noise.
 #[derive(Clone, Debug)]
 pub struct StreamNumber<C> {
-    pub(super) summed: Summed<C>,
+    pub(super) summed: ReadNumber<C>,
     /// What its ciphertexts have.
     pub(super) noise: Variance,
     /// What it is off by.

@@ -4,11 +4,11 @@
 //!
 //! | what | on ciphertexts |
 //! |---|---|
-//! | real numbers ([`reals`]) | rows of GLWE ciphertexts of the arithmetic ring |
-//! | integers that multiply ([`multipliers`]) | GGSW ciphertexts of that ring, whose levels were looked up |
-//! | single numbers ([`number`]) | sums of coefficients and of results of lookups, added up when they are read |
+//! | real numbers (`reals`) | rows of GLWE ciphertexts of the arithmetic ring |
+//! | integers that multiply (`multipliers`) | GGSW ciphertexts of that ring, whose levels were looked up |
+//! | single numbers (`number`) | sums of coefficients and of results of lookups, added up when they are read |
 //!
-//! What operations add to noise is what [`BlockBackend`] is told; here it is in the ciphertexts.
+//! What operations add to noise is what [`BlockBackend`](super::backend::BlockBackend) is told; here it is in the ciphertexts.
 
 mod context;
 mod linear;

@@ -15,7 +15,7 @@ use super::context::BlockCiphertexts;
 use super::multipliers::EncryptedMultipliers;
 use super::number::{EncryptedNumber, EncryptedSum};
 use super::reals::EncryptedReals;
-use crate::block::backend::{BlockBackend, LookupNoise, Summed};
+use crate::block::backend::{BlockBackend, LookupNoise, ReadNumber};
 
 impl BlockCiphertexts<'_> {
     /// A row of features.
@@ -90,7 +90,7 @@ impl BlockBackend for BlockCiphertexts<'_> {
     fn look_up(
         &mut self,
         result: SmoothUse,
-        numbers: &[&Summed<EncryptedNumber>],
+        numbers: &[&ReadNumber<EncryptedNumber>],
         tables: &[&SmoothTable],
         _: LookupNoise,
     ) -> Vec<EncryptedNumber> {

@@ -85,8 +85,8 @@ pub(crate) struct GenerationArguments {
     pub(crate) quantization: Quantization,
     #[command(flatten)]
     pub(crate) multiplication: Multiplication,
-    /// Text to calibrate on, one prompt a line, at most 16 MiB [default: for the model inside this program, lines inside it; for another,
-    /// texts that this model draws itself, always the same]
+    /// Text to calibrate on, one prompt a line (of blocks, in pieces of 64 tokens), at most 16 MiB [default: texts that the model draws itself,
+    /// always the same; for the model inside this program and heads, lines inside it]
     #[arg(long, value_name = "FILE")]
     pub(crate) calibration_text: Option<PathBuf>,
     /// File that `quantize` wrote for one layer, instead of a calibration here; can be given several times
@@ -217,8 +217,7 @@ pub(crate) struct PlanArguments {
     /// How many tokens came before, whose keys and values the server has
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) earlier: usize,
-    /// Text to calibrate on, one prompt a line, at most 16 MiB [default: for the model inside this program, lines inside it; for another,
-    /// texts that this model draws itself, always the same]
+    /// Text to calibrate on, at most 16 MiB, in pieces of 64 tokens [default: texts that the model draws itself, always the same]
     #[arg(long, value_name = "FILE")]
     pub(crate) calibration_text: Option<PathBuf>,
     #[command(flatten)]
@@ -288,8 +287,8 @@ pub(crate) struct EvaluateArguments {
     /// Leave out this share of the characters of --text, at its beginning: 0.9 leaves the last tenth
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub(crate) from: f64,
-    /// Text to calibrate on, of which the first 16 windows are used [default: for the model inside this program, lines inside it; for another,
-    /// texts that this model draws itself, always the same]
+    /// Text to calibrate on, of which the first 16 windows are used, for blocks 64 pieces [default: texts that the model draws itself, always the
+    /// same; for the model inside this program and heads, lines inside it]
     #[arg(long, value_name = "FILE")]
     pub(crate) calibration_text: Option<PathBuf>,
     /// How many tokens a window has [default: as many as the model has positions, at most 64]

@@ -315,17 +315,17 @@ impl AttentionProgram {
         }
         let clips: Vec<&SmoothTable> = (0..scores.len()).map(|row| &of_rows(row).clip).collect();
         let below = look_up_rows(evaluator, steps::CLIP, &arguments, &clips, Use::default())?;
-        let clipped = |(row, (scores, below)): (usize, (Vec<E::Lane>, &Vec<E::Lane>))| {
-            let clip = |(mut score, below): (E::Lane, &E::Lane)| {
-                evaluator.add_scaled(&mut score, &logarithms[row], -1);
-                evaluator.add_scaled(&mut score, below, -1);
+        let mut clipped = scores;
+        for (row, (scores, below)) in clipped.iter_mut().zip(&below).enumerate() {
+            for (score, below) in scores.iter_mut().zip(below) {
+                evaluator.add_scaled(score, &logarithms[row], -1);
+                evaluator.add_scaled(score, below, -1);
                 let mut scaled = evaluator.constant(0.0);
-                evaluator.add_scaled(&mut scaled, &score, of_rows(row).clipped_factor);
-                scaled
-            };
-            scores.into_iter().zip(below).map(clip).collect()
-        };
-        Ok(scores.into_iter().zip(&below).enumerate().map(clipped).collect())
+                evaluator.add_scaled(&mut scaled, score, of_rows(row).clipped_factor);
+                *score = scaled;
+            }
+        }
+        Ok(clipped)
     }
 }
 

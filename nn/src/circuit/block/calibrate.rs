@@ -7,7 +7,7 @@ use super::norm::NormProgram;
 use super::observed::{Observed, Range};
 use super::options::BlockOptions;
 use super::program::BlockProgram;
-use super::reading::{Argument, Reading};
+use super::reading::{ChannelArgument, Reading};
 use crate::attention::Linear;
 use crate::error::Error;
 use crate::gpt2::{Activation, Block};
@@ -81,6 +81,18 @@ impl BlockProgram {
     }
 }
 
+/// Keys of all heads.
+struct Keys {
+    /// `[E + 1, E]`.
+    weight: Matrix<i32>,
+    reading: Reading,
+    /// Of each channel, the middle of its range, and what one unit of its integers is.
+    units: Vec<[f64; 2]>,
+}
+
+/// A head's weights of values, `[E + 1, E + 1]`, and values of public tokens.
+type Values = (Matrix<i32>, Matrix<f64>);
+
 struct Calibration<'a> {
     block: &'a Block,
     scale: &'a StreamScale,
@@ -139,7 +151,7 @@ impl Calibration<'_> {
             let factor = (limit / (reach * unit)).clamp(1.0, (1_u64 << 40) as f64).floor();
             let table = SmoothTable::of(Smooth::Square, 1.0 / (factor * unit), [-limit, limit], one).continued();
             let terms = terms.iter().map(|&(channel, sign)| (channel, (sign * factor) as i64)).collect();
-            Argument { terms, constant: 0.0, table }
+            ChannelArgument { terms, constant: 0.0, table }
         };
         let step = if self.options.pairs { 2 } else { 1 };
         let mut channels = Vec::new();
@@ -196,7 +208,7 @@ impl Calibration<'_> {
         let norm = self.norm(&observed.before, epsilon);
         let rounding = self.rounding(&observed.before, epsilon);
         let unit = self.factor_unit(norm.largest);
-        let (key, keys, key_units) = self.keys(norm_weights, unit, &rounding)?;
+        let Keys { weight: key, reading: keys, units: key_units } = self.keys(norm_weights, unit, &rounding)?;
         let (values, update) = self.values(norm_weights, unit, &rounding)?;
         let of_heads = key_units.chunks(block.attention.head_size()).zip(values);
         let heads: Vec<HeadProgram> =
@@ -235,12 +247,7 @@ impl Calibration<'_> {
 
     /// Keys of all heads, counted from the middle of their range: what all keys have in common changes no softmax. And of each channel that
     /// middle, and what one unit of its integers is.
-    fn keys(
-        &self,
-        norm: (&[f32], &[f32]),
-        factor_unit: f64,
-        rounding: &Rounding,
-    ) -> Result<(Matrix<i32>, Reading, Vec<[f64; 2]>), Error> {
+    fn keys(&self, norm: (&[f32], &[f32]), factor_unit: f64, rounding: &Rounding) -> Result<Keys, Error> {
         let size = self.scale.size();
         let map = self.block.attention.projection().columns(size..2 * size);
         let (weight, bias) = self.fold(norm, &map, factor_unit);
@@ -251,11 +258,11 @@ impl Calibration<'_> {
             let half = range.half(KEY_GUARD);
             let (turns, factor) = self.fit(half, column_reach(&weight, channel), SHARED_HEADROOM);
             let constant = (bias[channel] - range.middle()) * turns * factor;
-            channels.push(Argument { terms: vec![(channel, factor as i64)], constant, table });
+            channels.push(ChannelArgument { terms: vec![(channel, factor as i64)], constant, table });
             scales.push(1.0 / turns);
             units.push([range.middle(), half / self.options.key_levels()]);
         }
-        Ok((rounding.round(&weight, &scales), Reading { channels }, units))
+        Ok(Keys { weight: rounding.round(&weight, &scales), reading: Reading { channels }, units })
     }
 
     /// Values of each head, folded with the output projection; those of public tokens, in turns; and how their weighted sum is read.
@@ -264,7 +271,7 @@ impl Calibration<'_> {
         norm: (&[f32], &[f32]),
         factor_unit: f64,
         rounding: &Rounding,
-    ) -> Result<(Vec<(Matrix<i32>, Matrix<f64>)>, Reading), Error> {
+    ) -> Result<(Vec<Values>, Reading), Error> {
         let (attention, size) = (&self.block.attention, self.scale.size());
         let mut constants = parts(attention.output()?.bias());
         let (mut folded, mut known) = (Vec::new(), Vec::new());
@@ -307,7 +314,7 @@ impl Calibration<'_> {
             let all = turns * factor;
             let bounds = [range.middle() - half, range.middle() + half].map(|x| x * all);
             let table = SmoothTable::of(Smooth::Identity, 1.0 / all, bounds, results[channel]).continued();
-            channels.push(Argument {
+            channels.push(ChannelArgument {
                 terms: vec![(channel, factor as i64)],
                 constant: constants[channel] * all,
                 table,
@@ -317,13 +324,7 @@ impl Calibration<'_> {
         (scales, Reading { channels })
     }
 
-    fn head(
-        &self,
-        index: usize,
-        norm: &Norm,
-        key_units: &[[f64; 2]],
-        (value, known_values): (Matrix<i32>, Matrix<f64>),
-    ) -> HeadProgram {
+    fn head(&self, index: usize, norm: &Norm, key_units: &[[f64; 2]], (value, known_values): Values) -> HeadProgram {
         let (guard, scores) = (self.options.guard, &self.observed.scores[index]);
         let ratio = norm.ratio.ln();
         let more = (guard - 1.0) * scores.spread;
@@ -431,7 +432,11 @@ impl Calibration<'_> {
             let most = self.options.weight_levels() / column_reach(weight, channel);
             let factor = (1.0 / (turn * most)).ceil().clamp(1.0, (1_u64 << 40) as f64);
             let table = SmoothTable::gate(activation, turn, reach / turn, rest);
-            channels.push(Argument { terms: vec![(channel, factor as i64)], constant: bias[channel] / turn, table });
+            channels.push(ChannelArgument {
+                terms: vec![(channel, factor as i64)],
+                constant: bias[channel] / turn,
+                table,
+            });
             scales.push(turn * factor);
         }
         (scales, Reading { channels })

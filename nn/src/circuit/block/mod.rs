@@ -19,4 +19,4 @@ pub use model::ModelProgram;
 pub use norm::NormProgram;
 pub use options::BlockOptions;
 pub use program::{BlockCache, BlockProgram};
-pub use reading::{Argument, Reading};
+pub use reading::{ChannelArgument, Reading};

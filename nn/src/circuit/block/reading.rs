@@ -6,12 +6,12 @@ use crate::table::SmoothTable;
 /// How a tensor's channels are read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
-    pub(super) channels: Vec<Argument>,
+    pub(super) channels: Vec<ChannelArgument>,
 }
 
 /// One argument of a table: a sum of a row's channels, in whole multiples, and a constant.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Argument {
+pub struct ChannelArgument {
     /// (channel, multiple).
     pub(super) terms: Vec<(usize, i64)>,
     /// In turns.
@@ -47,7 +47,7 @@ impl Reading {
         result: Use,
     ) -> Result<Rows<E::Lane>, E::Error> {
         let lanes = evaluator.lanes(tensor);
-        let argument = |evaluator: &E, row: &[E::Lane], Argument { terms, constant, .. }: &Argument| {
+        let argument = |evaluator: &E, row: &[E::Lane], ChannelArgument { terms, constant, .. }: &ChannelArgument| {
             let mut sum = evaluator.constant(*constant);
             terms.iter().for_each(|&(channel, factor)| evaluator.add_scaled(&mut sum, &row[channel], factor));
             sum
