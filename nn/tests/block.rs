@@ -1,0 +1,128 @@
+//! Whole blocks in the clear: near to f32, token after token as all at once, and with the outliers that GPT-2's hidden states have.
+
+use nn::block::{BlockOptions, BlockPart, ModelProgram};
+use nn::clear::{ClearEvaluator, ClearTensor};
+use nn::evaluator::{BlockEvaluator, Form};
+use nn::gpt2::{Gpt2, NoHooks};
+use nn::matrix::{Matrix, relative_error};
+use nn::metrics;
+use nn::table::SmoothTable;
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/embedded")
+}
+
+static MODEL: LazyLock<Gpt2> = LazyLock::new(|| Gpt2::load(&folder()).unwrap());
+
+/// Texts to calibrate on, and others; all begin with one token.
+fn texts(model: &Gpt2) -> (Vec<Vec<u32>>, Vec<Vec<u32>>) {
+    (model.draw_texts((24, 48), 1).unwrap(), model.draw_texts((4, 48), 2).unwrap())
+}
+
+/// The mean error of the stream after all blocks on `texts`, KL divergence, and how many numbers were out of range; of tokens that are not public.
+fn measure(model: &Gpt2, program: &ModelProgram, texts: &[Vec<u32>]) -> (f64, f64, usize) {
+    let (prefix, layers) = (program.prefix(), model.config().n_layer);
+    let (mut error, mut divergence, mut rows) = (0.0, 0.0, 0);
+    let mut evaluator = ClearEvaluator::new();
+    for text in texts {
+        let states = model.hidden_states(text, layers).unwrap();
+        let private = |state: &Matrix<f32>| state.row_range(prefix..text.len());
+        let (input, expected) = (private(&states[0]), private(&states[layers]));
+        let found = program.evaluate_clear(&mut evaluator, &input).unwrap();
+        error += relative_error(&found, &expected) / texts.len() as f64;
+        let (logits, f32_logits) = (model.logits_of(&found), private(&model.logits(text, &mut NoHooks).unwrap()));
+        for row in 0..logits.rows() {
+            divergence += metrics::kl_divergence(f32_logits.row(row), logits.row(row)).unwrap();
+            rows += 1;
+        }
+    }
+    (error, divergence / rows as f64, evaluator.out_of_range())
+}
+
+#[test]
+fn a_whole_model_is_near_to_f32() {
+    let (calibration, others) = texts(&MODEL);
+    let options = BlockOptions::default();
+    let program = ModelProgram::calibrate(&MODEL, 0..3, BlockPart::Whole, (&calibration, 0), &options).unwrap();
+    let (error, divergence, out_of_range) = measure(&MODEL, &program, &others);
+    println!("error {error:.4}, KL divergence {divergence:.5}, {out_of_range} out of range");
+    assert!(error < 0.08 && divergence < 0.01, "{error} {divergence}");
+    let finer = BlockOptions { log_unit: -24.0, weight_bits: 12, key_bits: 8, factor_bits: 10, ..options };
+    let program = ModelProgram::calibrate(&MODEL, 0..3, BlockPart::Whole, (&calibration, 0), &finer).unwrap();
+    let (finer, _, _) = measure(&MODEL, &program, &others);
+    println!("error {finer:.4} with finer integers");
+    assert!(finer < 0.7 * error, "{finer}");
+}
+
+/// Rows depend on earlier ones only, through what is kept of them.
+#[test]
+fn token_after_token_is_all_at_once() {
+    let (calibration, others) = texts(&MODEL);
+    let options = BlockOptions { query_bits: Some(6), pairs: true, ..BlockOptions::default() };
+    for part in [BlockPart::Attention, BlockPart::FeedForward, BlockPart::Whole] {
+        let program = ModelProgram::calibrate(&MODEL, 1..3, part, (&calibration, 0), &options).unwrap();
+        let hidden = MODEL.hidden_states(&others[0][..6], 1).unwrap().remove(1);
+        let at_once = program.evaluate_clear(&mut ClearEvaluator::new(), &hidden).unwrap();
+        let evaluator = &mut ClearEvaluator::<SmoothTable>::new();
+        let (mut caches, encoded) = (program.caches(evaluator), program.scale().encode(&hidden).unwrap());
+        let mut rows = Vec::new();
+        for row in 0..6 {
+            let mut stream: ClearTensor = evaluator.known(vec![encoded.row(row).to_vec()], Form::Features);
+            let Ok(()) = program.evaluate(evaluator, &mut stream, &mut caches);
+            rows.extend(stream.rows()[0].clone());
+        }
+        let found = program.scale().decode(&Matrix::new(6, rows.len() / 6, rows).unwrap());
+        assert!(relative_error(&found, &at_once) < 1e-6, "{part:?}");
+    }
+}
+
+/// The embedded model with a first position whose hidden state is far larger than all others, and a channel that is, for all tokens.
+fn with_outliers() -> Gpt2 {
+    let bytes = std::fs::read(folder().join("model.safetensors")).unwrap();
+    let read = SafeTensors::deserialize(&bytes).unwrap();
+    let mut tensors: BTreeMap<String, (safetensors::Dtype, Vec<usize>, Vec<u8>)> = read
+        .tensors()
+        .into_iter()
+        .map(|(name, view)| (name, (view.dtype(), view.shape().to_vec(), view.data().to_vec())))
+        .collect();
+    let (_, shape, data) = tensors.get_mut("wpe.weight").unwrap();
+    let mut add = |row: usize, channel: usize, by: f32| {
+        let at = 2 * (row * shape[1] + channel);
+        let old = half::f16::from_le_bytes([data[at], data[at + 1]]).to_f32();
+        data[at..at + 2].copy_from_slice(&half::f16::from_f32(old + by).to_le_bytes());
+    };
+    for (channel, by) in [(3, 20.0), (40, -12.0), (77, 16.0)] {
+        add(0, channel, by);
+    }
+    (0..64).for_each(|row| add(row, 101, if row % 2 == 0 { 4.0 } else { 3.0 }));
+    let directory = tempfile::tempdir().unwrap();
+    let views = tensors
+        .iter()
+        .map(|(name, (dtype, shape, data))| (name.clone(), TensorView::new(*dtype, shape.clone(), data).unwrap()));
+    std::fs::write(directory.path().join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+    std::fs::copy(folder().join("config.json"), directory.path().join("config.json")).unwrap();
+    Gpt2::load(directory.path()).unwrap()
+}
+
+/// Numbers far larger than all others, of a position or of a channel, leave the others what they need; also where the first token is public.
+#[test]
+fn outliers_and_public_first_tokens() {
+    let model = with_outliers();
+    let (calibration, others) = texts(&model);
+    let check = |prefix| {
+        let options = BlockOptions::default();
+        let texts = (&calibration[..], prefix);
+        let program = ModelProgram::calibrate(&model, 0..3, BlockPart::Whole, texts, &options).unwrap();
+        let (error, divergence, out_of_range) = measure(&model, &program, &others);
+        println!("{prefix} public: error {error:.4}, KL divergence {divergence:.5}, {out_of_range} out of range");
+        assert!(error < 0.08 && divergence < 0.01, "{error} {divergence}");
+        assert_eq!(program.prefix(), prefix);
+    };
+    check(0);
+    check(1);
+}
