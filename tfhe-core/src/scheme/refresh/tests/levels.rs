@@ -136,7 +136,10 @@ fn packed_levels_multiply_with_the_predicted_noise() {
             predicted += client.product(&level, gadget, effective_squares(&message)) / clients as f64;
         }
         let what = format!("packed levels {gadget:?}, {count} places, integers from {lowest}, lift {lift:?}");
-        assert_variance(&what, &errors, Variance::new(predicted), 0.15);
+        // A coarse lift leaves one slow wave in each ciphertext, whose size is one number: over all keys one standard error of the
+        // variance is an eighth.
+        let tolerance = if lift == coarse { 0.3 } else { 0.15 };
+        assert_variance(&what, &errors, Variance::new(predicted), tolerance);
     }
 }
 
