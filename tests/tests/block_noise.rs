@@ -309,7 +309,7 @@ fn an_update_has_its_predicted_error_at_the_stream() {
     }
     let ratio = Variance::measured(&ratios).get();
     println!("measured/predicted variance {ratio:.4} of {} numbers", ratios.len());
-    assert!((0.95..1.2).contains(&ratio));
+    assert!((0.95..1.15).contains(&ratio));
 }
 
 #[test]

@@ -376,3 +376,22 @@ pub(crate) fn tree<E: Evaluator>(
     }
     Ok(rows.into_iter().flatten().collect())
 }
+
+/// How many times more turns an exponential's argument has than a difference of scores: it has one sign only.
+pub(crate) const EXPONENT_FACTOR: i64 = 2;
+
+/// s − L of the scores of each row and its logarithm, in an exponential's turns.
+pub(crate) fn exponents<E: Evaluator>(
+    evaluator: &E,
+    mut scores: Rows<E::Lane>,
+    logarithms: &[E::Lane],
+) -> Rows<E::Lane> {
+    for (row, logarithm) in scores.iter_mut().zip(logarithms) {
+        for score in row {
+            evaluator.add_scaled(score, logarithm, -1);
+            let single = score.clone();
+            evaluator.add_scaled(score, &single, EXPONENT_FACTOR - 1);
+        }
+    }
+    scores
+}

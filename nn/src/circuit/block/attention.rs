@@ -3,12 +3,9 @@
 use super::norm::NormProgram;
 use super::reading::Reading;
 use super::steps;
-use crate::evaluator::{BlockEvaluator, Entries, Form, LinearMap, Rows, SmoothUse, Use, look_up_rows, tree};
+use crate::evaluator::{BlockEvaluator, Entries, Form, LinearMap, Rows, SmoothUse, Use, exponents, look_up_rows, tree};
 use crate::matrix::Matrix;
 use crate::table::SmoothTable;
-
-/// How many times more turns an exponential's argument has than a difference of scores: it has one sign only.
-pub(super) const EXPONENT_FACTOR: i64 = 2;
 
 /// A block's attention, with its output projection.
 #[derive(Clone, Debug, PartialEq)]
@@ -346,18 +343,6 @@ fn log_sums<E: BlockEvaluator>(
     };
     let sums: Rows<E::Lane> = terms.iter().map(|terms| sum(terms).into_iter().collect()).collect();
     look_up_rows(evaluator, steps::REFINE, &sums, logarithms, Use::default())
-}
-
-/// s − L of each row, in an exponential's turns before they are clipped.
-fn exponents<E: BlockEvaluator>(evaluator: &E, mut scores: Rows<E::Lane>, logarithms: &[E::Lane]) -> Rows<E::Lane> {
-    for (row, logarithm) in scores.iter_mut().zip(logarithms) {
-        for score in row {
-            evaluator.add_scaled(score, logarithm, -1);
-            let single = score.clone();
-            evaluator.add_scaled(score, &single, EXPONENT_FACTOR - 1);
-        }
-    }
-    scores
 }
 
 /// What one map, or one product, gives.

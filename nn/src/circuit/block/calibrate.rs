@@ -1,6 +1,6 @@
 //! From a layer's weights in f32 and hidden states to a block's program.
 
-use super::attention::{AttentionProgram, EXPONENT_FACTOR, HeadProgram, QueryProgram, SumTables};
+use super::attention::{AttentionProgram, HeadProgram, QueryProgram, SumTables};
 use super::client::{StreamScale, parts};
 use super::mlp::MlpProgram;
 use super::norm::NormProgram;
@@ -10,6 +10,7 @@ use super::program::BlockProgram;
 use super::reading::{ChannelArgument, Reading};
 use crate::attention::Linear;
 use crate::error::Error;
+use crate::evaluator::EXPONENT_FACTOR;
 use crate::gpt2::{Activation, Block};
 use crate::matrix::Matrix;
 use crate::rounding::Rounding;
@@ -103,8 +104,9 @@ struct Calibration<'a> {
 /// LayerNorm's factors: how they are found, and what one unit of their integers is.
 struct Norm {
     program: NormProgram,
-    /// 1/√, of what a turn of the sum stands for.
+    /// The variance that a turn of the sum stands for.
     variance_turn: f64,
+    /// The least and the largest sum, ε included, in turns.
     variance_range: [f64; 2],
     /// The largest factor.
     largest: f64,

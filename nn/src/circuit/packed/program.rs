@@ -1,9 +1,9 @@
 //! The server's half of the packed attention: weights, ranges, and the data flow.
 
-use super::softmax::{self, EXPONENT_FACTOR};
+use super::softmax;
 use super::steps;
 use crate::clear::{ClearEvaluator, ClearTensor};
-use crate::evaluator::{Entries, Form, LinearMap, Side, SmoothEvaluator};
+use crate::evaluator::{EXPONENT_FACTOR, Entries, Form, LinearMap, Side, SmoothEvaluator};
 use crate::matrix::Matrix;
 use crate::table::{Smooth, SmoothTable};
 use std::ops::Range;

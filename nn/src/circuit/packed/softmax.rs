@@ -1,11 +1,8 @@
 //! The softmax of scores in turns, by lookups of smooth functions.
 
 use super::steps;
-use crate::evaluator::{Rows, SmoothEvaluator, Use, look_up_rows, tree};
+use crate::evaluator::{Rows, SmoothEvaluator, Use, exponents, look_up_rows, tree};
 use crate::table::SmoothTable;
-
-/// How many times more turns an exponential's argument has than a difference of scores: it has one sign only.
-pub(super) const EXPONENT_FACTOR: i64 = 2;
 
 /// The probabilities of rows of scores, one being `one` turns; `tables` are [`PackedHead::tables`] of each row's head. The only
 /// probability of a row of one score is one.
@@ -29,17 +26,8 @@ pub(super) fn evaluate<E: SmoothEvaluator>(
     let logarithms = tree(evaluator, scores.clone(), |evaluator, differences| {
         look_up_rows(evaluator, steps::SOFTPLUS, differences, &softplus, Use::default())
     })?;
-    let mut exponents = scores;
-    for (row, logarithm) in exponents.iter_mut().zip(&logarithms) {
-        if row.len() == 1 {
-            row.clear();
-        }
-        for score in row {
-            evaluator.add_scaled(score, logarithm, -1);
-            let single = score.clone();
-            evaluator.add_scaled(score, &single, EXPONENT_FACTOR - 1);
-        }
-    }
+    let mut exponents = exponents(evaluator, scores, &logarithms);
+    exponents.iter_mut().filter(|row| row.len() == 1).for_each(Vec::clear);
     let mut probabilities = look_up_rows(evaluator, steps::EXPONENTIAL, &exponents, &exponential, Use::default())?;
     probabilities.iter_mut().filter(|row| row.is_empty()).for_each(|row| row.push(evaluator.constant(one)));
     Ok(probabilities)
