@@ -120,10 +120,12 @@ impl Slopes {
         Self { argument, reading: largest, at_one }
     }
 
-    /// Of a logarithm at a sum over probabilities, which is e^x if exponents are off by x: where that is −1, which is rare.
+    /// Of a logarithm at a sum over probabilities, which is e^x if exponents are off by x: where that is −1, which is rare, or at the lower
+    /// end of its range.
     pub fn of_sum(table: &SmoothTable) -> Self {
         let at_one = table.turn() * table.one();
-        let below = at_one.abs() * std::f64::consts::E;
+        let least = table.range()[0] * table.turn();
+        let below = at_one.abs() * (1.0 / least).clamp(1.0, std::f64::consts::E);
         Self { argument: below, reading: below, at_one }
     }
 }

@@ -65,7 +65,8 @@ impl BlockInput {
         let hidden = load_hidden(&selection.input, attention.embedding_size(), &weights)?;
         let inputs = examples(&selection.examples, &hidden)?;
         let (place, part) = ((selection.layer, &block), selection.part.into());
-        let calibrate = || ModelProgram::calibrate_block(place, part, &inputs, &BlockOptions::default());
+        let calibrate =
+            || ModelProgram::calibrate_block(place, part, &inputs, &BlockOptions::of_width(attention.embedding_size()));
         let program = while_showing("calibrating", calibrate)?;
         let trace = block.trace(&hidden)?;
         let (before, after) = match selection.part {

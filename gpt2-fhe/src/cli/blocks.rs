@@ -187,8 +187,9 @@ pub(super) fn calibrate(
         text.truncate(model.gpt2.config().n_positions);
     }
     let counter = Counter::new("calibrating the blocks", ranges.len());
+    let options = BlockOptions::of_width(model.gpt2.config().n_embd);
     let circuit = |range: Range<usize>| {
-        let program = ModelProgram::calibrate(&model.gpt2, range, part, (&texts, prefix), &BlockOptions::default())?;
+        let program = ModelProgram::calibrate(&model.gpt2, range, part, (&texts, prefix), &options)?;
         counter.advance();
         Ok(BlockCircuit::new(program, model.gpt2.config().head_size()).map_err(RunError::from)?)
     };

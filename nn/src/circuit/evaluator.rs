@@ -380,17 +380,19 @@ pub(crate) fn tree<E: Evaluator>(
 /// How many times more turns an exponential's argument has than a difference of scores: it has one sign only.
 pub(crate) const EXPONENT_FACTOR: i64 = 2;
 
-/// s − L of the scores of each row and its logarithm, in an exponential's turns.
+/// s − L of the scores of each row and its logarithm, in an exponential's turns: as many times more than a difference of scores has as the
+/// row's factor says.
 pub(crate) fn exponents<E: Evaluator>(
     evaluator: &E,
     mut scores: Rows<E::Lane>,
     logarithms: &[E::Lane],
+    factors: impl IntoIterator<Item = i64>,
 ) -> Rows<E::Lane> {
-    for (row, logarithm) in scores.iter_mut().zip(logarithms) {
+    for ((row, logarithm), factor) in scores.iter_mut().zip(logarithms).zip(factors) {
         for score in row {
             evaluator.add_scaled(score, logarithm, -1);
             let single = score.clone();
-            evaluator.add_scaled(score, &single, EXPONENT_FACTOR - 1);
+            evaluator.add_scaled(score, &single, factor - 1);
         }
     }
     scores

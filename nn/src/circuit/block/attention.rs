@@ -2,8 +2,9 @@
 
 use super::norm::NormProgram;
 use super::reading::Reading;
+use super::softmax::{SoftmaxProgram, softmax};
 use super::steps;
-use crate::evaluator::{BlockEvaluator, Entries, Form, LinearMap, Rows, SmoothUse, Use, exponents, look_up_rows, tree};
+use crate::evaluator::{BlockEvaluator, Entries, Form, LinearMap, Rows, SmoothUse, Use, look_up_rows};
 use crate::matrix::Matrix;
 use crate::table::SmoothTable;
 
@@ -54,32 +55,11 @@ pub struct HeadProgram {
     pub(super) known_keys: Matrix<f64>,
     /// Of public tokens, `[P, E + 1]` in turns, such that the largest of factors' integers stands for one.
     pub(super) known_values: Matrix<f64>,
-    /// What a turn of score stands for.
-    pub(super) score_turn: f64,
     /// The logarithm of a row's r, in an exponent's turns, of its variance.
     pub(super) log_factor: SmoothTable,
     /// What is added to that: less that of the largest r.
     pub(super) log_constant: f64,
-    pub(super) softplus: SmoothTable,
-    /// Of exponents before and after they are clipped.
-    pub(super) sums: [SumTables; 2],
-    /// Of exponents: what they are less than the least one that matters.
-    pub(super) clip: SmoothTable,
-    /// What is added to them before, in turns.
-    pub(super) clip_constant: f64,
-    /// How many times more turns a clipped exponent has than a difference of scores.
-    pub(super) clipped_factor: i64,
-    /// Of clipped exponents: p·r, in units of which there is a whole number.
-    pub(super) probability: SmoothTable,
-}
-
-/// How log Σ exp is found.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct SumTables {
-    /// Of exponents.
-    pub(super) exponential: SmoothTable,
-    /// Of their sum.
-    pub(super) logarithm: SmoothTable,
+    pub(super) softmax: SoftmaxProgram,
 }
 
 /// What the attention keeps of earlier tokens.
@@ -99,9 +79,9 @@ impl<E: BlockEvaluator> AttentionCache<E> {
 }
 
 impl HeadProgram {
-    /// What a turn of score stands for.
-    pub fn score_turn(&self) -> f64 {
-        self.score_turn
+    /// How its scores become probabilities.
+    pub fn softmax(&self) -> &SoftmaxProgram {
+        &self.softmax
     }
 }
 
@@ -170,7 +150,8 @@ impl AttentionProgram {
                 evaluator.multiply(steps::SCORES, vec![[queries, keys.clone()]], Entries::After { earlier })?;
             scores.push(evaluator.lanes(one(products)));
         }
-        let probabilities = self.softmax(evaluator, scores, &cache.log_factors)?;
+        let programs: Vec<&SoftmaxProgram> = self.heads.iter().map(|head| &head.softmax).collect();
+        let probabilities = softmax(evaluator, &programs, scores, &cache.log_factors)?;
         let mut sum = None;
         for (weights, cached) in probabilities.into_iter().zip(&cache.heads) {
             let [_, values] = cached.as_ref().expect("the cache has the stream's own tokens");
@@ -249,100 +230,6 @@ impl AttentionProgram {
         }
         Ok(())
     }
-
-    /// p_ij·r_j of all heads' scores, `[heads][n][earlier + i + 1]`, as integers.
-    ///
-    /// ```text
-    /// L = log Σ_j exp(s_j)               by a tree of log(e^a + e^b) = b + softplus(a − b): with the noise of each of its levels
-    /// L ← L + log Σ_j exp(s_j − L)       with that of one
-    /// e = s − L − min(s − L + c, 0)      none is below −c, so that a turn can stand for less
-    /// e ← e − log Σ_j exp(e_j)
-    /// p·r = exp(e + log r)
-    /// ```
-    fn softmax<E: BlockEvaluator>(
-        &self,
-        evaluator: &mut E,
-        scores: Vec<Rows<E::Lane>>,
-        log_factors: &Rows<E::Lane>,
-    ) -> Result<Vec<Rows<E::Lane>>, E::Error> {
-        let rows_of_head = scores.first().map_or(0, Vec::len);
-        let scores: Rows<E::Lane> = scores.into_iter().flatten().collect();
-        let of_rows = |table: fn(&HeadProgram) -> &SmoothTable| -> Vec<&SmoothTable> {
-            self.heads.iter().flat_map(|head| std::iter::repeat_n(table(head), rows_of_head)).collect()
-        };
-        let softplus = of_rows(|head| &head.softplus);
-        let mut logarithms = tree(evaluator, scores.clone(), |evaluator, differences| {
-            look_up_rows(evaluator, steps::SOFTPLUS, differences, &softplus, Use::default())
-        })?;
-        let first = exponents(evaluator, scores.clone(), &logarithms);
-        let tables = [of_rows(|head| &head.sums[0].exponential), of_rows(|head| &head.sums[0].logarithm)];
-        let corrections = log_sums(evaluator, first, &tables)?;
-        for (logarithm, correction) in logarithms.iter_mut().zip(&corrections) {
-            correction.iter().for_each(|correction| evaluator.add_scaled(logarithm, correction, 1));
-        }
-        let mut exponents = self.clip(evaluator, scores, &logarithms)?;
-        let tables = [of_rows(|head| &head.sums[1].exponential), of_rows(|head| &head.sums[1].logarithm)];
-        let corrections = log_sums(evaluator, exponents.clone(), &tables)?;
-        let of_head = log_factors.iter().flat_map(|factors| std::iter::repeat_n(factors, rows_of_head));
-        for ((row, correction), factors) in exponents.iter_mut().zip(&corrections).zip(of_head) {
-            for (exponent, factor) in row.iter_mut().zip(factors) {
-                correction.iter().for_each(|correction| evaluator.add_scaled(exponent, correction, -1));
-                evaluator.add_scaled(exponent, factor, 1);
-            }
-        }
-        let integer = Use::smooth(SmoothUse::Multiplier { log_shared: 0 });
-        let probability = of_rows(|head| &head.probability);
-        let found = look_up_rows(evaluator, steps::PROBABILITIES, &exponents, &probability, integer)?;
-        Ok(found.chunks(rows_of_head).map(<[_]>::to_vec).collect())
-    }
-
-    /// s − L of each row, but at least the least that matters, in a clipped exponential's turns.
-    fn clip<E: BlockEvaluator>(
-        &self,
-        evaluator: &mut E,
-        scores: Rows<E::Lane>,
-        logarithms: &[E::Lane],
-    ) -> Result<Rows<E::Lane>, E::Error> {
-        let rows_of_head = scores.len() / self.heads.len();
-        let of_rows = |row: usize| &self.heads[row / rows_of_head];
-        let mut arguments = exponents(evaluator, scores.clone(), logarithms);
-        for (row, arguments) in arguments.iter_mut().enumerate() {
-            let constant = evaluator.constant(of_rows(row).clip_constant);
-            arguments.iter_mut().for_each(|argument| evaluator.add_scaled(argument, &constant, 1));
-        }
-        let clips: Vec<&SmoothTable> = (0..scores.len()).map(|row| &of_rows(row).clip).collect();
-        let below = look_up_rows(evaluator, steps::CLIP, &arguments, &clips, Use::default())?;
-        let mut clipped = scores;
-        for (row, (scores, below)) in clipped.iter_mut().zip(&below).enumerate() {
-            for (score, below) in scores.iter_mut().zip(below) {
-                evaluator.add_scaled(score, &logarithms[row], -1);
-                evaluator.add_scaled(score, below, -1);
-                let mut scaled = evaluator.constant(0.0);
-                evaluator.add_scaled(&mut scaled, score, of_rows(row).clipped_factor);
-                *score = scaled;
-            }
-        }
-        Ok(clipped)
-    }
-}
-
-/// log Σ exp of each row of exponents, by tables of the exponential and of the logarithm of each row: zero but for the noise that they bear.
-/// Of a row of one there is none.
-fn log_sums<E: BlockEvaluator>(
-    evaluator: &mut E,
-    mut exponents: Rows<E::Lane>,
-    [exponentials, logarithms]: &[Vec<&SmoothTable>; 2],
-) -> Result<Rows<E::Lane>, E::Error> {
-    exponents.iter_mut().filter(|row| row.len() == 1).for_each(Vec::clear);
-    let terms = look_up_rows(evaluator, steps::REFINE, &exponents, exponentials, Use::default())?;
-    let sum = |terms: &Vec<E::Lane>| {
-        let mut terms = terms.iter();
-        let mut sum = terms.next()?.clone();
-        terms.for_each(|term| evaluator.add_scaled(&mut sum, term, 1));
-        Some(sum)
-    };
-    let sums: Rows<E::Lane> = terms.iter().map(|terms| sum(terms).into_iter().collect()).collect();
-    look_up_rows(evaluator, steps::REFINE, &sums, logarithms, Use::default())
 }
 
 /// What one map, or one product, gives.

@@ -1,6 +1,6 @@
 //! From a layer's weights in f32 and hidden states to a block's program.
 
-use super::attention::{AttentionProgram, HeadProgram, QueryProgram, SumTables};
+use super::attention::{AttentionProgram, HeadProgram, QueryProgram};
 use super::client::{StreamScale, parts};
 use super::mlp::MlpProgram;
 use super::norm::NormProgram;
@@ -8,9 +8,9 @@ use super::observed::{Observed, Range};
 use super::options::BlockOptions;
 use super::program::BlockProgram;
 use super::reading::{ChannelArgument, Reading};
+use super::softmax::SoftmaxProgram;
 use crate::attention::Linear;
 use crate::error::Error;
-use crate::evaluator::EXPONENT_FACTOR;
 use crate::gpt2::{Activation, Block};
 use crate::matrix::Matrix;
 use crate::rounding::Rounding;
@@ -20,16 +20,13 @@ use crate::table::{Smooth, SmoothTable};
 const HEADROOM: f64 = 1.0 / 12.0;
 /// The same where several tables share a lookup, which reads four times more coarsely.
 const SHARED_HEADROOM: f64 = 0.2;
-/// The same of softmax, whose arguments bear the noise of scores and of logarithms of sums.
-const SOFTMAX_HEADROOM: f64 = 0.2;
 /// What is added to the diagonal of inputs' second moments, relative to its mean.
 const DAMPING: f64 = 0.03;
-/// How far a logarithm of a sum may be off by the noise of its lookups, in units of score: before exponents are clipped, and after.
-const SUM_LIMITS: [f64; 2] = [2.7, 1.5];
+/// The standard deviation of scores' noise, in turns: of queries that are looked up, and of others, which bear that of their products with
+/// r. (Engines predict it exactly; here it decides how narrow ranges of exponents can be.)
+const SCORE_NOISE: [f64; 2] = [0.0004, 0.002];
 /// The ratio of what a row's size may reach, and be less by, to what it reached on the calibration set.
 const VARIANCE_GUARD: f64 = 1.25;
-/// Exponents below the negative of this are as good as this: probabilities of 1/3000 round to zero.
-const LEAST_EXPONENT: f64 = 8.0;
 /// The ratio of what keys may reach to what they reached on the calibration set, besides their headroom. (Other tables go on without a jump
 /// where their half turn ends: the range that was seen is enough for them.)
 const KEY_GUARD: f64 = 1.1;
@@ -218,7 +215,7 @@ impl Calibration<'_> {
         // Turns of a query's unit: those of a score, over √d, for each unit of the key's integers.
         let root = (block.attention.head_size() as f64).sqrt();
         let of_channel = |(channel, [_, unit]): (usize, &[f64; 2])| {
-            unit / (root * heads[channel / block.attention.head_size()].score_turn)
+            unit / (root * heads[channel / block.attention.head_size()].softmax.score_turn())
         };
         let query_turns: Vec<f64> = key_units.iter().enumerate().map(of_channel).collect();
         let queries = self.queries(&norm, norm_weights, &query_turns, &rounding);
@@ -327,29 +324,15 @@ impl Calibration<'_> {
     }
 
     fn head(&self, index: usize, norm: &Norm, key_units: &[[f64; 2]], (value, known_values): Values) -> HeadProgram {
-        let (guard, scores) = (self.options.guard, &self.observed.scores[index]);
         let ratio = norm.ratio.ln();
-        let more = (guard - 1.0) * scores.spread;
-        let (difference, exponent) = (scores.difference + more, scores.exponent + more);
-        let score_turn = 4.0 * difference.max(exponent).max(1.0 / 16.0) / (1.0 - SOFTMAX_HEADROOM);
-        let exponent_turn = score_turn / EXPONENT_FACTOR as f64;
-        let least = exponent.min(LEAST_EXPONENT);
-        let clipped_factor = (0.5 * (1.0 - SOFTMAX_HEADROOM) * score_turn / (least + ratio)).floor().max(1.0);
-        let clipped_turn = score_turn / clipped_factor;
-        let exponential =
-            |turn: f64, limit: f64, one: f64| SmoothTable::exponential(turn, limit / turn, SOFTMAX_HEADROOM / 4.0, one);
-        let sum = |limit: f64, turn: f64, exponential_limit: f64, result: f64| {
-            let range = [(-limit).exp(), limit.exp()];
-            let one = 0.5 * (1.0 - HEADROOM) / (range[1] - range[0]);
-            SumTables {
-                exponential: exponential(turn, exponential_limit, one),
-                logarithm: SmoothTable::of(Smooth::Logarithm, 1.0 / one, range.map(|x| x * one), 1.0 / result),
-            }
-        };
-        let sums = [
-            sum(SUM_LIMITS[0], exponent_turn, exponent, score_turn),
-            sum(SUM_LIMITS[1], clipped_turn, least + ratio, clipped_turn),
-        ];
+        let noise = SCORE_NOISE[usize::from(self.options.query_bits.is_some())];
+        let softmax = SoftmaxProgram::new(
+            &self.observed.scores[index],
+            noise,
+            (self.options.guard, ratio),
+            self.options.factor_levels(),
+        );
+        let clipped_turn = softmax.clipped_turn();
         let log_factor =
             SmoothTable::of(Smooth::Logarithm, norm.variance_turn, norm.variance_range, -0.5 / clipped_turn);
         let known = &self.observed.known_keys[index];
@@ -361,15 +344,9 @@ impl Calibration<'_> {
             value,
             known_keys: Matrix::from_fn(known.rows(), known.cols(), known_key),
             known_values,
-            score_turn,
             log_factor,
             log_constant: -norm.largest.ln() / clipped_turn,
-            softplus: SmoothTable::softplus(score_turn, difference / score_turn),
-            sums,
-            clip: clip(exponent_turn, exponent, least, score_turn),
-            clip_constant: least / exponent_turn,
-            clipped_factor: clipped_factor as i64,
-            probability: exponential(clipped_turn, least + ratio, self.options.factor_levels()),
+            softmax,
         }
     }
 
@@ -443,12 +420,6 @@ impl Calibration<'_> {
         }
         (scales, Reading { channels })
     }
-}
-
-/// min(x + `least`, 0) of exponents from −`exponent` to zero; in turns of scores.
-fn clip(turn: f64, exponent: f64, least: f64, score_turn: f64) -> SmoothTable {
-    let range = [(least - exponent) / turn, least / turn];
-    SmoothTable::of(Smooth::Below, turn, range, 1.0 / score_turn)
 }
 
 /// The least turn, of a few that there are, on which a gate of arguments up to `reach` is right.

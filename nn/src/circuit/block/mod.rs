@@ -29,6 +29,7 @@ mod observed;
 mod options;
 mod program;
 mod reading;
+mod softmax;
 pub mod steps;
 
 pub use attention::{AttentionCache, AttentionProgram, HeadProgram, QueryProgram};
@@ -40,3 +41,4 @@ pub use norm::NormProgram;
 pub use options::BlockOptions;
 pub use program::{BlockCache, BlockProgram};
 pub use reading::{ChannelArgument, Reading};
+pub use softmax::SoftmaxProgram;

@@ -1,6 +1,7 @@
 //! What a layer's numbers are on a calibration set.
 
 use super::client::{centered, parts};
+use super::softmax::ScoreRange;
 use crate::error::Error;
 use crate::gpt2::{Block, Intermediate, Site, Trace};
 use crate::matrix::Matrix;
@@ -10,17 +11,6 @@ use crate::matrix::Matrix;
 pub(super) struct Range {
     low: f64,
     high: f64,
-}
-
-/// How far apart scores of a row are, in units of score.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct ScoreRange {
-    /// Scores.
-    pub(super) spread: f64,
-    /// Logarithms of sums of exponentials, in the tree that adds them up.
-    pub(super) difference: f64,
-    /// Logarithms of probabilities, without the sign.
-    pub(super) exponent: f64,
 }
 
 /// Of all rows of the calibration set.
@@ -98,7 +88,8 @@ impl Observed {
                 let number = |row: &[f32]| row.iter().map(|&x| f64::from(x)).collect();
                 hold(&mut observed.keys[channels.clone()], &private(key, prefix), number);
                 hold(&mut observed.queries[channels], &private(of_head(Intermediate::Query), prefix), number);
-                observed.scores[head].hold(of_head(Intermediate::Scores), prefix);
+                let scores = of_head(Intermediate::Scores);
+                (prefix..scores.rows()).for_each(|row| observed.scores[head].hold(&scores.row(row)[..=row]));
                 // They are the same in all states.
                 if observed.known_keys.len() == head {
                     observed.known_keys.push(key.row_range(0..prefix));
@@ -121,28 +112,6 @@ impl Observed {
         let arguments = &of_layer(Intermediate::FeedForward);
         self.arguments
             .extend((0..arguments.rows()).map(|row| arguments.row(row).iter().map(|&x| f64::from(x)).collect()));
-    }
-}
-
-impl ScoreRange {
-    fn hold(&mut self, scores: &Matrix<f32>, prefix: usize) {
-        for row in prefix..scores.rows() {
-            let visible: Vec<f64> = scores.row(row)[..=row].iter().map(|&s| f64::from(s)).collect();
-            let (low, high) = visible.iter().fold((f64::MAX, f64::MIN), |(low, high), &s| (low.min(s), high.max(s)));
-            self.spread = self.spread.max(high - low);
-            let mut logarithms = visible;
-            while logarithms.len() > 1 {
-                let merge = |pair: &[f64]| match *pair {
-                    [a, b] => (b + (a - b).max(0.0) + (-(a - b).abs()).exp().ln_1p(), (a - b).abs()),
-                    _ => (pair[0], 0.0),
-                };
-                let merged: Vec<(f64, f64)> = logarithms.chunks(2).map(merge).collect();
-                self.difference =
-                    merged.iter().fold(self.difference, |largest, (_, difference)| largest.max(*difference));
-                logarithms = merged.into_iter().map(|(logarithm, _)| logarithm).collect();
-            }
-            self.exponent = self.exponent.max(logarithms[0] - low);
-        }
     }
 }
 

@@ -24,6 +24,9 @@ pub struct BlockOptions {
     pub pairs: bool,
 }
 
+/// From how many channels on embeddings are wide.
+const WIDE: usize = 512;
+
 impl Default for BlockOptions {
     fn default() -> Self {
         Self {
@@ -39,6 +42,13 @@ impl Default for BlockOptions {
 }
 
 impl BlockOptions {
+    /// For embeddings of so many channels. In wide ones the errors of many channels cancel, and lookups cost the most: from 512 channels on, pairs
+    /// are squared, and queries are not looked up; keys have a bit less there, so that scores bear the noise of such queries.
+    pub fn of_width(channels: usize) -> Self {
+        let narrow = Self::default();
+        if channels < WIDE { narrow } else { Self { key_bits: 5, query_bits: Some(4), pairs: true, ..narrow } }
+    }
+
     /// Checks the numbers.
     pub(super) fn check(&self) -> Result<(), Error> {
         check_within("the unit of the stream, its log2 in turns", self.log_unit, -40.0..=-4.0)?;

@@ -1,7 +1,7 @@
 //! The softmax of scores in turns, by lookups of smooth functions.
 
 use super::steps;
-use crate::evaluator::{Rows, SmoothEvaluator, Use, exponents, look_up_rows, tree};
+use crate::evaluator::{EXPONENT_FACTOR, Rows, SmoothEvaluator, Use, exponents, look_up_rows, tree};
 use crate::table::SmoothTable;
 
 /// The probabilities of rows of scores, one being `one` turns; `tables` are [`PackedHead::tables`] of each row's head. The only
@@ -26,7 +26,7 @@ pub(super) fn evaluate<E: SmoothEvaluator>(
     let logarithms = tree(evaluator, scores.clone(), |evaluator, differences| {
         look_up_rows(evaluator, steps::SOFTPLUS, differences, &softplus, Use::default())
     })?;
-    let mut exponents = exponents(evaluator, scores, &logarithms);
+    let mut exponents = exponents(evaluator, scores, &logarithms, std::iter::repeat(EXPONENT_FACTOR));
     exponents.iter_mut().filter(|row| row.len() == 1).for_each(Vec::clear);
     let mut probabilities = look_up_rows(evaluator, steps::EXPONENTIAL, &exponents, &exponential, Use::default())?;
     probabilities.iter_mut().filter(|row| row.is_empty()).for_each(|row| row.push(evaluator.constant(one)));
