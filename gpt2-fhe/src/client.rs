@@ -2,13 +2,48 @@
 
 use nn::matrix::Matrix;
 use tfhe_core::derivation::ClientSeed;
-use tfhe_core::key_graph::{MissingEdge, Parameters};
+use tfhe_core::key_graph::{MissingEdge, Node, Parameters};
 use tfhe_core::keys::{Answer, ClientKeys, Label, Mismatch, Needs, Request, SeededEvaluationKeys};
+use tfhe_core::lwe::LweCiphertext;
+use tfhe_core::params::Gadget;
 use tfhe_core::simd::BackendError;
+use tfhe_core::torus;
 use zeroize::Zeroizing;
 
+use crate::block::ciphertexts::EncryptedNumber;
+use crate::block::keys::PRODUCT;
 use crate::boundary::{EncryptError, Refused};
 use crate::encoding::Encoding;
+
+/// What decrypts single numbers of blocks, on their way from one operation to the next ([`crate::block::watched`]). No answer has them: a
+/// program's results are what a server sends.
+#[derive(Debug)]
+pub struct BlockNumbers<'a> {
+    keys: &'a ClientKeys,
+    /// Of integers that multiply.
+    gadget: Gadget,
+}
+
+impl BlockNumbers<'_> {
+    /// A number in turns, −1/2 to 1/2; or the integer that multiplies.
+    pub fn number(&self, number: &EncryptedNumber) -> f64 {
+        let phase = |node: Node, sample: Option<&LweCiphertext>| {
+            sample.map_or(0, |sample| self.keys.phase_of_sample(node, sample))
+        };
+        match number {
+            EncryptedNumber::Sum(sum) => {
+                let samples = sum.samples(self.keys.parameters().lookup().lwe_dimension());
+                let arithmetic = phase(Node::Arithmetic, samples.arithmetic.as_ref());
+                torus::to_f64(arithmetic.wrapping_add(phase(Node::Lookup, samples.lookup.as_ref())))
+            }
+            // The last level leaves noise too little room, the one before has all of an integer's bits.
+            EncryptedNumber::Levels(levels) => {
+                let level = (levels.len().saturating_sub(1)).max(1);
+                torus::decode(phase(Node::Lookup, levels.get(level - 1)), self.gadget.base_log() * level as u32) as f64
+            }
+        }
+    }
+}
 
 /// The version of requests.
 const VERSION: u64 = 1;
@@ -41,6 +76,14 @@ impl Client {
     /// If the parameter set does not have them: it is not one of the circuit.
     pub fn evaluation_keys(&self, needs: &Needs) -> Result<SeededEvaluationKeys, MissingEdge> {
         self.keys.evaluation_keys(needs)
+    }
+
+    /// What decrypts single numbers of blocks.
+    ///
+    /// # Errors
+    /// If the parameter set is not one of blocks.
+    pub fn block_numbers(&self) -> Result<BlockNumbers<'_>, MissingEdge> {
+        Ok(BlockNumbers { keys: &self.keys, gadget: self.keys.parameters().gadget(PRODUCT)? })
     }
 
     /// Encrypts integers `[T, E]`.

@@ -55,7 +55,7 @@ mod model;
 mod numbers;
 mod support;
 
-pub use circuit::{block, clear, evaluator, integer, packed, record, table};
+pub use circuit::{block, clear, evaluator, integer, packed, record, table, watched};
 use circuit::{calibration, rounding};
 pub use error::Error;
 pub use model::{attention, checkpoint, gpt2, metrics, tokenizer};

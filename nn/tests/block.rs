@@ -1,15 +1,17 @@
 //! Whole blocks in the clear: near to f32, token after token as all at once, and with the outliers that GPT-2's hidden states have.
 
-use nn::block::{BlockOptions, BlockPart, ModelProgram};
+use nn::block::{BlockOptions, BlockPart, ModelProgram, steps};
 use nn::clear::{ClearEvaluator, ClearTensor};
-use nn::evaluator::{BlockEvaluator, Form};
+use nn::evaluator::{BlockEvaluator, Form, Rows};
 use nn::gpt2::{Gpt2, NoHooks};
 use nn::matrix::{Matrix, relative_error};
 use nn::metrics;
 use nn::table::SmoothTable;
+use nn::watched::{Operation, OperationKind, WatchedError};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -125,4 +127,88 @@ fn outliers_and_public_first_tokens() {
     };
     check(0);
     check(1);
+}
+
+/// Two blocks, and the stream before the first of them.
+fn watched_blocks() -> (ModelProgram, Rows<f64>) {
+    let texts = MODEL.draw_texts((4, 16), 1).unwrap();
+    let options = BlockOptions::default();
+    let program = ModelProgram::calibrate(&MODEL, 0..2, BlockPart::Whole, (&texts, 0), &options).unwrap();
+    let hidden = MODEL.hidden_states(&texts[0][..3], 0).unwrap().remove(0);
+    let stream = program.scale().encode(&hidden).unwrap();
+    let rows = (0..stream.rows()).map(|row| stream.row(row).to_vec()).collect();
+    (program, rows)
+}
+
+#[test]
+fn a_watched_program_gives_what_it_gives_unwatched() {
+    let (program, rows) = watched_blocks();
+    let mut plain = ClearEvaluator::new();
+    let mut expected = plain.known(rows.clone(), Form::Features);
+    let mut caches = program.caches(&mut plain);
+    let Ok(()) = program.evaluate(&mut plain, &mut expected, &mut caches);
+    let (mut watched, mut seen) = (ClearEvaluator::new(), Vec::<(Operation, Rows<f64>)>::new());
+    let stream = watched.known(rows.clone(), Form::Features);
+    let all = |operation, rows| {
+        seen.push((operation, rows));
+        ControlFlow::Continue(())
+    };
+    assert_eq!(program.watch(&mut watched, stream, all).unwrap(), expected);
+    assert_eq!(watched.steps(), plain.steps());
+    // Every step of either block was seen, in its place, and every lookup.
+    for block in 0..2 {
+        for step in steps::ALL {
+            assert!(
+                seen.iter().any(|(operation, _)| (operation.block, operation.step) == (block, step)),
+                "{block} {step}"
+            );
+        }
+    }
+    assert!(seen.is_sorted_by_key(|(operation, _)| operation.block));
+    let is_lookup = |kind| matches!(kind, OperationKind::Lookup | OperationKind::Integers);
+    let lookups = seen.iter().filter(|(operation, _)| is_lookup(operation.kind)).map(|(_, rows)| rows[0].len());
+    assert_eq!(lookups.sum::<usize>(), plain.lookups());
+    // What the last step of a block gives is added to what the one before left.
+    let update = |block: usize, step: &str| {
+        let found = seen.iter().rfind(|(operation, _)| (operation.block, operation.step) == (block, step));
+        found.unwrap().1[0].clone()
+    };
+    let mut sum = rows.concat();
+    for block in 0..2 {
+        for step in [steps::ATTENTION, steps::FEED_FORWARD] {
+            sum.iter_mut().zip(update(block, step)).for_each(|(sum, x)| *sum += x);
+        }
+    }
+    // A reading's constant is added after its lookup, the same for all tokens.
+    let (found, channels) = (expected.rows(), rows[0].len());
+    for token in 1..rows.len() {
+        for channel in 0..channels {
+            let less = |token: usize| found[token][channel] - sum[token * channels + channel];
+            assert!((less(token) - less(0)).abs() < 1e-12, "{token} {channel}");
+        }
+    }
+}
+
+#[test]
+fn a_watched_program_stops_right_after_the_operation_that_was_waited_for() {
+    let (program, rows) = watched_blocks();
+    for (block, step, later) in [(0, steps::SCORES, steps::SOFTPLUS), (1, steps::KEYS, steps::ATTENTION)] {
+        let (mut evaluator, mut seen) = (ClearEvaluator::new(), 0);
+        let stream = evaluator.known(rows.clone(), Form::Features);
+        // Scores are a product for each of the heads, keys one lookup of all.
+        let wanted = if step == steps::SCORES { MODEL.config().n_head } else { 1 };
+        let result = program.watch(&mut evaluator, stream, |operation, _| {
+            assert!(seen < wanted, "{operation:?} after the last");
+            seen += usize::from((operation.block, operation.step) == (block, step));
+            if seen == wanted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert_eq!(result.unwrap_err(), WatchedError::Stopped);
+        assert!(evaluator.record(step).is_some());
+        let of_blocks = |name: &str| evaluator.record(name).map_or(0, |record| record.lookup_count());
+        let mut whole = ClearEvaluator::new();
+        let stream = whole.known(rows.clone(), Form::Features);
+        program.watch(&mut whole, stream, |_, _| ControlFlow::Continue(())).unwrap();
+        // Both blocks have as many.
+        assert_eq!(of_blocks(later), block * whole.record(later).unwrap().lookup_count() / 2, "{later}");
+    }
 }

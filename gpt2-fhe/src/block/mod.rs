@@ -22,3 +22,4 @@ pub mod prediction;
 pub mod server;
 pub mod simulated;
 pub mod tensor;
+pub mod watched;

@@ -4,7 +4,7 @@ use nn::evaluator::Form;
 use tfhe_core::glwe::SeededGlweCiphertext;
 use tfhe_core::keys::{Answer, EvaluationKeys, Request};
 
-use super::ciphertexts::{BlockCiphertexts, EncryptedReals};
+use super::ciphertexts::{BlockCiphertexts, EncryptedMultipliers, EncryptedNumber, EncryptedReals};
 use super::circuit::{BlockCircuit, Running};
 use super::encoding::BlockEncoding;
 use super::evaluator::StreamEvaluator;
@@ -55,17 +55,30 @@ impl<'a> BlockServer<'a> {
         request: &Request,
         encoding: &BlockEncoding,
     ) -> Result<(Answer, Statistics), EvaluationError> {
-        if *encoding != self.circuit.encoding(encoding.tokens) {
-            return Err(Refused::Layout.into());
-        }
-        Refused::check_tokens(encoding.tokens, MAX_TOKENS)?;
-        let opened = request.open(self.keys, &encoding.context(), encoding.request_len()).map_err(Refused::from)?;
-        let (channels, shape) = (encoding.channels, [encoding.tokens, encoding.channels]);
-        let expand = |row: &[SeededGlweCiphertext]| row.iter().map(SeededGlweCiphertext::expand).collect();
-        let rows = opened.chunks(encoding.row_len()).map(expand).collect();
-        let input = EncryptedReals::new(&encoding.layout, Form::Features, channels, rows);
-        let stream = Held::fresh(input, shape, self.circuit.prediction().fresh());
+        let stream = opened(self.circuit, self.keys, request, encoding)?;
         let answer = self.running.advance(self.circuit, stream)?.into_reals().into_ciphertexts();
         Ok((Answer::new(request.label(), answer), self.running.take_statistics()))
     }
+}
+
+/// The stream of a request that belongs to the keys and is encoded as these blocks have it.
+///
+/// # Errors
+/// What does not.
+pub(super) fn opened(
+    circuit: &BlockCircuit,
+    keys: &EvaluationKeys,
+    request: &Request,
+    encoding: &BlockEncoding,
+) -> Result<Held<EncryptedReals, EncryptedMultipliers, EncryptedNumber>, Refused> {
+    if *encoding != circuit.encoding(encoding.tokens) {
+        return Err(Refused::Layout);
+    }
+    Refused::check_tokens(encoding.tokens, MAX_TOKENS)?;
+    let opened = request.open(keys, &encoding.context(), encoding.request_len()).map_err(Refused::from)?;
+    let (channels, shape) = (encoding.channels, [encoding.tokens, encoding.channels]);
+    let expand = |row: &[SeededGlweCiphertext]| row.iter().map(SeededGlweCiphertext::expand).collect();
+    let rows = opened.chunks(encoding.row_len()).map(expand).collect();
+    let input = EncryptedReals::new(&encoding.layout, Form::Features, channels, rows);
+    Ok(Held::fresh(input, shape, circuit.prediction().fresh()))
 }

@@ -26,7 +26,7 @@ use super::verdict::Verdict;
 /// # Errors
 /// What is wrong with the arguments or the files; that the block cannot be run reliably.
 pub(super) fn run(arguments: &BlockArguments) -> anyhow::Result<Verdict> {
-    let BlockArguments { selection, execution, out, replacing, reporting } = arguments;
+    let BlockArguments { selection, execution, out, replacing, reporting, .. } = arguments;
     let mode = execution.mode;
     let files = OutputFiles::create(&[("--out", out.as_deref())], &selection.inputs(), replacing.force)?;
     let input = BlockInput::load(selection)?;

@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use anyhow::bail;
 use gpt2_fhe::block::circuit::BlockCircuit;
-use gpt2_fhe::run::block::{BlockKeyPair, BlockOutcome, BlockSession, BlockText, ReplacedBlocks};
+use gpt2_fhe::run::block::{
+    BlockKeyPair, BlockOutcome, BlockSession, BlockText, OperationResult, ReplacedBlocks, WatchedMode,
+};
 use gpt2_fhe::run::{Mode, Plan, RunError};
 use nn::block::{BlockOptions, BlockPart, ModelProgram};
 use nn::gpt2::TextSession;
@@ -66,6 +68,28 @@ impl Blocks {
     pub(super) fn replan(&mut self, requests: &[usize]) -> Result<(), RunError> {
         self.plans = plan(&self.circuits, self.mode, requests)?;
         Ok(())
+    }
+
+    /// What the operations of a step of the first of the circuits give, or of all steps, on a text's first tokens: [`BlockText::watch`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn watch(
+        &mut self,
+        hidden: &Matrix<f32>,
+        step: Option<&'static str>,
+    ) -> Result<(Vec<OperationResult>, usize), RunError> {
+        let Self { circuits, engine, progress, .. } = self;
+        let watch = |mode| BlockText::watch(&circuits[0], mode, hidden, step);
+        match engine {
+            Engine::Clear => watch(WatchedMode::Clear),
+            Engine::Simulate(seed) => while_showing("computing the block", || watch(WatchedMode::Simulate(seed))),
+            Engine::Execute(keys) => {
+                let results = watch(WatchedMode::Execute(keys, progress));
+                progress.end();
+                results
+            }
+        }
     }
 
     /// The text, before its first token, of each of the circuits; and whether numbers may leave their ranges.

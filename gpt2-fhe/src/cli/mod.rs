@@ -38,6 +38,7 @@ mod stored;
 mod text;
 mod threads;
 mod verdict;
+mod watched;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -124,6 +125,7 @@ fn run(line: &CommandLine, given: &Given) -> anyhow::Result<Verdict> {
         Some(Command::Demo(arguments)) => demo::run(arguments, given),
         Some(Command::Generate(arguments)) => generate::run(arguments, given),
         Some(Command::Head(arguments)) => head::run(arguments, given),
+        Some(Command::Block(arguments)) if arguments.watching.is_watched() => watched::run(arguments),
         Some(Command::Block(arguments)) => block::run(arguments),
         Some(Command::Circuit(arguments)) => circuit::run(arguments, given),
         Some(Command::Plan(arguments)) => plan::run(arguments, given),

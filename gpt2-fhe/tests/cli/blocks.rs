@@ -36,7 +36,7 @@ impl Files {
         let tensors = [
             ("h.0.ln_1.weight", tensor(&[SIZE], near(1.0))),
             ("h.0.ln_1.bias", tensor(&[SIZE], near(0.0))),
-            ("h.0.attn.c_attn.weight", tensor(&[SIZE, 3 * SIZE], weights(0.3))),
+            ("h.0.attn.c_attn.weight", tensor(&[SIZE, 3 * SIZE], weights(0.5))),
             ("h.0.attn.c_attn.bias", tensor(&[3 * SIZE], near(0.0))),
             ("h.0.attn.c_proj.weight", tensor(&[SIZE, SIZE], weights(0.3))),
             ("h.0.attn.c_proj.bias", tensor(&[SIZE], near(0.0))),
@@ -136,6 +136,111 @@ fn bad_blocks_are_refused_in_words() {
     let count = files.count();
     let mut wrong = files.block("hidden", "narrow");
     assert_error(wrong.args(["--mode", "clear", "--out"]).arg(files.path("out")), "[tokens, 16] is needed");
+    assert_eq!(files.count(), count);
+}
+
+/// On ciphertexts each operation is as far from the clear engine as in simulations.
+#[test]
+fn a_noise_table_has_every_site_of_an_encrypted_block_within_the_spread_of_simulations() {
+    let files = Files::new().with_block("");
+    let report = json(files.block("states", "input").args(["--noise-table", "--mode", "execute", "--seed", "3"]));
+    assert_eq!(
+        (&report["type"], &report["simulations"], &report["out_of_range"]),
+        (&"noise_table".into(), &32.into(), &0.into())
+    );
+    let sites = report["sites"].as_array().unwrap();
+    for step in nn::block::steps::ALL {
+        assert!(sites.iter().any(|site| site["step"] == step), "{step} is not in {report}");
+    }
+    for site in sites {
+        let number = |key: &str| site[key].as_f64();
+        let (measured, simulated) = (number("measured_error").unwrap(), number("simulated_error").unwrap());
+        match (site["unit"].as_str().unwrap(), number("simulated_spread")) {
+            // A normal number is that far off its mean with a probability of 2^-20; predictions of operations are within 10 %.
+            ("turns", Some(spread)) => {
+                let off = (measured / simulated).ln().abs();
+                assert!(off <= 5.0 * spread + 1.1_f64.ln(), "{site}");
+                assert_eq!(number("measured_by_simulated"), Some(measured / simulated));
+            }
+            // Most integers are what they are in the clear, and none is far off: the root mean square is at most that of the largest.
+            ("ones", _) => assert!(measured <= 8.0 * simulated + 1.0, "{site}"),
+            other => panic!("{other:?}: {site}"),
+        }
+        assert_eq!(number("predicted_noise").is_none(), site["unit"] == "ones", "{site}");
+    }
+    assert!(report.get("operations").is_none());
+}
+
+#[test]
+fn a_block_stops_after_a_step_and_shows_it() {
+    let files = Files::new().with_block("");
+    for mode in ["clear", "simulate", "execute"] {
+        let out = files.path(&format!("{mode}.out"));
+        let mut command = files.block("states", "input");
+        command.args(["--stop-after", "squares", "--part", "mlp", "--mode", mode, "--seed", "1", "--out"]).arg(&out);
+        let report = json(&mut command);
+        assert_eq!((&report["type"], &report["stop_after"]), (&"step".into(), &"squares".into()));
+        let [operation] = &report["operations"].as_array().unwrap()[..] else { panic!("{report}") };
+        assert_eq!(operation["count"], TOKENS * SIZE, "{report}");
+        let numbers = |key: &str| -> Vec<f64> {
+            operation[key].as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
+        };
+        let written = Checkpoint::open(&out).unwrap();
+        let clear = written.any_matrix("0.squares.lookups.clear").unwrap();
+        let pairs = clear.iter().zip(numbers("clear_numbers"));
+        assert!(pairs.into_iter().all(|(&written, reported)| written == reported as f32));
+        assert_eq!(written.names().len(), if mode == "clear" { 1 } else { 2 });
+        assert_eq!(operation["numbers"].is_null(), mode == "clear");
+        if mode != "clear" {
+            let squares = numbers("numbers").into_iter().zip(numbers("clear_numbers")).map(|(a, b)| (a - b).powi(2));
+            let error = (squares.sum::<f64>() / (TOKENS * SIZE) as f64).sqrt();
+            let measured = report["sites"][0]["measured_error"].as_f64().unwrap();
+            assert!(error > 0.0 && (error / measured - 1.0).abs() < 1e-9, "{error} {measured}");
+        }
+    }
+    let text = success(files.block("states", "input").args(["--stop-after", "attention-update", "--mode", "simulate"]));
+    for word in ["attention update: 1 operation", "ratio", "spread", "row 0, number 3", "difference"] {
+        assert!(text.contains(word), "{word:?} is not in {text}");
+    }
+}
+
+/// What multiplies is shown as integers.
+#[test]
+fn integers_are_decrypted_as_integers() {
+    let files = Files::new().with_block("");
+    let report =
+        json(files.block("states", "input").args(["--stop-after", "keys", "--mode", "execute", "--seed", "5"]));
+    let [operation] = &report["operations"].as_array().unwrap()[..] else { panic!("{report}") };
+    assert_eq!((&operation["operation"], &operation["count"]), (&"looked-up integers".into(), &(TOKENS * SIZE).into()));
+    let pairs = operation["numbers"].as_array().unwrap().iter().zip(operation["clear_numbers"].as_array().unwrap());
+    let mut largest: f64 = 0.0;
+    for (number, clear) in pairs {
+        let (number, clear) = (number.as_f64().unwrap(), clear.as_f64().unwrap());
+        assert!(number.fract() == 0.0 && (number - clear).abs() <= 2.0, "{number} for {clear}");
+        largest = largest.max(clear.abs());
+    }
+    assert!(largest > 16.0, "keys of 6 bits: {largest}");
+}
+
+#[test]
+fn what_cannot_be_watched_is_refused() {
+    let files = Files::new().with_block("");
+    let block = |arguments: &[&str]| {
+        let mut command = files.block("states", "input");
+        command.args(arguments);
+        command
+    };
+    let wrong = output(&mut block(&["--stop-after", "squaring"]));
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(
+        wrong.status.code() == Some(2) && said.contains("squares, norm") && said.contains("feed-forward-update"),
+        "{said}"
+    );
+    assert_eq!(output(&mut block(&["--stop-after", "norm", "--noise-table"])).status.code(), Some(2));
+    assert_error_of(2, &mut block(&["--noise-table", "--mode", "clear"]), "--mode clear has none of");
+    let mut absent = block(&["--stop-after", "scores", "--part", "mlp", "--mode", "clear", "--out"]);
+    let count = files.count();
+    assert_error_of(2, absent.arg(files.path("absent")), "no such step");
     assert_eq!(files.count(), count);
 }
 

@@ -6,10 +6,13 @@
 //! cargo run --release -- head --circuit packed --attention DIR/model.safetensors --hidden inputs.safetensors \
 //!     --tensor ex2.hidden --calibration inputs.safetensors --calibration-tensors ex0.hidden,ex1.hidden
 //! ```
+//!
+//! With `--block`, what the layer gets before its LayerNorm 1: the inputs of `gpt2-fhe block`.
 
 mod inputs;
 
 use clap::Parser;
+use inputs::Input;
 use std::path::PathBuf;
 
 /// Writes the inputs of a layer's attention for some prompts, `ex0.hidden`, `ex1.hidden` and so on, each [tokens, n_embd].
@@ -25,11 +28,15 @@ struct Arguments {
     /// The layer, from 0
     #[arg(long, default_value_t = 0)]
     layer: usize,
+    /// The inputs of the whole layer, before its LayerNorm 1, which `gpt2-fhe block` runs on
+    #[arg(long)]
+    block: bool,
 }
 
 fn main() -> anyhow::Result<()> {
-    let Arguments { model, out, prompts, layer } = Arguments::parse();
-    let shapes = inputs::write(&model, layer, &prompts, &out)?;
+    let Arguments { model, out, prompts, layer, block } = Arguments::parse();
+    let input = if block { Input::Block } else { Input::Attention };
+    let shapes = inputs::write(&model, (layer, input), &prompts, &out)?;
     for ((index, prompt), shape) in prompts.iter().enumerate().zip(shapes) {
         println!("ex{index}.hidden {shape:?} {prompt:?}");
     }

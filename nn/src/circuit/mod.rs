@@ -9,3 +9,4 @@ pub mod packed;
 pub mod record;
 pub(crate) mod rounding;
 pub mod table;
+pub mod watched;

@@ -15,7 +15,7 @@ use crate::glwe::{GlweCiphertext, GlweSecretKey};
 use crate::glwe_keyswitch::SeededGlweKeyswitchKey;
 use crate::key_graph::{Edge, KeyParameters, MissingEdge, Node, Parameters};
 use crate::keyswitch::SeededLweKeyswitchKey;
-use crate::lwe::LweSecretKey;
+use crate::lwe::{LweCiphertext, LweSecretKey};
 use crate::random::{EncryptionSeed, RandomnessError};
 use crate::simd::BackendError;
 use crate::tensor_product::SeededRelinearizationKey;
@@ -149,6 +149,15 @@ impl ClientKeys {
         }
         let shapes = answer.ciphertexts.iter().map(GlweCiphertext::shape);
         check_ciphertexts(NAME, shapes, count, self.parameters.arithmetic().shape)
+    }
+
+    /// The phase of an LWE ciphertext under the key of `node`, or under what is extracted from it: of single numbers in the middle of a
+    /// computation, which have no label that says whose they are. It is for whoever has both sides of one, and studies it.
+    ///
+    /// # Panics
+    /// If its dimension is not that of the key.
+    pub fn phase_of_sample(&self, node: Node, sample: &LweCiphertext) -> u64 {
+        self.extracted(node).phase(sample)
     }
 
     fn phase_of(&self, ciphertext: &GlweCiphertext) -> Zeroizing<Vec<u64>> {

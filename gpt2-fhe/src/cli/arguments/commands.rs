@@ -8,7 +8,7 @@ use nn::attention::Part;
 
 use super::{
     BlockSelection, Encrypt, Encryption, Execution, Layers, Multiplication, Place, Quantization, QuantizationOptions,
-    Replacing, Reporting, Resources, Selection, words,
+    Replacing, Reporting, Resources, Selection, Watching, words,
 };
 
 /// Runs the attention of a GPT-2 on encrypted data.
@@ -170,10 +170,13 @@ pub(crate) struct BlockArguments {
     #[command(flatten)]
     pub(crate) selection: BlockSelection,
     #[command(flatten)]
+    pub(crate) watching: Watching,
+    #[command(flatten)]
     pub(crate) execution: Execution,
     /// Safetensors file to write the output to, as the tensor "block_out"
     ///
-    /// Its shape is [tokens, n_embd].
+    /// Its shape is [tokens, n_embd]. With --stop-after or --noise-table: a tensor for each operation that is shown, in turns, and one with
+    /// ".clear" at the end of its name for the numbers without noise.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]

@@ -13,7 +13,7 @@ use clap::Args;
 use gpt2_fhe::integer::multiply::Multiply;
 use gpt2_fhe::run::{Circuit, Mode};
 use nn::attention::Part;
-use nn::block::BlockPart;
+use nn::block::{BlockPart, steps};
 use nn::integer::IntegerOptions;
 use nn::packed::PackedOptions;
 use nn::record::Options;
@@ -164,6 +164,36 @@ impl BlockSelection {
             ("--calibration", self.examples.calibration.as_deref()),
         ]
     }
+}
+
+/// What is shown of a block, other than its output.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Watching {
+    /// Run up to the end of this step only, and show what its operations give: their first numbers, and how far these are from those
+    /// without noise
+    ///
+    /// Words of a name may be joined by "-". With --mode execute this program decrypts what the server has in the middle of its
+    /// computation, which it can as it is both parties: it is for study. A server alone cannot.
+    #[arg(long, value_name = "STEP", value_parser = step)]
+    pub(super) stop_after: Option<&'static str>,
+    /// Run the block to its end, and show for every operation how far its numbers are from those without noise, beside what
+    /// simulations and predictions say
+    #[arg(long, conflicts_with = "stop_after")]
+    pub(super) noise_table: bool,
+}
+
+impl Watching {
+    /// Whether anything is.
+    pub(super) fn is_watched(self) -> bool {
+        self.stop_after.is_some() || self.noise_table
+    }
+}
+
+/// A step of a block, by its name.
+fn step(text: &str) -> Result<&'static str, String> {
+    let found = steps::ALL.into_iter().find(|step| *step == text || step.replace(' ', "-") == text);
+    found
+        .ok_or_else(|| format!("the steps of a block are {}", steps::ALL.map(|step| step.replace(' ', "-")).join(", ")))
 }
 
 /// What of a block.

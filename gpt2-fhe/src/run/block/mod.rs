@@ -13,10 +13,12 @@ mod session;
 mod simulated;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 pub use hooks::ReplacedBlocks;
 pub use outcome::BlockOutcome;
 pub use session::{BlockKeyPair, BlockSession};
+pub use watched::{NoisyResult, OperationResult, WatchedMode};
 
 use std::time::Instant;
 
@@ -38,7 +40,7 @@ use crate::block::circuit::BlockCircuit;
 use crate::track::statistics::Statistics;
 
 /// Simulated texts from which the noise of each output is estimated.
-const SIMULATIONS: u64 = 32;
+pub const SIMULATIONS: u64 = 32;
 /// How many estimated standard deviations an output may be from the clear engine's, as in the packed circuit.
 const TOLERANCE: f64 = 8.0;
 

@@ -18,7 +18,7 @@ use crate::track::Observer;
 
 /// The keys of a client and its server, for blocks of any model and any number of texts.
 #[derive(Debug)]
-pub struct BlockKeyPair(KeyPair);
+pub struct BlockKeyPair(pub(super) KeyPair);
 
 impl BlockKeyPair {
     /// Makes all keys.

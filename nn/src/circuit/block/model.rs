@@ -6,11 +6,12 @@ use super::options::BlockOptions;
 use super::program::{BlockCache, BlockProgram};
 use crate::clear::{ClearEvaluator, ClearTensor};
 use crate::error::Error;
-use crate::evaluator::{BlockEvaluator, Form};
+use crate::evaluator::{BlockEvaluator, Form, Rows};
 use crate::gpt2::{Block, Gpt2, Intermediate, Site};
 use crate::matrix::Matrix;
 use crate::table::SmoothTable;
-use std::ops::Range;
+use crate::watched::{Operation, Watched, WatchedError};
+use std::ops::{ControlFlow, Range};
 
 /// Some of a model's blocks, and the scale of their stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,6 +109,29 @@ impl ModelProgram {
         caches: &mut [BlockCache<E>],
     ) -> Result<(), E::Error> {
         self.blocks.iter().zip(caches).try_for_each(|(block, cache)| block.evaluate(evaluator, stream, cache))
+    }
+
+    /// The same of a text's first tokens, on an evaluator of which `watcher` sees what each operation gives, and may stop it.
+    ///
+    /// # Errors
+    /// [`WatchedError::Stopped`] if it does; the evaluator's.
+    pub fn watch<E, W>(
+        &self,
+        evaluator: &mut E,
+        mut stream: E::Tensor,
+        watcher: W,
+    ) -> Result<E::Tensor, WatchedError<E::Error>>
+    where
+        E: BlockEvaluator,
+        W: FnMut(Operation, Rows<E::Lane>) -> ControlFlow<()>,
+    {
+        let mut watched = Watched::new(evaluator, watcher);
+        for (index, block) in self.blocks.iter().enumerate() {
+            watched.enter(index);
+            let mut cache = block.cache(&mut watched);
+            block.evaluate(&mut watched, &mut stream, &mut cache)?;
+        }
+        Ok(stream)
     }
 
     /// Hidden states `[T, E]` after the blocks, of tokens after the public ones, without noise.
