@@ -13,6 +13,11 @@ use crate::matrix::Matrix;
 /// How many columns are rounded at a time, so that what they need stays in the cache.
 const COLUMNS: usize = 64;
 
+/// How many rows of moments are summed up at a time: with 3,072 channels they fill 384 KiB.
+const TOGETHER: usize = 16;
+/// How many columns' pivots are done before what they take is subtracted from all others.
+const PIVOTS: usize = 32;
+
 /// The rounding for inputs like those of a calibration set.
 #[derive(Clone, Debug)]
 pub(crate) struct Rounding {
@@ -26,12 +31,7 @@ impl Rounding {
     /// O(rows·E² + E³/6).
     pub(crate) fn new<'a>(size: usize, damping: f64, inputs: impl IntoIterator<Item = &'a [f64]>) -> Self {
         let rows: Vec<&[f64]> = inputs.into_iter().collect();
-        let mut moments = Matrix::from_fn(size, size, |_, _| 0.0);
-        for row in &rows {
-            for (i, &x) in row.iter().enumerate().filter(|(_, x)| **x != 0.0) {
-                moments.row_mut(i).iter_mut().zip(*row).for_each(|(sum, y)| *sum += x * y / rows.len() as f64);
-            }
-        }
+        let mut moments = upper_moments(size, &rows);
         let mean = (0..size).map(|i| moments[(i, i)]).sum::<f64>() / size as f64;
         // Inputs that are all zero leave nothing to be gained: plain rounding.
         let damping = if mean > 0.0 { damping * mean } else { 1.0 };
@@ -73,22 +73,58 @@ impl Rounding {
     }
 }
 
+/// The second moments of rows of `size` channels: on and above the diagonal, which is all that is needed of what is symmetric.
+///
+/// A few rows of the result at a time meet all inputs, so that they stay in the cache.
+fn upper_moments(size: usize, inputs: &[&[f64]]) -> Matrix<f64> {
+    let mut moments = Matrix::from_fn(size, size, |_, _| 0.0);
+    moments.data_mut().par_chunks_mut(TOGETHER * size.max(1)).enumerate().for_each(|(chunk, sums)| {
+        for input in inputs {
+            for (sums, i) in sums.chunks_mut(size).zip(chunk * TOGETHER..) {
+                let x = input[i];
+                if x != 0.0 {
+                    sums[i..].iter_mut().zip(&input[i..]).for_each(|(sum, y)| *sum += x * y);
+                }
+            }
+        }
+        sums.iter_mut().for_each(|sum| *sum /= inputs.len() as f64);
+    });
+    moments
+}
+
 /// R with R·Rᵀ = `moments`, upper triangular, each column divided by its diagonal entry: from the last row upwards.
 ///
-/// `moments` is symmetric, and its smallest eigenvalue is at least the damping, so every pivot is positive.
+/// `moments` is symmetric, and its smallest eigenvalue is at least the damping, so every pivot is positive. What is below the diagonal is
+/// neither read nor changed. What pivots take from the moments is subtracted from some columns at once, and from those to the left of them
+/// when [`PIVOTS`] of them are done, row by row: in the same order for each entry, with fewer passes over the matrix.
 fn upper_factor(mut moments: Matrix<f64>) -> Matrix<f64> {
     let size = moments.rows();
-    for pivot in (0..size).rev() {
-        // Column `pivot` of R is that of the moments over the root of the pivot; what is left of the moments is without it.
-        let value = moments[(pivot, pivot)];
-        let column: Vec<f64> = (0..pivot).map(|row| moments[(row, pivot)]).collect();
-        for (row, &x) in column.iter().enumerate() {
-            let factor = x / value;
-            let entries = moments.row_mut(row)[..pivot].iter_mut();
-            entries.zip(&column).for_each(|(entry, y)| *entry -= factor * y);
-            moments[(row, pivot)] = factor;
+    let mut end = size;
+    while end > 0 {
+        let start = end.saturating_sub(PIVOTS);
+        // Of each pivot, the last one first, its column as it is when its turn comes.
+        let mut columns: Vec<Vec<f64>> = Vec::with_capacity(end - start);
+        for pivot in (start..end).rev() {
+            // Column `pivot` of R is that of the moments over the root of the pivot; what is left of the moments is without it.
+            let value = moments[(pivot, pivot)];
+            let column: Vec<f64> = (0..pivot).map(|row| moments[(row, pivot)]).collect();
+            for (row, &x) in column.iter().enumerate() {
+                let (factor, first) = (x / value, start.max(row));
+                let entries = moments.row_mut(row)[first..pivot].iter_mut();
+                entries.zip(&column[first..]).for_each(|(entry, y)| *entry -= factor * y);
+                moments[(row, pivot)] = factor;
+            }
+            moments[(pivot, pivot)] = 1.0;
+            columns.push(column);
         }
-        moments[(pivot, pivot)] = 1.0;
+        moments.data_mut()[..start * size].par_chunks_mut(size).enumerate().for_each(|(row, entries)| {
+            let (entries, factors) = entries.split_at_mut(start);
+            for (column, pivot) in columns.iter().zip((0..end - start).rev()) {
+                let factor = factors[pivot];
+                entries[row..].iter_mut().zip(&column[row..]).for_each(|(entry, y)| *entry -= factor * y);
+            }
+        });
+        end = start;
     }
     moments
 }
