@@ -20,7 +20,7 @@ use crate::track::timed::Timed;
 use crate::track::{EvaluationError, Observer};
 
 /// How many lookups are done between two reports of progress.
-const BATCH: usize = 256;
+pub(crate) const BATCH: usize = 256;
 
 /// An error of numbers. There are as many as numbers; what products of ciphertexts add is the same for those of a tensor.
 #[derive(Debug)]

@@ -65,7 +65,7 @@ impl<'a> BlockServer<'a> {
 ///
 /// # Errors
 /// What does not.
-pub(super) fn opened(
+pub(crate) fn opened(
     circuit: &BlockCircuit,
     keys: &EvaluationKeys,
     request: &Request,

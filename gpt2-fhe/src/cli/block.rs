@@ -11,7 +11,7 @@ use nn::matrix::Matrix;
 use nn::tensor::Tensor;
 use serde::Serialize;
 
-use super::arguments::{BlockArguments, BlockSelection, PartOfBlock};
+use super::arguments::{BlockArguments, BlockSelection, NotApplicable, PartOfBlock};
 use super::blocks::Blocks;
 use super::files::OutputFiles;
 use super::input::{examples, load_hidden, open};
@@ -19,6 +19,7 @@ use super::output::{print, print_json};
 use super::progress::while_showing;
 use super::run_report::RunReport;
 use super::text::{line, plural};
+use super::timing::{MeasuredRun, Times};
 use super::verdict::Verdict;
 
 /// Runs the block that the arguments select.
@@ -26,10 +27,14 @@ use super::verdict::Verdict;
 /// # Errors
 /// What is wrong with the arguments or the files; that the block cannot be run reliably.
 pub(super) fn run(arguments: &BlockArguments) -> anyhow::Result<Verdict> {
-    let BlockArguments { selection, execution, out, replacing, reporting, .. } = arguments;
+    let BlockArguments { selection, execution, out, replacing, reporting, tokens, measure, .. } = arguments;
     let mode = execution.mode;
+    if *measure && mode != Mode::Execute {
+        let what = format!("--measure is of ciphertexts, which --mode {} has none of", mode.name());
+        return Err(NotApplicable::new(format!("{what}; leave it out, or choose --mode execute")).into());
+    }
     let files = OutputFiles::create(&[("--out", out.as_deref())], &selection.inputs(), replacing.force)?;
-    let input = BlockInput::load(selection)?;
+    let input = BlockInput::load(selection, *tokens)?;
     let mut blocks = Blocks::new(vec![input.circuit.clone()], (mode, &execution.resources), &[input.before.rows()])?;
     let mut texts = blocks.texts(execution.allows_out_of_range())?;
     let outcome = match mode {
@@ -37,7 +42,12 @@ pub(super) fn run(arguments: &BlockArguments) -> anyhow::Result<Verdict> {
         Mode::Clear | Mode::Simulate => while_showing("computing the block", || texts.advance(&input.before)),
     }?;
     let tensor = Tensor::from(outcome.run.output.clone());
-    let report = Report::new(selection, mode, &input, &outcome)?;
+    let mut report = Report::new(selection, mode, &input, &outcome)?;
+    if *measure {
+        let times = Times::measure(&input.circuit)?;
+        let run = &outcome.run;
+        report.measured = Some(MeasuredRun::new(times, &run.statistics, run.seconds.evaluate));
+    }
     files.write(vec![Box::new(|path| write_tensors(path, &[("block_out", &tensor)], &[]))], || {
         if reporting.json { print_json(&report) } else { print(&report.text(&input)) }
     })?;
@@ -58,11 +68,11 @@ pub(super) struct BlockInput {
 
 impl BlockInput {
     /// Reads the files and calibrates.
-    pub(super) fn load(selection: &BlockSelection) -> anyhow::Result<Self> {
+    pub(super) fn load(selection: &BlockSelection, tokens: Option<usize>) -> anyhow::Result<Self> {
         let weights = open(&selection.weights, "--weights")?;
         let block = Block::load_alone(&weights, selection.layer, selection.n_head)?;
         let attention = block.attention();
-        let hidden = load_hidden(&selection.input, attention.embedding_size(), &weights)?;
+        let hidden = load_hidden((&selection.input, tokens), attention.embedding_size(), &weights)?;
         let inputs = examples(&selection.examples, &hidden)?;
         let (place, part) = ((selection.layer, &block), selection.part.into());
         let calibrate =
@@ -114,6 +124,8 @@ struct Report<'a> {
     heads: usize,
     #[serde(flatten)]
     run: RunReport<'a>,
+    /// With `--measure`.
+    measured: Option<MeasuredRun>,
     #[serde(skip)]
     selection: &'a BlockSelection,
 }
@@ -135,12 +147,17 @@ impl<'a> Report<'a> {
             tokens: input.before.rows(),
             heads: input.heads,
             run: RunReport::new(mode, &outcome.run, errors)?,
+            measured: None,
             selection,
         })
     }
 
     fn text(&self, input: &BlockInput) -> String {
-        self.run
-            .text(input.describe(self.selection), "‖update − f32‖ / ‖f32‖; the update is what is added to the input")
+        let error = "‖update − f32‖ / ‖f32‖; the update is what is added to the input";
+        let mut text = self.run.text(input.describe(self.selection), error);
+        if let Some(measured) = &self.measured {
+            text += &format!("\n\n{}", measured.text());
+        }
+        text
     }
 }

@@ -50,7 +50,8 @@ impl HeadInput {
         }
         let attention = open(&selection.attention, "--attention")?;
         let weights = AttentionWeights::load(&attention, selection.place.layer, selection.n_head)?;
-        let hidden = load_hidden(&selection.input, weights.embedding_size(), &attention)?;
+        let input = (&selection.input, selection.tokens);
+        let hidden = load_hidden(input, weights.embedding_size(), &attention)?;
         let (head, quantization) = match &selection.quantized[..] {
             [] => {
                 let calibrated = while_showing("quantizing", || calibrate(selection, &weights, &hidden))?;
@@ -133,7 +134,11 @@ pub(super) fn examples(examples: &Examples, hidden: &Matrix<f32>) -> anyhow::Res
 }
 
 /// The rows that `--hidden`, `--tensor` and `--tokens` select, `[T, size]`, as many as the model of `weights` can have.
-pub(super) fn load_hidden(input: &InputTensor, size: usize, weights: &Checkpoint) -> anyhow::Result<Matrix<f32>> {
+pub(super) fn load_hidden(
+    (input, tokens): (&InputTensor, Option<usize>),
+    size: usize,
+    weights: &Checkpoint,
+) -> anyhow::Result<Matrix<f32>> {
     let path = input.hidden.display();
     let checkpoint = open(&input.hidden, "--hidden")?;
     let mut hidden = Matrix::from_fn(0, size, |_, _| 0.0);
@@ -154,7 +159,7 @@ pub(super) fn load_hidden(input: &InputTensor, size: usize, weights: &Checkpoint
         _ => IntegerOptions::MAX_TOKENS,
     };
     let (name, rows) = (&input.tensor, hidden.rows());
-    let tokens = input.tokens.unwrap_or(rows);
+    let tokens = tokens.unwrap_or(rows);
     if tokens > rows {
         bail!("--tokens is {tokens}, and tensor \"{name}\" of {path} has {rows} rows");
     }

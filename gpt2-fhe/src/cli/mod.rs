@@ -37,6 +37,7 @@ mod source;
 mod stored;
 mod text;
 mod threads;
+mod timing;
 mod verdict;
 mod watched;
 

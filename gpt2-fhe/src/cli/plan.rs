@@ -5,18 +5,20 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use gpt2_fhe::block::circuit::BlockCircuit;
 use gpt2_fhe::run::block::BlockText;
-use gpt2_fhe::run::{Bytes, MAX_LOG2_FAILURE, Plan, RunError};
+use gpt2_fhe::run::{Bytes, CONTINUED_FAILURE_MEANING, MAX_LOG2_FAILURE, Plan, RunError};
 use gpt2_fhe::track::statistics::StepStatistics;
 use serde::Serialize;
 
-use super::arguments::{Encrypt, Given, NotApplicable, PlanArguments};
+use super::arguments::{BlockSelection, Encrypt, Given, NotApplicable, PartOfBlock, PlanArguments};
+use super::block::BlockInput;
 use super::blocks::calibrate;
 use super::describe;
 use super::model::LanguageModel;
 use super::output::{print, print_json};
 use super::progress::while_showing;
 use super::report::ParametersReport;
-use super::text::{count, line, plural, seconds, table};
+use super::text::{count, line, plural, table};
+use super::timing::{CORES_MODEL, TimedPlan, Times, check_cores};
 use super::verdict::Verdict;
 
 /// What the columns of the table mean.
@@ -27,50 +29,84 @@ const LEGEND: &str = "  \
   headroom: of how many of the read noise's standard deviations a value may be off, at least, and be read right
   failure: log2 of the chance that a lookup of the step fails; the total is what is said above";
 
+/// What is planned.
+struct Planned {
+    /// In words.
+    what: String,
+    circuits: Vec<BlockCircuit>,
+    tokens: usize,
+}
+
+/// The new tokens of a model's request, where they are not said.
+const TOKENS: usize = 8;
+
 /// Plans the request that the arguments select, and prints the plan.
 ///
 /// # Errors
-/// What is wrong with the arguments or the model.
+/// What is wrong with the arguments, the model or the files.
 pub(super) fn run(arguments: &PlanArguments, given: &Given) -> anyhow::Result<Verdict> {
-    let PlanArguments { encrypt, tokens, earlier, layers, public_start, calibration_text, .. } = arguments;
+    let given_times = Times::given(&arguments.pbs_ms)?;
+    check_cores(&arguments.cores)?;
+    if !arguments.cores.is_empty() && !arguments.measure && given_times.is_none() {
+        let what = "--cores needs times of operations; measure them by --measure, or give them by --pbs-ms";
+        return Err(NotApplicable::new(what).into());
+    }
+    let planned = match &arguments.selection.0 {
+        Some(selection) => of_files(selection, arguments.tokens)?,
+        None => {
+            given.check_without_files()?;
+            of_model(arguments, given)?
+        }
+    };
+    let before = (arguments.earlier > 0).then_some(arguments.earlier);
+    let requests: Vec<usize> = before.into_iter().chain([planned.tokens]).collect();
+    let forecast = |circuit: &BlockCircuit| Ok(BlockText::forecast(circuit, &requests)?.pop());
+    let forecasts = || planned.circuits.iter().map(forecast).collect::<Result<Vec<_>, RunError>>();
+    let plans: Vec<Plan> = while_showing("planning", forecasts)?.into_iter().flatten().collect();
+    // All have the same parameters.
+    let times = if arguments.measure { Some(Times::measure(&planned.circuits[0])?) } else { given_times };
+    for (circuit, plan) in planned.circuits.iter().zip(&plans) {
+        let report = Report::new(arguments, (circuit, planned.tokens), plan, times.as_ref());
+        if arguments.reporting.json { print_json(&report)? } else { print(&report.text(&planned.what, plan))? }
+    }
+    Ok(Verdict::Right)
+}
+
+/// A block and its input, as `block` runs it.
+fn of_files(selection: &BlockSelection, tokens: Option<usize>) -> anyhow::Result<Planned> {
+    let input = BlockInput::load(selection, tokens)?;
+    let what = match selection.part {
+        PartOfBlock::Whole => "a block",
+        PartOfBlock::Attention => "the attention",
+        PartOfBlock::Mlp => "the feed-forward layer",
+    };
+    Ok(Planned {
+        what: format!("{what} of {}", selection.weights.display()),
+        tokens: input.before.rows(),
+        circuits: vec![input.circuit],
+    })
+}
+
+/// What is encrypted of a model.
+fn of_model(arguments: &PlanArguments, given: &Given) -> anyhow::Result<Planned> {
+    let PlanArguments { encrypt, earlier, layers, public_start, calibration_text, .. } = arguments;
     if *encrypt == Encrypt::Heads {
         return Err(
             NotApplicable::new("--encrypt heads is what `circuit` shows; choose blocks, or a part of them").into()
         );
     }
     given.check_blocks(encrypt)?;
-    check_milliseconds(&arguments.pbs_ms)?;
     let model = LanguageModel::load(arguments.model.as_deref())?;
-    let positions = model.gpt2.config().n_positions;
-    if *tokens == 0 || earlier.saturating_add(*tokens) > positions {
+    let (positions, tokens) =
+        (model.gpt2.config().n_positions, arguments.tokens.unwrap_or(TOKENS.min(model.gpt2.config().n_positions)));
+    if tokens == 0 || earlier.saturating_add(tokens) > positions {
         let all = format!("--tokens is {tokens} and --earlier {earlier}");
         bail!("{all}; at least 1 new token is needed, and the model has {positions} positions");
     }
     let start = model.public_start(*public_start)?;
     let texts = model.block_texts(calibration_text.as_deref(), "--calibration-text")?;
-    let (selection, circuits) = calibrate(encrypt, layers, &model, (texts, start))?;
-    let before = (*earlier > 0).then_some(*earlier);
-    let requests: Vec<usize> = before.into_iter().chain([*tokens]).collect();
-    let forecast = |circuit: &BlockCircuit| Ok(BlockText::forecast(circuit, &requests)?.pop());
-    let forecasts = || circuits.iter().map(forecast).collect::<Result<Vec<_>, RunError>>();
-    let plans: Vec<Plan> = while_showing("planning", forecasts)?.into_iter().flatten().collect();
-    for (circuit, plan) in circuits.iter().zip(&plans) {
-        let report = Report::new(arguments, circuit, plan);
-        if arguments.reporting.json { print_json(&report)? } else { print(&report.text(&selection, plan))? }
-    }
-    Ok(Verdict::Right)
-}
-
-/// The number of gadgets of the set's bootstrappings.
-const GADGETS: usize = 4;
-
-fn check_milliseconds(pbs_ms: &[f64]) -> anyhow::Result<()> {
-    let is_time = |ms: &f64| ms.is_finite() && *ms >= 0.0;
-    if pbs_ms.is_empty() || (pbs_ms.len() == GADGETS && pbs_ms.iter().all(is_time)) {
-        return Ok(());
-    }
-    let found = pbs_ms.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    bail!("--pbs-ms is {found}; {GADGETS} numbers of milliseconds are needed, one for each gadget, separated by commas")
+    let (what, circuits) = calibrate(encrypt, layers, &model, (texts, start))?;
+    Ok(Planned { what, circuits, tokens })
 }
 
 /// The JSON object, one for each run of blocks.
@@ -78,7 +114,10 @@ fn check_milliseconds(pbs_ms: &[f64]) -> anyhow::Result<()> {
 struct Report<'a> {
     r#type: &'static str,
     version: &'static str,
-    encrypt: String,
+    /// Of a model; null of files.
+    encrypt: Option<String>,
+    /// Of files; null of a model.
+    part: Option<PartOfBlock>,
     /// The numbers of the blocks.
     blocks: Vec<usize>,
     tokens: usize,
@@ -87,8 +126,10 @@ struct Report<'a> {
     pbs: usize,
     /// By the number of the set's gadget.
     pbs_by_gadget: BTreeMap<usize, usize>,
-    /// What `--pbs-ms` says that these take; null without.
+    /// What these take by `--pbs-ms`, or by what `--measure` measured; null without.
     pbs_seconds: Option<f64>,
+    /// The same with external products, by step, and on other numbers of cores; null without.
+    time: Option<TimedPlan>,
     key_switches: usize,
     automorphisms: usize,
     external_products: usize,
@@ -103,23 +144,27 @@ struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    fn new(arguments: &PlanArguments, circuit: &BlockCircuit, plan: &'a Plan) -> Self {
+    fn new(
+        arguments: &PlanArguments,
+        (circuit, tokens): (&BlockCircuit, usize),
+        plan: &'a Plan,
+        times: Option<&Times>,
+    ) -> Self {
         let (program, statistics) = (circuit.program(), &plan.statistics);
         let pbs_by_gadget = statistics.pbs_by_gadget();
-        let milliseconds =
-            |(&gadget, &count): (&usize, &usize)| arguments.pbs_ms.get(gadget).map(|ms| count as f64 * ms);
-        let seconds = pbs_by_gadget.iter().map(milliseconds).sum::<Option<f64>>().map(|ms| ms / 1000.0);
         Self {
             r#type: "plan",
             version: env!("CARGO_PKG_VERSION"),
-            encrypt: arguments.encrypt.to_string(),
+            encrypt: arguments.selection.0.is_none().then(|| arguments.encrypt.to_string()),
+            part: arguments.selection.0.as_ref().map(|selection| selection.part),
             blocks: (program.first()..program.first() + program.blocks().len()).collect(),
-            tokens: arguments.tokens,
+            tokens,
             earlier: arguments.earlier,
             lookups: statistics.lookups(),
             pbs: statistics.pbs(),
             pbs_by_gadget,
-            pbs_seconds: seconds,
+            pbs_seconds: times.map(|times| times.of_pbs(&statistics.pbs_by_gadget())),
+            time: times.map(|times| TimedPlan::new(times, statistics, &arguments.cores)),
             key_switches: statistics.key_switches(),
             automorphisms: statistics.automorphisms(),
             external_products: plan.external_products(),
@@ -140,8 +185,9 @@ impl<'a> Report<'a> {
         lines.push(line("request", tokens));
         lines.extend(describe::parameters(plan));
         lines.extend(describe::work(plan));
-        if let Some(time) = self.pbs_seconds {
-            lines.push(line("time", format!("{} for bootstrappings, by --pbs-ms", seconds(time))));
+        lines.push(line("", CONTINUED_FAILURE_MEANING));
+        if let Some(time) = &self.time {
+            lines.push(line("time", time.line()));
         }
         if !self.is_reliable {
             let most = format!("a run is refused: its chance of failure must be at most 2^{MAX_LOG2_FAILURE}");
@@ -149,6 +195,12 @@ impl<'a> Report<'a> {
         }
         lines.push(format!("\n{}", self.table()));
         lines.push(format!("\n{LEGEND}"));
+        if let Some(time) = &self.time {
+            lines.push(format!("\n{}", time.table()));
+            if time.has_cores() {
+                lines.push(format!("\n{CORES_MODEL}"));
+            }
+        }
         lines.join("\n")
     }
 

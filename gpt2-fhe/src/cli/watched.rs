@@ -33,14 +33,14 @@ const LEGEND: &str = "  \
 /// # Errors
 /// What is wrong with the arguments or the files; that the block cannot be run reliably.
 pub(super) fn run(arguments: &BlockArguments) -> anyhow::Result<Verdict> {
-    let BlockArguments { selection, watching, execution, out, replacing, reporting } = arguments;
+    let BlockArguments { selection, tokens, watching, execution, out, replacing, reporting, .. } = arguments;
     let mode = execution.mode;
     if watching.noise_table && mode == Mode::Clear {
         let what = "--noise-table is of noise, which --mode clear has none of; choose --mode simulate or execute";
         return Err(NotApplicable::new(what).into());
     }
     let files = OutputFiles::create(&[("--out", out.as_deref())], &selection.inputs(), replacing.force)?;
-    let input = BlockInput::load(selection)?;
+    let input = BlockInput::load(selection, *tokens)?;
     let mut blocks = Blocks::new(vec![input.circuit.clone()], (mode, &execution.resources), &[input.before.rows()])?;
     let (results, out_of_range) = blocks.watch(&input.before, watching.stop_after)?;
     if let (Some(step), true) = (watching.stop_after, results.is_empty()) {

@@ -74,6 +74,11 @@ pub const FAILURE_MEANING: &str = "the chance that noise makes any lookup or out
                                    calibrated ranges; not counted: numbers beyond them, and the small errors that noise always leaves \
                                    in a packed output";
 
+/// What that is of blocks, some of whose tables go on without a jump: to be said of their plans.
+pub const CONTINUED_FAILURE_MEANING: &str = "of tables that go on without a jump where their half turn ends (squares, activation, updates), a \
+                                             number that noise carries past it is off by twice as much and no more: a failure is \
+                                             then more than 1/32 of a turn";
+
 /// How many times its range an entry of an input may be, to be cut off to the range without an error.
 ///
 /// What is cut off costs accuracy, the same in the clear and encrypted. A range is a fifth more than the farthest entry of the

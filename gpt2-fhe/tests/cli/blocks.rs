@@ -59,8 +59,13 @@ impl Files {
 
     /// The command `block` on a tensor of a file, calibrated on others.
     fn block(&self, file: &str, tensor: &str) -> Command {
+        self.on_block("block", file, tensor)
+    }
+
+    /// The same of any command.
+    fn on_block(&self, name: &str, file: &str, tensor: &str) -> Command {
         let mut command = program();
-        command.arg("block").arg("--weights").arg(self.path("block")).args(["--n-head", "2", "--tensor", tensor]);
+        command.arg(name).arg("--weights").arg(self.path("block")).args(["--n-head", "2", "--tensor", tensor]);
         command.arg("--hidden").arg(self.path(file)).arg("--calibration").arg(self.path("states"));
         command.args(["--calibration-tensors", "examples"]);
         command
@@ -340,6 +345,111 @@ fn a_plan_has_every_step() {
     for word in ["the feed-forward layer of block 2", "PBS 3", "total", "evaluation keys", "failure"] {
         assert!(text.contains(word), "{word:?} is not in {text}");
     }
+}
+
+#[test]
+fn a_plan_of_files_is_that_of_the_block_that_runs() {
+    let files = Files::new().with_block("");
+    for part in ["whole", "mlp"] {
+        let arguments = ["--part", part, "--tokens", "1"];
+        let plan = json(files.on_block("plan", "states", "input").args(arguments));
+        let run = json(files.block("states", "input").args(arguments).args(["--mode", "simulate", "--seed", "1"]));
+        for key in [
+            "tokens",
+            "part",
+            "lookups",
+            "pbs",
+            "pbs_by_gadget",
+            "key_switches",
+            "automorphisms",
+            "external_products",
+            "security_bits",
+            "log2_failure_probability",
+            "parameters",
+        ] {
+            assert_eq!(plan[key], run[key], "{part} {key}");
+        }
+        assert!(plan["encrypt"].is_null() && plan["time"].is_null() && plan["pbs_seconds"].is_null());
+    }
+    let text = success(&mut files.on_block("plan", "states", "input"));
+    for word in ["Of a block of", "2 new tokens after 0 tokens", "1/32 of a turn"] {
+        assert!(text.contains(word), "{word:?} is not in {text}");
+    }
+    for option in [["--encrypt", "mlp"], ["--layers", "0"], ["--earlier", "1"], ["--model", "."]] {
+        assert_eq!(output(files.on_block("plan", "states", "input").args(option)).status.code(), Some(2), "{option:?}");
+    }
+    for option in ["--hidden", "--tensor", "--calibration"] {
+        let what = format!("{option} is for a block from files");
+        assert_error_of(2, program().args(["plan", option, "states"]), &what);
+    }
+    for option in [["--layer", "0"], ["--part", "mlp"]] {
+        assert_eq!(output(program().arg("plan").args(option)).status.code(), Some(2), "{option:?}");
+    }
+    assert_error(&mut files.on_block("plan", "hidden", "narrow"), "[tokens, 16] is needed");
+}
+
+#[test]
+fn times_of_a_plan_are_counts_times_those_of_operations() {
+    let files = Files::new().with_block("");
+    let plan = |arguments: &[&str]| json(files.on_block("plan", "states", "input").args(arguments));
+    let timed = plan(&["--pbs-ms", "1,2,3,4", "--cores", "1,3,100000"]);
+    let waited = |cores: u64| -> f64 {
+        let steps = timed["steps"].as_array().unwrap().iter();
+        let counts = steps.flat_map(|step| step["pbs_by_gadget"].as_object().into_iter().flatten());
+        counts
+            .map(|(gadget, count)| {
+                count.as_u64().unwrap().div_ceil(cores) as f64 * (gadget.parse::<f64>().unwrap() + 1.0) / 1000.0
+            })
+            .sum()
+    };
+    let time = &timed["time"];
+    for (index, cores) in [1, 3, 100_000].into_iter().enumerate() {
+        let on = &time["cores"][index];
+        assert_eq!(on["cores"], cores);
+        assert!((on["seconds"].as_f64().unwrap() - waited(cores)).abs() < 1e-9, "{cores}: {on}");
+        let of_steps = time["steps"].as_array().unwrap().iter().map(|step| step["on_cores"][index].as_f64().unwrap());
+        assert!((of_steps.sum::<f64>() - waited(cores)).abs() < 1e-9);
+    }
+    assert_eq!(time["seconds"], timed["pbs_seconds"]);
+    assert!(waited(3) < 0.5 * waited(1) && waited(100_000) < 0.5 * waited(3));
+    let mut refused = files.on_block("plan", "states", "input");
+    assert_error_of(2, refused.args(["--cores", "4"]), "--cores needs times");
+    let wrong = ["--pbs-ms", "1,2,3,4", "--cores", "2,0"];
+    assert_error(files.on_block("plan", "states", "input").args(wrong), "--cores has 0");
+    let both = ["--pbs-ms", "1,2,3,4", "--measure"];
+    assert_eq!(output(files.on_block("plan", "states", "input").args(both)).status.code(), Some(2));
+    let text = success(files.on_block("plan", "states", "input").args(["--pbs-ms", "1,2,3,4", "--cores", "2"]));
+    assert!(text.contains("2 cores") && text.contains("Not counted"), "{text}");
+}
+
+/// No time is known before, but which is longer is.
+#[test]
+fn times_are_measured() {
+    let files = Files::new().with_block("");
+    let plan = json(files.on_block("plan", "states", "input").args(["--measure", "--threads", "2", "--cores", "1,2"]));
+    let time = &plan["time"];
+    let pbs: Vec<f64> = time["pbs_ms"].as_array().unwrap().iter().map(|ms| ms.as_f64().unwrap()).collect();
+    let product = time["external_product_ms"].as_f64().unwrap();
+    assert_eq!((&time["source"], &time["threads"]), (&"measured".into(), &2.into()));
+    // One level is less work than four; a bootstrapping is hundreds of products of its own ring.
+    assert!(pbs[0] > 0.0 && pbs[0] < pbs[3] && product > 0.0 && product < pbs[0], "{time}");
+    let seconds = |value: &Value| value["seconds"].as_f64().unwrap();
+    // Two threads do in a second what takes two on one core.
+    let [one, two] = [0, 1].map(|index| seconds(&time["cores"][index]));
+    assert!((2.0 * seconds(time) - one).abs() < 1e-9 && two < one && two >= 0.5 * one, "{time}");
+    assert!(seconds(time) > plan["pbs_seconds"].as_f64().unwrap());
+    let mut run = files.block("states", "input");
+    let report = json(run.args(["--mode", "execute", "--part", "mlp", "--seed", "1", "--measure"]));
+    let (measured, server) = (&report["measured"], report["seconds"]["evaluate"].as_f64().unwrap());
+    assert!((measured["server_by_counted"].as_f64().unwrap() - server / seconds(measured)).abs() < 1e-9);
+    let steps = measured["steps"].as_array().unwrap();
+    let sum = |key: &str| -> f64 { steps.iter().map(|step| step[key].as_f64().unwrap()).sum() };
+    assert!((sum("counted") - seconds(measured)).abs() < 1e-9 && sum("seconds") <= server);
+    assert_eq!(sum("lookups"), report["lookups"].as_f64().unwrap());
+    let clear = files.block("states", "input").args(["--mode", "clear", "--measure"]).output().unwrap();
+    assert!(
+        clear.status.code() == Some(2) && String::from_utf8_lossy(&clear.stderr).contains("--mode clear has none of")
+    );
 }
 
 #[test]

@@ -7,6 +7,10 @@ use nn::tensor::Tensor;
 use nn::tokenizer::Tokenizer;
 use std::path::Path;
 
+/// The tokens of a drawn text, and what they are drawn from.
+const DRAWN_TOKENS: usize = 64;
+const DRAWN_SEED: u64 = 1;
+
 /// Which input of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Input {
@@ -16,14 +20,15 @@ pub(crate) enum Input {
     Block,
 }
 
-/// Writes `exI.hidden: [T, E]`, the input of `layer`, for prompt number I, and returns the shapes.
+/// Writes `exI.hidden: [T, E]`, the input of `layer`, for prompt number I, and returns the shapes;
+/// `drawnI.hidden` for each of so many texts that the model draws itself.
 ///
 /// # Errors
 /// What is wrong with the model's folder, the layer or a prompt; that the file cannot be written.
 pub(crate) fn write(
     model: &Path,
     (layer, input): (usize, Input),
-    prompts: &[String],
+    (prompts, drawn): (&[String], usize),
     out: &Path,
 ) -> anyhow::Result<Vec<[usize; 2]>> {
     if prompts.is_empty() {
@@ -36,16 +41,20 @@ pub(crate) fn write(
         // Before each layer, and after the last of so many.
         Input::Block => Ok(gpt2.hidden_states(tokens, layer)?.swap_remove(layer)),
     };
-    let input = |prompt: &String| {
-        let tokens = tokenizer.encode(prompt)?;
-        let hidden = hidden(&tokens).with_context(|| format!("the prompt {prompt:?}"))?;
-        let shape = [hidden.rows(), hidden.cols()];
-        Ok((shape, Tensor::new(shape.to_vec(), hidden.into_data())?))
-    };
-    let inputs = prompts.iter().map(input).collect::<anyhow::Result<Vec<_>>>()?;
-    let names: Vec<String> = (0..inputs.len()).map(|index| format!("ex{index}.hidden")).collect();
-    let entries: Vec<(&str, &Tensor)> =
-        names.iter().map(String::as_str).zip(inputs.iter().map(|(_, tensor)| tensor)).collect();
+    let mut tensors = Vec::new();
+    for (index, prompt) in prompts.iter().enumerate() {
+        let hidden = hidden(&tokenizer.encode(prompt)?).with_context(|| format!("the prompt {prompt:?}"))?;
+        tensors.push((format!("ex{index}.hidden"), hidden));
+    }
+    let shapes = tensors.iter().map(|(_, hidden)| [hidden.rows(), hidden.cols()]).collect();
+    let length = gpt2.config().n_positions.min(DRAWN_TOKENS);
+    let texts = if drawn > 0 { gpt2.draw_texts((drawn, length), DRAWN_SEED)? } else { Vec::new() };
+    for (index, text) in texts.iter().enumerate() {
+        tensors.push((format!("drawn{index}.hidden"), hidden(text)?));
+    }
+    let tensors: Vec<(String, Tensor)> =
+        tensors.into_iter().map(|(name, hidden)| (name, Tensor::from(hidden))).collect();
+    let entries: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     write_tensors(out, &entries, &[])?;
-    Ok(inputs.into_iter().map(|(shape, _)| shape).collect())
+    Ok(shapes)
 }

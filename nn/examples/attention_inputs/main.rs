@@ -25,6 +25,9 @@ struct Arguments {
     /// The prompts
     #[arg(required = true)]
     prompts: Vec<String>,
+    /// After the prompts, so many texts that the model draws itself, to calibrate on: `drawnI.hidden`, always the same
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    drawn: usize,
     /// The layer, from 0
     #[arg(long, default_value_t = 0)]
     layer: usize,
@@ -34,9 +37,9 @@ struct Arguments {
 }
 
 fn main() -> anyhow::Result<()> {
-    let Arguments { model, out, prompts, layer, block } = Arguments::parse();
+    let Arguments { model, out, prompts, drawn, layer, block } = Arguments::parse();
     let input = if block { Input::Block } else { Input::Attention };
-    let shapes = inputs::write(&model, (layer, input), &prompts, &out)?;
+    let shapes = inputs::write(&model, (layer, input), (&prompts, drawn), &out)?;
     for ((index, prompt), shape) in prompts.iter().enumerate().zip(shapes) {
         println!("ex{index}.hidden {shape:?} {prompt:?}");
     }

@@ -102,7 +102,7 @@ impl BlockCiphertexts<'_> {
     }
 
     /// Each row times its own integer.
-    pub(super) fn multiply_rows(&self, reals: &EncryptedReals, multipliers: &EncryptedMultipliers) -> EncryptedReals {
+    pub(crate) fn multiply_rows(&self, reals: &EncryptedReals, multipliers: &EncryptedMultipliers) -> EncryptedReals {
         let (fft, factors) = (self.keys.fft, multipliers.single(Form::Multipliers));
         assert_eq!(factors.len(), reals.rows.len(), "a multiplier to a row");
         let row = |(row, factor): (&Vec<Arc<GlweCiphertext>>, &FourierGgsw)| {

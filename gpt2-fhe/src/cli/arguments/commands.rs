@@ -7,8 +7,8 @@ use gpt2_fhe::run::{Circuit, Mode};
 use nn::attention::Part;
 
 use super::{
-    BlockSelection, Encrypt, Encryption, Execution, Layers, Multiplication, Place, Quantization, QuantizationOptions,
-    Replacing, Reporting, Resources, Selection, Watching, words,
+    BlockSelection, Encrypt, Encryption, Execution, Layers, Multiplication, OptionalBlock, Place, Quantization,
+    QuantizationOptions, Replacing, Reporting, Resources, Selection, Watching, words,
 };
 
 /// Runs the attention of a GPT-2 on encrypted data.
@@ -169,6 +169,12 @@ pub(crate) struct HeadArguments {
 pub(crate) struct BlockArguments {
     #[command(flatten)]
     pub(crate) selection: BlockSelection,
+    /// How many rows of the tensor to take, from the first on [default: all]
+    #[arg(long, value_name = "N")]
+    pub(crate) tokens: Option<usize>,
+    /// After an encrypted run: measure how long operations take by themselves, and show each step's time beside their sum
+    #[arg(long, conflicts_with_all = ["stop_after", "noise_table"])]
+    pub(crate) measure: bool,
     #[command(flatten)]
     pub(crate) watching: Watching,
     #[command(flatten)]
@@ -198,30 +204,47 @@ pub(crate) struct CircuitArguments {
 #[derive(Debug, Args)]
 pub(crate) struct PlanArguments {
     /// Folder of a GPT-2 as Hugging Face has it [default: the small model inside this program, trained on Shakespeare]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "weights")]
     pub(crate) model: Option<PathBuf>,
+    /// Instead of a model: a block and its input from files, as `block` runs it
+    #[command(flatten)]
+    pub(crate) selection: OptionalBlock,
     /// What is encrypted: model, blocks:A-B, attention or mlp, as `generate` has it
-    #[arg(long, value_name = "WHAT", default_value = "model")]
+    #[arg(long, value_name = "WHAT", default_value = "model", conflicts_with = "weights")]
     pub(crate) encrypt: Encrypt,
     /// The layers of attention or mlp: "all", or numbers from 0 separated by commas
-    #[arg(long, value_name = "LAYERS", default_value = "all")]
+    #[arg(long, value_name = "LAYERS", default_value = "all", conflicts_with = "weights")]
     pub(crate) layers: Layers,
     /// Begin the text with the model's token for that, which the server knows
-    #[arg(long)]
+    #[arg(long, conflicts_with = "weights")]
     pub(crate) public_start: bool,
-    /// How many new tokens the request has
-    #[arg(long, value_name = "N", default_value_t = 8)]
-    pub(crate) tokens: usize,
+    /// How many new tokens the request has [default: 8; with --weights, as many as --tensor has rows]
+    #[arg(long, value_name = "N")]
+    pub(crate) tokens: Option<usize>,
     /// Milliseconds of a bootstrapping with each gadget of the parameter set, in order, to say how long all of them take: four numbers
     ///
-    /// Divide by the number of threads where each has a core. `cargo bench` measures bootstrappings.
-    #[arg(long, value_name = "MS", value_delimiter = ',')]
+    /// Divide by the number of threads where each has a core. --measure, or `cargo bench`, measures bootstrappings.
+    #[arg(long, value_name = "MS", value_delimiter = ',', conflicts_with = "measure")]
     pub(crate) pbs_ms: Vec<f64>,
+    /// Measure on this machine how long bootstrappings and external products take, and say how long all of them will
+    ///
+    /// In batches as the server does them, with as many threads as --threads says, and keys that are thrown away.
+    #[arg(long)]
+    pub(crate) measure: bool,
+    /// With --measure or --pbs-ms: also say how long a step takes on so many cores, several numbers separated by commas
+    ///
+    /// A step's operations are taken to be independent, and the next step to begin when all have ended; times are those of one core: of
+    /// --pbs-ms as they are. Packing, linear maps, the network and limits of memory are not counted.
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pub(crate) cores: Vec<usize>,
+    /// How many threads measure, from 1 to 256 [default: one for each CPU]
+    #[arg(long, value_name = "N", requires = "measure")]
+    pub(crate) threads: Option<usize>,
     /// How many tokens came before, whose keys and values the server has
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "weights")]
     pub(crate) earlier: usize,
     /// Text to calibrate on, at most 16 MiB, in pieces of 64 tokens [default: texts that the model draws itself, always the same]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "weights")]
     pub(crate) calibration_text: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) reporting: Reporting,
@@ -374,7 +397,8 @@ impl CommandLine {
             Some(Command::Head(arguments)) => arguments.execution.resources.threads,
             Some(Command::Block(arguments)) => arguments.execution.resources.threads,
             Some(Command::Evaluate(arguments)) => arguments.resources.threads,
-            Some(Command::Circuit(_) | Command::Plan(_) | Command::Quantize(_)) => None,
+            Some(Command::Plan(arguments)) => arguments.threads,
+            Some(Command::Circuit(_) | Command::Quantize(_)) => None,
         }
     }
 

@@ -28,6 +28,8 @@ const RULES: [Rule; 5] = [
 /// Options of attention that is encrypted by itself, which blocks do not know.
 const OF_ATTENTION: [&str; 11] =
     ["head", "all_heads", "circuit", "bits", "msbs", "value_bits", "guard", "multiply", "quantized", "noise", "plot"];
+/// Options of a block from files, beside its weights.
+const OF_FILES: [&str; 4] = ["hidden", "tensor", "calibration", "calibration_tensors"];
 /// Options that choose layers.
 const OF_LAYERS: [&str; 2] = ["layers", "layer"];
 
@@ -84,6 +86,20 @@ impl Given {
                 "--{} is not for --encrypt {encrypt}, which takes all of a block{}; leave it out",
                 option.replace('_', "-"),
                 if OF_LAYERS.contains(&option) { ", of the model or of a range" } else { " or of its part" }
+            ))),
+        }
+    }
+
+    /// Checks that no option of files was given where a model's blocks are planned.
+    ///
+    /// # Errors
+    /// That one would be ignored.
+    pub(crate) fn check_without_files(&self) -> Result<(), NotApplicable> {
+        match OF_FILES.into_iter().find(|option| self.has(option)) {
+            None => Ok(()),
+            Some(option) => Err(NotApplicable(format!(
+                "--{} is for a block from files; give --weights as well, or leave it out",
+                option.replace('_', "-")
             ))),
         }
     }

@@ -2,6 +2,7 @@
 
 mod commands;
 mod given;
+mod optional;
 mod words;
 
 use std::ops::RangeInclusive;
@@ -25,6 +26,7 @@ pub(super) use commands::{
     GenerationArguments, HeadArguments, PlanArguments, QuantizeArguments,
 };
 pub(super) use given::{Given, NotApplicable};
+pub(super) use optional::OptionalBlock;
 
 /// Which attention of a model.
 #[derive(Debug, Args)]
@@ -63,9 +65,6 @@ pub(super) struct InputTensor {
     /// Several names, separated by commas, make one input of all their rows, in this order.
     #[arg(long, value_name = "NAMES")]
     pub(super) tensor: String,
-    /// How many rows of the tensor to take, from the first on [default: all]
-    #[arg(long, value_name = "N")]
-    pub(super) tokens: Option<usize>,
 }
 
 /// What is calibrated on, of a command that takes inputs from files.
@@ -92,6 +91,9 @@ pub(super) struct Selection {
     pub(super) attention: PathBuf,
     #[command(flatten)]
     pub(super) input: InputTensor,
+    /// How many rows of the tensor to take, from the first on [default: all]
+    #[arg(long, value_name = "N")]
+    pub(super) tokens: Option<usize>,
     #[command(flatten)]
     pub(super) place: Place,
     /// How many heads a layer has [default: the metadata "n_head" of --attention, or n_embd / 64]
@@ -138,18 +140,18 @@ pub(super) struct BlockSelection {
     ///
     /// The tensors are h.LAYER.ln_1, .attn.c_attn, .attn.c_proj, .ln_2, .mlp.c_fc and .mlp.c_proj, each with .weight and .bias. Their
     /// names may begin with "transformer.". The activation is GELU as GPT-2 has it, and LayerNorm adds 1e-5 to variances.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires_all = ["hidden", "tensor"])]
     pub(super) weights: PathBuf,
     #[command(flatten)]
     pub(super) input: InputTensor,
     /// The layer, counted from 0
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, requires = "weights")]
     pub(super) layer: usize,
     /// How many heads a layer has [default: the metadata "n_head" of --weights, or n_embd / 64]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "weights")]
     pub(super) n_head: Option<usize>,
     /// What of the block is encrypted; the client computes the rest
-    #[arg(long, value_enum, default_value_t = PartOfBlock::Whole)]
+    #[arg(long, value_enum, default_value_t = PartOfBlock::Whole, requires = "weights")]
     pub(super) part: PartOfBlock,
     #[command(flatten)]
     pub(super) examples: Examples,

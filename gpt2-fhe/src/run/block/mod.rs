@@ -8,6 +8,7 @@
 //! mean of each row as a channel of its own, which no LayerNorm sees.
 
 mod hooks;
+mod measure;
 mod outcome;
 mod session;
 mod simulated;
@@ -16,6 +17,7 @@ mod tests;
 mod watched;
 
 pub use hooks::ReplacedBlocks;
+pub use measure::OperationSeconds;
 pub use outcome::BlockOutcome;
 pub use session::{BlockKeyPair, BlockSession};
 pub use watched::{NoisyResult, OperationResult, WatchedMode};

@@ -1,0 +1,96 @@
+//! How long operations of blocks take here: what a plan's counts are multiplied by to become seconds.
+
+use std::time::Instant;
+
+use nn::evaluator::{Form, SmoothUse};
+use nn::matrix::Matrix;
+use nn::table::{Smooth, SmoothTable};
+use tfhe_core::derivation::ClientSeed;
+use tfhe_core::noise::Variance;
+
+use super::session::BlockKeyPair;
+use crate::block::backend::{BlockBackend, LookupNoise, ReadNumber};
+use crate::block::ciphertexts::{BlockCiphertexts, EncryptedNumber};
+use crate::block::circuit::BlockCircuit;
+use crate::block::evaluator::BATCH;
+use crate::block::keys::{BlockKeys, gadget};
+use crate::block::server::opened;
+use crate::run::error::RunError;
+
+/// How often each operation is timed; the median is taken.
+const REPETITIONS: usize = 3;
+
+/// The uses of lookups: one for each gadget of bootstrappings.
+const USES: [SmoothUse; 4] =
+    [SmoothUse::Read, SmoothUse::Feature, SmoothUse::Multiplier { log_shared: 0 }, SmoothUse::Update];
+
+/// Seconds of wall time that operations take in a batch, with all threads.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OperationSeconds {
+    /// Of a bootstrapping with each gadget of the set, with the extraction and the key switch of its argument: of a lookup that takes
+    /// one.
+    pub bootstrapping: [f64; USES.len()],
+    /// Of an external product outside of bootstrappings.
+    pub external_product: f64,
+}
+
+impl OperationSeconds {
+    /// Measures them, with keys that are made for it and thrown away: as many bootstrappings together as the server does.
+    ///
+    /// # Errors
+    /// [`RunError::Refused`] if the set is not one of blocks; [`RunError::Randomness`].
+    pub fn measure(circuit: &BlockCircuit) -> Result<Self, RunError> {
+        let BlockKeyPair(keys) = BlockKeyPair::new(circuit.parameters(), &ClientSeed::from_number(0))?;
+        let (server, channels) = (&keys.evaluation_keys, circuit.channels());
+        // What is encrypted makes no difference.
+        let encoding = circuit.encoding(BATCH.div_ceil(channels));
+        let request = keys.client.encrypt(&Matrix::from_fn(encoding.tokens, channels, |_, _| 0), &encoding)?;
+        let reals = opened(circuit, server, &request, &encoding)?.into_reals();
+        let mut backend = BlockCiphertexts { keys: BlockKeys::new(server)?, layout: circuit.prediction().layout() };
+        let read = |content| ReadNumber { content, arithmetic: true, lookup: false };
+        let numbers: Vec<ReadNumber<EncryptedNumber>> =
+            backend.numbers(reals.clone()).into_iter().flatten().take(BATCH).map(read).collect();
+        let mut bootstrapping = [0.0; USES.len()];
+        for result in USES {
+            let rotations = match result {
+                SmoothUse::Multiplier { .. } => circuit.prediction().levels(),
+                _ => 1,
+            };
+            let numbers = &numbers[..BATCH / rotations];
+            let seconds = median_seconds(|| look_up(&mut backend, result, numbers));
+            bootstrapping[gadget(result)] = seconds / (numbers.len() * rotations) as f64;
+        }
+        // As many as there are rows of the stream.
+        let multipliers = look_up(&mut backend, USES[2], &numbers[..encoding.tokens]);
+        let multipliers =
+            backend.pack_multipliers(multipliers.into_iter().map(|x| vec![x]).collect(), Form::Multipliers);
+        let products = encoding.tokens * encoding.row_len();
+        let repeated = BATCH.div_ceil(products);
+        let scale = || (0..repeated).for_each(|_| drop(backend.multiply_rows(&reals, &multipliers)));
+        Ok(Self { bootstrapping, external_product: median_seconds(scale) / (repeated * products) as f64 })
+    }
+}
+
+/// One table at all numbers.
+fn look_up(
+    backend: &mut BlockCiphertexts<'_>,
+    result: SmoothUse,
+    numbers: &[ReadNumber<EncryptedNumber>],
+) -> Vec<EncryptedNumber> {
+    let table = SmoothTable::of(Smooth::Identity, 1.0, [-0.25, 0.25], 1.0);
+    // Nothing is drawn on ciphertexts.
+    let noise = LookupNoise { reading: Variance::ZERO, result: Variance::ZERO };
+    backend.look_up(result, &numbers.iter().collect::<Vec<_>>(), &vec![&table; numbers.len()], noise)
+}
+
+fn median_seconds<T>(mut work: impl FnMut() -> T) -> f64 {
+    let mut seconds: Vec<f64> = (0..REPETITIONS)
+        .map(|_| {
+            let start = Instant::now();
+            drop(work());
+            start.elapsed().as_secs_f64()
+        })
+        .collect();
+    seconds.sort_by(f64::total_cmp);
+    seconds[REPETITIONS / 2]
+}
