@@ -141,20 +141,37 @@ mod tests {
         })
     }
 
+    /// With one block of pivots, and with several.
     #[test]
     fn the_factor_recomposes() {
-        let damped = Matrix::from_fn(5, 5, |i, j| if i == j { 4.0 } else { 1.0 / (1 + i + j) as f64 });
-        let factor = upper_factor(damped.clone());
-        // The pivots are the squares of R's diagonal, which the columns are divided by.
-        let mut pivots = [0.0; 5];
-        for i in (0..5).rev() {
-            let later: f64 = (i + 1..5).map(|k| factor[(i, k)] * factor[(i, k)] * pivots[k]).sum();
-            pivots[i] = damped[(i, i)] - later;
+        for size in [5, PIVOTS + 1, 2 * PIVOTS + 7] {
+            let damped = Matrix::from_fn(size, size, |i, j| if i == j { 4.0 } else { 1.0 / (1 + i + j) as f64 });
+            let factor = upper_factor(damped.clone());
+            // The pivots are the squares of R's diagonal, which the columns are divided by.
+            let mut pivots = vec![0.0; size];
+            for i in (0..size).rev() {
+                let later: f64 = (i + 1..size).map(|k| factor[(i, k)] * factor[(i, k)] * pivots[k]).sum();
+                pivots[i] = damped[(i, i)] - later;
+            }
+            for i in 0..size {
+                for j in 0..size {
+                    let sum: f64 = (i.max(j)..size).map(|k| factor[(i, k)] * factor[(j, k)] * pivots[k]).sum();
+                    assert!((sum - damped[(i, j)]).abs() < 1e-12, "{size}: {i} {j}");
+                }
+            }
         }
-        for i in 0..5 {
-            for j in 0..5 {
-                let sum: f64 = (i.max(j)..5).map(|k| factor[(i, k)] * factor[(j, k)] * pivots[k]).sum();
-                assert!((sum - damped[(i, j)]).abs() < 1e-12, "{i} {j}");
+    }
+
+    /// With more channels than are summed up at a time.
+    #[test]
+    fn moments_are_means_of_products() {
+        let size = 2 * TOGETHER + 3;
+        let inputs = Matrix::from_fn(8, size, |row, channel| ((row * size + channel) % 11) as f64 - 5.0);
+        let moments = upper_moments(size, &inputs.data().chunks(size).collect::<Vec<_>>());
+        for i in 0..size {
+            for j in i..size {
+                let sum: f64 = (0..8).map(|row| inputs[(row, i)] * inputs[(row, j)]).sum();
+                assert_eq!(moments[(i, j)], sum / 8.0, "{i} {j}");
             }
         }
     }
