@@ -107,6 +107,9 @@ pub trait BlockBackend {
     /// Multipliers, and others below them.
     fn append_multipliers(&mut self, above: &mut Self::Multipliers, below: Self::Multipliers);
 
+    /// The last row.
+    fn last_row(&mut self, reals: &Self::Reals) -> Self::Reals;
+
     /// Known numbers in turns, of a form of reals.
     fn known(&mut self, rows: Rows<f64>, form: Form) -> Self::Reals;
 

@@ -6,7 +6,7 @@ use tfhe_core::key_graph::Parameters;
 use tfhe_core::sets;
 
 use super::backend::BlockBackend;
-use super::encoding::BlockEncoding;
+use super::encoding::{BlockAnswer, BlockEncoding};
 use super::evaluator::StreamEvaluator;
 use super::layout::{BlockLayout, HeadBeyondRing};
 use super::prediction::BlockPrediction;
@@ -55,7 +55,9 @@ impl BlockCircuit {
 
     /// How requests of so many new tokens are encoded.
     pub fn encoding(&self, tokens: usize) -> BlockEncoding {
-        BlockEncoding { layout: *self.prediction.layout(), tokens, channels: self.channels() }
+        let logits = self.program.logits();
+        let answer = logits.map_or(BlockAnswer::Stream, |logits| BlockAnswer::Logits(logits.scale().size()));
+        BlockEncoding { layout: *self.prediction.layout(), tokens, channels: self.channels(), answer }
     }
 }
 
@@ -72,10 +74,9 @@ impl<E: BlockEvaluator> Running<E> {
         Self { evaluator, caches }
     }
 
-    /// The stream `[n, E + 1]` of new tokens after the blocks. After an error this is of no use any more.
-    pub(crate) fn advance(&mut self, circuit: &BlockCircuit, mut stream: E::Tensor) -> Result<E::Tensor, E::Error> {
-        circuit.program.evaluate(&mut self.evaluator, &mut stream, &mut self.caches)?;
-        Ok(stream)
+    /// What is answered of the stream `[n, E + 1]` of new tokens ([`ModelProgram::answer`]). After an error this is of no use any more.
+    pub(crate) fn advance(&mut self, circuit: &BlockCircuit, stream: E::Tensor) -> Result<E::Tensor, E::Error> {
+        circuit.program.answer(&mut self.evaluator, stream, &mut self.caches)
     }
 }
 

@@ -90,6 +90,10 @@ impl BlockBackend for CountedBlock {
         above.0 += below.0;
     }
 
+    fn last_row(&mut self, reals: &CountedReals) -> CountedReals {
+        CountedReals { rows: reals.rows.min(1), ..*reals }
+    }
+
     fn known(&mut self, rows: Rows<f64>, _: Form) -> CountedReals {
         CountedReals { rows: rows.len(), channels: rows.first().map_or(0, Vec::len) }
     }

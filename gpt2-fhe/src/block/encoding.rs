@@ -13,8 +13,16 @@ use crate::encoding::Encoding;
 /// 2^-33.8 of a turn into hidden states, one sixty-fourth of what the updates that blocks add to them have.
 const LOG_UNITS: u32 = 32;
 
-/// Hidden states in turns, `[T, E + 1]`, as features: of requests and of answers alike. Those of an answer are known modulo one turn, the
-/// nearest to zero is meant.
+/// What is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockAnswer {
+    /// Hidden states after the blocks, as those before them: `[T, E + 1]`, features.
+    Stream,
+    /// The logits of the token after the last, of a vocabulary of so many tokens: `[1, V]`, an image.
+    Logits(usize),
+}
+
+/// Hidden states in turns, `[T, E + 1]`, as features, and an answer. Its numbers are known modulo one turn, the nearest to zero are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockEncoding {
     /// Where everything lies.
@@ -23,6 +31,8 @@ pub struct BlockEncoding {
     pub tokens: usize,
     /// E + 1: those of hidden states, and the mean of each row ([`nn::block::StreamScale`]).
     pub channels: usize,
+    /// What comes back.
+    pub answer: BlockAnswer,
 }
 
 impl BlockEncoding {
@@ -59,7 +69,13 @@ impl Encoding for BlockEncoding {
     fn context(&self) -> Fingerprint {
         let (layout, tokens, channels) = (&self.layout, self.tokens, self.channels);
         let sizes = [tokens, channels, layout.size(), layout.ratio(), layout.stride()].map(|size| size as u64);
-        Fields::new("hidden states of the block circuit").integers(sizes.into_iter()).fingerprint()
+        match self.answer {
+            BlockAnswer::Stream => Fields::new("hidden states of the block circuit").integers(sizes.into_iter()),
+            BlockAnswer::Logits(size) => {
+                Fields::new("logits of the block circuit").integers(sizes.into_iter()).integer(size as u64)
+            }
+        }
+        .fingerprint()
     }
 
     fn check(&self, parameters: &Parameters) -> Result<(), Refused> {
@@ -76,7 +92,10 @@ impl Encoding for BlockEncoding {
     }
 
     fn output_size(&self) -> (usize, usize) {
-        self.input_size()
+        match self.answer {
+            BlockAnswer::Stream => self.input_size(),
+            BlockAnswer::Logits(size) => (1, size),
+        }
     }
 
     fn request_len(&self) -> usize {
@@ -84,7 +103,10 @@ impl Encoding for BlockEncoding {
     }
 
     fn answer_len(&self) -> usize {
-        self.request_len()
+        match self.answer {
+            BlockAnswer::Stream => self.request_len(),
+            BlockAnswer::Logits(size) => self.layout.image_ciphertexts(size),
+        }
     }
 
     fn input_place(&self, token: usize, column: usize) -> (usize, usize) {
@@ -96,7 +118,10 @@ impl Encoding for BlockEncoding {
     }
 
     fn output_place(&self, row: usize, column: usize) -> (usize, usize, bool) {
-        let (ciphertext, coefficient) = self.place(row, column);
+        let (ciphertext, coefficient) = match self.answer {
+            BlockAnswer::Stream => self.place(row, column),
+            BlockAnswer::Logits(_) => self.layout.image_place(column),
+        };
         (ciphertext, coefficient, false)
     }
 

@@ -449,6 +449,23 @@ impl<B: BlockBackend> BlockEvaluator for StreamEvaluator<'_, B> {
         }
     }
 
+    fn last_row(&mut self, tensor: &StreamTensor<B>) -> StreamTensor<B> {
+        let reals = tensor.as_reals();
+        let (content, noise) = (self.backend.last_row(&reals.content), reals.noise.last_row());
+        Held::Reals(StreamReals { content, noise, form: reals.form, shape: [1, reals.shape[1]] })
+    }
+
+    /// Counts that one of the numbers wraps around, as if all had the noise of the one with the most.
+    fn note_decrypted(&mut self, step: &'static str, tensor: &StreamTensor<B>, limit: f64) {
+        if !self.backend.is_tracked() {
+            return;
+        }
+        let StreamReals { noise, shape: [rows, channels], .. } = tensor.as_reals();
+        let (noise, room) = (noise.widest(), 0.5 - limit);
+        let failure = self.tails.log2_tail(&noise, room) + ((rows * channels) as f64).log2();
+        self.statistics.step(step).read(noise.variance(), room, failure);
+    }
+
     fn known(&mut self, rows: Rows<f64>, form: Form) -> StreamTensor<B> {
         if matches!(form, Form::Keys | Form::Multipliers) {
             let noise = MultipliersNoise::known(&rows);

@@ -259,7 +259,19 @@ impl RealsNoise {
 
     /// The largest variance of a number.
     pub fn largest(&self) -> Variance {
-        self.numbers.iter().flatten().fold(Variance::ZERO, |a, &b| larger(a, b)) + self.products.variance()
+        self.widest().variance()
+    }
+
+    /// The noise of a number, of which none has more.
+    pub fn widest(&self) -> Distribution {
+        self.products.clone() + self.numbers.iter().flatten().fold(Variance::ZERO, |a, &b| larger(a, b))
+    }
+
+    /// Of the last row.
+    #[must_use]
+    pub fn last_row(&self) -> Self {
+        let last = |rows: &Vec<Vec<Variance>>| rows.last().cloned().into_iter().collect();
+        Self { numbers: last(&self.numbers), errors: last(&self.errors), ..self.clone() }
     }
 
     /// Of sums with an independent tensor.

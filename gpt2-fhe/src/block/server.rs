@@ -44,7 +44,7 @@ impl<'a> BlockServer<'a> {
         Ok(Self { circuit, keys, running })
     }
 
-    /// The stream after the blocks, of new tokens, and what was done. It keeps of them what those that follow need; after an error, a text
+    /// The answer to a request of new tokens, which is the stream after the blocks or logits, and what was done. It keeps of them what those that follow need; after an error, a text
     /// has to be begun anew.
     ///
     /// # Errors

@@ -221,6 +221,11 @@ impl BlockBackend for SimulatedBlock {
         above.extend(below);
     }
 
+    fn last_row(&mut self, reals: &SimulatedReals) -> SimulatedReals {
+        let rows = reals.turns.rows();
+        SimulatedReals { turns: reals.turns.row_range(rows.saturating_sub(1)..rows), form: reals.form }
+    }
+
     fn known(&mut self, rows: Rows<f64>, form: Form) -> SimulatedReals {
         SimulatedReals { turns: matrix(rows), form }
     }

@@ -170,18 +170,19 @@ impl<'a> BlockTexts<'a> {
     }
 }
 
-/// What `--encrypt` selects of a model, in words, calibrated on texts; `start` begins every text, and is public.
+/// What `--encrypt` selects of a model, in words, calibrated on texts; `start` begins every text, and is public. `head_on_server`: with the
+/// final LayerNorm and the logits.
 ///
 /// # Errors
-/// That a block is not there; as [`ModelProgram::calibrate`].
+/// That a block is not there, or not all up to the last are where logits are to follow; as [`ModelProgram::calibrate`].
 pub(super) fn calibrate(
-    encrypt: &Encrypt,
+    (encrypt, head_on_server): (&Encrypt, bool),
     layers: &Layers,
     model: &LanguageModel,
     (mut texts, start): (Vec<Vec<u32>>, Option<u32>),
 ) -> anyhow::Result<(String, Vec<BlockCircuit>)> {
     let count = model.gpt2.config().n_layer;
-    let (words, part, ranges): (String, BlockPart, Vec<Range<usize>>) = match encrypt {
+    let (mut words, part, ranges): (String, BlockPart, Vec<Range<usize>>) = match encrypt {
         Encrypt::Heads => bail!("heads are no blocks"),
         Encrypt::Model => {
             (format!("all {}", plural(count, "block")), BlockPart::Whole, std::iter::once(0..count).collect())
@@ -190,6 +191,13 @@ pub(super) fn calibrate(
             let (first, last) = (*range.start(), *range.end());
             if last >= count {
                 bail!("--encrypt has block {last}; the model has blocks 0 to {}", count - 1);
+            }
+            if head_on_server && last + 1 < count {
+                bail!(
+                    "--head-on-server needs all blocks up to the model's last, and --encrypt ends with block {last}; choose \
+                     --encrypt blocks:{first}-{} or model",
+                    count - 1
+                );
             }
             let words = if first == last { format!("block {first}") } else { format!("blocks {first} to {last}") };
             (words, BlockPart::Whole, std::iter::once(first..last + 1).collect())
@@ -202,6 +210,9 @@ pub(super) fn calibrate(
             (words, (*part).into(), layers.into_iter().map(|layer| layer..layer + 1).collect())
         }
     };
+    if head_on_server {
+        words += ", the final LayerNorm and the logits";
+    }
     let prefix = usize::from(start.is_some());
     for text in &mut texts {
         // Texts that the model draws begin with it.
@@ -213,7 +224,10 @@ pub(super) fn calibrate(
     let counter = Counter::new("calibrating the blocks", ranges.len());
     let options = BlockOptions::of_width(model.gpt2.config().n_embd);
     let circuit = |range: Range<usize>| {
-        let program = ModelProgram::calibrate(&model.gpt2, range, part, (&texts, prefix), &options)?;
+        let mut program = ModelProgram::calibrate(&model.gpt2, range, part, (&texts, prefix), &options)?;
+        if head_on_server {
+            program = program.with_logits(&model.gpt2, &texts, &options)?;
+        }
         counter.advance();
         Ok(BlockCircuit::new(program, model.gpt2.config().head_size()).map_err(RunError::from)?)
     };

@@ -28,7 +28,7 @@ pub(super) fn run(arguments: &GenerateArguments, given: &Given) -> anyhow::Resul
     };
     let model = LanguageModel::load(generation.model.as_deref())?;
     let printer = Printer { output: Output::of(generation.reporting.json), mode, model: &model };
-    let Encryption { encrypt, public_start } = &arguments.encryption;
+    let Encryption { encrypt, public_start, head_on_server } = &arguments.encryption;
     if *encrypt == Encrypt::Heads {
         given.check_heads()?;
         let task = Task::new(generation, given, &model, &arguments.prompt)?;
@@ -41,7 +41,7 @@ pub(super) fn run(arguments: &GenerateArguments, given: &Given) -> anyhow::Resul
     let start = model.public_start(*public_start)?;
     let prompt = encode_prompt(generation, None, &model, &arguments.prompt, start.iter().count())?;
     let texts = model.block_texts(generation.calibration_text.as_deref(), "--calibration-text")?;
-    let (selection, circuits) = calibrate(encrypt, &generation.layers, &model, (texts, start))?;
+    let (selection, circuits) = calibrate((encrypt, *head_on_server), &generation.layers, &model, (texts, start))?;
     count_tokens(0);
     let requests: Vec<usize> = std::iter::once(prompt.len()).chain(vec![1; generation.tokens - 1]).collect();
     let execution = &generation.execution;

@@ -105,7 +105,7 @@ fn of_model(arguments: &PlanArguments, given: &Given) -> anyhow::Result<Planned>
     }
     let start = model.public_start(*public_start)?;
     let texts = model.block_texts(calibration_text.as_deref(), "--calibration-text")?;
-    let (what, circuits) = calibrate(encrypt, layers, &model, (texts, start))?;
+    let (what, circuits) = calibrate((encrypt, arguments.head_on_server), layers, &model, (texts, start))?;
     Ok(Planned { what, circuits, tokens })
 }
 
@@ -120,6 +120,8 @@ struct Report<'a> {
     part: Option<PartOfBlock>,
     /// The numbers of the blocks.
     blocks: Vec<usize>,
+    /// Whether the final LayerNorm and the logits follow them.
+    head_on_server: bool,
     tokens: usize,
     earlier: usize,
     lookups: usize,
@@ -158,6 +160,7 @@ impl<'a> Report<'a> {
             encrypt: arguments.selection.0.is_none().then(|| arguments.encrypt.to_string()),
             part: arguments.selection.0.as_ref().map(|selection| selection.part),
             blocks: (program.first()..program.first() + program.blocks().len()).collect(),
+            head_on_server: program.logits().is_some(),
             tokens,
             earlier: arguments.earlier,
             lookups: statistics.lookups(),

@@ -12,7 +12,7 @@ use super::passage::Passage;
 use super::reference::PlainPassage;
 use crate::block::circuit::BlockCircuit;
 use crate::run::RunError;
-use crate::run::block::{BlockText, ReplacedBlocks};
+use crate::run::block::{BlockText, ReplacedBlocks, without_means};
 use crate::track::EvaluationError;
 
 /// A model, and the blocks of it that are replaced.
@@ -50,13 +50,42 @@ impl<'a> BlockEvaluation<'a> {
         self.circuits
     }
 
-    /// The logits after each token of a passage.
+    /// The requests for a passage, each its tokens. Where they are answered with the logits after their last token, there is one for each
+    /// row that counts.
+    pub fn requests(&self, passage: &Passage) -> Vec<Range<usize>> {
+        let rows = passage.span().rows();
+        match self.gives_logits() {
+            true => {
+                std::iter::once(0..rows.start + 1).chain((rows.start + 1..rows.end).map(|row| row..row + 1)).collect()
+            }
+            false => std::iter::once(0..passage.tokens().len()).collect(),
+        }
+    }
+
+    fn gives_logits(&self) -> bool {
+        self.circuits.iter().any(|circuit| circuit.program().logits().is_some())
+    }
+
+    /// The logits `[T, V]` after each token of a passage that counts.
     fn logits(&self, passage: &Passage, hooks: &mut impl ForwardHooks) -> Result<Matrix<f32>, nn::Error> {
         let mut session = self.model.session();
         if !self.public.is_empty() {
             session.next_logits(self.public, &mut NoHooks)?;
         }
-        session.logits(passage.tokens(), hooks)
+        if !self.gives_logits() {
+            return session.logits(passage.tokens(), hooks);
+        }
+        let mut logits = Matrix::from_fn(passage.tokens().len(), self.model.config().vocab_size, |_, _| 0.0);
+        for request in self.requests(passage) {
+            let next = session.next_logits(&passage.tokens()[request.clone()], hooks)?;
+            logits.row_mut(request.end - 1).copy_from_slice(&next);
+        }
+        Ok(logits)
+    }
+
+    /// What is judged by its error: what all blocks add to hidden states, or, where they are not seen, logits less their mean.
+    fn output(&self, updates: &Updates<'_, '_>, logits: &Matrix<f32>) -> Matrix<f32> {
+        if self.gives_logits() { without_means(logits) } else { updates.update() }
     }
 
     /// The model as it is, and with the blocks in its place: in the clear, or with noise that is drawn for passage i from seed i of `noise`.
@@ -93,13 +122,13 @@ impl<'a> BlockEvaluation<'a> {
     pub fn measure(&self, passage: &Passage, texts: &mut [BlockText<'_>]) -> Result<[MeasuredBlocks; 2], RunError> {
         let mut plain = Updates { inner: None, layers: self.layers(), states: [None, None] };
         let logits = self.logits(passage, &mut plain)?;
-        let output = plain.update();
+        let output = self.output(&plain, &logits);
         let reference = PlainPassage { passage, hidden: Matrix::from_fn(0, 0, |_, _| 0.0), output, logits };
         let unchanged = Sums::of(&reference, &reference.output, &reference.logits)?;
         let inner = Some(ReplacedBlocks::new(texts, true));
         let mut replaced = Updates { inner, layers: self.layers(), states: [None, None] };
         let logits = self.logits(passage, &mut replaced).map_err(RunError::unhooked)?;
-        let mut sums = Sums::of(&reference, &replaced.update(), &logits)?;
+        let mut sums = Sums::of(&reference, &self.output(&replaced, &logits), &logits)?;
         let outcomes = replaced.inner.map_or_else(Vec::new, ReplacedBlocks::into_outcomes);
         sums.count_out_of_range(outcomes.iter().map(|outcome| outcome.run.out_of_range).sum());
         let mismatches = outcomes.iter().map(|outcome| outcome.run.mismatches()).sum();
@@ -147,5 +176,9 @@ impl ForwardHooks for Updates<'_, '_> {
 
     fn replace_stream(&mut self, site: Site, before: &Matrix<f32>) -> Result<Option<Matrix<f32>>, HookError> {
         self.inner.as_mut().map_or(Ok(None), |inner| inner.replace_stream(site, before))
+    }
+
+    fn replace_logits(&mut self, before: &Matrix<f32>) -> Result<Option<Matrix<f32>>, HookError> {
+        self.inner.as_mut().map_or(Ok(None), |inner| inner.replace_logits(before))
     }
 }

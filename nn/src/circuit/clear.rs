@@ -318,6 +318,15 @@ impl BlockEvaluator for ClearEvaluator<SmoothTable> {
         above.rows.extend(below.rows);
     }
 
+    fn last_row(&mut self, tensor: &ClearTensor) -> ClearTensor {
+        ClearTensor { rows: tensor.rows.last().cloned().into_iter().collect(), form: tensor.form }
+    }
+
+    fn note_decrypted(&mut self, step: &'static str, tensor: &ClearTensor, limit: f64) {
+        let beyond = tensor.rows.iter().flatten().filter(|x| x.abs() > limit).count();
+        self.count_overflows(step, beyond);
+    }
+
     fn known(&mut self, rows: Rows<f64>, form: Form) -> ClearTensor {
         ClearTensor { rows, form: Some(form) }
     }

@@ -315,6 +315,13 @@ pub trait BlockEvaluator: SmoothEvaluator<Tensor: Clone> + Sized {
     /// The rows of one tensor, and below them those of another of the same form.
     fn append(&mut self, above: &mut Self::Tensor, below: Self::Tensor);
 
+    /// The last row of real numbers: `[n, C] -> [1, C]`.
+    fn last_row(&mut self, tensor: &Self::Tensor) -> Self::Tensor;
+
+    /// Takes note that a program ends with these real numbers: they are decrypted modulo one turn, and should be at most `limit` turns
+    /// from zero.
+    fn note_decrypted(&mut self, step: &'static str, tensor: &Self::Tensor, limit: f64);
+
     /// Known numbers: integers of [`Form::Keys`] or [`Form::Multipliers`], or turns.
     fn known(&mut self, rows: Rows<f64>, form: Form) -> Self::Tensor;
 }

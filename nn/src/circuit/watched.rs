@@ -218,6 +218,14 @@ impl<E: BlockEvaluator, W: FnMut(Operation, Rows<E::Lane>) -> ControlFlow<()>> B
         self.inner.append(above, below);
     }
 
+    fn last_row(&mut self, tensor: &E::Tensor) -> E::Tensor {
+        self.inner.last_row(tensor)
+    }
+
+    fn note_decrypted(&mut self, step: &'static str, tensor: &E::Tensor, limit: f64) {
+        self.inner.note_decrypted(step, tensor, limit);
+    }
+
     fn known(&mut self, rows: Rows<f64>, form: Form) -> E::Tensor {
         self.inner.known(rows, form)
     }

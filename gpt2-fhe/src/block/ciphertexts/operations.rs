@@ -125,6 +125,10 @@ impl BlockBackend for BlockCiphertexts<'_> {
         above.append(below);
     }
 
+    fn last_row(&mut self, reals: &EncryptedReals) -> EncryptedReals {
+        reals.last_row()
+    }
+
     fn known(&mut self, rows: Rows<f64>, form: Form) -> EncryptedReals {
         EncryptedReals::known(self.layout, self.shape(), form, &rows)
     }

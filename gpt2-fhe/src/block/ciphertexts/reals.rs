@@ -77,6 +77,11 @@ impl EncryptedReals {
         }
     }
 
+    /// The last row, which shares its ciphertexts.
+    pub(super) fn last_row(&self) -> Self {
+        Self { rows: self.rows.last().cloned().into_iter().collect(), ..*self }
+    }
+
     /// Other rows below these.
     ///
     /// # Panics

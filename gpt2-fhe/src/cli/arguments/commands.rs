@@ -218,6 +218,13 @@ pub(crate) struct PlanArguments {
     /// Begin the text with the model's token for that, which the server knows
     #[arg(long, conflicts_with = "weights")]
     pub(crate) public_start: bool,
+    /// With blocks up to the model's last: the server computes the final LayerNorm and the logits as well
+    ///
+    /// Logits are what a model says of each token of its vocabulary: how likely it comes next. The client gets back those after the last
+    /// token of a request, encrypted, instead of the hidden states after the last block. That is one number for each token of the
+    /// vocabulary, which can be more bytes than hidden states are.
+    #[arg(long, conflicts_with = "weights")]
+    pub(crate) head_on_server: bool,
     /// How many new tokens the request has [default: 8; with --weights, as many as --tensor has rows]
     #[arg(long, value_name = "N")]
     pub(crate) tokens: Option<usize>,

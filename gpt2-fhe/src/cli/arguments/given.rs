@@ -30,6 +30,8 @@ const OF_ATTENTION: [&str; 11] =
     ["head", "all_heads", "circuit", "bits", "msbs", "value_bits", "guard", "multiply", "quantized", "noise", "plot"];
 /// Options of a block from files, beside its weights.
 const OF_FILES: [&str; 4] = ["hidden", "tensor", "calibration", "calibration_tensors"];
+/// Options of blocks, which attention that is encrypted by itself does not know.
+const OF_BLOCKS: [&str; 2] = ["public_start", "head_on_server"];
 /// Options that choose layers.
 const OF_LAYERS: [&str; 2] = ["layers", "layer"];
 
@@ -66,11 +68,12 @@ impl Given {
     /// # Errors
     /// That one would be ignored.
     pub(crate) fn check_heads(&self) -> Result<(), NotApplicable> {
-        match self.has("public_start") {
-            false => Ok(()),
-            true => Err(NotApplicable::new(
-                "--public-start changes nothing with --encrypt heads; leave it out, or choose --encrypt model",
-            )),
+        match OF_BLOCKS.into_iter().find(|option| self.has(option)) {
+            None => Ok(()),
+            Some(option) => Err(NotApplicable(format!(
+                "--{} changes nothing with --encrypt heads; leave it out, or choose --encrypt model",
+                option.replace('_', "-")
+            ))),
         }
     }
 
@@ -79,6 +82,11 @@ impl Given {
     /// # Errors
     /// That one would be ignored.
     pub(crate) fn check_blocks(&self, encrypt: &Encrypt) -> Result<(), NotApplicable> {
+        if matches!(encrypt, Encrypt::Part(_)) && self.has("head_on_server") {
+            return Err(NotApplicable(format!(
+                "--head-on-server is not for --encrypt {encrypt}, after which the client goes on; leave it out, or choose --encrypt model"
+            )));
+        }
         let layers = OF_LAYERS.into_iter().filter(|_| !matches!(encrypt, Encrypt::Part(_)));
         match OF_ATTENTION.into_iter().chain(layers).find(|option| self.has(option)) {
             None => Ok(()),

@@ -218,7 +218,7 @@ pub(super) struct Encryption {
     /// heads: the attention of layers, or one head of it, each by itself; the client sees what each gives. model: all blocks, of which the
     /// client sees the last one's output only. blocks:A-B: the same of blocks A to B (blocks:A of one); the client computes the
     /// others. attention and mlp: the attention, or the feed-forward layer, of each of the chosen layers, with its LayerNorm. The client
-    /// always computes embeddings, the final LayerNorm and the logits.
+    /// always computes embeddings, and without --head-on-server the final LayerNorm and the logits.
     #[arg(long, value_name = "WHAT", default_value = "heads")]
     pub(super) encrypt: Encrypt,
     /// With blocks: begin the text with the model's token for that, which the server knows
@@ -227,6 +227,13 @@ pub(super) struct Encryption {
     /// the server computes with it in the clear, and ranges need not hold it.
     #[arg(long)]
     pub(super) public_start: bool,
+    /// With blocks up to the model's last: the server computes the final LayerNorm and the logits as well
+    ///
+    /// Logits are what a model says of each token of its vocabulary: how likely it comes next. The client gets back those after the last
+    /// token of a request, encrypted, instead of the hidden states after the last block. That is one number for each token of the
+    /// vocabulary, which can be more bytes than hidden states are.
+    #[arg(long)]
+    pub(super) head_on_server: bool,
 }
 
 /// What of a model is encrypted.

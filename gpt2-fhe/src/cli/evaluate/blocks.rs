@@ -1,5 +1,6 @@
 //! `evaluate --encrypt`: what whole blocks, or parts of them, cost a model's predictions.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use anyhow::bail;
@@ -25,7 +26,8 @@ const WINDOW: usize = 64;
 /// What the columns of the table mean.
 const LEGEND: &str = "  \
   top-1, 5, 10: how many of the likeliest tokens are among the likeliest in f32; KL: divergence from f32, in nats
-  error: ‖update − f32's‖/‖f32's‖, the update being what all encrypted blocks add to hidden states
+  error: ‖update − f32's‖/‖f32's‖, the update being what all encrypted blocks add to hidden states; with --head-on-server the
+         same of logits less their mean
   out of range: how many arguments of lookups are beyond what calibration saw: a window with any is wrong from there on, and
                 counts in all other columns (a single run would end with an error)
   saturated: nothing of a block's input is cut off";
@@ -51,7 +53,8 @@ pub(super) fn run(arguments: &EvaluateArguments) -> anyhow::Result<Verdict> {
     };
     let layers = Layers::Some(vec![arguments.place.layer]);
     let texts = model.block_texts(arguments.calibration_text.as_deref(), "--calibration-text")?;
-    let (selection, circuits) = calibrate(&arguments.encryption.encrypt, &layers, &model, (texts, start))?;
+    let selected = (&arguments.encryption.encrypt, arguments.encryption.head_on_server);
+    let (selection, circuits) = calibrate(selected, &layers, &model, (texts, start))?;
     let evaluation = BlockEvaluation::new(&model.gpt2, &circuits, start.as_slice());
     let began = Instant::now();
     let (rows, mismatches) = match arguments.mode {
@@ -63,6 +66,7 @@ pub(super) fn run(arguments: &EvaluateArguments) -> anyhow::Result<Verdict> {
         version: env!("CARGO_PKG_VERSION"),
         model: &model.name,
         encrypt: arguments.encryption.encrypt.to_string(),
+        head_on_server: arguments.encryption.head_on_server,
         mode: arguments.mode,
         tokens: text.len(),
         window,
@@ -108,7 +112,7 @@ fn execute(
     let mut rows = evaluate(Mode::Simulate, evaluation, (passages, samples))?;
     let mut executed = Vec::with_capacity(passages.len());
     for passage in passages {
-        blocks.replan(&[passage.tokens().len()])?;
+        blocks.replan(&evaluation.requests(passage).iter().map(Range::len).collect::<Vec<_>>())?;
         let mut texts = blocks.texts(true)?;
         let measured = evaluation.measure(passage, texts.all());
         texts.end();
@@ -126,6 +130,8 @@ struct Report<'a> {
     version: &'static str,
     model: &'a str,
     encrypt: String,
+    /// Whether the server computes the final LayerNorm and the logits.
+    head_on_server: bool,
     mode: Mode,
     tokens: usize,
     /// Tokens of a window.

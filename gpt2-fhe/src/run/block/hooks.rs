@@ -37,6 +37,11 @@ impl<'t, 'a> ReplacedBlocks<'t, 'a> {
 }
 
 impl BlockText<'_> {
+    /// Whether a request is answered with the logits after its last token, instead of hidden states.
+    fn gives_logits(&self) -> bool {
+        self.circuit.program().logits().is_some()
+    }
+
     /// The layers, and whether their attentions and feed-forward layers are part of it.
     fn place(&self) -> (Range<usize>, [bool; 2]) {
         let program = self.circuit.program();
@@ -48,7 +53,8 @@ impl BlockText<'_> {
 }
 
 impl ForwardHooks for ReplacedBlocks<'_, '_> {
-    /// Of whole blocks, the first one's output is that of all; before and after it the stream goes on as it is.
+    /// Of whole blocks, the first one's output is that of all; before and after it the stream goes on as it is. So it does through all
+    /// blocks where they end with logits, which take its place.
     fn replace_stream(&mut self, site: Site, before: &Matrix<f32>) -> Result<Option<Matrix<f32>>, HookError> {
         let Some(layer) = site.layer else { return Ok(None) };
         let found =
@@ -56,10 +62,15 @@ impl ForwardHooks for ReplacedBlocks<'_, '_> {
         let Some((text, (layers, parts))) = found else { return Ok(None) };
         let is_computed_here = match (parts, site.what) {
             ([true, false], Intermediate::AttentionResidual) | ([false, true], Intermediate::Block) => true,
-            ([true, true], Intermediate::Block) => layer == layers.start,
+            ([true, true], Intermediate::Block) => layer == layers.start && !self.texts[text].gives_logits(),
             ([true, true], Intermediate::AttentionResidual) => false,
             _ => return Ok(None),
         };
         Ok(Some(if is_computed_here { self.answer(text, before)? } else { before.clone() }))
+    }
+
+    fn replace_logits(&mut self, before: &Matrix<f32>) -> Result<Option<Matrix<f32>>, HookError> {
+        let text = self.texts.iter().position(BlockText::gives_logits);
+        Ok(text.map(|text| self.answer(text, before)).transpose()?)
     }
 }

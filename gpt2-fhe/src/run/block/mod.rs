@@ -1,10 +1,11 @@
 //! Whole blocks on a text that grows, in every mode, with everything that is worth knowing about each request.
 //!
-//! The client sends the hidden states of new tokens, encrypted, and gets back the stream after the last of the blocks; what is between
-//! is seen by nobody. The server keeps, encrypted, what later tokens need of earlier ones (keys and values), so that a new token costs its
+//! The client sends the hidden states of new tokens, encrypted, and gets back the stream after the last of the blocks, or, where the model
+//! ends on the server, the logits after the last token; what is between is seen by nobody. The server keeps, encrypted, what later tokens need of earlier ones (keys and values), so that a new token costs its
 //! own rows only.
 //!
-//! What blocks are for, and judged by, is the *update*: the output less the input ([`BlockOutcome::relative_error`]). The stream carries the
+//! What blocks are for, and judged by, is the *update*: the output less the input ([`BlockOutcome::relative_error`]); logits are judged by
+//! their differences. The stream carries the
 //! mean of each row as a channel of its own, which no LayerNorm sees.
 
 mod hooks;
@@ -19,6 +20,7 @@ mod watched;
 pub use hooks::ReplacedBlocks;
 pub use measure::OperationSeconds;
 pub use outcome::BlockOutcome;
+pub(crate) use outcome::without_means;
 pub use session::{BlockKeyPair, BlockSession};
 pub use watched::{NoisyResult, OperationResult, WatchedMode};
 
@@ -39,6 +41,7 @@ use super::lowering::RunOutput;
 use super::outcome::Outcome;
 use super::plan::{Plan, check_blocks, forecast_blocks};
 use crate::block::circuit::BlockCircuit;
+use crate::encoding::Encoding;
 use crate::track::statistics::Statistics;
 
 /// Simulated texts from which the noise of each output is estimated.
@@ -119,7 +122,8 @@ impl<'a> BlockText<'a> {
         Self { circuit, engine, clear, simulations, plans }
     }
 
-    /// The stream after the blocks, of new tokens with hidden states `hidden: [n, E]` before the first of them.
+    /// The stream after the blocks, or the logits after the last token, of new tokens with hidden states `hidden: [n, E]` before the first of
+    /// the blocks.
     ///
     /// # Errors
     /// [`RunError::Input`] and [`RunError::Refused`] if they do not fit; as [`BlockSession::answer`]; [`RunError::NotFinite`].
@@ -150,9 +154,10 @@ impl<'a> BlockText<'a> {
 
     fn advance_clear(&mut self, turns: &Matrix<f64>) -> Clear {
         let mut evaluator = ClearEvaluator::new();
-        let mut stream = evaluator.known(rows(turns), Form::Features);
-        let Ok(()) = self.circuit.program().evaluate(&mut evaluator, &mut stream, &mut self.clear);
-        let numbers = Matrix::from_fn(turns.rows(), turns.cols(), |row, channel| stream.rows()[row][channel]);
+        let stream = evaluator.known(rows(turns), Form::Features);
+        let Ok(answer) = self.circuit.program().answer(&mut evaluator, stream, &mut self.clear);
+        let (count, columns) = self.circuit.encoding(turns.rows()).output_size();
+        let numbers = Matrix::from_fn(count, columns, |row, column| answer.rows()[row][column]);
         let out_of_range = evaluator.out_of_range() + evaluator.overflows();
         Clear { numbers, out_of_range, statistics: Statistics::of_clear(&evaluator) }
     }
@@ -177,9 +182,9 @@ impl<'a> BlockText<'a> {
         clear: Clear,
         (tolerance, plan): (Option<Matrix<f64>>, Option<Plan>),
     ) -> Result<BlockOutcome, RunError> {
-        let scale = self.circuit.program().scale();
+        let program = self.circuit.program();
         let RunOutput { numbers, statistics, seconds, bytes } = answer;
-        let [output, clear_output] = [&numbers, &clear.numbers].map(|numbers| scale.decode(numbers));
+        let [output, clear_output] = [&numbers, &clear.numbers].map(|numbers| program.decode(numbers));
         [&output, &clear_output].into_iter().try_for_each(check_finite)?;
         // Where there is a plan, it says what is done, and runs how long it took.
         let statistics = plan.as_ref().map_or(statistics.clone(), |plan| plan.statistics.with_times_of(&statistics));
@@ -196,6 +201,7 @@ impl<'a> BlockText<'a> {
             bytes,
             plan,
         };
-        Ok(BlockOutcome { run, input: hidden.clone() })
+        let input = program.logits().is_none().then(|| hidden.clone());
+        Ok(BlockOutcome { run, input })
     }
 }

@@ -4,17 +4,19 @@ use nn::matrix::{Matrix, relative_error};
 
 use crate::run::outcome::Outcome;
 
-/// The outcome of a request. Its numbers are the stream's in turns, `[n, E + 1]`, its outputs hidden states `[n, E]` after the blocks.
+/// The outcome of a request. Its numbers are in turns: the stream's, `[n, E + 1]`, or those of logits, `[1, V]`. Its outputs are hidden
+/// states `[n, E]` after the blocks, or logits `[1, V]` after the last token.
 #[derive(Clone, Debug)]
 pub struct BlockOutcome {
     /// What was decrypted, or computed, beside what the clear engine computes.
     pub run: Outcome,
-    /// `[n, E]`: the hidden states before the blocks.
-    pub input: Matrix<f32>,
+    /// `[n, E]`: the hidden states before the blocks, if outputs are those after them.
+    pub input: Option<Matrix<f32>>,
 }
 
 impl BlockOutcome {
-    /// ‖update − f32's‖/‖f32's‖: `output`, `[n, E]`, are the hidden states after the blocks in f32.
+    /// ‖update − f32's‖/‖f32's‖: `output`, `[n, E]`, are the hidden states after the blocks in f32. Of logits, `[1, V]`, the same without
+    /// their mean, which no prediction depends on.
     pub fn relative_error(&self, output: &Matrix<f32>) -> f64 {
         self.error(&self.run.output, output)
     }
@@ -24,11 +26,20 @@ impl BlockOutcome {
         self.error(&self.run.clear_output, output)
     }
 
-    /// ‖a − b‖/‖b − input‖.
     fn error(&self, a: &Matrix<f32>, b: &Matrix<f32>) -> f64 {
-        let update = |state: &Matrix<f32>| {
-            Matrix::from_fn(state.rows(), state.cols(), |row, column| state[(row, column)] - self.input[(row, column)])
-        };
-        relative_error(&update(a), &update(b))
+        let [a, b] = [a, b].map(|output| match &self.input {
+            Some(input) => Matrix::from_fn(output.rows(), output.cols(), |row, column| {
+                output[(row, column)] - input[(row, column)]
+            }),
+            None => without_means(output),
+        });
+        relative_error(&a, &b)
     }
+}
+
+/// Logits less the mean of their row.
+pub(crate) fn without_means(logits: &Matrix<f32>) -> Matrix<f32> {
+    let mean = |row: usize| logits.row(row).iter().sum::<f32>() / logits.cols() as f32;
+    let means: Vec<f32> = (0..logits.rows()).map(mean).collect();
+    Matrix::from_fn(logits.rows(), logits.cols(), |row, token| logits[(row, token)] - means[row])
 }

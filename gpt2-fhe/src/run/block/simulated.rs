@@ -30,7 +30,7 @@ impl<'a> SimulatedText<'a> {
         text
     }
 
-    /// The stream after the blocks, in turns, of new tokens, and how long each step took.
+    /// The answer in turns, of new tokens, and how long each step took.
     ///
     /// # Errors
     /// As the evaluator's.
@@ -38,10 +38,10 @@ impl<'a> SimulatedText<'a> {
         let (fresh, shape) = (self.circuit.prediction().fresh(), [turns.rows(), turns.cols()]);
         let mut backend = self.backend();
         self.requests += 1;
-        let mut stream = Held::fresh(backend.encrypt(turns, fresh), shape, fresh);
+        let stream = Held::fresh(backend.encrypt(turns, fresh), shape, fresh);
         let mut evaluator = self.evaluator(backend);
-        self.circuit.program().evaluate(&mut evaluator, &mut stream, &mut self.caches)?;
-        Ok((stream.into_reals().turns().clone(), evaluator.statistics().clone()))
+        let answer = self.circuit.program().answer(&mut evaluator, stream, &mut self.caches)?;
+        Ok((answer.into_reals().turns().clone(), evaluator.statistics().clone()))
     }
 
     fn backend(&self) -> SimulatedBlock {

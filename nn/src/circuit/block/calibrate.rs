@@ -72,7 +72,7 @@ impl BlockProgram {
     ) -> Result<Self, Error> {
         options.check()?;
         let observed = Observed::new(block, states, prefix)?;
-        let calibration = Calibration { block, scale, options: *options, observed: &observed };
+        let calibration = Calibration { scale, options: *options, of: Layer { block, observed: &observed } };
         let attention = part.has_attention().then(|| calibration.attention()).transpose()?;
         let feed_forward = part.has_feed_forward().then(|| calibration.feed_forward()).transpose()?;
         Ok(Self { attention, feed_forward })
@@ -91,33 +91,40 @@ struct Keys {
 /// A head's weights of values, `[E + 1, E + 1]`, and values of public tokens.
 type Values = (Matrix<i32>, Matrix<f64>);
 
-struct Calibration<'a> {
+/// What programs of what LayerNorm gives are made with, and what they are made of.
+pub(super) struct Calibration<'a, T> {
+    pub(super) scale: &'a StreamScale,
+    pub(super) options: BlockOptions,
+    pub(super) of: T,
+}
+
+/// A layer, and its numbers on the calibration set.
+#[derive(Clone, Copy)]
+struct Layer<'a> {
     block: &'a Block,
-    scale: &'a StreamScale,
-    options: BlockOptions,
     observed: &'a Observed,
 }
 
 /// LayerNorm's factors: how they are found, and what one unit of their integers is.
-struct Norm {
-    program: NormProgram,
+pub(super) struct Norm {
+    pub(super) program: NormProgram,
     /// The variance that a turn of the sum stands for.
     variance_turn: f64,
     /// The least and the largest sum, ε included, in turns.
     variance_range: [f64; 2],
     /// The largest factor.
-    largest: f64,
+    pub(super) largest: f64,
     /// The ratio of the largest to the least.
     ratio: f64,
 }
 
-impl Calibration<'_> {
+impl<T> Calibration<'_, T> {
     /// A unit of integers of factors, of which the largest is `largest`.
-    fn factor_unit(&self, largest: f64) -> f64 {
+    pub(super) fn factor_unit(&self, largest: f64) -> f64 {
         largest / self.options.factor_levels()
     }
 
-    fn norm(&self, states: &[Vec<f64>], epsilon: f64) -> Norm {
+    pub(super) fn norm(&self, states: &[Vec<f64>], epsilon: f64) -> Norm {
         let (guard, size) = (VARIANCE_GUARD, self.scale.size());
         let limit = 0.25 * (1.0 - HEADROOM);
         let sums: Vec<f64> = states.iter().map(|row| row.iter().map(|x| x * x).sum()).collect();
@@ -166,7 +173,12 @@ impl Calibration<'_> {
 
     /// The weights of a map of what LayerNorm gives, `[E + 1, C]`, in units of the result for a turn of the stream times one of the factor's
     /// integers; and its bias with the image of LayerNorm's. Means are not read.
-    fn fold(&self, (gain, shift): (&[f32], &[f32]), map: &Linear, factor_unit: f64) -> (Matrix<f64>, Vec<f64>) {
+    pub(super) fn fold(
+        &self,
+        (gain, shift): (&[f32], &[f32]),
+        map: &Linear,
+        factor_unit: f64,
+    ) -> (Matrix<f64>, Vec<f64>) {
         let weight = map.weight();
         let entry = |e: usize, c: usize| {
             let Some(gain) = gain.get(e) else { return 0.0 };
@@ -179,7 +191,7 @@ impl Calibration<'_> {
     }
 
     /// Rounding for inputs like the stream's after LayerNorm.
-    fn rounding(&self, states: &[Vec<f64>], epsilon: f64) -> Rounding {
+    pub(super) fn rounding(&self, states: &[Vec<f64>], epsilon: f64) -> Rounding {
         let size = self.scale.size();
         let normalized: Vec<f64> = states
             .iter()
@@ -199,9 +211,11 @@ impl Calibration<'_> {
         let factor = (limit / half / most).ceil().clamp(1.0, (1_u64 << 40) as f64);
         (limit / half / factor, factor)
     }
+}
 
+impl Calibration<'_, Layer<'_>> {
     fn attention(&self) -> Result<AttentionProgram, Error> {
-        let (block, observed) = (self.block, self.observed);
+        let Layer { block, observed } = self.of;
         let norm_weights = (&block.attention_norm.weight[..], &block.attention_norm.bias[..]);
         let epsilon = f64::from(block.attention_norm.epsilon);
         let norm = self.norm(&observed.before, epsilon);
@@ -225,12 +239,12 @@ impl Calibration<'_> {
 
     /// Queries, of which a unit of each channel takes `turns`.
     fn queries(&self, norm: &Norm, norm_weights: (&[f32], &[f32]), turns: &[f64], rounding: &Rounding) -> QueryProgram {
-        let (attention, size) = (&self.block.attention, self.scale.size());
+        let (attention, size) = (&self.of.block.attention, self.scale.size());
         let map = attention.projection().columns(0..size);
         let Some(bits) = self.options.query_bits else {
             let (weight, bias) = self.fold(norm_weights, &map, self.factor_unit(norm.largest));
             let reach = (0..size).map(|channel| column_reach(&weight, channel));
-            let (scales, reading) = self.identity(&self.observed.queries, &bias, reach, turns);
+            let (scales, reading) = self.identity(&self.of.observed.queries, &bias, reach, turns);
             return QueryProgram::Read { weight: rounding.round(&weight, &scales), reading };
         };
         let unit = norm.largest / f64::from((1_i32 << bits) - 1);
@@ -248,12 +262,12 @@ impl Calibration<'_> {
     /// middle, and what one unit of its integers is.
     fn keys(&self, norm: (&[f32], &[f32]), factor_unit: f64, rounding: &Rounding) -> Result<Keys, Error> {
         let size = self.scale.size();
-        let map = self.block.attention.projection().columns(size..2 * size);
+        let map = self.of.block.attention.projection().columns(size..2 * size);
         let (weight, bias) = self.fold(norm, &map, factor_unit);
         let limit = 0.25 * (1.0 - SHARED_HEADROOM);
         let table = SmoothTable::of(Smooth::Identity, 1.0, [-limit, limit], self.options.key_levels() / limit);
         let (mut scales, mut units, mut channels) = (Vec::new(), Vec::new(), Vec::new());
-        for (channel, range) in self.observed.keys.iter().enumerate() {
+        for (channel, range) in self.of.observed.keys.iter().enumerate() {
             let half = range.half(KEY_GUARD);
             let (turns, factor) = self.fit(half, column_reach(&weight, channel), SHARED_HEADROOM);
             let constant = (bias[channel] - range.middle()) * turns * factor;
@@ -271,7 +285,7 @@ impl Calibration<'_> {
         factor_unit: f64,
         rounding: &Rounding,
     ) -> Result<(Vec<Values>, Reading), Error> {
-        let (attention, size) = (&self.block.attention, self.scale.size());
+        let (attention, size) = (&self.of.block.attention, self.scale.size());
         let mut constants = parts(attention.output()?.bias());
         let (mut folded, mut known) = (Vec::new(), Vec::new());
         for (index, head) in attention.heads_of(crate::attention::Part::Whole)?.iter().enumerate() {
@@ -279,12 +293,12 @@ impl Calibration<'_> {
             let (weight, bias) = self.fold(norm, &with_means(&head.value.then(&output)?)?, factor_unit);
             constants.iter_mut().zip(&bias).for_each(|(sum, bias)| *sum += bias);
             folded.push(weight);
-            let values = self.observed.known_values[index].multiply(&output);
+            let values = self.of.observed.known_values[index].multiply(&output);
             let less_bias = |row: usize, channel: usize| parts(values.row(row))[channel] - bias[channel];
             known.push(Matrix::from_fn(values.rows(), size + 1, less_bias));
         }
         let reach = |channel| folded.iter().map(|weight| column_reach(weight, channel)).fold(0.0, f64::max);
-        let (scales, update) = self.update(&self.observed.attention, &constants, (0..=size).map(reach));
+        let (scales, update) = self.update(&self.of.observed.attention, &constants, (0..=size).map(reach));
         let levels = self.options.factor_levels();
         let in_turns = |known: &Matrix<f64>| {
             Matrix::from_fn(known.rows(), size + 1, |row, channel| known[(row, channel)] / (scales[channel] * levels))
@@ -327,7 +341,7 @@ impl Calibration<'_> {
         let ratio = norm.ratio.ln();
         let noise = SCORE_NOISE[usize::from(self.options.query_bits.is_some())];
         let softmax = SoftmaxProgram::new(
-            &self.observed.scores[index],
+            &self.of.observed.scores[index],
             noise,
             (self.options.guard, ratio),
             self.options.factor_levels(),
@@ -335,7 +349,7 @@ impl Calibration<'_> {
         let clipped_turn = softmax.clipped_turn();
         let log_factor =
             SmoothTable::of(Smooth::Logarithm, norm.variance_turn, norm.variance_range, -0.5 / clipped_turn);
-        let known = &self.observed.known_keys[index];
+        let known = &self.of.observed.known_keys[index];
         let known_key = |row: usize, channel: usize| {
             let [middle, unit] = key_units[channel];
             ((f64::from(known[(row, channel)]) - middle) / unit).round_ties_even()
@@ -351,7 +365,7 @@ impl Calibration<'_> {
     }
 
     fn feed_forward(&self) -> Result<MlpProgram, Error> {
-        let (block, observed) = (self.block, self.observed);
+        let Layer { block, observed } = self.of;
         let activation = gate_of(&block.nonlinearity)?;
         let norm_weights = (&block.feed_forward_norm.weight[..], &block.feed_forward_norm.bias[..]);
         let epsilon = f64::from(block.feed_forward_norm.epsilon);
@@ -398,14 +412,14 @@ impl Calibration<'_> {
             let (turns, _) = self.fit(range.half(1.0), column_reach(half, c), HEADROOM);
             column_reach(&contract, c) * turns / self.options.weight_levels()
         };
-        self.observed.feed_forward.iter().enumerate().map(of_channel).fold(f64::MIN_POSITIVE, f64::max)
+        self.of.observed.feed_forward.iter().enumerate().map(of_channel).fold(f64::MIN_POSITIVE, f64::max)
     }
 
     /// How gates of the first map's results are read, a rest of one being `rest` turns.
     fn activation(&self, activation: Activation, weight: &Matrix<f64>, bias: &[f64], rest: f64) -> (Vec<f64>, Reading) {
         let (mut scales, mut channels) = (Vec::new(), Vec::new());
         for channel in 0..weight.cols() {
-            let reach = self.observed.arguments.iter().map(|row| row[channel].abs()).fold(0.0, f64::max);
+            let reach = self.of.observed.arguments.iter().map(|row| row[channel].abs()).fold(0.0, f64::max);
 
             let turn = gate_turn(activation, reach);
             let most = self.options.weight_levels() / column_reach(weight, channel);
@@ -464,6 +478,6 @@ fn with_means(map: &Linear) -> Result<Linear, Error> {
 }
 
 /// The largest absolute value of a column.
-fn column_reach(matrix: &Matrix<f64>, column: usize) -> f64 {
+pub(super) fn column_reach(matrix: &Matrix<f64>, column: usize) -> f64 {
     (0..matrix.rows()).map(|row| matrix[(row, column)].abs()).fold(f64::MIN_POSITIVE, f64::max)
 }

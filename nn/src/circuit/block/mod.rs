@@ -11,7 +11,7 @@
 //! ```
 //!
 //! [`BlockProgram::calibrate`] makes a program of a layer's weights and of hidden states that it meets; [`ModelProgram::calibrate`]
-//! one of some of a model's layers, and of texts. LayerNorm's weights are parts of the maps that follow it; weights are rounded so that their
+//! one of some of a model's layers, and of texts; after the last of them [`LogitsProgram`] may follow. LayerNorm's weights are parts of the maps that follow it; weights are rounded so that their
 //! errors cancel on such inputs. [`StreamScale`] is the client's half.
 //!
 //! Three things keep errors small without large ranges: tables that go on without a jump where their half turn ends
@@ -22,6 +22,7 @@
 mod attention;
 mod calibrate;
 mod client;
+mod logits;
 mod mlp;
 mod model;
 mod norm;
@@ -35,6 +36,7 @@ pub mod steps;
 pub use attention::{AttentionCache, AttentionProgram, HeadProgram, QueryProgram};
 pub use calibrate::BlockPart;
 pub use client::StreamScale;
+pub use logits::{LogitsProgram, LogitsScale};
 pub use mlp::MlpProgram;
 pub use model::ModelProgram;
 pub use norm::NormProgram;

@@ -2,6 +2,7 @@
 
 use super::calibrate::BlockPart;
 use super::client::StreamScale;
+use super::logits::LogitsProgram;
 use super::options::BlockOptions;
 use super::program::{BlockCache, BlockProgram};
 use crate::clear::{ClearEvaluator, ClearTensor};
@@ -20,6 +21,7 @@ pub struct ModelProgram {
     blocks: Vec<BlockProgram>,
     scale: StreamScale,
     prefix: usize,
+    logits: Option<LogitsProgram>,
 }
 
 impl ModelProgram {
@@ -49,7 +51,30 @@ impl ModelProgram {
             BlockProgram::calibrate(model.block(layer)?, part, &scale, (&inputs, prefix), options)
         };
         let blocks = layers.clone().map(calibrate).collect::<Result<_, _>>()?;
-        Ok(Self { first: layers.start, blocks, scale, prefix })
+        Ok(Self { first: layers.start, blocks, scale, prefix, logits: None })
+    }
+
+    /// The same, ending with the logits of the token after the last, instead of the stream. Texts are those that the blocks were calibrated
+    /// on.
+    ///
+    /// # Errors
+    /// As [`Gpt2::logits`]; [`Error::OutOfRange`] if these are not whole blocks up to the model's last, or an option is out of its range;
+    /// [`Error::Shape`] if no text has a token that is not public.
+    pub fn with_logits(self, model: &Gpt2, texts: &[Vec<u32>], options: &BlockOptions) -> Result<Self, Error> {
+        let (last, count) = (self.first + self.blocks.len(), model.config().n_layer);
+        let is_whole = |block: &BlockProgram| block.attention().is_some() && block.feed_forward().is_some();
+        if last != count || !self.blocks.iter().all(is_whole) {
+            let found = format!("{:?}", self.first..last);
+            let allowed = format!("whole blocks, of which the last is the model's: number {}", count - 1);
+            return Err(Error::out_of_range("the encrypted layers before the logits", found, allowed));
+        }
+        let state = |text: &Vec<u32>| {
+            let state = model.hidden_states(text, last)?.pop();
+            Ok(state.map(|state| state.row_range(self.prefix.min(state.rows())..state.rows())))
+        };
+        let states = texts.iter().filter_map(|text| state(text).transpose()).collect::<Result<Vec<_>, Error>>()?;
+        let logits = Some(LogitsProgram::calibrate(model, &self.scale, &states, options)?);
+        Ok(Self { logits, ..self })
     }
 
     /// Calibrates `part` of one block, number `layer` of its model, on hidden states before its first LayerNorm, each `[T, E]`.
@@ -70,7 +95,7 @@ impl ModelProgram {
         }
         let scale = StreamScale::calibrate(&states, options.log_unit)?;
         let program = BlockProgram::calibrate(block, part, &scale, (inputs, 0), options)?;
-        Ok(Self { first: layer, blocks: vec![program], scale, prefix: 0 })
+        Ok(Self { first: layer, blocks: vec![program], scale, prefix: 0, logits: None })
     }
 
     /// The first layer.
@@ -86,6 +111,11 @@ impl ModelProgram {
     /// What numbers of the stream stand for.
     pub fn scale(&self) -> &StreamScale {
         &self.scale
+    }
+
+    /// What follows the blocks, if logits do.
+    pub fn logits(&self) -> Option<&LogitsProgram> {
+        self.logits.as_ref()
     }
 
     /// The number of public tokens before all others.
@@ -132,6 +162,32 @@ impl ModelProgram {
             block.evaluate(&mut watched, &mut stream, &mut cache)?;
         }
         Ok(stream)
+    }
+
+    /// What is answered of rows `[n, E + 1]` of the stream before the blocks, of tokens that follow those of the caches: the stream after
+    /// them, or the logits `[1, V]` of the token after the last, in turns.
+    ///
+    /// # Errors
+    /// The evaluator's.
+    pub fn answer<E: BlockEvaluator>(
+        &self,
+        evaluator: &mut E,
+        mut stream: E::Tensor,
+        caches: &mut [BlockCache<E>],
+    ) -> Result<E::Tensor, E::Error> {
+        self.evaluate(evaluator, &mut stream, caches)?;
+        match &self.logits {
+            Some(logits) => logits.evaluate(evaluator, &stream),
+            None => Ok(stream),
+        }
+    }
+
+    /// What an answer in turns stands for: hidden states `[n, E]`, or logits `[1, V]`.
+    ///
+    /// # Panics
+    /// If it has another number of columns.
+    pub fn decode(&self, answer: &Matrix<f64>) -> Matrix<f32> {
+        self.logits.as_ref().map_or_else(|| self.scale.decode(answer), |logits| logits.scale().decode(answer))
     }
 
     /// Hidden states `[T, E]` after the blocks, of tokens after the public ones, without noise.

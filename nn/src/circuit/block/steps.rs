@@ -31,7 +31,10 @@ pub const CONTRACT: &str = "contract";
 /// The feed-forward layer's output becomes part of the stream.
 pub const FEED_FORWARD: &str = "feed-forward update";
 
-/// All of them.
+/// After the last block: the map to the vocabulary.
+pub const LOGITS: &str = "logits";
+
+/// Those of every block.
 pub const ALL: [&str; 15] = [
     SQUARES,
     NORM,

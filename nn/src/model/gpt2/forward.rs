@@ -96,7 +96,24 @@ impl Gpt2 {
 
     /// Hidden states to logits, `[n, E] -> [n, V]`.
     pub(super) fn output_logits(&self, hidden: &Matrix<f32>) -> Matrix<f32> {
-        hidden.multiply_transposed(self.output.as_ref().unwrap_or(&self.token_embedding))
+        hidden.multiply_transposed(self.output_matrix())
+    }
+
+    /// The logits after the last `rows` of new tokens, their own or what replaces them, of the stream after the last layer:
+    /// `[n, E] -> [rows, V]`.
+    pub(super) fn head(
+        &self,
+        stream: &Matrix<f32>,
+        rows: usize,
+        hooks: &mut impl ForwardHooks,
+    ) -> Result<Matrix<f32>, Error> {
+        if let Some(logits) = hooks.replace_logits(stream).map_err(Error::Hook)? {
+            check_shape("the replacement of the logits", &logits, rows, self.config.vocab_size)?;
+            return Ok(logits);
+        }
+        let hidden = self.final_norm.apply(stream);
+        hooks.observe(Site::model(Intermediate::FinalNorm), &hidden);
+        Ok(self.output_logits(&hidden.row_range(hidden.rows() - rows..hidden.rows())))
     }
 
     /// The embeddings of tokens and of their positions, which follow `earlier` others, `[n, E]`.

@@ -42,6 +42,16 @@ pub trait ForwardHooks {
     fn replace_stream(&mut self, _site: Site, _before: &Matrix<f32>) -> Result<Option<Matrix<f32>>, HookError> {
         Ok(None)
     }
+
+    /// The logits after the last of n new tokens, `[1, V]`, if the final LayerNorm and the map to the vocabulary are computed elsewhere.
+    /// `before` is the stream after the last layer, `[n, E]`. A pass that is to give logits after each of several tokens ends with an error
+    /// then.
+    ///
+    /// # Errors
+    /// Anything; it ends the forward pass.
+    fn replace_logits(&mut self, _before: &Matrix<f32>) -> Result<Option<Matrix<f32>>, HookError> {
+        Ok(None)
+    }
 }
 
 /// What takes the place of a layer's own attention, for n new tokens.

@@ -134,6 +134,18 @@ impl Gpt2 {
     }
 }
 
+impl Gpt2 {
+    /// The final LayerNorm.
+    pub(crate) fn final_norm(&self) -> &LayerNorm {
+        &self.final_norm
+    }
+
+    /// The map from what it gives to logits, `[V, E]`.
+    pub(crate) fn output_matrix(&self) -> &Matrix<f32> {
+        self.output.as_ref().unwrap_or(&self.token_embedding)
+    }
+}
+
 impl Block {
     /// Reads a layer's weights, `h.LAYER.*`.
     ///

@@ -36,8 +36,7 @@ impl<'a> TextSession<'a> {
     /// # Errors
     /// As [`Gpt2::logits`]; all tokens together may not be more than the model has positions.
     pub fn logits(&mut self, tokens: &[u32], hooks: &mut impl ForwardHooks) -> Result<Matrix<f32>, Error> {
-        let hidden = self.append(tokens, hooks)?;
-        let logits = self.model.output_logits(&hidden);
+        let logits = self.append(tokens, tokens.len(), hooks)?;
         hooks.observe(Site::model(Intermediate::Logits), &logits);
         Ok(logits)
     }
@@ -47,23 +46,20 @@ impl<'a> TextSession<'a> {
     /// # Errors
     /// As [`Self::logits`].
     pub fn next_logits(&mut self, tokens: &[u32], hooks: &mut impl ForwardHooks) -> Result<Vec<f32>, Error> {
-        let hidden = self.append(tokens, hooks)?;
-        let last = hidden.row_range(hidden.rows() - 1..hidden.rows());
-        Ok(self.model.output_logits(&last).into_data())
+        Ok(self.append(tokens, 1, hooks)?.into_data())
     }
 
-    /// The hidden state of new tokens before the output matrix, `[n, E]`.
-    fn append(&mut self, tokens: &[u32], hooks: &mut impl ForwardHooks) -> Result<Matrix<f32>, Error> {
+    /// The logits after the last `rows` of new tokens, `[rows, V]`.
+    fn append(&mut self, tokens: &[u32], rows: usize, hooks: &mut impl ForwardHooks) -> Result<Matrix<f32>, Error> {
         let layers = self.layers.len();
-        let hidden = self.hidden(tokens, layers, hooks);
-        match hidden {
+        let stream = self.hidden(tokens, layers, hooks);
+        let logits = stream.and_then(|stream| self.model.head(&stream, rows, hooks));
+        match logits {
             Ok(_) => self.length += tokens.len(),
             // Some layers may have seen the tokens.
             Err(_) => self.layers.iter_mut().for_each(|layer| layer.truncate(self.length)),
         }
-        let hidden = self.model.final_norm.apply(&hidden?);
-        hooks.observe(Site::model(Intermediate::FinalNorm), &hidden);
-        Ok(hidden)
+        logits
     }
 
     /// The hidden state of new tokens after the first `layers` layers, `[n, E]`.
