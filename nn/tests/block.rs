@@ -1,5 +1,10 @@
 //! Whole blocks in the clear: near to f32, token after token as all at once, and with the outliers that GPT-2's hidden states have.
 
+#[path = "../examples/random_gpt2/folder.rs"]
+mod folder;
+
+use folder::RandomGpt2;
+use nn::Error;
 use nn::block::{BlockOptions, BlockPart, ModelProgram, steps};
 use nn::clear::{ClearEvaluator, ClearTensor};
 use nn::evaluator::{BlockEvaluator, Form, Rows};
@@ -10,6 +15,7 @@ use nn::table::SmoothTable;
 use nn::watched::{Operation, OperationKind, WatchedError};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -157,7 +163,7 @@ fn a_watched_program_gives_what_it_gives_unwatched() {
     assert_eq!(watched.steps(), plain.steps());
     // Every step of either block was seen, in its place, and every lookup.
     for block in 0..2 {
-        for step in steps::ALL {
+        for step in steps::of(false) {
             assert!(
                 seen.iter().any(|(operation, _)| (operation.block, operation.step) == (block, step)),
                 "{block} {step}"
@@ -211,4 +217,86 @@ fn a_watched_program_stops_right_after_the_operation_that_was_waited_for() {
         // Both blocks have as many.
         assert_eq!(of_blocks(later), block * whole.record(later).unwrap().lookup_count() / 2, "{later}");
     }
+/// A model with a matrix of its own for logits.
+fn random() -> Gpt2 {
+    let config = json!({
+        "n_layer": 2, "n_head": 2, "n_embd": 32, "n_positions": 48, "vocab_size": 70, "tie_word_embeddings": false,
+        "bos_token_id": 0, "eos_token_id": 0,
+    });
+    let folder = tempfile::tempdir().unwrap();
+    RandomGpt2::new(config, 3).write(folder.path()).unwrap();
+    Gpt2::load(folder.path()).unwrap()
+}
+
+/// Logits less their mean: what a prediction depends on.
+fn differences(logits: &[f32]) -> Matrix<f32> {
+    let mean = logits.iter().sum::<f32>() / logits.len() as f32;
+    Matrix::new(1, logits.len(), logits.iter().map(|logit| logit - mean).collect()).unwrap()
+}
+
+/// The logits of the token after the last are near to f32's, whether tokens come at once or one after the other.
+#[test]
+fn logits_after_the_last_block_are_near_to_f32() {
+    for (model, prefix) in [(&*MODEL, 0), (&*MODEL, 1), (&random(), 0)] {
+        let ((calibration, others), layers) = (texts(model), model.config().n_layer);
+        let (options, private) = (BlockOptions::default(), (&calibration[..], prefix));
+        let blocks = ModelProgram::calibrate(model, 0..layers, BlockPart::Whole, private, &options).unwrap();
+        let program = blocks.with_logits(model, &calibration, &options).unwrap();
+        let mut evaluator = ClearEvaluator::<SmoothTable>::new();
+        let answer = |evaluator: &mut ClearEvaluator<SmoothTable>, rows: &Matrix<f64>, caches: &mut Vec<_>| {
+            let rows = (0..rows.rows()).map(|row| rows.row(row).to_vec()).collect();
+            let stream = evaluator.known(rows, Form::Features);
+            let Ok(numbers) = program.answer(evaluator, stream, caches);
+            assert_eq!(numbers.rows().len(), 1, "one row, whatever there is before");
+            Matrix::new(1, model.config().vocab_size, numbers.rows()[0].clone()).unwrap()
+        };
+        for text in &others {
+            let hidden = model.hidden_states(text, 0).unwrap().remove(0);
+            let stream = program.scale().encode(&hidden.row_range(prefix..text.len())).unwrap();
+            let caches = &mut program.caches(&mut evaluator);
+            let numbers = answer(&mut evaluator, &stream, caches);
+            let (logits, expected) = (program.decode(&numbers), model.next_logits(text, &mut NoHooks).unwrap());
+            // Beside those of f32, those that f32 makes of what the blocks give.
+            let after =
+                program.evaluate_clear(&mut ClearEvaluator::new(), &hidden.row_range(prefix..text.len())).unwrap();
+            let goes_on = model.logits_of(&after.row_range(after.rows() - 1..after.rows())).into_data();
+            let errors = [expected, goes_on]
+                .map(|expected| relative_error(&differences(logits.data()), &differences(&expected)));
+            println!("errors {errors:.4?}");
+            assert!(errors[0] < 0.2 && errors[1] > 0.0 && errors[1] < 0.03, "{errors:?}");
+            // What is decrypted is known modulo one turn.
+            let turned = Matrix::from_fn(1, numbers.cols(), |_, token| numbers[(0, token)] + (token % 5) as f64 - 2.0);
+            assert!(relative_error(&program.decode(&turned), &logits) < 1e-6);
+            let (caches, before) = (&mut program.caches(&mut evaluator), stream.rows() - 1);
+            answer(&mut evaluator, &stream.row_range(0..before), caches);
+            let parted = answer(&mut evaluator, &stream.row_range(before..before + 1), caches);
+            assert!(parted.iter().zip(numbers.iter()).all(|(a, b)| (a - b).abs() < 1e-9));
+        }
+        assert_eq!(evaluator.overflows(), 0, "no logit is near to half a turn");
+    }
+}
+
+#[test]
+fn logits_follow_whole_blocks_up_to_the_last() {
+    let (calibration, _) = texts(&MODEL);
+    let options = BlockOptions::default();
+    for (layers, part) in [(0..2, BlockPart::Whole), (0..3, BlockPart::FeedForward), (2..3, BlockPart::Attention)] {
+        let blocks = ModelProgram::calibrate(&MODEL, layers, part, (&calibration, 0), &options).unwrap();
+        let refused = blocks.with_logits(&MODEL, &calibration, &options).unwrap_err();
+        assert!(matches!(refused, Error::OutOfRange { .. }) && refused.to_string().contains("number 2"), "{refused}");
+    }
+    let blocks = ModelProgram::calibrate(&MODEL, 2..3, BlockPart::Whole, (&calibration, 0), &options).unwrap();
+    assert!(matches!(blocks.clone().with_logits(&MODEL, &[], &options), Err(Error::Shape { .. })));
+    let wide = BlockOptions { weight_bits: 13, ..options };
+    assert!(matches!(blocks.with_logits(&MODEL, &calibration, &wide), Err(Error::OutOfRange { .. })));
+}
+
+/// Numbers that are decrypted have a limit on either side of zero.
+#[test]
+fn decrypted_numbers_beyond_their_limit_are_counted() {
+    let mut evaluator = ClearEvaluator::<SmoothTable>::new();
+    let tensor = evaluator.known(vec![vec![0.4, -0.41, 0.0], vec![0.41, -0.4, 1.0]], Form::Image);
+    evaluator.note_decrypted("answer", &tensor, 0.405);
+    assert_eq!(evaluator.overflows(), 3);
+    assert_eq!(evaluator.last_row(&tensor).rows(), [[0.41, -0.4, 1.0]]);
 }

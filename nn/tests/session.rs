@@ -172,3 +172,29 @@ fn an_error_leaves_a_session_as_it_was() {
     assert_near(&session.logits(&tokens[8..], &mut NoHooks).unwrap(), &expected.row_range(8..20), "after errors");
     assert!(matches!(session.logits(&[0], &mut NoHooks), Err(Error::OutOfRange { .. })));
 }
+
+/// What takes the place of the logits after the last token: `[1, V]`, or nothing but an error.
+struct Logits(Option<Matrix<f32>>);
+
+impl ForwardHooks for Logits {
+    fn replace_logits(&mut self, before: &Matrix<f32>) -> Result<Option<Matrix<f32>>, HookError> {
+        assert_eq!(before.cols(), 32, "the stream after the last layer");
+        self.0.clone().map(Some).ok_or_else(|| "no connection".into())
+    }
+}
+
+#[test]
+fn logits_are_replaced_where_those_of_one_token_are_needed() {
+    let (model, tokens) = (random(), tokens(&random(), 20));
+    let expected = model.logits(&tokens, &mut NoHooks).unwrap();
+    let replaced = Matrix::from_fn(1, 50, |_, token| token as f32);
+    let mut session = model.session();
+    assert_eq!(session.next_logits(&tokens[..8], &mut Logits(Some(replaced.clone()))).unwrap(), replaced.data());
+    assert_eq!(session.logits(&tokens[8..9], &mut Logits(Some(replaced.clone()))).unwrap(), replaced);
+    let narrow = Matrix::from_fn(1, 49, |_, _| 0.0);
+    assert!(matches!(session.next_logits(&tokens[9..], &mut Logits(Some(narrow))), Err(Error::Shape { .. })));
+    assert!(matches!(session.logits(&tokens[9..], &mut Logits(Some(replaced))), Err(Error::Shape { .. })));
+    assert!(matches!(session.next_logits(&tokens[9..], &mut Logits(None)), Err(Error::Hook(_))));
+    assert_eq!(session.length(), 9);
+    assert_near(&session.logits(&tokens[9..], &mut NoHooks).unwrap(), &expected.row_range(9..20), "after errors");
+}

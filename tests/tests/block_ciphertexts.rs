@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use gpt2_fhe::block::backend::{BlockBackend, LookupNoise, ReadNumber};
 use gpt2_fhe::block::ciphertexts::{BlockCiphertexts, EncryptedNumber, EncryptedReals, Samples};
-use gpt2_fhe::block::encoding::BlockEncoding;
+use gpt2_fhe::block::encoding::{BlockAnswer, BlockEncoding};
 use gpt2_fhe::block::keys::{BlockKeys, PRODUCT, gadget, needs};
 use gpt2_fhe::block::layout::BlockLayout;
 use gpt2_fhe::boundary::Refused;
@@ -411,7 +411,7 @@ fn rows_are_put_together() {
 #[test]
 fn hidden_states_arrive_and_return() {
     let (parties, tokens, channels) = (&*PARTIES, 3, 150);
-    let encoding = BlockEncoding { layout: parties.layout, tokens, channels };
+    let encoding = BlockEncoding { layout: parties.layout, tokens, channels, answer: BlockAnswer::Stream };
     let drawn = turns(tokens, channels, 0.49, 14);
     let states = Matrix::from_fn(tokens, channels, |token, channel| drawn[token][channel]);
     let request = parties.client.encrypt(&encoding.integers(&states).unwrap(), &encoding).unwrap();
@@ -427,7 +427,7 @@ fn hidden_states_arrive_and_return() {
 
 #[test]
 fn hidden_states_beyond_half_a_turn_are_refused() {
-    let encoding = BlockEncoding { layout: PARTIES.layout, tokens: 2, channels: 3 };
+    let encoding = BlockEncoding { layout: PARTIES.layout, tokens: 2, channels: 3, answer: BlockAnswer::Stream };
     for outside in [0.5, -0.6, f64::NAN, f64::INFINITY] {
         let states = Matrix::from_fn(2, 3, |token, channel| if (token, channel) == (1, 2) { outside } else { -0.5 });
         assert_eq!(encoding.integers(&states).unwrap_err(), Refused::HiddenState { token: 1, channel: 2 });
@@ -437,6 +437,8 @@ fn hidden_states_beyond_half_a_turn_are_refused() {
     let other = tfhe_core::sets::HEAD_EXACT.compile().unwrap();
     assert_eq!(encoding.check(&other).unwrap_err(), Refused::OtherRings("head_exact"));
     assert_ne!(encoding.context(), BlockEncoding { tokens: 3, channels: 2, ..encoding }.context());
+    let [logits, more] = [3, 4].map(|size| BlockEncoding { answer: BlockAnswer::Logits(size), ..encoding });
+    assert!(logits.context() != encoding.context() && logits.context() != more.context());
 }
 
 #[test]

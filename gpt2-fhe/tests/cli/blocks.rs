@@ -279,6 +279,47 @@ fn generate_encrypts_what_it_is_told() {
     assert!(lines[2]["log2_failure_probability"].as_f64().unwrap() <= -40.0);
 }
 
+/// A model that ends on the server says what it says where the client goes on, and sends one row of logits back.
+#[test]
+fn logits_are_computed_on_the_server_if_it_is_asked_for() {
+    let generate = |arguments: &[&str]| {
+        let mut command = program();
+        command.args(["generate", "--prompt", "Good night, good", "--tokens", "2", "--seed", "2"]).args(arguments);
+        command
+    };
+    for encrypt in ["model", "blocks:2"] {
+        let arguments = ["--encrypt", encrypt, "--head-on-server", "--mode", "clear"];
+        let (text, notes) = outputs(&mut generate(&arguments));
+        assert!(text.starts_with("Good night, good night"), "{encrypt}: {text}");
+        assert!(notes.contains("the final LayerNorm and the logits"), "{encrypt}: {notes}");
+    }
+    let lines = json_lines(&mut generate(&["--encrypt", "blocks:2", "--head-on-server", "--mode", "simulate"]));
+    assert!(lines[2]["mismatches"] == 0 && lines[2]["out_of_range"] == 0, "{lines:?}");
+    let plan = |arguments: &[&str]| json(program().args(["plan", "--encrypt", "blocks:2"]).args(arguments));
+    let [with, without] = [&["--head-on-server"][..], &[]].map(plan);
+    assert_eq!((&with["head_on_server"], &without["head_on_server"]), (&true.into(), &false.into()));
+    // 1024 logits, 64 to a ciphertext of 64 KiB, and hidden states of 8 tokens, each with a ciphertext of its mean.
+    assert_eq!(
+        (&with["bytes"]["response"], &with["bytes"]["request"]),
+        (&(16 << 16).into(), &without["bytes"]["request"])
+    );
+    let step = |plan: &Value| plan["steps"].as_array().unwrap().iter().any(|step| step["name"] == "logits");
+    assert!(step(&with) && !step(&without));
+    // One token's squares and factor more, however many tokens there are.
+    let lookups = |plan: &Value| plan["lookups"].as_u64().unwrap();
+    assert_eq!(lookups(&with) - lookups(&without), 129);
+    for (arguments, code, what) in [
+        (&["--encrypt", "blocks:0-1"][..], 1, "choose --encrypt blocks:0-2 or model"),
+        (&["--encrypt", "mlp"], 2, "--head-on-server is not for --encrypt mlp"),
+        (&["--encrypt", "attention"], 2, "--head-on-server is not for --encrypt attention"),
+        (&[], 2, "--head-on-server changes nothing with --encrypt heads"),
+    ] {
+        assert_error_of(code, generate(&["--head-on-server", "--mode", "clear"]).args(arguments), what);
+    }
+    assert_error_of(2, program().args(["plan", "--encrypt", "mlp", "--head-on-server"]), "is not for --encrypt mlp");
+    assert_error(program().args(["plan", "--encrypt", "blocks:0", "--head-on-server"]), "blocks:0-2 or model");
+}
+
 #[test]
 fn options_that_blocks_do_not_know_are_errors() {
     let generate = |arguments: &[&str]| {
@@ -472,6 +513,15 @@ fn evaluate_measures_blocks_over_a_text() {
         let [divergence, error] = ["kl_divergence", "relative_error"].map(|key| rows[1][key].as_f64().unwrap());
         assert!(divergence > 0.0 && divergence < 0.2 && error > 0.0 && error < 0.3, "{encrypt}: {divergence} {error}");
     }
+    // Every row that counts is a request of its own, and judged by its logits.
+    let arguments =
+        ["--encrypt", "blocks:2", "--head-on-server", "--mode", "simulate", "--window", "4", "--positions", "6"];
+    let report = json(&mut evaluate(&arguments));
+    let rows = report["rows"].as_array().unwrap();
+    assert_eq!((&report["head_on_server"], &rows[0]["relative_error"]), (&true.into(), &0.0.into()));
+    let [divergence, error] = ["kl_divergence", "relative_error"].map(|key| rows[1][key].as_f64().unwrap());
+    assert!(divergence > 0.0 && divergence < 0.1 && error > 0.0 && error < 0.1, "{divergence} {error}");
+    assert_error_of(2, &mut evaluate(&["--head-on-server"]), "--head-on-server changes nothing with --encrypt heads");
     assert_error_of(2, &mut evaluate(&["--encrypt", "model", "--layer", "1"]), "--layer is not for --encrypt model");
     assert_error_of(2, &mut evaluate(&["--encrypt", "mlp", "--bits", "4"]), "--bits is not for --encrypt mlp");
     assert_error(&mut evaluate(&["--encrypt", "model", "--window", "65"]), "in 1 ..= 64");

@@ -1,13 +1,17 @@
-//! Blocks of the embedded model.
+//! Blocks of the embedded model, and of one that is small enough for ciphertexts.
 
 use std::ops::Range;
 use std::path::Path;
 
 use nn::block::{BlockOptions, BlockPart, ModelProgram};
-use nn::gpt2::{Gpt2, Intermediate, NoHooks, Site};
+use nn::checkpoint::{Checkpoint, write_tensors};
+use nn::gpt2::{Config, Gpt2, Intermediate, NoHooks, Site};
 use nn::matrix::relative_error;
+use nn::tensor::Tensor;
+use tfhe_core::derivation::ClientSeed;
 
 use super::*;
+use crate::track::Unobserved;
 
 /// The embedded model, and texts to calibrate on: their first is that of the tests.
 fn model() -> (Gpt2, Vec<Vec<u32>>) {
@@ -100,4 +104,85 @@ fn what_does_not_fit_is_an_error() {
     let far = Matrix::from_fn(1, model.config().n_embd, |_, channel| if channel == 5 { 1e9 } else { 0.0 });
     let refused = text.advance(&far).unwrap_err().to_string();
     assert!(refused.contains("of token 0 is beyond half a turn"), "{refused}");
+}
+
+/// A model of one block, with 16 channels and 40 tokens.
+fn small_model() -> Gpt2 {
+    let (size, inner, vocabulary, positions) = (16, 24, 40, 12);
+    let config = Config::from_json(
+        br#"{"n_layer": 1, "n_head": 2, "n_embd": 16, "n_inner": 24, "n_positions": 12, "vocab_size": 40,
+            "bos_token_id": 0, "eos_token_id": 0}"#,
+    );
+    let near = |around: f32| move |index: usize| around + 0.1 * (1.7 * index as f32).sin();
+    let weights = |scale: f32| move |index: usize| scale * (0.7 * (index * index % 101) as f32).sin();
+    let tensor = |shape: &[usize], entry: &dyn Fn(usize) -> f32| {
+        Tensor::new(shape.to_vec(), (0..shape.iter().product()).map(entry).collect()).unwrap()
+    };
+    let tensors = [
+        ("wte.weight", tensor(&[vocabulary, size], &weights(1.0))),
+        ("wpe.weight", tensor(&[positions, size], &weights(0.2))),
+        ("h.0.ln_1.weight", tensor(&[size], &near(1.0))),
+        ("h.0.ln_1.bias", tensor(&[size], &near(0.0))),
+        ("h.0.attn.c_attn.weight", tensor(&[size, 3 * size], &weights(0.8))),
+        ("h.0.attn.c_attn.bias", tensor(&[3 * size], &near(0.0))),
+        ("h.0.attn.c_proj.weight", tensor(&[size, size], &weights(0.3))),
+        ("h.0.attn.c_proj.bias", tensor(&[size], &near(0.0))),
+        ("h.0.ln_2.weight", tensor(&[size], &near(1.0))),
+        ("h.0.ln_2.bias", tensor(&[size], &near(0.0))),
+        ("h.0.mlp.c_fc.weight", tensor(&[size, inner], &weights(0.4))),
+        ("h.0.mlp.c_fc.bias", tensor(&[inner], &near(0.0))),
+        ("h.0.mlp.c_proj.weight", tensor(&[inner, size], &weights(0.4))),
+        ("h.0.mlp.c_proj.bias", tensor(&[size], &near(0.0))),
+        ("ln_f.weight", tensor(&[size], &near(1.0))),
+        ("ln_f.bias", tensor(&[size], &near(0.0))),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let tensors: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    write_tensors(&path, &tensors, &[]).unwrap();
+    Gpt2::from_checkpoint(config.unwrap(), &Checkpoint::open(path).unwrap()).unwrap()
+}
+
+/// A model that ends on the server: in every mode, the client's forward pass goes on with the logits that it gets back.
+#[test]
+fn logits_come_back_in_every_mode() {
+    let model = small_model();
+    let mut texts = model.draw_texts((41, 10), 1).unwrap();
+    let (unseen, options) = (texts.pop().unwrap(), BlockOptions::default());
+    let program = ModelProgram::calibrate(&model, 0..1, BlockPart::Whole, (&texts, 0), &options).unwrap();
+    let circuit =
+        BlockCircuit::new(program.with_logits(&model, &texts, &options).unwrap(), model.config().head_size()).unwrap();
+    let plans = BlockText::plan(&circuit, &[2, 1]).unwrap();
+    // 40 logits, of which a ciphertext holds 16, whatever the number of tokens.
+    let response = 3 * 2 * circuit.parameters().arithmetic().size().get() * size_of::<u64>();
+    assert_eq!([&plans[0], &plans[1]].map(|plan| plan.bytes.response), [response; 2]);
+    let keys = BlockKeyPair::new(circuit.parameters(), &ClientSeed::from_number(5)).unwrap();
+    let observer = &mut Unobserved;
+    let session = BlockSession::new(&circuit, &keys, observer).unwrap();
+    let modes = [
+        ("clear", BlockText::clear(&circuit)),
+        ("simulate", BlockText::simulated(&circuit, plans.clone(), &SampleSeed::from_number(77))),
+        ("execute", BlockText::executed(session, plans.clone())),
+    ];
+    for (mode, text) in modes {
+        let (mut texts, mut replaced, mut plain) = ([text], model.session(), model.session());
+        for (tokens, plan) in [&unseen[..2], &unseen[2..3]].into_iter().zip(&plans) {
+            let mut hooks = ReplacedBlocks::new(&mut texts, false);
+            let logits = replaced.next_logits(tokens, &mut hooks).unwrap();
+            let BlockOutcome { run, input } = &hooks.into_outcomes()[0];
+            assert_eq!((run.output.data(), input), (&logits[..], &None), "{mode}");
+            assert_eq!((run.mismatches(), run.out_of_range), (0, 0), "{mode}");
+            let expected = plain.next_logits(tokens, &mut NoHooks).unwrap();
+            let expected = Matrix::new(1, expected.len(), expected).unwrap();
+            let outcome = BlockOutcome { run: run.clone(), input: None };
+            let [error, clear] = [outcome.relative_error(&expected), outcome.clear_relative_error(&expected)];
+            println!("{mode}: {error:.4}, without noise {clear:.4}");
+            assert!(clear > 0.0 && clear < 0.1 && error < 0.2, "{mode}: {error} {clear}");
+            assert_eq!(error == clear, mode == "clear");
+            if mode == "execute" {
+                assert_eq!((run.bytes.request, run.bytes.response), (plan.bytes.request, plan.bytes.response));
+                assert_eq!(run.statistics.pbs(), plan.statistics.pbs());
+            }
+        }
+    }
 }
