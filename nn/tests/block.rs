@@ -217,6 +217,8 @@ fn a_watched_program_stops_right_after_the_operation_that_was_waited_for() {
         // Both blocks have as many.
         assert_eq!(of_blocks(later), block * whole.record(later).unwrap().lookup_count() / 2, "{later}");
     }
+}
+
 /// A model with a matrix of its own for logits.
 fn random() -> Gpt2 {
     let config = json!({

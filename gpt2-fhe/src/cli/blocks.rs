@@ -56,7 +56,7 @@ impl Blocks {
                 Engine::Execute(Box::new(keys))
             }
         };
-        let progress = BlockProgress::default();
+        let progress = BlockProgress::new(circuits.iter().any(|circuit| circuit.program().logits().is_some()));
         let observers = vec![progress.clone(); circuits.len()];
         Ok(Self { mode, circuits, plans, engine, progress, observers })
     }

@@ -226,23 +226,31 @@ impl Progress {
 }
 
 /// Shows how far each step of blocks has come, from a request's first one until [`Self::end`].
-#[derive(Clone, Default)]
-pub(super) struct BlockProgress(Rc<RefCell<Option<Progress>>>);
+#[derive(Clone)]
+pub(super) struct BlockProgress {
+    shown: Rc<RefCell<Option<Progress>>>,
+    steps: &'static [&'static str],
+}
 
 impl BlockProgress {
+    /// Of blocks with logits after the last, or without.
+    pub(super) fn new(logits: bool) -> Self {
+        Self { shown: Rc::default(), steps: block::steps::of(logits) }
+    }
+
     /// The request is done: all copies show nothing.
     pub(super) fn end(&self) {
-        self.0.take();
+        self.shown.take();
     }
 }
 
 impl Observer for BlockProgress {
     fn begin(&mut self, step: &'static str, operations: usize) {
-        self.0.borrow_mut().get_or_insert_with(|| Progress::of(&block::steps::ALL)).begin(step, operations);
+        self.shown.borrow_mut().get_or_insert_with(|| Progress::of(self.steps)).begin(step, operations);
     }
 
     fn advance(&mut self, operations: usize) -> bool {
-        self.0.borrow_mut().as_mut().is_none_or(|progress| progress.advance(operations))
+        self.shown.borrow_mut().as_mut().is_none_or(|progress| progress.advance(operations))
     }
 }
 

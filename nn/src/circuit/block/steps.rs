@@ -34,8 +34,8 @@ pub const FEED_FORWARD: &str = "feed-forward update";
 /// After the last block: the map to the vocabulary.
 pub const LOGITS: &str = "logits";
 
-/// Those of every block.
-pub const ALL: [&str; 15] = [
+/// All of them: those of every block, and what follows the last.
+const ALL: [&str; 16] = [
     SQUARES,
     NORM,
     PROJECT,
@@ -51,4 +51,10 @@ pub const ALL: [&str; 15] = [
     ACTIVATION,
     CONTRACT,
     FEED_FORWARD,
+    LOGITS,
 ];
+
+/// The steps of blocks, with logits after the last or without.
+pub fn of(logits: bool) -> &'static [&'static str] {
+    if logits { &ALL } else { &ALL[..ALL.len() - 1] }
+}
