@@ -110,6 +110,9 @@ pub trait BlockBackend {
     /// The last row.
     fn last_row(&mut self, reals: &Self::Reals) -> Self::Reals;
 
+    /// The last row of multipliers.
+    fn last_multipliers(&mut self, multipliers: &Self::Multipliers) -> Self::Multipliers;
+
     /// Known numbers in turns, of a form of reals.
     fn known(&mut self, rows: Rows<f64>, form: Form) -> Self::Reals;
 

@@ -94,6 +94,10 @@ impl BlockBackend for CountedBlock {
         CountedReals { rows: reals.rows.min(1), ..*reals }
     }
 
+    fn last_multipliers(&mut self, multipliers: &CountedMultipliers) -> CountedMultipliers {
+        CountedMultipliers(multipliers.0.min(1))
+    }
+
     fn known(&mut self, rows: Rows<f64>, _: Form) -> CountedReals {
         CountedReals { rows: rows.len(), channels: rows.first().map_or(0, Vec::len) }
     }

@@ -450,9 +450,17 @@ impl<B: BlockBackend> BlockEvaluator for StreamEvaluator<'_, B> {
     }
 
     fn last_row(&mut self, tensor: &StreamTensor<B>) -> StreamTensor<B> {
-        let reals = tensor.as_reals();
-        let (content, noise) = (self.backend.last_row(&reals.content), reals.noise.last_row());
-        Held::Reals(StreamReals { content, noise, form: reals.form, shape: [1, reals.shape[1]] })
+        match tensor {
+            Held::Reals(reals) => {
+                let (content, noise) = (self.backend.last_row(&reals.content), reals.noise.last_row());
+                Held::Reals(StreamReals { content, noise, form: reals.form, shape: [1, reals.shape[1]] })
+            }
+            Held::Multipliers(multipliers) => {
+                let content = self.backend.last_multipliers(&multipliers.content);
+                Held::Multipliers(StreamMultipliers { content, noise: multipliers.noise.last_row() })
+            }
+            Held::Scores(_) => unreachable!("scores are taken apart as they are"),
+        }
     }
 
     /// Counts that one of the numbers wraps around, as if all had the noise of the one with the most.

@@ -223,6 +223,12 @@ impl MultipliersNoise {
         (0..self.squares.len()).map(|row| self.row_squares(row)).fold(0.0, f64::max)
     }
 
+    /// Of the last row.
+    #[must_use]
+    pub fn last_row(&self) -> Self {
+        Self { squares: self.squares.last().cloned().into_iter().collect(), ..self.clone() }
+    }
+
     /// With other rows below.
     pub fn append(&mut self, below: Self) {
         self.largest = self.largest.max(below.largest);

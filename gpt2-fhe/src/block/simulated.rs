@@ -226,6 +226,10 @@ impl BlockBackend for SimulatedBlock {
         SimulatedReals { turns: reals.turns.row_range(rows.saturating_sub(1)..rows), form: reals.form }
     }
 
+    fn last_multipliers(&mut self, multipliers: &Rows<f64>) -> Rows<f64> {
+        multipliers.last().cloned().into_iter().collect()
+    }
+
     fn known(&mut self, rows: Rows<f64>, form: Form) -> SimulatedReals {
         SimulatedReals { turns: matrix(rows), form }
     }

@@ -311,9 +311,12 @@ fn logits_are_computed_on_the_server_if_it_is_asked_for() {
         [true, false].map(|with| nn::block::steps::of(with).len())
     );
     assert_eq!(steps(&with).last().unwrap(), "logits");
-    // One token's squares and factor more, however many tokens there are.
+    // Of one token its squares and factor more; of many much less, since the last block's queries, softmax and feed-forward layer are
+    // those of the last token only.
+    let [with_one, one] = [&["--tokens", "1", "--head-on-server"][..], &["--tokens", "1"]].map(plan);
     let lookups = |plan: &Value| plan["lookups"].as_u64().unwrap();
-    assert_eq!(lookups(&with) - lookups(&without), 129);
+    assert_eq!(lookups(&with_one) - lookups(&one), 129);
+    assert!(2 * lookups(&with) < lookups(&without), "{} {}", lookups(&with), lookups(&without));
     for (arguments, code, what) in [
         (&["--encrypt", "blocks:0-1"][..], 1, "choose --encrypt blocks:0-2 or model"),
         (&["--encrypt", "mlp"], 2, "--head-on-server is not for --encrypt mlp"),

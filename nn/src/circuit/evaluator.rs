@@ -315,7 +315,7 @@ pub trait BlockEvaluator: SmoothEvaluator<Tensor: Clone> + Sized {
     /// The rows of one tensor, and below them those of another of the same form.
     fn append(&mut self, above: &mut Self::Tensor, below: Self::Tensor);
 
-    /// The last row of real numbers: `[n, C] -> [1, C]`.
+    /// The last row of real numbers or multipliers: `[n, C] -> [1, C]`.
     fn last_row(&mut self, tensor: &Self::Tensor) -> Self::Tensor;
 
     /// Takes note that a program ends with these real numbers: they are decrypted modulo one turn, and should be at most `limit` turns

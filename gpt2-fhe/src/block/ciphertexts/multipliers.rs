@@ -33,6 +33,11 @@ impl EncryptedMultipliers {
         self.rows.extend(below.rows);
     }
 
+    /// The last row, which shares its ciphertexts.
+    pub(super) fn last_row(&self) -> Self {
+        Self { form: self.form, rows: self.rows.last().cloned().into_iter().collect() }
+    }
+
     /// The one of each row.
     ///
     /// # Panics

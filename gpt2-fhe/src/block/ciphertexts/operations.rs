@@ -129,6 +129,10 @@ impl BlockBackend for BlockCiphertexts<'_> {
         reals.last_row()
     }
 
+    fn last_multipliers(&mut self, multipliers: &EncryptedMultipliers) -> EncryptedMultipliers {
+        multipliers.last_row()
+    }
+
     fn known(&mut self, rows: Rows<f64>, form: Form) -> EncryptedReals {
         EncryptedReals::known(self.layout, self.shape(), form, &rows)
     }

@@ -46,6 +46,15 @@ pub enum QueryProgram {
     },
 }
 
+/// Of which new tokens a block's output is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needed {
+    /// Of all.
+    All,
+    /// Of the last: of the others only keys and values are.
+    Last,
+}
+
 /// One head.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeadProgram {
@@ -118,7 +127,7 @@ impl AttentionProgram {
         &self.norm
     }
 
-    /// What the attention adds to rows `[n, E + 1]` of the stream, whose tokens follow those of the cache.
+    /// What the attention adds to rows `[n, E + 1]` of the stream, whose tokens follow those of the cache: to those that are needed.
     ///
     /// # Errors
     /// The evaluator's.
@@ -127,11 +136,18 @@ impl AttentionProgram {
         evaluator: &mut E,
         stream: &E::Tensor,
         cache: &mut AttentionCache<E>,
+        needed: Needed,
     ) -> Result<E::Tensor, E::Error> {
-        let earlier = cache.tokens();
         let variances = self.norm.variances(evaluator, stream)?;
         let factors = NormProgram::factors(evaluator, &variances, &self.norm.factor)?;
-        let queries = self.queries(evaluator, stream, &variances, &factors)?;
+        let (earlier, queries) = match needed {
+            Needed::All => (cache.tokens(), self.queries(evaluator, stream, &variances, &factors)?),
+            Needed::Last => {
+                let (earlier, last) = (cache.tokens() + variances.len() - 1, variances.len() - 1);
+                let [row, factor] = [stream, &factors].map(|tensor| evaluator.last_row(tensor));
+                (earlier, self.queries(evaluator, &row, &variances[last..], &factor)?)
+            }
+        };
         let tables: Vec<&SmoothTable> = self.heads.iter().map(|head| &head.log_factor).collect();
         let of_heads = vec![variances; self.heads.len()];
         let logarithms = look_up_rows(evaluator, steps::NORM, &of_heads, &tables, Use::default())?;

@@ -114,16 +114,15 @@ impl LogitsProgram {
         &self.norm
     }
 
-    /// The logits of the token after the last of rows `[n, E + 1]` of the stream: `[1, V]`, in turns.
+    /// The logits of the token after the one of which `[1, E + 1]` is the stream after the last block: `[1, V]`, in turns.
     ///
     /// # Errors
     /// The evaluator's.
     pub fn evaluate<E: BlockEvaluator>(&self, evaluator: &mut E, stream: &E::Tensor) -> Result<E::Tensor, E::Error> {
-        let last = evaluator.last_row(stream);
-        let variances = self.norm.variances(evaluator, &last)?;
+        let variances = self.norm.variances(evaluator, stream)?;
         let factors = NormProgram::factors(evaluator, &variances, self.norm.factor_table())?;
         let map = LinearMap { weight: &self.weight, bias: &[], form: Form::Image };
-        let projected = one(evaluator.linear(steps::LOGITS, &last, &[map])?);
+        let projected = one(evaluator.linear(steps::LOGITS, stream, &[map])?);
         let scaled = evaluator.scale_rows(steps::LOGITS, projected, &factors)?;
         let logits = evaluator.add_constants(steps::LOGITS, scaled, &self.constants)?;
         evaluator.note_decrypted(steps::LOGITS, &logits, LIMIT);

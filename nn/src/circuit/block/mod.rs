@@ -33,7 +33,7 @@ mod reading;
 mod softmax;
 pub mod steps;
 
-pub use attention::{AttentionCache, AttentionProgram, HeadProgram, QueryProgram};
+pub use attention::{AttentionCache, AttentionProgram, HeadProgram, Needed, QueryProgram};
 pub use calibrate::BlockPart;
 pub use client::StreamScale;
 pub use logits::{LogitsProgram, LogitsScale};

@@ -1,5 +1,6 @@
 //! Blocks one after the other, up to a whole model.
 
+use super::attention::Needed;
 use super::calibrate::BlockPart;
 use super::client::StreamScale;
 use super::logits::LogitsProgram;
@@ -138,7 +139,23 @@ impl ModelProgram {
         stream: &mut E::Tensor,
         caches: &mut [BlockCache<E>],
     ) -> Result<(), E::Error> {
-        self.blocks.iter().zip(caches).try_for_each(|(block, cache)| block.evaluate(evaluator, stream, cache))
+        self.evaluate_for(Needed::All, evaluator, stream, caches)
+    }
+
+    /// The same, of which rows are needed.
+    fn evaluate_for<E: BlockEvaluator>(
+        &self,
+        needed: Needed,
+        evaluator: &mut E,
+        stream: &mut E::Tensor,
+        caches: &mut [BlockCache<E>],
+    ) -> Result<(), E::Error> {
+        for (index, (block, cache)) in self.blocks.iter().zip(caches).enumerate() {
+            // Later blocks read all rows of earlier ones.
+            let needed = if index + 1 == self.blocks.len() { needed } else { Needed::All };
+            block.evaluate(evaluator, stream, cache, needed)?;
+        }
+        Ok(())
     }
 
     /// The same of a text's first tokens, on an evaluator of which `watcher` sees what each operation gives, and may stop it.
@@ -175,7 +192,8 @@ impl ModelProgram {
         mut stream: E::Tensor,
         caches: &mut [BlockCache<E>],
     ) -> Result<E::Tensor, E::Error> {
-        self.evaluate(evaluator, &mut stream, caches)?;
+        let needed = if self.logits.is_some() { Needed::Last } else { Needed::All };
+        self.evaluate_for(needed, evaluator, &mut stream, caches)?;
         match &self.logits {
             Some(logits) => logits.evaluate(evaluator, &stream),
             None => Ok(stream),

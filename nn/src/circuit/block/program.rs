@@ -1,6 +1,6 @@
 //! A block, and a model of blocks.
 
-use super::attention::{AttentionCache, AttentionProgram};
+use super::attention::{AttentionCache, AttentionProgram, Needed};
 use super::mlp::MlpProgram;
 use crate::evaluator::BlockEvaluator;
 
@@ -27,7 +27,7 @@ impl BlockProgram {
         BlockCache { attention: self.attention.as_ref().map(|attention| attention.cache(evaluator)) }
     }
 
-    /// Rows `[n, E + 1]` of the stream after the block, of tokens that follow those of the cache.
+    /// Rows `[n, E + 1]` of the stream after the block, of tokens that follow those of the cache; of those that are needed.
     ///
     /// # Errors
     /// The evaluator's.
@@ -36,9 +36,13 @@ impl BlockProgram {
         evaluator: &mut E,
         stream: &mut E::Tensor,
         cache: &mut BlockCache<E>,
+        needed: Needed,
     ) -> Result<(), E::Error> {
         if let (Some(attention), Some(cache)) = (&self.attention, &mut cache.attention) {
-            let update = attention.evaluate(evaluator, stream, cache)?;
+            let update = attention.evaluate(evaluator, stream, cache, needed)?;
+            if needed == Needed::Last {
+                *stream = evaluator.last_row(stream);
+            }
             evaluator.add(stream, &update);
         }
         if let Some(feed_forward) = &self.feed_forward {
