@@ -14,6 +14,11 @@ impl Fingerprint {
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// That of which these are the bytes.
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
 }
 
 /// A sequence of numbers and names whose fingerprint is wanted. All of it must be public: it is not wiped.
@@ -63,6 +68,14 @@ impl Fields {
         self
     }
 
+    /// Appends another fingerprint.
+    #[must_use]
+    pub fn of(mut self, fingerprint: &Fingerprint) -> Self {
+        self.0.push(b'f');
+        self.0.extend(fingerprint.0);
+        self
+    }
+
     /// Appends integers, and how many they are.
     #[must_use]
     pub fn integers(self, values: impl ExactSizeIterator<Item = u64>) -> Self {
@@ -94,6 +107,7 @@ mod tests {
             Fields::new("a").integer(1).integer(2),
             Fields::new("a").real(1.0),
             Fields::new("a").integer(1f64.to_bits()),
+            Fields::new("a").of(&Fields::new("a").fingerprint()),
             Fields::new("a").integers([1].into_iter()),
             Fields::new("a").integers([].into_iter()).integer(1),
             // What the encoding of another sequence looks like.

@@ -1,6 +1,6 @@
 //! Whose keys and messages are, and what is wrong where they do not belong together.
 
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Fields, Fingerprint};
 use crate::params::GlweShape;
 use crate::random::PublicSeed;
 
@@ -48,11 +48,11 @@ impl Identity {
 /// What a message belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
-    pub(super) identity: Identity,
+    pub(crate) identity: Identity,
     /// Of how plaintexts are encoded.
-    pub(super) context: Fingerprint,
+    pub(crate) context: Fingerprint,
     /// Of a request's masks: no two requests have the same, but equal ones of a reproducible client.
-    pub(super) request: PublicSeed,
+    pub(crate) request: PublicSeed,
 }
 
 impl Label {
@@ -64,6 +64,14 @@ impl Label {
     /// How plaintexts are encoded.
     pub fn context(&self) -> &Fingerprint {
         &self.context
+    }
+
+    /// Of all of it: no two requests have the same, but equal ones of a reproducible client.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let words = |bytes: &[u8; 32]| bytes.map(u64::from);
+        let fields = Fields::new("request").of(&self.identity.set).of(&self.context);
+        let fields = fields.integers(words(self.identity.keys.as_bytes()).into_iter());
+        fields.integers(words(&self.request.0).into_iter()).fingerprint()
     }
 }
 
