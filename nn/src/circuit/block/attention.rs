@@ -85,12 +85,48 @@ impl<E: BlockEvaluator> AttentionCache<E> {
     pub fn tokens(&self) -> usize {
         self.log_factors.first().map_or(0, Vec::len)
     }
+
+    /// Of each head, keys and values; none before the first token.
+    pub fn heads(&mut self) -> &mut [Option<[E::Tensor; 2]>] {
+        &mut self.heads
+    }
+
+    /// Of each head and token, the logarithm of its r.
+    pub fn log_factors(&self) -> &Rows<E::Lane> {
+        &self.log_factors
+    }
+
+    /// Adds what was kept elsewhere of the tokens that follow: of each head keys and values, and logarithms of r.
+    pub fn append(&mut self, evaluator: &mut E, heads: Vec<[E::Tensor; 2]>, log_factors: Rows<E::Lane>) {
+        self.heads.iter_mut().zip(heads).for_each(|(cached, rows)| append_rows(evaluator, cached, rows));
+        self.log_factors.iter_mut().zip(log_factors).for_each(|(cached, rows)| cached.extend(rows));
+    }
+}
+
+/// Adds keys and values of tokens to those of earlier ones.
+fn append_rows<E: BlockEvaluator>(
+    evaluator: &mut E,
+    cached: &mut Option<[E::Tensor; 2]>,
+    [keys, values]: [E::Tensor; 2],
+) {
+    match cached {
+        Some([known_keys, known_values]) => {
+            evaluator.append(known_keys, keys);
+            evaluator.append(known_values, values);
+        }
+        None => *cached = Some([keys, values]),
+    }
 }
 
 impl HeadProgram {
     /// How its scores become probabilities.
     pub fn softmax(&self) -> &SoftmaxProgram {
         &self.softmax
+    }
+
+    /// How many channels a value has.
+    pub fn value_channels(&self) -> usize {
+        self.value.cols()
     }
 }
 
@@ -236,13 +272,7 @@ impl AttentionProgram {
             let values = one(evaluator.linear(steps::PROJECT, stream, &[map])?);
             let of_head = |row: &Vec<E::Lane>| self.channels(row, index).to_vec();
             let keys = evaluator.pack(keys.iter().map(of_head).collect(), Form::Keys);
-            match cached {
-                Some([known_keys, known_values]) => {
-                    evaluator.append(known_keys, keys);
-                    evaluator.append(known_values, values);
-                }
-                None => *cached = Some([keys, values]),
-            }
+            append_rows(evaluator, cached, [keys, values]);
         }
         Ok(())
     }

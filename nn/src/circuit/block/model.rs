@@ -139,23 +139,61 @@ impl ModelProgram {
         stream: &mut E::Tensor,
         caches: &mut [BlockCache<E>],
     ) -> Result<(), E::Error> {
-        self.evaluate_for(Needed::All, evaluator, stream, caches)
+        self.run(Needed::All, 0, evaluator, stream, caches, |_, _, _| Ok(()))
     }
 
-    /// The same, of which rows are needed.
-    fn evaluate_for<E: BlockEvaluator>(
+    /// From block `first` of these on, of which rows of the last are needed.
+    fn run<E: BlockEvaluator>(
         &self,
         needed: Needed,
+        first: usize,
         evaluator: &mut E,
         stream: &mut E::Tensor,
         caches: &mut [BlockCache<E>],
+        mut after: impl FnMut(usize, &E::Tensor, &mut BlockCache<E>) -> Result<(), E::Error>,
     ) -> Result<(), E::Error> {
-        for (index, (block, cache)) in self.blocks.iter().zip(caches).enumerate() {
+        let blocks = self.blocks.iter().zip(caches).zip(1..);
+        blocks.skip(first).try_for_each(|((block, cache), done)| {
             // Later blocks read all rows of earlier ones.
-            let needed = if index + 1 == self.blocks.len() { needed } else { Needed::All };
+            let needed = if done == self.blocks.len() { needed } else { Needed::All };
             block.evaluate(evaluator, stream, cache, needed)?;
+            after(done, stream, cache)
+        })
+    }
+
+    /// What is answered of rows `[n, E + 1]` of the stream before the blocks, of tokens that follow those of the caches: the stream after
+    /// them, or the logits `[1, V]` of the token after the last, in turns.
+    ///
+    /// # Errors
+    /// The evaluator's.
+    pub fn answer<E: BlockEvaluator>(
+        &self,
+        evaluator: &mut E,
+        stream: E::Tensor,
+        caches: &mut [BlockCache<E>],
+    ) -> Result<E::Tensor, E::Error> {
+        self.answer_from(0, evaluator, stream, caches, |_, _, _| Ok(()))
+    }
+
+    /// The same from block `first` of these on, where the stream is that before it. `after` is told after each block how many of all
+    /// are done, with the stream after it and what it keeps, and may end the computation.
+    ///
+    /// # Errors
+    /// The evaluator's, and those of `after`.
+    pub fn answer_from<E: BlockEvaluator>(
+        &self,
+        first: usize,
+        evaluator: &mut E,
+        mut stream: E::Tensor,
+        caches: &mut [BlockCache<E>],
+        after: impl FnMut(usize, &E::Tensor, &mut BlockCache<E>) -> Result<(), E::Error>,
+    ) -> Result<E::Tensor, E::Error> {
+        let needed = if self.logits.is_some() { Needed::Last } else { Needed::All };
+        self.run(needed, first, evaluator, &mut stream, caches, after)?;
+        match &self.logits {
+            Some(logits) => logits.evaluate(evaluator, &stream),
+            None => Ok(stream),
         }
-        Ok(())
     }
 
     /// The same of a text's first tokens, on an evaluator of which `watcher` sees what each operation gives, and may stop it.
@@ -176,26 +214,11 @@ impl ModelProgram {
         for (index, block) in self.blocks.iter().enumerate() {
             watched.enter(index);
             let mut cache = block.cache(&mut watched);
-            block.evaluate(&mut watched, &mut stream, &mut cache)?;
+            let last = self.logits.is_some() && index + 1 == self.blocks.len();
+            block.evaluate(&mut watched, &mut stream, &mut cache, if last { Needed::Last } else { Needed::All })?;
         }
-        Ok(stream)
-    }
-
-    /// What is answered of rows `[n, E + 1]` of the stream before the blocks, of tokens that follow those of the caches: the stream after
-    /// them, or the logits `[1, V]` of the token after the last, in turns.
-    ///
-    /// # Errors
-    /// The evaluator's.
-    pub fn answer<E: BlockEvaluator>(
-        &self,
-        evaluator: &mut E,
-        mut stream: E::Tensor,
-        caches: &mut [BlockCache<E>],
-    ) -> Result<E::Tensor, E::Error> {
-        let needed = if self.logits.is_some() { Needed::Last } else { Needed::All };
-        self.evaluate_for(needed, evaluator, &mut stream, caches)?;
         match &self.logits {
-            Some(logits) => logits.evaluate(evaluator, &stream),
+            Some(logits) => logits.evaluate(&mut watched, &stream),
             None => Ok(stream),
         }
     }

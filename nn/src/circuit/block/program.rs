@@ -58,3 +58,10 @@ impl BlockProgram {
 pub struct BlockCache<E: BlockEvaluator> {
     attention: Option<AttentionCache<E>>,
 }
+
+impl<E: BlockEvaluator> BlockCache<E> {
+    /// What the attention keeps, if it is part of the block.
+    pub fn attention(&mut self) -> Option<&mut AttentionCache<E>> {
+        self.attention.as_mut()
+    }
+}

@@ -2,12 +2,13 @@
 
 use super::VERSION;
 use super::halves::Origin;
+use crate::block::ModelProgram;
 use crate::error::Error;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fmt::{Debug, Display, Formatter};
+use std::fmt::{Debug, Display, Formatter, Write};
 
-/// SHA-256 of a quantized attention and its origin: the same for files that belong together.
+/// SHA-256 of a quantized attention and its origin, or of blocks: the same for files that belong together.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AttentionFingerprint(pub(super) [u8; 32]);
@@ -46,6 +47,21 @@ impl TryFrom<String> for AttentionFingerprint {
 }
 
 impl AttentionFingerprint {
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Of blocks: every weight, table and scale.
+    ///
+    /// It is taken of the derived text of [`Debug`], which has all fields, those that are added later too, and numbers to the last bit. A
+    /// compiler that writes it otherwise gives other fingerprints.
+    pub fn of_blocks(program: &ModelProgram) -> Self {
+        let mut hash = HashedText(Sha256::new_with_prefix(b"blocks"));
+        write!(hash, "{program:?}").expect("a hash takes any text");
+        Self(hash.0.finalize().into())
+    }
+
     /// Of a quantized attention from `origin`, whose halves' tensors have the given digests.
     pub(super) fn of(origin: &Origin, [server, client]: &[Self; 2]) -> Self {
         let origin = serde_json::to_vec(origin).expect("numbers and names become JSON");
@@ -55,5 +71,15 @@ impl AttentionFingerprint {
         hash.update(client.0);
         hash.update(origin);
         Self(hash.finalize().into())
+    }
+}
+
+/// Hashes text as it comes.
+struct HashedText(Sha256);
+
+impl Write for HashedText {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.update(text);
+        Ok(())
     }
 }
