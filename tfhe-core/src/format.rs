@@ -65,7 +65,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -253,10 +253,7 @@ impl Encoder<'_> {
         self.output.write_all(bytes)
     }
 
-    /// GLWE ciphertexts of one shape.
-    ///
-    /// # Panics
-    /// If one is of another.
+    /// GLWE ciphertexts of one shape. That one is of another is an error.
     pub fn glwes<'c>(
         &mut self,
         shape: GlweShape,
@@ -265,16 +262,13 @@ impl Encoder<'_> {
         let sizes = [ciphertexts.len(), shape.dimension.get(), shape.polynomial_size.get()];
         sizes.iter().try_for_each(|&size| self.integer(size as u64))?;
         for ciphertext in ciphertexts {
-            assert_eq!(ciphertext.shape(), shape, "ciphertexts of one shape");
+            check_alike(ciphertext.shape() == shape)?;
             self.elements(ciphertext.data())?;
         }
         Ok(())
     }
 
-    /// LWE ciphertexts of one dimension.
-    ///
-    /// # Panics
-    /// If one is of another.
+    /// LWE ciphertexts of one dimension. That one is of another is an error.
     pub fn lwes<'c>(
         &mut self,
         dimension: LweDimension,
@@ -282,7 +276,7 @@ impl Encoder<'_> {
     ) -> io::Result<()> {
         [ciphertexts.len(), dimension.get()].iter().try_for_each(|&size| self.integer(size as u64))?;
         for ciphertext in ciphertexts {
-            assert_eq!(ciphertext.dimension(), dimension.get(), "ciphertexts of one dimension");
+            check_alike(ciphertext.dimension() == dimension.get())?;
             self.elements(ciphertext.data())?;
         }
         Ok(())
@@ -316,6 +310,11 @@ impl std::fmt::Debug for Document {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Document").field("header", &self.header).field("bytes", &self.contents.len()).finish()
     }
+}
+
+fn check_alike(alike: bool) -> io::Result<()> {
+    let other = || io::Error::new(ErrorKind::InvalidInput, "ciphertexts of one list are of different sizes");
+    alike.then_some(()).ok_or_else(other)
 }
 
 /// Reads an envelope that has `available` bytes, as the system says, and contents of at most `limit`. Memory is taken for the contents
@@ -439,6 +438,11 @@ impl<'a> Decoder<'a> {
     /// 32 bytes.
     pub fn digest(&mut self) -> Result<[u8; 32], FormatError> {
         self.array().copied()
+    }
+
+    /// A fingerprint: a digest.
+    pub fn fingerprint(&mut self) -> Result<Fingerprint, FormatError> {
+        self.digest().map(Fingerprint::from_bytes)
     }
 
     /// At most `limit` bytes.

@@ -196,6 +196,15 @@ fn what_belongs_elsewhere_is_refused() {
     assert_eq!(refused(Header { context: other, ..expected }), "it belongs to other work, or another part of it");
 }
 
+#[test]
+fn ciphertexts_of_other_sizes_are_not_written() {
+    let ciphertext = LweCiphertext::from_data(vec![0; DIMENSION]);
+    let contents = |encoder: &mut Encoder<'_>| encoder.lwes(dimension(), std::iter::once(&ciphertext));
+    let mut output = Vec::new();
+    let refused = write(&mut output, &header(), contents).unwrap_err();
+    assert_eq!((refused.kind(), output.len()), (ErrorKind::InvalidInput, 0));
+}
+
 /// A file of another version may be laid out in any way: that is the first thing that is said of it.
 #[test]
 fn another_version_is_said_to_be_one() {

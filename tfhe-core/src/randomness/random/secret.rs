@@ -63,6 +63,11 @@ impl SecretSeed {
     pub fn from_system() -> Result<Self, RandomnessError> {
         SecretBytes::from_system().map(Self)
     }
+
+    /// The bytes, to be stored where nobody but their owner reads them: who has them can decrypt everything.
+    pub fn expose(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
 }
 
 impl std::fmt::Debug for SecretSeed {
