@@ -10,4 +10,5 @@ pub mod integer;
 pub mod packed;
 pub mod run;
 pub mod server;
+pub mod store;
 pub mod track;

@@ -1,7 +1,11 @@
 //! Blocks for the ciphertexts of a parameter set, and their computation token after token.
 
-use nn::block::{BlockCache, ModelProgram};
+use std::sync::OnceLock;
+
+use nn::block::{AttentionCache, BlockCache, ModelProgram};
 use nn::evaluator::BlockEvaluator;
+use nn::record::AttentionFingerprint;
+use tfhe_core::fingerprint::{Fields, Fingerprint};
 use tfhe_core::key_graph::Parameters;
 use tfhe_core::sets;
 
@@ -10,6 +14,7 @@ use super::encoding::{BlockAnswer, BlockEncoding};
 use super::evaluator::StreamEvaluator;
 use super::layout::{BlockLayout, HeadBeyondRing};
 use super::prediction::BlockPrediction;
+use crate::encoding::Encoding;
 use crate::track::statistics::Statistics;
 use crate::track::timed::Timed;
 
@@ -19,6 +24,8 @@ pub struct BlockCircuit {
     program: ModelProgram,
     parameters: Parameters,
     prediction: BlockPrediction,
+    /// Once it is asked for.
+    fingerprint: OnceLock<Fingerprint>,
 }
 
 impl BlockCircuit {
@@ -30,12 +37,20 @@ impl BlockCircuit {
         let parameters = sets::PACKED_BLOCK.compile().expect("named sets are valid");
         let layout = BlockLayout::new(&parameters, head_size)?;
         let prediction = BlockPrediction::new(&parameters, layout).expect("the set is that of this circuit");
-        Ok(Self { program, parameters, prediction })
+        Ok(Self { program, parameters, prediction, fingerprint: OnceLock::new() })
     }
 
     /// The blocks.
     pub fn program(&self) -> &ModelProgram {
         &self.program
+    }
+
+    /// Of the blocks, and of where their numbers lie: whatever is kept of a text belongs to it.
+    pub fn fingerprint(&self) -> &Fingerprint {
+        self.fingerprint.get_or_init(|| {
+            let program = AttentionFingerprint::of_blocks(&self.program);
+            Fields::new("blocks").name(&program.to_string()).of(&self.encoding(1).context()).fingerprint()
+        })
     }
 
     /// The parameter set.
@@ -76,11 +91,33 @@ impl<E: BlockEvaluator> Running<E> {
 
     /// What is answered of the stream `[n, E + 1]` of new tokens ([`ModelProgram::answer`]). After an error this is of no use any more.
     pub(crate) fn advance(&mut self, circuit: &BlockCircuit, stream: E::Tensor) -> Result<E::Tensor, E::Error> {
-        circuit.program.answer(&mut self.evaluator, stream, &mut self.caches)
+        self.advance_from(circuit, 0, stream, |_, _, _| Ok(()))
+    }
+
+    /// The same from block `first` of the circuit on; `after` as [`ModelProgram::answer_from`] has it.
+    pub(crate) fn advance_from(
+        &mut self,
+        circuit: &BlockCircuit,
+        first: usize,
+        stream: E::Tensor,
+        after: impl FnMut(usize, &E::Tensor, &mut BlockCache<E>) -> Result<(), E::Error>,
+    ) -> Result<E::Tensor, E::Error> {
+        circuit.program.answer_from(first, &mut self.evaluator, stream, &mut self.caches, after)
+    }
+
+    /// The evaluator, and what block `block` of the circuit keeps, if it does.
+    pub(crate) fn cached(&mut self, block: usize) -> (&mut E, Option<&mut AttentionCache<E>>) {
+        (&mut self.evaluator, self.caches[block].attention())
     }
 }
 
 impl<B: BlockBackend> Running<StreamEvaluator<'_, B>> {
+    /// Before the first token that is not public, again; noise is not predicted any more.
+    pub(crate) fn restart_untracked(&mut self, circuit: &BlockCircuit) {
+        self.evaluator.stop_tracking();
+        self.caches = circuit.program.caches(&mut self.evaluator);
+    }
+
     /// What was done since this was asked last.
     pub(crate) fn take_statistics(&mut self) -> Statistics {
         std::mem::take(self.evaluator.observed().1)

@@ -37,6 +37,8 @@ pub struct StreamEvaluator<'a, B> {
     errors: Vec<IndependentError>,
     tails: Tails,
     statistics: Statistics,
+    /// Whether noise is predicted on the way.
+    tracked: bool,
     /// Of each exponential that multiplies, the largest noise with which it was read.
     exponents: Vec<(SmoothTable, Variance)>,
 }
@@ -44,8 +46,13 @@ pub struct StreamEvaluator<'a, B> {
 impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
     /// On a backend.
     pub fn new(backend: B, prediction: &'a BlockPrediction, observer: &'a mut dyn Observer) -> Self {
-        let (tails, statistics) = (Tails::default(), Statistics::default());
-        Self { backend, prediction, observer, errors: Vec::new(), tails, statistics, exponents: Vec::new() }
+        let (tails, statistics, tracked) = (Tails::default(), Statistics::default(), backend.is_tracked());
+        Self { backend, prediction, observer, errors: Vec::new(), tails, statistics, tracked, exponents: Vec::new() }
+    }
+
+    /// From now on noise is not predicted: there are numbers of which nobody knows it.
+    pub(super) fn stop_tracking(&mut self) {
+        self.tracked = false;
     }
 
     /// What was done so far; noise and failure where the backend has them tracked ([`BlockBackend::is_tracked`]).
@@ -83,7 +90,7 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
         table: &SmoothTable,
         noise: LookupNoise,
     ) -> NumberErrors {
-        if !self.backend.is_tracked() {
+        if !self.tracked {
             return NumberErrors::default();
         }
         let read = self.distribution(errors) + noise.reading;
@@ -174,7 +181,7 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
         let added = |map: &LinearMap<'_>| self.prediction.mapped(map.weight, map.form, input.noise.between);
         let added: Vec<Variance> = maps.iter().map(added).collect();
         let results = self.backend.linear(&input.content, maps, &added).into_iter();
-        let tracked = self.backend.is_tracked();
+        let tracked = self.tracked;
         let tensor = |((content, map), added): ((B::Reals, &LinearMap<'_>), Variance)| {
             assert!(map.bias.is_empty(), "maps of features have no biases");
             let shape = [input.shape[0], map.weight.cols()];
@@ -191,7 +198,7 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
     /// The noise of results of lookups that are packed as features, `[T, C]`.
     fn packed(&self, rows: &Rows<StreamNumber<B::Number>>) -> RealsNoise {
         let (between, packed) = (self.prediction.between(), self.prediction.packed());
-        if !self.backend.is_tracked() {
+        if !self.tracked {
             return RealsNoise { between, ..RealsNoise::of_numbers(Vec::new()) };
         }
         let of_each = |of: &dyn Fn(&StreamNumber<B::Number>) -> Variance| -> Rows<Variance> {
@@ -330,7 +337,7 @@ impl<B: BlockBackend> Evaluator for StreamEvaluator<'_, B> {
         };
         let of_products = products.variance();
         let products = (of_products > Variance::ZERO).then(|| Arc::new(products));
-        let tracked = self.backend.is_tracked();
+        let tracked = self.tracked;
         let number = |evaluator: &mut Self, content, variance: Option<&Variance>| {
             let summed = ReadNumber { content, arithmetic: true, lookup: false };
             let own = variance.map_or_else(Errors::default, |&normal| evaluator.error(normal, products.clone()));
@@ -482,6 +489,10 @@ impl<B: BlockBackend> BlockEvaluator for StreamEvaluator<'_, B> {
         }
         let shape = [rows.len(), rows.first().map_or(0, Vec::len)];
         let content = self.backend.known(rows, form);
-        Held::Reals(StreamReals { content, form, shape, noise: RealsNoise::uniform(shape, Variance::ZERO) })
+        let noise = match self.tracked {
+            true => RealsNoise::uniform(shape, Variance::ZERO),
+            false => RealsNoise::of_numbers(Vec::new()),
+        };
+        Held::Reals(StreamReals { content, form, shape, noise })
     }
 }

@@ -21,5 +21,6 @@ pub mod noise;
 pub mod prediction;
 pub mod server;
 pub mod simulated;
+pub mod state;
 pub mod tensor;
 pub mod watched;

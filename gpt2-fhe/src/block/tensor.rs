@@ -21,6 +21,12 @@ pub struct StreamNumber<C> {
 }
 
 impl<C> StreamNumber<C> {
+    /// A result of a lookup of which no noise is known.
+    pub(super) fn untold(content: C) -> Self {
+        let summed = ReadNumber { content, arithmetic: false, lookup: true };
+        Self { summed, noise: Variance::ZERO, errors: NumberErrors::default(), integer: None, step: None }
+    }
+
     /// What represents it.
     pub fn content(&self) -> &C {
         &self.summed.content
@@ -78,6 +84,17 @@ impl<R, M, N> Held<R, M, N> {
     /// Features ``[rows, channels]` that a client encrypted, each coefficient with noise `fresh`.
     pub fn fresh(content: R, shape: [usize; 2], fresh: Variance) -> Self {
         Self::Reals(StreamReals { content, form: Form::Features, shape, noise: RealsNoise::uniform(shape, fresh) })
+    }
+
+    /// Reals of which no noise is known.
+    pub(super) fn untold(content: R, form: Form, shape: [usize; 2]) -> Self {
+        Self::Reals(StreamReals { content, form, shape, noise: RealsNoise::of_numbers(Vec::new()) })
+    }
+
+    /// So many rows of multipliers that were looked up, of which nothing else is known.
+    pub(super) fn untold_multipliers(content: M, rows: usize) -> Self {
+        let noise = MultipliersNoise::looked_up(&vec![Vec::new(); rows]);
+        Self::Multipliers(StreamMultipliers { content, noise })
     }
 
     /// What represents reals: what programs end with.

@@ -10,9 +10,11 @@ use nn::gpt2::{Block, Intermediate, Site, Trace};
 use nn::matrix::Matrix;
 use nn::tensor::Tensor;
 use serde::Serialize;
+use tfhe_core::fingerprint::Fields;
 
 use super::arguments::{BlockArguments, BlockSelection, NotApplicable, PartOfBlock};
 use super::blocks::Blocks;
+use super::checkpoint::{Checkpoint, Work};
 use super::files::OutputFiles;
 use super::input::{examples, load_hidden, open};
 use super::output::{print, print_json};
@@ -27,15 +29,19 @@ use super::verdict::Verdict;
 /// # Errors
 /// What is wrong with the arguments or the files; that the block cannot be run reliably.
 pub(super) fn run(arguments: &BlockArguments) -> anyhow::Result<Verdict> {
-    let BlockArguments { selection, execution, out, replacing, reporting, tokens, measure, .. } = arguments;
+    let BlockArguments { selection, execution, checkpointing, out, replacing, reporting, tokens, measure, .. } =
+        arguments;
     let mode = execution.mode;
+    checkpointing.check(mode)?;
     if *measure && mode != Mode::Execute {
         let what = format!("--measure is of ciphertexts, which --mode {} has none of", mode.name());
         return Err(NotApplicable::new(format!("{what}; leave it out, or choose --mode execute")).into());
     }
     let files = OutputFiles::create(&[("--out", out.as_deref())], &selection.inputs(), replacing.force)?;
     let input = BlockInput::load(selection, *tokens)?;
-    let mut blocks = Blocks::new(vec![input.circuit.clone()], (mode, &execution.resources), &[input.before.rows()])?;
+    let (circuits, resources) = (vec![input.circuit.clone()], &execution.resources);
+    let checkpoint = Checkpoint::open(checkpointing, resources, input.work(), input.before.rows())?;
+    let mut blocks = Blocks::kept(circuits, (mode, resources), &[input.before.rows()], checkpoint)?;
     let mut texts = blocks.texts(execution.allows_out_of_range())?;
     let outcome = match mode {
         Mode::Execute => texts.advance(&input.before),
@@ -51,6 +57,8 @@ pub(super) fn run(arguments: &BlockArguments) -> anyhow::Result<Verdict> {
     files.write(vec![Box::new(|path| write_tensors(path, &[("block_out", &tensor)], &[]))], || {
         if reporting.json { print_json(&report) } else { print(&report.text(&input)) }
     })?;
+    drop(texts);
+    blocks.finish()?;
     Ok(match outcome.run.mismatches() {
         count if mode == Mode::Execute && count > 0 => Verdict::Mismatch(count),
         _ => Verdict::Right,
@@ -86,6 +94,13 @@ impl BlockInput {
         };
         let circuit = BlockCircuit::new(program, attention.head_size()).map_err(RunError::from)?;
         Ok(Self { circuit, heads: attention.heads(), before, after })
+    }
+
+    /// The same, for a checkpoint.
+    fn work(&self) -> Work {
+        let numbers: Vec<u64> = self.before.iter().map(|number| u64::from(number.to_bits())).collect();
+        let input = Fields::new("input").integers(numbers.into_iter()).fingerprint();
+        Work::new(std::slice::from_ref(&self.circuit), vec![("the input", input)])
     }
 
     /// What is computed on what, in words.

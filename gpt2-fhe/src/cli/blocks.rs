@@ -5,7 +5,7 @@ use std::ops::Range;
 use anyhow::bail;
 use gpt2_fhe::block::circuit::BlockCircuit;
 use gpt2_fhe::run::block::{
-    BlockKeyPair, BlockOutcome, BlockSession, BlockText, OperationResult, ReplacedBlocks, WatchedMode,
+    BlockKeyPair, BlockOutcome, BlockSession, BlockText, GoingOn, OperationResult, ReplacedBlocks, WatchedMode,
 };
 use gpt2_fhe::run::{Mode, Plan, RunError};
 use nn::block::{BlockOptions, BlockPart, ModelProgram};
@@ -14,7 +14,9 @@ use nn::matrix::Matrix;
 use tfhe_core::random::SampleSeed;
 
 use super::arguments::{Encrypt, Layers, PartOfBlock, Resources};
+use super::checkpoint::{Checkpoint, advise};
 use super::model::LanguageModel;
+use super::output::note;
 use super::progress::{BlockProgress, Counter, while_showing};
 use super::text::plural;
 
@@ -27,6 +29,8 @@ pub(super) struct Blocks {
     engine: Engine,
     progress: BlockProgress,
     observers: Vec<BlockProgress>,
+    /// Where the text is kept, if it is.
+    checkpoint: Option<Checkpoint>,
 }
 
 enum Engine {
@@ -46,19 +50,43 @@ impl Blocks {
         (mode, resources): (Mode, &Resources),
         requests: &[usize],
     ) -> anyhow::Result<Self> {
+        Self::kept(circuits, (mode, resources), requests, None)
+    }
+
+    /// The same for one text that is kept, where there is a checkpoint.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; as [`Checkpoint::begin`].
+    pub(super) fn kept(
+        circuits: Vec<BlockCircuit>,
+        (mode, resources): (Mode, &Resources),
+        requests: &[usize],
+        checkpoint: Option<Checkpoint>,
+    ) -> anyhow::Result<Self> {
         let plans = plan(&circuits, mode, requests)?;
         let engine = match mode {
             Mode::Clear => Engine::Clear,
             Mode::Simulate => Engine::Simulate(resources.sample_seed()?),
             Mode::Execute => {
-                let (parameters, seed) = (circuits[0].parameters(), resources.client_seed()?);
+                let seed =
+                    checkpoint.as_ref().map_or_else(|| resources.client_seed(), |kept| Ok(kept.client_seed()))?;
+                let parameters = circuits[0].parameters();
                 let keys = while_showing("making the keys", || BlockKeyPair::new(parameters, &seed))?;
+                checkpoint.iter().try_for_each(|checkpoint| checkpoint.begin(keys.identity()))?;
                 Engine::Execute(Box::new(keys))
             }
         };
         let progress = BlockProgress::new(circuits.iter().any(|circuit| circuit.program().logits().is_some()));
         let observers = vec![progress.clone(); circuits.len()];
-        Ok(Self { mode, circuits, plans, engine, progress, observers })
+        Ok(Self { mode, circuits, plans, engine, progress, observers, checkpoint })
+    }
+
+    /// The run has ended, and what it gave is where it should be.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::finish`].
+    pub(super) fn finish(self) -> anyhow::Result<()> {
+        self.checkpoint.map_or(Ok(()), Checkpoint::finish)
     }
 
     /// For other requests from now on.
@@ -95,9 +123,10 @@ impl Blocks {
     /// The text, before its first token, of each of the circuits; and whether numbers may leave their ranges.
     ///
     /// # Errors
-    /// As [`BlockSession::new`].
-    pub(super) fn texts(&mut self, allow_out_of_range: bool) -> Result<BlockTexts<'_>, RunError> {
-        let Self { circuits, plans, engine, progress, observers, .. } = self;
+    /// As [`BlockSession::new`] and [`BlockSession::keep_in`].
+    pub(super) fn texts(&mut self, allow_out_of_range: bool) -> anyhow::Result<BlockTexts<'_>> {
+        let Self { circuits, plans, engine, progress, observers, checkpoint, .. } = self;
+        let mut kept = checkpoint.as_ref().map(KeptTexts::new);
         let engine = &*engine;
         let mut plans = plans.clone().into_iter();
         let mut next_plans = || plans.next().unwrap_or_default();
@@ -106,10 +135,54 @@ impl Blocks {
             texts.push(match engine {
                 Engine::Clear => BlockText::clear(circuit),
                 Engine::Simulate(seed) => BlockText::simulated(circuit, next_plans(), &seed.derive(index)),
-                Engine::Execute(keys) => BlockText::executed(BlockSession::new(circuit, keys, observer)?, next_plans()),
+                Engine::Execute(keys) => {
+                    let (mut session, plans) = (BlockSession::new(circuit, keys, observer)?, next_plans());
+                    kept.iter_mut().try_for_each(|kept| kept.go_on(&mut session, plans.len()))?;
+                    BlockText::executed(session, plans)
+                }
             });
         }
+        kept.iter().for_each(KeptTexts::tell);
         Ok(BlockTexts { texts, allow_out_of_range, progress: progress.clone() })
+    }
+}
+
+/// Texts that go on from a checkpoint.
+struct KeptTexts<'c> {
+    checkpoint: &'c Checkpoint,
+    texts: usize,
+    /// Of all texts: the requests that were answered, and the blocks of the one in work that are done.
+    found: GoingOn,
+}
+
+impl<'c> KeptTexts<'c> {
+    fn new(checkpoint: &'c Checkpoint) -> Self {
+        Self { checkpoint, texts: 0, found: GoingOn::default() }
+    }
+
+    /// The next text goes on, of which so many requests are asked for.
+    fn go_on(&mut self, session: &mut BlockSession<'_>, requests: usize) -> anyhow::Result<()> {
+        let [client, server] = self.checkpoint.text(self.texts)?;
+        let found = while_showing("reading the checkpoint", || session.keep_in(client, server, self.checkpoint.most()));
+        let found = found.map_err(|error| advise(&error))?;
+        if found.answered > requests || (found.answered == requests && found.blocks > 0) {
+            let (name, has) = (self.checkpoint.name(), plural(found.answered, "token"));
+            bail!("the checkpoint {name} is of a longer text, with more than {has}; ask for at least as many --tokens");
+        }
+        self.texts += 1;
+        self.found.answered += found.answered;
+        self.found.blocks += found.blocks;
+        Ok(())
+    }
+
+    /// Says from where they go on.
+    fn tell(&self) {
+        let GoingOn { answered, blocks } = self.found;
+        if answered + blocks > 0 {
+            let (name, answered) = (self.checkpoint.name(), plural(answered, "request"));
+            let blocks = plural(blocks, "block");
+            note(&format!("going on from the checkpoint {name}: {answered} answered, {blocks} of the next one done"));
+        }
     }
 }
 

@@ -5,9 +5,11 @@ use std::io::IsTerminal;
 use gpt2_fhe::run::{FAILURE_MEANING, Mode};
 use nn::gpt2::sampling::Sampler;
 use serde::Serialize;
+use tfhe_core::fingerprint::{Fields, Fingerprint};
 
 use super::arguments::{Encrypt, Encryption, GenerateArguments, Given};
 use super::blocks::{Blocks, calibrate};
+use super::checkpoint::{Checkpoint, Work};
 use super::continuation::{Computer, Cost, Generated, Generator, Task, adjective, encode_prompt};
 use super::model::{End, LanguageModel};
 use super::output::{self, count_tokens, note, print, print_json};
@@ -38,6 +40,7 @@ pub(super) fn run(arguments: &GenerateArguments, given: &Given) -> anyhow::Resul
         return generate(arguments, &printer, ("attention", &task.selection()), generator);
     }
     given.check_blocks(encrypt)?;
+    arguments.checkpointing.check(mode)?;
     let start = model.public_start(*public_start)?;
     let prompt = encode_prompt(generation, None, &model, &arguments.prompt, start.iter().count())?;
     let texts = model.block_texts(generation.calibration_text.as_deref(), "--calibration-text")?;
@@ -45,11 +48,32 @@ pub(super) fn run(arguments: &GenerateArguments, given: &Given) -> anyhow::Resul
     count_tokens(0);
     let requests: Vec<usize> = std::iter::once(prompt.len()).chain(vec![1; generation.tokens - 1]).collect();
     let execution = &generation.execution;
-    let mut blocks = Blocks::new(circuits, (mode, &execution.resources), &requests)?;
+    let work = Work::new(&circuits, inputs(arguments, start.as_slice(), &prompt));
+    let most = model.gpt2.config().n_positions;
+    let checkpoint = Checkpoint::open(&arguments.checkpointing, &execution.resources, work, most)?;
+    let mut blocks = Blocks::kept(circuits, (mode, &execution.resources), &requests, checkpoint)?;
     let mut generator =
         Generator::new(&model, &prompt, Computer::Blocks(blocks.texts(execution.allows_out_of_range())?), sampler);
     generator.begin(start.as_slice())?;
-    generate(arguments, &printer, ("encrypted part", &selection), generator)
+    let verdict = generate(arguments, &printer, ("encrypted part", &selection), generator)?;
+    blocks.finish()?;
+    Ok(verdict)
+}
+
+/// What decides the tokens, besides the blocks.
+fn inputs(arguments: &GenerateArguments, start: &[u32], prompt: &[u32]) -> Vec<(&'static str, Fingerprint)> {
+    let of = |fields: Fields, tokens: &[u32]| {
+        let tokens: Vec<u64> = tokens.iter().copied().map(u64::from).collect();
+        fields.integers(tokens.into_iter())
+    };
+    let sampling = arguments.temperature.map(|temperature| {
+        let candidates: Vec<u64> = arguments.top_k.iter().map(|&candidates| candidates as u64).collect();
+        Fields::new("drawn").real(temperature).integer(arguments.sample_seed).integers(candidates.into_iter())
+    });
+    vec![
+        ("the prompt", of(of(Fields::new("tokens"), start), prompt).fingerprint()),
+        ("how tokens are drawn", sampling.unwrap_or_else(|| Fields::new("the likeliest")).fingerprint()),
+    ]
 }
 
 /// Generates the tokens, and prints each as it comes.

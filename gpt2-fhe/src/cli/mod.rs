@@ -13,6 +13,7 @@
 mod arguments;
 mod block;
 mod blocks;
+mod checkpoint;
 mod circuit;
 mod continuation;
 mod demo;

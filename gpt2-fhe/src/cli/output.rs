@@ -11,13 +11,15 @@ use super::progress::print_above;
 use super::quiet::is_quiet;
 
 /// What went to standard output so far.
-static PRINTED: Mutex<Printed> = Mutex::new(Printed { half_line: false, tokens: None });
+static PRINTED: Mutex<Printed> = Mutex::new(Printed { half_line: false, tokens: None, checkpoint: None });
 
 struct Printed {
     /// The last line has no line break yet.
     half_line: bool,
     /// Generated tokens that were reported; `None` where none are generated.
     tokens: Option<usize>,
+    /// Where the run is kept, if it is.
+    checkpoint: Option<String>,
 }
 
 impl Printed {
@@ -91,6 +93,11 @@ pub(super) fn count_tokens(tokens: usize) {
     printed().tokens = Some(tokens);
 }
 
+/// Takes note that the run is kept in a folder, or not any more.
+pub(super) fn note_checkpoint(folder: Option<String>) {
+    printed().checkpoint = folder;
+}
+
 /// As [`stream`], of a text with which so many tokens have been reported: neither is seen without the other.
 ///
 /// # Errors
@@ -116,6 +123,7 @@ pub(super) fn abandon(files: &[String]) {
     printed.complete_line();
     let mut line = String::from("stopped");
     match (printed.tokens, files) {
+        (None, []) if printed.checkpoint.is_some() => line += " before the work was done",
         (Some(1), _) => line += " after 1 token",
         (Some(tokens), _) => {
             let _ = write!(line, " after {tokens} tokens");
@@ -124,6 +132,9 @@ pub(super) fn abandon(files: &[String]) {
         (None, files) => {
             let _ = write!(line, "; written before: {}", files.join(", "));
         }
+    }
+    if let Some(folder) = &printed.checkpoint {
+        let _ = write!(line, "; the same command goes on from the checkpoint {folder}");
     }
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -10,6 +10,7 @@ use super::{MAX_EXPONENT_NOISE, MAX_SATURATION};
 use crate::block::layout;
 use crate::boundary::{EncryptError, Refused};
 use crate::packed::layout::HeadTooLarge;
+use crate::store::StoreError;
 use crate::track::EvaluationError;
 
 /// How reliable the best parameter set is.
@@ -25,6 +26,17 @@ fn in_words(log2_failure: f64) -> String {
 /// Why a head could not be run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// What is to be kept of a run, or was kept, cannot be written or read.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// What was kept of a run is of another one, or of more.
+    #[error("cannot go on from {folder}: {why}")]
+    OtherRun {
+        /// Where it was kept.
+        folder: String,
+        /// What is other.
+        why: &'static str,
+    },
     /// No named parameter set evaluates the head reliably.
     #[error(
         "no parameter set evaluates this attention with a chance of failure of at most 2^-40 ({}): use fewer bits or \

@@ -11,6 +11,9 @@ pub enum EvaluationError {
     /// The observer asked to stop.
     #[error("stopped before the computation was finished; nothing was written")]
     Cancelled,
+    /// What was done cannot be kept: why, in words.
+    #[error("{0}; what was kept before is whole, and the same command goes on from there")]
+    Unkept(String),
 }
 
 /// Is told how far the computation has come, and may stop it.

@@ -1,6 +1,8 @@
 //! The program as its users run it: what it prints, and what it says of bad input.
 
 mod blocks;
+#[cfg(unix)]
+mod checkpoints;
 mod evaluate;
 mod generate;
 mod head;

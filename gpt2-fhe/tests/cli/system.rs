@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::*;
 
 /// `command` after `limit`, a builtin of the shell.
-fn limited(limit: &str, command: &Command) -> Command {
+pub(super) fn limited(limit: &str, command: &Command) -> Command {
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("{limit}; exec \"$0\" \"$@\"")]).arg(command.get_program()).args(command.get_args());
     shell
@@ -210,14 +210,14 @@ fn threads_that_cannot_start_are_one_line() {
 }
 
 /// `command` with signals as a process usually has them, however the tests were started.
-fn with_usual_signals(command: &Command) -> Command {
+pub(super) fn with_usual_signals(command: &Command) -> Command {
     let mut env = Command::new("env");
     env.arg("--default-signal").arg(command.get_program()).args(command.get_args());
     env.stdout(Stdio::piped()).stderr(Stdio::piped());
     env
 }
 
-fn send(signal: &str, child: &Child) {
+pub(super) fn send(signal: &str, child: &Child) {
     assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().expect("kill").success());
 }
 

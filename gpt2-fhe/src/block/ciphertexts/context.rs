@@ -1,6 +1,6 @@
 //! What every operation takes.
 
-use tfhe_core::params::GlweShape;
+use tfhe_core::params::{GlweShape, LweDimension};
 
 use crate::block::keys::BlockKeys;
 use crate::block::layout::BlockLayout;
@@ -16,7 +16,12 @@ pub struct BlockCiphertexts<'a> {
 
 impl BlockCiphertexts<'_> {
     /// k and N of the arithmetic ring.
-    pub(super) fn shape(&self) -> GlweShape {
+    pub(in crate::block) fn shape(&self) -> GlweShape {
         self.keys.parameters.arithmetic().shape
+    }
+
+    /// That of samples under the lookup ring's key.
+    pub(in crate::block) fn lookup_dimension(&self) -> LweDimension {
+        self.keys.parameters.lookup().lwe_dimension()
     }
 }

@@ -20,5 +20,6 @@ mod reals;
 
 pub use self::context::BlockCiphertexts;
 pub use self::multipliers::EncryptedMultipliers;
+pub(super) use self::multipliers::Levels;
 pub use self::number::{EncryptedNumber, EncryptedSum, Samples};
 pub use self::reals::EncryptedReals;

@@ -21,9 +21,20 @@ const MULTIPLIER: SmoothUse = SmoothUse::Multiplier { log_shared: 0 };
 pub struct EncryptedMultipliers {
     form: Form,
     rows: Rows<Arc<FourierGgsw>>,
+    /// Of the last rows of [`Form::Keys`], what their ciphertexts are made of, until it is taken.
+    levels: Vec<Levels>,
 }
 
+/// What a GGSW ciphertext is made of, one ciphertext for each level of its gadget.
+pub(in crate::block) type Levels = Arc<Vec<GlweCiphertext>>;
+
 impl EncryptedMultipliers {
+    fn new(form: Form, rows: Rows<(Arc<FourierGgsw>, Option<Levels>)>) -> Self {
+        let (rows, levels): (Rows<Arc<FourierGgsw>>, Rows<Option<Levels>>) =
+            rows.into_iter().map(|row| row.into_iter().unzip()).unzip();
+        Self { form, rows, levels: levels.into_iter().flatten().flatten().collect() }
+    }
+
     /// Other rows below these.
     ///
     /// # Panics
@@ -31,11 +42,17 @@ impl EncryptedMultipliers {
     pub(super) fn append(&mut self, below: Self) {
         assert_eq!(self.form, below.form, "multipliers of one form");
         self.rows.extend(below.rows);
+        self.levels.extend(below.levels);
+    }
+
+    /// Of each row of keys that was added since this was called last, the levels of its GGSW ciphertext.
+    pub(in crate::block) fn take_levels(&mut self) -> Vec<Levels> {
+        std::mem::take(&mut self.levels)
     }
 
     /// The last row, which shares its ciphertexts.
     pub(super) fn last_row(&self) -> Self {
-        Self { form: self.form, rows: self.rows.last().cloned().into_iter().collect() }
+        Self { form: self.form, rows: self.rows.last().cloned().into_iter().collect(), levels: Vec::new() }
     }
 
     /// The one of each row.
@@ -73,12 +90,23 @@ impl BlockCiphertexts<'_> {
         form: Form,
         levels: impl Fn(&[T], &[Place]) -> Vec<GlweCiphertext> + Sync,
     ) -> EncryptedMultipliers {
-        let ggsw = |(integers, places): (&[T], Vec<Place>)| {
-            let ggsw = self.keys.relinearization.ggsw_of_levels(&levels(integers, &places), self.keys.product);
-            Arc::new(ggsw.expect("a ciphertext for each level of the set's gadget"))
-        };
-        let row = |row: &Vec<T>| self.multiplier_places(form, row).into_par_iter().map(ggsw).collect();
-        EncryptedMultipliers { form, rows: rows.par_iter().map(row).collect() }
+        let multiplier =
+            |(integers, places): (&[T], Vec<Place>)| self.multiplier(form, Arc::new(levels(integers, &places)));
+        let row = |row: &Vec<T>| self.multiplier_places(form, row).into_par_iter().map(multiplier).collect();
+        EncryptedMultipliers::new(form, rows.par_iter().map(row).collect())
+    }
+
+    /// Keys, each from its levels.
+    pub(in crate::block) fn keys_of_levels(&self, levels: Vec<Levels>) -> EncryptedMultipliers {
+        let key = |levels: Levels| vec![self.multiplier(Form::Keys, levels)];
+        EncryptedMultipliers::new(Form::Keys, levels.into_par_iter().map(key).collect())
+    }
+
+    /// A GGSW ciphertext of levels, and these, where they are kept.
+    fn multiplier(&self, form: Form, levels: Levels) -> (Arc<FourierGgsw>, Option<Levels>) {
+        let ggsw = self.keys.relinearization.ggsw_of_levels(&levels, self.keys.product);
+        let ggsw = Arc::new(ggsw.expect("a ciphertext for each level of the set's gadget"));
+        (ggsw, (form == Form::Keys).then_some(levels))
     }
 
     /// Results of lookups together.
@@ -93,7 +121,7 @@ impl BlockCiphertexts<'_> {
     /// Known integers: ciphertexts without masks.
     pub(super) fn known_levels(&self, rows: &[Vec<f64>], form: Form) -> EncryptedMultipliers {
         let gadget = self.keys.product;
-        self.multipliers(rows, form, |integers, places| {
+        let mut known = self.multipliers(rows, form, |integers, places| {
             let level = |level: usize| {
                 let mut polynomial = vec![0; self.layout.size()];
                 for (&integer, place) in integers.iter().zip(places) {
@@ -103,7 +131,10 @@ impl BlockCiphertexts<'_> {
                 GlweCiphertext::trivial(self.shape(), &polynomial)
             };
             (1..=gadget.levels()).map(level).collect()
-        })
+        });
+        // They can be made at any time.
+        known.take_levels();
+        known
     }
 
     /// Each row times its own integer.

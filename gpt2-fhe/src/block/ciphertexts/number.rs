@@ -66,7 +66,7 @@ impl EncryptedSum {
     }
 
     /// A result of a lookup.
-    pub(super) fn result(result: LweCiphertext) -> Self {
+    pub(in crate::block) fn result(result: LweCiphertext) -> Self {
         Self { results: vec![(Arc::new(result), 1)], ..Self::default() }
     }
 

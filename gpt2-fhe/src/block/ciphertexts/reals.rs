@@ -41,6 +41,11 @@ impl EncryptedReals {
         known
     }
 
+    /// Rows of ciphertexts that may be shared, each with as many as `channels` numbers take.
+    pub(in crate::block) fn of_rows(form: Form, channels: usize, rows: Rows<Arc<GlweCiphertext>>) -> Self {
+        Self { form, channels, rows }
+    }
+
     /// The ciphertexts, row by row.
     pub fn rows(&self) -> &[Vec<Arc<GlweCiphertext>>] {
         &self.rows

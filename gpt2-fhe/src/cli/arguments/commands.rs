@@ -7,8 +7,8 @@ use gpt2_fhe::run::{Circuit, Mode};
 use nn::attention::Part;
 
 use super::{
-    BlockSelection, Encrypt, Encryption, Execution, Layers, Multiplication, OptionalBlock, Place, Quantization,
-    QuantizationOptions, Replacing, Reporting, Resources, Selection, Watching, words,
+    BlockSelection, Checkpointing, Encrypt, Encryption, Execution, Layers, Multiplication, OptionalBlock, Place,
+    Quantization, QuantizationOptions, Replacing, Reporting, Resources, Selection, Watching, words,
 };
 
 /// Runs the attention of a GPT-2 on encrypted data.
@@ -133,6 +133,8 @@ pub(crate) struct GenerateArguments {
     pub(crate) encryption: Encryption,
     #[command(flatten)]
     pub(crate) generation: GenerationArguments,
+    #[command(flatten)]
+    pub(crate) checkpointing: Checkpointing,
     /// Draw each token at random, by the model's probabilities at this temperature [default: take the likeliest token]
     ///
     /// 1 leaves the probabilities as they are. Less prefers likely tokens, more prefers unlikely ones.
@@ -179,6 +181,8 @@ pub(crate) struct BlockArguments {
     pub(crate) watching: Watching,
     #[command(flatten)]
     pub(crate) execution: Execution,
+    #[command(flatten)]
+    pub(crate) checkpointing: Checkpointing,
     /// Safetensors file to write the output to, as the tensor "block_out"
     ///
     /// Its shape is [tokens, n_embd]. With --stop-after or --noise-table: a tensor for each operation that is shown, in turns, and one with

@@ -31,7 +31,7 @@ const OF_ATTENTION: [&str; 11] =
 /// Options of a block from files, beside its weights.
 const OF_FILES: [&str; 4] = ["hidden", "tensor", "calibration", "calibration_tensors"];
 /// Options of blocks, which attention that is encrypted by itself does not know.
-const OF_BLOCKS: [&str; 2] = ["public_start", "head_on_server"];
+const OF_BLOCKS: [&str; 3] = ["public_start", "head_on_server", "checkpoint"];
 /// Options that choose layers.
 const OF_LAYERS: [&str; 2] = ["layers", "layer"];
 

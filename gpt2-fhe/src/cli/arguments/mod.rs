@@ -19,7 +19,7 @@ use nn::integer::IntegerOptions;
 use nn::packed::PackedOptions;
 use nn::record::Options;
 use tfhe_core::derivation::ClientSeed;
-use tfhe_core::random::{RandomnessError, SampleSeed};
+use tfhe_core::random::{RandomnessError, SampleSeed, SecretSeed};
 
 pub(super) use commands::{
     BlockArguments, CircuitArguments, Command, CommandLine, DemoArguments, EvaluateArguments, GenerateArguments,
@@ -193,9 +193,13 @@ impl Watching {
 
 /// A step of a block, by its name.
 fn step(text: &str) -> Result<&'static str, String> {
-    let found = steps::ALL.into_iter().find(|step| *step == text || step.replace(' ', "-") == text);
-    found
-        .ok_or_else(|| format!("the steps of a block are {}", steps::ALL.map(|step| step.replace(' ', "-")).join(", ")))
+    let found = steps::of(false).iter().copied().find(|step| *step == text || step.replace(' ', "-") == text);
+    found.ok_or_else(|| {
+        format!(
+            "the steps of a block are {}",
+            steps::of(false).iter().map(|step| step.replace(' ', "-")).collect::<Vec<_>>().join(", ")
+        )
+    })
 }
 
 /// What of a block.
@@ -429,6 +433,36 @@ impl Execution {
     }
 }
 
+/// Where a run is kept, to go on after an interruption.
+#[derive(Debug, Args)]
+pub(super) struct Checkpointing {
+    /// Folder to keep the run in while it goes on: after an interruption, the same command goes on from there
+    ///
+    /// It is kept after each block, and removed when the run has ended. The part "client" has the secret key's seed and decrypted numbers and
+    /// is readable by its owner only; the part "server" has nothing secret. For --mode execute with blocks.
+    #[arg(long, value_name = "DIR")]
+    pub(super) checkpoint: Option<PathBuf>,
+    /// Remove what --checkpoint has kept, and begin anew
+    #[arg(long, requires = "checkpoint")]
+    pub(super) restart: bool,
+}
+
+impl Checkpointing {
+    /// Checks that there is something to keep in `mode`.
+    ///
+    /// # Errors
+    /// That the option changes nothing.
+    pub(super) fn check(&self, mode: Mode) -> Result<(), NotApplicable> {
+        match &self.checkpoint {
+            Some(_) if mode != Mode::Execute => Err(NotApplicable::new(format!(
+                "--checkpoint changes nothing with --mode {}; leave it out, or choose --mode execute",
+                mode.name()
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Randomness and threads.
 #[derive(Debug, Args)]
 pub(super) struct Resources {
@@ -449,6 +483,11 @@ impl Resources {
             .map_or_else(|| ClientSeed::from_system().map_err(no_randomness), |seed| Ok(ClientSeed::from_number(seed)))
     }
 
+    /// The seed that `--seed` gives, if it does.
+    pub(super) fn numbered_seed(&self) -> Option<SecretSeed> {
+        self.seed.map(SecretSeed::from_number)
+    }
+
     /// What is drawn and not encrypted comes from: simulated noise, samples of a text. Not related to the secrets.
     pub(super) fn sample_seed(&self) -> anyhow::Result<SampleSeed> {
         self.seed
@@ -456,7 +495,8 @@ impl Resources {
     }
 }
 
-fn no_randomness(error: RandomnessError) -> anyhow::Error {
+/// That there is none, and what can be done.
+pub(super) fn no_randomness(error: RandomnessError) -> anyhow::Error {
     anyhow::anyhow!("{error}; --seed runs without it, with keys that are not secret")
 }
 

@@ -9,6 +9,7 @@
 //! mean of each row as a channel of its own, which no LayerNorm sees.
 
 mod hooks;
+mod journal;
 mod measure;
 mod outcome;
 mod session;
@@ -18,10 +19,11 @@ mod tests;
 mod watched;
 
 pub use hooks::ReplacedBlocks;
+pub use journal::is_journal;
 pub use measure::OperationSeconds;
 pub use outcome::BlockOutcome;
 pub(crate) use outcome::without_means;
-pub use session::{BlockKeyPair, BlockSession};
+pub use session::{BlockKeyPair, BlockSession, GoingOn};
 pub use watched::{NoisyResult, OperationResult, WatchedMode};
 
 use std::time::Instant;

@@ -1,0 +1,232 @@
+//! What a server has of a text, kept in a folder, from which it goes on after an interruption.
+//!
+//! After each block it writes two files: what the request's tokens left in the block's cache, which never changes after, and then the stream
+//! after that block, in the place of the one before. The latter is what counts: what it does not speak of is not there, so the folder is whole
+//! whenever the process ends. All of it is ciphertexts and what is public.
+//!
+//! | file | kind | contents ([`tfhe_core::format`]) |
+//! |---|---|---|
+//! | `stream` | `stream` | the number of requests; of each, its number of tokens and its label; how many blocks of the last one are done; its stream after them, as GLWE ciphertexts, row by row |
+//! | `request-R-block-B` | `cache` | of each head: keys, as the levels of their GGSW ciphertexts; values, row by row; logarithms of r, as LWE ciphertexts |
+//!
+//! GGSW ciphertexts are made anew from their levels, by the relinearization key, as they were made the first time: half the bytes,
+//! and the same on every processor.
+
+use std::sync::Arc;
+
+use nn::evaluator::{Form, Rows};
+use tfhe_core::fingerprint::{Fields, Fingerprint};
+use tfhe_core::format::{Decoder, Encoder, FormatError, Header, Kind};
+use tfhe_core::glwe::GlweCiphertext;
+use tfhe_core::keys::{Identity, Label};
+use tfhe_core::lwe::LweCiphertext;
+
+use super::ciphertexts::{BlockCiphertexts, EncryptedReals, Levels};
+use super::circuit::BlockCircuit;
+use crate::store::{Store, StoreError};
+
+const STREAM: &str = "stream";
+
+/// The name of what request `request` left in the cache of block `block`.
+fn cache_name(request: usize, block: usize) -> String {
+    format!("request-{request}-block-{block}")
+}
+
+/// Whether a file is one of a server's state.
+pub fn is_state(name: &str) -> bool {
+    name == STREAM || name.starts_with("request-")
+}
+
+/// A request that was answered, or is in work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct KeptRequest {
+    pub(super) label: Label,
+    /// How many new tokens it has.
+    pub(super) tokens: usize,
+}
+
+/// What tokens left in the cache of a head.
+pub(super) struct HeadRows {
+    /// Of each token, the levels of its key.
+    pub(super) keys: Vec<Levels>,
+    /// Of each token.
+    pub(super) values: Rows<Arc<GlweCiphertext>>,
+    /// Of each token.
+    pub(super) log_factors: Vec<LweCiphertext>,
+}
+
+/// The sizes of what a state holds.
+struct Sizes {
+    /// Of each block and head, how many ciphertexts a value has.
+    values: Vec<Vec<usize>>,
+    /// How many ciphertexts a row of the stream has.
+    row: usize,
+    /// Whether the last block gives the last row only.
+    ends_with_last_row: bool,
+}
+
+impl Sizes {
+    /// The rows of the stream of so many tokens after so many blocks.
+    fn rows(&self, done: usize, tokens: usize) -> usize {
+        if self.ends_with_last_row && done == self.values.len() { 1 } else { tokens }
+    }
+}
+
+/// The state of a text in a folder.
+pub(super) struct KeptState {
+    store: Store,
+    identity: Identity,
+    work: Fingerprint,
+    sizes: Sizes,
+    pub(super) requests: Vec<KeptRequest>,
+}
+
+/// The stream of the last request.
+pub(super) struct KeptStream {
+    /// After so many blocks.
+    pub(super) done: usize,
+    pub(super) rows: Rows<GlweCiphertext>,
+}
+
+impl KeptState {
+    /// The state in a folder, if there is one, of a text of at most `most` tokens.
+    pub(super) fn open(
+        store: Store,
+        circuit: &BlockCircuit,
+        backend: &BlockCiphertexts<'_>,
+        (identity, most): (Identity, usize),
+    ) -> Result<(Self, Option<KeptStream>), StoreError> {
+        let layout = circuit.prediction().layout();
+        let heads = |block: &nn::block::BlockProgram| {
+            let heads = block.attention().map_or(&[][..], |attention| attention.heads());
+            heads.iter().map(|head| layout.ciphertexts(Form::Image, head.value_channels())).collect()
+        };
+        let sizes = Sizes {
+            values: circuit.program().blocks().iter().map(heads).collect(),
+            row: circuit.encoding(1).row_len(),
+            ends_with_last_row: circuit.program().logits().is_some(),
+        };
+        let mut state = Self { store, identity, work: *circuit.fingerprint(), sizes, requests: Vec::new() };
+        // Of each token a row, and a request with its label at most.
+        let of_token = 256 + state.sizes.row * (8 + 8 * backend.shape().ciphertext_len());
+        let Some(document) = state.store.read(STREAM, 256 + (most * of_token) as u64)? else {
+            return Ok((state, None));
+        };
+        let decoded = document.open(&state.stream_header()).and_then(|decoder| state.decode(decoder, backend, most));
+        let (requests, stream) = decoded.map_err(|error| state.store.refused(STREAM, error))?;
+        state.requests = requests;
+        Ok((state, Some(stream)))
+    }
+
+    fn stream_header(&self) -> Header {
+        Header { kind: Kind(*b"stream  "), identity: self.identity, context: self.work }
+    }
+
+    fn cache_header(&self, request: usize, block: usize) -> Header {
+        let fields = Fields::new("cache of a block").of(&self.work).integer(request as u64).integer(block as u64);
+        let fields = fields.of(&self.requests[request].label.fingerprint());
+        Header { kind: Kind(*b"cache   "), identity: self.identity, context: fields.fingerprint() }
+    }
+
+    fn decode(
+        &self,
+        mut decoder: Decoder<'_>,
+        backend: &BlockCiphertexts<'_>,
+        most: usize,
+    ) -> Result<(Vec<KeptRequest>, KeptStream), FormatError> {
+        let (mut requests, mut left) = (Vec::new(), most);
+        for _ in 0..decoder.count(most)? {
+            let tokens = decoder.count(left)?;
+            left -= tokens;
+            requests.push(KeptRequest { tokens, label: decoder.label(self.identity)? });
+        }
+        let last = requests.last().ok_or(FormatError::Contents("there is no request"))?;
+        let done = decoder.count(self.sizes.values.len())?;
+        let ciphertexts = decoder.glwes(backend.shape(), self.sizes.rows(done, last.tokens) * self.sizes.row)?;
+        decoder.finish()?;
+        let rows = ciphertexts.chunks(self.sizes.row).map(<[_]>::to_vec).collect();
+        Ok((requests, KeptStream { done, rows }))
+    }
+
+    /// A request begins.
+    pub(super) fn begin(&mut self, label: &Label, tokens: usize) {
+        self.requests.push(KeptRequest { label: label.clone(), tokens });
+    }
+
+    /// Keeps what the last request left in the cache of the block after which `done` are done, and the stream.
+    pub(super) fn save(
+        &self,
+        done: usize,
+        heads: &[HeadRows],
+        stream: &EncryptedReals,
+        backend: &BlockCiphertexts<'_>,
+    ) -> Result<(), StoreError> {
+        let (shape, request) = (backend.shape(), self.requests.len() - 1);
+        if !heads.is_empty() {
+            let contents = |encoder: &mut Encoder<'_>| {
+                heads.iter().try_for_each(|head| {
+                    let keys: Vec<&GlweCiphertext> = head.keys.iter().flat_map(|levels| levels.iter()).collect();
+                    encoder.glwes(shape, keys.into_iter())?;
+                    encoder.glwes(shape, flat(&head.values).into_iter())?;
+                    encoder.lwes(backend.lookup_dimension(), head.log_factors.iter())
+                })
+            };
+            self.store.write(&cache_name(request, done - 1), &self.cache_header(request, done - 1), contents)?;
+        }
+        let contents = |encoder: &mut Encoder<'_>| {
+            encoder.integer(self.requests.len() as u64)?;
+            for request in &self.requests {
+                encoder.integer(request.tokens as u64)?;
+                encoder.label(&request.label)?;
+            }
+            encoder.integer(done as u64)?;
+            encoder.glwes(shape, flat(stream.rows()).into_iter())
+        };
+        self.store.write(STREAM, &self.stream_header(), contents)
+    }
+
+    /// What request `request` left in the cache of block `block`.
+    pub(super) fn cache(
+        &self,
+        request: usize,
+        block: usize,
+        backend: &BlockCiphertexts<'_>,
+    ) -> Result<Vec<HeadRows>, StoreError> {
+        let (tokens, values) = (self.requests[request].tokens, &self.sizes.values[block]);
+        let (shape, levels, dimension) = (backend.shape(), backend.keys.product.levels(), backend.lookup_dimension());
+        let lwe_bytes = 8 * (dimension.get() + 1);
+        let head_bytes = |values: usize| 64 + tokens * ((levels + values) * 8 * shape.ciphertext_len() + lwe_bytes);
+        let limit: usize = values.iter().map(|&values| head_bytes(values)).sum();
+        let name = cache_name(request, block);
+        let read = |decoder: &mut Decoder<'_>, values: usize| {
+            let keys = decoder.glwes(shape, tokens * levels)?;
+            let rows = decoder.glwes(shape, tokens * values)?;
+            let log_factors = decoder.lwes(dimension, tokens)?;
+            let rows: Vec<Arc<GlweCiphertext>> = rows.into_iter().map(Arc::new).collect();
+            let (keys, values) = (keys.chunks(levels), rows.chunks(values));
+            Ok::<_, FormatError>(HeadRows {
+                keys: keys.map(|levels| Arc::new(levels.to_vec())).collect(),
+                values: values.map(<[_]>::to_vec).collect(),
+                log_factors,
+            })
+        };
+        let heads = match self.store.read(&name, limit as u64)? {
+            None => Err(FormatError::Contents("this file of the checkpoint is not there")),
+            Some(document) => document.open(&self.cache_header(request, block)).and_then(|mut decoder| {
+                let heads = values.iter().map(|&values| read(&mut decoder, values)).collect::<Result<_, _>>()?;
+                decoder.finish()?;
+                Ok(heads)
+            }),
+        };
+        heads.map_err(|error| self.store.refused(&name, error))
+    }
+
+    /// Whether a block keeps something.
+    pub(super) fn has_cache(&self, block: usize) -> bool {
+        !self.sizes.values[block].is_empty()
+    }
+}
+
+fn flat(rows: &[Vec<Arc<GlweCiphertext>>]) -> Vec<&GlweCiphertext> {
+    rows.iter().flatten().map(|ciphertext| &**ciphertext).collect()
+}
