@@ -182,6 +182,7 @@ impl Checkpoint {
     pub(super) fn finish(self) -> anyhow::Result<()> {
         note_checkpoint(None);
         clear(&self.folder)?;
+        Store::open(&self.folder)?.clear(|name| name == LOCK)?;
         let name = self.name();
         drop(self);
         note(&format!("the checkpoint {name} is done, and was removed"));
@@ -272,7 +273,7 @@ fn has_texts(folder: &Path) -> anyhow::Result<bool> {
     Ok(!texts(folder)?.is_empty())
 }
 
-/// Removes everything that a checkpoint has, and the folder, if nothing else is in it.
+/// Removes the two parts of a checkpoint.
 fn clear(folder: &Path) -> anyhow::Result<()> {
     for text in texts(folder)? {
         Store::open(&text)?.clear(|name| is_state(name) || is_journal(name))?;
@@ -280,5 +281,5 @@ fn clear(folder: &Path) -> anyhow::Result<()> {
     for party in [CLIENT, SERVER] {
         Store::open(&folder.join(party))?.clear(|name| name == WORK)?;
     }
-    Ok(Store::open(folder)?.clear(|name| name == LOCK)?)
+    Ok(())
 }

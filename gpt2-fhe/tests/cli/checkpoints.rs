@@ -72,15 +72,23 @@ impl Small {
     }
 
     fn generate(&self, prompt: &str) -> Command {
+        self.generate_tokens(prompt, "3")
+    }
+
+    fn generate_tokens(&self, prompt: &str, tokens: &str) -> Command {
         let mut command = program();
-        command.args(["generate", "--prompt", prompt, "--tokens", "3", "--allow-out-of-range", "--model"]);
+        command.args(["generate", "--prompt", prompt, "--tokens", tokens, "--allow-out-of-range", "--model"]);
         command.arg(self.folder.path());
         command
     }
 
     /// With a seed, and the checkpoint.
     fn checkpointed(&self) -> Command {
-        let mut command = self.generate("To");
+        self.checkpointed_tokens("3")
+    }
+
+    fn checkpointed_tokens(&self, tokens: &str) -> Command {
+        let mut command = self.generate_tokens("To", tokens);
         command.args(["--encrypt", "model", "--seed", "5", "--checkpoint"]).arg(self.folder.path().join("kept"));
         command
     }
@@ -159,7 +167,7 @@ fn checkpoints_of_other_work_are_refused() {
     }
     std::fs::remove_file(small.kept("client/work")).unwrap();
     assert_error(&mut small.checkpointed(), "has parts of a checkpoint and not client/work");
-    let (_, notes) = outputs(small.checkpointed().args(["--restart", "--tokens", "1"]));
+    let (_, notes) = outputs(small.checkpointed_tokens("1").arg("--restart"));
     assert!(!notes.contains("going on") && !folder.exists(), "{notes}");
 
     std::fs::create_dir(&folder).unwrap();
@@ -187,8 +195,7 @@ fn checkpoints_of_other_work_are_refused() {
 #[test]
 fn a_full_disk_is_an_interruption() {
     let small = Small::new();
-    let mut command = small.checkpointed();
-    command.args(["--tokens", "1"]);
+    let mut command = small.checkpointed_tokens("1");
     // In units of 512 bytes: room for the client's files, and not for ciphertexts.
     let limited = limited("ulimit -f 100", &command).output().unwrap();
     let stderr = String::from_utf8_lossy(&limited.stderr);

@@ -91,7 +91,10 @@ impl<'a> BlockSession<'a> {
         let blocks = self.circuit.program().blocks().len();
         let fits = fits && (in_work.is_some() || self.server.blocks_done().is_none_or(|done| done == blocks));
         if !fits {
-            return Err(RunError::OtherRun { folder: journal.place(), why: "what the server kept is of another run" });
+            return Err(RunError::OtherRun {
+                folder: journal.place(),
+                why: "what the server kept is of another run, or is gone",
+            });
         }
         if in_work.is_none() {
             // The server had not begun: it is sent anew, with other masks.
