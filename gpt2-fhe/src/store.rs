@@ -5,16 +5,13 @@
 //! start.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use tfhe_core::format::{self, Document, Encoder, FormatError, Header};
-use zeroize::Zeroizing;
 
 /// How the name of a file ends that is not whole yet.
 const UNFINISHED: &str = ".tmp";
-/// Bytes that are written at a time.
-const BUFFER: usize = 1 << 16;
 
 /// Why a folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -75,11 +72,9 @@ impl Store {
     ) -> Result<(), StoreError> {
         let (path, unfinished) = (self.path(name), self.path(&format!("{name}{UNFINISHED}")));
         let write = || {
-            let mut file = Buffered { file: make_private_file(&unfinished)?, bytes: Zeroizing::new(Vec::new()) };
-            file.bytes.reserve_exact(BUFFER);
+            let mut file = make_private_file(&unfinished)?;
             format::write(&mut file, header, contents)?;
-            file.flush()?;
-            file.file.sync_all()?;
+            file.sync_all()?;
             std::fs::rename(&unfinished, &path)?;
             sync_folder(&self.folder)
         };
@@ -148,29 +143,6 @@ impl Store {
     }
 }
 
-/// A file, with bytes that are on the way to it. They may be secret.
-struct Buffered {
-    file: File,
-    bytes: Zeroizing<Vec<u8>>,
-}
-
-impl Write for Buffered {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = bytes.len().min(BUFFER - self.bytes.len());
-        self.bytes.extend_from_slice(&bytes[..taken]);
-        if self.bytes.len() == BUFFER {
-            self.flush()?;
-        }
-        Ok(taken)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.write_all(&self.bytes)?;
-        self.bytes.clear();
-        Ok(())
-    }
-}
-
 fn make_private_folder(path: &Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     #[cfg(unix)]
@@ -225,7 +197,7 @@ mod tests {
         }
         // Writing that ends in an error leaves what was there, and nothing else.
         let full = |encoder: &mut Encoder<'_>| {
-            encoder.bytes(&vec![0; 3 * BUFFER])?;
+            encoder.bytes(&vec![0; 1 << 18])?;
             Err(io::Error::from(ErrorKind::StorageFull))
         };
         let refused = store.write("a", &header, full).unwrap_err().to_string();

@@ -173,7 +173,7 @@ pub fn write(
 ) -> io::Result<()> {
     let mut counted = Counted(0);
     contents(&mut Encoder { output: &mut counted })?;
-    let mut hashed = Hashed { output, hash: Sha256::new() };
+    let mut hashed = Hashed { output, hash: Sha256::new(), bytes: Zeroizing::new(Vec::with_capacity(BUFFER)) };
     hashed.write_all(&MAGIC)?;
     hashed.write_all(&VERSION.to_le_bytes())?;
     hashed.write_all(&header.kind.0)?;
@@ -182,7 +182,8 @@ pub fn write(
     hashed.write_all(header.context.as_bytes())?;
     hashed.write_all(&counted.0.to_le_bytes())?;
     contents(&mut Encoder { output: &mut hashed })?;
-    let Hashed { output, hash } = hashed;
+    hashed.pass_on()?;
+    let Hashed { output, hash, .. } = hashed;
     output.write_all(&hash.finalize())
 }
 
@@ -200,21 +201,37 @@ impl Write for Counted {
     }
 }
 
-/// Hashes bytes, and passes them on.
+/// Bytes that are hashed and passed on at a time.
+const BUFFER: usize = 1 << 16;
+
+/// Hashes bytes, and passes them on, many at a time. They may be secret.
 struct Hashed<'a> {
     output: &'a mut dyn Write,
     hash: Sha256,
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+impl Hashed<'_> {
+    fn pass_on(&mut self) -> io::Result<()> {
+        self.hash.update(&*self.bytes);
+        self.output.write_all(&self.bytes)?;
+        self.bytes.clear();
+        Ok(())
+    }
 }
 
 impl Write for Hashed<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.output.write(bytes)?;
-        self.hash.update(&bytes[..written]);
-        Ok(written)
+        let taken = bytes.len().min(BUFFER - self.bytes.len());
+        self.bytes.extend_from_slice(&bytes[..taken]);
+        if self.bytes.len() == BUFFER {
+            self.pass_on()?;
+        }
+        Ok(taken)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.output.flush()
+        self.pass_on()
     }
 }
 

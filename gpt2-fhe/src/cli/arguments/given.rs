@@ -4,7 +4,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use gpt2_fhe::run::{Circuit, Mode};
 
-use super::Encrypt;
+use super::{Checkpointing, Encrypt};
 
 /// An option that only some circuits and modes know. Any other option is known to all.
 struct Rule {
@@ -44,6 +44,22 @@ impl NotApplicable {
     /// Says what was given, and what to do.
     pub(crate) fn new(what: impl Into<String>) -> Self {
         Self(what.into())
+    }
+}
+
+impl Checkpointing {
+    /// Checks that there is something to keep in `mode`.
+    ///
+    /// # Errors
+    /// That the option changes nothing.
+    pub(crate) fn check(&self, mode: Mode) -> Result<(), NotApplicable> {
+        match &self.checkpoint {
+            Some(_) if mode != Mode::Execute => Err(NotApplicable(format!(
+                "--checkpoint changes nothing with --mode {}; leave it out, or choose --mode execute",
+                mode.name()
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -447,22 +447,6 @@ pub(super) struct Checkpointing {
     pub(super) restart: bool,
 }
 
-impl Checkpointing {
-    /// Checks that there is something to keep in `mode`.
-    ///
-    /// # Errors
-    /// That the option changes nothing.
-    pub(super) fn check(&self, mode: Mode) -> Result<(), NotApplicable> {
-        match &self.checkpoint {
-            Some(_) if mode != Mode::Execute => Err(NotApplicable::new(format!(
-                "--checkpoint changes nothing with --mode {}; leave it out, or choose --mode execute",
-                mode.name()
-            ))),
-            _ => Ok(()),
-        }
-    }
-}
-
 /// Randomness and threads.
 #[derive(Debug, Args)]
 pub(super) struct Resources {
