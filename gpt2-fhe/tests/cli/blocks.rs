@@ -154,7 +154,8 @@ fn a_noise_table_has_every_site_of_an_encrypted_block_within_the_spread_of_simul
         (&"noise_table".into(), &32.into(), &0.into())
     );
     let sites = report["sites"].as_array().unwrap();
-    for step in nn::block::steps::of(false) {
+    // Scores are so near to each other that no exponent is clipped.
+    for &step in nn::block::steps::of(false).iter().filter(|&&step| step != nn::block::steps::CLIP) {
         assert!(sites.iter().any(|site| site["step"] == step), "{step} is not in {report}");
     }
     for site in sites {
