@@ -20,7 +20,7 @@ pub fn gadget(result: SmoothUse) -> usize {
     match result {
         SmoothUse::Read => COARSE,
         SmoothUse::Feature => FINE,
-        SmoothUse::Multiplier { .. } => PRECISE,
+        SmoothUse::Multiplier { .. } | SmoothUse::RoughUpdate => PRECISE,
         SmoothUse::Update => FINEST,
     }
 }
@@ -78,7 +78,7 @@ impl<'a> BlockKeys<'a> {
         match result {
             SmoothUse::Read => &self.read,
             SmoothUse::Feature => &self.feature,
-            SmoothUse::Multiplier { .. } => &self.multiplier,
+            SmoothUse::Multiplier { .. } | SmoothUse::RoughUpdate => &self.multiplier,
             SmoothUse::Update => &self.update,
         }
     }

@@ -12,7 +12,7 @@ use super::passage::Passage;
 use super::reference::PlainPassage;
 use crate::block::circuit::BlockCircuit;
 use crate::run::RunError;
-use crate::run::block::{BlockText, ReplacedBlocks, without_means};
+use crate::run::block::{BlockText, NoiseSquares, ReplacedBlocks, without_means};
 use crate::track::EvaluationError;
 
 /// A model, and the blocks of it that are replaced.
@@ -28,6 +28,10 @@ pub struct BlockEvaluation<'a> {
 #[derive(Clone, Debug)]
 pub struct MeasuredBlocks {
     sums: Sums,
+    /// The likeliest token of each row that counts.
+    likeliest: Vec<usize>,
+    /// How far outputs are from the clear engine's, where that is estimated.
+    pub noise: NoiseSquares,
     /// Numbers that are farther from the clear engine's than the noise explains, where that is estimated.
     pub mismatches: usize,
 }
@@ -36,6 +40,14 @@ impl MeasuredBlocks {
     /// Of all passages.
     pub fn accuracy(measured: &[Self]) -> Accuracy {
         measured.iter().map(|measured| &measured.sums).sum::<Sums>().accuracy()
+    }
+
+    /// The share of positions where both have the same likeliest token.
+    pub fn agreement(measured: &[Self], others: &[Self]) -> f64 {
+        let likeliest = |measured: &[Self]| measured.iter().flat_map(|measured| measured.likeliest.clone()).collect();
+        let [found, expected]: [Vec<usize>; 2] = [likeliest(measured), likeliest(others)];
+        let same = found.iter().zip(&expected).filter(|(a, b)| a == b).count();
+        same as f64 / found.len().max(1) as f64
     }
 }
 
@@ -98,7 +110,7 @@ impl<'a> BlockEvaluation<'a> {
         passages: &[Passage],
         noise: Option<&SampleSeed>,
         advance: &(dyn Fn() -> bool + Sync),
-    ) -> Result<[Accuracy; 2], RunError> {
+    ) -> Result<[Vec<MeasuredBlocks>; 2], RunError> {
         let of_passage = |(index, passage): (usize, &Passage)| {
             let text = |(circuit, number): (&'a BlockCircuit, u64)| match noise {
                 None => BlockText::clear(circuit),
@@ -111,7 +123,7 @@ impl<'a> BlockEvaluation<'a> {
         let measured = passages.par_iter().enumerate().map(of_passage).collect::<Result<Vec<_>, RunError>>()?;
         let (plain, replaced): (Vec<_>, Vec<_>) =
             measured.into_iter().map(|[plain, replaced]| (plain, replaced)).unzip();
-        Ok([&plain, &replaced].map(|measured| MeasuredBlocks::accuracy(measured)))
+        Ok([plain, replaced])
     }
 
     /// The model as it is, and with the blocks of texts that have seen nothing yet, on one passage. Numbers that leave their ranges are
@@ -132,7 +144,15 @@ impl<'a> BlockEvaluation<'a> {
         let outcomes = replaced.inner.map_or_else(Vec::new, ReplacedBlocks::into_outcomes);
         sums.count_out_of_range(outcomes.iter().map(|outcome| outcome.run.out_of_range).sum());
         let mismatches = outcomes.iter().map(|outcome| outcome.run.mismatches()).sum();
-        Ok([MeasuredBlocks { sums: unchanged, mismatches: 0 }, MeasuredBlocks { sums, mismatches }])
+        let noise = outcomes.iter().filter_map(|outcome| outcome.noise).sum();
+        let of_rows = |logits: &Matrix<f32>| passage.span().rows().map(|row| likeliest(logits.row(row))).collect();
+        let plain = MeasuredBlocks {
+            sums: unchanged,
+            likeliest: of_rows(&reference.logits),
+            noise: NoiseSquares::default(),
+            mismatches: 0,
+        };
+        Ok([plain, MeasuredBlocks { sums, likeliest: of_rows(&logits), noise, mismatches }])
     }
 
     /// From the first block that is replaced to after the last.
@@ -144,6 +164,12 @@ impl<'a> BlockEvaluation<'a> {
         let places = || self.circuits.iter().map(place);
         places().map(|place| place.start).min().unwrap_or(0)..places().map(|place| place.end).max().unwrap_or(0)
     }
+}
+
+/// The first of the largest.
+fn likeliest(logits: &[f32]) -> usize {
+    let larger = |best: usize, (index, logit): (usize, &f32)| if *logit > logits[best] { index } else { best };
+    logits.iter().enumerate().fold(0, larger)
 }
 
 /// Hidden states before the first replaced block and after the last.

@@ -18,5 +18,5 @@ pub use accuracy::Accuracy;
 pub use blocks::{BlockEvaluation, MeasuredBlocks};
 pub use encrypted::Agreement;
 pub use evaluation::Evaluation;
-pub use passage::{Passage, sample, windows};
+pub use passage::{Passage, sample, sample_windows, windows};
 pub use subject::{Simulation, Subject, shuffled};

@@ -62,6 +62,27 @@ pub fn sample(text: &[u32], length: usize, count: usize, seed: &SampleSeed) -> R
     Ok(positions.into_iter().map(passage).collect())
 }
 
+/// `count` positions, or all if there are no more, of [`windows`] that are drawn, in order: each with all its rows, but for the last that is
+/// drawn, of which only the first may count.
+///
+/// # Errors
+/// As [`windows`].
+pub fn sample_windows(text: &[u32], length: usize, count: usize, seed: &SampleSeed) -> Result<Vec<Passage>, nn::Error> {
+    check(text, length, count)?;
+    let mut starts: Vec<usize> = (0..text.len() - 1).step_by(length).collect();
+    shuffle(&mut starts, seed);
+    let (mut left, mut passages) = (count, Vec::new());
+    for start in starts {
+        let end = (text.len() - 1).min(start + length.min(left));
+        if end > start {
+            passages.push((start, Passage::new(text, start, start, end)));
+            left -= end - start;
+        }
+    }
+    passages.sort_unstable_by_key(|(start, _)| *start);
+    Ok(passages.into_iter().map(|(_, passage)| passage).collect())
+}
+
 fn check(text: &[u32], length: usize, positions: usize) -> Result<(), nn::Error> {
     let at_least = [
         ("the number of tokens of the text", text.len(), 2),
@@ -113,6 +134,18 @@ mod tests {
         assert_eq!(all[5].span(), Span::new(1, 2));
         let some = sample(&text, 4, 3, &seed).unwrap();
         assert!(some.len() == 3 && some.iter().all(|passage| all.contains(passage)));
+    }
+
+    #[test]
+    fn sampled_windows_count_with_all_their_rows() {
+        let text: Vec<u32> = (10..20).collect();
+        let all = windows(&text, 4, None).unwrap();
+        let seed = SampleSeed::from_number(1);
+        assert_eq!(sample_windows(&text, 4, 99, &seed).unwrap(), all);
+        let some = sample_windows(&text, 4, 6, &seed).unwrap();
+        assert_eq!(some.iter().map(|passage| passage.span().rows().len()).sum::<usize>(), 6);
+        let begins = |passage: &Passage| all.iter().any(|window| window.tokens().starts_with(passage.tokens()));
+        assert!(some.iter().all(begins), "{some:?}");
     }
 
     #[test]

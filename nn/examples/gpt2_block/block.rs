@@ -69,8 +69,7 @@ impl RandomBlock {
     }
 
     /// Of a layer whose attention and LayerNorms a file has, in Hugging Face names, and maybe `wpe.weight`.
-    pub(crate) fn of_attention(path: &Path, seed: u64) -> anyhow::Result<Self> {
-        let checkpoint = Checkpoint::open(path)?;
+    pub(crate) fn of_attention(checkpoint: &Checkpoint, seed: u64) -> anyhow::Result<Self> {
         let mut tensors = BTreeMap::new();
         for layer in ["ln_1", "attn.c_attn", "attn.c_proj", "ln_2"] {
             for part in ["weight", "bias"] {
@@ -80,7 +79,7 @@ impl RandomBlock {
         }
         let size = tensors["ln_1.weight"].shape().to_vec();
         if size != [SIZE] {
-            bail!("{} has embeddings of the shape {size:?}; [{SIZE}] is needed", path.display());
+            bail!("LayerNorm 1 has the shape {size:?}; [{SIZE}] is needed");
         }
         let positions = checkpoint.tensor("wpe.weight").ok();
         let matrix = |tensor: Tensor| Matrix::new(tensor.shape()[0], tensor.shape()[1], tensor.data().to_vec());

@@ -11,10 +11,10 @@ mod block;
 #[path = "../random_gpt2/layer.rs"]
 mod layer;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use block::RandomBlock;
 use clap::Parser;
-use nn::checkpoint::write_tensors;
+use nn::checkpoint::{Checkpoint, write_tensors};
 use nn::tensor::Tensor;
 use std::path::PathBuf;
 
@@ -47,7 +47,8 @@ fn main() -> anyhow::Result<()> {
         bail!("--tokens is {tokens} and --texts {texts}; at least one of each is needed");
     }
     let random = match attention {
-        Some(path) => RandomBlock::of_attention(&path, seed)?,
+        Some(path) => RandomBlock::of_attention(&Checkpoint::open(&path)?, seed)
+            .with_context(|| format!("the file {}", path.display()))?,
         None => RandomBlock::new(seed)?,
     };
     random.write(&block)?;

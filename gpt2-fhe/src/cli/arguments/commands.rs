@@ -333,7 +333,7 @@ pub(crate) struct EvaluateArguments {
     pub(crate) window: Option<usize>,
     /// How many positions to measure [default: all, or 8 with --mode execute]
     ///
-    /// They are the first ones of the text. With --mode execute they are drawn at random from all of it.
+    /// They are the first ones of the text. With --mode execute they are drawn at random from all of it: of blocks, whole windows.
     #[arg(long, value_name = "N")]
     pub(crate) positions: Option<usize>,
     #[command(flatten)]

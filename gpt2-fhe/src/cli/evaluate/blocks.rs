@@ -4,8 +4,9 @@ use std::ops::Range;
 use std::time::Instant;
 
 use anyhow::bail;
-use gpt2_fhe::evaluate::{Accuracy, BlockEvaluation, MeasuredBlocks, Passage, sample, windows};
+use gpt2_fhe::evaluate::{Accuracy, BlockEvaluation, MeasuredBlocks, Passage, sample_windows, windows};
 use gpt2_fhe::run::Mode;
+use gpt2_fhe::run::block::NoiseSquares;
 use serde::Serialize;
 use tfhe_core::random::SampleSeed;
 
@@ -48,7 +49,7 @@ pub(super) fn run(arguments: &EvaluateArguments) -> anyhow::Result<Verdict> {
     let text = while_showing("splitting the text into tokens", || model.encode(&text))?;
     let samples = arguments.resources.sample_seed()?;
     let passages = match arguments.mode {
-        Mode::Execute => sample(&text, window, arguments.positions.unwrap_or(SAMPLE), &samples.derive(0))?,
+        Mode::Execute => sample_windows(&text, window, arguments.positions.unwrap_or(SAMPLE), &samples.derive(0))?,
         Mode::Clear | Mode::Simulate => windows(&text, window, arguments.positions)?,
     };
     let layers = Layers::Some(vec![arguments.place.layer]);
@@ -58,7 +59,9 @@ pub(super) fn run(arguments: &EvaluateArguments) -> anyhow::Result<Verdict> {
     let evaluation = BlockEvaluation::new(&model.gpt2, &circuits, start.as_slice());
     let began = Instant::now();
     let (rows, mismatches) = match arguments.mode {
-        Mode::Clear | Mode::Simulate => (evaluate(arguments.mode, &evaluation, (&passages, &samples))?, 0),
+        Mode::Clear | Mode::Simulate => {
+            (rows(arguments.mode, &evaluate(arguments.mode, &evaluation, (&passages, &samples))?), 0)
+        }
         Mode::Execute => execute(arguments, &evaluation, (&passages, &samples))?,
     };
     let report = Report {
@@ -89,7 +92,7 @@ fn evaluate(
     mode: Mode,
     evaluation: &BlockEvaluation<'_>,
     (passages, samples): (&[Passage], &SampleSeed),
-) -> anyhow::Result<Vec<Row>> {
+) -> anyhow::Result<[Vec<MeasuredBlocks>; 2]> {
     let noise = (mode == Mode::Simulate).then(|| samples.derive(2));
     let counter = Counter::new("measuring the windows", passages.len());
     // A signal ends the process by itself: nothing stops this from here.
@@ -97,8 +100,12 @@ fn evaluate(
         counter.advance();
         true
     };
-    let [plain, replaced] = evaluation.run(passages, noise.as_ref(), &advance)?;
-    Ok(vec![Row { run: "f32", accuracy: plain }, Row { run: mode.name(), accuracy: replaced }])
+    Ok(evaluation.run(passages, noise.as_ref(), &advance)?)
+}
+
+/// The rows of the model as it is, and with its blocks replaced.
+fn rows(mode: Mode, [plain, replaced]: &[Vec<MeasuredBlocks>; 2]) -> Vec<Row> {
+    [("f32", plain), (mode.name(), replaced)].map(|(run, measured)| Row::new(run, measured)).into()
 }
 
 /// A sample of positions encrypted, and the same simulated; and how many numbers are farther from the clear engine's than noise explains.
@@ -109,7 +116,7 @@ fn execute(
 ) -> anyhow::Result<(Vec<Row>, usize)> {
     let longest = passages.iter().map(|passage| passage.tokens().len()).max().unwrap_or(1);
     let mut blocks = Blocks::new(evaluation.circuits().to_vec(), (Mode::Execute, &arguments.resources), &[longest])?;
-    let mut rows = evaluate(Mode::Simulate, evaluation, (passages, samples))?;
+    let simulated = evaluate(Mode::Simulate, evaluation, (passages, samples))?;
     let mut executed = Vec::with_capacity(passages.len());
     for passage in passages {
         blocks.replan(&evaluation.requests(passage).iter().map(Range::len).collect::<Vec<_>>())?;
@@ -119,7 +126,13 @@ fn execute(
         let [_, measured] = measured?;
         executed.push(measured);
     }
-    rows.push(Row { run: Mode::Execute.name(), accuracy: MeasuredBlocks::accuracy(&executed) });
+    let mut rows = rows(Mode::Simulate, &simulated);
+    let noise: NoiseSquares = executed.iter().map(|measured| measured.noise).sum();
+    rows.push(Row {
+        noise_ratio: Some(noise.measured / noise.simulated),
+        agreement: Some(MeasuredBlocks::agreement(&executed, &simulated[1])),
+        ..Row::new(Mode::Execute.name(), &executed)
+    });
     Ok((rows, executed.iter().map(|measured| measured.mismatches).sum()))
 }
 
@@ -152,6 +165,16 @@ struct Row {
     run: &'static str,
     #[serde(flatten)]
     accuracy: Accuracy,
+    /// Of ciphertexts: the mean square of outputs' differences from the clear engine, over that of 32 simulated runs.
+    noise_ratio: Option<f64>,
+    /// Of ciphertexts: the share of positions whose likeliest token is the simulated run's.
+    agreement: Option<f64>,
+}
+
+impl Row {
+    fn new(run: &'static str, measured: &[MeasuredBlocks]) -> Self {
+        Self { run, accuracy: MeasuredBlocks::accuracy(measured), noise_ratio: None, agreement: None }
+    }
 }
 
 impl Report<'_> {
@@ -174,6 +197,15 @@ impl Report<'_> {
             table(&rows),
             LEGEND.into(),
         ];
+        for row in &self.rows {
+            if let (Some(ratio), Some(agreement)) = (row.noise_ratio, row.agreement) {
+                let noise = format!("{ratio:.3} times that of 32 simulated runs, in mean squares");
+                lines.push(String::new());
+                lines.push(line("error by noise", noise));
+                lines
+                    .push(line("likeliest", format!("the simulated run's in {:.2} % of positions", 100.0 * agreement)));
+            }
+        }
         if self.mismatches > 0 {
             let farther = "decrypted numbers are FARTHER from the clear engine's than the noise explains";
             lines.push(line("mismatches", format!("{} {farther}", self.mismatches)));

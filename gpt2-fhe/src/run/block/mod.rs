@@ -21,8 +21,8 @@ mod watched;
 pub use hooks::ReplacedBlocks;
 pub use journal::is_journal;
 pub use measure::OperationSeconds;
-pub use outcome::BlockOutcome;
 pub(crate) use outcome::without_means;
+pub use outcome::{BlockOutcome, NoiseSquares};
 pub use session::{BlockKeyPair, BlockSession, GoingOn};
 pub use watched::{NoisyResult, OperationResult, WatchedMode};
 
@@ -177,6 +177,26 @@ impl<'a> BlockText<'a> {
         }))
     }
 
+    /// Differences from the clear engine, where they were simulated, in units of outputs.
+    fn noise(&self, run: &Outcome) -> Option<NoiseSquares> {
+        let deviations = run.tolerance.as_ref().filter(|_| !self.simulations.is_empty())?.map(|x| x / TOLERANCE);
+        let (numbers, clear, program) = (&run.numbers, &run.clear_numbers, self.circuit.program());
+        let differences = Matrix::from_fn(numbers.rows(), numbers.cols(), |row, column| {
+            numbers[(row, column)] - clear[(row, column)]
+        });
+        let square = |turns: &f64| turns.powi(-2);
+        let weights: Vec<f64> = match program.logits() {
+            Some(logits) => logits.scale().turns().iter().map(square).collect(),
+            None => {
+                // A mean is part of each of its row's hidden states.
+                let mut weights: Vec<f64> = program.scale().turns().iter().map(square).collect();
+                weights[program.scale().size()] *= program.scale().size() as f64;
+                weights
+            }
+        };
+        Some(NoiseSquares::new(&differences, &deviations, &weights))
+    }
+
     fn outcome(
         &self,
         hidden: &Matrix<f32>,
@@ -204,6 +224,6 @@ impl<'a> BlockText<'a> {
             plan,
         };
         let input = program.logits().is_none().then(|| hidden.clone());
-        Ok(BlockOutcome { run, input })
+        Ok(BlockOutcome { noise: self.noise(&run), run, input })
     }
 }

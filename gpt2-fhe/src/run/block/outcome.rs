@@ -12,6 +12,38 @@ pub struct BlockOutcome {
     pub run: Outcome,
     /// `[n, E]`: the hidden states before the blocks, if outputs are those after them.
     pub input: Option<Matrix<f32>>,
+    /// How far outputs are from the clear engine's, where that was simulated as well.
+    pub noise: Option<NoiseSquares>,
+}
+
+/// Sums of squares of differences from the clear engine, over outputs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct NoiseSquares {
+    /// Of the run.
+    pub measured: f64,
+    /// Of simulated ones, their mean.
+    pub simulated: f64,
+}
+
+impl NoiseSquares {
+    /// Of numbers that are off by `differences` and by simulated `deviations`, root mean squares, of which the squares count by their
+    /// column's `weights`.
+    pub(super) fn new(differences: &Matrix<f64>, deviations: &Matrix<f64>, weights: &[f64]) -> Self {
+        let sum = |numbers: &Matrix<f64>| {
+            let square = |(index, x): (usize, &f64)| x * x * weights[index % weights.len()];
+            numbers.iter().enumerate().map(square).sum()
+        };
+        Self { measured: sum(differences), simulated: sum(deviations) }
+    }
+}
+
+impl std::iter::Sum for NoiseSquares {
+    fn sum<I: Iterator<Item = Self>>(iter: I) -> Self {
+        iter.fold(Self::default(), |a, b| Self {
+            measured: a.measured + b.measured,
+            simulated: a.simulated + b.simulated,
+        })
+    }
 }
 
 impl BlockOutcome {

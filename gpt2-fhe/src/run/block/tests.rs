@@ -169,12 +169,12 @@ fn logits_come_back_in_every_mode() {
         for (tokens, plan) in [&unseen[..2], &unseen[2..3]].into_iter().zip(&plans) {
             let mut hooks = ReplacedBlocks::new(&mut texts, false);
             let logits = replaced.next_logits(tokens, &mut hooks).unwrap();
-            let BlockOutcome { run, input } = &hooks.into_outcomes()[0];
+            let BlockOutcome { run, input, noise } = &hooks.into_outcomes()[0];
             assert_eq!((run.output.data(), input), (&logits[..], &None), "{mode}");
             assert_eq!((run.mismatches(), run.out_of_range), (0, 0), "{mode}");
             let expected = plain.next_logits(tokens, &mut NoHooks).unwrap();
             let expected = Matrix::new(1, expected.len(), expected).unwrap();
-            let outcome = BlockOutcome { run: run.clone(), input: None };
+            let outcome = BlockOutcome { run: run.clone(), input: None, noise: *noise };
             let [error, clear] = [outcome.relative_error(&expected), outcome.clear_relative_error(&expected)];
             println!("{mode}: {error:.4}, without noise {clear:.4}");
             assert!(clear > 0.0 && clear < 0.1 && error < 0.2, "{mode}: {error} {clear}");

@@ -4,7 +4,7 @@ use super::norm::NormProgram;
 use super::reading::Reading;
 use super::softmax::{SoftmaxProgram, softmax};
 use super::steps;
-use crate::evaluator::{BlockEvaluator, Entries, Form, LinearMap, Rows, SmoothUse, Use, look_up_rows};
+use crate::evaluator::{BlockEvaluator, Entries, Form, LinearMap, Rows, Use, look_up_rows};
 use crate::matrix::Matrix;
 use crate::table::SmoothTable;
 
@@ -211,7 +211,7 @@ impl AttentionProgram {
             sum = Some(evaluator.weigh(steps::WEIGH, weights, values.clone(), sum)?);
         }
         let output = sum.expect("an attention has a head");
-        let update = self.update.read(evaluator, steps::ATTENTION, output, Use::smooth(SmoothUse::Update))?;
+        let update = self.update.read(evaluator, steps::ATTENTION, output)?;
         Ok(evaluator.pack(update, Form::Features))
     }
 
@@ -238,7 +238,7 @@ impl AttentionProgram {
                 let map = LinearMap { weight, bias: &[], form: Form::Image };
                 let queries = one(evaluator.linear(steps::PROJECT, stream, &[map])?);
                 let queries = evaluator.scale_rows(steps::PROJECT, queries, factors)?;
-                let queries = reading.read(evaluator, steps::QUERIES, queries, Use::smooth(SmoothUse::Feature))?;
+                let queries = reading.read(evaluator, steps::QUERIES, queries)?;
                 let head = |index: usize| {
                     let of_head = |row: &Vec<E::Lane>| self.channels(row, index).to_vec();
                     evaluator.pack(queries.iter().map(of_head).collect(), Form::Queries)
@@ -265,8 +265,7 @@ impl AttentionProgram {
         let map = LinearMap { weight: &self.key, bias: &[], form: Form::Image };
         let keys = one(evaluator.linear(steps::PROJECT, stream, &[map])?);
         let keys = evaluator.scale_rows(steps::PROJECT, keys, factors)?;
-        let integer = Use::smooth(SmoothUse::Multiplier { log_shared: 2 });
-        let keys = self.keys.read(evaluator, steps::KEYS, keys, integer)?;
+        let keys = self.keys.read(evaluator, steps::KEYS, keys)?;
         for (index, (head, cached)) in self.heads.iter().zip(&mut cache.heads).enumerate() {
             let map = LinearMap { weight: &head.value, bias: &[], form: Form::Image };
             let values = one(evaluator.linear(steps::PROJECT, stream, &[map])?);

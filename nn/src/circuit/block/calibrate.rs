@@ -11,6 +11,7 @@ use super::reading::{ChannelArgument, Reading};
 use super::softmax::SoftmaxProgram;
 use crate::attention::Linear;
 use crate::error::Error;
+use crate::evaluator::SmoothUse;
 use crate::gpt2::{Activation, Block};
 use crate::matrix::Matrix;
 use crate::rounding::Rounding;
@@ -168,7 +169,7 @@ impl<T> Calibration<'_, T> {
                 _ => channels.extend((first..turns.len().min(first + step)).map(|channel| argument(&[(channel, 1.0)]))),
             }
         }
-        Reading { channels }
+        Reading { channels, result: SmoothUse::Read }
     }
 
     /// The weights of a map of what LayerNorm gives, `[E + 1, C]`, in units of the result for a turn of the stream times one of the factor's
@@ -244,7 +245,7 @@ impl Calibration<'_, Layer<'_>> {
         let Some(bits) = self.options.query_bits else {
             let (weight, bias) = self.fold(norm_weights, &map, self.factor_unit(norm.largest));
             let reach = (0..size).map(|channel| column_reach(&weight, channel));
-            let (scales, reading) = self.identity(&self.of.observed.queries, &bias, reach, turns);
+            let (scales, reading) = self.identity(&self.of.observed.queries, (&bias, SmoothUse::Feature), reach, turns);
             return QueryProgram::Read { weight: rounding.round(&weight, &scales), reading };
         };
         let unit = norm.largest / f64::from((1_i32 << bits) - 1);
@@ -275,7 +276,11 @@ impl Calibration<'_, Layer<'_>> {
             scales.push(1.0 / turns);
             units.push([range.middle(), half / self.options.key_levels()]);
         }
-        Ok(Keys { weight: rounding.round(&weight, &scales), reading: Reading { channels }, units })
+        Ok(Keys {
+            weight: rounding.round(&weight, &scales),
+            reading: Reading { channels, result: SmoothUse::Multiplier { log_shared: 2 } },
+            units,
+        })
     }
 
     /// Values of each head, folded with the output projection; those of public tokens, in turns; and how their weighted sum is read.
@@ -309,14 +314,15 @@ impl Calibration<'_, Layer<'_>> {
 
     /// How an update is read.
     fn update(&self, ranges: &[Range], constants: &[f64], reach: impl Iterator<Item = f64>) -> (Vec<f64>, Reading) {
-        self.identity(ranges, constants, reach, &self.scale.turns)
+        let result = if self.options.rough_updates { SmoothUse::RoughUpdate } else { SmoothUse::Update };
+        self.identity(ranges, (constants, result), reach, &self.scale.turns)
     }
 
     /// How numbers are read that are to take `results` turns a unit: what of each channel's weights is one integer, and the tables.
     fn identity(
         &self,
         ranges: &[Range],
-        constants: &[f64],
+        (constants, result): (&[f64], SmoothUse),
         reach: impl Iterator<Item = f64>,
         results: &[f64],
     ) -> (Vec<f64>, Reading) {
@@ -334,7 +340,7 @@ impl Calibration<'_, Layer<'_>> {
             });
             scales.push(1.0 / turns);
         }
-        (scales, Reading { channels })
+        (scales, Reading { channels, result })
     }
 
     fn head(&self, index: usize, norm: &Norm, key_units: &[[f64; 2]], (value, known_values): Values) -> HeadProgram {
@@ -432,7 +438,7 @@ impl Calibration<'_, Layer<'_>> {
             });
             scales.push(turn * factor);
         }
-        (scales, Reading { channels })
+        (scales, Reading { channels, result: SmoothUse::Feature })
     }
 }
 

@@ -4,7 +4,7 @@ use super::attention::one;
 use super::norm::NormProgram;
 use super::reading::Reading;
 use super::steps;
-use crate::evaluator::{BlockEvaluator, Form, LinearMap, SmoothUse, Use};
+use crate::evaluator::{BlockEvaluator, Form, LinearMap};
 use crate::matrix::Matrix;
 
 /// A block's feed-forward layer.
@@ -55,12 +55,11 @@ impl MlpProgram {
             evaluator.scale_rows(steps::PROJECT, projected, &factors)
         };
         let (expanded, half) = (scaled(&self.expand)?, scaled(&self.half)?);
-        let activated =
-            self.activation.read(evaluator, steps::ACTIVATION, expanded, Use::smooth(SmoothUse::Feature))?;
+        let activated = self.activation.read(evaluator, steps::ACTIVATION, expanded)?;
         let activated = evaluator.pack(activated, Form::Features);
         let mut output = one(evaluator.linear(steps::CONTRACT, &activated, &[image(&self.contract)])?);
         evaluator.add(&mut output, &half);
-        let update = self.update.read(evaluator, steps::FEED_FORWARD, output, Use::smooth(SmoothUse::Update))?;
+        let update = self.update.read(evaluator, steps::FEED_FORWARD, output)?;
         Ok(evaluator.pack(update, Form::Features))
     }
 }

@@ -36,7 +36,7 @@ impl NormProgram {
         evaluator: &mut E,
         stream: &E::Tensor,
     ) -> Result<Vec<E::Lane>, E::Error> {
-        let squares = self.squares.read(evaluator, steps::SQUARES, stream.clone(), Use::smooth(SmoothUse::Read))?;
+        let squares = self.squares.read(evaluator, steps::SQUARES, stream.clone())?;
         let sum = |row: &Vec<E::Lane>| {
             let mut sum = evaluator.constant(self.epsilon);
             row.iter().for_each(|square| evaluator.add_scaled(&mut sum, square, 1));

@@ -22,6 +22,8 @@ pub struct BlockOptions {
     pub guard: f64,
     /// Squares of pairs of channels are looked up instead of each channel's: half as many.
     pub pairs: bool,
+    /// Updates of the stream have more noise and take less time ([`SmoothUse::RoughUpdate`](crate::evaluator::SmoothUse::RoughUpdate)).
+    pub rough_updates: bool,
 }
 
 /// From how many channels on embeddings are wide.
@@ -37,16 +39,22 @@ impl Default for BlockOptions {
             factor_bits: 7,
             guard: 1.1,
             pairs: false,
+            rough_updates: false,
         }
     }
 }
 
 impl BlockOptions {
     /// For embeddings of so many channels. In wide ones the errors of many channels cancel, and lookups cost the most: from 512 channels on, pairs
-    /// are squared, and queries are not looked up; keys have a bit less there, so that scores bear the noise of such queries.
+    /// are squared, queries are not looked up, and updates are a little rougher; keys have a bit less there, so that scores bear the noise of
+    /// such queries, and the stream takes half a bit more beside such updates.
     pub fn of_width(channels: usize) -> Self {
         let narrow = Self::default();
-        if channels < WIDE { narrow } else { Self { key_bits: 5, query_bits: Some(4), pairs: true, ..narrow } }
+        if channels < WIDE {
+            narrow
+        } else {
+            Self { key_bits: 5, query_bits: Some(4), pairs: true, rough_updates: true, log_unit: -18.0, ..narrow }
+        }
     }
 
     /// Checks the numbers.

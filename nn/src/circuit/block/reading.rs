@@ -1,12 +1,14 @@
 //! How numbers of an image are read by tables: each channel at a range of its own.
 
-use crate::evaluator::{BlockEvaluator, Rows, Use, look_up_each};
+use crate::evaluator::{BlockEvaluator, Rows, SmoothUse, Use, look_up_each};
 use crate::table::SmoothTable;
 
 /// How a tensor's channels are read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
     pub(super) channels: Vec<ChannelArgument>,
+    /// What becomes of results.
+    pub(super) result: SmoothUse,
 }
 
 /// One argument of a table: a sum of a row's channels, in whole multiples, and a constant.
@@ -44,7 +46,6 @@ impl Reading {
         evaluator: &mut E,
         step: &'static str,
         tensor: E::Tensor,
-        result: Use,
     ) -> Result<Rows<E::Lane>, E::Error> {
         let lanes = evaluator.lanes(tensor);
         let argument = |evaluator: &E, row: &[E::Lane], ChannelArgument { terms, constant, .. }: &ChannelArgument| {
@@ -56,7 +57,8 @@ impl Reading {
             |row: &Vec<E::Lane>| self.channels.iter().map(|channel| argument(evaluator, row, channel)).collect();
         let arguments: Rows<E::Lane> = lanes.iter().map(arguments).collect();
         let tables: Vec<&SmoothTable> = self.tables().collect();
-        let mut results = look_up_each(evaluator, step, &arguments, &vec![&tables[..]; arguments.len()], result)?;
+        let mut results =
+            look_up_each(evaluator, step, &arguments, &vec![&tables[..]; arguments.len()], Use::smooth(self.result))?;
         for (channel, table) in tables.iter().enumerate().filter(|(_, table)| table.less() != 0.0) {
             let less = evaluator.constant(table.less());
             results.iter_mut().for_each(|row| evaluator.add_scaled(&mut row[channel], &less, 1));
