@@ -163,7 +163,8 @@ fn a_watched_program_gives_what_it_gives_unwatched() {
     assert_eq!(watched.steps(), plain.steps());
     // Every step of either block was seen, in its place, and every lookup.
     for block in 0..2 {
-        for step in steps::of(false) {
+        // Not all have exponents that are clipped.
+        for step in steps::of(false).iter().filter(|&&step| step != steps::CLIP) {
             assert!(
                 seen.iter().any(|(operation, _)| (operation.block, operation.step) == (block, step)),
                 "{block} {step}"

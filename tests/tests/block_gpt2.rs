@@ -22,8 +22,8 @@ const TEXTS: u64 = 64;
 /// What a bootstrapping with each of the set's gadgets takes in transforms, of that with the first: four, six, eight and ten.
 const COARSE_EQUIVALENTS: [f64; 4] = [1.0, 1.5, 2.0, 2.5];
 
-/// Plans and simulates 8 tokens.
-fn check(random: &RandomBlock) {
+/// Plans and simulates 8 tokens, whose update may be off by so much of its norm.
+fn check(random: &RandomBlock, largest_error: f64) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("block.safetensors");
     random.write(&path).unwrap();
@@ -48,17 +48,19 @@ fn check(random: &RandomBlock) {
         statistics.pbs()
     );
     assert!(equivalents < 93_000.0 && failure < -40.0, "{equivalents} {failure}");
-    assert!(error < 0.1 && clear < 0.05 && outcome.run.out_of_range == 0, "{error} {clear}");
+    assert!(error < largest_error && clear < error && outcome.run.out_of_range == 0, "{error} {clear}");
 }
 
 #[test]
 fn a_drawn_block_is_near_to_f32() {
-    check(&RandomBlock::new(1).unwrap());
+    // What it adds to hidden states is half as large as GPT-2's attention adds, and its heads 1 and 5 have scores up to 15, for which
+    // keys of five bits are coarse.
+    check(&RandomBlock::new(1).unwrap(), 0.15);
 }
 
 #[test]
 #[ignore = "needs ../shared: GPT-2's own attention"]
 fn a_block_with_the_attention_of_gpt2_is_near_to_f32() {
     let file = shared_checkpoint("gpt2/layer0_attention.safetensors");
-    check(&RandomBlock::of_attention(&file, 1).unwrap());
+    check(&RandomBlock::of_attention(&file, 1).unwrap(), 0.05);
 }

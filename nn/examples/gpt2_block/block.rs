@@ -1,6 +1,6 @@
 //! A block in the shape of GPT-2's, and hidden states with outliers as GPT-2 has them.
 
-use anyhow::{Context, bail};
+use nn::Error;
 use nn::attention::Linear;
 use nn::checkpoint::{Checkpoint, write_tensors};
 use nn::matrix::Matrix;
@@ -19,8 +19,11 @@ const INNER: usize = 4 * SIZE;
 /// about a quarter of it, for GPT-2 has small gains where outliers are.
 const ARGUMENTS: f32 = 4.0;
 /// The standard deviation of the second map's weights: that of GPT-2's initialisation, less by the root of twice its number of layers, is
-/// 0.0041; trained ones are many times that.
-const PROJECTION: f32 = 0.04;
+/// 0.0041; trained ones are many times that. Beside
+/// GPT-2's own attention, and beside a drawn one, which adds less to hidden states.
+const PROJECTIONS: [f32; 2] = [0.04, 0.02];
+/// The norm of what attention gets in GPT-2's layer 0, which has small gains.
+const INPUT_NORM: f32 = 2.4;
 /// The standard deviation of tokens' embeddings.
 const EMBEDDING: f32 = 0.14;
 /// The number of channels that are outliers.
@@ -56,20 +59,23 @@ pub(crate) struct RandomBlock {
 
 impl RandomBlock {
     /// Of a layer that is drawn.
-    pub(crate) fn new(seed: u64) -> anyhow::Result<Self> {
+    pub(crate) fn new(seed: u64) -> Result<Self, Error> {
         let layer = RandomLayer::new(seed);
         let mut tensors = BTreeMap::new();
         put_linear(&mut tensors, "attn.c_attn", layer.weights.projection())?;
         put_linear(&mut tensors, "attn.c_proj", layer.weights.output()?)?;
-        for norm in ["ln_1", "ln_2"] {
-            tensors.insert(format!("{norm}.weight"), Tensor::new(vec![SIZE], vec![1.0; SIZE])?);
+        // What the outliers leave of other channels' root mean square.
+        let left = (1.0 + OUTLIERS as f32 * OUTLIER * OUTLIER / SIZE as f32).sqrt();
+        for (norm, gain) in [("ln_1", INPUT_NORM / (SIZE as f32).sqrt() * left), ("ln_2", 1.0)] {
+            let gain = |channel| if channel < OUTLIERS { gain / OUTLIER } else { gain };
+            tensors.insert(format!("{norm}.weight"), Tensor::new(vec![SIZE], (0..SIZE).map(gain).collect())?);
             tensors.insert(format!("{norm}.bias"), Tensor::new(vec![SIZE], vec![0.0; SIZE])?);
         }
-        Self { tensors, positions: None, seed }.with_feed_forward()
+        Self { tensors, positions: None, seed }.with_feed_forward(PROJECTIONS[1])
     }
 
     /// Of a layer whose attention and LayerNorms a file has, in Hugging Face names, and maybe `wpe.weight`.
-    pub(crate) fn of_attention(checkpoint: &Checkpoint, seed: u64) -> anyhow::Result<Self> {
+    pub(crate) fn of_attention(checkpoint: &Checkpoint, seed: u64) -> Result<Self, Error> {
         let mut tensors = BTreeMap::new();
         for layer in ["ln_1", "attn.c_attn", "attn.c_proj", "ln_2"] {
             for part in ["weight", "bias"] {
@@ -79,15 +85,15 @@ impl RandomBlock {
         }
         let size = tensors["ln_1.weight"].shape().to_vec();
         if size != [SIZE] {
-            bail!("LayerNorm 1 has the shape {size:?}; [{SIZE}] is needed");
+            return Err(Error::Shape { what: "LayerNorm 1".into(), expected: format!("[{SIZE}]"), found: size });
         }
         let positions = checkpoint.tensor("wpe.weight").ok();
         let matrix = |tensor: Tensor| Matrix::new(tensor.shape()[0], tensor.shape()[1], tensor.data().to_vec());
-        Self { tensors, positions: positions.map(matrix).transpose()?, seed }.with_feed_forward()
+        Self { tensors, positions: positions.map(matrix).transpose()?, seed }.with_feed_forward(PROJECTIONS[0])
     }
 
     /// Maps of random weights.
-    fn with_feed_forward(mut self) -> anyhow::Result<Self> {
+    fn with_feed_forward(mut self, projection: f32) -> Result<Self, Error> {
         let gain = self.tensors["ln_2.weight"].data();
         let square = gain.iter().map(|gain| gain * gain).sum::<f32>();
         let mut random = Random::new(self.seed, 1);
@@ -95,17 +101,17 @@ impl RandomBlock {
             let weight = Matrix::from_fn(rows, cols, |_, _| deviation * random.normal());
             Linear::new(weight, (0..cols).map(|_| deviation * random.normal()).collect())
         };
-        let maps = [map(SIZE, INNER, ARGUMENTS / square.sqrt())?, map(INNER, SIZE, PROJECTION)?];
+        let maps = [map(SIZE, INNER, ARGUMENTS / square.sqrt())?, map(INNER, SIZE, projection)?];
         put_linear(&mut self.tensors, "mlp.c_fc", &maps[0])?;
         put_linear(&mut self.tensors, "mlp.c_proj", &maps[1])?;
         Ok(self)
     }
 
     /// Writes all tensors of layer 0.
-    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
+    pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
         let names: Vec<String> = self.tensors.keys().map(|name| format!("h.0.{name}")).collect();
         let entries: Vec<(&str, &Tensor)> = names.iter().map(String::as_str).zip(self.tensors.values()).collect();
-        write_tensors(path, &entries, &[]).with_context(|| format!("cannot write {}", path.display()))
+        write_tensors(path, &entries, &[])
     }
 
     /// The hidden states of a text, `[tokens, E]`: embeddings of positions, if there are any, and of random tokens; and outliers, in the same
@@ -136,7 +142,7 @@ impl RandomBlock {
     }
 }
 
-fn put_linear(tensors: &mut BTreeMap<String, Tensor>, name: &str, linear: &Linear) -> anyhow::Result<()> {
+fn put_linear(tensors: &mut BTreeMap<String, Tensor>, name: &str, linear: &Linear) -> Result<(), Error> {
     let weight = linear.weight();
     let shape = vec![weight.rows(), weight.cols()];
     tensors.insert(format!("{name}.weight"), Tensor::new(shape, weight.data().to_vec())?);

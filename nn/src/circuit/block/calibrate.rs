@@ -21,11 +21,13 @@ use crate::table::{Smooth, SmoothTable};
 const HEADROOM: f64 = 1.0 / 12.0;
 /// The same where several tables share a lookup, which reads four times more coarsely.
 const SHARED_HEADROOM: f64 = 0.2;
+/// From how many squares on a variance needs more than that, by the root of their number: it bears the noise of as many lookups.
+const SQUARES: usize = 128;
 /// What is added to the diagonal of inputs' second moments, relative to its mean.
 const DAMPING: f64 = 0.03;
 /// The standard deviation of scores' noise, in turns: of queries that are looked up, and of others, which bear that of their products with
 /// r. (Engines predict it exactly; here it decides how narrow ranges of exponents can be.)
-const SCORE_NOISE: [f64; 2] = [0.0004, 0.002];
+const SCORE_NOISE: [f64; 2] = [0.0004, 0.003];
 /// The ratio of what a row's size may reach, and be less by, to what it reached on the calibration set.
 const VARIANCE_GUARD: f64 = 1.25;
 /// The ratio of what keys may reach to what they reached on the calibration set, besides their headroom. (Other tables go on without a jump
@@ -127,7 +129,9 @@ impl<T> Calibration<'_, T> {
 
     pub(super) fn norm(&self, states: &[Vec<f64>], epsilon: f64) -> Norm {
         let (guard, size) = (VARIANCE_GUARD, self.scale.size());
-        let limit = 0.25 * (1.0 - HEADROOM);
+        let squared = self.squared(states);
+        let headroom = HEADROOM * (squared.len() as f64 / SQUARES as f64).sqrt().max(1.0);
+        let limit = 0.25 * (1.0 - headroom.min(0.5));
         let sums: Vec<f64> = states.iter().map(|row| row.iter().map(|x| x * x).sum()).collect();
         let (least, most) = sums.iter().fold((f64::MAX, 0.0_f64), |(low, high), &sum| (low.min(sum), high.max(sum)));
         let (least, most) = (least / guard.powi(2), (most * guard.powi(2)).max(f64::MIN_POSITIVE));
@@ -137,7 +141,7 @@ impl<T> Calibration<'_, T> {
         let turn = 1.0 / (one * size as f64);
         let largest = 1.0 / (range[0] * turn).sqrt();
         let factor = SmoothTable::of(Smooth::InverseRoot, turn, range, 1.0 / self.factor_unit(largest));
-        let squares = self.squares(states, one, limit);
+        let squares = self.squares(states, &squared, one);
         Norm {
             program: NormProgram { squares, epsilon: added * one, factor },
             variance_turn: turn,
@@ -149,8 +153,8 @@ impl<T> Calibration<'_, T> {
 
     /// How squares are read, a square of one being `one` turns: of each channel, or of a pair's sum or difference, whose products cancel
     /// on average.
-    fn squares(&self, states: &[Vec<f64>], one: f64, limit: f64) -> Reading {
-        let turns = &self.scale.turns[..self.scale.size()];
+    fn squares(&self, states: &[Vec<f64>], squared: &[Vec<(usize, f64)>], one: f64) -> Reading {
+        let (turns, limit) = (&self.scale.turns, 0.25 * (1.0 - HEADROOM));
         let argument = |terms: &[(usize, f64)]| {
             let sum = |row: &Vec<f64>| terms.iter().map(|&(channel, sign)| sign * row[channel]).sum::<f64>();
             let reach = states.iter().map(|row| sum(row).abs()).fold(f64::MIN_POSITIVE, f64::max);
@@ -160,16 +164,27 @@ impl<T> Calibration<'_, T> {
             let terms = terms.iter().map(|&(channel, sign)| (channel, (sign * factor) as i64)).collect();
             ChannelArgument { terms, constant: 0.0, table }
         };
-        let step = if self.options.pairs { 2 } else { 1 };
-        let mut channels = Vec::new();
-        for first in (0..turns.len()).step_by(step) {
-            let sign = if (first / 2).is_multiple_of(2) { 1.0 } else { -1.0 };
-            match turns.get(first..first + step) {
-                Some(&[one, other]) if one == other => channels.push(argument(&[(first, 1.0), (first + 1, sign)])),
-                _ => channels.extend((first..turns.len().min(first + step)).map(|channel| argument(&[(channel, 1.0)]))),
-            }
-        }
+        let channels = squared.iter().map(|terms| argument(terms)).collect();
         Reading { channels, result: SmoothUse::Read }
+    }
+
+    /// The channels whose squares are read: one by one, or as pairs with signs. Outliers are no part of a pair, for their product would be
+    /// most of the sum; signs are such that on these states products cancel as far as they can.
+    fn squared(&self, states: &[Vec<f64>]) -> Vec<Vec<(usize, f64)>> {
+        let turns = &self.scale.turns[..self.scale.size()];
+        let usual = turns.iter().fold(0.0, |a, &b| f64::max(a, b));
+        let (paired, mut single): (Vec<usize>, Vec<usize>) =
+            (0..turns.len()).partition(|&channel| self.options.pairs && turns[channel] == usual);
+        let mut sum = 0.0;
+        let pairs = paired.chunks_exact(2).map(|pair| {
+            let product: f64 = states.iter().map(|row| row[pair[0]] * row[pair[1]]).sum();
+            let sign = if sum * product > 0.0 { -1.0 } else { 1.0 };
+            sum += sign * product;
+            vec![(pair[0], 1.0), (pair[1], sign)]
+        });
+        let pairs: Vec<Vec<(usize, f64)>> = pairs.collect();
+        single.extend(paired.chunks_exact(2).remainder());
+        pairs.into_iter().chain(single.into_iter().map(|channel| vec![(channel, 1.0)])).collect()
     }
 
     /// The weights of a map of what LayerNorm gives, `[E + 1, C]`, in units of the result for a turn of the stream times one of the factor's
