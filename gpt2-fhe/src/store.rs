@@ -4,7 +4,7 @@
 //! before that, and never to a part of it. Files are in the envelope of [`tfhe_core::format`], and readable by their owner only from the
 //! start.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -91,15 +91,15 @@ impl Store {
     /// [`StoreError::Read`].
     pub fn read(&self, name: &str, limit: u64) -> Result<Option<Document>, StoreError> {
         let read = || -> Result<Option<Document>, FormatError> {
-            let mut file = match File::open(self.path(name)) {
-                Ok(file) => file,
+            // Before it is opened: a pipe would be waited for.
+            match fs::metadata(self.path(name)) {
+                Ok(metadata) if metadata.is_file() => {}
+                Ok(_) => return Err(FormatError::Foreign),
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(error.into()),
-            };
-            let metadata = file.metadata()?;
-            if !metadata.is_file() {
-                return Err(FormatError::Foreign);
             }
+            let mut file = File::open(self.path(name))?;
+            let metadata = file.metadata()?;
             format::read(&mut file, metadata.len(), limit).map(Some)
         };
         read().map_err(|source| self.refused(name, source))

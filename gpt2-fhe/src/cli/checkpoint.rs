@@ -246,7 +246,11 @@ fn check_folder(folder: &Path) -> anyhow::Result<()> {
 /// The file that is open while a run uses a folder.
 fn lock(folder: &Path) -> anyhow::Result<File> {
     let failed = |error: io::Error| anyhow!("cannot write {}: {error}", folder.display());
-    let file = File::options().write(true).create(true).truncate(false).open(folder.join(LOCK)).map_err(failed)?;
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(folder.join(LOCK)).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {

@@ -36,13 +36,16 @@ pub(super) struct Times {
     external_product_ms: Option<f64>,
 }
 
+/// More than a bootstrapping takes anywhere.
+const MOST_MILLISECONDS: f64 = 1e6;
+
 impl Times {
     /// Those of `--pbs-ms`, if there are any.
     ///
     /// # Errors
     /// That there are not as many as gadgets, or one is no time.
     pub(super) fn given(pbs_ms: &[f64]) -> anyhow::Result<Option<Self>> {
-        let is_time = |ms: &f64| ms.is_finite() && *ms >= 0.0;
+        let is_time = |ms: &f64| (0.0..=MOST_MILLISECONDS).contains(ms);
         match <[f64; GADGETS]>::try_from(pbs_ms) {
             _ if pbs_ms.is_empty() => Ok(None),
             Ok(pbs_ms) if pbs_ms.iter().all(is_time) => {
@@ -51,7 +54,7 @@ impl Times {
             _ => {
                 let found = pbs_ms.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
                 bail!(
-                    "--pbs-ms is {found}; {GADGETS} numbers of milliseconds are needed, one for each gadget, separated by commas"
+                    "--pbs-ms is {found}; {GADGETS} numbers of milliseconds are needed, at most {MOST_MILLISECONDS}, one for each gadget, separated by commas"
                 )
             }
         }

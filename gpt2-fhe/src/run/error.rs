@@ -77,7 +77,7 @@ pub enum RunError {
     /// Numbers left their ranges.
     #[error(
         "the result is wrong, for arguments of lookups, or outputs, are beyond the ranges that calibration gave them ({count} in all): \
-         calibrate on inputs like this one, use a larger --guard (packed circuit), or --allow-out-of-range to get the numbers all the same"
+         calibrate on inputs like this one, or use --allow-out-of-range to get the numbers all the same"
     )]
     OutOfRange {
         /// How many.

@@ -176,11 +176,11 @@ pub(super) struct Watching {
     ///
     /// Words of a name may be joined by "-". With --mode execute this program decrypts what the server has in the middle of its
     /// computation, which it can as it is both parties: it is for study. A server alone cannot.
-    #[arg(long, value_name = "STEP", value_parser = step)]
+    #[arg(long, value_name = "STEP", value_parser = step, conflicts_with = "checkpoint")]
     pub(super) stop_after: Option<&'static str>,
     /// Run the block to its end, and show for every operation how far its numbers are from those without noise, beside what
     /// simulations and predictions say
-    #[arg(long, conflicts_with = "stop_after")]
+    #[arg(long, conflicts_with_all = ["stop_after", "checkpoint"])]
     pub(super) noise_table: bool,
 }
 

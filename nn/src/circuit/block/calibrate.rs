@@ -388,6 +388,11 @@ impl Calibration<'_, Layer<'_>> {
     fn feed_forward(&self) -> Result<MlpProgram, Error> {
         let Layer { block, observed } = self.of;
         let activation = gate_of(&block.nonlinearity)?;
+        let first = block.feed_forward.weight();
+        if first.cols() == 0 {
+            let shape = [first.rows(), first.cols()];
+            return Err(Error::shape("the first map of the feed-forward layer", "at least one result", &shape));
+        }
         let norm_weights = (&block.feed_forward_norm.weight[..], &block.feed_forward_norm.bias[..]);
         let epsilon = f64::from(block.feed_forward_norm.epsilon);
         let norm = self.norm(&observed.between, epsilon);

@@ -13,8 +13,9 @@ const LEAST_EXPONENT: f64 = 8.0;
 /// The standard deviation with which a lookup reads its argument, in turns: that of rounding it to a table's 4096 positions, with what the key
 /// switch before adds. (Engines predict it exactly; here it decides how far sums are let be off.)
 const READING_ERROR: f64 = 0.0013;
-/// How many standard deviations a logarithm of a sum may be off by.
-const DEVIATIONS: f64 = 9.0;
+/// How many standard deviations a logarithm of a sum may be off by. More is not safer: the wider a sum's range, the more coarsely it is
+/// read, and the farther is the next one off.
+const DEVIATIONS: f64 = 8.5;
 /// The same of scores, which are products of ciphertexts: the tails of their noise are longer than a normal distribution's.
 const SCORE_DEVIATIONS: f64 = 16.0;
 /// How many times larger a turn of scores may be made so that clipped exponents fill theirs.
