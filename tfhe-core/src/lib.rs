@@ -54,7 +54,7 @@
 //! [`gadget_product`] and [`integer_product`] (the arithmetic); [`lwe`], [`glwe`], [`ggsw`] (keys and ciphertexts);
 //! [`external_product`], [`cmux`], [`keyswitch`], [`packing_keyswitch`], [`glwe_keyswitch`], [`automorphism`], [`tensor_product`],
 //! [`modulus_switch`], [`blind_rotation`], [`programmable_bootstrap`], [`wide`] and [`refresh`] (operations); [`keys`] (who has what);
-//! [`raw`] (exchange with others); [`format`] (files).
+//! [`raw`] (exchange with others); [`mod@format`] (files).
 //!
 //! # Example
 //! The toy set, insecure and instant: a client encrypts 2, a server looks it up in a table.

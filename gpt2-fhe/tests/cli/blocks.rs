@@ -473,34 +473,41 @@ fn times_of_a_plan_are_counts_times_those_of_operations() {
     assert!(text.contains("2 cores") && text.contains("Not counted"), "{text}");
 }
 
-/// No time is known before, but which is longer is.
-#[test]
-fn times_are_measured() {
-    let files = Files::new().with_block("");
-    let plan = json(files.on_block("plan", "states", "input").args(["--measure", "--threads", "2", "--cores", "1,2"]));
-    let time = &plan["time"];
-    let pbs: Vec<f64> = time["pbs_ms"].as_array().unwrap().iter().map(|ms| ms.as_f64().unwrap()).collect();
-    let product = time["external_product_ms"].as_f64().unwrap();
-    assert_eq!((&time["source"], &time["threads"]), (&"measured".into(), &2.into()));
-    // One level is less work than four; a bootstrapping is hundreds of products of its own ring.
-    assert!(pbs[0] > 0.0 && pbs[0] < pbs[3] && product > 0.0 && product < pbs[0], "{time}");
-    let seconds = |value: &Value| value["seconds"].as_f64().unwrap();
-    // Two threads do in a second what takes two on one core.
-    let [one, two] = [0, 1].map(|index| seconds(&time["cores"][index]));
-    assert!((2.0 * seconds(time) - one).abs() < 1e-9 && two < one && two >= 0.5 * one, "{time}");
-    assert!(seconds(time) > plan["pbs_seconds"].as_f64().unwrap());
-    let mut run = files.block("states", "input");
-    let report = json(run.args(["--mode", "execute", "--part", "mlp", "--seed", "1", "--measure"]));
-    let (measured, server) = (&report["measured"], report["seconds"]["evaluate"].as_f64().unwrap());
-    assert!((measured["server_by_counted"].as_f64().unwrap() - server / seconds(measured)).abs() < 1e-9);
-    let steps = measured["steps"].as_array().unwrap();
-    let sum = |key: &str| -> f64 { steps.iter().map(|step| step[key].as_f64().unwrap()).sum() };
-    assert!((sum("counted") - seconds(measured)).abs() < 1e-9 && sum("seconds") <= server);
-    assert_eq!(sum("lookups"), report["lookups"].as_f64().unwrap());
-    let clear = files.block("states", "input").args(["--mode", "clear", "--measure"]).output().unwrap();
-    assert!(
-        clear.status.code() == Some(2) && String::from_utf8_lossy(&clear.stderr).contains("--mode clear has none of")
-    );
+mod long {
+    use super::*;
+
+    /// No time is known before, but which is longer is.
+    #[test]
+    #[ignore = "long: it measures for a minute"]
+    fn times_are_measured() {
+        let files = Files::new().with_block("");
+        let plan =
+            json(files.on_block("plan", "states", "input").args(["--measure", "--threads", "2", "--cores", "1,2"]));
+        let time = &plan["time"];
+        let pbs: Vec<f64> = time["pbs_ms"].as_array().unwrap().iter().map(|ms| ms.as_f64().unwrap()).collect();
+        let product = time["external_product_ms"].as_f64().unwrap();
+        assert_eq!((&time["source"], &time["threads"]), (&"measured".into(), &2.into()));
+        // One level is less work than four; a bootstrapping is hundreds of products of its own ring.
+        assert!(pbs[0] > 0.0 && pbs[0] < pbs[3] && product > 0.0 && product < pbs[0], "{time}");
+        let seconds = |value: &Value| value["seconds"].as_f64().unwrap();
+        // Two threads do in a second what takes two on one core.
+        let [one, two] = [0, 1].map(|index| seconds(&time["cores"][index]));
+        assert!((2.0 * seconds(time) - one).abs() < 1e-9 && two < one && two >= 0.5 * one, "{time}");
+        assert!(seconds(time) > plan["pbs_seconds"].as_f64().unwrap());
+        let mut run = files.block("states", "input");
+        let report = json(run.args(["--mode", "execute", "--part", "mlp", "--seed", "1", "--measure"]));
+        let (measured, server) = (&report["measured"], report["seconds"]["evaluate"].as_f64().unwrap());
+        assert!((measured["server_by_counted"].as_f64().unwrap() - server / seconds(measured)).abs() < 1e-9);
+        let steps = measured["steps"].as_array().unwrap();
+        let sum = |key: &str| -> f64 { steps.iter().map(|step| step[key].as_f64().unwrap()).sum() };
+        assert!((sum("counted") - seconds(measured)).abs() < 1e-9 && sum("seconds") <= server);
+        assert_eq!(sum("lookups"), report["lookups"].as_f64().unwrap());
+        let clear = files.block("states", "input").args(["--mode", "clear", "--measure"]).output().unwrap();
+        assert!(
+            clear.status.code() == Some(2)
+                && String::from_utf8_lossy(&clear.stderr).contains("--mode clear has none of")
+        );
+    }
 }
 
 #[test]
