@@ -19,6 +19,8 @@ use tfhe_core::random::SampleSeed;
 const TOKENS: usize = 8;
 /// Texts that it is calibrated on.
 const TEXTS: u64 = 64;
+/// How many arguments of lookups may be beyond what calibration saw, of 51,000 on a text that is not part of it.
+const MOST_OUT_OF_RANGE: usize = 4;
 /// What a bootstrapping with each of the set's gadgets takes in transforms, of that with the first: four, six, eight and ten.
 const COARSE_EQUIVALENTS: [f64; 4] = [1.0, 1.5, 2.0, 2.5];
 
@@ -43,12 +45,16 @@ fn check(random: &RandomBlock, largest_error: f64) {
     let outcome = text.advance(&texts[0]).unwrap();
     let [error, clear] = [outcome.relative_error(after), outcome.clear_relative_error(after)];
     let failure = plans[0].log2_failure_probability;
+    let out_of_range = outcome.run.out_of_range;
     println!(
-        "{} PBS, {equivalents} coarse equivalents, failure 2^{failure:.1}, error {error:.4}, clear {clear:.4}",
+        "{out_of_range} out of range, {} PBS, {equivalents} coarse equivalents, failure 2^{failure:.1}, error {error:.4}, clear {clear:.4}",
         statistics.pbs()
     );
     assert!(equivalents < 93_000.0 && failure < -40.0, "{equivalents} {failure}");
-    assert!(error < largest_error && clear < error && outcome.run.out_of_range == 0, "{error} {clear}");
+    assert!(
+        error < largest_error && clear < error && out_of_range <= MOST_OUT_OF_RANGE,
+        "{error} {clear} {out_of_range}"
+    );
 }
 
 #[test]
