@@ -33,12 +33,11 @@ const TOKENS: usize = 2;
 const SIMULATIONS: u64 = 12;
 
 /// Layer 1 of the model, and the stream before it, of a text that was not calibrated on.
-fn block() -> (BlockCircuit, Matrix<f64>) {
+fn block(options: &BlockOptions) -> (BlockCircuit, Matrix<f64>) {
     let model = Gpt2::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/embedded")).unwrap();
     let mut texts = model.draw_texts((129, 32), 1).unwrap();
     let unseen = texts.pop().unwrap();
-    let options = BlockOptions::default();
-    let program = ModelProgram::calibrate(&model, 1..2, BlockPart::Whole, (&texts, PREFIX), &options).unwrap();
+    let program = ModelProgram::calibrate(&model, 1..2, BlockPart::Whole, (&texts, PREFIX), options).unwrap();
     let hidden = model.hidden_states(&unseen[..PREFIX + TOKENS], 1).unwrap().remove(1);
     let stream = program.scale().encode(&hidden.row_range(PREFIX..PREFIX + TOKENS)).unwrap();
     (BlockCircuit::new(program, model.config().head_size()).unwrap(), stream)
@@ -79,10 +78,22 @@ impl Observer for Stop {
     }
 }
 
-/// Two tokens, one after the other: the second meets keys and values that the server kept of the first, and public ones.
 #[test]
 fn a_block_on_ciphertexts_has_the_errors_of_simulated_ones() {
-    let (circuit, stream) = block();
+    check(&BlockOptions::default());
+}
+
+/// With pairs of squares, queries that are not looked up, and rough updates.
+#[test]
+fn so_has_one_with_the_options_of_wide_ones() {
+    let options = BlockOptions::of_width(768);
+    assert!(options.pairs && options.query_bits.is_some() && options.rough_updates);
+    check(&options);
+}
+
+/// Two tokens, one after the other: the second meets keys and values that the server kept of the first, and public ones.
+fn check(options: &BlockOptions) {
+    let (circuit, stream) = block(options);
     let (program, parameters, layout) = (circuit.program(), circuit.parameters(), *circuit.prediction().layout());
     let expected = clear(program, &stream);
 
@@ -132,7 +143,7 @@ fn a_block_on_ciphertexts_has_the_errors_of_simulated_ones() {
 
 #[test]
 fn what_is_not_of_the_blocks_is_refused() {
-    let (circuit, _) = block();
+    let (circuit, _) = block(&BlockOptions::default());
     let seed = ClientSeed::from_number(1);
     let refused = |literal: ParametersLiteral| {
         let keys = ClientKeys::generate(&literal.compile().unwrap(), &seed).unwrap();

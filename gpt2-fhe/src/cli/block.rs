@@ -126,15 +126,35 @@ fn state(trace: &Trace, what: Intermediate) -> anyhow::Result<Matrix<f32>> {
     trace.get(Site::layer(what, 0)).cloned().context("a forward pass without a hidden state")
 }
 
-/// The JSON object. What a mode does not have is null.
+/// What JSON objects of a block begin with.
 #[derive(Serialize)]
-struct Report<'a> {
+pub(super) struct Subject<'a> {
     r#type: &'static str,
     version: &'static str,
     tensor: &'a str,
     layer: usize,
     part: PartOfBlock,
     tokens: usize,
+}
+
+impl<'a> Subject<'a> {
+    pub(super) fn new(r#type: &'static str, selection: &'a BlockSelection, input: &BlockInput) -> Self {
+        Self {
+            r#type,
+            version: env!("CARGO_PKG_VERSION"),
+            tensor: &selection.input.tensor,
+            layer: selection.layer,
+            part: selection.part,
+            tokens: input.before.rows(),
+        }
+    }
+}
+
+/// The JSON object. What a mode does not have is null.
+#[derive(Serialize)]
+struct Report<'a> {
+    #[serde(flatten)]
+    subject: Subject<'a>,
     /// The number of heads of the layer.
     heads: usize,
     #[serde(flatten)]
@@ -154,12 +174,7 @@ impl<'a> Report<'a> {
     ) -> anyhow::Result<Self> {
         let errors = [outcome.relative_error(&input.after), outcome.clear_relative_error(&input.after)];
         Ok(Self {
-            r#type: "block",
-            version: env!("CARGO_PKG_VERSION"),
-            tensor: &selection.input.tensor,
-            layer: selection.layer,
-            part: selection.part,
-            tokens: input.before.rows(),
+            subject: Subject::new("block", selection, input),
             heads: input.heads,
             run: RunReport::new(mode, &outcome.run, errors)?,
             measured: None,

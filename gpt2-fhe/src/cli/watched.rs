@@ -7,8 +7,8 @@ use nn::tensor::Tensor;
 use nn::watched::{Operation, OperationKind};
 use serde::Serialize;
 
-use super::arguments::{BlockArguments, NotApplicable, PartOfBlock};
-use super::block::BlockInput;
+use super::arguments::{BlockArguments, NotApplicable};
+use super::block::{BlockInput, Subject};
 use super::blocks::Blocks;
 use super::files::{Contents, OutputFiles};
 use super::output::{print, print_json};
@@ -85,12 +85,8 @@ fn tensor(rows: &[Vec<f64>]) -> Result<Tensor, nn::Error> {
 /// The JSON object. What a mode does not have is null.
 #[derive(Serialize)]
 struct Report<'a> {
-    r#type: &'static str,
-    version: &'static str,
-    tensor: &'a str,
-    layer: usize,
-    part: PartOfBlock,
-    tokens: usize,
+    #[serde(flatten)]
+    subject: Subject<'a>,
     mode: Mode,
     /// The step that is shown; null of all.
     stop_after: Option<&'static str>,
@@ -209,12 +205,7 @@ impl<'a> Report<'a> {
         let (selection, stop_after) = (&arguments.selection, arguments.watching.stop_after);
         let shown = if stop_after.is_some() { results } else { &[] };
         Self {
-            r#type: if stop_after.is_some() { "step" } else { "noise_table" },
-            version: env!("CARGO_PKG_VERSION"),
-            tensor: &selection.input.tensor,
-            layer: selection.layer,
-            part: selection.part,
-            tokens: input.before.rows(),
+            subject: Subject::new(if stop_after.is_some() { "step" } else { "noise_table" }, selection, input),
             mode: arguments.execution.mode,
             stop_after,
             simulations: if arguments.execution.mode == Mode::Clear { 0 } else { SIMULATIONS },

@@ -324,6 +324,9 @@ pub trait BlockEvaluator: SmoothEvaluator<Tensor: Clone> + Sized {
     /// from zero.
     fn note_decrypted(&mut self, step: &'static str, tensor: &Self::Tensor, limit: f64);
 
+    /// A program goes on with block `index` of its blocks. Nothing depends on that but what watches it.
+    fn enter_block(&mut self, _index: usize) {}
+
     /// Known numbers: integers of [`Form::Keys`] or [`Form::Multipliers`], or turns.
     fn known(&mut self, rows: Rows<f64>, form: Form) -> Self::Tensor;
 }

@@ -80,11 +80,6 @@ impl<'a, E: BlockEvaluator, W: FnMut(Operation, Rows<E::Lane>) -> ControlFlow<()
         Self { inner, watcher, block: 0 }
     }
 
-    /// What follows is of block number `block`.
-    pub fn enter(&mut self, block: usize) {
-        self.block = block;
-    }
-
     fn show(
         &mut self,
         (step, kind): (&'static str, OperationKind),
@@ -216,6 +211,11 @@ impl<E: BlockEvaluator, W: FnMut(Operation, Rows<E::Lane>) -> ControlFlow<()>> B
 
     fn append(&mut self, above: &mut E::Tensor, below: E::Tensor) {
         self.inner.append(above, below);
+    }
+
+    fn enter_block(&mut self, index: usize) {
+        self.block = index;
+        self.inner.enter_block(index);
     }
 
     fn last_row(&mut self, tensor: &E::Tensor) -> E::Tensor {

@@ -154,6 +154,7 @@ impl ModelProgram {
     ) -> Result<(), E::Error> {
         let blocks = self.blocks.iter().zip(caches).zip(1..);
         blocks.skip(first).try_for_each(|((block, cache), done)| {
+            evaluator.enter_block(done - 1);
             // Later blocks read all rows of earlier ones.
             let needed = if done == self.blocks.len() { needed } else { Needed::All };
             block.evaluate(evaluator, stream, cache, needed)?;
@@ -203,7 +204,7 @@ impl ModelProgram {
     pub fn watch<E, W>(
         &self,
         evaluator: &mut E,
-        mut stream: E::Tensor,
+        stream: E::Tensor,
         watcher: W,
     ) -> Result<E::Tensor, WatchedError<E::Error>>
     where
@@ -211,16 +212,8 @@ impl ModelProgram {
         W: FnMut(Operation, Rows<E::Lane>) -> ControlFlow<()>,
     {
         let mut watched = Watched::new(evaluator, watcher);
-        for (index, block) in self.blocks.iter().enumerate() {
-            watched.enter(index);
-            let mut cache = block.cache(&mut watched);
-            let last = self.logits.is_some() && index + 1 == self.blocks.len();
-            block.evaluate(&mut watched, &mut stream, &mut cache, if last { Needed::Last } else { Needed::All })?;
-        }
-        match &self.logits {
-            Some(logits) => logits.evaluate(&mut watched, &stream),
-            None => Ok(stream),
-        }
+        let mut caches = self.caches(&mut watched);
+        self.answer(&mut watched, stream, &mut caches)
     }
 
     /// What an answer in turns stands for: hidden states `[n, E]`, or logits `[1, V]`.

@@ -241,28 +241,30 @@ fn clip<E: BlockEvaluator>(
     mut scores: Rows<E::Lane>,
     logarithms: &[E::Lane],
 ) -> Result<Rows<E::Lane>, E::Error> {
-    // Of heads without a clip, there is nothing to be looked up.
-    let (mut arguments, mut tables) =
-        (exponents(evaluator, scores.clone(), logarithms, heads.iter().map(|head| head.exponent_factor)), Vec::new());
-    for (arguments, head) in arguments.iter_mut().zip(heads) {
-        match &head.clip {
-            Some(Clip { constant, .. }) => {
-                let constant = evaluator.constant(*constant);
-                arguments.iter_mut().for_each(|argument| evaluator.add_scaled(argument, &constant, 1));
-            }
-            None => arguments.clear(),
-        }
-        tables.push(head.clip.as_ref().map_or(&head.softplus, |clip| &clip.below));
+    let factors = heads.iter().map(|head| head.exponent_factor);
+    let mut exponents = exponents(evaluator, scores.clone(), logarithms, factors);
+    for (score, logarithm) in scores.iter_mut().zip(logarithms) {
+        score.iter_mut().for_each(|score| evaluator.add_scaled(score, logarithm, -1));
     }
+    let clips: Vec<(usize, &Clip)> =
+        heads.iter().enumerate().filter_map(|(row, head)| Some((row, head.clip.as_ref()?))).collect();
+    let mut arguments = Vec::with_capacity(clips.len());
+    for &(row, Clip { constant, .. }) in &clips {
+        let (mut argument, constant) = (std::mem::take(&mut exponents[row]), evaluator.constant(*constant));
+        argument.iter_mut().for_each(|argument| evaluator.add_scaled(argument, &constant, 1));
+        arguments.push(argument);
+    }
+    let tables: Vec<&SmoothTable> = clips.iter().map(|(_, clip)| &clip.below).collect();
     let below = look_up_rows(evaluator, steps::CLIP, &arguments, &tables, Use::default())?;
-    for (row, head) in heads.iter().enumerate() {
-        let less = evaluator.constant(tables[row].less());
-        for (index, score) in scores[row].iter_mut().enumerate() {
-            evaluator.add_scaled(score, &logarithms[row], -1);
-            if let Some(below) = below[row].get(index) {
-                evaluator.add_scaled(score, below, -1);
-                evaluator.add_scaled(score, &less, -1);
-            }
+    for ((row, clip), below) in clips.into_iter().zip(below) {
+        let less = evaluator.constant(clip.below.less());
+        for (score, below) in scores[row].iter_mut().zip(&below) {
+            evaluator.add_scaled(score, below, -1);
+            evaluator.add_scaled(score, &less, -1);
+        }
+    }
+    for (row, head) in scores.iter_mut().zip(heads) {
+        for score in row {
             let mut scaled = evaluator.constant(0.0);
             evaluator.add_scaled(&mut scaled, score, head.clipped_factor);
             *score = scaled;
