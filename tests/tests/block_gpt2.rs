@@ -20,7 +20,7 @@ const TOKENS: usize = 8;
 /// Texts that it is calibrated on.
 const TEXTS: u64 = 64;
 /// How many arguments of lookups may be beyond what calibration saw, of 51,000 on a text that is not part of it.
-const MOST_OUT_OF_RANGE: usize = 4;
+const MOST_OUT_OF_RANGE: usize = 1;
 /// What a bootstrapping with each of the set's gadgets takes in transforms, of that with the first: four, six, eight and ten.
 const COARSE_EQUIVALENTS: [f64; 4] = [1.0, 1.5, 2.0, 2.5];
 
@@ -59,9 +59,7 @@ fn check(random: &RandomBlock, largest_error: f64) {
 
 #[test]
 fn a_drawn_block_is_near_to_f32() {
-    // What it adds to hidden states is half as large as GPT-2's attention adds, and its heads 1 and 5 have scores up to 15, for which
-    // keys of five bits are coarse.
-    check(&RandomBlock::new(1).unwrap(), 0.15);
+    check(&RandomBlock::new(1).unwrap(), 0.1);
 }
 
 #[test]

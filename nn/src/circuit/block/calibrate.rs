@@ -168,22 +168,26 @@ impl<T> Calibration<'_, T> {
         Reading { channels, result: SmoothUse::Read }
     }
 
-    /// The channels whose squares are read: one by one, or as pairs with signs. Outliers are no part of a pair, for their product would be
-    /// most of the sum; signs are such that on these states products cancel as far as they can.
+    /// The channels whose squares are read: one by one, or as pairs with signs. Outliers are no part of a pair, and the largest of the others
+    /// has the smallest beside it, so that products are small; signs are such that on these states they cancel as far as they can.
     fn squared(&self, states: &[Vec<f64>]) -> Vec<Vec<(usize, f64)>> {
         let turns = &self.scale.turns[..self.scale.size()];
         let usual = turns.iter().fold(0.0, |a, &b| f64::max(a, b));
-        let (paired, mut single): (Vec<usize>, Vec<usize>) =
+        let (mut paired, mut single): (Vec<usize>, Vec<usize>) =
             (0..turns.len()).partition(|&channel| self.options.pairs && turns[channel] == usual);
+        let product = |one: usize, other: usize| states.iter().map(|row| row[one] * row[other]).sum::<f64>();
+        paired.sort_by(|&one, &other| product(one, one).total_cmp(&product(other, other)));
+        let (small, large) = paired.split_at(paired.len() / 2);
         let mut sum = 0.0;
-        let pairs = paired.chunks_exact(2).map(|pair| {
-            let product: f64 = states.iter().map(|row| row[pair[0]] * row[pair[1]]).sum();
+        let pairs = small.iter().zip(large.iter().rev()).map(|(&small, &large)| {
+            let product = product(small, large);
             let sign = if sum * product > 0.0 { -1.0 } else { 1.0 };
             sum += sign * product;
-            vec![(pair[0], 1.0), (pair[1], sign)]
+            vec![(large, 1.0), (small, sign)]
         });
         let pairs: Vec<Vec<(usize, f64)>> = pairs.collect();
-        single.extend(paired.chunks_exact(2).remainder());
+        // Of an odd number, the middle one.
+        single.extend(large.first().filter(|_| paired.len() % 2 == 1));
         pairs.into_iter().chain(single.into_iter().map(|channel| vec![(channel, 1.0)])).collect()
     }
 
