@@ -3,11 +3,14 @@
 
 pub mod block;
 pub mod boundary;
+#[cfg(feature = "client")]
 pub mod client;
 pub mod encoding;
+#[cfg(feature = "client")]
 pub mod evaluate;
 pub mod integer;
 pub mod packed;
+#[cfg(feature = "client")]
 pub mod run;
 pub mod server;
 pub mod store;

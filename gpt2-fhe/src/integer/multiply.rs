@@ -1,7 +1,8 @@
 //! The two ways to multiply integers.
 
 /// How two encrypted integers are multiplied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "command-line", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Multiply {
     /// By multiplying ciphertexts, without lookups.

@@ -123,11 +123,13 @@ impl Statistics {
     }
 
     /// The same of a plan: how long it took to count is no time of a run.
+    #[cfg(feature = "client")]
     pub(crate) fn without_times(&self) -> Self {
         Self { steps: self.steps.iter().map(|step| StepStatistics { seconds: 0.0, ..step.clone() }).collect() }
     }
 
     /// The same with the times of another run of the same steps.
+    #[cfg(feature = "client")]
     pub(crate) fn with_times_of(&self, other: &Self) -> Self {
         let seconds = |name| other.steps.iter().find(|step| step.name == name).map_or(0.0, |step| step.seconds);
         let step = |step: &StepStatistics| StepStatistics { seconds: seconds(step.name), ..step.clone() };
