@@ -85,9 +85,7 @@ impl GlweCiphertext {
     /// If there are not (k+1)·N.
     pub fn from_raw(shape: GlweShape, data: &[u64]) -> Result<Self, RawError> {
         check_length("a GLWE ciphertext", shape.ciphertext_len(), data.len())?;
-        let mut out = Self::zero(shape);
-        out.data_mut().copy_from_slice(data);
-        Ok(out)
+        Ok(Self::from_elements(shape, data.to_vec()))
     }
 }
 

@@ -214,7 +214,7 @@ impl Stored {
         };
         let mut facts = Vec::new();
         for _ in 0..decoder.count(LIMIT as usize)? {
-            let name = String::from_utf8_lossy(decoder.bytes(LIMIT as usize)?).into_owned();
+            let name = String::from_utf8_lossy(&decoder.bytes(LIMIT as usize)?).into_owned();
             facts.push((name, decoder.fingerprint()?));
         }
         decoder.finish()?;

@@ -2,9 +2,16 @@
 
 use proptest::prelude::*;
 
+use std::io::ErrorKind;
+
 use super::*;
 use crate::fingerprint::Fields;
-use crate::random::SampleSeed;
+use crate::glwe::GlweCiphertext;
+use crate::keys::{Identity, KeyId, Label};
+use crate::lwe::LweCiphertext;
+use crate::params::{GlweShape, LweDimension};
+use crate::random::{PublicSeed, SampleSeed};
+use sha2::{Digest, Sha256};
 
 const LIMIT: u64 = 1 << 16;
 const KIND: Kind = Kind(*b"test    ");
@@ -77,7 +84,7 @@ impl Contents {
         let contents = Self {
             integer: decoder.integer()?,
             real: decoder.real()?,
-            bytes: decoder.bytes(bytes)?.to_vec(),
+            bytes: decoder.bytes(bytes)?,
             glwes: decoder.glwes(shape(), glwes)?,
             lwes: decoder.lwes(dimension(), lwes)?,
             label: decoder.label(header().identity)?,

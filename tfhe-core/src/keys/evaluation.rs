@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::label::Identity;
-use super::needs::Needs;
 use crate::automorphism::{AutomorphismKeys, SeededAutomorphismKeys};
 use crate::bootstrapping_key::{BootstrappingKey, SeededBootstrappingKey};
 use crate::fft::NegacyclicFft;
 use crate::glwe_keyswitch::{GlweKeyswitchKey, SeededGlweKeyswitchKey};
-use crate::key_graph::{Edge, MissingEdge, Node, Parameters, Ring};
+use crate::key_graph::{Edge, Node, Parameters, Ring};
 use crate::keyswitch::{LweKeyswitchKey, SeededLweKeyswitchKey};
 use crate::lwe::LweCiphertext;
 use crate::params::PolynomialSize;
@@ -39,7 +38,7 @@ pub enum MissingKey {
 /// Evaluation keys cannot refresh.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum NoRefresh {
-    /// They were made without one of [`Needs::refresh`].
+    /// They were made without one of [`Needs::refresh`](super::Needs::refresh).
     #[error(transparent)]
     Missing(#[from] MissingKey),
     /// Their set is not one for it.
@@ -67,7 +66,6 @@ impl Plans {
 
 /// One evaluation key, as stored.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(not(feature = "secret-keys"), allow(dead_code, reason = "clients make them"))]
 pub(super) enum SeededKey {
     LweKeyswitch(SeededLweKeyswitchKey),
     GlweKeyswitch(SeededGlweKeyswitchKey),
@@ -77,16 +75,6 @@ pub(super) enum SeededKey {
 }
 
 impl SeededKey {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::LweKeyswitch(key) => key.bytes(),
-            Self::GlweKeyswitch(key) => key.bytes(),
-            Self::Automorphisms(_, keys) => keys.bytes(),
-            Self::Relinearization(key) => key.bytes(),
-            Self::Bootstrapping(key) => key.bytes(),
-        }
-    }
-
     /// Ready for use: `edge` of `parameters`.
     fn prepare(self, edge: Edge, parameters: &Parameters, plans: &Plans) -> Key {
         let plan = |node: Node| plans.of(parameters.ring(node));
@@ -155,19 +143,6 @@ impl SeededEvaluationKeys {
             SeededKey::Bootstrapping(key) => Ok(key),
             _ => Err(MissingKey::Edge(edge)),
         }
-    }
-
-    /// Bytes as stored.
-    pub fn bytes(&self) -> usize {
-        self.keys.values().map(SeededKey::bytes).sum()
-    }
-
-    /// What [`Self::bytes`] is of the keys that [`ClientKeys::evaluation_keys`](super::ClientKeys::evaluation_keys) makes with the same needs, without making them.
-    ///
-    /// # Errors
-    /// If the set has not what is needed.
-    pub fn predicted_bytes(parameters: &Parameters, needs: &Needs) -> Result<usize, MissingEdge> {
-        Ok(needs.of_set(parameters)?.into_iter().map(|need| need.bytes(parameters)).sum())
     }
 
     /// Expands the masks and transforms to the Fourier domain, releasing the stored keys as it goes.
@@ -334,7 +309,7 @@ impl EvaluationKeys {
     /// it is there. For another gadget: again, or [`Refresh::with_bootstrapping`].
     ///
     /// # Errors
-    /// If the keys were made without one of [`Needs::refresh`], or the set is not one for it.
+    /// If the keys were made without one of [`Needs::refresh`](super::Needs::refresh), or the set is not one for it.
     pub fn refresh(&self, bootstrap: usize) -> Result<Refresh<'_>, NoRefresh> {
         let KeyswitchKey::Glwe(keyswitch) = self.keyswitch(Node::Arithmetic)? else {
             return Err(RefreshError::Keys("the small key is an LWE key").into());

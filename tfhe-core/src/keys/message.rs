@@ -44,6 +44,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// Of ciphertexts that were encrypted as `label` says.
+    pub(crate) fn from_parts(label: Label, ciphertexts: Vec<SeededGlweCiphertext>) -> Self {
+        Self { label, ciphertexts }
+    }
+
     /// The name of requests in errors.
     pub(super) const NAME: &str = "request";
 
@@ -75,11 +80,6 @@ impl Request {
     pub fn ciphertexts(&self) -> &[SeededGlweCiphertext] {
         &self.ciphertexts
     }
-
-    /// Bytes of its ciphertexts on the wire.
-    pub fn bytes(&self) -> usize {
-        self.ciphertexts.iter().map(SeededGlweCiphertext::bytes).sum()
-    }
 }
 
 /// Ciphertexts under the arithmetic ring's key, from a server to a client.
@@ -95,14 +95,14 @@ impl Answer {
         Self { label: request.clone(), ciphertexts }
     }
 
+    /// The label of the request that it answers.
+    pub fn label(&self) -> &Label {
+        &self.label
+    }
+
     /// The ciphertexts, whatever they are.
     pub fn ciphertexts(&self) -> &[GlweCiphertext] {
         &self.ciphertexts
-    }
-
-    /// Bytes of its ciphertexts on the wire.
-    pub fn bytes(&self) -> usize {
-        self.ciphertexts.iter().map(|ciphertext| size_of_val(ciphertext.data())).sum()
     }
 }
 

@@ -10,6 +10,7 @@ mod evaluation;
 mod label;
 mod message;
 mod needs;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -18,4 +19,6 @@ pub use client::ClientKeys;
 pub use evaluation::{EvaluationKeys, KeyswitchKey, MissingKey, NoRefresh, SeededEvaluationKeys};
 pub use label::{Identity, KeyId, Label, Mismatch};
 pub use message::{Answer, Request};
+pub(crate) use needs::Need;
 pub use needs::Needs;
+pub(crate) use stored::{KeySizes, StoredKey};

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::key_graph::{Edge, MissingEdge, Node, Parameters, Ring};
+use crate::key_graph::{Edge, MissingEdge, Node, Parameters};
 use crate::params::Gadget;
-use crate::random::PublicSeed;
 
 /// Which evaluation keys a circuit needs.
 ///
@@ -91,8 +90,8 @@ impl Needs {
         keys.fold(Self::default(), |needs, (edge, _)| needs.with(edge, Automorphisms::default()))
     }
 
-    /// The edges as the set names them, with their gadgets.
-    pub(super) fn of_set(&self, parameters: &Parameters) -> Result<Vec<Need>, MissingEdge> {
+    /// The edges as the set names them, with their gadgets, in their order.
+    pub(crate) fn of_set(&self, parameters: &Parameters) -> Result<Vec<Need>, MissingEdge> {
         let canonical = |needs: Self, (&edge, &automorphisms)| needs.with(parameters.canonical(edge), automorphisms);
         let edges = self.0.iter().fold(Self::default(), canonical).0.into_iter();
         let need = |(edge, Automorphisms { subring_log })| {
@@ -110,38 +109,9 @@ impl Needs {
 
 /// An edge of a set that is needed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Need {
-    pub(super) edge: Edge,
-    pub(super) gadget: Gadget,
+pub(crate) struct Need {
+    pub(crate) edge: Edge,
+    pub(crate) gadget: Gadget,
     /// m, of automorphisms.
-    pub(super) subring_log: u32,
-}
-
-impl Need {
-    /// Bytes of its key as stored: a body of 8 bytes for each row (of each coefficient, for polynomials), and the seeds of the masks.
-    pub(super) fn bytes(self, parameters: &Parameters) -> usize {
-        let body = size_of::<u64>();
-        let rows = |inputs: usize, ring: Ring| inputs * self.gadget.levels() * ring.size().get() * body;
-        let k = |ring: Ring| ring.shape.dimension.get();
-        match self.edge {
-            Edge::Keyswitch { from } => {
-                let from = parameters.ring(from).lwe_dimension();
-                match (parameters.small().ring(), parameters.regrouped(from)) {
-                    (Some(small), Some(regrouped)) => rows(regrouped.dimension.get(), small),
-                    _ => from.get() * self.gadget.levels() * body + size_of::<PublicSeed>(),
-                }
-            }
-            Edge::Lift { from, to } => rows(k(parameters.ring(from)), parameters.ring(to)),
-            Edge::Automorphisms { ring, .. } => {
-                let ring = parameters.ring(ring);
-                (ring.size().log2() - self.subring_log) as usize * rows(k(ring), ring)
-            }
-            Edge::Relinearization { ring } => rows(1, parameters.ring(ring)),
-            Edge::Bootstrapping { gadget } => {
-                let ring = parameters.ring(parameters.bootstraps()[gadget].ring);
-                parameters.small().lwe_dimension().get() * rows(k(ring) + 1, ring) + size_of::<PublicSeed>()
-            }
-            Edge::ExternalProduct { .. } => 0,
-        }
-    }
+    pub(crate) subring_log: u32,
 }

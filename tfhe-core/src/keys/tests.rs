@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::derivation::ClientSeed;
+use crate::fingerprint::Fields;
+use crate::format::{self, Header, Kind};
 use crate::key_graph::Node::{Arithmetic, Lookup, Small};
 use crate::key_graph::{Edge, KeyLiteral, Node, ParametersLiteral, ShapeLiteral};
 use crate::params::{NoiseDistribution, Precision};
@@ -47,7 +49,11 @@ fn sizes_of_keys_are_predicted() {
         let keys = keys.evaluation_keys(&needs).unwrap();
         let predicted = SeededEvaluationKeys::predicted_bytes(parameters, &needs);
         assert_eq!(predicted, Ok(keys.bytes()), "{needs:?}");
-        assert!(keys.bytes() > 0 || needs == none());
+        let context = Fields::new("keys").fingerprint();
+        let header = Header { kind: Kind::EVALUATION_KEYS, identity: *keys.identity(), context };
+        let mut file = Vec::new();
+        format::write(&mut file, &header, |encoder| encoder.evaluation_keys(&keys)).unwrap();
+        assert_eq!(keys.bytes(), file.len(), "{needs:?}");
     }
 }
 

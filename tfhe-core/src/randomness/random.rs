@@ -65,7 +65,13 @@ impl Role {
 pub struct PublicSeed(pub [u8; 32]);
 
 impl PublicSeed {
+    /// How many streams a seed has.
+    pub(crate) const STREAMS: u64 = 1 << STREAM_BITS;
+
     /// The masks of stream `index`.
+    ///
+    /// # Panics
+    /// If `index` is 2^48 or more.
     pub fn mask_stream(&self, index: u64) -> MaskStream {
         MaskStream(Stream::new(&self.0, Role::Mask, index))
     }
@@ -117,14 +123,17 @@ impl SampleSeed {
     }
 }
 
+/// A stream's number has so many bits of the nonce, and its role the others.
+const STREAM_BITS: u32 = 48;
+
 /// ChaCha20 from some position of some stream on. Overwritten on drop, by the cipher itself.
 struct Stream(Box<ChaCha20Rng>);
 
 impl Stream {
     fn new(key: &[u8; 32], role: Role, index: u64) -> Self {
-        assert!(index < 1 << 48, "stream index out of range");
+        assert!(index < 1 << STREAM_BITS, "stream index out of range");
         let mut cipher = Box::new(ChaCha20Rng::from_seed(*key));
-        cipher.set_stream((role as u64) << 48 | index);
+        cipher.set_stream((role as u64) << STREAM_BITS | index);
         Self(cipher)
     }
 

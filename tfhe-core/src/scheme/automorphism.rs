@@ -34,6 +34,16 @@ pub struct SeededAutomorphismKeys {
 }
 
 impl SeededAutomorphismKeys {
+    /// Of the rows of each key, from that of l = `first` on.
+    pub(crate) fn from_rows(first: u32, keys: Vec<SeededRows>) -> Self {
+        Self { first, keys }
+    }
+
+    /// The rows of each key.
+    pub(crate) fn rows(&self) -> &[SeededRows] {
+        &self.keys
+    }
+
     /// Bytes as stored.
     pub fn bytes(&self) -> usize {
         self.keys.iter().map(SeededRows::bytes).sum()

@@ -78,8 +78,13 @@ impl BootstrappingKey {
     }
 }
 
-/// Parts, for [`crate::raw`].
+/// Parts, for [`crate::raw`] and [`crate::format`].
 impl SeededBootstrappingKey {
+    /// Of the GGSW encryption of each bit.
+    pub(crate) fn from_bits(bits: Vec<SeededGgswCiphertext>) -> Self {
+        Self { bits }
+    }
+
     /// The GGSW encryption of each bit.
     pub(crate) fn bits(&self) -> &[SeededGgswCiphertext] {
         &self.bits

@@ -22,6 +22,16 @@ pub struct SeededGgswCiphertext(SeededRows);
 pub struct FourierGgsw(FourierRows);
 
 impl SeededGgswCiphertext {
+    /// Of its rows.
+    pub(crate) fn from_rows(rows: SeededRows) -> Self {
+        Self(rows)
+    }
+
+    /// Its rows.
+    pub(crate) fn rows(&self) -> &SeededRows {
+        &self.0
+    }
+
     /// Bytes as stored, but for the seed, which the ciphertexts of a key share.
     pub fn bytes(&self) -> usize {
         self.0.bytes()

@@ -29,11 +29,6 @@ pub struct SeededGlweCiphertext {
 }
 
 impl SeededGlweCiphertext {
-    /// Bytes on the wire: the body, and the stream's number; the seed is shared by all ciphertexts of a message.
-    pub fn bytes(&self) -> usize {
-        Self::bytes_of_shape(self.shape)
-    }
-
     /// k and N.
     pub fn shape(&self) -> GlweShape {
         self.shape
@@ -44,9 +39,20 @@ impl SeededGlweCiphertext {
         self.seed
     }
 
-    /// [`Self::bytes`] of any ciphertext of this shape.
-    pub fn bytes_of_shape(shape: GlweShape) -> usize {
-        shape.polynomial_size.get() * size_of::<u64>() + size_of::<u64>()
+    /// With the masks of stream `index`, which is below [`PublicSeed::STREAMS`], and a body `[N]`.
+    pub(crate) fn from_parts(shape: GlweShape, seed: PublicSeed, index: u64, body: Vec<u64>) -> Self {
+        debug_assert_eq!(body.len(), shape.polynomial_size.get());
+        Self { shape, seed, index, body }
+    }
+
+    /// The number of the stream of its masks.
+    pub(crate) fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// The body `[N]`.
+    pub(crate) fn body(&self) -> &[u64] {
+        &self.body
     }
 
     /// Expands the masks.
@@ -67,6 +73,12 @@ pub struct GlweCiphertext {
 }
 
 impl GlweCiphertext {
+    /// Of `[k+1][N]` torus elements.
+    pub(crate) fn from_elements(shape: GlweShape, data: Vec<u64>) -> Self {
+        debug_assert_eq!(data.len(), shape.ciphertext_len());
+        Self { shape, data }
+    }
+
     /// The noiseless ciphertext of zero.
     pub fn zero(shape: GlweShape) -> Self {
         Self { shape, data: vec![0; shape.ciphertext_len()] }

@@ -32,6 +32,16 @@ pub struct SeededGlweKeyswitchKey {
 }
 
 impl SeededGlweKeyswitchKey {
+    /// Of its rows, for ciphertexts of shape `input`.
+    pub(crate) fn from_rows(input: GlweShape, rows: SeededRows) -> Self {
+        Self { input, output: rows.shape(), rows }
+    }
+
+    /// Its rows.
+    pub(crate) fn rows(&self) -> &SeededRows {
+        &self.rows
+    }
+
     /// Bytes as stored.
     pub fn bytes(&self) -> usize {
         self.rows.bytes()

@@ -8,9 +8,9 @@ use rayon::prelude::*;
 
 use crate::decomposition::decompose;
 use crate::lwe::LweCiphertext;
-use crate::params::{Gadget, LweDimension};
+use crate::params::{Gadget, LweDimension, NoiseDistribution};
 use crate::random::PublicSeed;
-use crate::simd::packed::PackedMatrix;
+use crate::simd::packed::{MAXIMUM_BASE_LOG, PackedMatrix};
 
 #[cfg(feature = "secret-keys")]
 mod secret;
@@ -32,7 +32,38 @@ pub struct SeededLweKeyswitchKey {
     narrow: bool,
 }
 
+/// Whether a key may be rounded to multiples of 2^-32: if that adds at most a thousandth to the variance of its noise.
+/// A row's phase changes by the rounding errors, of variance 2^-64/12, of its body and of the half of its n masks whose key
+/// bit is 1. The digits must fit the product's instructions.
+fn may_be_rounded(gadget: Gadget, output: LweDimension, noise: NoiseDistribution) -> bool {
+    let rounding = 2f64.powi(-64) / 12.0 * (1.0 + output.get() as f64 / 2.0);
+    rounding <= noise.variance().get() / 1000.0 && gadget.base_log() <= MAXIMUM_BASE_LOG
+}
+
 impl SeededLweKeyswitchKey {
+    /// From dimension n' to n, with noise `noise` and bodies `[n'][ℓ]`: the masks of input bit i are streams i of `seed`.
+    pub(crate) fn from_bodies(
+        [input, output]: [LweDimension; 2],
+        gadget: Gadget,
+        noise: NoiseDistribution,
+        seed: PublicSeed,
+        bodies: Vec<u64>,
+    ) -> Self {
+        debug_assert_eq!(bodies.len(), input.get() * gadget.levels());
+        let narrow = may_be_rounded(gadget, output, noise);
+        Self { input, output, gadget, seed, bodies, narrow }
+    }
+
+    /// The seed of the masks.
+    pub(crate) fn seed(&self) -> PublicSeed {
+        self.seed
+    }
+
+    /// The bodies `[n'][ℓ]`.
+    pub(crate) fn bodies(&self) -> &[u64] {
+        &self.bodies
+    }
+
     /// Bytes as stored.
     pub fn bytes(&self) -> usize {
         size_of_val(&*self.bodies) + size_of::<PublicSeed>()

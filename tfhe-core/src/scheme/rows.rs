@@ -33,6 +33,27 @@ pub(crate) struct SeededRows {
 }
 
 impl SeededRows {
+    /// With the masks of stream `stream` of a seed, and bodies `[inputs][ℓ][N]`.
+    pub(crate) fn from_bodies(
+        shape: GlweShape,
+        gadget: Gadget,
+        (seed, stream): (PublicSeed, u64),
+        bodies: Vec<u64>,
+    ) -> Self {
+        debug_assert_eq!(bodies.len() % (gadget.levels() * shape.polynomial_size.get()), 0);
+        Self { shape, gadget, seed, stream, bodies }
+    }
+
+    /// The bodies `[inputs][ℓ][N]`.
+    pub(crate) fn bodies(&self) -> &[u64] {
+        &self.bodies
+    }
+
+    /// The seed of the masks.
+    pub(crate) fn seed(&self) -> PublicSeed {
+        self.seed
+    }
+
     /// k and N.
     pub(crate) fn shape(&self) -> GlweShape {
         self.shape

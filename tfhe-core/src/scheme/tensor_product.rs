@@ -47,6 +47,16 @@ const LIMB_BITS: u32 = 22;
 pub struct SeededRelinearizationKey(SeededRows);
 
 impl SeededRelinearizationKey {
+    /// Of its rows.
+    pub(crate) fn from_rows(rows: SeededRows) -> Self {
+        Self(rows)
+    }
+
+    /// Its rows.
+    pub(crate) fn rows(&self) -> &SeededRows {
+        &self.0
+    }
+
     /// Bytes as stored.
     pub fn bytes(&self) -> usize {
         self.0.bytes()

@@ -18,7 +18,6 @@ const PAIR_LEN: usize = 4 * GROUP;
 /// Ciphertexts of a tile.
 const TILE: usize = 8;
 /// The largest base of digits, as a logarithm: sums of two products of digits, at most 2^14, and halves fit 32 bits.
-#[cfg(feature = "secret-keys")]
 pub(crate) const MAXIMUM_BASE_LOG: u32 = 15;
 
 /// A matrix of 32-bit torus elements in panels: `[panel][group][pair of rows][half][column of the group][row of the pair]`.

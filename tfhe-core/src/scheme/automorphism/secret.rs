@@ -46,6 +46,6 @@ impl SeededAutomorphismKeys {
                 generator.rows(&messages, u64::from(l))
             })
             .collect();
-        Self { first, keys }
+        Self::from_rows(first, keys)
     }
 }

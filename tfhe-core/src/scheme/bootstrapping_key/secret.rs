@@ -51,6 +51,6 @@ impl SeededBootstrappingKey {
         seed.take_first(from.dimension().get() as u64);
         let generator = RowGenerator { fft, key: to, gadget, noise, seed: &seed };
         let bits = from.bits().par_iter().enumerate().map(|(i, &bit)| generator.ggsw(bit, i as u64)).collect();
-        Self { bits }
+        Self::from_bits(bits)
     }
 }

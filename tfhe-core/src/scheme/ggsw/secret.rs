@@ -65,6 +65,6 @@ impl RowGenerator<'_> {
         let mut constant = vec![0; shape.polynomial_size.get()];
         constant[0] = m;
         messages.push(constant);
-        SeededGgswCiphertext(self.rows(&messages, stream))
+        SeededGgswCiphertext::from_rows(self.rows(&messages, stream))
     }
 }

@@ -22,12 +22,12 @@ impl SeededGlweKeyswitchKey {
         noise: NoiseDistribution,
         mut seed: EncryptionSeed,
     ) -> Self {
-        let (input, output) = (from.shape(), to.shape());
-        assert_eq!(input.polynomial_size, output.polynomial_size, "keys over one ring");
+        let input = from.shape();
+        assert_eq!(input.polynomial_size, to.shape().polynomial_size, "keys over one ring");
         seed.take_first(1);
         let negated = |i: usize| from.polynomial(i).iter().map(|&bit| bit.wrapping_neg()).collect();
         let messages: Zeroizing<Vec<Vec<u64>>> = Zeroizing::new((0..input.dimension.get()).map(negated).collect());
         let rows = RowGenerator { fft, key: to, gadget, noise, seed: &seed }.rows(&messages, 0);
-        Self { input, output, rows }
+        Self::from_rows(input, rows)
     }
 }

@@ -4,17 +4,8 @@ use rayon::prelude::*;
 
 use super::SeededLweKeyswitchKey;
 use crate::lwe::LweSecretKey;
-use crate::params::{Gadget, LweDimension, NoiseDistribution};
+use crate::params::{Gadget, NoiseDistribution};
 use crate::random::EncryptionSeed;
-use crate::simd::packed::MAXIMUM_BASE_LOG;
-
-/// Whether a key may be rounded to multiples of 2^-32: if that adds at most a thousandth to the variance of its noise.
-/// A row's phase changes by the rounding errors, of variance 2^-64/12, of its body and of the half of its n masks whose key
-/// bit is 1. The digits must fit the product's instructions.
-fn may_be_rounded(gadget: Gadget, output: LweDimension, noise: NoiseDistribution) -> bool {
-    let rounding = 2f64.powi(-64) / 12.0 * (1.0 + output.get() as f64 / 2.0);
-    rounding <= noise.variance().get() / 1000.0 && gadget.base_log() <= MAXIMUM_BASE_LOG
-}
 
 impl SeededLweKeyswitchKey {
     /// Encrypts the bits of `from` under `to`. Rows of input bit i use the streams i of `seed`. O(n'·ℓ·n).
@@ -42,7 +33,6 @@ impl SeededLweKeyswitchKey {
                 }
             },
         );
-        let narrow = may_be_rounded(gadget, to.dimension(), noise);
-        Self { input: from.dimension(), output: to.dimension(), gadget, seed: seed.masks(), bodies, narrow }
+        Self::from_bodies([from.dimension(), to.dimension()], gadget, noise, seed.masks(), bodies)
     }
 }

@@ -42,6 +42,6 @@ impl RowGenerator<'_> {
                 self.key.encrypt_body(self.fft, &mask, body, self.noise, &mut noises, scratch);
             });
         }
-        SeededRows { shape, gadget: self.gadget, seed: self.seed.masks(), stream, bodies }
+        SeededRows::from_bodies(shape, self.gadget, (self.seed.masks(), stream), bodies)
     }
 }

@@ -28,6 +28,6 @@ impl SeededRelinearizationKey {
         let integers: Zeroizing<Vec<i64>> = Zeroizing::new(secret.iter().map(|&s| s as i64).collect());
         let mut square = Zeroizing::new([vec![0; secret.len()]]);
         schoolbook_add(&integers, secret, &mut square[0]);
-        Self(RowGenerator { fft, key, gadget, noise, seed: &seed }.rows(&*square, 0))
+        Self::from_rows(RowGenerator { fft, key, gadget, noise, seed: &seed }.rows(&*square, 0))
     }
 }
