@@ -34,7 +34,7 @@ fn texts(model: &Gpt2) -> (Vec<Vec<u32>>, Vec<Vec<u32>>) {
 
 /// The mean error of the stream after all blocks on `texts`, KL divergence, and how many numbers were out of range; of tokens that are not public.
 fn measure(model: &Gpt2, program: &ModelProgram, texts: &[Vec<u32>]) -> (f64, f64, usize) {
-    let (prefix, layers) = (program.prefix(), model.config().n_layer);
+    let (prefix, layers) = (program.program().prefix(), model.config().n_layer);
     let (mut error, mut divergence, mut rows) = (0.0, 0.0, 0);
     let mut evaluator = ClearEvaluator::new();
     for text in texts {
@@ -77,14 +77,15 @@ fn token_after_token_is_all_at_once() {
         let hidden = MODEL.hidden_states(&others[0][..6], 1).unwrap().remove(1);
         let at_once = program.evaluate_clear(&mut ClearEvaluator::new(), &hidden).unwrap();
         let evaluator = &mut ClearEvaluator::<SmoothTable>::new();
-        let (mut caches, encoded) = (program.caches(evaluator), program.scale().encode(&hidden).unwrap());
+        let (mut caches, encoded) =
+            (program.program().caches(evaluator), program.client().scale().encode(&hidden).unwrap());
         let mut rows = Vec::new();
         for row in 0..6 {
             let mut stream: ClearTensor = evaluator.known(vec![encoded.row(row).to_vec()], Form::Features);
-            let Ok(()) = program.evaluate(evaluator, &mut stream, &mut caches);
+            let Ok(()) = program.program().evaluate(evaluator, &mut stream, &mut caches);
             rows.extend(stream.rows()[0].clone());
         }
-        let found = program.scale().decode(&Matrix::new(6, rows.len() / 6, rows).unwrap());
+        let found = program.client().scale().decode(&Matrix::new(6, rows.len() / 6, rows).unwrap());
         assert!(relative_error(&found, &at_once) < 1e-6, "{part:?}");
     }
 }
@@ -129,7 +130,7 @@ fn outliers_and_public_first_tokens() {
         let (error, divergence, out_of_range) = measure(&model, &program, &others);
         println!("{prefix} public: error {error:.4}, KL divergence {divergence:.5}, {out_of_range} out of range");
         assert!(error < 0.08 && divergence < 0.01, "{error} {divergence}");
-        assert_eq!(program.prefix(), prefix);
+        assert_eq!(program.program().prefix(), prefix);
     };
     check(0);
     check(1);
@@ -141,7 +142,7 @@ fn watched_blocks() -> (ModelProgram, Rows<f64>) {
     let options = BlockOptions::default();
     let program = ModelProgram::calibrate(&MODEL, 0..2, BlockPart::Whole, (&texts, 0), &options).unwrap();
     let hidden = MODEL.hidden_states(&texts[0][..3], 0).unwrap().remove(0);
-    let stream = program.scale().encode(&hidden).unwrap();
+    let stream = program.client().scale().encode(&hidden).unwrap();
     let rows = (0..stream.rows()).map(|row| stream.row(row).to_vec()).collect();
     (program, rows)
 }
@@ -151,15 +152,15 @@ fn a_watched_program_gives_what_it_gives_unwatched() {
     let (program, rows) = watched_blocks();
     let mut plain = ClearEvaluator::new();
     let mut expected = plain.known(rows.clone(), Form::Features);
-    let mut caches = program.caches(&mut plain);
-    let Ok(()) = program.evaluate(&mut plain, &mut expected, &mut caches);
+    let mut caches = program.program().caches(&mut plain);
+    let Ok(()) = program.program().evaluate(&mut plain, &mut expected, &mut caches);
     let (mut watched, mut seen) = (ClearEvaluator::new(), Vec::<(Operation, Rows<f64>)>::new());
     let stream = watched.known(rows.clone(), Form::Features);
     let all = |operation, rows| {
         seen.push((operation, rows));
         ControlFlow::Continue(())
     };
-    assert_eq!(program.watch(&mut watched, stream, all).unwrap(), expected);
+    assert_eq!(program.program().watch(&mut watched, stream, all).unwrap(), expected);
     assert_eq!(watched.steps(), plain.steps());
     // Every step of either block was seen, in its place, and every lookup.
     for block in 0..2 {
@@ -204,7 +205,7 @@ fn a_watched_program_stops_right_after_the_operation_that_was_waited_for() {
         let stream = evaluator.known(rows.clone(), Form::Features);
         // Scores are a product for each of the heads, keys one lookup of all.
         let wanted = if step == steps::SCORES { MODEL.config().n_head } else { 1 };
-        let result = program.watch(&mut evaluator, stream, |operation, _| {
+        let result = program.program().watch(&mut evaluator, stream, |operation, _| {
             assert!(seen < wanted, "{operation:?} after the last");
             seen += usize::from((operation.block, operation.step) == (block, step));
             if seen == wanted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -214,7 +215,7 @@ fn a_watched_program_stops_right_after_the_operation_that_was_waited_for() {
         let of_blocks = |name: &str| evaluator.record(name).map_or(0, |record| record.lookup_count());
         let mut whole = ClearEvaluator::new();
         let stream = whole.known(rows.clone(), Form::Features);
-        program.watch(&mut whole, stream, |_, _| ControlFlow::Continue(())).unwrap();
+        program.program().watch(&mut whole, stream, |_, _| ControlFlow::Continue(())).unwrap();
         // Both blocks have as many.
         assert_eq!(of_blocks(later), block * whole.record(later).unwrap().lookup_count() / 2, "{later}");
     }
@@ -249,16 +250,17 @@ fn logits_after_the_last_block_are_near_to_f32() {
         let answer = |evaluator: &mut ClearEvaluator<SmoothTable>, rows: &Matrix<f64>, caches: &mut Vec<_>| {
             let rows = (0..rows.rows()).map(|row| rows.row(row).to_vec()).collect();
             let stream = evaluator.known(rows, Form::Features);
-            let Ok(numbers) = program.answer(evaluator, stream, caches);
+            let Ok(numbers) = program.program().answer(evaluator, stream, caches);
             assert_eq!(numbers.rows().len(), 1, "one row, whatever there is before");
             Matrix::new(1, model.config().vocab_size, numbers.rows()[0].clone()).unwrap()
         };
         for text in &others {
             let hidden = model.hidden_states(text, 0).unwrap().remove(0);
-            let stream = program.scale().encode(&hidden.row_range(prefix..text.len())).unwrap();
-            let caches = &mut program.caches(&mut evaluator);
+            let stream = program.client().scale().encode(&hidden.row_range(prefix..text.len())).unwrap();
+            let caches = &mut program.program().caches(&mut evaluator);
             let numbers = answer(&mut evaluator, &stream, caches);
-            let (logits, expected) = (program.decode(&numbers), model.next_logits(text, &mut NoHooks).unwrap());
+            let (logits, expected) =
+                (program.client().decode(&numbers).unwrap(), model.next_logits(text, &mut NoHooks).unwrap());
             // Beside those of f32, those that f32 makes of what the blocks give.
             let after =
                 program.evaluate_clear(&mut ClearEvaluator::new(), &hidden.row_range(prefix..text.len())).unwrap();
@@ -269,8 +271,8 @@ fn logits_after_the_last_block_are_near_to_f32() {
             assert!(errors[0] < 0.2 && errors[1] > 0.0 && errors[1] < 0.03, "{errors:?}");
             // What is decrypted is known modulo one turn.
             let turned = Matrix::from_fn(1, numbers.cols(), |_, token| numbers[(0, token)] + (token % 5) as f64 - 2.0);
-            assert!(relative_error(&program.decode(&turned), &logits) < 1e-6);
-            let (caches, before) = (&mut program.caches(&mut evaluator), stream.rows() - 1);
+            assert!(relative_error(&program.client().decode(&turned).unwrap(), &logits) < 1e-6);
+            let (caches, before) = (&mut program.program().caches(&mut evaluator), stream.rows() - 1);
             answer(&mut evaluator, &stream.row_range(0..before), caches);
             let parted = answer(&mut evaluator, &stream.row_range(before..before + 1), caches);
             assert!(parted.iter().zip(numbers.iter()).all(|(a, b)| (a - b).abs() < 1e-9));

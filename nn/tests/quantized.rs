@@ -5,7 +5,7 @@ use nn::attention::{AttentionWeights, Linear, Part};
 use nn::integer::{IntegerAttention, IntegerOptions};
 use nn::matrix::Matrix;
 use nn::packed::{PackedAttention, PackedOptions};
-use nn::record::{Options, Origin, Quantized, QuantizedFile};
+use nn::record::{AttentionOrigin, Options, Origin, Quantized, QuantizedFile};
 use proptest::prelude::*;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -34,7 +34,7 @@ fn quantize(
             Quantized::Packed(Box::new(PackedAttention::calibrate(weights, part, inputs, options).unwrap()))
         }
     };
-    QuantizedFile::new(attention, Origin { layer, part, options }).unwrap()
+    QuantizedFile::new(attention, Origin::Attention(AttentionOrigin { layer, part, options })).unwrap()
 }
 
 fn read(bytes: Vec<u8>) -> Result<QuantizedFile, Error> {
@@ -82,7 +82,7 @@ proptest! {
         let client = read(file.client_half().to_bytes().unwrap()).unwrap();
         prop_assert!(server.client().is_none() && client.server().is_none());
         prop_assert_eq!([server.fingerprint(), client.fingerprint()], [file.fingerprint(); 2]);
-        prop_assert!(server.clone().into_attention().is_err() && client.clone().into_attention().is_err());
+        prop_assert!(server.clone().into_quantized().is_err() && client.clone().into_quantized().is_err());
         prop_assert_eq!(&server.clone().join(client.clone()).unwrap(), &file);
         prop_assert_eq!(&client.join(server).unwrap(), &file);
     }
@@ -123,7 +123,7 @@ fn halves_of_different_attentions_do_not_join() {
         assert!(error.contains(&file.fingerprint().to_string()), "{error}");
         assert!(error.contains(&other.fingerprint().to_string()), "{error}");
     }
-    let error = file.server_half().into_attention().unwrap_err().to_string();
+    let error = file.server_half().into_quantized().unwrap_err().to_string();
     assert_eq!(error, "the client's half is missing; it must be there, in this file or in another");
 }
 
@@ -154,8 +154,9 @@ fn files_of_this_version_stay_readable() {
     ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/{name}.safetensors"));
         let file = QuantizedFile::read(&path).unwrap();
-        assert_eq!((file.fingerprint().to_string().as_str(), file.origin().layer), (fingerprint, 1), "{name}");
+        let Origin::Attention(origin) = file.origin() else { panic!("an attention") };
+        assert_eq!((file.fingerprint().to_string().as_str(), origin.layer), (fingerprint, 1), "{name}");
         assert_eq!(file.to_bytes().unwrap(), std::fs::read(&path).unwrap(), "{name}");
-        file.into_attention().unwrap();
+        file.into_quantized().unwrap();
     }
 }

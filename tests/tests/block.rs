@@ -15,7 +15,7 @@ use gpt2_fhe::client::Client;
 use gpt2_fhe::encoding::Encoding;
 use gpt2_fhe::track::statistics::Statistics;
 use gpt2_fhe::track::{EvaluationError, Observer, Unobserved};
-use nn::block::{BlockOptions, BlockPart, ModelProgram};
+use nn::block::{BlockOptions, BlockPart, ModelProgram, StreamProgram};
 use nn::clear::{ClearEvaluator, ClearTensor};
 use nn::evaluator::{BlockEvaluator, Form};
 use nn::gpt2::Gpt2;
@@ -39,18 +39,18 @@ fn block(options: &BlockOptions) -> (BlockCircuit, Matrix<f64>) {
     let unseen = texts.pop().unwrap();
     let program = ModelProgram::calibrate(&model, 1..2, BlockPart::Whole, (&texts, PREFIX), options).unwrap();
     let hidden = model.hidden_states(&unseen[..PREFIX + TOKENS], 1).unwrap().remove(1);
-    let stream = program.scale().encode(&hidden.row_range(PREFIX..PREFIX + TOKENS)).unwrap();
-    (BlockCircuit::new(program, model.config().head_size()).unwrap(), stream)
+    let stream = program.client().scale().encode(&hidden.row_range(PREFIX..PREFIX + TOKENS)).unwrap();
+    (BlockCircuit::new(program).unwrap(), stream)
 }
 
-fn evaluate<E: BlockEvaluator>(program: &ModelProgram, evaluator: &mut E, mut stream: E::Tensor) -> E::Tensor {
+fn evaluate<E: BlockEvaluator>(program: &StreamProgram, evaluator: &mut E, mut stream: E::Tensor) -> E::Tensor {
     let mut caches = program.caches(evaluator);
     program.evaluate(evaluator, &mut stream, &mut caches).unwrap();
     stream
 }
 
 /// Without noise.
-fn clear(program: &ModelProgram, stream: &Matrix<f64>) -> Vec<Vec<f64>> {
+fn clear(program: &StreamProgram, stream: &Matrix<f64>) -> Vec<Vec<f64>> {
     let evaluator = &mut ClearEvaluator::new();
     let rows = (0..stream.rows()).map(|row| stream.row(row).to_vec()).collect();
     let stream: ClearTensor = evaluator.known(rows, Form::Features);

@@ -34,7 +34,7 @@ fn check(random: &RandomBlock, largest_error: f64) {
     let size = block.attention().embedding_size();
     let options = BlockOptions::of_width(size);
     let program = ModelProgram::calibrate_block((0, &block), BlockPart::Whole, &texts[1..], &options).unwrap();
-    let circuit = BlockCircuit::new(program, block.attention().head_size()).unwrap();
+    let circuit = BlockCircuit::new(program).unwrap();
     let plans = BlockText::plan(&circuit, &[TOKENS]).unwrap();
     let statistics = &plans[0].statistics;
     let by_gadget = statistics.pbs_by_gadget();

@@ -232,7 +232,7 @@ impl Subject {
         let options = BlockOptions { log_unit: -17.0, guard: 1.5, ..BlockOptions::default() };
         let program = ModelProgram::calibrate(&model, layers.clone(), part, (&texts, 1), &options).unwrap();
         let hidden = model.hidden_states(&texts[3], layers.end).unwrap().swap_remove(layers.start);
-        let turns = program.scale().encode(&hidden.row_range(1..hidden.rows())).unwrap();
+        let turns = program.client().scale().encode(&hidden.row_range(1..hidden.rows())).unwrap();
         let config = model.config();
         Self { program, prediction: prediction(config.n_embd / config.n_head), turns }
     }
@@ -246,8 +246,8 @@ impl Subject {
         }
         let mut stream = encrypt(&mut backend, prediction, &self.turns);
         let mut evaluator = StreamEvaluator::new(backend, prediction, observer);
-        let mut caches = self.program.caches(&mut evaluator);
-        self.program.evaluate(&mut evaluator, &mut stream, &mut caches).unwrap();
+        let mut caches = self.program.program().caches(&mut evaluator);
+        self.program.program().evaluate(&mut evaluator, &mut stream, &mut caches).unwrap();
         let errors = stream.noise().errors.clone();
         (stream.into_reals().turns().clone(), errors)
     }
@@ -258,8 +258,8 @@ impl Subject {
         let content = CountedReals { rows: tokens, channels: self.turns.cols() };
         let mut stream = Held::fresh(content, [tokens, self.turns.cols()], self.prediction.fresh());
         let mut evaluator = StreamEvaluator::new(CountedBlock, &self.prediction, observer);
-        let mut caches = self.program.caches(&mut evaluator);
-        self.program.evaluate(&mut evaluator, &mut stream, &mut caches).unwrap();
+        let mut caches = self.program.program().caches(&mut evaluator);
+        self.program.program().evaluate(&mut evaluator, &mut stream, &mut caches).unwrap();
         let exponents = evaluator.exponents().iter().map(|(_, noise)| noise.std());
         (evaluator.statistics().clone(), exponents.fold(0.0, f64::max))
     }
@@ -267,15 +267,15 @@ impl Subject {
     fn clear(&self) -> Matrix<f64> {
         let mut evaluator = ClearEvaluator::new();
         let mut stream = clear_features(&mut evaluator, &self.turns);
-        let mut caches = self.program.caches(&mut evaluator);
-        let result: Result<(), Infallible> = self.program.evaluate(&mut evaluator, &mut stream, &mut caches);
+        let mut caches = self.program.program().caches(&mut evaluator);
+        let result: Result<(), Infallible> = self.program.program().evaluate(&mut evaluator, &mut stream, &mut caches);
         let Ok(()) = result;
         assert_eq!(evaluator.out_of_range(), 0, "a text of the calibration set");
         Matrix::new(self.turns.rows(), self.turns.cols(), stream.rows().concat()).unwrap()
     }
 
     fn decoded_error(&self, found: &Matrix<f64>, expected: &Matrix<f64>) -> f64 {
-        relative_error(&self.program.scale().decode(found), &self.program.scale().decode(expected))
+        relative_error(&self.program.client().scale().decode(found), &self.program.client().scale().decode(expected))
     }
 }
 
@@ -317,7 +317,7 @@ fn a_feed_forward_layer_is_counted() {
     let subject = Subject::new(BlockPart::FeedForward, 1..2);
     let (tokens, layout) = (5, subject.prediction.layout());
     let (statistics, _) = subject.count(tokens);
-    let program = subject.program.blocks()[0].feed_forward().unwrap();
+    let program = subject.program.program().blocks()[0].feed_forward().unwrap();
     let (squares, activations, updates) =
         (program.norm().squares().len(), program.activation().len(), program.update().len());
     assert_eq!(statistics.lookups(), tokens * (squares + 1 + activations + updates));

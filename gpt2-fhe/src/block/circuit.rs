@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use nn::block::{AttentionCache, BlockCache, ModelProgram};
+use nn::block::{AttentionCache, BlockCache, ModelProgram, StreamProgram};
 use nn::evaluator::BlockEvaluator;
 use nn::record::AttentionFingerprint;
 use tfhe_core::fingerprint::{Fields, Fingerprint};
@@ -21,7 +21,7 @@ use crate::track::timed::Timed;
 /// Blocks, and where their numbers lie: what is known before any request.
 #[derive(Clone, Debug)]
 pub struct BlockCircuit {
-    program: ModelProgram,
+    model: ModelProgram,
     parameters: Parameters,
     prediction: BlockPrediction,
     /// Once it is asked for.
@@ -29,26 +29,31 @@ pub struct BlockCircuit {
 }
 
 impl BlockCircuit {
-    /// Of blocks whose heads have `head_size` channels.
+    /// Of blocks.
     ///
     /// # Errors
-    /// If such a head does not fit a ciphertext.
-    pub fn new(program: ModelProgram, head_size: usize) -> Result<Self, HeadBeyondRing> {
+    /// If a head of theirs does not fit a ciphertext.
+    pub fn new(model: ModelProgram) -> Result<Self, HeadBeyondRing> {
         let parameters = sets::PACKED_BLOCK.compile().expect("named sets are valid");
-        let layout = BlockLayout::new(&parameters, head_size)?;
+        let layout = BlockLayout::new(&parameters, model.program().head_size())?;
         let prediction = BlockPrediction::new(&parameters, layout).expect("the set is that of this circuit");
-        Ok(Self { program, parameters, prediction, fingerprint: OnceLock::new() })
+        Ok(Self { model, parameters, prediction, fingerprint: OnceLock::new() })
     }
 
-    /// The blocks.
-    pub fn program(&self) -> &ModelProgram {
-        &self.program
+    /// The blocks, with what their numbers stand for.
+    pub fn model(&self) -> &ModelProgram {
+        &self.model
+    }
+
+    /// What a server evaluates of them.
+    pub fn program(&self) -> &StreamProgram {
+        self.model.program()
     }
 
     /// Of the blocks, and of where their numbers lie: whatever is kept of a text belongs to it.
     pub fn fingerprint(&self) -> &Fingerprint {
         self.fingerprint.get_or_init(|| {
-            let program = AttentionFingerprint::of_blocks(&self.program);
+            let program = AttentionFingerprint::of_blocks(&self.model);
             Fields::new("blocks").name(&program.to_string()).of(&self.encoding(1).context()).fingerprint()
         })
     }
@@ -65,13 +70,13 @@ impl BlockCircuit {
 
     /// E + 1: the channels of the stream.
     pub fn channels(&self) -> usize {
-        self.program.scale().turns().len()
+        self.program().channels()
     }
 
     /// How requests of so many new tokens are encoded.
     pub fn encoding(&self, tokens: usize) -> BlockEncoding {
-        let logits = self.program.logits();
-        let answer = logits.map_or(BlockAnswer::Stream, |logits| BlockAnswer::Logits(logits.scale().size()));
+        let logits = self.program().logits();
+        let answer = logits.map_or(BlockAnswer::Stream, |logits| BlockAnswer::Logits(logits.size()));
         BlockEncoding { layout: *self.prediction.layout(), tokens, channels: self.channels(), answer }
     }
 }
@@ -85,17 +90,17 @@ pub(crate) struct Running<E: BlockEvaluator> {
 impl<E: BlockEvaluator> Running<E> {
     /// Before the first token that is not public.
     pub(crate) fn new(circuit: &BlockCircuit, mut evaluator: E) -> Self {
-        let caches = circuit.program.caches(&mut evaluator);
+        let caches = circuit.program().caches(&mut evaluator);
         Self { evaluator, caches }
     }
 
-    /// What is answered of the stream `[n, E + 1]` of new tokens ([`ModelProgram::answer`]). After an error this is of no use any more.
+    /// What is answered of the stream `[n, E + 1]` of new tokens ([`StreamProgram::answer`]). After an error this is of no use any more.
     #[cfg(feature = "client")]
     pub(crate) fn advance(&mut self, circuit: &BlockCircuit, stream: E::Tensor) -> Result<E::Tensor, E::Error> {
         self.advance_from(circuit, 0, stream, |_, _, _| Ok(()))
     }
 
-    /// The same from block `first` of the circuit on; `after` as [`ModelProgram::answer_from`] has it.
+    /// The same from block `first` of the circuit on; `after` as [`StreamProgram::answer_from`] has it.
     pub(crate) fn advance_from(
         &mut self,
         circuit: &BlockCircuit,
@@ -103,7 +108,7 @@ impl<E: BlockEvaluator> Running<E> {
         stream: E::Tensor,
         after: impl FnMut(usize, &E::Tensor, &mut BlockCache<E>) -> Result<(), E::Error>,
     ) -> Result<E::Tensor, E::Error> {
-        circuit.program.answer_from(first, &mut self.evaluator, stream, &mut self.caches, after)
+        circuit.program().answer_from(first, &mut self.evaluator, stream, &mut self.caches, after)
     }
 
     /// The evaluator, and what block `block` of the circuit keeps, if it does.
@@ -116,7 +121,7 @@ impl<B: BlockBackend> Running<StreamEvaluator<'_, B>> {
     /// Before the first token that is not public, again; noise is not predicted any more.
     pub(crate) fn restart_untracked(&mut self, circuit: &BlockCircuit) {
         self.evaluator.stop_tracking();
-        self.caches = circuit.program.caches(&mut self.evaluator);
+        self.caches = circuit.program().caches(&mut self.evaluator);
     }
 
     /// What was done since this was asked last.

@@ -1,6 +1,6 @@
 //! Blocks whose operations are watched: a text's first request, step by step.
 //!
-//! It is [`ModelProgram::watch`](nn::block::ModelProgram::watch) on each of the backends. On ciphertexts the results that are shown are
+//! It is [`StreamProgram::watch`](nn::block::StreamProgram::watch) on each of the backends. On ciphertexts the results that are shown are
 //! ciphertexts, and what becomes of them is for whoever watches to say.
 
 use std::ops::ControlFlow;

@@ -92,7 +92,7 @@ impl BlockInput {
             PartOfBlock::Attention => (hidden, state(&trace, Intermediate::AttentionResidual)?),
             PartOfBlock::Mlp => (state(&trace, Intermediate::AttentionResidual)?, state(&trace, Intermediate::Block)?),
         };
-        let circuit = BlockCircuit::new(program, attention.head_size()).map_err(RunError::from)?;
+        let circuit = BlockCircuit::new(program).map_err(RunError::from)?;
         Ok(Self { circuit, heads: attention.heads(), before, after })
     }
 

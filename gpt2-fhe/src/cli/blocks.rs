@@ -302,7 +302,7 @@ pub(super) fn calibrate(
             program = program.with_logits(&model.gpt2, &texts, &options)?;
         }
         counter.advance();
-        Ok(BlockCircuit::new(program, model.gpt2.config().head_size()).map_err(RunError::from)?)
+        Ok(BlockCircuit::new(program).map_err(RunError::from)?)
     };
     Ok((words, ranges.into_iter().map(circuit).collect::<anyhow::Result<_>>()?))
 }

@@ -115,7 +115,7 @@ impl Task {
         model: &LanguageModel,
         prompt: &str,
     ) -> anyhow::Result<Self> {
-        let files = stored::load(&arguments.quantized, arguments.multiplication.multiply)?;
+        let files = stored::load_attention(&arguments.quantized, arguments.multiplication.multiply)?;
         let circuit = files.first().map_or(arguments.circuit, |first| first.attention.circuit());
         given.check(&[circuit], Some(arguments.execution.mode))?;
         let prompt = encode_prompt(arguments, Some(circuit), model, prompt, 0)?;

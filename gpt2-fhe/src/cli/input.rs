@@ -96,7 +96,7 @@ fn load_quantized(
     tokens: usize,
 ) -> anyhow::Result<(Attention, Quantization)> {
     let multiply = selection.multiplication.multiply;
-    let [loaded] = <[_; 1]>::try_from(stored::load(&selection.quantized, multiply)?).map_err(|several| {
+    let [loaded] = <[_; 1]>::try_from(stored::load_attention(&selection.quantized, multiply)?).map_err(|several| {
         let names = several.iter().map(|loaded| loaded.names.clone()).collect::<Vec<_>>().join(", ");
         anyhow!("{names} are of different calibrations; give --quantized one, or the two halves of one")
     })?;

@@ -8,7 +8,7 @@ use nn::attention::{AttentionWeights, Part};
 use nn::integer::IntegerOptions;
 use nn::matrix::Matrix;
 use nn::packed::PackedOptions;
-use nn::record::{AttentionFingerprint, ClientHalf, Origin, Quantized, QuantizedFile};
+use nn::record::{AttentionFingerprint, AttentionOrigin, ClientHalf, Origin, Quantized, QuantizedFile};
 use serde::Serialize;
 
 use super::arguments::{Given, QuantizeArguments, Recipe};
@@ -48,7 +48,10 @@ pub(super) fn run(arguments: &QuantizeArguments, given: &Given) -> anyhow::Resul
         Attention::Packed(attention) => Quantized::Packed(attention),
     };
     let options = arguments.quantization.options(circuit, max_tokens)?;
-    let file = QuantizedFile::new(quantized, Origin { layer: place.layer, part: place.part(), options })?;
+    let file = QuantizedFile::new(
+        quantized,
+        Origin::Attention(AttentionOrigin { layer: place.layer, part: place.part(), options }),
+    )?;
     let (mut contents, mut reports) = (Vec::new(), Vec::new());
     for (halves, _, path) in outputs {
         let bytes = halves.of(&file).to_bytes()?;
@@ -191,7 +194,7 @@ impl Report {
         let [input_scales, output_scales] = match file.client() {
             Some(ClientHalf::Exact(client)) => [vec![client.input().scale()], vec![client.output_scale()]],
             Some(ClientHalf::Packed(client)) => [client.input_scales().to_vec(), client.output_scales().to_vec()],
-            None => [Vec::new(), Vec::new()],
+            Some(ClientHalf::Blocks(_)) | None => [Vec::new(), Vec::new()],
         }
         .map(|scales| ScalesReport::new(&scales));
         Self {

@@ -7,7 +7,9 @@ use gpt2_fhe::integer::multiply::Multiply;
 use gpt2_fhe::run::exact::ExactAttention;
 use gpt2_fhe::run::{Attention, Circuit};
 use nn::attention::{AttentionWeights, Part};
-use nn::record::{AttentionFingerprint, Origin, Quantized, QuantizedFile};
+use nn::block::{BlockPart, LogitsScale, ModelProgram};
+use nn::gpt2::Gpt2;
+use nn::record::{AttentionFingerprint, AttentionOrigin, Origin, Quantized, QuantizedFile};
 
 use super::arguments::Place;
 use super::source::check_file;
@@ -17,29 +19,89 @@ use super::text::plural;
 pub(super) struct Loaded {
     /// The files that it is from.
     pub(super) names: String,
-    pub(super) origin: Origin,
+    pub(super) origin: AttentionOrigin,
     pub(super) attention: Attention,
 }
 
-/// What the files hold, in the order of their first halves: each calibration once, its halves joined.
+/// Quantized blocks of one calibration.
+pub(super) struct LoadedBlocks {
+    /// The files that they are from.
+    pub(super) names: String,
+    pub(super) model: ModelProgram,
+}
+
+/// What files hold.
+pub(super) enum Stored {
+    /// Attention, of any number of calibrations.
+    Attention(Vec<Loaded>),
+    /// Blocks, of one calibration or more.
+    Blocks(Vec<LoadedBlocks>),
+}
+
+/// What the files hold, in the order of their first halves: each calibration once, its halves joined. Of no file, no attention.
 ///
 /// # Errors
-/// That a file cannot be read, or is the only half of a calibration.
-pub(super) fn load(paths: &[PathBuf], multiply: Multiply) -> anyhow::Result<Vec<Loaded>> {
+/// That a file cannot be read, is the only half of a calibration, or holds blocks where another holds attention.
+pub(super) fn load(paths: &[PathBuf], multiply: Multiply) -> anyhow::Result<Stored> {
+    let (mut attention, mut blocks) = (Vec::new(), Vec::new());
+    for (names, file) in join(paths)? {
+        let origin = *file.origin();
+        match (file.into_quantized().map_err(|error| anyhow!("cannot use {names}: {error}"))?, origin) {
+            (Quantized::Exact(head), Origin::Attention(origin)) => {
+                let attention_of = Attention::Exact(Box::new(ExactAttention { quantized: *head, multiply }));
+                attention.push(Loaded { names, origin, attention: attention_of });
+            }
+            (Quantized::Packed(packed), Origin::Attention(origin)) => {
+                attention.push(Loaded { names, origin, attention: Attention::Packed(packed) });
+            }
+            (Quantized::Blocks(model), _) => blocks.push(LoadedBlocks { names, model: *model }),
+            (_, Origin::Blocks(_)) => bail!("cannot use {names}: it says that it holds blocks, and holds attention"),
+        }
+    }
+    match (attention.first(), blocks.first()) {
+        (Some(one), Some(other)) => bail!(
+            "{} holds {}, and {} {}; give --quantized either attention or blocks",
+            one.names,
+            one.in_words(),
+            other.names,
+            other.in_words()
+        ),
+        (_, None) => Ok(Stored::Attention(attention)),
+        (None, Some(_)) => Ok(Stored::Blocks(blocks)),
+    }
+}
+
+/// The same where only attention will do.
+///
+/// # Errors
+/// As [`load`]; that a file holds blocks.
+pub(super) fn load_attention(paths: &[PathBuf], multiply: Multiply) -> anyhow::Result<Vec<Loaded>> {
+    match load(paths, multiply)? {
+        Stored::Attention(files) => Ok(files),
+        Stored::Blocks(files) => {
+            let LoadedBlocks { names, .. } = &files[0];
+            bail!("{names} holds {}; give --quantized attention here", files[0].in_words())
+        }
+    }
+}
+
+/// The files by fingerprint, each calibration with the names of its files and both of its halves.
+fn join(paths: &[PathBuf]) -> anyhow::Result<Vec<(String, QuantizedFile)>> {
     let mut calibrations: Vec<(AttentionFingerprint, String, QuantizedFile)> = Vec::new();
     for path in paths {
         check_file(path, "--quantized")?;
         let (name, file) = (path.display().to_string(), QuantizedFile::read(path)?);
         let fingerprint = file.fingerprint();
-        match calibrations.iter_mut().find(|(other, ..)| *other == fingerprint) {
-            Some((_, names, joined)) => {
-                *joined = joined.clone().join(file)?;
-                *names += &format!(" and {name}");
+        match calibrations.iter().position(|(other, ..)| *other == fingerprint) {
+            Some(index) => {
+                let (_, names, earlier) = calibrations.remove(index);
+                let joined = (fingerprint, format!("{names} and {name}"), earlier.join(file)?);
+                calibrations.insert(index, joined);
             }
             None => calibrations.push((fingerprint, name, file)),
         }
     }
-    let open = |(fingerprint, names, file): (AttentionFingerprint, String, QuantizedFile)| {
+    let complete = |(fingerprint, names, file): (AttentionFingerprint, String, QuantizedFile)| {
         for (half, there) in [("server", file.server().is_some()), ("client", file.client().is_some())] {
             if !there {
                 bail!(
@@ -48,14 +110,9 @@ pub(super) fn load(paths: &[PathBuf], multiply: Multiply) -> anyhow::Result<Vec<
                 );
             }
         }
-        let origin = *file.origin();
-        let attention = match file.into_attention().map_err(|error| anyhow!("cannot use {names}: {error}"))? {
-            Quantized::Exact(head) => Attention::Exact(Box::new(ExactAttention { quantized: *head, multiply })),
-            Quantized::Packed(attention) => Attention::Packed(attention),
-        };
-        Ok(Loaded { names, origin, attention })
+        Ok((names, file))
     };
-    calibrations.into_iter().map(open).collect()
+    calibrations.into_iter().map(complete).collect()
 }
 
 impl Loaded {
@@ -142,5 +199,56 @@ pub(super) fn in_words(part: Part, layer: usize) -> String {
     match part {
         Part::Head(head) => format!("attention head {head} of layer {layer}"),
         Part::Whole => format!("all attention heads of layer {layer}, and c_proj"),
+    }
+}
+
+impl LoadedBlocks {
+    /// What they are, in words.
+    pub(super) fn in_words(&self) -> String {
+        let client = self.model.client();
+        blocks_in_words(client.part(), &client.layers().collect::<Vec<_>>())
+    }
+
+    /// Checks that they are of a model like this one. That the weights are those they were quantized from cannot be seen.
+    ///
+    /// # Errors
+    /// That they are not.
+    pub(super) fn check_model(&self, model: &Gpt2) -> anyhow::Result<()> {
+        let (client, config, names) = (self.model.client(), model.config(), &self.names);
+        if client.layers().end > config.n_layer {
+            let last = config.n_layer - 1;
+            bail!("{names} holds {}; the model has blocks 0 to {last}", self.in_words());
+        }
+        let found = [client.embedding_size(), client.head_size()];
+        let expected = [config.n_embd, config.head_size()];
+        if found != expected {
+            bail!("{names} is of a model with [n_embd, head] = {found:?}, and the model is one with {expected:?}");
+        }
+        if let Some(token) = client.public_tokens().iter().find(|token| **token as usize >= config.vocab_size) {
+            bail!("{names} begins texts with token {token}; the model has tokens 0 to {}", config.vocab_size - 1);
+        }
+        match client.logits().map(LogitsScale::size) {
+            Some(_) if client.layers().end != config.n_layer => {
+                bail!("{names} ends with logits after block {}, which is not the model's last", client.layers().end - 1)
+            }
+            Some(size) if size != config.vocab_size => {
+                bail!("{names} is of a model with {size} tokens, and the model is one with {}", config.vocab_size)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Blocks, or parts of them, in words.
+pub(super) fn blocks_in_words(part: BlockPart, layers: &[usize]) -> String {
+    let numbers = match *layers {
+        [first, .., last] if part == BlockPart::Whole => format!("blocks {first} to {last}"),
+        [only] => format!("block {only}"),
+        _ => format!("blocks {}", layers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    match part {
+        BlockPart::Whole => numbers,
+        BlockPart::Attention => format!("the attention of {numbers}"),
+        BlockPart::FeedForward => format!("the feed-forward layer of {numbers}"),
     }
 }

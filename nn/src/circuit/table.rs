@@ -184,6 +184,14 @@ pub struct SmoothTable {
 }
 
 impl SmoothTable {
+    /// What a turn of an argument may stand for, and a result of one be, of a table that is read from a file: far more and far less than
+    /// any has, and squares stay finite.
+    const UNITS: std::ops::RangeInclusive<f64> = 1.0 / (1_u128 << 127) as f64..=(1_u128 << 127) as f64;
+    /// What results on the half turn of such a table may be at most, in turns: f64 still tells their fractions apart.
+    const MOST_TURNS: f64 = (1_u64 << 40) as f64;
+    /// What integers that multiply may be at most: far more than any that calibration gives.
+    const MOST_INTEGER: f64 = (1_u64 << 15) as f64;
+
     /// log(1 + e^x) of arguments in −`limit` ..= `limit` turns, `limit` below 1/4, a turn of argument and of result being `turn`.
     pub fn softplus(turn: f64, limit: f64) -> Self {
         Self { function: Smooth::Softplus, turn, one: 1.0 / turn, range: [-limit, limit], middle: 0.0, less: 0.0 }
@@ -221,6 +229,67 @@ impl SmoothTable {
     /// it, it is what it is meant to be.
     pub fn gate(activation: Activation, turn: f64, limit: f64, one: f64) -> Self {
         Self { function: Smooth::Gate(activation), turn, one, range: [-limit, limit], middle: 0.0, less: 0.0 }
+    }
+
+    /// What it is made of besides its function and [`Self::continued`]: a turn of the argument, a result of one, the least and the largest
+    /// argument.
+    pub(crate) fn parameters(&self) -> [f64; 4] {
+        [self.turn, self.one, self.range[0], self.range[1]]
+    }
+
+    /// The table that has given [`Self::parameters`], and goes on without a jump where its half turn ends or not.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if there is none: every argument in the range has a margin, and every result on the half turn is finite and at
+    /// most 2^40 turns.
+    pub(crate) fn from_parameters(function: Smooth, goes_on: bool, parameters: [f64; 4]) -> Result<Self, Error> {
+        let [turn, one, low, high] = parameters;
+        let refused = |what: &str, found: f64, allowed: &str| Err(Error::out_of_range(what, found, allowed));
+        if !Self::UNITS.contains(&turn) {
+            return refused("a turn of the argument", turn, "from 2^-127 to 2^127");
+        }
+        if !Self::UNITS.contains(&one.abs()) {
+            return refused("a result of one", one, "from 2^-127 to 2^127 in size");
+        }
+        if low > high || parameters.iter().any(|number| !number.is_finite()) {
+            return refused("the least argument", low, "at most the largest, and both finite");
+        }
+        if matches!(function, Smooth::InverseRoot | Smooth::Logarithm) && low <= 0.0 {
+            return refused("the least argument", low, "greater than 0, where the function has a pole");
+        }
+        let table = match function {
+            Smooth::Softplus => Self::softplus(turn, high),
+            Smooth::Exponential => Self::exponential(turn, -low, high, one),
+            Smooth::Gate(activation) => Self::gate(activation, turn, high, one),
+            _ => Self::of(function, turn, [low, high], one),
+        };
+        if table.parameters() != parameters {
+            let (found, allowed) =
+                (format!("{parameters:?}"), format!("{:?}, as the function has them", table.parameters()));
+            return Err(Error::out_of_range("(turn, result of one, least, largest argument)", found, allowed));
+        }
+        let table = if goes_on { table.continued() } else { table };
+        // A gate takes a whole turn.
+        let fits = if matches!(function, Smooth::Gate(_)) { high <= 0.5 } else { table.margin() > 0.0 };
+        if !fits {
+            return refused("the largest argument", high, "near enough to the least for half a turn");
+        }
+        let ends = [table.middle - 0.25, table.middle + 0.25].map(|end| table.at(end));
+        match ends.into_iter().find(|end| end.is_nan() || end.abs() > Self::MOST_TURNS) {
+            None => Ok(table),
+            Some(end) => refused("a result", end, "at most 2^40 turns in size"),
+        }
+    }
+
+    /// Checks that results are integers that may multiply.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if one is more than 2^15 in size.
+    pub(crate) fn check_integers(&self) -> Result<(), Error> {
+        match self.range.map(|end| self.at(end)).into_iter().find(|end| end.abs() > Self::MOST_INTEGER) {
+            None => Ok(()),
+            Some(end) => Err(Error::out_of_range("an integer that multiplies", end, "at most 2^15 in size")),
+        }
     }
 
     /// Which function it is.

@@ -99,6 +99,16 @@ impl Error {
         Self::Shape { what: what.into(), expected: expected.into(), found: found.to_vec() }
     }
 
+    /// The same of a part of something: "the least argument of a table".
+    pub(crate) fn of(self, whole: &str) -> Self {
+        match self {
+            Self::OutOfRange { what, found, allowed } => {
+                Self::OutOfRange { what: format!("{what} of {whole}"), found, allowed }
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn out_of_range(what: &str, found: impl ToString, allowed: impl Into<String>) -> Self {
         Self::OutOfRange { what: what.into(), found: found.to_string(), allowed: allowed.into() }
     }

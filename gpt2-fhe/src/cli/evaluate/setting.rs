@@ -43,7 +43,7 @@ impl Candidate {
 
 /// What the files hold, or each circuit with each number of bits.
 pub(super) fn candidates(arguments: &EvaluateArguments) -> anyhow::Result<Vec<Candidate>> {
-    let files = stored::load(&arguments.quantized, arguments.multiplication.multiply)?;
+    let files = stored::load_attention(&arguments.quantized, arguments.multiplication.multiply)?;
     if !files.is_empty() {
         files.iter().try_for_each(|file| file.check_place(&arguments.place))?;
         return Ok(files.into_iter().map(|file| Candidate { width: file.width(), loaded: Some(file) }).collect());

@@ -130,7 +130,7 @@ impl<'a> BlockText<'a> {
     /// # Errors
     /// [`RunError::Input`] and [`RunError::Refused`] if they do not fit; as [`BlockSession::answer`]; [`RunError::NotFinite`].
     pub fn advance(&mut self, hidden: &Matrix<f32>) -> Result<BlockOutcome, RunError> {
-        let turns = self.circuit.program().scale().encode(hidden)?;
+        let turns = self.circuit.model().client().encode(hidden)?;
         // What cannot be sent is refused in every mode.
         self.circuit.encoding(turns.rows()).integers(&turns)?;
         let plan = self.plans.pop();
@@ -180,17 +180,17 @@ impl<'a> BlockText<'a> {
     /// Differences from the clear engine, where they were simulated, in units of outputs.
     fn noise(&self, run: &Outcome) -> Option<NoiseSquares> {
         let deviations = run.tolerance.as_ref().filter(|_| !self.simulations.is_empty())?.map(|x| x / TOLERANCE);
-        let (numbers, clear, program) = (&run.numbers, &run.clear_numbers, self.circuit.program());
+        let (numbers, clear, client) = (&run.numbers, &run.clear_numbers, self.circuit.model().client());
         let differences = Matrix::from_fn(numbers.rows(), numbers.cols(), |row, column| {
             numbers[(row, column)] - clear[(row, column)]
         });
         let square = |turns: &f64| turns.powi(-2);
-        let weights: Vec<f64> = match program.logits() {
-            Some(logits) => logits.scale().turns().iter().map(square).collect(),
+        let weights: Vec<f64> = match client.logits() {
+            Some(logits) => logits.turns().iter().map(square).collect(),
             None => {
                 // A mean is part of each of its row's hidden states.
-                let mut weights: Vec<f64> = program.scale().turns().iter().map(square).collect();
-                weights[program.scale().size()] *= program.scale().size() as f64;
+                let mut weights: Vec<f64> = client.scale().turns().iter().map(square).collect();
+                weights[client.embedding_size()] *= client.embedding_size() as f64;
                 weights
             }
         };
@@ -204,9 +204,9 @@ impl<'a> BlockText<'a> {
         clear: Clear,
         (tolerance, plan): (Option<Matrix<f64>>, Option<Plan>),
     ) -> Result<BlockOutcome, RunError> {
-        let program = self.circuit.program();
+        let client = self.circuit.model().client();
         let RunOutput { numbers, statistics, seconds, bytes } = answer;
-        let [output, clear_output] = [&numbers, &clear.numbers].map(|numbers| program.decode(numbers));
+        let (output, clear_output) = (client.decode(&numbers)?, client.decode(&clear.numbers)?);
         [&output, &clear_output].into_iter().try_for_each(check_finite)?;
         // Where there is a plan, it says what is done, and runs how long it took.
         let statistics = plan.as_ref().map_or(statistics.clone(), |plan| plan.statistics.with_times_of(&statistics));
@@ -223,7 +223,7 @@ impl<'a> BlockText<'a> {
             bytes,
             plan,
         };
-        let input = program.logits().is_none().then(|| hidden.clone());
+        let input = client.logits().is_none().then(|| hidden.clone());
         Ok(BlockOutcome { noise: self.noise(&run), run, input })
     }
 }

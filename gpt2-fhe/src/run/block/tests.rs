@@ -23,7 +23,7 @@ fn model() -> (Gpt2, Vec<Vec<u32>>) {
 
 fn circuit(model: &Gpt2, texts: &[Vec<u32>], layers: Range<usize>, part: BlockPart) -> BlockCircuit {
     let program = ModelProgram::calibrate(model, layers, part, (texts, 0), &BlockOptions::default()).unwrap();
-    BlockCircuit::new(program, model.config().head_size()).unwrap()
+    BlockCircuit::new(program).unwrap()
 }
 
 /// What is kept of earlier tokens gives later ones what they would have seen.
@@ -150,8 +150,7 @@ fn logits_come_back_in_every_mode() {
     let mut texts = model.draw_texts((41, 10), 1).unwrap();
     let (unseen, options) = (texts.pop().unwrap(), BlockOptions::default());
     let program = ModelProgram::calibrate(&model, 0..1, BlockPart::Whole, (&texts, 0), &options).unwrap();
-    let circuit =
-        BlockCircuit::new(program.with_logits(&model, &texts, &options).unwrap(), model.config().head_size()).unwrap();
+    let circuit = BlockCircuit::new(program.with_logits(&model, &texts, &options).unwrap()).unwrap();
     let plans = BlockText::plan(&circuit, &[2, 1]).unwrap();
     // 40 logits, of which a ciphertext holds 16, whatever the number of tokens.
     let response = 3 * 2 * circuit.parameters().arithmetic().size().get() * size_of::<u64>();

@@ -115,7 +115,7 @@ impl BlockText<'_> {
         hidden: &Matrix<f32>,
         step: Option<&'static str>,
     ) -> Result<(Vec<OperationResult>, usize), RunError> {
-        let turns = circuit.program().scale().encode(hidden)?;
+        let turns = circuit.model().client().encode(hidden)?;
         let watch = Watch { circuit, turns, step };
         let (clear, out_of_range) = watch.clear();
         let numbers = match mode {

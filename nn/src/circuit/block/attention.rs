@@ -60,8 +60,8 @@ pub enum Needed {
 pub struct HeadProgram {
     /// `[E, E]`, values folded with the output projection.
     pub(super) value: Matrix<i32>,
-    /// Of public tokens, integers `[P, d]`.
-    pub(super) known_keys: Matrix<f64>,
+    /// Of public tokens, `[P, d]`.
+    pub(super) known_keys: Matrix<i64>,
     /// Of public tokens, `[P, E + 1]` in turns, such that the largest of factors' integers stands for one.
     pub(super) known_values: Matrix<f64>,
     /// The logarithm of a row's r, in an exponent's turns, of its variance.
@@ -134,9 +134,9 @@ impl AttentionProgram {
     /// Of the public tokens.
     pub(super) fn cache<E: BlockEvaluator>(&self, evaluator: &mut E) -> AttentionCache<E> {
         let mut known = |head: &HeadProgram| {
-            let rows = |matrix: &Matrix<f64>| (0..self.prefix).map(|row| matrix.row(row).to_vec()).collect();
-            let keys = evaluator.known(rows(&head.known_keys), Form::Keys);
-            [keys, evaluator.known(rows(&head.known_values), Form::Image)]
+            let keys = (0..self.prefix).map(|row| head.known_keys.row(row).iter().map(|&key| key as f64).collect());
+            let values = (0..self.prefix).map(|row| head.known_values.row(row).to_vec());
+            [evaluator.known(keys.collect(), Form::Keys), evaluator.known(values.collect(), Form::Image)]
         };
         let heads = self.heads.iter().map(|head| (self.prefix > 0).then(|| known(head))).collect();
         let none = evaluator.constant(0.0);

@@ -1,13 +1,13 @@
 //! From a layer's weights in f32 and hidden states to a block's program.
 
 use super::attention::{AttentionProgram, HeadProgram, QueryProgram};
-use super::client::{StreamScale, parts};
 use super::mlp::MlpProgram;
 use super::norm::NormProgram;
 use super::observed::{Observed, Range};
 use super::options::BlockOptions;
 use super::program::BlockProgram;
 use super::reading::{ChannelArgument, Reading};
+use super::scale::{StreamScale, parts};
 use super::softmax::SoftmaxProgram;
 use crate::attention::Linear;
 use crate::error::Error;
@@ -16,6 +16,7 @@ use crate::gpt2::{Activation, Block};
 use crate::matrix::Matrix;
 use crate::rounding::Rounding;
 use crate::table::{Smooth, SmoothTable};
+use serde::{Deserialize, Serialize};
 
 /// What is kept free for noise of the half turn that a table has.
 const HEADROOM: f64 = 1.0 / 12.0;
@@ -37,7 +38,8 @@ const KEY_GUARD: f64 = 1.1;
 const GATE_TOLERANCE: f64 = 0.03;
 
 /// Which part of a block is computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BlockPart {
     /// The attention, its LayerNorm, and the sum with the stream.
     Attention,
@@ -377,7 +379,7 @@ impl Calibration<'_, Layer<'_>> {
         let known = &self.of.observed.known_keys[index];
         let known_key = |row: usize, channel: usize| {
             let [middle, unit] = key_units[channel];
-            ((f64::from(known[(row, channel)]) - middle) / unit).round_ties_even()
+            ((f64::from(known[(row, channel)]) - middle) / unit).round_ties_even() as i64
         };
         HeadProgram {
             value,
@@ -485,7 +487,7 @@ fn gate_turn(activation: Activation, reach: f64) -> f64 {
 }
 
 /// The activation, if it is half its argument and an even rest.
-fn gate_of(nonlinearity: &crate::gpt2::Nonlinearity) -> Result<Activation, Error> {
+pub(super) fn gate_of(nonlinearity: &crate::gpt2::Nonlinearity) -> Result<Activation, Error> {
     let allowed = "half its argument and a rest that is the same on either side of zero, as GELU, SiLU and ReLU are";
     let refused =
         |name: String| Error::out_of_range("the activation of an encrypted feed-forward layer", name, allowed);

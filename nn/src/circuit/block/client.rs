@@ -1,115 +1,89 @@
-//! The client's half: hidden states as the stream's numbers, and back.
+//! The client's half: hidden states become the stream's numbers, and answers what they stand for.
 
-use crate::error::{Error, check_finite};
+use super::calibrate::BlockPart;
+use super::scale::{LogitsScale, StreamScale};
+use crate::error::Error;
 use crate::matrix::Matrix;
+use std::ops::Range;
 
-/// What a number of each channel of the stream stands for.
-///
-/// The stream has E + 1 channels: hidden states less the mean of each row, which is all that LayerNorm sees, and that mean, which nothing
-/// reads but the client.
+/// What a client needs of blocks that a server evaluates: how to make requests, what answers mean, and which part of a model they are.
 #[derive(Clone, Debug, PartialEq)]
-pub struct StreamScale {
-    /// `[E + 1]`: the turns that a unit takes; of channels, powers of two times one of all of them.
-    pub(super) turns: Vec<f64>,
+pub struct BlocksClient {
+    pub(super) first: usize,
+    pub(super) blocks: usize,
+    pub(super) part: BlockPart,
+    pub(super) head_size: usize,
+    pub(super) max_tokens: usize,
+    pub(super) public_tokens: Vec<u32>,
+    pub(super) stream: StreamScale,
+    pub(super) logits: Option<LogitsScale>,
 }
 
-/// What means may reach, of half a turn, to which they grew on the calibration set.
-const MEAN_SHARE: f64 = 1.0 / 16.0;
+impl BlocksClient {
+    /// The layers whose blocks they are.
+    pub fn layers(&self) -> Range<usize> {
+        self.first..self.first + self.blocks
+    }
 
-/// The ratio to the median channel from which on a channel is an outlier.
-const OUTLIER: f64 = 4.0;
-
-impl StreamScale {
-    /// Of hidden states between blocks, each `[T, E]`, of all layers. A channel that is much larger than the median one takes fewer turns
-    /// a unit: its weights get more levels then, of which there are enough, and it bears more of the noise.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] if there is none or they differ; [`Error::NotFinite`].
-    pub fn calibrate<'a>(states: impl IntoIterator<Item = &'a Matrix<f32>>, log_unit: f64) -> Result<Self, Error> {
-        let (mut squares, mut rows, mut largest_mean) = (Vec::new(), 0, 0.0_f64);
-        for state in states {
-            check_finite("a hidden state of the calibration set", state.data())?;
-            squares.resize(if rows == 0 { state.cols() } else { squares.len() }, 0.0);
-            if state.cols() != squares.len() {
-                let found = [state.rows(), state.cols()];
-                return Err(Error::shape("a hidden state", format!("[T, {}]", squares.len()), &found));
-            }
-            for row in 0..state.rows() {
-                largest_mean = largest_mean.max(mean(state.row(row)).abs());
-                let centered = centered(state.row(row));
-                squares.iter_mut().zip(centered).for_each(|(sum, x)| *sum += x * x);
-            }
-            rows += state.rows();
-        }
-        let mut sizes: Vec<f64> = squares.iter().map(|sum| (sum / rows as f64).sqrt()).collect();
-        let sorted = {
-            let mut sorted = sizes.clone();
-            sorted.sort_by(f64::total_cmp);
-            sorted
-        };
-        let Some(&median) = sorted.get(sorted.len() / 2) else {
-            return Err(Error::shape("the calibration set", "at least one hidden state", &[0]));
-        };
-        let unit = log_unit.exp2();
-        let turns = |size: &mut f64| {
-            let excess = if median > 0.0 { *size / (OUTLIER * median) } else { 1.0 };
-            unit / (excess.max(1.0).sqrt().log2().round()).exp2() / if median > 0.0 { median } else { 1.0 }
-        };
-        let of_mean = MEAN_SHARE / 2.0 / if largest_mean > 0.0 { largest_mean } else { 1.0 };
-        Ok(Self { turns: sizes.iter_mut().map(turns).chain([of_mean]).collect() })
+    /// What of each block it is.
+    pub fn part(&self) -> BlockPart {
+        self.part
     }
 
     /// E.
-    pub fn size(&self) -> usize {
-        self.turns.len() - 1
+    pub fn embedding_size(&self) -> usize {
+        self.stream.size()
     }
 
-    /// The turns of a unit of each channel, and of the mean.
-    pub fn turns(&self) -> &[f64] {
-        &self.turns
+    /// d, the channels of a head: with them client and server know where numbers lie in ciphertexts.
+    pub fn head_size(&self) -> usize {
+        self.head_size
     }
 
-    /// The numbers of hidden states `[T, E]`, in turns: `[T, E + 1]`.
+    /// The most tokens of a text, public ones included.
+    pub fn max_tokens(&self) -> usize {
+        self.max_tokens
+    }
+
+    /// The tokens that every text begins with, which the server knows.
+    pub fn public_tokens(&self) -> &[u32] {
+        &self.public_tokens
+    }
+
+    /// What numbers of the stream stand for.
+    pub fn scale(&self) -> &StreamScale {
+        &self.stream
+    }
+
+    /// What numbers of logits stand for, where the server computes them: answers are logits then, and hidden states where not.
+    pub fn logits(&self) -> Option<&LogitsScale> {
+        self.logits.as_ref()
+    }
+
+    /// The numbers `[n, E + 1]`, in turns, of hidden states `[n, E]` before the first of the blocks, of tokens that are not public.
     ///
     /// # Errors
-    /// [`Error::Shape`] if there are not E columns; [`Error::NotFinite`].
+    /// [`Error::Shape`] if there are not E columns, no row, or more rows than a text may have tokens; [`Error::NotFinite`].
     pub fn encode(&self, hidden: &Matrix<f32>) -> Result<Matrix<f64>, Error> {
-        if hidden.cols() != self.size() {
-            let found = [hidden.rows(), hidden.cols()];
-            return Err(Error::shape("a hidden state", format!("[T, {}]", self.size()), &found));
+        let most = self.max_tokens.saturating_sub(self.public_tokens.len());
+        if !(1..=most).contains(&hidden.rows()) {
+            let expected = format!("[T, {}] with T in 1 ..= {most}", self.embedding_size());
+            return Err(Error::shape("hidden states", expected, &[hidden.rows(), hidden.cols()]));
         }
-        check_finite("a hidden state", hidden.data())?;
-        let parts =
-            |row: &[f32]| centered(row).chain([mean(row)]).zip(&self.turns).map(|(x, turns)| x * turns).collect();
-        let rows: Vec<Vec<f64>> = (0..hidden.rows()).map(|row| parts(hidden.row(row))).collect();
-        Matrix::new(hidden.rows(), self.turns.len(), rows.concat())
+        self.stream.encode(hidden)
     }
 
-    /// The hidden states of numbers `[T, E + 1]` in turns, `[T, E]`.
+    /// What the numbers of an answer stand for, in turns: hidden states `[n, E]` after the blocks, or the logits `[1, V]` of the token after the
+    /// last.
     ///
-    /// # Panics
-    /// If there are not E + 1 columns.
-    pub fn decode(&self, stream: &Matrix<f64>) -> Matrix<f32> {
-        assert_eq!(stream.cols(), self.turns.len(), "the stream's channels");
-        let number = |row: usize, channel: usize| stream[(row, channel)] / self.turns[channel];
-        Matrix::from_fn(stream.rows(), self.size(), |row, channel| {
-            (number(row, channel) + number(row, self.size())) as f32
-        })
+    /// # Errors
+    /// [`Error::Shape`] if they have another number of columns.
+    pub fn decode(&self, answer: &Matrix<f64>) -> Result<Matrix<f32>, Error> {
+        let turns = self.logits.as_ref().map_or(self.stream.turns(), LogitsScale::turns);
+        if answer.cols() != turns.len() {
+            let found = [answer.rows(), answer.cols()];
+            return Err(Error::shape("an answer", format!("[n, {}]", turns.len()), &found));
+        }
+        Ok(self.logits.as_ref().map_or_else(|| self.stream.decode(answer), |logits| logits.decode(answer)))
     }
-}
-
-/// The mean of a row.
-fn mean(row: &[f32]) -> f64 {
-    row.iter().map(|&x| f64::from(x)).sum::<f64>() / row.len() as f64
-}
-
-/// A row less its mean, and that.
-pub(super) fn parts(row: &[f32]) -> Vec<f64> {
-    centered(row).chain([mean(row)]).collect()
-}
-
-/// A row less its mean.
-pub(super) fn centered(row: &[f32]) -> impl Iterator<Item = f64> {
-    let mean = mean(row);
-    row.iter().map(move |&x| f64::from(x) - mean)
 }

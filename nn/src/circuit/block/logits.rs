@@ -6,9 +6,9 @@
 
 use super::attention::one;
 use super::calibrate::{Calibration, column_reach};
-use super::client::{StreamScale, centered};
 use super::norm::NormProgram;
 use super::options::BlockOptions;
+use super::scale::{LogitsScale, StreamScale, centered};
 use super::steps;
 use crate::attention::Linear;
 use crate::error::Error;
@@ -26,49 +26,15 @@ const GUARD: f64 = 1.25;
 /// The logits of the token after the last of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogitsProgram {
-    norm: NormProgram,
+    pub(super) norm: NormProgram,
     /// `[E + 1, V]`.
-    weight: Matrix<i32>,
+    pub(super) weight: Matrix<i32>,
     /// `[V]`, in turns: the image of LayerNorm's bias, less the middles of logits.
-    constants: Vec<f64>,
-    scale: LogitsScale,
-}
-
-/// What numbers of logits stand for: the client's half.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LogitsScale {
-    /// `[V]`: the turns that a unit of each logit takes.
-    turns: Vec<f64>,
-    /// `[V]`: what a number of zero stands for.
-    middles: Vec<f64>,
-}
-
-impl LogitsScale {
-    /// V.
-    pub fn size(&self) -> usize {
-        self.turns.len()
-    }
-
-    /// The turns that a unit of each logit takes.
-    pub fn turns(&self) -> &[f64] {
-        &self.turns
-    }
-
-    /// The logits of numbers `[n, V]` in turns, known modulo one turn: less the mean of each row, nearly.
-    ///
-    /// # Panics
-    /// If there are not V columns.
-    pub fn decode(&self, numbers: &Matrix<f64>) -> Matrix<f32> {
-        assert_eq!(numbers.cols(), self.size(), "a number for each logit");
-        Matrix::from_fn(numbers.rows(), numbers.cols(), |row, token| {
-            let number = numbers[(row, token)];
-            ((number - number.round()) / self.turns[token] + self.middles[token]) as f32
-        })
-    }
+    pub(super) constants: Vec<f64>,
 }
 
 impl LogitsProgram {
-    /// Of a model whose stream has `scale`, on hidden states after its last block, each `[T, E]`.
+    /// Of a model whose stream has `scale`, on hidden states after its last block, each `[T, E]`; and what its numbers stand for.
     ///
     /// # Errors
     /// [`Error::OutOfRange`] if an option is out of its range; [`Error::Shape`] if there is no hidden state.
@@ -77,7 +43,7 @@ impl LogitsProgram {
         scale: &StreamScale,
         states: &[Matrix<f32>],
         options: &BlockOptions,
-    ) -> Result<Self, Error> {
+    ) -> Result<(Self, LogitsScale), Error> {
         options.check()?;
         let row = |state: &Matrix<f32>, row: usize| centered(state.row(row)).collect::<Vec<f64>>();
         let rows: Vec<Vec<f64>> =
@@ -96,17 +62,17 @@ impl LogitsProgram {
         let scale = Ranges::of(model, states).scale(most);
         let units: Vec<f64> = scale.turns.iter().map(|turns| 1.0 / turns).collect();
         let constant = |((&bias, middle), turns): ((&f64, &f64), &f64)| (bias - middle) * turns;
-        Ok(Self {
+        let program = Self {
             norm: norm.program,
             weight: calibration.rounding(&rows, epsilon).round(&weight, &units),
             constants: bias.iter().zip(&scale.middles).zip(&scale.turns).map(constant).collect(),
-            scale,
-        })
+        };
+        Ok((program, scale))
     }
 
-    /// What numbers of logits stand for.
-    pub fn scale(&self) -> &LogitsScale {
-        &self.scale
+    /// V.
+    pub fn size(&self) -> usize {
+        self.constants.len()
     }
 
     /// The factor of the final LayerNorm.

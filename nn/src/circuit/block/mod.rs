@@ -12,7 +12,7 @@
 //!
 //! [`BlockProgram::calibrate`] makes a program of a layer's weights and of hidden states that it meets; [`ModelProgram::calibrate`]
 //! one of some of a model's layers, and of texts; after the last of them [`LogitsProgram`] may follow. LayerNorm's weights are parts of the maps that follow it; weights are rounded so that their
-//! errors cancel on such inputs. [`StreamScale`] is the client's half.
+//! errors cancel on such inputs. A server evaluates a [`StreamProgram`]; [`BlocksClient`] is the client's half.
 //!
 //! Three things keep errors small without large ranges: tables that go on without a jump where their half turn ends
 //! ([`SmoothTable::continued`](crate::table::SmoothTable::continued)), so that a number a little beyond what calibration saw is off by a
@@ -30,17 +30,24 @@ mod observed;
 mod options;
 mod program;
 mod reading;
+mod record;
+mod scale;
 mod softmax;
 pub mod steps;
+mod stream;
+#[cfg(test)]
+pub(crate) mod tiny;
 
 pub use attention::{AttentionCache, AttentionProgram, HeadProgram, Needed, QueryProgram};
 pub use calibrate::BlockPart;
-pub use client::StreamScale;
-pub use logits::{LogitsProgram, LogitsScale};
+pub use client::BlocksClient;
+pub use logits::LogitsProgram;
 pub use mlp::MlpProgram;
 pub use model::ModelProgram;
 pub use norm::NormProgram;
 pub use options::BlockOptions;
 pub use program::{BlockCache, BlockProgram};
 pub use reading::{ChannelArgument, Reading};
+pub use scale::{LogitsScale, StreamScale};
 pub use softmax::SoftmaxProgram;
+pub use stream::StreamProgram;

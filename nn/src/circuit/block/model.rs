@@ -1,28 +1,26 @@
-//! Blocks one after the other, up to a whole model.
+//! Both halves of some of a model's blocks, as calibration makes them.
 
-use super::attention::Needed;
 use super::calibrate::BlockPart;
-use super::client::StreamScale;
+use super::client::BlocksClient;
 use super::logits::LogitsProgram;
 use super::options::BlockOptions;
-use super::program::{BlockCache, BlockProgram};
+use super::program::BlockProgram;
+use super::scale::StreamScale;
+use super::stream::StreamProgram;
 use crate::clear::{ClearEvaluator, ClearTensor};
 use crate::error::Error;
-use crate::evaluator::{BlockEvaluator, Form, Rows};
+use crate::evaluator::{BlockEvaluator, Form};
 use crate::gpt2::{Block, Gpt2, Intermediate, Site};
 use crate::matrix::Matrix;
 use crate::table::SmoothTable;
-use crate::watched::{Operation, Watched, WatchedError};
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 
-/// Some of a model's blocks, and the scale of their stream.
+/// Some of a model's blocks: what a server evaluates, what a client needs for it, and how they were quantized.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelProgram {
-    first: usize,
-    blocks: Vec<BlockProgram>,
-    scale: StreamScale,
-    prefix: usize,
-    logits: Option<LogitsProgram>,
+    program: StreamProgram,
+    client: BlocksClient,
+    options: BlockOptions,
 }
 
 impl ModelProgram {
@@ -31,7 +29,8 @@ impl ModelProgram {
     /// in GPT-2 are far larger than all others, need no range.
     ///
     /// # Errors
-    /// As [`Gpt2::logits`] and [`BlockProgram::calibrate`]; [`Error::OutOfRange`] if there are no such layers.
+    /// As [`Gpt2::logits`] and [`BlockProgram::calibrate`]; [`Error::OutOfRange`] if there are no such layers, or texts begin with different
+    /// public tokens.
     pub fn calibrate(
         model: &Gpt2,
         layers: Range<usize>,
@@ -42,6 +41,7 @@ impl ModelProgram {
         if layers.is_empty() {
             return Err(Error::out_of_range("the encrypted layers", format!("{layers:?}"), "at least one"));
         }
+        let public_tokens = public_tokens(texts, prefix)?;
         let states = texts.iter().map(|text| model.hidden_states(text, layers.end)).collect::<Result<Vec<_>, _>>()?;
         let private = |state: &Matrix<f32>| state.row_range(prefix.min(state.rows())..state.rows());
         let of_layers: Vec<Matrix<f32>> =
@@ -51,8 +51,10 @@ impl ModelProgram {
             let inputs: Vec<Matrix<f32>> = states.iter().map(|states| states[layer].clone()).collect();
             BlockProgram::calibrate(model.block(layer)?, part, &scale, (&inputs, prefix), options)
         };
-        let blocks = layers.clone().map(calibrate).collect::<Result<_, _>>()?;
-        Ok(Self { first: layers.start, blocks, scale, prefix, logits: None })
+        let (first, blocks) = (layers.start, layers.map(calibrate).collect::<Result<_, _>>()?);
+        let config = model.config();
+        let sizes = (config.head_size(), config.n_positions.min(StreamProgram::MAX_TOKENS));
+        Ok(Self::new((first, part, blocks), scale, sizes, public_tokens, *options))
     }
 
     /// The same, ending with the logits of the token after the last, instead of the stream. Texts are those that the blocks were calibrated
@@ -61,21 +63,20 @@ impl ModelProgram {
     /// # Errors
     /// As [`Gpt2::logits`]; [`Error::OutOfRange`] if these are not whole blocks up to the model's last, or an option is out of its range;
     /// [`Error::Shape`] if no text has a token that is not public.
-    pub fn with_logits(self, model: &Gpt2, texts: &[Vec<u32>], options: &BlockOptions) -> Result<Self, Error> {
-        let (last, count) = (self.first + self.blocks.len(), model.config().n_layer);
-        let is_whole = |block: &BlockProgram| block.attention().is_some() && block.feed_forward().is_some();
-        if last != count || !self.blocks.iter().all(is_whole) {
-            let found = format!("{:?}", self.first..last);
+    pub fn with_logits(mut self, model: &Gpt2, texts: &[Vec<u32>], options: &BlockOptions) -> Result<Self, Error> {
+        let (layers, count) = (self.client.layers(), model.config().n_layer);
+        if layers.end != count || self.client.part != BlockPart::Whole {
             let allowed = format!("whole blocks, of which the last is the model's: number {}", count - 1);
-            return Err(Error::out_of_range("the encrypted layers before the logits", found, allowed));
+            return Err(Error::out_of_range("the encrypted layers before the logits", format!("{layers:?}"), allowed));
         }
         let state = |text: &Vec<u32>| {
-            let state = model.hidden_states(text, last)?.pop();
-            Ok(state.map(|state| state.row_range(self.prefix.min(state.rows())..state.rows())))
+            let state = model.hidden_states(text, layers.end)?.pop();
+            Ok(state.map(|state| state.row_range(self.program.prefix.min(state.rows())..state.rows())))
         };
         let states = texts.iter().filter_map(|text| state(text).transpose()).collect::<Result<Vec<_>, Error>>()?;
-        let logits = Some(LogitsProgram::calibrate(model, &self.scale, &states, options)?);
-        Ok(Self { logits, ..self })
+        let (program, scale) = LogitsProgram::calibrate(model, self.client.scale(), &states, options)?;
+        (self.program.logits, self.client.logits) = (Some(program), Some(scale));
+        Ok(self)
     }
 
     /// Calibrates `part` of one block, number `layer` of its model, on hidden states before its first LayerNorm, each `[T, E]`.
@@ -95,149 +96,102 @@ impl ModelProgram {
             states.extend(sites.iter().filter_map(|&site| trace.get(site).cloned()));
         }
         let scale = StreamScale::calibrate(&states, options.log_unit)?;
-        let program = BlockProgram::calibrate(block, part, &scale, (inputs, 0), options)?;
-        Ok(Self { first: layer, blocks: vec![program], scale, prefix: 0, logits: None })
+        let blocks = vec![BlockProgram::calibrate(block, part, &scale, (inputs, 0), options)?];
+        // A block by itself does not know how many positions its model has.
+        let sizes = (block.attention.head_size(), StreamProgram::MAX_TOKENS);
+        Ok(Self::new((layer, part, blocks), scale, sizes, Vec::new(), *options))
     }
 
-    /// The first layer.
-    pub fn first(&self) -> usize {
-        self.first
+    fn new(
+        (first, part, blocks): (usize, BlockPart, Vec<BlockProgram>),
+        stream: StreamScale,
+        (head_size, max_tokens): (usize, usize),
+        public_tokens: Vec<u32>,
+        options: BlockOptions,
+    ) -> Self {
+        let (prefix, channels, count) = (public_tokens.len(), stream.turns().len(), blocks.len());
+        let program = StreamProgram { first, part, blocks, logits: None, channels, head_size, prefix, max_tokens };
+        let client =
+            BlocksClient { first, blocks: count, part, head_size, max_tokens, public_tokens, stream, logits: None };
+        Self { program, client, options }
     }
 
-    /// The blocks.
-    pub fn blocks(&self) -> &[BlockProgram] {
-        &self.blocks
-    }
-
-    /// What numbers of the stream stand for.
-    pub fn scale(&self) -> &StreamScale {
-        &self.scale
-    }
-
-    /// What follows the blocks, if logits do.
-    pub fn logits(&self) -> Option<&LogitsProgram> {
-        self.logits.as_ref()
-    }
-
-    /// The number of public tokens before all others.
-    pub fn prefix(&self) -> usize {
-        self.prefix
-    }
-
-    /// What the blocks keep before the first token that is not public.
-    pub fn caches<E: BlockEvaluator>(&self, evaluator: &mut E) -> Vec<BlockCache<E>> {
-        self.blocks.iter().map(|block| block.cache(evaluator)).collect()
-    }
-
-    /// Rows `[n, E + 1]` of the stream after the blocks, of tokens that follow those of the caches.
+    /// Of two halves.
     ///
     /// # Errors
-    /// The evaluator's.
-    pub fn evaluate<E: BlockEvaluator>(
-        &self,
-        evaluator: &mut E,
-        stream: &mut E::Tensor,
-        caches: &mut [BlockCache<E>],
-    ) -> Result<(), E::Error> {
-        self.run(Needed::All, 0, evaluator, stream, caches, |_, _, _| Ok(()))
+    /// As [`Self::check_halves`].
+    pub(crate) fn of_halves(
+        program: StreamProgram,
+        client: BlocksClient,
+        options: BlockOptions,
+    ) -> Result<Self, Error> {
+        Self::check_halves(&program, &client)?;
+        Ok(Self { program, client, options })
     }
 
-    /// From block `first` of these on, of which rows of the last are needed.
-    fn run<E: BlockEvaluator>(
-        &self,
-        needed: Needed,
-        first: usize,
-        evaluator: &mut E,
-        stream: &mut E::Tensor,
-        caches: &mut [BlockCache<E>],
-        mut after: impl FnMut(usize, &E::Tensor, &mut BlockCache<E>) -> Result<(), E::Error>,
-    ) -> Result<(), E::Error> {
-        let blocks = self.blocks.iter().zip(caches).zip(1..);
-        blocks.skip(first).try_for_each(|((block, cache), done)| {
-            evaluator.enter_block(done - 1);
-            // Later blocks read all rows of earlier ones.
-            let needed = if done == self.blocks.len() { needed } else { Needed::All };
-            block.evaluate(evaluator, stream, cache, needed)?;
-            after(done, stream, cache)
-        })
-    }
-
-    /// What is answered of rows `[n, E + 1]` of the stream before the blocks, of tokens that follow those of the caches: the stream after
-    /// them, or the logits `[1, V]` of the token after the last, in turns.
+    /// Checks that halves are of the same blocks.
     ///
     /// # Errors
-    /// The evaluator's.
-    pub fn answer<E: BlockEvaluator>(
-        &self,
-        evaluator: &mut E,
-        stream: E::Tensor,
-        caches: &mut [BlockCache<E>],
-    ) -> Result<E::Tensor, E::Error> {
-        self.answer_from(0, evaluator, stream, caches, |_, _, _| Ok(()))
-    }
-
-    /// The same from block `first` of these on, where the stream is that before it. `after` is told after each block how many of all
-    /// are done, with the stream after it and what it keeps, and may end the computation.
-    ///
-    /// # Errors
-    /// The evaluator's, and those of `after`.
-    pub fn answer_from<E: BlockEvaluator>(
-        &self,
-        first: usize,
-        evaluator: &mut E,
-        mut stream: E::Tensor,
-        caches: &mut [BlockCache<E>],
-        after: impl FnMut(usize, &E::Tensor, &mut BlockCache<E>) -> Result<(), E::Error>,
-    ) -> Result<E::Tensor, E::Error> {
-        let needed = if self.logits.is_some() { Needed::Last } else { Needed::All };
-        self.run(needed, first, evaluator, &mut stream, caches, after)?;
-        match &self.logits {
-            Some(logits) => logits.evaluate(evaluator, &stream),
-            None => Ok(stream),
+    /// [`Error::OutOfRange`] if they are not.
+    pub(crate) fn check_halves(program: &StreamProgram, client: &BlocksClient) -> Result<(), Error> {
+        let of_client = (
+            (client.layers(), client.part, client.stream.turns().len(), client.head_size),
+            (client.public_tokens.len(), client.max_tokens, client.logits.as_ref().map(|logits| logits.size())),
+        );
+        let layers = program.first..program.first + program.blocks.len();
+        let of_server = (
+            (layers, program.part, program.channels, program.head_size),
+            (program.prefix, program.max_tokens, program.logits.as_ref().map(LogitsProgram::size)),
+        );
+        if of_client == of_server {
+            return Ok(());
         }
+        let what = "the client's half, ((layers, part, channels, head), (public tokens, tokens, logits)),";
+        Err(Error::out_of_range(what, format!("{of_client:?}"), format!("{of_server:?}, the server's")))
     }
 
-    /// The same of a text's first tokens, on an evaluator of which `watcher` sees what each operation gives, and may stop it.
-    ///
-    /// # Errors
-    /// [`WatchedError::Stopped`] if it does; the evaluator's.
-    pub fn watch<E, W>(
-        &self,
-        evaluator: &mut E,
-        stream: E::Tensor,
-        watcher: W,
-    ) -> Result<E::Tensor, WatchedError<E::Error>>
-    where
-        E: BlockEvaluator,
-        W: FnMut(Operation, Rows<E::Lane>) -> ControlFlow<()>,
-    {
-        let mut watched = Watched::new(evaluator, watcher);
-        let mut caches = self.caches(&mut watched);
-        self.answer(&mut watched, stream, &mut caches)
+    /// Both halves.
+    pub fn into_halves(self) -> (StreamProgram, BlocksClient) {
+        (self.program, self.client)
     }
 
-    /// What an answer in turns stands for: hidden states `[n, E]`, or logits `[1, V]`.
-    ///
-    /// # Panics
-    /// If it has another number of columns.
-    pub fn decode(&self, answer: &Matrix<f64>) -> Matrix<f32> {
-        self.logits.as_ref().map_or_else(|| self.scale.decode(answer), |logits| logits.scale().decode(answer))
+    /// What a server evaluates.
+    pub fn program(&self) -> &StreamProgram {
+        &self.program
+    }
+
+    /// What a client needs.
+    pub fn client(&self) -> &BlocksClient {
+        &self.client
+    }
+
+    /// How they were quantized.
+    pub fn options(&self) -> &BlockOptions {
+        &self.options
     }
 
     /// Hidden states `[T, E]` after the blocks, of tokens after the public ones, without noise.
     ///
     /// # Errors
-    /// As [`StreamScale::encode`].
+    /// As [`BlocksClient::encode`].
     pub fn evaluate_clear(
         &self,
         evaluator: &mut ClearEvaluator<SmoothTable>,
         hidden: &Matrix<f32>,
     ) -> Result<Matrix<f32>, Error> {
-        let encoded = self.scale.encode(hidden)?;
+        let encoded = self.client.encode(hidden)?;
         let rows = (0..encoded.rows()).map(|row| encoded.row(row).to_vec()).collect();
         let mut stream: ClearTensor = evaluator.known(rows, Form::Features);
-        let mut caches = self.caches(evaluator);
-        let Ok(()) = self.evaluate(evaluator, &mut stream, &mut caches);
-        Ok(self.scale.decode(&stream.matrix(|x| x)))
+        let mut caches = self.program.caches(evaluator);
+        let Ok(()) = self.program.evaluate(evaluator, &mut stream, &mut caches);
+        Ok(self.client.scale().decode(&stream.matrix(|x| x)))
     }
+}
+
+/// The first tokens of texts, which have to be the same in all.
+fn public_tokens(texts: &[Vec<u32>], prefix: usize) -> Result<Vec<u32>, Error> {
+    let public = texts.first().and_then(|text| text.get(..prefix)).unwrap_or_default();
+    let Some(other) = texts.iter().find(|text| !text.starts_with(public)) else { return Ok(public.to_vec()) };
+    let found = format!("{:?} in one text and {public:?} in another", &other[..prefix.min(other.len())]);
+    Err(Error::out_of_range("the public tokens", found, "the same in all texts"))
 }

@@ -1,6 +1,6 @@
 //! What a layer's numbers are on a calibration set.
 
-use super::client::{centered, parts};
+use super::scale::{centered, parts};
 use super::softmax::ScoreRange;
 use crate::error::Error;
 use crate::gpt2::{Block, Intermediate, Site, Trace};

@@ -58,7 +58,7 @@ impl BlockOptions {
     }
 
     /// Checks the numbers.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         check_within("the unit of the stream, its log2 in turns", self.log_unit, -40.0..=-4.0)?;
         check_within("the number of bits of a block's weights", self.weight_bits, 2..=12)?;
         check_within("the number of bits of a block's keys", self.key_bits, 2..=8)?;

@@ -27,36 +27,36 @@ const LEAST_LIMIT: f64 = 0.5;
 #[derive(Clone, Debug, PartialEq)]
 pub struct SoftmaxProgram {
     /// What a turn of score stands for.
-    score_turn: f64,
-    softplus: SmoothTable,
+    pub(super) score_turn: f64,
+    pub(super) softplus: SmoothTable,
     /// Of exponents before and after they are clipped.
-    sums: [SumTables; 2],
+    pub(super) sums: [SumTables; 2],
     /// None where no exponent is below the least one that matters.
-    clip: Option<Clip>,
+    pub(super) clip: Option<Clip>,
     /// How many times more turns an exponent has than a difference of scores, before it is clipped.
-    exponent_factor: i64,
+    pub(super) exponent_factor: i64,
     /// The same after it is.
-    clipped_factor: i64,
+    pub(super) clipped_factor: i64,
     /// Of clipped exponents: p·r, in units of which there is a whole number.
-    probability: SmoothTable,
+    pub(super) probability: SmoothTable,
 }
 
 /// How log Σ exp is found.
 #[derive(Clone, Debug, PartialEq)]
-struct SumTables {
+pub(super) struct SumTables {
     /// Of exponents.
-    exponential: SmoothTable,
+    pub(super) exponential: SmoothTable,
     /// Of their sum.
-    logarithm: SmoothTable,
+    pub(super) logarithm: SmoothTable,
 }
 
 /// How exponents are clipped.
 #[derive(Clone, Debug, PartialEq)]
-struct Clip {
+pub(super) struct Clip {
     /// What is added to exponents before, in turns.
-    constant: f64,
+    pub(super) constant: f64,
     /// What they are then below zero, in turns of scores.
-    below: SmoothTable,
+    pub(super) below: SmoothTable,
 }
 
 /// How far apart scores of a row are, in units of score.

@@ -2,7 +2,9 @@
 
 use super::VERSION;
 use super::fingerprint::AttentionFingerprint;
-use super::halves::{ClientHalf, Origin, Quantized, ServerHalf};
+use super::halves::{ClientHalf, Quantized, ServerHalf};
+use super::origin::{BlocksOrigin, Origin};
+use crate::block::ModelProgram;
 use crate::checkpoint::Checkpoint;
 use crate::error::Error;
 use crate::named::NamedTensors;
@@ -16,8 +18,8 @@ use std::path::Path;
 const KEY: &str = "quantized_attention";
 /// The prefixes of the tensors of the server's and of the client's half.
 const PREFIXES: [&str; 2] = ["server.", "client."];
-/// The most entries that the tensors of a file may have: far more than any GPT-2's attention.
-const MAX_ENTRIES: usize = 1 << 30;
+/// The most entries that the tensors of a file may have: far more than the blocks of any GPT-2.
+const MAX_ENTRIES: usize = 1 << 33;
 
 /// The contents of a file: one half, or both.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,14 +48,23 @@ struct AnyHeader {
 }
 
 impl QuantizedFile {
-    /// Both halves of an attention that was quantized as `origin` says.
+    /// Both halves of what was quantized as `origin` says.
     ///
     /// # Errors
     /// [`Error::OutOfRange`] or [`Error::Shape`] if it was not.
-    pub fn new(attention: Quantized, origin: Origin) -> Result<Self, Error> {
-        let (server, client) = attention.into_halves(&origin)?;
+    pub fn new(quantized: Quantized, origin: Origin) -> Result<Self, Error> {
+        let (server, client) = quantized.into_halves(&origin)?;
         let digests = [server.to_tensors(), client.to_tensors()].map(|record| AttentionFingerprint(record.digest()));
         Ok(Self { origin, server: Some(server), client: Some(client), digests })
+    }
+
+    /// Both halves of blocks.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_blocks(model: ModelProgram) -> Result<Self, Error> {
+        let origin = Origin::Blocks(BlocksOrigin::of(&model));
+        Self::new(Quantized::Blocks(Box::new(model)), origin)
     }
 
     /// What it was made from.
@@ -99,15 +110,20 @@ impl QuantizedFile {
         Ok(Self { server: self.server.or(other.server), client: self.client.or(other.client), ..self })
     }
 
-    /// The attention.
+    /// What was quantized, both halves as one.
     ///
     /// # Errors
     /// [`Error::OutOfRange`] if a half is missing; it or [`Error::Shape`] if they do not fit each other.
-    pub fn into_attention(self) -> Result<Quantized, Error> {
+    pub fn into_quantized(self) -> Result<Quantized, Error> {
         let Self { origin, server, client, .. } = self;
         let missing = |what| move || Error::out_of_range(what, "missing", "there, in this file or in another");
         let server = server.ok_or_else(missing("the server's half"))?;
-        server.join(client.ok_or_else(missing("the client's half"))?, origin.part)
+        server.join(client.ok_or_else(missing("the client's half"))?, &origin)
+    }
+
+    /// What a server needs, if it is there: without a copy of it.
+    pub fn into_server(self) -> Option<ServerHalf> {
+        self.server
     }
 
     /// The bytes of the file: the same for equal contents.
@@ -173,7 +189,25 @@ impl QuantizedFile {
                 return Err(malformed(format!("its {half}'s half was changed; fetch or write it again")));
             }
         }
-        Self::from_records(header.origin, digests, &records)
+        let file = Self::from_records(header.origin, digests, &records)?;
+        drop(records);
+        file.check_is_canonical().map_err(malformed)?;
+        Ok(file)
+    }
+
+    /// Checks that the halves are written as [`Self::to_bytes`] writes them: there is no tensor that nothing reads, and no other file of the
+    /// same halves has another fingerprint.
+    fn check_is_canonical(&self) -> Result<(), String> {
+        let halves =
+            [self.server.as_ref().map(ServerHalf::to_tensors), self.client.as_ref().map(ClientHalf::to_tensors)];
+        for ((half, digest), name) in halves.iter().zip(self.digests).zip(["server", "client"]) {
+            if half.as_ref().is_some_and(|half| AttentionFingerprint(half.digest()) != digest) {
+                return Err(format!(
+                    "the tensors of its {name}'s half are not as this program writes them: there are more, or of other types"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Checks everything but the digests.
@@ -184,11 +218,10 @@ impl QuantizedFile {
     ) -> Result<Self, Error> {
         let server = server.as_ref().map(|tensors| ServerHalf::from_tensors(tensors, &origin)).transpose()?;
         let client = client.as_ref().map(|tensors| ClientHalf::from_tensors(tensors, &origin)).transpose()?;
-        let file = Self { origin, server, client, digests };
-        if let (Some(_), Some(_)) = (&file.server, &file.client) {
-            file.clone().into_attention()?;
+        if let (Some(server), Some(client)) = (&server, &client) {
+            server.check_client(client)?;
         }
-        Ok(file)
+        Ok(Self { origin, server, client, digests })
     }
 }
 

@@ -1,12 +1,12 @@
 //! By what files of one calibration are known.
 
 use super::VERSION;
-use super::halves::Origin;
+use super::origin::{BlocksOrigin, Origin};
 use crate::block::ModelProgram;
 use crate::error::Error;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fmt::{Debug, Display, Formatter, Write};
+use std::fmt::{Debug, Display, Formatter};
 
 /// SHA-256 of a quantized attention and its origin, or of blocks: the same for files that belong together.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,14 +52,10 @@ impl AttentionFingerprint {
         &self.0
     }
 
-    /// Of blocks: every weight, table and scale.
-    ///
-    /// It is taken of the derived text of [`Debug`], which has all fields, those that are added later too, and numbers to the last bit. A
-    /// compiler that writes it otherwise gives other fingerprints.
-    pub fn of_blocks(program: &ModelProgram) -> Self {
-        let mut hash = HashedText(Sha256::new_with_prefix(b"blocks"));
-        write!(hash, "{program:?}").expect("a hash takes any text");
-        Self(hash.0.finalize().into())
+    /// Of blocks: every weight, table and scale. It is that of their files.
+    pub fn of_blocks(model: &ModelProgram) -> Self {
+        let digests = [model.program().to_tensors(), model.client().to_tensors()].map(|half| Self(half.digest()));
+        Self::of(&Origin::Blocks(BlocksOrigin::of(model)), &digests)
     }
 
     /// Of a quantized attention from `origin`, whose halves' tensors have the given digests.
@@ -71,15 +67,5 @@ impl AttentionFingerprint {
         hash.update(client.0);
         hash.update(origin);
         Self(hash.finalize().into())
-    }
-}
-
-/// Hashes text as it comes.
-struct HashedText(Sha256);
-
-impl Write for HashedText {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.0.update(text);
-        Ok(())
     }
 }

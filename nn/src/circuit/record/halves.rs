@@ -1,41 +1,22 @@
-//! What a server and a client each need, of either circuit, to and from named tensors.
+//! What a server and a client each need, of any circuit, to and from named tensors.
 
+use super::origin::{AttentionOrigin, BlocksOrigin, Options, Origin};
 use crate::attention::Part;
+use crate::block::{BlocksClient, ModelProgram, StreamProgram};
 use crate::error::Error;
-use crate::integer::{IntegerAttention, IntegerClient, IntegerOptions, IntegerProgram, RangeReport};
+use crate::integer::{IntegerAttention, IntegerClient, IntegerProgram, RangeReport};
 use crate::named::NamedTensors;
-use crate::packed::{PackedAttention, PackedClient, PackedOptions, PackedProgram};
-use crate::quantizers;
-use serde::{Deserialize, Serialize};
+use crate::packed::{PackedAttention, PackedClient, PackedProgram};
 
-/// How an attention was quantized.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "circuit", rename_all = "snake_case")]
-pub enum Options {
-    /// For the exact circuit.
-    Exact(IntegerOptions),
-    /// For the packed circuit.
-    Packed(PackedOptions),
-}
-
-/// What an attention was quantized from, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Origin {
-    /// The layer of the model, from 0.
-    pub layer: usize,
-    /// The part of the layer's attention.
-    pub part: Part,
-    /// The options of the calibration.
-    pub options: Options,
-}
-
-/// A quantized part of a layer's attention, both halves.
+/// What was quantized, both halves: a part of a layer's attention, or blocks.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Quantized {
     /// For the exact circuit.
     Exact(Box<IntegerAttention>),
     /// For the packed circuit.
     Packed(Box<PackedAttention>),
+    /// Blocks.
+    Blocks(Box<ModelProgram>),
 }
 
 /// What a server needs.
@@ -45,6 +26,8 @@ pub enum ServerHalf {
     Exact(Box<IntegerProgram>, Vec<RangeReport>),
     /// For the packed circuit.
     Packed(Box<PackedProgram>),
+    /// Blocks.
+    Blocks(Box<StreamProgram>),
 }
 
 /// What a client needs.
@@ -54,31 +37,17 @@ pub enum ClientHalf {
     Exact(IntegerClient),
     /// For the packed circuit.
     Packed(PackedClient),
+    /// Of blocks.
+    Blocks(BlocksClient),
 }
 
-impl Options {
-    /// Bits of the input's integers.
-    pub fn bits(&self) -> u32 {
-        match self {
-            Self::Exact(options) => options.bits,
-            Self::Packed(options) => options.input_bits,
-        }
-    }
-
-    /// Checks that the largest integer of an input is that of these options.
-    fn check_levels(&self, levels: i32) -> Result<(), Error> {
-        let allowed = match self {
-            Self::Exact(_) => IntegerOptions::BITS,
-            Self::Packed(_) => PackedOptions::BITS,
-        };
-        let bits = self.bits();
-        if allowed.contains(&bits) && quantizers::levels(bits)? == levels {
-            return Ok(());
-        }
-        let allowed = format!("that of {bits} bits, as its origin says");
-        Err(Error::out_of_range("the largest integer of an input", levels, allowed))
-    }
+/// That something is not of the circuit that it is used with.
+fn other_circuit(what: &str) -> Error {
+    Error::out_of_range(what, "of another circuit", "of that of what it is used with")
 }
+
+/// What both halves of an attention have: E and O, where they are known; the largest integer of an input, and the most tokens.
+type AttentionSizes = (Vec<usize>, i32, usize);
 
 impl ServerHalf {
     pub(super) fn to_tensors(&self) -> NamedTensors {
@@ -89,45 +58,55 @@ impl ServerHalf {
                 tensors
             }
             Self::Packed(program) => program.to_tensors(),
+            Self::Blocks(program) => program.to_tensors(),
         }
     }
 
     /// Reads what [`Self::to_tensors`] gives, and checks that it is what the origin says.
     pub(super) fn from_tensors(tensors: &NamedTensors, origin: &Origin) -> Result<Self, Error> {
-        let half = match origin.options {
-            Options::Exact(_) => {
+        let half = match origin {
+            Origin::Attention(AttentionOrigin { options: Options::Exact(_), .. }) => {
                 Self::Exact(Box::new(IntegerProgram::from_tensors(tensors)?), RangeReport::all_from(tensors)?)
             }
-            Options::Packed(_) => Self::Packed(Box::new(PackedProgram::from_tensors(tensors)?)),
+            Origin::Attention(AttentionOrigin { options: Options::Packed(_), .. }) => {
+                Self::Packed(Box::new(PackedProgram::from_tensors(tensors)?))
+            }
+            Origin::Blocks(BlocksOrigin { first, blocks, part, options }) => {
+                options.check()?;
+                let layers = *first..first.saturating_add(*blocks);
+                Self::Blocks(Box::new(StreamProgram::from_tensors(tensors, &layers, *part)?))
+            }
         };
         half.check(origin).map(|()| half)
     }
 
-    /// E and O, d, and the number of heads.
-    fn sizes(&self) -> ([usize; 2], usize, usize) {
+    /// Of an attention; `None` of blocks.
+    fn attention_sizes(&self) -> Option<AttentionSizes> {
         match self {
-            Self::Exact(of, _) => ([of.embedding_size(), of.output_size()], of.head_size(), of.heads()),
-            Self::Packed(of) => ([of.embedding_size(), of.output_size()], of.head_size(), of.heads().len()),
-        }
-    }
-
-    /// The largest integer of an input, and the most tokens.
-    fn input(&self) -> (i32, usize) {
-        match self {
-            Self::Exact(program, _) => (program.input_levels(), program.max_tokens()),
-            Self::Packed(program) => (program.input_levels(), program.max_tokens()),
+            Self::Exact(of, _) => {
+                Some((vec![of.embedding_size(), of.output_size()], of.input_levels(), of.max_tokens()))
+            }
+            Self::Packed(of) => Some((vec![of.embedding_size(), of.output_size()], of.input_levels(), of.max_tokens())),
+            Self::Blocks(_) => None,
         }
     }
 
     /// Checks that this is what the origin says.
     pub(super) fn check(&self, origin: &Origin) -> Result<(), Error> {
-        origin.options.check_levels(self.input().0)?;
-        let ([embedding, outputs], size, heads) = self.sizes();
-        let (is_one, is_whole) = match self {
-            Self::Exact(program, _) => (!program.is_whole(), program.is_whole()),
-            Self::Packed(_) => (true, true),
+        let (is_one, is_whole, size, heads) = match self {
+            Self::Exact(of, _) => (!of.is_whole(), of.is_whole(), of.head_size(), of.heads()),
+            Self::Packed(of) => (true, true, of.head_size(), of.heads().len()),
+            // It was read as the origin says.
+            Self::Blocks(_) => return Ok(()),
         };
-        let fits = match origin.part {
+        let (Some((sizes, levels, _)), Origin::Attention(AttentionOrigin { part, options, .. })) =
+            (self.attention_sizes(), origin)
+        else {
+            return Err(other_circuit("the origin"));
+        };
+        options.check_levels(levels)?;
+        let (embedding, outputs) = (sizes[0], sizes[1]);
+        let fits = match part {
             Part::Head(_) => is_one && heads == 1 && outputs == size,
             Part::Whole => is_whole && outputs == embedding && heads.checked_mul(size) == Some(embedding),
         };
@@ -136,32 +115,52 @@ impl ServerHalf {
         }
         let (what, found) =
             ("the quantized attention, [n_embd, head, outputs, heads],", [embedding, size, outputs, heads]);
-        Err(Error::shape(what, format!("that of the part {:?}", origin.part), &found))
+        Err(Error::shape(what, format!("that of the part {part:?}"), &found))
+    }
+
+    /// Checks that a client's half is of the same attention, or the same blocks.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] or [`Error::OutOfRange`] if it is not.
+    pub(super) fn check_client(&self, client: &ClientHalf) -> Result<(), Error> {
+        if let (Self::Blocks(program), ClientHalf::Blocks(client)) = (self, client) {
+            return ModelProgram::check_halves(program, client);
+        }
+        let (Some((sizes, levels, tokens)), Some((own_sizes, own_levels, own_tokens))) =
+            (self.attention_sizes(), client.attention_sizes())
+        else {
+            return Err(other_circuit("the client's half"));
+        };
+        if own_sizes != sizes[..own_sizes.len()] {
+            let expected = format!("{:?}, the server's", &sizes[..own_sizes.len()]);
+            return Err(Error::shape("the client's half, [n_embd, outputs],", expected, &own_sizes));
+        }
+        let (server, own) = ((levels, tokens), (own_levels, own_tokens));
+        if server != own {
+            let allowed = format!("{server:?}, the server's");
+            return Err(Error::out_of_range("(levels, tokens) of the client's half", format!("{own:?}"), allowed));
+        }
+        Ok(())
     }
 
     /// Both halves as one.
     ///
     /// # Errors
-    /// [`Error::Shape`] or [`Error::OutOfRange`] if they are not halves of one attention.
-    pub(super) fn join(self, client: ClientHalf, part: Part) -> Result<Quantized, Error> {
-        let (sizes, own_sizes) = (self.sizes().0, client.sizes());
-        if own_sizes != sizes[..own_sizes.len()] {
-            let expected = format!("{:?}, the server's", &sizes[..own_sizes.len()]);
-            return Err(Error::shape("the client's half, [n_embd, outputs],", expected, &own_sizes));
-        }
-        let (server, own) = (self.input(), client.input());
-        if server != own {
-            let allowed = format!("{server:?}, the server's");
-            return Err(Error::out_of_range("(levels, tokens) of the client's half", format!("{own:?}"), allowed));
-        }
-        match (self, client) {
-            (Self::Exact(program, ranges), ClientHalf::Exact(client)) => {
+    /// As [`Self::check_client`].
+    pub(super) fn join(self, client: ClientHalf, origin: &Origin) -> Result<Quantized, Error> {
+        self.check_client(&client)?;
+        match (self, client, origin) {
+            (Self::Exact(program, ranges), ClientHalf::Exact(client), Origin::Attention(origin)) => {
+                let part = origin.part;
                 Ok(Quantized::Exact(Box::new(IntegerAttention { part, program: *program, client, ranges })))
             }
-            (Self::Packed(program), ClientHalf::Packed(client)) => {
+            (Self::Packed(program), ClientHalf::Packed(client), Origin::Attention(_)) => {
                 Ok(Quantized::Packed(Box::new(PackedAttention { program: *program, client })))
             }
-            _ => Err(Error::out_of_range("the client's half", "of another circuit", "of the server's")),
+            (Self::Blocks(program), ClientHalf::Blocks(client), Origin::Blocks(origin)) => {
+                Ok(Quantized::Blocks(Box::new(ModelProgram::of_halves(*program, client, origin.options)?)))
+            }
+            _ => Err(other_circuit("the client's half")),
         }
     }
 }
@@ -171,51 +170,67 @@ impl ClientHalf {
         match self {
             Self::Exact(client) => client.to_tensors(),
             Self::Packed(client) => client.to_tensors(),
+            Self::Blocks(client) => client.to_tensors(),
         }
     }
 
     /// Reads what [`Self::to_tensors`] gives, and checks that it is what the origin says.
     pub(super) fn from_tensors(tensors: &NamedTensors, origin: &Origin) -> Result<Self, Error> {
-        let half = match origin.options {
-            Options::Exact(_) => Self::Exact(IntegerClient::from_tensors(tensors)?),
-            Options::Packed(_) => Self::Packed(PackedClient::from_tensors(tensors)?),
+        let half = match origin {
+            Origin::Attention(AttentionOrigin { options: Options::Exact(_), .. }) => {
+                Self::Exact(IntegerClient::from_tensors(tensors)?)
+            }
+            Origin::Attention(AttentionOrigin { options: Options::Packed(_), .. }) => {
+                Self::Packed(PackedClient::from_tensors(tensors)?)
+            }
+            Origin::Blocks(BlocksOrigin { first, blocks, part, options }) => {
+                options.check()?;
+                let layers = *first..first.saturating_add(*blocks);
+                Self::Blocks(BlocksClient::from_tensors(tensors, &layers, *part)?)
+            }
         };
         half.check(origin).map(|()| half)
     }
 
-    /// E; and O, where it is known.
-    fn sizes(&self) -> Vec<usize> {
+    /// Of an attention; `None` of blocks.
+    fn attention_sizes(&self) -> Option<AttentionSizes> {
         match self {
-            Self::Exact(client) => vec![client.embedding_size()],
-            Self::Packed(client) => vec![client.input_scales().len(), client.output_scales().len()],
-        }
-    }
-
-    /// The largest integer of an input, and the most tokens.
-    fn input(&self) -> (i32, usize) {
-        match self {
-            Self::Exact(client) => (client.input().levels(), client.max_tokens()),
-            Self::Packed(client) => (client.levels(), client.max_tokens()),
+            Self::Exact(client) => Some((vec![client.embedding_size()], client.input().levels(), client.max_tokens())),
+            Self::Packed(client) => Some((
+                vec![client.input_scales().len(), client.output_scales().len()],
+                client.levels(),
+                client.max_tokens(),
+            )),
+            Self::Blocks(_) => None,
         }
     }
 
     /// Checks that this is what the origin says.
     pub(super) fn check(&self, origin: &Origin) -> Result<(), Error> {
-        origin.options.check_levels(self.input().0)
+        match (self.attention_sizes(), origin) {
+            (Some((_, levels, _)), Origin::Attention(origin)) => origin.options.check_levels(levels),
+            // It was read as the origin says.
+            (None, Origin::Blocks(_)) => Ok(()),
+            _ => Err(other_circuit("the origin")),
+        }
     }
 }
 
 impl Quantized {
     /// Its halves, if it is what the origin says.
     pub(super) fn into_halves(self, origin: &Origin) -> Result<(ServerHalf, ClientHalf), Error> {
-        let (server, client) = match (self, &origin.options) {
-            (Self::Exact(attention), Options::Exact(_)) => {
+        let (server, client) = match (self, origin) {
+            (Self::Exact(attention), Origin::Attention(AttentionOrigin { options: Options::Exact(_), .. })) => {
                 let IntegerAttention { program, client, ranges, .. } = *attention;
                 (ServerHalf::Exact(Box::new(program), ranges), ClientHalf::Exact(client))
             }
-            (Self::Packed(attention), Options::Packed(_)) => {
+            (Self::Packed(attention), Origin::Attention(AttentionOrigin { options: Options::Packed(_), .. })) => {
                 let PackedAttention { program, client } = *attention;
                 (ServerHalf::Packed(Box::new(program)), ClientHalf::Packed(client))
+            }
+            (Self::Blocks(model), Origin::Blocks(of_origin)) if BlocksOrigin::of(&model) == *of_origin => {
+                let (program, client) = model.into_halves();
+                (ServerHalf::Blocks(Box::new(program)), ClientHalf::Blocks(client))
             }
             _ => return Err(Error::out_of_range("the origin", "of another circuit", "of that of the attention")),
         };

@@ -1,7 +1,7 @@
-//! Quantized attention as a file: what a server and a client have to agree on, made once by calibration.
+//! Quantized attention, and quantized blocks, as a file: what a server and a client have to agree on, made once by calibration.
 //!
 //! A file is in the safetensors format and holds the server's half (weights, tables, ranges), the client's half
-//! (scales), or both; either circuit's. Its tensors are named `server.…` and `client.…`; the metadata
+//! (scales), or both; of any circuit. Its tensors are named `server.…` and `client.…`; the metadata
 //! `quantized_attention` is a JSON object: the [version](VERSION) of the format, the [`Origin`], SHA-256 of both
 //! halves, also of one that the file does not hold, and the [`AttentionFingerprint`] of all of this. Two files with one
 //! fingerprint are of one calibration.
@@ -14,7 +14,7 @@
 //! use nn::attention::{AttentionWeights, Linear, Part};
 //! use nn::matrix::Matrix;
 //! use nn::packed::{PackedAttention, PackedOptions};
-//! use nn::record::{Options, Origin, Quantized, QuantizedFile};
+//! use nn::record::{AttentionOrigin, Options, Origin, Quantized, QuantizedFile};
 //!
 //! let weight = Matrix::from_fn(8, 24, |row, col| ((7 * row + 5 * col) as f32).sin());
 //! let weights = AttentionWeights::new(Linear::new(weight, vec![0.1; 24])?, 2)?;
@@ -22,22 +22,24 @@
 //! let (part, options) = (Part::Head(1), PackedOptions::new(5));
 //! let head = PackedAttention::calibrate(&weights, part, &hidden, &options)?;
 //!
-//! let origin = Origin { layer: 0, part, options: Options::Packed(options) };
+//! let origin = Origin::Attention(AttentionOrigin { layer: 0, part, options: Options::Packed(options) });
 //! let file = QuantizedFile::new(Quantized::Packed(Box::new(head.clone())), origin)?;
 //! let server = QuantizedFile::from_bytes("the server's file", file.server_half().to_bytes()?)?;
 //! let client = QuantizedFile::from_bytes("the client's file", file.client_half().to_bytes()?)?;
 //! assert_eq!(server.fingerprint(), client.fingerprint());
-//! assert_eq!(server.join(client)?.into_attention()?, Quantized::Packed(Box::new(head)));
+//! assert_eq!(server.join(client)?.into_quantized()?, Quantized::Packed(Box::new(head)));
 //! # Ok::<(), nn::Error>(())
 //! ```
 
 mod file;
 mod fingerprint;
 mod halves;
+mod origin;
 
 pub use file::QuantizedFile;
 pub use fingerprint::AttentionFingerprint;
-pub use halves::{ClientHalf, Options, Origin, Quantized, ServerHalf};
+pub use halves::{ClientHalf, Quantized, ServerHalf};
+pub use origin::{AttentionOrigin, BlocksOrigin, Options, Origin};
 
 /// The version of the format that is written, and the only one that is read.
 pub const VERSION: u32 = 1;

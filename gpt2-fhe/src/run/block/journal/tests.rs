@@ -74,9 +74,9 @@ fn circuit(factor: f32) -> (BlockCircuit, Vec<Matrix<f64>>) {
     let program =
         ModelProgram::calibrate(&model, 0..2, BlockPart::Whole, (&texts, 1), &BlockOptions::default()).unwrap();
     let hidden = model.hidden_states(&texts[8], 0).unwrap().remove(0);
-    let turns = program.scale().encode(&hidden.row_range(1..1 + TOKENS.len())).unwrap();
+    let turns = program.client().scale().encode(&hidden.row_range(1..1 + TOKENS.len())).unwrap();
     let requests = REQUESTS.map(|rows| turns.row_range(rows)).to_vec();
-    (BlockCircuit::new(program, model.config().head_size()).unwrap(), requests)
+    (BlockCircuit::new(program).unwrap(), requests)
 }
 
 static KEYS: LazyLock<BlockKeyPair> =

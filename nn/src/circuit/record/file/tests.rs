@@ -1,9 +1,11 @@
 use super::*;
 use crate::attention::{AttentionWeights, Linear, Part};
+use crate::block::tiny;
+use crate::clear::ClearEvaluator;
 use crate::integer::{IntegerAttention, IntegerOptions};
 use crate::matrix::Matrix;
 use crate::packed::{PackedAttention, PackedOptions};
-use crate::record::Options;
+use crate::record::{AttentionOrigin, Options};
 use proptest::prelude::*;
 use safetensors::Dtype;
 use std::sync::LazyLock;
@@ -15,7 +17,7 @@ fn hidden(tokens: usize) -> Matrix<f32> {
     Matrix::from_fn(tokens, SIZE, |row, col| ((3 * row + 2 * col) as f32).cos())
 }
 
-/// One head and the whole attention, of both circuits.
+/// One head and the whole attention, of both circuits; and blocks.
 static FILES: LazyLock<Vec<QuantizedFile>> = LazyLock::new(|| {
     let linear = |cols: usize, step: usize| {
         let weight = Matrix::from_fn(SIZE, cols, |row, col| ((7 * row + step * col) as f32).sin() / 2.0);
@@ -31,16 +33,23 @@ static FILES: LazyLock<Vec<QuantizedFile>> = LazyLock::new(|| {
             (Quantized::Exact(Box::new(head)), Options::Exact(exact)),
             (Quantized::Packed(Box::new(attention)), Options::Packed(packed)),
         ] {
-            files.push(QuantizedFile::new(attention, Origin { layer: 2, part, options }).unwrap());
+            files.push(
+                QuantizedFile::new(attention, Origin::Attention(AttentionOrigin { layer: 2, part, options })).unwrap(),
+            );
         }
     }
+    files.extend(tiny::programs().into_iter().map(|model| QuantizedFile::of_blocks(model).unwrap()));
     files
 });
 
+/// How many of them are of attention.
+const OF_ATTENTION: usize = 4;
+
 fn evaluate(file: QuantizedFile, hidden: &Matrix<f32>) -> Result<Matrix<f32>, Error> {
-    match file.into_attention()? {
+    match file.into_quantized()? {
         Quantized::Exact(head) => head.evaluate_clear(hidden),
         Quantized::Packed(attention) => attention.evaluate_clear(hidden),
+        Quantized::Blocks(model) => model.evaluate_clear(&mut ClearEvaluator::new(), hidden),
     }
 }
 
@@ -123,7 +132,7 @@ proptest! {
     /// Contents that nobody calibrated, with digests that fit: an error, or an attention that can be computed.
     #[test]
     fn no_contents_make_an_evaluator_panic(
-        index in 0_usize..4,
+        index in 0..FILES.len(),
         of_server in prop::bool::weighted(0.8),
         at in any::<prop::sample::Index>(),
         change in change(),
@@ -217,15 +226,16 @@ fn tables_that_no_lookup_reads_are_refused() {
 
 #[test]
 fn another_origin_is_an_error() {
-    for (index, file) in FILES.iter().enumerate() {
-        let attention = file.clone().into_attention().unwrap();
-        let new = |change: fn(&mut Origin)| {
-            let mut origin = file.origin;
+    for (index, file) in FILES[..OF_ATTENTION].iter().enumerate() {
+        let attention = file.clone().into_quantized().unwrap();
+        let Origin::Attention(origin) = file.origin else { panic!("an attention") };
+        let new = |change: fn(&mut AttentionOrigin)| {
+            let mut origin = origin;
             change(&mut origin);
-            QuantizedFile::new(attention.clone(), origin)
+            QuantizedFile::new(attention.clone(), Origin::Attention(origin))
         };
         assert_eq!(&new(|_| {}).unwrap(), file);
-        let others: [fn(&mut Origin); 4] = [
+        let others: [fn(&mut AttentionOrigin); 4] = [
             |origin| {
                 origin.part = match origin.part {
                     Part::Head(_) => Part::Whole,

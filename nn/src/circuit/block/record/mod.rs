@@ -1,0 +1,237 @@
+//! Both halves of blocks to and from named tensors.
+//!
+//! What follows from the place of a number is not stored: the function of a table, what becomes of its results, and where a table goes on
+//! without a jump. So no file can say otherwise.
+
+mod attention;
+mod readings;
+
+use self::readings::{Results, Sizes, finite, set_norm, weights};
+use super::attention::AttentionProgram;
+use super::calibrate::BlockPart;
+use super::client::BlocksClient;
+use super::logits::LogitsProgram;
+use super::mlp::MlpProgram;
+use super::norm::NormProgram;
+use super::program::BlockProgram;
+use super::reading::Reading;
+use super::scale::{LogitsScale, StreamScale};
+use super::stream::StreamProgram;
+use crate::error::{Error, check_within};
+use crate::evaluator::SmoothUse;
+use crate::gpt2::Activation;
+use crate::named::NamedTensors;
+use crate::table::Smooth;
+use std::ops::{Range, RangeInclusive};
+
+/// The activations that a feed-forward layer can have, by their number in files.
+const GATES: [Activation; 6] = [
+    Activation::GeluTanh,
+    Activation::Gelu,
+    Activation::GeluSigmoid,
+    Activation::Relu,
+    Activation::Silu,
+    Activation::HardSwish,
+];
+/// The most channels of a stream: far more than any GPT-2 has.
+const MAX_CHANNELS: usize = 1 << 20;
+/// The largest number of a layer.
+const MAX_LAYER: usize = 1 << 20;
+/// The turns that a unit of hidden states or of logits may take, so that neither they nor their inverses overflow.
+const UNIT_TURNS: RangeInclusive<f64> = 1.0 / (1_u128 << 100) as f64..=(1_u128 << 100) as f64;
+/// What a logit may be at most: far more than any model's are.
+const MAX_LOGIT: f64 = (1_u64 << 40) as f64;
+
+impl StreamProgram {
+    /// The tensors that [`Self::from_tensors`] reads.
+    pub(crate) fn to_tensors(&self) -> NamedTensors {
+        let mut tensors = NamedTensors::default();
+        for (name, number) in [
+            ("channels", self.channels),
+            ("head_size", self.head_size),
+            ("public_tokens", self.prefix),
+            ("max_tokens", self.max_tokens),
+        ] {
+            tensors.set_integer(name, number as i64);
+        }
+        for (layer, block) in (self.first..).zip(&self.blocks) {
+            if let Some(attention) = &block.attention {
+                attention.set(&mut tensors, &format!("blocks.{layer}.attention"));
+            }
+            if let Some(feed_forward) = &block.feed_forward {
+                feed_forward.set(&mut tensors, &format!("blocks.{layer}.mlp"));
+            }
+        }
+        if let Some(logits) = &self.logits {
+            logits.set(&mut tensors);
+        }
+        tensors
+    }
+
+    /// Reads what [`Self::to_tensors`] gives of `part` of the blocks `layers`, and checks everything that evaluators rely on.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::OutOfRange`], [`Error::NotFinite`].
+    pub(crate) fn from_tensors(tensors: &NamedTensors, layers: &Range<usize>, part: BlockPart) -> Result<Self, Error> {
+        check_layers(layers)?;
+        let number = |name: &str| tensors.integer::<usize>(name);
+        let (channels, head_size) = (number("channels")?, number("head_size")?);
+        let (prefix, max_tokens) = (number("public_tokens")?, number("max_tokens")?);
+        check_within("the number of channels of the stream", channels, 2..=MAX_CHANNELS)?;
+        check_within("the number of channels of a head", head_size, 1..=channels - 1)?;
+        check_tokens(prefix, max_tokens)?;
+        let sizes = Sizes { channels, head_size, prefix };
+        let block = |layer: usize| BlockProgram::from_tensors(tensors, layer, part, &sizes);
+        // As many as there are tensors of, whatever the number of layers says.
+        let blocks = layers.clone().map(block).collect::<Result<Vec<_>, _>>()?;
+        let logits = match tensors.contains("logits.weight") {
+            true => Some(LogitsProgram::from_tensors(tensors, channels)?),
+            false => None,
+        };
+        if logits.is_some() && part != BlockPart::Whole {
+            return Err(Error::out_of_range("the part of blocks before logits", format!("{part:?}"), "Whole"));
+        }
+        Ok(Self { first: layers.start, part, blocks, logits, channels, head_size, prefix, max_tokens })
+    }
+}
+
+fn check_layers(layers: &Range<usize>) -> Result<(), Error> {
+    check_within("the first layer", layers.start, 0..=MAX_LAYER)?;
+    check_within("the number of blocks", layers.len(), 1..=MAX_LAYER)
+}
+
+fn check_tokens(public: usize, most: usize) -> Result<(), Error> {
+    check_within("the largest number of tokens", most, 1..=StreamProgram::MAX_TOKENS)?;
+    check_within("the number of public tokens", public, 0..=most - 1)
+}
+
+impl BlockProgram {
+    fn from_tensors(tensors: &NamedTensors, layer: usize, part: BlockPart, sizes: &Sizes) -> Result<Self, Error> {
+        let attention = || AttentionProgram::from_tensors(tensors, &format!("blocks.{layer}.attention"), sizes);
+        let feed_forward = || MlpProgram::from_tensors(tensors, &format!("blocks.{layer}.mlp"), sizes.channels);
+        Ok(Self {
+            attention: part.has_attention().then(attention).transpose()?,
+            feed_forward: part.has_feed_forward().then(feed_forward).transpose()?,
+        })
+    }
+}
+
+impl MlpProgram {
+    fn set(&self, tensors: &mut NamedTensors, at: &str) {
+        set_norm(tensors, at, &self.norm);
+        tensors.set_matrix(&format!("{at}.expand.weight"), &self.expand);
+        self.activation.set(tensors, &format!("{at}.activation"));
+        let function = self.activation.tables().next().map(|table| table.function());
+        let gate = GATES.iter().position(|&gate| function == Some(Smooth::Gate(gate)));
+        let gate = gate.expect("a layer has a channel, and calibration takes these activations only");
+        tensors.set_integer(&format!("{at}.activation.function"), gate as i64);
+        tensors.set_matrix(&format!("{at}.contract.weight"), &self.contract);
+        tensors.set_matrix(&format!("{at}.half.weight"), &self.half);
+        self.update.set_update(tensors, &format!("{at}.update"));
+    }
+
+    fn from_tensors(tensors: &NamedTensors, at: &str, channels: usize) -> Result<Self, Error> {
+        let [_, expanded] = tensors.shape(&format!("{at}.expand.weight"))?;
+        let gate: usize = tensors.integer(&format!("{at}.activation.function"))?;
+        check_within("the number of an activation", gate, 0..=GATES.len() - 1)?;
+        let results = Results { function: Smooth::Gate(GATES[gate]), goes_on: false, result: SmoothUse::Feature };
+        Ok(Self {
+            norm: NormProgram::from_tensors(tensors, at, channels)?,
+            expand: weights(tensors, &format!("{at}.expand.weight"), [channels, expanded])?,
+            activation: Reading::from_tensors(tensors, &format!("{at}.activation"), &results, [expanded, expanded])?,
+            contract: weights(tensors, &format!("{at}.contract.weight"), [expanded, channels])?,
+            half: weights(tensors, &format!("{at}.half.weight"), [channels, channels])?,
+            update: Reading::update_from(tensors, &format!("{at}.update"), channels)?,
+        })
+    }
+}
+
+impl LogitsProgram {
+    fn set(&self, tensors: &mut NamedTensors) {
+        set_norm(tensors, "logits", &self.norm);
+        tensors.set_matrix("logits.weight", &self.weight);
+        tensors.set_reals("logits.constants", &[self.constants.len()], self.constants.iter().copied());
+    }
+
+    fn from_tensors(tensors: &NamedTensors, channels: usize) -> Result<Self, Error> {
+        let [size] = tensors.shape("logits.constants")?;
+        Ok(Self {
+            norm: NormProgram::from_tensors(tensors, "logits", channels)?,
+            weight: weights(tensors, "logits.weight", [channels, size])?,
+            constants: finite(tensors, "logits.constants", &[size])?,
+        })
+    }
+}
+
+impl BlocksClient {
+    /// The tensors that [`Self::from_tensors`] reads.
+    pub(crate) fn to_tensors(&self) -> NamedTensors {
+        let mut tensors = NamedTensors::default();
+        tensors.set_integer("head_size", self.head_size as i64);
+        tensors.set_integer("max_tokens", self.max_tokens as i64);
+        // No tensor has no entry.
+        if !self.public_tokens.is_empty() {
+            let public = self.public_tokens.iter().copied().map(i64::from);
+            tensors.set_integers("public_tokens", &[self.public_tokens.len()], public);
+        }
+        let mut reals = |name: &str, values: &[f64]| tensors.set_reals(name, &[values.len()], values.iter().copied());
+        reals("turns", self.stream.turns());
+        if let Some(logits) = &self.logits {
+            reals("logits.turns", &logits.turns);
+            reals("logits.middles", &logits.middles);
+        }
+        tensors
+    }
+
+    /// Reads what [`Self::to_tensors`] gives of `part` of the blocks `layers`, and checks it.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::OutOfRange`], [`Error::NotFinite`].
+    pub(crate) fn from_tensors(tensors: &NamedTensors, layers: &Range<usize>, part: BlockPart) -> Result<Self, Error> {
+        check_layers(layers)?;
+        let public_tokens: Vec<u32> = match tensors.contains("public_tokens") {
+            true => {
+                let [count] = tensors.shape("public_tokens")?;
+                tensors.integers("public_tokens", &[count])?
+            }
+            false => Vec::new(),
+        };
+        let [channels] = tensors.shape("turns")?;
+        check_within("the number of channels of the stream", channels, 2..=MAX_CHANNELS)?;
+        let (head_size, max_tokens) = (tensors.integer("head_size")?, tensors.integer("max_tokens")?);
+        check_within("the number of channels of a head", head_size, 1..=channels - 1)?;
+        check_tokens(public_tokens.len(), max_tokens)?;
+        let logits = match tensors.contains("logits.turns") {
+            true => Some(LogitsScale::from_tensors(tensors)?),
+            false => None,
+        };
+        let stream = StreamScale { turns: unit_turns(tensors, "turns", channels)? };
+        let (first, blocks) = (layers.start, layers.len());
+        Ok(Self { first, blocks, part, head_size, max_tokens, public_tokens, stream, logits })
+    }
+}
+
+impl LogitsScale {
+    fn from_tensors(tensors: &NamedTensors) -> Result<Self, Error> {
+        let [size] = tensors.shape("logits.turns")?;
+        let middles = tensors.reals("logits.middles", &[size])?;
+        if let Some(middle) = middles.iter().find(|middle| middle.abs() > MAX_LOGIT) {
+            return Err(Error::out_of_range("a logit", middle, "at most 2^40 in size"));
+        }
+        Ok(Self { turns: unit_turns(tensors, "logits.turns", size)?, middles })
+    }
+}
+
+/// The turns that units of `size` channels take.
+fn unit_turns(tensors: &NamedTensors, name: &str, size: usize) -> Result<Vec<f64>, Error> {
+    let turns = tensors.positive_reals(name, &[size])?;
+    match turns.iter().find(|turns| !UNIT_TURNS.contains(turns)) {
+        None => Ok(turns),
+        Some(turns) => {
+            Err(Error::out_of_range(&format!("an entry of tensor \"{name}\""), turns, "from 2^-100 to 2^100"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! Blocks one after the other on the stream, up to a whole model: what a server evaluates.
+
+use super::attention::Needed;
+use super::calibrate::BlockPart;
+use super::logits::LogitsProgram;
+use super::program::{BlockCache, BlockProgram};
+use crate::evaluator::{BlockEvaluator, Rows};
+use crate::watched::{Operation, Watched, WatchedError};
+use std::ops::ControlFlow;
+
+/// Some of a model's blocks, and the logits where they follow: weights and tables, and nothing of what numbers of the stream stand for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamProgram {
+    pub(super) first: usize,
+    pub(super) part: BlockPart,
+    pub(super) blocks: Vec<BlockProgram>,
+    pub(super) logits: Option<LogitsProgram>,
+    /// E + 1.
+    pub(super) channels: usize,
+    /// Of queries and keys of one head.
+    pub(super) head_size: usize,
+    /// The number of public tokens before all others.
+    pub(super) prefix: usize,
+    /// The most tokens of a text, public ones included.
+    pub(super) max_tokens: usize,
+}
+
+impl StreamProgram {
+    /// The most tokens that a text may have, of any model: far more than a GPT-2 has positions.
+    pub const MAX_TOKENS: usize = 1 << 16;
+
+    /// The first layer.
+    pub fn first(&self) -> usize {
+        self.first
+    }
+
+    /// What of each block it has.
+    pub fn part(&self) -> BlockPart {
+        self.part
+    }
+
+    /// The blocks.
+    pub fn blocks(&self) -> &[BlockProgram] {
+        &self.blocks
+    }
+
+    /// What follows the blocks, if logits do.
+    pub fn logits(&self) -> Option<&LogitsProgram> {
+        self.logits.as_ref()
+    }
+
+    /// E + 1: the channels of the stream.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// d, the channels of a head.
+    pub fn head_size(&self) -> usize {
+        self.head_size
+    }
+
+    /// The number of public tokens before all others.
+    pub fn prefix(&self) -> usize {
+        self.prefix
+    }
+
+    /// The most tokens of a text, public ones included: the model's positions.
+    pub fn max_tokens(&self) -> usize {
+        self.max_tokens
+    }
+
+    /// What the blocks keep before the first token that is not public.
+    pub fn caches<E: BlockEvaluator>(&self, evaluator: &mut E) -> Vec<BlockCache<E>> {
+        self.blocks.iter().map(|block| block.cache(evaluator)).collect()
+    }
+
+    /// Rows `[n, E + 1]` of the stream after the blocks, of tokens that follow those of the caches.
+    ///
+    /// # Errors
+    /// The evaluator's.
+    pub fn evaluate<E: BlockEvaluator>(
+        &self,
+        evaluator: &mut E,
+        stream: &mut E::Tensor,
+        caches: &mut [BlockCache<E>],
+    ) -> Result<(), E::Error> {
+        self.run(Needed::All, 0, evaluator, stream, caches, |_, _, _| Ok(()))
+    }
+
+    /// From block `first` of these on, of which rows of the last are needed.
+    fn run<E: BlockEvaluator>(
+        &self,
+        needed: Needed,
+        first: usize,
+        evaluator: &mut E,
+        stream: &mut E::Tensor,
+        caches: &mut [BlockCache<E>],
+        mut after: impl FnMut(usize, &E::Tensor, &mut BlockCache<E>) -> Result<(), E::Error>,
+    ) -> Result<(), E::Error> {
+        let blocks = self.blocks.iter().zip(caches).zip(1..);
+        blocks.skip(first).try_for_each(|((block, cache), done)| {
+            evaluator.enter_block(done - 1);
+            // Later blocks read all rows of earlier ones.
+            let needed = if done == self.blocks.len() { needed } else { Needed::All };
+            block.evaluate(evaluator, stream, cache, needed)?;
+            after(done, stream, cache)
+        })
+    }
+
+    /// What is answered of rows `[n, E + 1]` of the stream before the blocks, of tokens that follow those of the caches: the stream after
+    /// them, or the logits `[1, V]` of the token after the last, in turns.
+    ///
+    /// # Errors
+    /// The evaluator's.
+    pub fn answer<E: BlockEvaluator>(
+        &self,
+        evaluator: &mut E,
+        stream: E::Tensor,
+        caches: &mut [BlockCache<E>],
+    ) -> Result<E::Tensor, E::Error> {
+        self.answer_from(0, evaluator, stream, caches, |_, _, _| Ok(()))
+    }
+
+    /// The same from block `first` of these on, where the stream is that before it. `after` is told after each block how many of all
+    /// are done, with the stream after it and what it keeps, and may end the computation.
+    ///
+    /// # Errors
+    /// The evaluator's, and those of `after`.
+    pub fn answer_from<E: BlockEvaluator>(
+        &self,
+        first: usize,
+        evaluator: &mut E,
+        mut stream: E::Tensor,
+        caches: &mut [BlockCache<E>],
+        after: impl FnMut(usize, &E::Tensor, &mut BlockCache<E>) -> Result<(), E::Error>,
+    ) -> Result<E::Tensor, E::Error> {
+        let needed = if self.logits.is_some() { Needed::Last } else { Needed::All };
+        self.run(needed, first, evaluator, &mut stream, caches, after)?;
+        match &self.logits {
+            Some(logits) => logits.evaluate(evaluator, &stream),
+            None => Ok(stream),
+        }
+    }
+
+    /// The same of a text's first tokens, on an evaluator of which `watcher` sees what each operation gives, and may stop it.
+    ///
+    /// # Errors
+    /// [`WatchedError::Stopped`] if it does; the evaluator's.
+    pub fn watch<E, W>(
+        &self,
+        evaluator: &mut E,
+        stream: E::Tensor,
+        watcher: W,
+    ) -> Result<E::Tensor, WatchedError<E::Error>>
+    where
+        E: BlockEvaluator,
+        W: FnMut(Operation, Rows<E::Lane>) -> ControlFlow<()>,
+    {
+        let mut watched = Watched::new(evaluator, watcher);
+        let mut caches = self.caches(&mut watched);
+        self.answer(&mut watched, stream, &mut caches)
+    }
+}

@@ -1,0 +1,86 @@
+//! What was quantized, and how.
+
+use crate::attention::Part;
+use crate::block::{BlockOptions, BlockPart, ModelProgram};
+use crate::error::Error;
+use crate::integer::IntegerOptions;
+use crate::packed::PackedOptions;
+use crate::quantizers;
+use serde::{Deserialize, Serialize};
+
+/// How an attention was quantized.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "circuit", rename_all = "snake_case")]
+pub enum Options {
+    /// For the exact circuit.
+    Exact(IntegerOptions),
+    /// For the packed circuit.
+    Packed(PackedOptions),
+}
+
+/// What was quantized, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Origin {
+    /// A part of a layer's attention.
+    Attention(AttentionOrigin),
+    /// Blocks.
+    Blocks(BlocksOrigin),
+}
+
+/// What an attention was quantized from, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttentionOrigin {
+    /// The layer of the model, from 0.
+    pub layer: usize,
+    /// The part of the layer's attention.
+    pub part: Part,
+    /// The options of the calibration.
+    pub options: Options,
+}
+
+/// Which blocks were quantized, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BlocksOrigin {
+    /// The layer of the first of them, from 0.
+    pub first: usize,
+    /// How many there are.
+    pub blocks: usize,
+    /// The part of each.
+    pub part: BlockPart,
+    /// The options of the calibration.
+    pub options: BlockOptions,
+}
+
+impl Options {
+    /// Bits of the input's integers.
+    pub fn bits(&self) -> u32 {
+        match self {
+            Self::Exact(options) => options.bits,
+            Self::Packed(options) => options.input_bits,
+        }
+    }
+
+    /// Checks that the largest integer of an input is that of these options.
+    pub(super) fn check_levels(&self, levels: i32) -> Result<(), Error> {
+        let allowed = match self {
+            Self::Exact(_) => IntegerOptions::BITS,
+            Self::Packed(_) => PackedOptions::BITS,
+        };
+        let bits = self.bits();
+        if allowed.contains(&bits) && quantizers::levels(bits)? == levels {
+            return Ok(());
+        }
+        let allowed = format!("that of {bits} bits, as its origin says");
+        Err(Error::out_of_range("the largest integer of an input", levels, allowed))
+    }
+}
+
+impl BlocksOrigin {
+    /// That of blocks.
+    pub fn of(model: &ModelProgram) -> Self {
+        let program = model.program();
+        let (first, blocks) = (program.first(), program.blocks().len());
+        Self { first, blocks, part: program.part(), options: *model.options() }
+    }
+}
