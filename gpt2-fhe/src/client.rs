@@ -3,7 +3,7 @@
 use nn::matrix::Matrix;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::key_graph::{MissingEdge, Node, Parameters};
-use tfhe_core::keys::{Answer, ClientKeys, Label, Mismatch, Needs, Request, SeededEvaluationKeys};
+use tfhe_core::keys::{Answer, ClientKeys, Identity, Label, Mismatch, Needs, Request, SeededEvaluationKeys};
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::params::Gadget;
 use tfhe_core::simd::BackendError;
@@ -68,6 +68,11 @@ impl Client {
     /// What the keys of a client of a circuit are made from.
     pub fn bound(circuit: &str, seed: &ClientSeed) -> ClientSeed {
         seed.bound_to(circuit, VERSION)
+    }
+
+    /// The name of its keys.
+    pub fn identity(&self) -> &Identity {
+        self.keys.identity()
     }
 
     /// The evaluation keys that a server needs.

@@ -12,6 +12,8 @@ pub mod integer;
 pub mod packed;
 #[cfg(feature = "client")]
 pub mod run;
+#[cfg(feature = "client")]
+pub mod secret;
 pub mod server;
 pub mod store;
 pub mod track;

@@ -70,19 +70,7 @@ impl Store {
         header: &Header,
         contents: impl Fn(&mut Encoder<'_>) -> io::Result<()>,
     ) -> Result<(), StoreError> {
-        let (path, unfinished) = (self.path(name), self.path(&format!("{name}{UNFINISHED}")));
-        let write = || {
-            let mut file = make_private_file(&unfinished)?;
-            format::write(&mut file, header, contents)?;
-            file.sync_all()?;
-            std::fs::rename(&unfinished, &path)?;
-            sync_folder(&self.folder)
-        };
-        write().map_err(|source| {
-            // It may not be there.
-            let _ = std::fs::remove_file(&unfinished);
-            StoreError::Write { path, source }
-        })
+        write_file(&self.path(name), header, contents)
     }
 
     /// Reads a file, whose contents have at most `limit` bytes. `None` if there is none.
@@ -91,16 +79,8 @@ impl Store {
     /// [`StoreError::Read`].
     pub fn read(&self, name: &str, limit: u64) -> Result<Option<Document>, StoreError> {
         let read = || -> Result<Option<Document>, FormatError> {
-            // Before it is opened: a pipe would be waited for.
-            match fs::metadata(self.path(name)) {
-                Ok(metadata) if metadata.is_file() => {}
-                Ok(_) => return Err(FormatError::Foreign),
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(error.into()),
-            }
-            let mut file = File::open(self.path(name))?;
-            let metadata = file.metadata()?;
-            format::read(&mut file, metadata.len(), limit).map(Some)
+            let Some((mut file, length)) = open_file(&self.path(name))? else { return Ok(None) };
+            format::read(&mut file, length, limit).map(Some)
         };
         read().map_err(|source| self.refused(name, source))
     }
@@ -141,6 +121,49 @@ impl Store {
         let name = |entry: io::Result<std::fs::DirEntry>| entry.map(|entry| entry.file_name().into_string().ok());
         std::fs::read_dir(&self.folder)?.filter_map(|entry| name(entry).transpose()).collect()
     }
+}
+
+/// Writes a file, in the place of the one that is there, if there is one; its folder has to be there.
+///
+/// # Errors
+/// [`StoreError::Write`]: then that is still there.
+pub fn write_file(
+    path: &Path,
+    header: &Header,
+    contents: impl Fn(&mut Encoder<'_>) -> io::Result<()>,
+) -> Result<(), StoreError> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(UNFINISHED);
+    let unfinished = PathBuf::from(unfinished);
+    let write = || {
+        let mut file = make_private_file(&unfinished)?;
+        format::write(&mut file, header, contents)?;
+        file.sync_all()?;
+        std::fs::rename(&unfinished, path)?;
+        sync_folder(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+    };
+    write().map_err(|source| {
+        // It may not be there.
+        let _ = std::fs::remove_file(&unfinished);
+        StoreError::Write { path: path.into(), source }
+    })
+}
+
+/// Opens a file, with its length. `None` if there is none.
+///
+/// # Errors
+/// [`FormatError::Io`]; [`FormatError::Foreign`] if it is none of bytes that stay.
+pub fn open_file(path: &Path) -> Result<Option<(File, u64)>, FormatError> {
+    // Before it is opened: a pipe would be waited for.
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => {}
+        Ok(_) => return Err(FormatError::Foreign),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    Ok(Some((file, length)))
 }
 
 fn make_private_folder(path: &Path) -> io::Result<()> {

@@ -1,66 +1,60 @@
 //! Blocks for the ciphertexts of a parameter set, and their computation token after token.
 
-use std::sync::OnceLock;
-
-use nn::block::{AttentionCache, BlockCache, ModelProgram, StreamProgram};
+use nn::block::{AttentionCache, BlockCache, StreamProgram};
 use nn::evaluator::BlockEvaluator;
 use nn::record::AttentionFingerprint;
-use tfhe_core::fingerprint::{Fields, Fingerprint};
+use tfhe_core::fingerprint::Fingerprint;
 use tfhe_core::key_graph::Parameters;
-use tfhe_core::sets;
 
+use super::agreement::{BlockAgreement, BlockSizes};
 use super::backend::BlockBackend;
-use super::encoding::{BlockAnswer, BlockEncoding};
+use super::encoding::BlockEncoding;
 use super::evaluator::StreamEvaluator;
-use super::layout::{BlockLayout, HeadBeyondRing};
+use super::layout::HeadBeyondRing;
 use super::prediction::BlockPrediction;
-use crate::encoding::Encoding;
 use crate::track::statistics::Statistics;
 use crate::track::timed::Timed;
 
-/// Blocks, and where their numbers lie: what is known before any request.
+/// Blocks as a server has them, and where their numbers lie: what is known before any request.
 #[derive(Clone, Debug)]
 pub struct BlockCircuit {
-    model: ModelProgram,
-    parameters: Parameters,
+    program: StreamProgram,
+    agreement: BlockAgreement,
     prediction: BlockPrediction,
-    /// Once it is asked for.
-    fingerprint: OnceLock<Fingerprint>,
+    fingerprint: Fingerprint,
 }
 
 impl BlockCircuit {
-    /// Of blocks.
+    /// Of the server's half of blocks of that fingerprint.
     ///
     /// # Errors
     /// If a head of theirs does not fit a ciphertext.
-    pub fn new(model: ModelProgram) -> Result<Self, HeadBeyondRing> {
-        let parameters = sets::PACKED_BLOCK.compile().expect("named sets are valid");
-        let layout = BlockLayout::new(&parameters, model.program().head_size())?;
-        let prediction = BlockPrediction::new(&parameters, layout).expect("the set is that of this circuit");
-        Ok(Self { model, parameters, prediction, fingerprint: OnceLock::new() })
+    pub fn new(program: StreamProgram, fingerprint: &AttentionFingerprint) -> Result<Self, HeadBeyondRing> {
+        let agreement = BlockAgreement::new(BlockSizes::of_program(&program))?;
+        let prediction = BlockPrediction::new(agreement.parameters(), *agreement.layout());
+        let prediction = prediction.expect("the set is that of this circuit");
+        let fingerprint = agreement.fingerprint(fingerprint);
+        Ok(Self { program, agreement, prediction, fingerprint })
     }
 
-    /// The blocks, with what their numbers stand for.
-    pub fn model(&self) -> &ModelProgram {
-        &self.model
-    }
-
-    /// What a server evaluates of them.
+    /// What a server evaluates.
     pub fn program(&self) -> &StreamProgram {
-        self.model.program()
+        &self.program
     }
 
-    /// Of the blocks, and of where their numbers lie: whatever is kept of a text belongs to it.
+    /// What client and server agree on.
+    pub fn agreement(&self) -> &BlockAgreement {
+        &self.agreement
+    }
+
+    /// Of the blocks, and of where their numbers lie: requests, answers and whatever is kept of a text belong to it.
     pub fn fingerprint(&self) -> &Fingerprint {
-        self.fingerprint.get_or_init(|| {
-            let program = AttentionFingerprint::of_blocks(&self.model);
-            Fields::new("blocks").name(&program.to_string()).of(&self.encoding(1).context()).fingerprint()
-        })
+        &self.fingerprint
     }
 
     /// The parameter set.
     pub fn parameters(&self) -> &Parameters {
-        &self.parameters
+        self.agreement.parameters()
     }
 
     /// The noise of each step, and where numbers lie.
@@ -70,14 +64,12 @@ impl BlockCircuit {
 
     /// E + 1: the channels of the stream.
     pub fn channels(&self) -> usize {
-        self.program().channels()
+        self.agreement.channels()
     }
 
     /// How requests of so many new tokens are encoded.
     pub fn encoding(&self, tokens: usize) -> BlockEncoding {
-        let logits = self.program().logits();
-        let answer = logits.map_or(BlockAnswer::Stream, |logits| BlockAnswer::Logits(logits.size()));
-        BlockEncoding { layout: *self.prediction.layout(), tokens, channels: self.channels(), answer }
+        self.agreement.encoding(tokens)
     }
 }
 

@@ -9,9 +9,11 @@
 //!
 //! The program is [`nn::block::BlockProgram`], and [`evaluator`] what computes it on a [`backend`].
 
+pub mod agreement;
 pub mod backend;
 pub mod ciphertexts;
 pub mod circuit;
+pub mod compute;
 pub mod counted;
 pub mod encoding;
 pub mod evaluator;

@@ -75,6 +75,11 @@ impl<'a> BlockServer<'a> {
         self.kept.iter().flat_map(|kept| &kept.requests).map(|request| &request.label)
     }
 
+    /// How many tokens of all these requests it knows of.
+    pub fn tokens(&self) -> usize {
+        self.kept.iter().flat_map(|kept| &kept.requests).map(|request| request.tokens).sum()
+    }
+
     /// How many blocks of the last request are done that was found in a folder and not answered since.
     pub fn blocks_done(&self) -> Option<usize> {
         self.found.as_ref().map(|found| found.done)

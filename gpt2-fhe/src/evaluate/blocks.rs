@@ -10,16 +10,15 @@ use tfhe_core::random::SampleSeed;
 use super::accuracy::{Accuracy, Sums};
 use super::passage::Passage;
 use super::reference::PlainPassage;
-use crate::block::circuit::BlockCircuit;
 use crate::run::RunError;
-use crate::run::block::{BlockText, NoiseSquares, ReplacedBlocks, without_means};
+use crate::run::block::{BlockModel, BlockText, NoiseSquares, ReplacedBlocks, without_means};
 use crate::track::EvaluationError;
 
 /// A model, and the blocks of it that are replaced.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockEvaluation<'a> {
     model: &'a Gpt2,
-    circuits: &'a [BlockCircuit],
+    blocks: &'a [BlockModel],
     /// What every passage begins with.
     public: &'a [u32],
 }
@@ -53,13 +52,13 @@ impl MeasuredBlocks {
 
 impl<'a> BlockEvaluation<'a> {
     /// Of blocks of `model`, which are calibrated for `public` tokens before each passage.
-    pub fn new(model: &'a Gpt2, circuits: &'a [BlockCircuit], public: &'a [u32]) -> Self {
-        Self { model, circuits, public }
+    pub fn new(model: &'a Gpt2, blocks: &'a [BlockModel], public: &'a [u32]) -> Self {
+        Self { model, blocks, public }
     }
 
     /// The blocks.
-    pub fn circuits(&self) -> &'a [BlockCircuit] {
-        self.circuits
+    pub fn blocks(&self) -> &'a [BlockModel] {
+        self.blocks
     }
 
     /// The requests for a passage, each its tokens. Where they are answered with the logits after their last token, there is one for each
@@ -75,7 +74,7 @@ impl<'a> BlockEvaluation<'a> {
     }
 
     fn gives_logits(&self) -> bool {
-        self.circuits.iter().any(|circuit| circuit.program().logits().is_some())
+        self.blocks.iter().any(|model| model.circuit().program().logits().is_some())
     }
 
     /// The logits `[T, V]` after each token of a passage that counts.
@@ -112,11 +111,11 @@ impl<'a> BlockEvaluation<'a> {
         advance: &(dyn Fn() -> bool + Sync),
     ) -> Result<[Vec<MeasuredBlocks>; 2], RunError> {
         let of_passage = |(index, passage): (usize, &Passage)| {
-            let text = |(circuit, number): (&'a BlockCircuit, u64)| match noise {
-                None => BlockText::clear(circuit),
-                Some(seed) => BlockText::simulated(circuit, Vec::new(), &seed.derive(index as u64).derive(number)),
+            let text = |(model, number): (&'a BlockModel, u64)| match noise {
+                None => BlockText::clear(model),
+                Some(seed) => BlockText::simulated(model, Vec::new(), &seed.derive(index as u64).derive(number)),
             };
-            let mut texts: Vec<BlockText<'_>> = self.circuits.iter().zip(0..).map(text).collect();
+            let mut texts: Vec<BlockText<'_>> = self.blocks.iter().zip(0..).map(text).collect();
             let measured = self.measure(passage, &mut texts)?;
             if advance() { Ok(measured) } else { Err(EvaluationError::Cancelled.into()) }
         };
@@ -157,11 +156,11 @@ impl<'a> BlockEvaluation<'a> {
 
     /// From the first block that is replaced to after the last.
     fn layers(&self) -> Range<usize> {
-        let place = |circuit: &BlockCircuit| {
-            let program = circuit.program();
+        let place = |model: &BlockModel| {
+            let program = model.circuit().program();
             program.first()..program.first() + program.blocks().len()
         };
-        let places = || self.circuits.iter().map(place);
+        let places = || self.blocks.iter().map(place);
         places().map(|place| place.start).min().unwrap_or(0)..places().map(|place| place.end).max().unwrap_or(0)
     }
 }
@@ -174,7 +173,7 @@ fn likeliest(logits: &[f32]) -> usize {
 
 /// Hidden states before the first replaced block and after the last.
 struct Updates<'t, 'a> {
-    inner: Option<ReplacedBlocks<'t, 'a>>,
+    inner: Option<ReplacedBlocks<'t, BlockText<'a>>>,
     layers: Range<usize>,
     states: [Option<Matrix<f32>>; 2],
 }

@@ -11,18 +11,22 @@
 mod hooks;
 mod journal;
 mod measure;
+mod model;
 mod outcome;
+mod party;
 mod session;
 mod simulated;
 #[cfg(test)]
 mod tests;
 mod watched;
 
-pub use hooks::ReplacedBlocks;
+pub use hooks::{BlockSource, ReplacedBlocks};
 pub use journal::is_journal;
 pub use measure::OperationSeconds;
+pub use model::BlockModel;
 pub(crate) use outcome::without_means;
 pub use outcome::{BlockOutcome, NoiseSquares};
+pub use party::{BlockParty, RemoteCost, RemoteServer, RemoteText};
 pub use session::{BlockKeyPair, BlockSession, GoingOn};
 pub use watched::{NoisyResult, OperationResult, WatchedMode};
 
@@ -64,7 +68,7 @@ enum Engine<'a> {
 /// Beside what was asked for it computes, where there is noise, what it is compared with: the clear engine's numbers, and
 /// simulated ones.
 pub struct BlockText<'a> {
-    circuit: &'a BlockCircuit,
+    model: &'a BlockModel,
     engine: Engine<'a>,
     clear: Vec<BlockCache<ClearEvaluator<SmoothTable>>>,
     simulations: Vec<SimulatedText<'a>>,
@@ -100,28 +104,29 @@ impl<'a> BlockText<'a> {
     }
 
     /// On plain numbers.
-    pub fn clear(circuit: &'a BlockCircuit) -> Self {
-        Self::of(circuit, Engine::Clear, Vec::new())
+    pub fn clear(model: &'a BlockModel) -> Self {
+        Self::of(model, Engine::Clear, Vec::new())
     }
 
     /// On plain numbers with noise that is drawn from `seed`, in requests as they were planned. Without plans, nothing is said of how far
     /// numbers may be from the clear engine's.
-    pub fn simulated(circuit: &'a BlockCircuit, plans: Vec<Plan>, seed: &SampleSeed) -> Self {
-        Self::of(circuit, Engine::Simulate(Box::new(SimulatedText::new(circuit, *seed))), plans)
+    pub fn simulated(model: &'a BlockModel, plans: Vec<Plan>, seed: &SampleSeed) -> Self {
+        Self::of(model, Engine::Simulate(Box::new(SimulatedText::new(model.circuit(), *seed))), plans)
     }
 
     /// Encrypted, in requests as they were planned.
-    pub fn executed(session: BlockSession<'a>, plans: Vec<Plan>) -> Self {
-        Self::of(session.circuit(), Engine::Execute(Box::new(session)), plans)
+    pub fn executed(model: &'a BlockModel, session: BlockSession<'a>, plans: Vec<Plan>) -> Self {
+        Self::of(model, Engine::Execute(Box::new(session)), plans)
     }
 
-    fn of(circuit: &'a BlockCircuit, engine: Engine<'a>, mut plans: Vec<Plan>) -> Self {
+    fn of(model: &'a BlockModel, engine: Engine<'a>, mut plans: Vec<Plan>) -> Self {
+        let circuit = model.circuit();
         let simulations = if plans.is_empty() { 0 } else { SIMULATIONS };
         let simulated = |run| SimulatedText::new(circuit, SampleSeed::from_number(run));
         plans.reverse();
         let (clear, simulations) =
             (circuit.program().caches(&mut ClearEvaluator::new()), (0..simulations).map(simulated).collect());
-        Self { circuit, engine, clear, simulations, plans }
+        Self { model, engine, clear, simulations, plans }
     }
 
     /// The stream after the blocks, or the logits after the last token, of new tokens with hidden states `hidden: [n, E]` before the first of
@@ -130,9 +135,9 @@ impl<'a> BlockText<'a> {
     /// # Errors
     /// [`RunError::Input`] and [`RunError::Refused`] if they do not fit; as [`BlockSession::answer`]; [`RunError::NotFinite`].
     pub fn advance(&mut self, hidden: &Matrix<f32>) -> Result<BlockOutcome, RunError> {
-        let turns = self.circuit.model().client().encode(hidden)?;
+        let turns = self.model.client().encode(hidden)?;
         // What cannot be sent is refused in every mode.
-        self.circuit.encoding(turns.rows()).integers(&turns)?;
+        self.model.circuit().encoding(turns.rows()).integers(&turns)?;
         let plan = self.plans.pop();
         let start = Instant::now();
         let answer = match &mut self.engine {
@@ -157,8 +162,8 @@ impl<'a> BlockText<'a> {
     fn advance_clear(&mut self, turns: &Matrix<f64>) -> Clear {
         let mut evaluator = ClearEvaluator::new();
         let stream = evaluator.known(rows(turns), Form::Features);
-        let Ok(answer) = self.circuit.program().answer(&mut evaluator, stream, &mut self.clear);
-        let (count, columns) = self.circuit.encoding(turns.rows()).output_size();
+        let Ok(answer) = self.model.circuit().program().answer(&mut evaluator, stream, &mut self.clear);
+        let (count, columns) = self.model.circuit().encoding(turns.rows()).output_size();
         let numbers = Matrix::from_fn(count, columns, |row, column| answer.rows()[row][column]);
         let out_of_range = evaluator.out_of_range() + evaluator.overflows();
         Clear { numbers, out_of_range, statistics: Statistics::of_clear(&evaluator) }
@@ -180,7 +185,7 @@ impl<'a> BlockText<'a> {
     /// Differences from the clear engine, where they were simulated, in units of outputs.
     fn noise(&self, run: &Outcome) -> Option<NoiseSquares> {
         let deviations = run.tolerance.as_ref().filter(|_| !self.simulations.is_empty())?.map(|x| x / TOLERANCE);
-        let (numbers, clear, client) = (&run.numbers, &run.clear_numbers, self.circuit.model().client());
+        let (numbers, clear, client) = (&run.numbers, &run.clear_numbers, self.model.client());
         let differences = Matrix::from_fn(numbers.rows(), numbers.cols(), |row, column| {
             numbers[(row, column)] - clear[(row, column)]
         });
@@ -204,7 +209,7 @@ impl<'a> BlockText<'a> {
         clear: Clear,
         (tolerance, plan): (Option<Matrix<f64>>, Option<Plan>),
     ) -> Result<BlockOutcome, RunError> {
-        let client = self.circuit.model().client();
+        let client = self.model.client();
         let RunOutput { numbers, statistics, seconds, bytes } = answer;
         let (output, clear_output) = (client.decode(&numbers)?, client.decode(&clear.numbers)?);
         [&output, &clear_output].into_iter().try_for_each(check_finite)?;

@@ -14,7 +14,7 @@ use tfhe_core::random::SampleSeed;
 
 use super::session::BlockKeyPair;
 use super::simulated::rows;
-use super::{BlockText, SIMULATIONS};
+use super::{BlockModel, BlockText, SIMULATIONS};
 use crate::block::ciphertexts::EncryptedNumber;
 use crate::block::circuit::BlockCircuit;
 use crate::block::counted::{CountedBlock, CountedReals};
@@ -110,13 +110,13 @@ impl BlockText<'_> {
     /// # Errors
     /// As [`BlockText::advance`].
     pub fn watch(
-        circuit: &BlockCircuit,
+        model: &BlockModel,
         mode: WatchedMode<'_>,
         hidden: &Matrix<f32>,
         step: Option<&'static str>,
     ) -> Result<(Vec<OperationResult>, usize), RunError> {
-        let turns = circuit.model().client().encode(hidden)?;
-        let watch = Watch { circuit, turns, step };
+        let turns = model.client().encode(hidden)?;
+        let watch = Watch { circuit: model.circuit(), turns, step };
         let (clear, out_of_range) = watch.clear();
         let numbers = match mode {
             WatchedMode::Clear => None,

@@ -1,0 +1,68 @@
+//! What a server does with a request for blocks that came as bytes.
+
+use tfhe_core::keys::{Answer, EvaluationKeys};
+
+use super::agreement::BlockRequest;
+use super::circuit::BlockCircuit;
+use super::server::BlockServer;
+use crate::store::{Store, StoreError};
+use crate::track::statistics::Statistics;
+use crate::track::{EvaluationError, Observer};
+
+/// Why there is no answer to a request.
+#[derive(Debug, thiserror::Error)]
+pub enum ComputeError {
+    /// It does not belong to the keys or the program, or the computation was stopped.
+    #[error(transparent)]
+    Evaluation(#[from] EvaluationError),
+    /// What is kept of its text cannot be used.
+    #[error(transparent)]
+    Text(#[from] StoreError),
+    /// It goes on with a text of another length.
+    #[error(
+        "the request is of new tokens after {asked}, and the server has {kept} of this text: send the requests of a text in their order, \
+         each once, or begin a text anew"
+    )]
+    Place {
+        /// How many tokens came before, as the request says.
+        asked: usize,
+        /// How many there are.
+        kept: usize,
+    },
+    /// The last request of its text was not finished.
+    #[error(
+        "the request before this one was not finished: send that one again, which goes on where it was stopped, or begin a text anew"
+    )]
+    Unfinished,
+}
+
+/// The answer to a request. `text`: where the server keeps what it has of the request's text, from which requests that follow go on; a request
+/// that was stopped goes on after its last block that was done, if it is sent again, and one that was answered is answered again. Without
+/// it, the request has to be the text's first, and nothing is kept.
+///
+/// # Errors
+/// [`ComputeError`].
+pub fn compute(
+    circuit: &BlockCircuit,
+    keys: &EvaluationKeys,
+    BlockRequest { earlier, tokens, request }: &BlockRequest,
+    text: Option<Store>,
+    observer: &mut dyn Observer,
+) -> Result<(Answer, Statistics), ComputeError> {
+    let mut server = BlockServer::new(circuit, keys, observer).map_err(EvaluationError::from)?;
+    let encoding = circuit.encoding(*tokens);
+    if let Some(text) = text {
+        server.keep_in(text, circuit.agreement().max_tokens())?;
+    }
+    let is_last = server.requests().last() == Some(request.label());
+    if is_last && let Some(answered) = server.go_on() {
+        return Ok(answered?);
+    }
+    if server.blocks_done().is_some_and(|done| done < circuit.program().blocks().len()) {
+        return Err(ComputeError::Unfinished);
+    }
+    if server.tokens() != *earlier {
+        return Err(ComputeError::Place { asked: *earlier, kept: server.tokens() });
+    }
+    Ok(server.evaluate(request, &encoding)?)
+}
