@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use gpt2_fhe::block::circuit::BlockCircuit;
+use gpt2_fhe::run::block::BlockModel;
 use gpt2_fhe::block::encoding::BlockEncoding;
 use gpt2_fhe::block::evaluator::StreamEvaluator;
 use gpt2_fhe::block::keys::needs;
@@ -40,7 +41,7 @@ fn block(options: &BlockOptions) -> (BlockCircuit, Matrix<f64>) {
     let program = ModelProgram::calibrate(&model, 1..2, BlockPart::Whole, (&texts, PREFIX), options).unwrap();
     let hidden = model.hidden_states(&unseen[..PREFIX + TOKENS], 1).unwrap().remove(1);
     let stream = program.client().scale().encode(&hidden.row_range(PREFIX..PREFIX + TOKENS)).unwrap();
-    (BlockCircuit::new(program).unwrap(), stream)
+    (BlockModel::new(program).unwrap().circuit().clone(), stream)
 }
 
 fn evaluate<E: BlockEvaluator>(program: &StreamProgram, evaluator: &mut E, mut stream: E::Tensor) -> E::Tensor {

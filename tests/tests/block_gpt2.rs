@@ -7,8 +7,7 @@ mod block;
 mod layer;
 
 use block::RandomBlock;
-use gpt2_fhe::block::circuit::BlockCircuit;
-use gpt2_fhe::run::block::BlockText;
+use gpt2_fhe::run::block::{BlockModel, BlockText};
 use integration_tests::layer::shared_checkpoint;
 use nn::block::{BlockOptions, BlockPart, ModelProgram};
 use nn::checkpoint::Checkpoint;
@@ -34,14 +33,14 @@ fn check(random: &RandomBlock, largest_error: f64) {
     let size = block.attention().embedding_size();
     let options = BlockOptions::of_width(size);
     let program = ModelProgram::calibrate_block((0, &block), BlockPart::Whole, &texts[1..], &options).unwrap();
-    let circuit = BlockCircuit::new(program).unwrap();
-    let plans = BlockText::plan(&circuit, &[TOKENS]).unwrap();
+    let model = BlockModel::new(program).unwrap();
+    let plans = BlockText::plan(model.circuit(), &[TOKENS]).unwrap();
     let statistics = &plans[0].statistics;
     let by_gadget = statistics.pbs_by_gadget();
     let equivalents: f64 = by_gadget.iter().map(|(&gadget, &pbs)| COARSE_EQUIVALENTS[gadget] * pbs as f64).sum();
     let state = block.trace(&texts[0]).unwrap();
     let after = state.get(Site::layer(Intermediate::Block, 0)).unwrap();
-    let mut text = BlockText::simulated(&circuit, Vec::new(), &SampleSeed::from_number(1));
+    let mut text = BlockText::simulated(&model, Vec::new(), &SampleSeed::from_number(1));
     let outcome = text.advance(&texts[0]).unwrap();
     let [error, clear] = [outcome.relative_error(after), outcome.clear_relative_error(after)];
     let failure = plans[0].log2_failure_probability;

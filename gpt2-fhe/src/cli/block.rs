@@ -1,8 +1,7 @@
 //! The command `block`: a whole block, or a part of one, on one tensor.
 
 use anyhow::Context as _;
-use gpt2_fhe::block::circuit::BlockCircuit;
-use gpt2_fhe::run::block::BlockOutcome;
+use gpt2_fhe::run::block::{BlockModel, BlockOutcome};
 use gpt2_fhe::run::{Mode, RunError};
 use nn::block::{BlockOptions, ModelProgram};
 use nn::checkpoint::write_tensors;
@@ -39,9 +38,9 @@ pub(super) fn run(arguments: &BlockArguments) -> anyhow::Result<Verdict> {
     }
     let files = OutputFiles::create(&[("--out", out.as_deref())], &selection.inputs(), replacing.force)?;
     let input = BlockInput::load(selection, *tokens)?;
-    let (circuits, resources) = (vec![input.circuit.clone()], &execution.resources);
+    let (models, resources) = (vec![input.model.clone()], &execution.resources);
     let checkpoint = Checkpoint::open(checkpointing, resources, input.work(), input.before.rows())?;
-    let mut blocks = Blocks::kept(circuits, (mode, resources), &[input.before.rows()], checkpoint)?;
+    let mut blocks = Blocks::kept(models, (mode, resources), &[input.before.rows()], checkpoint)?;
     let mut texts = blocks.texts(execution.allows_out_of_range())?;
     let outcome = match mode {
         Mode::Execute => texts.advance(&input.before),
@@ -50,7 +49,7 @@ pub(super) fn run(arguments: &BlockArguments) -> anyhow::Result<Verdict> {
     let tensor = Tensor::from(outcome.run.output.clone());
     let mut report = Report::new(selection, mode, &input, &outcome)?;
     if *measure {
-        let times = Times::measure(&input.circuit)?;
+        let times = Times::measure(input.model.circuit())?;
         let run = &outcome.run;
         report.measured = Some(MeasuredRun::new(times, &run.statistics, run.seconds.evaluate));
     }
@@ -67,7 +66,7 @@ pub(super) fn run(arguments: &BlockArguments) -> anyhow::Result<Verdict> {
 
 /// A block and its input, from files.
 pub(super) struct BlockInput {
-    pub(super) circuit: BlockCircuit,
+    pub(super) model: BlockModel,
     heads: usize,
     /// Hidden states before and after what is encrypted, in f32, `[T, E]`.
     pub(super) before: Matrix<f32>,
@@ -92,15 +91,15 @@ impl BlockInput {
             PartOfBlock::Attention => (hidden, state(&trace, Intermediate::AttentionResidual)?),
             PartOfBlock::Mlp => (state(&trace, Intermediate::AttentionResidual)?, state(&trace, Intermediate::Block)?),
         };
-        let circuit = BlockCircuit::new(program).map_err(RunError::from)?;
-        Ok(Self { circuit, heads: attention.heads(), before, after })
+        let model = BlockModel::new(program).map_err(RunError::from)?;
+        Ok(Self { model, heads: attention.heads(), before, after })
     }
 
     /// The same, for a checkpoint.
     fn work(&self) -> Work {
         let numbers: Vec<u64> = self.before.iter().map(|number| u64::from(number.to_bits())).collect();
         let input = Fields::new("input").integers(numbers.into_iter()).fingerprint();
-        Work::new(std::slice::from_ref(&self.circuit), vec![("the input", input)])
+        Work::new(std::slice::from_ref(&self.model), vec![("the input", input)])
     }
 
     /// What is computed on what, in words.

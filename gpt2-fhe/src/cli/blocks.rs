@@ -3,9 +3,8 @@
 use std::ops::Range;
 
 use anyhow::bail;
-use gpt2_fhe::block::circuit::BlockCircuit;
 use gpt2_fhe::run::block::{
-    BlockKeyPair, BlockOutcome, BlockSession, BlockText, GoingOn, OperationResult, ReplacedBlocks, WatchedMode,
+    BlockKeyPair, BlockModel, BlockOutcome, BlockSession, BlockText, GoingOn, OperationResult, ReplacedBlocks, WatchedMode,
 };
 use gpt2_fhe::run::{Mode, Plan, RunError};
 use nn::block::{BlockOptions, BlockPart, ModelProgram};
@@ -23,7 +22,7 @@ use super::text::plural;
 /// Blocks, or parts of several, for one text.
 pub(super) struct Blocks {
     mode: Mode,
-    circuits: Vec<BlockCircuit>,
+    models: Vec<BlockModel>,
     /// Of each, by request; none in clear mode.
     plans: Vec<Vec<Plan>>,
     engine: Engine,
@@ -46,11 +45,11 @@ impl Blocks {
     /// # Errors
     /// That there is no block; as [`BlockText::plan`]; that the system has no randomness.
     pub(super) fn new(
-        circuits: Vec<BlockCircuit>,
+        models: Vec<BlockModel>,
         (mode, resources): (Mode, &Resources),
         requests: &[usize],
     ) -> anyhow::Result<Self> {
-        Self::kept(circuits, (mode, resources), requests, None)
+        Self::kept(models, (mode, resources), requests, None)
     }
 
     /// The same for one text that is kept, where there is a checkpoint.
@@ -58,27 +57,27 @@ impl Blocks {
     /// # Errors
     /// As [`Self::new`]; as [`Checkpoint::begin`].
     pub(super) fn kept(
-        circuits: Vec<BlockCircuit>,
+        models: Vec<BlockModel>,
         (mode, resources): (Mode, &Resources),
         requests: &[usize],
         checkpoint: Option<Checkpoint>,
     ) -> anyhow::Result<Self> {
-        let plans = plan(&circuits, mode, requests)?;
+        let plans = plan(&models, mode, requests)?;
         let engine = match mode {
             Mode::Clear => Engine::Clear,
             Mode::Simulate => Engine::Simulate(resources.sample_seed()?),
             Mode::Execute => {
                 let seed =
                     checkpoint.as_ref().map_or_else(|| resources.client_seed(), |kept| Ok(kept.client_seed()))?;
-                let parameters = circuits[0].parameters();
+                let parameters = models[0].circuit().parameters();
                 let keys = while_showing("making the keys", || BlockKeyPair::new(parameters, &seed))?;
                 checkpoint.iter().try_for_each(|checkpoint| checkpoint.begin(keys.identity()))?;
                 Engine::Execute(Box::new(keys))
             }
         };
-        let progress = BlockProgress::new(circuits.iter().any(|circuit| circuit.program().logits().is_some()));
-        let observers = vec![progress.clone(); circuits.len()];
-        Ok(Self { mode, circuits, plans, engine, progress, observers, checkpoint })
+        let progress = BlockProgress::new(models.iter().any(|model| model.client().logits().is_some()));
+        let observers = vec![progress.clone(); models.len()];
+        Ok(Self { mode, models, plans, engine, progress, observers, checkpoint })
     }
 
     /// The run has ended, and what it gave is where it should be.
@@ -94,11 +93,11 @@ impl Blocks {
     /// # Errors
     /// As [`BlockText::plan`].
     pub(super) fn replan(&mut self, requests: &[usize]) -> Result<(), RunError> {
-        self.plans = plan(&self.circuits, self.mode, requests)?;
+        self.plans = plan(&self.models, self.mode, requests)?;
         Ok(())
     }
 
-    /// What the operations of a step of the first of the circuits give, or of all steps, on a text's first tokens: [`BlockText::watch`].
+    /// What the operations of a step of the first of the models give, or of all steps, on a text's first tokens: [`BlockText::watch`].
     ///
     /// # Errors
     /// As there.
@@ -107,8 +106,8 @@ impl Blocks {
         hidden: &Matrix<f32>,
         step: Option<&'static str>,
     ) -> Result<(Vec<OperationResult>, usize), RunError> {
-        let Self { circuits, engine, progress, .. } = self;
-        let watch = |mode| BlockText::watch(&circuits[0], mode, hidden, step);
+        let Self { models, engine, progress, .. } = self;
+        let watch = |mode| BlockText::watch(&models[0], mode, hidden, step);
         match engine {
             Engine::Clear => watch(WatchedMode::Clear),
             Engine::Simulate(seed) => while_showing("computing the block", || watch(WatchedMode::Simulate(seed))),
@@ -125,20 +124,20 @@ impl Blocks {
     /// # Errors
     /// As [`BlockSession::new`] and [`BlockSession::keep_in`].
     pub(super) fn texts(&mut self, allow_out_of_range: bool) -> anyhow::Result<BlockTexts<'_>> {
-        let Self { circuits, plans, engine, progress, observers, checkpoint, .. } = self;
+        let Self { models, plans, engine, progress, observers, checkpoint, .. } = self;
         let mut kept = checkpoint.as_ref().map(KeptTexts::new);
         let engine = &*engine;
         let mut plans = plans.clone().into_iter();
         let mut next_plans = || plans.next().unwrap_or_default();
-        let mut texts = Vec::with_capacity(circuits.len());
-        for ((circuit, observer), index) in circuits.iter().zip(observers).zip(0..) {
+        let mut texts = Vec::with_capacity(models.len());
+        for ((model, observer), index) in models.iter().zip(observers).zip(0..) {
             texts.push(match engine {
-                Engine::Clear => BlockText::clear(circuit),
-                Engine::Simulate(seed) => BlockText::simulated(circuit, next_plans(), &seed.derive(index)),
+                Engine::Clear => BlockText::clear(model),
+                Engine::Simulate(seed) => BlockText::simulated(model, next_plans(), &seed.derive(index)),
                 Engine::Execute(keys) => {
-                    let (mut session, plans) = (BlockSession::new(circuit, keys, observer)?, next_plans());
+                    let (mut session, plans) = (BlockSession::new(model.circuit(), keys, observer)?, next_plans());
                     kept.iter_mut().try_for_each(|kept| kept.go_on(&mut session, plans.len()))?;
-                    BlockText::executed(session, plans)
+                    BlockText::executed(model, session, plans)
                 }
             });
         }
@@ -187,11 +186,11 @@ impl<'c> KeptTexts<'c> {
 }
 
 /// Of each circuit, the requests; none in clear mode.
-fn plan(circuits: &[BlockCircuit], mode: Mode, requests: &[usize]) -> Result<Vec<Vec<Plan>>, RunError> {
+fn plan(models: &[BlockModel], mode: Mode, requests: &[usize]) -> Result<Vec<Vec<Plan>>, RunError> {
     match mode {
         Mode::Clear => Ok(Vec::new()),
         Mode::Simulate | Mode::Execute => {
-            while_showing("planning", || circuits.iter().map(|circuit| BlockText::plan(circuit, requests)).collect())
+            while_showing("planning", || models.iter().map(|model| BlockText::plan(model.circuit(), requests)).collect())
         }
     }
 }
@@ -253,7 +252,7 @@ pub(super) fn calibrate(
     layers: &Layers,
     model: &LanguageModel,
     (mut texts, start): (Vec<Vec<u32>>, Option<u32>),
-) -> anyhow::Result<(String, Vec<BlockCircuit>)> {
+) -> anyhow::Result<(String, Vec<BlockModel>)> {
     let count = model.gpt2.config().n_layer;
     let (mut words, part, ranges): (String, BlockPart, Vec<Range<usize>>) = match encrypt {
         Encrypt::Heads => bail!("heads are no blocks"),
@@ -296,13 +295,13 @@ pub(super) fn calibrate(
     }
     let counter = Counter::new("calibrating the blocks", ranges.len());
     let options = BlockOptions::of_width(model.gpt2.config().n_embd);
-    let circuit = |range: Range<usize>| {
+    let model_of = |range: Range<usize>| {
         let mut program = ModelProgram::calibrate(&model.gpt2, range, part, (&texts, prefix), &options)?;
         if head_on_server {
             program = program.with_logits(&model.gpt2, &texts, &options)?;
         }
         counter.advance();
-        Ok(BlockCircuit::new(program).map_err(RunError::from)?)
+        Ok(BlockModel::new(program).map_err(RunError::from)?)
     };
-    Ok((words, ranges.into_iter().map(circuit).collect::<anyhow::Result<_>>()?))
+    Ok((words, ranges.into_iter().map(model_of).collect::<anyhow::Result<_>>()?))
 }

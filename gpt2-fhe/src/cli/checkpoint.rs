@@ -14,9 +14,8 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
-use gpt2_fhe::block::circuit::BlockCircuit;
 use gpt2_fhe::block::state::is_state;
-use gpt2_fhe::run::block::is_journal;
+use gpt2_fhe::run::block::{BlockModel, is_journal};
 use gpt2_fhe::store::{Store, StoreError};
 use tfhe_core::derivation::{ClientSeed, RequestRandomness};
 use tfhe_core::fingerprint::{Fields, Fingerprint};
@@ -41,8 +40,8 @@ pub(super) struct Work(Vec<(&'static str, Fingerprint)>);
 
 impl Work {
     /// On the blocks of some circuits, of inputs that have these names.
-    pub(super) fn new(circuits: &[BlockCircuit], inputs: Vec<(&'static str, Fingerprint)>) -> Self {
-        let blocks = circuits.iter().fold(Fields::new("circuits"), |fields, circuit| fields.of(circuit.fingerprint()));
+    pub(super) fn new(models: &[BlockModel], inputs: Vec<(&'static str, Fingerprint)>) -> Self {
+        let blocks = models.iter().fold(Fields::new("circuits"), |fields, model| fields.of(model.circuit().fingerprint()));
         let blocks = ("the model, its calibration, or what of it is encrypted", blocks.fingerprint());
         Self(std::iter::once(blocks).chain(inputs).collect())
     }

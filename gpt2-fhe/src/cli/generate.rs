@@ -44,14 +44,14 @@ pub(super) fn run(arguments: &GenerateArguments, given: &Given) -> anyhow::Resul
     let start = model.public_start(*public_start)?;
     let prompt = encode_prompt(generation, None, &model, &arguments.prompt, start.iter().count())?;
     let texts = model.block_texts(generation.calibration_text.as_deref(), "--calibration-text")?;
-    let (selection, circuits) = calibrate((encrypt, *head_on_server), &generation.layers, &model, (texts, start))?;
+    let (selection, models) = calibrate((encrypt, *head_on_server), &generation.layers, &model, (texts, start))?;
     count_tokens(0);
     let requests: Vec<usize> = std::iter::once(prompt.len()).chain(vec![1; generation.tokens - 1]).collect();
     let execution = &generation.execution;
-    let work = Work::new(&circuits, inputs(arguments, start.as_slice(), &prompt));
+    let work = Work::new(&models, inputs(arguments, start.as_slice(), &prompt));
     let most = model.gpt2.config().n_positions;
     let checkpoint = Checkpoint::open(&arguments.checkpointing, &execution.resources, work, most)?;
-    let mut blocks = Blocks::kept(circuits, (mode, &execution.resources), &requests, checkpoint)?;
+    let mut blocks = Blocks::kept(models, (mode, &execution.resources), &requests, checkpoint)?;
     let mut generator =
         Generator::new(&model, &prompt, Computer::Blocks(blocks.texts(execution.allows_out_of_range())?), sampler);
     generator.begin(start.as_slice())?;

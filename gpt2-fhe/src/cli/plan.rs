@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::bail;
 use gpt2_fhe::block::circuit::BlockCircuit;
-use gpt2_fhe::run::block::BlockText;
+use gpt2_fhe::run::block::{BlockModel, BlockText};
 use gpt2_fhe::run::{Bytes, CONTINUED_FAILURE_MEANING, MAX_LOG2_FAILURE, Plan, RunError};
 use gpt2_fhe::track::statistics::StepStatistics;
 use serde::Serialize;
@@ -33,7 +33,7 @@ const LEGEND: &str = "  \
 struct Planned {
     /// In words.
     what: String,
-    circuits: Vec<BlockCircuit>,
+    models: Vec<BlockModel>,
     tokens: usize,
 }
 
@@ -60,13 +60,13 @@ pub(super) fn run(arguments: &PlanArguments, given: &Given) -> anyhow::Result<Ve
     };
     let before = (arguments.earlier > 0).then_some(arguments.earlier);
     let requests: Vec<usize> = before.into_iter().chain([planned.tokens]).collect();
-    let forecast = |circuit: &BlockCircuit| Ok(BlockText::forecast(circuit, &requests)?.pop());
-    let forecasts = || planned.circuits.iter().map(forecast).collect::<Result<Vec<_>, RunError>>();
+    let forecast = |model: &BlockModel| Ok(BlockText::forecast(model.circuit(), &requests)?.pop());
+    let forecasts = || planned.models.iter().map(forecast).collect::<Result<Vec<_>, RunError>>();
     let plans: Vec<Plan> = while_showing("planning", forecasts)?.into_iter().flatten().collect();
     // All have the same parameters.
-    let times = if arguments.measure { Some(Times::measure(&planned.circuits[0])?) } else { given_times };
-    for (circuit, plan) in planned.circuits.iter().zip(&plans) {
-        let report = Report::new(arguments, (circuit, planned.tokens), plan, times.as_ref());
+    let times = if arguments.measure { Some(Times::measure(planned.models[0].circuit())?) } else { given_times };
+    for (model, plan) in planned.models.iter().zip(&plans) {
+        let report = Report::new(arguments, (model.circuit(), planned.tokens), plan, times.as_ref());
         if arguments.reporting.json { print_json(&report)? } else { print(&report.text(&planned.what, plan))? }
     }
     Ok(Verdict::Right)
@@ -83,7 +83,7 @@ fn of_files(selection: &BlockSelection, tokens: Option<usize>) -> anyhow::Result
     Ok(Planned {
         what: format!("{what} of {}", selection.weights.display()),
         tokens: input.before.rows(),
-        circuits: vec![input.circuit],
+        models: vec![input.model],
     })
 }
 
@@ -105,8 +105,8 @@ fn of_model(arguments: &PlanArguments, given: &Given) -> anyhow::Result<Planned>
     }
     let start = model.public_start(*public_start)?;
     let texts = model.block_texts(calibration_text.as_deref(), "--calibration-text")?;
-    let (what, circuits) = calibrate((encrypt, arguments.head_on_server), layers, &model, (texts, start))?;
-    Ok(Planned { what, circuits, tokens })
+    let (what, models) = calibrate((encrypt, arguments.head_on_server), layers, &model, (texts, start))?;
+    Ok(Planned { what, models, tokens })
 }
 
 /// The JSON object, one for each run of blocks.

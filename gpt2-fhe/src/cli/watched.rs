@@ -41,7 +41,7 @@ pub(super) fn run(arguments: &BlockArguments) -> anyhow::Result<Verdict> {
     }
     let files = OutputFiles::create(&[("--out", out.as_deref())], &selection.inputs(), replacing.force)?;
     let input = BlockInput::load(selection, *tokens)?;
-    let mut blocks = Blocks::new(vec![input.circuit.clone()], (mode, &execution.resources), &[input.before.rows()])?;
+    let mut blocks = Blocks::new(vec![input.model.clone()], (mode, &execution.resources), &[input.before.rows()])?;
     let (results, out_of_range) = blocks.watch(&input.before, watching.stop_after)?;
     if let (Some(step), true) = (watching.stop_after, results.is_empty()) {
         let what = format!("--stop-after {step}: what is encrypted here has no such step");

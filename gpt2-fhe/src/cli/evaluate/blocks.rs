@@ -55,8 +55,8 @@ pub(super) fn run(arguments: &EvaluateArguments) -> anyhow::Result<Verdict> {
     let layers = Layers::Some(vec![arguments.place.layer]);
     let texts = model.block_texts(arguments.calibration_text.as_deref(), "--calibration-text")?;
     let selected = (&arguments.encryption.encrypt, arguments.encryption.head_on_server);
-    let (selection, circuits) = calibrate(selected, &layers, &model, (texts, start))?;
-    let evaluation = BlockEvaluation::new(&model.gpt2, &circuits, start.as_slice());
+    let (selection, blocks) = calibrate(selected, &layers, &model, (texts, start))?;
+    let evaluation = BlockEvaluation::new(&model.gpt2, &blocks, start.as_slice());
     let began = Instant::now();
     let (rows, mismatches) = match arguments.mode {
         Mode::Clear | Mode::Simulate => {
@@ -115,7 +115,7 @@ fn execute(
     (passages, samples): (&[Passage], &SampleSeed),
 ) -> anyhow::Result<(Vec<Row>, usize)> {
     let longest = passages.iter().map(|passage| passage.tokens().len()).max().unwrap_or(1);
-    let mut blocks = Blocks::new(evaluation.circuits().to_vec(), (Mode::Execute, &arguments.resources), &[longest])?;
+    let mut blocks = Blocks::new(evaluation.blocks().to_vec(), (Mode::Execute, &arguments.resources), &[longest])?;
     let simulated = evaluate(Mode::Simulate, evaluation, (passages, samples))?;
     let mut executed = Vec::with_capacity(passages.len());
     for passage in passages {

@@ -21,19 +21,19 @@ fn model() -> (Gpt2, Vec<Vec<u32>>) {
     (model, texts)
 }
 
-fn circuit(model: &Gpt2, texts: &[Vec<u32>], layers: Range<usize>, part: BlockPart) -> BlockCircuit {
+fn blocks(model: &Gpt2, texts: &[Vec<u32>], layers: Range<usize>, part: BlockPart) -> BlockModel {
     let program = ModelProgram::calibrate(model, layers, part, (texts, 0), &BlockOptions::default()).unwrap();
-    BlockCircuit::new(program).unwrap()
+    BlockModel::new(program).unwrap()
 }
 
 /// What is kept of earlier tokens gives later ones what they would have seen.
 #[test]
 fn token_after_token_is_all_at_once() {
     let (model, texts) = model();
-    let circuit = circuit(&model, &texts, 0..2, BlockPart::Whole);
+    let blocks = blocks(&model, &texts, 0..2, BlockPart::Whole);
     let states = model.hidden_states(&texts[0][..6], 2).unwrap();
-    let whole = BlockText::clear(&circuit).advance(&states[0]).unwrap();
-    let mut text = BlockText::clear(&circuit);
+    let whole = BlockText::clear(&blocks).advance(&states[0]).unwrap();
+    let mut text = BlockText::clear(&blocks);
     for rows in [0..3, 3..4, 4..6] {
         let part = text.advance(&states[0].row_range(rows.clone())).unwrap();
         assert_eq!(part.run.numbers, whole.run.numbers.row_range(rows));
@@ -48,15 +48,15 @@ fn token_after_token_is_all_at_once() {
 #[test]
 fn simulations_are_within_their_noise() {
     let (model, texts) = model();
-    let circuit = circuit(&model, &texts, 1..2, BlockPart::FeedForward);
+    let blocks = blocks(&model, &texts, 1..2, BlockPart::FeedForward);
     // What the feed-forward layer is given.
     let state = model.hidden_states(&texts[0][..3], 1).unwrap().remove(1);
     let trace = model.block(1).unwrap().trace(&state).unwrap();
     let input = trace.get(Site::layer(Intermediate::AttentionResidual, 0)).unwrap();
-    let plans = BlockText::plan(&circuit, &[2, 1]).unwrap();
+    let plans = BlockText::plan(blocks.circuit(), &[2, 1]).unwrap();
     assert_eq!(plans[0].statistics.pbs(), 2 * plans[1].statistics.pbs());
     let run = |plans: Vec<Plan>, seed: u64| {
-        let mut text = BlockText::simulated(&circuit, plans, &SampleSeed::from_number(1000 + seed));
+        let mut text = BlockText::simulated(&blocks, plans, &SampleSeed::from_number(1000 + seed));
         [0..2, 2..3].map(|rows| text.advance(&input.row_range(rows)).unwrap())
     };
     let outcomes = run(plans, 1);
@@ -83,9 +83,9 @@ fn a_model_goes_on_with_what_blocks_give() {
         (vec![0..1, 2..3], BlockPart::Attention, 2),
         (vec![0..1, 1..2], BlockPart::FeedForward, 2),
     ] {
-        let circuits: Vec<BlockCircuit> =
-            layers.into_iter().map(|layers| circuit(&model, &texts, layers, part)).collect();
-        let mut texts: Vec<BlockText<'_>> = circuits.iter().map(BlockText::clear).collect();
+        let models: Vec<BlockModel> =
+            layers.into_iter().map(|layers| blocks(&model, &texts, layers, part)).collect();
+        let mut texts: Vec<BlockText<'_>> = models.iter().map(BlockText::clear).collect();
         let mut hooks = ReplacedBlocks::new(&mut texts, true);
         let logits = model.logits(tokens, &mut hooks).unwrap();
         assert_eq!(hooks.into_outcomes().len(), requests);
@@ -97,8 +97,8 @@ fn a_model_goes_on_with_what_blocks_give() {
 #[test]
 fn what_does_not_fit_is_an_error() {
     let (model, texts) = model();
-    let circuit = circuit(&model, &texts, 0..1, BlockPart::FeedForward);
-    let mut text = BlockText::clear(&circuit);
+    let blocks = blocks(&model, &texts, 0..1, BlockPart::FeedForward);
+    let mut text = BlockText::clear(&blocks);
     let narrow = Matrix::from_fn(1, 3, |_, _| 0.0);
     assert!(matches!(text.advance(&narrow), Err(RunError::Input(_))));
     let far = Matrix::from_fn(1, model.config().n_embd, |_, channel| if channel == 5 { 1e9 } else { 0.0 });
@@ -150,18 +150,18 @@ fn logits_come_back_in_every_mode() {
     let mut texts = model.draw_texts((41, 10), 1).unwrap();
     let (unseen, options) = (texts.pop().unwrap(), BlockOptions::default());
     let program = ModelProgram::calibrate(&model, 0..1, BlockPart::Whole, (&texts, 0), &options).unwrap();
-    let circuit = BlockCircuit::new(program.with_logits(&model, &texts, &options).unwrap()).unwrap();
-    let plans = BlockText::plan(&circuit, &[2, 1]).unwrap();
+    let blocks = BlockModel::new(program.with_logits(&model, &texts, &options).unwrap()).unwrap();
+    let plans = BlockText::plan(blocks.circuit(), &[2, 1]).unwrap();
     // 40 logits, of which a ciphertext holds 16, whatever the number of tokens.
-    let response = 3 * 2 * circuit.parameters().arithmetic().size().get() * size_of::<u64>();
+    let response = 3 * 2 * blocks.circuit().parameters().arithmetic().size().get() * size_of::<u64>();
     assert_eq!([&plans[0], &plans[1]].map(|plan| plan.bytes.response), [response; 2]);
-    let keys = BlockKeyPair::new(circuit.parameters(), &ClientSeed::from_number(5)).unwrap();
+    let keys = BlockKeyPair::new(blocks.circuit().parameters(), &ClientSeed::from_number(5)).unwrap();
     let observer = &mut Unobserved;
-    let session = BlockSession::new(&circuit, &keys, observer).unwrap();
+    let session = BlockSession::new(blocks.circuit(), &keys, observer).unwrap();
     let modes = [
-        ("clear", BlockText::clear(&circuit)),
-        ("simulate", BlockText::simulated(&circuit, plans.clone(), &SampleSeed::from_number(77))),
-        ("execute", BlockText::executed(session, plans.clone())),
+        ("clear", BlockText::clear(&blocks)),
+        ("simulate", BlockText::simulated(&blocks, plans.clone(), &SampleSeed::from_number(77))),
+        ("execute", BlockText::executed(&blocks, session, plans.clone())),
     ];
     for (mode, text) in modes {
         let (mut texts, mut replaced, mut plain) = ([text], model.session(), model.session());

@@ -13,6 +13,7 @@ use tfhe_core::sets::PACKED_BLOCK;
 
 use super::*;
 use crate::block::circuit::BlockCircuit;
+use crate::run::block::BlockModel;
 use crate::run::block::{BlockKeyPair, BlockSession, GoingOn};
 use crate::run::error::RunError;
 use crate::track::{EvaluationError, Observer, Unobserved};
@@ -76,7 +77,7 @@ fn circuit(factor: f32) -> (BlockCircuit, Vec<Matrix<f64>>) {
     let hidden = model.hidden_states(&texts[8], 0).unwrap().remove(0);
     let turns = program.client().scale().encode(&hidden.row_range(1..1 + TOKENS.len())).unwrap();
     let requests = REQUESTS.map(|rows| turns.row_range(rows)).to_vec();
-    (BlockCircuit::new(program).unwrap(), requests)
+    (BlockModel::new(program).unwrap().circuit().clone(), requests)
 }
 
 static KEYS: LazyLock<BlockKeyPair> =
