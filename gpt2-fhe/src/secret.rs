@@ -1,17 +1,18 @@
 //! A client's secret as a file, which its owner alone can read.
 
+use std::io;
 use std::path::Path;
 
 use tfhe_core::derivation::{ClientSeed, RequestRandomness};
 use tfhe_core::fingerprint::{Fields, Fingerprint};
-use tfhe_core::format::{self, FormatError, Header, Kind, SECRET_BYTES};
+use tfhe_core::format::{self, Encoder, FormatError, Header, Kind, SECRET_BYTES};
 use tfhe_core::key_graph::Parameters;
 use tfhe_core::keys::Identity;
 use tfhe_core::random::SecretSeed;
 use tfhe_core::simd::BackendError;
 
 use crate::client::Client;
-use crate::store::{StoreError, open_file, write_file};
+use crate::store::open_file;
 
 /// Why a secret cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +27,9 @@ pub enum SecretError {
     #[error("others than its owner can read it (mode {0:03o}): chmod 600 it, if it is still a secret")]
     Readable(u32),
     /// Another version of the program makes other keys from it.
-    #[error("keys are made from it in another way than when it was written: use the version of the program that wrote it")]
+    #[error(
+        "keys are made from it in another way than when it was written: use the version of the program that wrote it"
+    )]
     OtherKeys,
     /// The environment asks for vector instructions that cannot be used.
     #[error(transparent)]
@@ -62,16 +65,13 @@ impl ClientSecret {
         Client::new(circuit, parameters, &seed)
     }
 
-    /// Writes it, in the place of a file that is there. `identity`: of the keys that are made from it.
-    ///
-    /// # Errors
-    /// [`StoreError::Write`].
-    pub fn write(&self, path: &Path, circuit: &str, identity: &Identity) -> Result<(), StoreError> {
+    /// The header of its file, and what writes its contents. `identity`: of the keys that are made from it.
+    pub fn file(&self, circuit: &str, identity: &Identity) -> (Header, impl Fn(&mut Encoder<'_>) -> io::Result<()>) {
         let header = Header { kind: Kind::SECRET, identity: *identity, context: context(circuit) };
-        write_file(path, &header, |encoder| encoder.secret(&self.seed, self.requests))
+        (header, |encoder| encoder.secret(&self.seed, self.requests))
     }
 
-    /// Reads what [`Self::write`] wrote, and makes the client for that circuit and parameter set.
+    /// Reads such a file, and makes the client for that circuit and parameter set.
     ///
     /// # Errors
     /// [`SecretError`].
@@ -106,8 +106,14 @@ mod tests {
     use crate::block::agreement::parameters;
     use crate::block::encoding::BlockEncoding;
     use crate::encoding::Encoding;
+    use crate::store::write_file;
 
     const CIRCUIT: &str = BlockEncoding::CIRCUIT;
+
+    fn write(secret: &ClientSecret, path: &Path, identity: &Identity) {
+        let (header, contents) = secret.file(CIRCUIT, identity);
+        write_file(path, &header, contents).unwrap();
+    }
 
     #[test]
     fn the_same_client_is_read() {
@@ -116,7 +122,7 @@ mod tests {
         for requests in [RequestRandomness::Fresh, RequestRandomness::Reproducible] {
             let secret = ClientSecret::new(SecretSeed::from_number(3), requests);
             let client = secret.client(CIRCUIT, &parameters).unwrap();
-            secret.write(&path, CIRCUIT, client.identity()).unwrap();
+            write(&secret, &path, client.identity());
             let read = ClientSecret::read(&path, CIRCUIT, &parameters).unwrap();
             assert_eq!(read.identity(), client.identity());
         }
@@ -127,7 +133,7 @@ mod tests {
         // Whose keys are others: as if keys were made in another way.
         let secret = ClientSecret::new(SecretSeed::from_number(4), RequestRandomness::Fresh);
         let client = ClientSecret::new(SecretSeed::from_number(5), RequestRandomness::Fresh);
-        secret.write(&path, CIRCUIT, client.client(CIRCUIT, &parameters).unwrap().identity()).unwrap();
+        write(&secret, &path, client.client(CIRCUIT, &parameters).unwrap().identity());
         let other = ClientSecret::read(&path, CIRCUIT, &parameters).unwrap_err();
         assert!(matches!(other, SecretError::OtherKeys), "{other}");
     }
@@ -140,7 +146,7 @@ mod tests {
         let path = folder.path().join("secret");
         let secret = ClientSecret::new(SecretSeed::from_number(3), RequestRandomness::Fresh);
         let client = secret.client(CIRCUIT, &parameters).unwrap();
-        secret.write(&path, CIRCUIT, client.identity()).unwrap();
+        write(&secret, &path, client.identity());
         let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         assert!(ClientSecret::read(&path, CIRCUIT, &parameters).is_ok());
         mode(0o640);

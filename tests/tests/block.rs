@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use gpt2_fhe::block::circuit::BlockCircuit;
-use gpt2_fhe::run::block::BlockModel;
 use gpt2_fhe::block::encoding::BlockEncoding;
 use gpt2_fhe::block::evaluator::StreamEvaluator;
 use gpt2_fhe::block::keys::needs;
@@ -14,6 +13,7 @@ use gpt2_fhe::block::tensor::StreamTensor;
 use gpt2_fhe::boundary::Refused;
 use gpt2_fhe::client::Client;
 use gpt2_fhe::encoding::Encoding;
+use gpt2_fhe::run::block::BlockModel;
 use gpt2_fhe::track::statistics::Statistics;
 use gpt2_fhe::track::{EvaluationError, Observer, Unobserved};
 use nn::block::{BlockOptions, BlockPart, ModelProgram, StreamProgram};

@@ -135,7 +135,8 @@ fn check(
     header.check_of(kind, &parameters.fingerprint(), context)
 }
 
-const OTHER_PROGRAM: &str = "another program: to blocks of other weights, of another calibration, or to others of the model's blocks";
+const OTHER_PROGRAM: &str =
+    "another program: to blocks of other weights, of another calibration, or to others of the model's blocks";
 
 impl BlockAgreement {
     /// On blocks of such sizes.

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use anyhow::bail;
 use gpt2_fhe::run::block::{
-    BlockKeyPair, BlockModel, BlockOutcome, BlockSession, BlockText, GoingOn, OperationResult, ReplacedBlocks, WatchedMode,
+    BlockKeyPair, BlockModel, BlockOutcome, BlockSession, BlockText, GoingOn, OperationResult, ReplacedBlocks,
+    WatchedMode,
 };
 use gpt2_fhe::run::{Mode, Plan, RunError};
 use nn::block::{BlockOptions, BlockPart, ModelProgram};
@@ -189,9 +190,9 @@ impl<'c> KeptTexts<'c> {
 fn plan(models: &[BlockModel], mode: Mode, requests: &[usize]) -> Result<Vec<Vec<Plan>>, RunError> {
     match mode {
         Mode::Clear => Ok(Vec::new()),
-        Mode::Simulate | Mode::Execute => {
-            while_showing("planning", || models.iter().map(|model| BlockText::plan(model.circuit(), requests)).collect())
-        }
+        Mode::Simulate | Mode::Execute => while_showing("planning", || {
+            models.iter().map(|model| BlockText::plan(model.circuit(), requests)).collect()
+        }),
     }
 }
 

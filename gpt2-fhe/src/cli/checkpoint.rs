@@ -41,7 +41,8 @@ pub(super) struct Work(Vec<(&'static str, Fingerprint)>);
 impl Work {
     /// On the blocks of some circuits, of inputs that have these names.
     pub(super) fn new(models: &[BlockModel], inputs: Vec<(&'static str, Fingerprint)>) -> Self {
-        let blocks = models.iter().fold(Fields::new("circuits"), |fields, model| fields.of(model.circuit().fingerprint()));
+        let blocks =
+            models.iter().fold(Fields::new("circuits"), |fields, model| fields.of(model.circuit().fingerprint()));
         let blocks = ("the model, its calibration, or what of it is encrypted", blocks.fingerprint());
         Self(std::iter::once(blocks).chain(inputs).collect())
     }

@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{anyhow, bail};
 use tempfile::TempPath;
+use tfhe_core::format::{self, Encoder, Header};
 
 /// New files that have not taken their places yet, and the names of those that have.
 ///
@@ -42,6 +43,17 @@ pub(super) fn bytes(contents: Vec<u8>) -> Contents<'static> {
     Box::new(move |path| {
         let failed = |source| nn::Error::File { action: "write", path: path.into(), source };
         std::fs::write(path, contents).map_err(failed)
+    })
+}
+
+/// An envelope of ciphertexts, or of what belongs to them.
+pub(super) fn envelope<'a>(
+    (header, contents): (Header, impl Fn(&mut Encoder<'_>) -> io::Result<()> + 'a),
+) -> Contents<'a> {
+    Box::new(move |path| {
+        let failed = |source| nn::Error::File { action: "write", path: path.into(), source };
+        let mut file = std::fs::File::create(path).map_err(failed)?;
+        format::write(&mut file, &header, contents).map_err(failed)
     })
 }
 
@@ -97,6 +109,19 @@ impl OutputFiles {
         }
         let files = places.into_iter().map(Place::pending).collect::<Result<_, _>>()?;
         Ok(Self { force, files })
+    }
+
+    /// Keeps the file of an output from everyone but its owner, before anything is in it.
+    ///
+    /// # Errors
+    /// That the system does not let it.
+    pub(super) fn keep_private(&self, output: usize) -> anyhow::Result<()> {
+        #[cfg(unix)]
+        {
+            let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(&self.files[output].temporary, private)?;
+        }
+        Ok(())
     }
 
     /// Has the contents of each written, in the order of the outputs that were given, then `report` printed, and then all of them take

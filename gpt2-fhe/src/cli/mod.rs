@@ -19,6 +19,7 @@ mod continuation;
 mod demo;
 mod describe;
 mod evaluate;
+mod exchange;
 mod files;
 mod generate;
 mod guard;
@@ -133,6 +134,10 @@ fn run(line: &CommandLine, given: &Given) -> anyhow::Result<Verdict> {
         Some(Command::Plan(arguments)) => plan::run(arguments, given),
         Some(Command::Quantize(arguments)) => quantize::run(arguments, given),
         Some(Command::Evaluate(arguments)) => evaluate::run(arguments, given),
+        Some(Command::Keygen(arguments)) => exchange::keygen(arguments),
+        Some(Command::Encrypt(arguments)) => exchange::encrypt(arguments),
+        Some(Command::Compute(arguments)) => exchange::compute(arguments),
+        Some(Command::Decrypt(arguments)) => exchange::decrypt(arguments),
     };
     verdict.map_err(|error| advise(error, line))
 }

@@ -7,7 +7,7 @@ use gpt2_fhe::integer::multiply::Multiply;
 use gpt2_fhe::run::exact::ExactAttention;
 use gpt2_fhe::run::{Attention, Circuit};
 use nn::attention::{AttentionWeights, Part};
-use nn::block::{BlockPart, LogitsScale, ModelProgram};
+use nn::block::{BlockPart, BlocksClient, LogitsScale, ModelProgram};
 use nn::gpt2::Gpt2;
 use nn::record::{AttentionFingerprint, AttentionOrigin, Origin, Quantized, QuantizedFile};
 
@@ -208,34 +208,38 @@ impl LoadedBlocks {
         let client = self.model.client();
         blocks_in_words(client.part(), &client.layers().collect::<Vec<_>>())
     }
+}
 
-    /// Checks that they are of a model like this one. That the weights are those they were quantized from cannot be seen.
-    ///
-    /// # Errors
-    /// That they are not.
-    pub(super) fn check_model(&self, model: &Gpt2) -> anyhow::Result<()> {
-        let (client, config, names) = (self.model.client(), model.config(), &self.names);
-        if client.layers().end > config.n_layer {
-            let last = config.n_layer - 1;
-            bail!("{names} holds {}; the model has blocks 0 to {last}", self.in_words());
+/// Checks that blocks, whose client's half is `client`, are of a model like this one. That the weights are those they were quantized from
+/// cannot be seen.
+///
+/// # Errors
+/// That they are not.
+pub(super) fn check_blocks(names: &str, client: &BlocksClient, model: &Gpt2) -> anyhow::Result<()> {
+    let config = model.config();
+    if client.layers().end > config.n_layer {
+        let last = config.n_layer - 1;
+        bail!(
+            "{names} holds {}; the model has blocks 0 to {last}",
+            blocks_in_words(client.part(), &client.layers().collect::<Vec<_>>())
+        );
+    }
+    let found = [client.embedding_size(), client.head_size()];
+    let expected = [config.n_embd, config.head_size()];
+    if found != expected {
+        bail!("{names} is of a model with [n_embd, head] = {found:?}, and the model is one with {expected:?}");
+    }
+    if let Some(token) = client.public_tokens().iter().find(|token| **token as usize >= config.vocab_size) {
+        bail!("{names} begins texts with token {token}; the model has tokens 0 to {}", config.vocab_size - 1);
+    }
+    match client.logits().map(LogitsScale::size) {
+        Some(_) if client.layers().end != config.n_layer => {
+            bail!("{names} ends with logits after block {}, which is not the model's last", client.layers().end - 1)
         }
-        let found = [client.embedding_size(), client.head_size()];
-        let expected = [config.n_embd, config.head_size()];
-        if found != expected {
-            bail!("{names} is of a model with [n_embd, head] = {found:?}, and the model is one with {expected:?}");
+        Some(size) if size != config.vocab_size => {
+            bail!("{names} is of a model with {size} tokens, and the model is one with {}", config.vocab_size)
         }
-        if let Some(token) = client.public_tokens().iter().find(|token| **token as usize >= config.vocab_size) {
-            bail!("{names} begins texts with token {token}; the model has tokens 0 to {}", config.vocab_size - 1);
-        }
-        match client.logits().map(LogitsScale::size) {
-            Some(_) if client.layers().end != config.n_layer => {
-                bail!("{names} ends with logits after block {}, which is not the model's last", client.layers().end - 1)
-            }
-            Some(size) if size != config.vocab_size => {
-                bail!("{names} is of a model with {size} tokens, and the model is one with {}", config.vocab_size)
-            }
-            _ => Ok(()),
-        }
+        _ => Ok(()),
     }
 }
 

@@ -7,8 +7,9 @@ use gpt2_fhe::run::{Circuit, Mode};
 use nn::attention::Part;
 
 use super::{
-    BlockSelection, Checkpointing, Encrypt, Encryption, Execution, Layers, Multiplication, OptionalBlock, Place,
-    Quantization, QuantizationOptions, Replacing, Reporting, Resources, Selection, Watching, words,
+    BlockSelection, Checkpointing, ComputeArguments, DecryptArguments, Encrypt, EncryptArguments, Encryption,
+    Execution, KeygenArguments, Layers, Multiplication, OptionalBlock, Place, Quantization, QuantizationOptions,
+    Replacing, Reporting, Resources, Selection, Watching, words,
 };
 
 /// Runs the attention of a GPT-2 on encrypted data.
@@ -57,6 +58,18 @@ pub(crate) enum Command {
     /// Measures on a text how much encryption and rounding change a model's predictions
     #[command(long_about = words::EVALUATE)]
     Evaluate(EvaluateArguments),
+    /// The client: makes its secret, and the evaluation keys for a server
+    #[command(long_about = words::KEYGEN)]
+    Keygen(KeygenArguments),
+    /// The client: encrypts a prompt, or hidden states from a file, as a request
+    #[command(long_about = words::ENCRYPT)]
+    Encrypt(EncryptArguments),
+    /// The server: computes encrypted blocks on a request, which it cannot read, and writes the answer
+    #[command(long_about = words::COMPUTE)]
+    Compute(ComputeArguments),
+    /// The client: decrypts an answer, and says what the next token is
+    #[command(long_about = words::DECRYPT)]
+    Decrypt(DecryptArguments),
 }
 
 /// Which attention of a model is computed how, and how much of a text.
@@ -396,6 +409,10 @@ impl CommandLine {
             Some(Command::Plan(arguments)) => arguments.reporting,
             Some(Command::Quantize(arguments)) => arguments.reporting,
             Some(Command::Evaluate(arguments)) => arguments.reporting,
+            Some(Command::Keygen(arguments)) => arguments.reporting,
+            Some(Command::Encrypt(arguments)) => arguments.reporting,
+            Some(Command::Compute(arguments)) => arguments.reporting,
+            Some(Command::Decrypt(arguments)) => arguments.reporting,
         }
     }
 
@@ -409,7 +426,9 @@ impl CommandLine {
             Some(Command::Block(arguments)) => arguments.execution.resources.threads,
             Some(Command::Evaluate(arguments)) => arguments.resources.threads,
             Some(Command::Plan(arguments)) => arguments.threads,
-            Some(Command::Circuit(_) | Command::Quantize(_)) => None,
+            Some(Command::Keygen(arguments)) => arguments.threads,
+            Some(Command::Compute(arguments)) => arguments.threads,
+            Some(Command::Circuit(_) | Command::Quantize(_) | Command::Encrypt(_) | Command::Decrypt(_)) => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The arguments of the commands: what several of them share.
 
 mod commands;
+mod exchange;
 mod given;
 mod optional;
 mod words;
@@ -25,6 +26,7 @@ pub(super) use commands::{
     BlockArguments, CircuitArguments, Command, CommandLine, DemoArguments, EvaluateArguments, GenerateArguments,
     GenerationArguments, HeadArguments, PlanArguments, QuantizeArguments,
 };
+pub(super) use exchange::{ClientFiles, ComputeArguments, DecryptArguments, EncryptArguments, KeygenArguments};
 pub(super) use given::{Given, NotApplicable};
 pub(super) use optional::OptionalBlock;
 

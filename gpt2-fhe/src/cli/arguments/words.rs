@@ -143,3 +143,29 @@ pub(super) const EVALUATE: &str = concat!(
     "  window: A piece of the text, as long as the model and the circuits take.\n  \
      position: A place in the text. The model predicts the token after it.\n"
 );
+
+macro_rules! parties {
+    () => {
+        "Client and server are two programs that exchange files:\n\n\
+         - client: `keygen` makes a secret, and evaluation keys that the server needs;\n\
+         - client: `encrypt` makes a request of a prompt;\n\
+         - server: `compute` makes an answer of the request, without being able to read either;\n\
+         - client: `decrypt` says what the answer is.\n\n\
+         Both have a file of the blocks, which `quantize --encrypt` wrote: the server its half, with the weights, and the client \
+         its own.\n\nWords:\n"
+    };
+}
+
+pub(super) const KEYGEN: &str = concat!(
+    "Makes the keys of a new client, for the blocks of any model.\n\n",
+    parties!(),
+    "  secret: What the client decrypts with. It stays with the client.\n  \
+     evaluation keys: What a server computes on ciphertexts with. They are large, and are given to it once.\n"
+);
+
+pub(super) const ENCRYPT: &str =
+    concat!("Encrypts a prompt, or hidden states from a file, for a server.\n\n", parties!(), layer!(), block!());
+
+pub(super) const COMPUTE: &str = concat!("Computes encrypted blocks on a request.\n\n", parties!(), layer!(), block!());
+
+pub(super) const DECRYPT: &str = concat!("Decrypts the answer to a request.\n\n", parties!(), layer!(), block!());

@@ -88,8 +88,9 @@ impl<S: BlockSource> ForwardHooks for ReplacedBlocks<'_, S> {
         let found = self.texts.iter().map(S::place).enumerate().find(|(_, (layers, _))| layers.contains(&layer));
         let Some((text, (layers, part))) = found else { return Ok(None) };
         let is_computed_here = match (part, site.what) {
-            (BlockPart::Attention, Intermediate::AttentionResidual)
-            | (BlockPart::FeedForward, Intermediate::Block) => true,
+            (BlockPart::Attention, Intermediate::AttentionResidual) | (BlockPart::FeedForward, Intermediate::Block) => {
+                true
+            }
             (BlockPart::Whole, Intermediate::Block) => layer == layers.start && !self.texts[text].gives_logits(),
             (BlockPart::Whole, Intermediate::AttentionResidual) => false,
             _ => return Ok(None),

@@ -83,8 +83,7 @@ fn a_model_goes_on_with_what_blocks_give() {
         (vec![0..1, 2..3], BlockPart::Attention, 2),
         (vec![0..1, 1..2], BlockPart::FeedForward, 2),
     ] {
-        let models: Vec<BlockModel> =
-            layers.into_iter().map(|layers| blocks(&model, &texts, layers, part)).collect();
+        let models: Vec<BlockModel> = layers.into_iter().map(|layers| blocks(&model, &texts, layers, part)).collect();
         let mut texts: Vec<BlockText<'_>> = models.iter().map(BlockText::clear).collect();
         let mut hooks = ReplacedBlocks::new(&mut texts, true);
         let logits = model.logits(tokens, &mut hooks).unwrap();

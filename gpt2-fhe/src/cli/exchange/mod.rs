@@ -1,0 +1,84 @@
+//! The commands of two parties that exchange files: `keygen`, `encrypt` and `decrypt` are the client's, `compute` is the server's.
+
+mod compute;
+mod decrypt;
+mod encrypt;
+mod keygen;
+
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{anyhow, bail};
+use gpt2_fhe::block::agreement::{self, BlockRequest};
+use gpt2_fhe::block::circuit::BlockCircuit;
+use gpt2_fhe::block::encoding::BlockEncoding;
+use gpt2_fhe::encoding::Encoding;
+use gpt2_fhe::run::block::BlockParty;
+use gpt2_fhe::secret::ClientSecret;
+use gpt2_fhe::store::open_file;
+use nn::record::{ClientHalf, QuantizedFile, ServerHalf};
+
+pub(super) use compute::run as compute;
+pub(super) use decrypt::run as decrypt;
+pub(super) use encrypt::run as encrypt;
+pub(super) use keygen::run as keygen;
+
+use super::arguments::ClientFiles;
+use super::source::check_file;
+
+/// The circuit of the keys.
+const CIRCUIT: &str = BlockEncoding::CIRCUIT;
+
+/// That a file cannot be used, and why.
+pub(super) fn refused(path: &Path, error: &dyn std::error::Error) -> anyhow::Error {
+    anyhow!("cannot use {}: {error}", path.display())
+}
+
+/// A file of ciphertexts or keys, and its length.
+pub(super) fn open(path: &Path, option: &str) -> anyhow::Result<(File, u64)> {
+    check_file(path, option)?;
+    let opened = open_file(path).map_err(|error| refused(path, &error))?;
+    opened.ok_or_else(|| anyhow!("cannot open {}: it is not there", path.display()))
+}
+
+/// The client's half of blocks, from a file of `quantize`.
+pub(super) fn client_half(path: &Path) -> anyhow::Result<(nn::block::BlocksClient, nn::record::AttentionFingerprint)> {
+    check_file(path, "--quantized")?;
+    let (file, name) = (QuantizedFile::read(path)?, path.display());
+    match file.client() {
+        Some(ClientHalf::Blocks(half)) => Ok((half.clone(), file.fingerprint())),
+        Some(_) => bail!("{name} holds attention; give --quantized blocks, which quantize --encrypt writes"),
+        None => bail!("{name} has no half for the client: give --quantized the file that has it"),
+    }
+}
+
+/// A client and what it knows of the blocks.
+fn client(files: &ClientFiles) -> anyhow::Result<BlockParty> {
+    let (half, program) = client_half(&files.quantized)?;
+    let secret = ClientSecret::read(&files.secret, CIRCUIT, &agreement::parameters());
+    let client = secret.map_err(|error| refused(&files.secret, &error))?;
+    Ok(BlockParty::new(half, program, client)?)
+}
+
+/// Blocks as a server has them, from a file of `quantize`.
+fn circuit(path: &Path) -> anyhow::Result<BlockCircuit> {
+    check_file(path, "--quantized")?;
+    let (file, name) = (QuantizedFile::read(path)?, path.display());
+    let fingerprint = file.fingerprint();
+    match file.into_server() {
+        Some(ServerHalf::Blocks(program)) => Ok(BlockCircuit::new(*program, &fingerprint)?),
+        Some(_) => bail!("{name} holds attention; give --quantized blocks, which quantize --encrypt writes"),
+        None => bail!("{name} has no half for the server: give --quantized the file that has it"),
+    }
+}
+
+/// A request of this client.
+fn own_request(party: &BlockParty, path: &Path) -> anyhow::Result<BlockRequest> {
+    let (mut file, length) = open(path, "--request")?;
+    let request = party.agreement().read_request(&mut file, length, party.fingerprint());
+    let request = request.map_err(|error| refused(path, &error))?;
+    if request.request.label().identity() != party.client().identity() {
+        bail!("cannot use {}: it belongs to other keys than --secret", path.display());
+    }
+    Ok(request)
+}
