@@ -87,7 +87,6 @@ impl<E: BlockEvaluator> Running<E> {
     }
 
     /// What is answered of the stream `[n, E + 1]` of new tokens ([`StreamProgram::answer`]). After an error this is of no use any more.
-    #[cfg(feature = "client")]
     pub(crate) fn advance(&mut self, circuit: &BlockCircuit, stream: E::Tensor) -> Result<E::Tensor, E::Error> {
         self.advance_from(circuit, 0, stream, |_, _, _| Ok(()))
     }

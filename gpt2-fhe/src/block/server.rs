@@ -57,15 +57,21 @@ impl<'a> BlockServer<'a> {
     }
 
     /// Keeps what it has in a folder, from now on after each block. A text that is there already goes on, one of these blocks and keys and
-    /// of at most `most` tokens; its noise is not predicted any more ([`Statistics`] have no failure), as its errors are not kept.
+    /// of at most `most` tokens; its noise is not predicted any more ([`Statistics`] have no failure), as its errors are not kept. `next`: the
+    /// request that comes next, if that is known; a last one that is another and was not finished is dropped, and what it left is written over.
     ///
     /// # Errors
     /// [`StoreError::Read`] if what is there is damaged or of something else.
-    pub fn keep_in(&mut self, store: Store, most: usize) -> Result<(), StoreError> {
-        let (state, found) = KeptState::open(store, self.circuit, &self.backend, (*self.keys.identity(), most))?;
-        if let Some(found) = &found {
-            self.load(&state, found)?;
+    pub fn keep_in(&mut self, store: Store, most: usize, next: Option<&Label>) -> Result<(), StoreError> {
+        let blocks = self.circuit.program().blocks().len();
+        let (mut state, mut found) =
+            KeptState::open(store, self.circuit, &self.backend, (*self.keys.identity(), most))?;
+        let is_other = next.is_some_and(|next| state.requests.last().is_some_and(|last| last.label != *next));
+        if is_other && found.as_ref().is_some_and(|found| found.done < blocks) {
+            state.requests.pop();
+            found = None;
         }
+        self.load(&state, found.as_ref().map_or(blocks, |found| found.done))?;
         (self.kept, self.found) = (Some(state), found);
         Ok(())
     }
@@ -136,12 +142,15 @@ impl<'a> BlockServer<'a> {
         Ok((Answer::new(label, answer), running.take_statistics()))
     }
 
-    /// Puts what is in a folder into the caches.
-    fn load(&mut self, state: &KeptState, found: &KeptStream) -> Result<(), StoreError> {
+    /// Puts what is in a folder into the caches, where of the last request `done` blocks are done.
+    fn load(&mut self, state: &KeptState, done: usize) -> Result<(), StoreError> {
+        if state.requests.is_empty() {
+            return Ok(());
+        }
         let (backend, running) = (self.backend, &mut self.running);
         running.restart_untracked(self.circuit);
         for block in (0..self.circuit.program().blocks().len()).filter(|&block| state.has_cache(block)) {
-            let requests = state.requests.len() - usize::from(block >= found.done);
+            let requests = state.requests.len() - usize::from(block >= done);
             for request in 0..requests {
                 let heads = state.cache(request, block, &backend)?;
                 let (evaluator, Some(cache)) = running.cached(block) else { continue };

@@ -128,6 +128,32 @@ pub fn read(input: &mut dyn Read, available: u64, limit: u64) -> Result<Document
     Ok(Document { header, contents })
 }
 
+/// The header of an envelope, of which nothing else is looked at: of what was read as a whole before, or will be.
+///
+/// # Errors
+/// [`FormatError::Foreign`], [`FormatError::Version`], [`FormatError::Truncated`], [`FormatError::Io`].
+pub fn header(input: &mut dyn Read) -> Result<Header, FormatError> {
+    Ok(begin(input)?.1)
+}
+
+/// The first bytes of an envelope, its header, and the length of its contents.
+fn begin(input: &mut dyn Read) -> Result<([u8; HEADER_BYTES], Header, u64), FormatError> {
+    let mut bytes = [0; HEADER_BYTES];
+    let read = fill(input, &mut bytes)?;
+    let begins = read.min(MAGIC.len());
+    if bytes[..begins] != MAGIC[..begins] {
+        return Err(FormatError::Foreign);
+    }
+    if read < HEADER_BYTES {
+        return Err(FormatError::Truncated { expected: ENVELOPE_BYTES, found: read as u64 });
+    }
+    let (version, header, length) = parse(&bytes[MAGIC.len()..])?;
+    if version != VERSION {
+        return Err(FormatError::Version(version));
+    }
+    Ok((bytes, header, length))
+}
+
 /// An envelope whose header was read, and is possible.
 struct Opened<'a> {
     input: &'a mut dyn Read,
@@ -145,26 +171,13 @@ struct Opened<'a> {
 
 impl<'a> Opened<'a> {
     fn new(input: &'a mut dyn Read, available: u64, limit: u64) -> Result<Self, FormatError> {
-        let cut_off = |expected: u64| FormatError::Truncated { expected, found: available };
-        let mut bytes = [0; HEADER_BYTES];
-        let read = fill(input, &mut bytes)?;
-        let begins = read.min(MAGIC.len());
-        if bytes[..begins] != MAGIC[..begins] {
-            return Err(FormatError::Foreign);
-        }
-        if read < HEADER_BYTES {
-            return Err(cut_off(ENVELOPE_BYTES));
-        }
-        let (version, header, length) = parse(&bytes[MAGIC.len()..])?;
-        if version != VERSION {
-            return Err(FormatError::Version(version));
-        }
+        let (bytes, header, length) = begin(input)?;
         if length > limit {
             return Err(FormatError::Length { length, limit });
         }
         let expected = length.saturating_add(ENVELOPE_BYTES);
         if available < expected {
-            return Err(cut_off(expected));
+            return Err(FormatError::Truncated { expected, found: available });
         }
         if available > expected {
             return Err(FormatError::Trailing { expected, found: available });

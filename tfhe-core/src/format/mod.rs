@@ -85,7 +85,7 @@ mod secret;
 
 pub use decoder::Decoder;
 pub use encoder::Encoder;
-pub use envelope::{Document, decode, read, write};
+pub use envelope::{Document, decode, header, read, write};
 pub use error::FormatError;
 pub use evaluation_keys::evaluation_key_bytes;
 pub use header::{CHECKSUM_BYTES, ENVELOPE_BYTES, HEADER_BYTES, Header, Kind, MAGIC, VERSION};

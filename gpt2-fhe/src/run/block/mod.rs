@@ -18,6 +18,8 @@ mod session;
 mod simulated;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tiny;
 mod watched;
 
 pub use hooks::{BlockSource, ReplacedBlocks};

@@ -130,3 +130,6 @@ impl BlockSource for RemoteText<'_> {
         Ok((output, RemoteCost { client: encrypt + decrypt, server, bytes }))
     }
 }
+
+#[cfg(test)]
+mod tests;

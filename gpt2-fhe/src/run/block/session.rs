@@ -80,7 +80,7 @@ impl<'a> BlockSession<'a> {
     pub fn keep_in(&mut self, client: Store, server: Store, most: usize) -> Result<GoingOn, RunError> {
         let owner = (*self.keys.evaluation_keys.identity(), *self.circuit.fingerprint());
         let mut journal = Journal::open(client, owner, self.circuit.encoding(1).output_size().1, most)?;
-        self.server.keep_in(server, most)?;
+        self.server.keep_in(server, most, None)?;
         let (mut known, answered) = (self.server.requests(), journal.answered.len());
         let is_known = journal.answered.iter().all(|answered| known.next() == Some(&answered.label));
         let in_work = known.next().cloned();
