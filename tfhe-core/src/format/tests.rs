@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use std::io::ErrorKind;
 
 use super::*;
-use crate::fingerprint::Fields;
+use crate::fingerprint::{Fields, Fingerprint};
 use crate::glwe::GlweCiphertext;
 use crate::keys::{Identity, KeyId, Label};
 use crate::lwe::LweCiphertext;
@@ -13,7 +13,9 @@ use crate::params::{GlweShape, LweDimension};
 use crate::random::{PublicSeed, SampleSeed};
 use sha2::{Digest, Sha256};
 
-const LIMIT: u64 = 1 << 16;
+mod files;
+
+const LIMIT: u64 = 1 << 17;
 const KIND: Kind = Kind(*b"test    ");
 
 fn header() -> Header {
