@@ -12,6 +12,7 @@
 //! GGSW ciphertexts are made anew from their levels, by the relinearization key, as they were made the first time: half the bytes,
 //! and the same on every processor.
 
+use std::io;
 use std::sync::Arc;
 
 use nn::evaluator::{Form, Rows};
@@ -20,6 +21,7 @@ use tfhe_core::format::{Decoder, Encoder, FormatError, Header, Kind};
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::keys::{Identity, Label};
 use tfhe_core::lwe::LweCiphertext;
+use tfhe_core::params::GlweShape;
 
 use super::ciphertexts::{BlockCiphertexts, EncryptedReals, Levels};
 use super::circuit::BlockCircuit;
@@ -39,7 +41,7 @@ pub fn is_state(name: &str) -> bool {
 
 /// A request that was answered, or is in work.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct KeptRequest {
+pub struct KeptRequest {
     pub(super) label: Label,
     /// How many new tokens it has.
     pub(super) tokens: usize,
@@ -55,21 +57,80 @@ pub(super) struct HeadRows {
     pub(super) log_factors: Vec<LweCiphertext>,
 }
 
-/// The sizes of what a state holds.
-struct Sizes {
-    /// Of each block and head, how many ciphertexts a value has.
-    values: Vec<Vec<usize>>,
-    /// How many ciphertexts a row of the stream has.
-    row: usize,
-    /// Whether the last block gives the last row only.
-    ends_with_last_row: bool,
+impl KeptRequest {
+    /// A request of `tokens` new tokens.
+    pub fn new(label: &Label, tokens: usize) -> Self {
+        Self { label: label.clone(), tokens }
+    }
 }
 
-impl Sizes {
+/// The sizes of the stream of a text.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamSizes {
+    /// The most tokens that a text can have.
+    pub tokens: usize,
+    /// How many blocks there are.
+    pub blocks: usize,
+    /// How many ciphertexts a row has, and of which shape.
+    pub row: (usize, GlweShape),
+    /// Whether the last block gives the last row only.
+    pub ends_with_last_row: bool,
+}
+
+impl StreamSizes {
     /// The rows of the stream of so many tokens after so many blocks.
     fn rows(&self, done: usize, tokens: usize) -> usize {
-        if self.ends_with_last_row && done == self.values.len() { 1 } else { tokens }
+        if self.ends_with_last_row && done == self.blocks { 1 } else { tokens }
     }
+
+    /// The most bytes that the contents of `stream` can have.
+    pub fn limit(&self) -> u64 {
+        let (row, shape) = self.row;
+        // Of each token a row, and a request with its label at most.
+        let of_token = 256 + row * (8 + 8 * shape.ciphertext_len());
+        256 + (self.tokens * of_token) as u64
+    }
+
+    /// The contents of `stream`, under keys `identity`: the requests, and the stream of the last one.
+    ///
+    /// # Errors
+    /// That they are not as they should be.
+    pub fn decode(
+        &self,
+        decoder: &mut Decoder<'_>,
+        identity: Identity,
+    ) -> Result<(Vec<KeptRequest>, KeptStream), FormatError> {
+        let (mut requests, mut left) = (Vec::new(), self.tokens);
+        for _ in 0..decoder.count(self.tokens)? {
+            let tokens = decoder.count(left)?;
+            left -= tokens;
+            requests.push(KeptRequest { tokens, label: decoder.label(identity)? });
+        }
+        let last = requests.last().ok_or(FormatError::Contents("there is no request"))?;
+        let done = decoder.count(self.blocks)?;
+        let (row, shape) = self.row;
+        let ciphertexts = decoder.glwes(shape, self.rows(done, last.tokens) * row)?;
+        Ok((requests, KeptStream { done, rows: ciphertexts.chunks(row).map(<[_]>::to_vec).collect() }))
+    }
+}
+
+/// Writes the contents of `stream`: what [`StreamSizes::decode`] reads.
+///
+/// # Errors
+/// Those of what is written to, and that a ciphertext is of another shape.
+pub fn encode_stream(
+    encoder: &mut Encoder<'_>,
+    requests: &[KeptRequest],
+    done: usize,
+    (shape, ciphertexts): (GlweShape, &[&GlweCiphertext]),
+) -> io::Result<()> {
+    encoder.integer(requests.len() as u64)?;
+    for request in requests {
+        encoder.integer(request.tokens as u64)?;
+        encoder.label(&request.label)?;
+    }
+    encoder.integer(done as u64)?;
+    encoder.glwes(shape, ciphertexts.iter().copied())
 }
 
 /// The state of a text in a folder.
@@ -77,15 +138,18 @@ pub(super) struct KeptState {
     store: Store,
     identity: Identity,
     work: Fingerprint,
-    sizes: Sizes,
+    /// Of each block and head, how many ciphertexts a value has.
+    values: Vec<Vec<usize>>,
     pub(super) requests: Vec<KeptRequest>,
 }
 
 /// The stream of the last request.
-pub(super) struct KeptStream {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptStream {
     /// After so many blocks.
-    pub(super) done: usize,
-    pub(super) rows: Rows<GlweCiphertext>,
+    pub done: usize,
+    /// Its rows.
+    pub rows: Rows<GlweCiphertext>,
 }
 
 impl KeptState {
@@ -101,18 +165,22 @@ impl KeptState {
             let heads = block.attention().map_or(&[][..], |attention| attention.heads());
             heads.iter().map(|head| layout.ciphertexts(Form::Image, head.value_channels())).collect()
         };
-        let sizes = Sizes {
-            values: circuit.program().blocks().iter().map(heads).collect(),
-            row: circuit.encoding(1).row_len(),
+        let values: Vec<_> = circuit.program().blocks().iter().map(heads).collect();
+        let sizes = StreamSizes {
+            tokens: most,
+            blocks: values.len(),
+            row: (circuit.encoding(1).row_len(), backend.shape()),
             ends_with_last_row: circuit.program().logits().is_some(),
         };
-        let mut state = Self { store, identity, work: *circuit.fingerprint(), sizes, requests: Vec::new() };
-        // Of each token a row, and a request with its label at most.
-        let of_token = 256 + state.sizes.row * (8 + 8 * backend.shape().ciphertext_len());
-        let Some(document) = state.store.read(STREAM, 256 + (most * of_token) as u64)? else {
+        let mut state = Self { store, identity, work: *circuit.fingerprint(), values, requests: Vec::new() };
+        let Some(document) = state.store.read(STREAM, sizes.limit())? else {
             return Ok((state, None));
         };
-        let decoded = document.open(&state.stream_header()).and_then(|decoder| state.decode(decoder, backend, most));
+        let decoded = document.open(&state.stream_header()).and_then(|mut decoder| {
+            let decoded = sizes.decode(&mut decoder, identity)?;
+            decoder.finish()?;
+            Ok(decoded)
+        });
         let (requests, stream) = decoded.map_err(|error| state.store.refused(STREAM, error))?;
         state.requests = requests;
         Ok((state, Some(stream)))
@@ -128,29 +196,9 @@ impl KeptState {
         Header { kind: Kind(*b"cache   "), identity: self.identity, context: fields.fingerprint() }
     }
 
-    fn decode(
-        &self,
-        mut decoder: Decoder<'_>,
-        backend: &BlockCiphertexts<'_>,
-        most: usize,
-    ) -> Result<(Vec<KeptRequest>, KeptStream), FormatError> {
-        let (mut requests, mut left) = (Vec::new(), most);
-        for _ in 0..decoder.count(most)? {
-            let tokens = decoder.count(left)?;
-            left -= tokens;
-            requests.push(KeptRequest { tokens, label: decoder.label(self.identity)? });
-        }
-        let last = requests.last().ok_or(FormatError::Contents("there is no request"))?;
-        let done = decoder.count(self.sizes.values.len())?;
-        let ciphertexts = decoder.glwes(backend.shape(), self.sizes.rows(done, last.tokens) * self.sizes.row)?;
-        decoder.finish()?;
-        let rows = ciphertexts.chunks(self.sizes.row).map(<[_]>::to_vec).collect();
-        Ok((requests, KeptStream { done, rows }))
-    }
-
     /// A request begins.
     pub(super) fn begin(&mut self, label: &Label, tokens: usize) {
-        self.requests.push(KeptRequest { label: label.clone(), tokens });
+        self.requests.push(KeptRequest::new(label, tokens));
     }
 
     /// Keeps what the last request left in the cache of the block after which `done` are done, and the stream.
@@ -173,15 +221,8 @@ impl KeptState {
             };
             self.store.write(&cache_name(request, done - 1), &self.cache_header(request, done - 1), contents)?;
         }
-        let contents = |encoder: &mut Encoder<'_>| {
-            encoder.integer(self.requests.len() as u64)?;
-            for request in &self.requests {
-                encoder.integer(request.tokens as u64)?;
-                encoder.label(&request.label)?;
-            }
-            encoder.integer(done as u64)?;
-            encoder.glwes(shape, flat(stream.rows()).into_iter())
-        };
+        let contents =
+            |encoder: &mut Encoder<'_>| encode_stream(encoder, &self.requests, done, (shape, &flat(stream.rows())));
         self.store.write(STREAM, &self.stream_header(), contents)
     }
 
@@ -192,7 +233,7 @@ impl KeptState {
         block: usize,
         backend: &BlockCiphertexts<'_>,
     ) -> Result<Vec<HeadRows>, StoreError> {
-        let (tokens, values) = (self.requests[request].tokens, &self.sizes.values[block]);
+        let (tokens, values) = (self.requests[request].tokens, &self.values[block]);
         let (shape, levels, dimension) = (backend.shape(), backend.keys.product.levels(), backend.lookup_dimension());
         let lwe_bytes = 8 * (dimension.get() + 1);
         let head_bytes = |values: usize| 64 + tokens * ((levels + values) * 8 * shape.ciphertext_len() + lwe_bytes);
@@ -223,7 +264,7 @@ impl KeptState {
 
     /// Whether a block keeps something.
     pub(super) fn has_cache(&self, block: usize) -> bool {
-        !self.sizes.values[block].is_empty()
+        !self.values[block].is_empty()
     }
 }
 

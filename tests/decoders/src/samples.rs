@@ -1,0 +1,89 @@
+//! Files that are accepted, from which others are made: small, of the toy set, and the same each time.
+
+use std::io;
+
+use gpt2_fhe::block::state::{KeptRequest, encode_stream};
+use tfhe_core::derivation::{ClientSeed, RequestRandomness};
+use tfhe_core::fingerprint::Fields;
+use tfhe_core::format::{Encoder, Header};
+use tfhe_core::glwe::GlweCiphertext;
+use tfhe_core::keys::{Answer, ClientKeys, Request};
+use tfhe_core::random::SecretSeed;
+use zeroize::Zeroizing;
+
+use super::{ANSWER_BITS, COUNT, Target, context, file, needs, parameters, shape};
+
+/// A client, and what it and its server send.
+struct Parties {
+    client: ClientKeys,
+    requests: [Request; 2],
+}
+
+impl Parties {
+    fn new() -> Self {
+        let client = ClientKeys::generate(&parameters(), &ClientSeed::from_number(1)).expect("a backend");
+        let encoding = Fields::new("encoding").fingerprint();
+        let requests = [1, 2].map(|first| {
+            let plaintexts: Vec<_> =
+                (first..).take(COUNT).map(|m| Zeroizing::new(vec![m << 60; shape().polynomial_size.get()])).collect();
+            client.encrypt(&plaintexts, &encoding).expect("equal requests are equal, and take no randomness")
+        });
+        Self { client, requests }
+    }
+
+    fn file(&self, target: Target, contents: impl Fn(&mut Encoder<'_>) -> io::Result<()>) -> Vec<u8> {
+        file(&Header { kind: target.kind(), identity: *self.client.identity(), context: context() }, contents)
+    }
+
+    /// The ciphertexts of a request, as a server has them.
+    fn ciphertexts(&self, request: usize) -> Vec<GlweCiphertext> {
+        self.requests[request].ciphertexts().iter().map(|ciphertext| ciphertext.expand()).collect()
+    }
+
+    /// The stream of two requests after `done` blocks, of rows of the same ciphertexts.
+    fn stream(&self, done: usize, rows: usize) -> Vec<u8> {
+        let requests = [1, 3].into_iter().zip(&self.requests);
+        let requests: Vec<_> = requests.map(|(tokens, request)| KeptRequest::new(request.label(), tokens)).collect();
+        let ciphertexts: Vec<_> = (0..rows).flat_map(|row| self.ciphertexts(row % 2)).collect();
+        let ciphertexts: Vec<_> = ciphertexts.iter().collect();
+        self.file(Target::Stream, |encoder| encode_stream(encoder, &requests, done, (shape(), &ciphertexts)))
+    }
+}
+
+/// The names and bytes of the files of a target.
+///
+/// # Panics
+/// If the environment asks for a backend that cannot be used.
+pub fn samples(target: Target) -> Vec<(&'static str, Vec<u8>)> {
+    let parties = Parties::new();
+    let secret = |seed, requests| {
+        parties.file(Target::Secret, |encoder| encoder.secret(&SecretSeed::from_number(seed), requests))
+    };
+    let request = |i: usize| parties.file(Target::Request, |encoder| encoder.request(&parties.requests[i], u64::BITS));
+    let answer = |i: usize| {
+        let mut ciphertexts = parties.ciphertexts(i);
+        let unused = u64::BITS - ANSWER_BITS;
+        ciphertexts.iter_mut().flat_map(GlweCiphertext::data_mut).for_each(|x| *x = *x >> unused << unused);
+        let answer = Answer::new(parties.requests[i].label(), ciphertexts);
+        parties.file(Target::Answer, |encoder| encoder.answer(&answer, ANSWER_BITS))
+    };
+    match target {
+        Target::Envelope => vec![
+            ("nothing", parties.file(target, |_| Ok(()))),
+            ("integers", parties.file(target, |encoder| (1..=9).try_for_each(|i| encoder.integer(i << 56 | i)))),
+            ("bytes", parties.file(target, |encoder| encoder.bytes(b"of any number"))),
+            ("reals", parties.file(target, |encoder| encoder.real(-0.5).and_then(|()| encoder.real(f64::NAN)))),
+        ],
+        Target::Request => vec![("first", request(0)), ("second", request(1))],
+        Target::Answer => vec![("first", answer(0)), ("second", answer(1))],
+        Target::EvaluationKeys => {
+            let keys = parties.client.evaluation_keys(&needs()).expect("edges of the set");
+            vec![("one_of_each_kind", parties.file(target, |encoder| encoder.evaluation_keys(&keys)))]
+        }
+        Target::Secret => vec![
+            ("fresh", secret(1, RequestRandomness::Fresh)),
+            ("reproducible", secret(2, RequestRandomness::Reproducible)),
+        ],
+        Target::Stream => vec![("in_work", parties.stream(1, 3)), ("done", parties.stream(3, 1))],
+    }
+}
