@@ -1,23 +1,19 @@
 //! Blocks in one of the three modes, with what they need for as long as they run.
 
-use std::ops::Range;
-
 use anyhow::bail;
 use gpt2_fhe::run::block::{
     BlockKeyPair, BlockModel, BlockOutcome, BlockSession, BlockText, GoingOn, OperationResult, ReplacedBlocks,
     WatchedMode,
 };
 use gpt2_fhe::run::{Mode, Plan, RunError};
-use nn::block::{BlockOptions, BlockPart, ModelProgram};
 use nn::gpt2::TextSession;
 use nn::matrix::Matrix;
 use tfhe_core::random::SampleSeed;
 
-use super::arguments::{Encrypt, Layers, PartOfBlock, Resources};
+use super::arguments::Resources;
 use super::checkpoint::{Checkpoint, advise};
-use super::model::LanguageModel;
 use super::output::note;
-use super::progress::{BlockProgress, Counter, while_showing};
+use super::progress::{BlockProgress, while_showing};
 use super::text::plural;
 
 /// Blocks, or parts of several, for one text.
@@ -241,68 +237,4 @@ impl<'a> BlockTexts<'a> {
         self.progress.end();
         Ok((logits.map_err(RunError::unhooked)?, outcomes))
     }
-}
-
-/// What `--encrypt` selects of a model, in words, calibrated on texts; `start` begins every text, and is public. `head_on_server`: with the
-/// final LayerNorm and the logits.
-///
-/// # Errors
-/// That a block is not there, or not all up to the last are where logits are to follow; as [`ModelProgram::calibrate`].
-pub(super) fn calibrate(
-    (encrypt, head_on_server): (&Encrypt, bool),
-    layers: &Layers,
-    model: &LanguageModel,
-    (mut texts, start): (Vec<Vec<u32>>, Option<u32>),
-) -> anyhow::Result<(String, Vec<BlockModel>)> {
-    let count = model.gpt2.config().n_layer;
-    let (mut words, part, ranges): (String, BlockPart, Vec<Range<usize>>) = match encrypt {
-        Encrypt::Heads => bail!("heads are no blocks"),
-        Encrypt::Model => {
-            (format!("all {}", plural(count, "block")), BlockPart::Whole, std::iter::once(0..count).collect())
-        }
-        Encrypt::Blocks(range) => {
-            let (first, last) = (*range.start(), *range.end());
-            if last >= count {
-                bail!("--encrypt has block {last}; the model has blocks 0 to {}", count - 1);
-            }
-            if head_on_server && last + 1 < count {
-                bail!(
-                    "--head-on-server needs all blocks up to the model's last, and --encrypt ends with block {last}; choose \
-                     --encrypt blocks:{first}-{} or model",
-                    count - 1
-                );
-            }
-            let words = if first == last { format!("block {first}") } else { format!("blocks {first} to {last}") };
-            (words, BlockPart::Whole, std::iter::once(first..last + 1).collect())
-        }
-        Encrypt::Part(part) => {
-            let layers = model.selected_layers(layers)?;
-            let what = if *part == PartOfBlock::Mlp { "feed-forward layer" } else { "attention" };
-            let numbers = layers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            let words = format!("the {what} of {} {numbers}", if layers.len() == 1 { "block" } else { "blocks" });
-            (words, (*part).into(), layers.into_iter().map(|layer| layer..layer + 1).collect())
-        }
-    };
-    if head_on_server {
-        words += ", the final LayerNorm and the logits";
-    }
-    let prefix = usize::from(start.is_some());
-    for text in &mut texts {
-        // Texts that the model draws begin with it.
-        if text.first() != start.as_ref() {
-            text.splice(..0, start);
-        }
-        text.truncate(model.gpt2.config().n_positions);
-    }
-    let counter = Counter::new("calibrating the blocks", ranges.len());
-    let options = BlockOptions::of_width(model.gpt2.config().n_embd);
-    let model_of = |range: Range<usize>| {
-        let mut program = ModelProgram::calibrate(&model.gpt2, range, part, (&texts, prefix), &options)?;
-        if head_on_server {
-            program = program.with_logits(&model.gpt2, &texts, &options)?;
-        }
-        counter.advance();
-        Ok(BlockModel::new(program).map_err(RunError::from)?)
-    };
-    Ok((words, ranges.into_iter().map(model_of).collect::<anyhow::Result<_>>()?))
 }

@@ -16,7 +16,7 @@ use super::blocks::BlockTexts;
 use super::model::LanguageModel;
 use super::progress::Counter;
 use super::runner::Runner;
-use super::stored::{self, Loaded};
+use super::stored::Loaded;
 use super::text::plural;
 
 /// What a token, or all of them, cost.
@@ -103,8 +103,8 @@ pub(super) struct Task {
 }
 
 impl Task {
-    /// Tokenizes the prompt; reads the attention from files, or quantizes that of the layers which the arguments select. `given` are
-    /// the options of the command.
+    /// Tokenizes the prompt; takes the attention of files, or, where there is none, quantizes that of the layers which the arguments select.
+    /// `given` are the options of the command.
     ///
     /// # Errors
     /// That the prompt is empty, or too long to be continued; that a layer or head is not there; that a file cannot be
@@ -113,9 +113,8 @@ impl Task {
         arguments: &GenerationArguments,
         given: &Given,
         model: &LanguageModel,
-        prompt: &str,
+        (prompt, files): (&str, Vec<Loaded>),
     ) -> anyhow::Result<Self> {
-        let files = stored::load_attention(&arguments.quantized, arguments.multiplication.multiply)?;
         let circuit = files.first().map_or(arguments.circuit, |first| first.attention.circuit());
         given.check(&[circuit], Some(arguments.execution.mode))?;
         let prompt = encode_prompt(arguments, Some(circuit), model, prompt, 0)?;

@@ -17,6 +17,7 @@ use super::output::{count_tokens, print, print_json};
 use super::progress::while_showing;
 use super::quiet::is_quiet;
 use super::report::ParametersReport;
+use super::stored;
 use super::text::{line, plural};
 use super::verdict::Verdict;
 
@@ -31,7 +32,8 @@ pub(super) fn run(arguments: &DemoArguments, given: &Given) -> anyhow::Result<Ve
     let generation = &arguments.generation;
     let (mode, json) = (generation.execution.mode, generation.reporting.json);
     let model = LanguageModel::load(generation.model.as_deref())?;
-    let task = Task::new(generation, given, &model, &arguments.prompt)?;
+    let files = stored::load_attention(&generation.quantized, generation.multiplication.multiply)?;
+    let task = Task::new(generation, given, &model, (&arguments.prompt, files))?;
     count_tokens(0);
     if json {
         print_json(&Introduction::new(arguments, &model, &task)?)?;

@@ -7,13 +7,15 @@ use nn::gpt2::sampling::Sampler;
 use serde::Serialize;
 use tfhe_core::fingerprint::{Fields, Fingerprint};
 
-use super::arguments::{Encrypt, Encryption, GenerateArguments, Given};
-use super::blocks::{Blocks, calibrate};
+use super::arguments::{GenerateArguments, Given};
+use super::blocks::Blocks;
 use super::checkpoint::{Checkpoint, Work};
 use super::continuation::{Computer, Cost, Generated, Generator, Task, adjective, encode_prompt};
 use super::model::{End, LanguageModel};
 use super::output::{self, count_tokens, note, print, print_json};
 use super::quiet::is_quiet;
+use super::selected::{self, BlockSource};
+use super::stored::{self, Stored};
 use super::text::{bytes, line, plural, power_of_two, seconds};
 use super::verdict::Verdict;
 
@@ -30,32 +32,48 @@ pub(super) fn run(arguments: &GenerateArguments, given: &Given) -> anyhow::Resul
     };
     let model = LanguageModel::load(generation.model.as_deref())?;
     let printer = Printer { output: Output::of(generation.reporting.json), mode, model: &model };
-    let Encryption { encrypt, public_start, head_on_server } = &arguments.encryption;
-    if *encrypt == Encrypt::Heads {
-        given.check_heads()?;
-        let task = Task::new(generation, given, &model, &arguments.prompt)?;
-        count_tokens(0);
-        let computer = task.computer(generation)?;
-        let generator = Generator::new(&model, &task.prompt, computer, sampler);
-        return generate(arguments, &printer, ("attention", &task.selection()), generator);
+    let stored = stored::load(&generation.quantized, generation.multiplication.multiply)?;
+    match stored.agreeing_with(&arguments.encryption.encrypt, given)? {
+        Stored::Attention(files) => {
+            given.check_heads()?;
+            let task = Task::new(generation, given, &model, (&arguments.prompt, files))?;
+            count_tokens(0);
+            let computer = task.computer(generation)?;
+            let generator = Generator::new(&model, &task.prompt, computer, sampler);
+            generate(arguments, &printer, ("attention", &task.selection()), generator)
+        }
+        Stored::Blocks(files) => {
+            let source = BlockSource::new(&arguments.encryption, &generation.layers, given, (files, &model))?;
+            generate_by_blocks(arguments, &printer, source, sampler)
+        }
     }
-    given.check_blocks(encrypt)?;
-    arguments.checkpointing.check(mode)?;
-    let start = model.public_start(*public_start)?;
-    let prompt = encode_prompt(generation, None, &model, &arguments.prompt, start.iter().count())?;
-    let texts = model.block_texts(generation.calibration_text.as_deref(), "--calibration-text")?;
-    let (selection, models) = calibrate((encrypt, *head_on_server), &generation.layers, &model, (texts, start))?;
+}
+
+/// Continues the prompt by blocks.
+fn generate_by_blocks(
+    arguments: &GenerateArguments,
+    printer: &Printer<'_>,
+    source: BlockSource,
+    sampler: Sampler,
+) -> anyhow::Result<Verdict> {
+    let (generation, Printer { model, mode, .. }) = (&arguments.generation, printer);
+    arguments.checkpointing.check(*mode)?;
+    let start = source.start().to_vec();
+    let prompt = encode_prompt(generation, None, model, &arguments.prompt, start.len())?;
+    source.check_tokens(start.len() + prompt.len() + generation.tokens - 1)?;
+    let selected = source.select(model, generation.calibration_text.as_deref(), "--calibration-text")?;
+    let (selection, models) = (&selected.words, selected::block_models(selected.models)?);
     count_tokens(0);
     let requests: Vec<usize> = std::iter::once(prompt.len()).chain(vec![1; generation.tokens - 1]).collect();
     let execution = &generation.execution;
-    let work = Work::new(&models, inputs(arguments, start.as_slice(), &prompt));
+    let work = Work::new(&models, inputs(arguments, &start, &prompt));
     let most = model.gpt2.config().n_positions;
     let checkpoint = Checkpoint::open(&arguments.checkpointing, &execution.resources, work, most)?;
-    let mut blocks = Blocks::kept(models, (mode, &execution.resources), &requests, checkpoint)?;
+    let mut blocks = Blocks::kept(models, (*mode, &execution.resources), &requests, checkpoint)?;
     let mut generator =
-        Generator::new(&model, &prompt, Computer::Blocks(blocks.texts(execution.allows_out_of_range())?), sampler);
-    generator.begin(start.as_slice())?;
-    let verdict = generate(arguments, &printer, ("encrypted part", &selection), generator)?;
+        Generator::new(model, &prompt, Computer::Blocks(blocks.texts(execution.allows_out_of_range())?), sampler);
+    generator.begin(&start)?;
+    let verdict = generate(arguments, printer, ("encrypted part", selection), generator)?;
     blocks.finish()?;
     Ok(verdict)
 }

@@ -35,6 +35,7 @@ mod quiet;
 mod report;
 mod run_report;
 mod runner;
+mod selected;
 mod source;
 mod stored;
 mod text;

@@ -4,19 +4,21 @@ use std::collections::BTreeMap;
 
 use anyhow::bail;
 use gpt2_fhe::block::circuit::BlockCircuit;
+use gpt2_fhe::integer::multiply::Multiply;
 use gpt2_fhe::run::block::{BlockModel, BlockText};
 use gpt2_fhe::run::{Bytes, CONTINUED_FAILURE_MEANING, MAX_LOG2_FAILURE, Plan, RunError};
 use gpt2_fhe::track::statistics::StepStatistics;
 use serde::Serialize;
 
-use super::arguments::{BlockSelection, Encrypt, Given, NotApplicable, PartOfBlock, PlanArguments};
+use super::arguments::{BlockSelection, Encrypt, Encryption, Given, NotApplicable, PartOfBlock, PlanArguments};
 use super::block::BlockInput;
-use super::blocks::calibrate;
 use super::describe;
 use super::model::LanguageModel;
 use super::output::{print, print_json};
 use super::progress::while_showing;
 use super::report::ParametersReport;
+use super::selected::{self, BlockSource};
+use super::stored::{self, Stored};
 use super::text::{count, line, plural, table};
 use super::timing::{CORES_MODEL, TimedPlan, Times, check_cores};
 use super::verdict::Verdict;
@@ -35,6 +37,8 @@ struct Planned {
     what: String,
     models: Vec<BlockModel>,
     tokens: usize,
+    /// Of a model.
+    encrypt: Option<Encrypt>,
 }
 
 /// The new tokens of a model's request, where they are not said.
@@ -66,7 +70,7 @@ pub(super) fn run(arguments: &PlanArguments, given: &Given) -> anyhow::Result<Ve
     // All have the same parameters.
     let times = if arguments.measure { Some(Times::measure(planned.models[0].circuit())?) } else { given_times };
     for (model, plan) in planned.models.iter().zip(&plans) {
-        let report = Report::new(arguments, (model.circuit(), planned.tokens), plan, times.as_ref());
+        let report = Report::new((arguments, &planned), model.circuit(), plan, times.as_ref());
         if arguments.reporting.json { print_json(&report)? } else { print(&report.text(&planned.what, plan))? }
     }
     Ok(Verdict::Right)
@@ -84,29 +88,37 @@ fn of_files(selection: &BlockSelection, tokens: Option<usize>) -> anyhow::Result
         what: format!("{what} of {}", selection.weights.display()),
         tokens: input.before.rows(),
         models: vec![input.model],
+        encrypt: None,
     })
 }
 
 /// What is encrypted of a model.
 fn of_model(arguments: &PlanArguments, given: &Given) -> anyhow::Result<Planned> {
-    let PlanArguments { encrypt, earlier, layers, public_start, calibration_text, .. } = arguments;
+    let PlanArguments { encrypt, public_start, head_on_server, earlier, layers, calibration_text, .. } = arguments;
     if *encrypt == Encrypt::Heads {
         return Err(
             NotApplicable::new("--encrypt heads is what `circuit` shows; choose blocks, or a part of them").into()
         );
     }
-    given.check_blocks(encrypt)?;
+    let encryption =
+        Encryption { encrypt: encrypt.clone(), public_start: *public_start, head_on_server: *head_on_server };
     let model = LanguageModel::load(arguments.model.as_deref())?;
+    // Nothing is multiplied by tables where there are blocks.
+    let files = match stored::load(&arguments.quantized, Multiply::Product)?.agreeing_with(encrypt, given)? {
+        Stored::Blocks(files) => files,
+        Stored::Attention(_) => Vec::new(),
+    };
+    let source = BlockSource::new(&encryption, layers, given, (files, &model))?;
     let (positions, tokens) =
         (model.gpt2.config().n_positions, arguments.tokens.unwrap_or(TOKENS.min(model.gpt2.config().n_positions)));
     if tokens == 0 || earlier.saturating_add(tokens) > positions {
         let all = format!("--tokens is {tokens} and --earlier {earlier}");
         bail!("{all}; at least 1 new token is needed, and the model has {positions} positions");
     }
-    let start = model.public_start(*public_start)?;
-    let texts = model.block_texts(calibration_text.as_deref(), "--calibration-text")?;
-    let (what, models) = calibrate((encrypt, arguments.head_on_server), layers, &model, (texts, start))?;
-    Ok(Planned { what, models, tokens })
+    source.check_tokens(source.start().len() + earlier + tokens)?;
+    let selected = source.select(&model, calibration_text.as_deref(), "--calibration-text")?;
+    let models = selected::block_models(selected.models)?;
+    Ok(Planned { what: selected.words, models, tokens, encrypt: Some(selected.encrypt) })
 }
 
 /// The JSON object, one for each run of blocks.
@@ -147,8 +159,8 @@ struct Report<'a> {
 
 impl<'a> Report<'a> {
     fn new(
-        arguments: &PlanArguments,
-        (circuit, tokens): (&BlockCircuit, usize),
+        (arguments, planned): (&PlanArguments, &Planned),
+        circuit: &BlockCircuit,
         plan: &'a Plan,
         times: Option<&Times>,
     ) -> Self {
@@ -157,11 +169,11 @@ impl<'a> Report<'a> {
         Self {
             r#type: "plan",
             version: env!("CARGO_PKG_VERSION"),
-            encrypt: arguments.selection.0.is_none().then(|| arguments.encrypt.to_string()),
+            encrypt: planned.encrypt.as_ref().map(ToString::to_string),
             part: arguments.selection.0.as_ref().map(|selection| selection.part),
             blocks: (program.first()..program.first() + program.blocks().len()).collect(),
             head_on_server: program.logits().is_some(),
-            tokens,
+            tokens: planned.tokens,
             earlier: arguments.earlier,
             lookups: statistics.lookups(),
             pbs: statistics.pbs(),

@@ -11,7 +11,7 @@ use nn::block::{BlockPart, BlocksClient, LogitsScale, ModelProgram};
 use nn::gpt2::Gpt2;
 use nn::record::{AttentionFingerprint, AttentionOrigin, Origin, Quantized, QuantizedFile};
 
-use super::arguments::Place;
+use super::arguments::{Encrypt, Given, Place};
 use super::source::check_file;
 use super::text::plural;
 
@@ -71,7 +71,31 @@ pub(super) fn load(paths: &[PathBuf], multiply: Multiply) -> anyhow::Result<Stor
     }
 }
 
-/// The same where only attention will do.
+impl Stored {
+    /// Attention where that is to be encrypted, and blocks where blocks are: `encrypt` says which, unless there are files and it is not `given`.
+    /// There may be no file.
+    ///
+    /// # Errors
+    /// That the files hold the other.
+    pub(super) fn agreeing_with(self, encrypt: &Encrypt, given: &Given) -> anyhow::Result<Self> {
+        match self {
+            Self::Attention(files) if *encrypt == Encrypt::Heads => Ok(Self::Attention(files)),
+            Self::Attention(files) => match files.first() {
+                None => Ok(Self::Blocks(Vec::new())),
+                Some(file) => {
+                    bail!("{} holds {}, and --encrypt {encrypt} needs blocks", file.names, file.in_words())
+                }
+            },
+            Self::Blocks(files) if *encrypt == Encrypt::Heads && given.has("encrypt") => {
+                let file = &files[0];
+                bail!("{} holds {}, and --encrypt heads needs attention", file.names, file.in_words())
+            }
+            Self::Blocks(files) => Ok(Self::Blocks(files)),
+        }
+    }
+}
+
+/// As [`load`] where only attention will do.
 ///
 /// # Errors
 /// As [`load`]; that a file holds blocks.

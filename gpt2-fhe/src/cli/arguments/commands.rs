@@ -52,7 +52,7 @@ pub(crate) enum Command {
     /// Shows what `generate --encrypt` would do with blocks, without running it, in the same way
     #[command(long_about = words::PLAN)]
     Plan(PlanArguments),
-    /// Prepares (calibrates) one attention head, or all heads of a layer, and writes it to files
+    /// Prepares (calibrates) one attention head, all heads of a layer, or blocks, and writes it to files
     #[command(long_about = words::QUANTIZE)]
     Quantize(QuantizeArguments),
     /// Measures on a text how much encryption and rounding change a model's predictions
@@ -102,11 +102,12 @@ pub(crate) struct GenerationArguments {
     /// always the same; for the model inside this program and heads, lines inside it]
     #[arg(long, value_name = "FILE")]
     pub(crate) calibration_text: Option<PathBuf>,
-    /// File that `quantize` wrote for one layer, instead of a calibration here; can be given several times
+    /// File that `quantize` wrote for one layer, or for blocks, instead of a calibration here; can be given several times
     ///
     /// Give it once for each layer that is to be encrypted; and twice for a layer whose halves for server and client are in two
     /// files. Layers without a file are not encrypted. The files say which layer they are for and how it was quantized, so --layers,
-    /// --head, --circuit, --bits, --msbs, --value-bits, --guard and --calibration-text cannot be given as well.
+    /// --head, --circuit, --bits, --msbs, --value-bits, --guard and --calibration-text cannot be given as well. Of blocks they say what is
+    /// encrypted, too: --encrypt, --public-start and --head-on-server need not be given, and have to agree with them.
     #[arg(
         long,
         value_name = "FILE",
@@ -270,6 +271,12 @@ pub(crate) struct PlanArguments {
     /// Text to calibrate on, at most 16 MiB, in pieces of 64 tokens [default: texts that the model draws itself, always the same]
     #[arg(long, value_name = "FILE", conflicts_with = "weights")]
     pub(crate) calibration_text: Option<PathBuf>,
+    /// File of blocks that `quantize --encrypt` wrote, instead of a calibration here; can be given several times
+    ///
+    /// It says which blocks they are, so --layers and --calibration-text cannot be given as well; --encrypt, --public-start and
+    /// --head-on-server need not be, and have to agree with it.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["weights", "layers", "calibration_text"])]
+    pub(crate) quantized: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) reporting: Reporting,
 }
@@ -280,24 +287,46 @@ pub(crate) struct QuantizeArguments {
     /// Folder of a GPT-2 as Hugging Face has it [default: the small model inside this program, trained on Shakespeare]
     #[arg(long, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
-    /// Text to calibrate on, one prompt a line, at most 16 MiB [default: for the model inside this program, lines inside it; for another,
-    /// texts that this model draws itself, always the same]
+    /// Text to calibrate on, one prompt a line (of blocks, in pieces of 64 tokens), at most 16 MiB [default: texts that the model draws itself,
+    /// always the same; for the model inside this program and heads, lines inside it]
     #[arg(long, value_name = "FILE")]
     pub(crate) text: Option<PathBuf>,
     /// Instead of a model: safetensors file with the weights of the attention
     ///
     /// The tensors are h.LAYER.attn.c_attn.weight and .bias, and for --all-heads h.LAYER.attn.c_proj.weight and .bias.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "text"], requires = "calibration")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["model", "text"],
+        requires = "calibration",
+        group = "weights_of_a_layer"
+    )]
     pub(crate) attention: Option<PathBuf>,
-    /// With --attention: how many heads a layer has [default: the metadata "n_head" of --attention, or n_embd / 64]
-    #[arg(long, value_name = "N", requires = "attention")]
+    /// With --encrypt, instead of a model: safetensors file with the weights of a block
+    ///
+    /// The tensors are those that the command block takes: h.LAYER.ln_1, .attn.c_attn, .attn.c_proj, .ln_2, .mlp.c_fc and .mlp.c_proj, each with
+    /// .weight and .bias.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["model", "text"],
+        requires = "calibration",
+        group = "weights_of_a_layer"
+    )]
+    pub(crate) weights: Option<PathBuf>,
+    /// With --attention or --weights: how many heads a layer has [default: the metadata "n_head" of that file, or n_embd / 64]
+    #[arg(long, value_name = "N", requires = "weights_of_a_layer")]
     pub(crate) n_head: Option<usize>,
-    /// With --attention: safetensors file with example inputs for the calibration
-    #[arg(long, value_name = "FILE", requires = "attention")]
+    /// With --attention or --weights: safetensors file with example inputs for the calibration
+    ///
+    /// Of an attention as they are after LayerNorm 1, of a block as they are before that.
+    #[arg(long, value_name = "FILE", requires = "weights_of_a_layer")]
     pub(crate) calibration: Option<PathBuf>,
     /// Names of the tensors in --calibration, separated by commas [default: all of shape [*, n_embd]]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "calibration")]
     pub(crate) calibration_tensors: Vec<String>,
+    #[command(flatten)]
+    pub(crate) encryption: Encryption,
     #[command(flatten)]
     pub(crate) place: Place,
     /// The circuit to quantize for
@@ -356,9 +385,9 @@ pub(crate) struct EvaluateArguments {
     /// Only this circuit [default: both, to compare them]
     #[arg(long, value_enum)]
     pub(crate) circuit: Option<Circuit>,
-    /// File that `quantize` wrote for this layer and head, instead of a calibration here; can be given several times
+    /// File that `quantize` wrote for this layer and head, or for blocks, instead of a calibration here; can be given several times
     ///
-    /// Each gives a row of the table. The file says how it was quantized, so --circuit, --bits, --msbs, --value-bits, --guard and
+    /// Each gives a row of the table; of blocks, all together one. The file says how it was quantized, so --circuit, --bits, --msbs, --value-bits, --guard and
     /// --calibration-text cannot be given as well.
     #[arg(
         long,

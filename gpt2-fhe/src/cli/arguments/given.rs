@@ -26,12 +26,24 @@ const RULES: [Rule; 5] = [
 ];
 
 /// Options of attention that is encrypted by itself, which blocks do not know.
-const OF_ATTENTION: [&str; 11] =
-    ["head", "all_heads", "circuit", "bits", "msbs", "value_bits", "guard", "multiply", "quantized", "noise", "plot"];
+const OF_ATTENTION: [&str; 12] = [
+    "head",
+    "all_heads",
+    "circuit",
+    "bits",
+    "msbs",
+    "value_bits",
+    "guard",
+    "multiply",
+    "noise",
+    "plot",
+    "attention",
+    "max_tokens",
+];
 /// Options of a block from files, beside its weights.
 const OF_FILES: [&str; 4] = ["hidden", "tensor", "calibration", "calibration_tensors"];
 /// Options of blocks, which attention that is encrypted by itself does not know.
-const OF_BLOCKS: [&str; 3] = ["public_start", "head_on_server", "checkpoint"];
+const OF_BLOCKS: [&str; 4] = ["public_start", "head_on_server", "checkpoint", "weights"];
 /// Options that choose layers.
 const OF_LAYERS: [&str; 2] = ["layers", "layer"];
 

@@ -217,7 +217,7 @@ pub(super) enum PartOfBlock {
 }
 
 /// What is encrypted of a model, and how texts begin.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Encryption {
     /// What is encrypted: heads, model, blocks:A-B, attention or mlp
     ///

@@ -120,7 +120,7 @@ pub(super) const PLAN: &str = concat!(
 );
 
 pub(super) const QUANTIZE: &str = concat!(
-    "Calibrates one attention head, or all heads of a layer, and writes the result to files.\n\n\
+    "Calibrates one attention head, all heads of a layer, or, with --encrypt, blocks, and writes the result to files.\n\n\
      The other commands read these files by --quantized. The server needs weights and ranges, the client needs scales: \
      they can be written to one file, or to one each.\n\nWords:\n",
     layer!(),

@@ -12,12 +12,14 @@ use tfhe_core::random::SampleSeed;
 
 use super::figures::accuracy_cells;
 use super::setting::{SAMPLE, text_from};
-use crate::cli::arguments::{EvaluateArguments, Layers};
-use crate::cli::blocks::{Blocks, calibrate};
+use crate::cli::arguments::{EvaluateArguments, Given, Layers};
+use crate::cli::blocks::Blocks;
 use crate::cli::model::LanguageModel;
 use crate::cli::output::{print, print_json};
 use crate::cli::progress::{Counter, while_showing};
+use crate::cli::selected::{self, BlockSource};
 use crate::cli::source::read_text;
+use crate::cli::stored::LoadedBlocks;
 use crate::cli::text::{line, plural, seconds, table};
 use crate::cli::verdict::Verdict;
 
@@ -37,10 +39,12 @@ const LEGEND: &str = "  \
 ///
 /// # Errors
 /// What is wrong with the arguments, the model or the texts; that an encrypted run would not be reliable.
-pub(super) fn run(arguments: &EvaluateArguments) -> anyhow::Result<Verdict> {
+pub(super) fn run(arguments: &EvaluateArguments, given: &Given, files: Vec<LoadedBlocks>) -> anyhow::Result<Verdict> {
     let model = LanguageModel::load(arguments.model.as_deref())?;
-    let start = model.public_start(arguments.encryption.public_start)?;
-    let positions = model.gpt2.config().n_positions - start.iter().count();
+    let layers = Layers::Some(vec![arguments.place.layer]);
+    let source = BlockSource::new(&arguments.encryption, &layers, given, (files, &model))?;
+    let start = source.start().to_vec();
+    let positions = model.gpt2.config().n_positions - start.len();
     let window = arguments.window.unwrap_or(WINDOW.min(positions));
     if !(1..=positions).contains(&window) {
         bail!("--window is {window}; it must be in 1 ..= {positions}, the positions that the model has for it");
@@ -52,11 +56,10 @@ pub(super) fn run(arguments: &EvaluateArguments) -> anyhow::Result<Verdict> {
         Mode::Execute => sample_windows(&text, window, arguments.positions.unwrap_or(SAMPLE), &samples.derive(0))?,
         Mode::Clear | Mode::Simulate => windows(&text, window, arguments.positions)?,
     };
-    let layers = Layers::Some(vec![arguments.place.layer]);
-    let texts = model.block_texts(arguments.calibration_text.as_deref(), "--calibration-text")?;
-    let selected = (&arguments.encryption.encrypt, arguments.encryption.head_on_server);
-    let (selection, blocks) = calibrate(selected, &layers, &model, (texts, start))?;
-    let evaluation = BlockEvaluation::new(&model.gpt2, &blocks, start.as_slice());
+    source.check_tokens(start.len() + window)?;
+    let selected = source.select(&model, arguments.calibration_text.as_deref(), "--calibration-text")?;
+    let blocks = selected::block_models(selected.models)?;
+    let evaluation = BlockEvaluation::new(&model.gpt2, &blocks, &start);
     let began = Instant::now();
     let (rows, mismatches) = match arguments.mode {
         Mode::Clear | Mode::Simulate => {
@@ -68,8 +71,8 @@ pub(super) fn run(arguments: &EvaluateArguments) -> anyhow::Result<Verdict> {
         r#type: "evaluation",
         version: env!("CARGO_PKG_VERSION"),
         model: &model.name,
-        encrypt: arguments.encryption.encrypt.to_string(),
-        head_on_server: arguments.encryption.head_on_server,
+        encrypt: selected.encrypt.to_string(),
+        head_on_server: selected.head_on_server,
         mode: arguments.mode,
         tokens: text.len(),
         window,
@@ -82,7 +85,7 @@ pub(super) fn run(arguments: &EvaluateArguments) -> anyhow::Result<Verdict> {
     if arguments.reporting.json {
         print_json(&report)?
     } else {
-        print(&report.text(&selection))?
+        print(&report.text(&selected.words))?
     }
     Ok(if mismatches == 0 { Verdict::Right } else { Verdict::Mismatch(mismatches) })
 }

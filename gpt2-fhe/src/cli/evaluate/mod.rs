@@ -11,10 +11,11 @@ use std::time::Instant;
 
 use gpt2_fhe::run::{Circuit, Mode};
 
-use super::arguments::{Encrypt, EvaluateArguments, Given};
+use super::arguments::{EvaluateArguments, Given};
 use super::files::{self, OutputFiles};
 use super::model::LanguageModel;
 use super::output::{print, print_json};
+use super::stored::{self, Stored};
 use super::verdict::Verdict;
 use report::Report;
 use setting::{Setting, candidates};
@@ -26,12 +27,13 @@ use setting::{Setting, candidates};
 pub(super) fn run(arguments: &EvaluateArguments, given: &Given) -> anyhow::Result<Verdict> {
     let outputs = [("--plot", arguments.plot.as_deref())];
     let files = OutputFiles::create(&outputs, &inputs(arguments), arguments.replacing.force)?;
-    if arguments.encryption.encrypt != Encrypt::Heads {
-        given.check_blocks(&arguments.encryption.encrypt)?;
-        return blocks::run(arguments);
-    }
+    let stored = stored::load(&arguments.quantized, arguments.multiplication.multiply)?;
+    let loaded = match stored.agreeing_with(&arguments.encryption.encrypt, given)? {
+        Stored::Blocks(loaded) => return blocks::run(arguments, given, loaded),
+        Stored::Attention(loaded) => loaded,
+    };
     given.check_heads()?;
-    let candidates = candidates(arguments)?;
+    let candidates = candidates(arguments, loaded)?;
     let circuits: Vec<Circuit> = candidates.iter().map(|candidate| candidate.width.0).collect();
     given.check(&circuits, Some(arguments.mode))?;
     let model = LanguageModel::load(arguments.model.as_deref())?;

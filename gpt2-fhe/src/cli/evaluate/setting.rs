@@ -15,7 +15,7 @@ use crate::cli::input::quantize;
 use crate::cli::model::LanguageModel;
 use crate::cli::progress::{Counter, Progress, while_showing};
 use crate::cli::source::read_text;
-use crate::cli::stored::{self, Loaded};
+use crate::cli::stored::Loaded;
 
 /// The most windows of a text that are calibrated on.
 pub(super) const CALIBRATION_WINDOWS: usize = 16;
@@ -42,8 +42,7 @@ impl Candidate {
 }
 
 /// What the files hold, or each circuit with each number of bits.
-pub(super) fn candidates(arguments: &EvaluateArguments) -> anyhow::Result<Vec<Candidate>> {
-    let files = stored::load_attention(&arguments.quantized, arguments.multiplication.multiply)?;
+pub(super) fn candidates(arguments: &EvaluateArguments, files: Vec<Loaded>) -> anyhow::Result<Vec<Candidate>> {
     if !files.is_empty() {
         files.iter().try_for_each(|file| file.check_place(&arguments.place))?;
         return Ok(files.into_iter().map(|file| Candidate { width: file.width(), loaded: Some(file) }).collect());

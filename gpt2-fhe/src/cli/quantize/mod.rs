@@ -1,6 +1,7 @@
 //! The command `quantize`.
 
-use std::path::Path;
+mod blocks;
+mod halves;
 
 use gpt2_fhe::integer::multiply::Multiply;
 use gpt2_fhe::run::{Attention, Circuit};
@@ -11,13 +12,13 @@ use nn::packed::PackedOptions;
 use nn::record::{AttentionFingerprint, AttentionOrigin, ClientHalf, Origin, Quantized, QuantizedFile};
 use serde::Serialize;
 
-use super::arguments::{Given, QuantizeArguments, Recipe};
-use super::files::{self, OutputFiles};
+use self::halves::{FileReport, ScalesReport};
+use super::arguments::{Encrypt, Given, QuantizeArguments, Recipe};
 use super::model::LanguageModel;
 use super::output::{print, print_json};
 use super::progress::while_showing;
 use super::stored::in_words;
-use super::text::{bytes, line, plural};
+use super::text::{line, plural};
 use super::verdict::Verdict;
 use super::{describe, input};
 
@@ -27,10 +28,12 @@ use super::{describe, input};
 /// What is wrong with the arguments or the files.
 pub(super) fn run(arguments: &QuantizeArguments, given: &Given) -> anyhow::Result<Verdict> {
     let (place, circuit) = (&arguments.place, arguments.circuit);
+    if arguments.encryption.encrypt != Encrypt::Heads {
+        return blocks::run(arguments, given);
+    }
+    given.check_heads()?;
     given.check(&[circuit], None)?;
-    let outputs = outputs(arguments);
-    let named: Vec<_> = outputs.iter().map(|&(_, option, path)| (option, Some(path))).collect();
-    let pending = OutputFiles::create(&named, &inputs(arguments), arguments.replacing.force)?;
+    let pending = halves::create(arguments)?;
     let (weights, calibration) = load_calibrated(arguments)?;
     let max_tokens = arguments.max_tokens.unwrap_or_else(|| longest(&calibration, circuit));
     let recipe = Recipe {
@@ -52,38 +55,12 @@ pub(super) fn run(arguments: &QuantizeArguments, given: &Given) -> anyhow::Resul
         quantized,
         Origin::Attention(AttentionOrigin { layer: place.layer, part: place.part(), options }),
     )?;
-    let (mut contents, mut reports) = (Vec::new(), Vec::new());
-    for (halves, _, path) in outputs {
-        let bytes = halves.of(&file).to_bytes()?;
-        reports.push(FileReport { halves, path: path.display().to_string(), bytes: bytes.len() });
-        contents.push(files::bytes(bytes));
-    }
+    let (contents, reports) = halves::encode(arguments, &file)?;
     let report = Report::new(arguments, &file, max_tokens, reports);
     pending.write(contents, || {
         if arguments.reporting.json { print_json(&report) } else { print(&report.text(place.part(), &description)) }
     })?;
     Ok(Verdict::Right)
-}
-
-/// The files to be written: what each holds, and the option that names it.
-fn outputs(arguments: &QuantizeArguments) -> Vec<(Halves, &'static str, &Path)> {
-    let QuantizeArguments { out, server_out, client_out, .. } = arguments;
-    let all = [
-        (Halves::Both, "--out", out),
-        (Halves::Server, "--server-out", server_out),
-        (Halves::Client, "--client-out", client_out),
-    ];
-    all.into_iter().filter_map(|(halves, option, path)| Some((halves, option, path.as_deref()?))).collect()
-}
-
-/// What is read, by option.
-fn inputs(arguments: &QuantizeArguments) -> [(&'static str, Option<&Path>); 4] {
-    [
-        ("--model", arguments.model.as_deref()),
-        ("--text", arguments.text.as_deref()),
-        ("--attention", arguments.attention.as_deref()),
-        ("--calibration", arguments.calibration.as_deref()),
-    ]
 }
 
 /// The weights of the layer, and the inputs to calibrate on.
@@ -111,33 +88,6 @@ fn longest(calibration: &[Matrix<f32>], circuit: Circuit) -> usize {
     calibration.iter().map(Matrix::rows).max().unwrap_or(1).min(limit)
 }
 
-/// What a file holds.
-#[derive(Clone, Copy, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Halves {
-    Both,
-    Server,
-    Client,
-}
-
-impl Halves {
-    fn of(self, file: &QuantizedFile) -> QuantizedFile {
-        match self {
-            Self::Both => file.clone(),
-            Self::Server => file.server_half(),
-            Self::Client => file.client_half(),
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Both => "for server and client",
-            Self::Server => "for the server",
-            Self::Client => "for the client",
-        }
-    }
-}
-
 /// The JSON object.
 #[derive(Serialize)]
 struct Report {
@@ -153,40 +103,6 @@ struct Report {
     output_scales: ScalesReport,
     files: Vec<FileReport>,
     fingerprint: AttentionFingerprint,
-}
-
-#[derive(Serialize)]
-struct FileReport {
-    halves: Halves,
-    path: String,
-    bytes: usize,
-}
-
-/// Scales of all channels.
-#[derive(Serialize)]
-struct ScalesReport {
-    count: usize,
-    smallest: f64,
-    median: f64,
-    largest: f64,
-}
-
-impl ScalesReport {
-    fn new(scales: &[f64]) -> Self {
-        let mut scales = scales.to_vec();
-        scales.sort_by(f64::total_cmp);
-        let at = |index: usize| scales.get(index).copied().unwrap_or(f64::NAN);
-        let count = scales.len();
-        Self { count, smallest: at(0), median: at(count / 2), largest: at(count.saturating_sub(1)) }
-    }
-
-    fn text(&self) -> String {
-        let Self { count, smallest, median, largest } = self;
-        match count {
-            1 => format!("{median:.3e}"),
-            _ => format!("{smallest:.3e} to {largest:.3e}, median {median:.3e}, one for each of {count} channels"),
-        }
-    }
 }
 
 impl Report {
@@ -220,9 +136,7 @@ impl Report {
             line("scales of inputs", self.input_scales.text()),
             line("scales of outputs", self.output_scales.text()),
         ];
-        for FileReport { halves, path, bytes: size } in &self.files {
-            lines.push(line(halves.name(), format!("{path}: {}", bytes(*size))));
-        }
+        lines.extend(self.files.iter().map(FileReport::line));
         lines.push(line("fingerprint", self.fingerprint.to_string()));
         lines.join("\n")
     }
