@@ -7,6 +7,7 @@ use gpt2_fhe::block::ciphertexts::{BlockCiphertexts, EncryptedNumber, EncryptedR
 use gpt2_fhe::block::encoding::{BlockAnswer, BlockEncoding};
 use gpt2_fhe::block::keys::{BlockKeys, PRODUCT, gadget, needs};
 use gpt2_fhe::block::layout::BlockLayout;
+use gpt2_fhe::block::prediction::BlockPrediction;
 use gpt2_fhe::boundary::Refused;
 use gpt2_fhe::client::Client;
 use gpt2_fhe::encoding::Encoding;
@@ -15,7 +16,7 @@ use nn::evaluator::{Entries, Form, LinearMap, Rows, SmoothUse};
 use nn::matrix::Matrix;
 use nn::table::{Smooth, SmoothTable};
 use tfhe_core::derivation::ClientSeed;
-use tfhe_core::glwe::GlweCiphertext;
+use tfhe_core::glwe::{GlweCiphertext, SeededGlweCiphertext};
 use tfhe_core::key_graph::{Edge, Node, Parameters};
 use tfhe_core::keys::{Answer, ClientKeys, EvaluationKeys, MissingKey, Needs};
 use tfhe_core::lwe::LweCiphertext;
@@ -407,22 +408,31 @@ fn rows_are_put_together() {
     assert_eq!(read(&rows), [[0.125, 0.25], [-0.125, 0.0625]]);
 }
 
-/// A client's hidden states through a request to the server and back.
+/// A client's hidden states through a request to the server and back, with the predicted noise.
 #[test]
 fn hidden_states_arrive_and_return() {
-    let (parties, tokens, channels) = (&*PARTIES, 3, 150);
+    let (parties, tokens, channels) = (&*PARTIES, 256, 150);
     let encoding = BlockEncoding { layout: parties.layout, tokens, channels, answer: BlockAnswer::Stream };
     let drawn = turns(tokens, channels, 0.49, 14);
     let states = Matrix::from_fn(tokens, channels, |token, channel| drawn[token][channel]);
     let request = parties.client.encrypt(&encoding.integers(&states).unwrap(), &encoding).unwrap();
     let opened = request.open(&parties.keys, &encoding.context(), encoding.request_len()).unwrap();
-    let rows = opened.chunks(encoding.row_len()).map(|row| row.iter().map(|c| c.expand()).collect()).collect();
-    let reals = EncryptedReals::new(&parties.layout, Form::Features, channels, rows);
-    let answer = reals.rows().iter().flatten().map(|ciphertext| (**ciphertext).clone()).collect();
-    let answer = Answer::new(request.label(), answer);
+    // 512 ciphertexts of features, 32 coefficients apart, in 16.
+    assert_eq!((encoding.row_len(), opened.len()), (2, 16));
+    let keys = BlockKeys::new(&parties.keys).unwrap();
+    let kept = parties.layout.inputs().ilog2();
+    let expand =
+        |(ciphertext, count): (&SeededGlweCiphertext, usize)| keys.expansion.expand(&ciphertext.expand(), kept, count);
+    let features: Vec<GlweCiphertext> = opened.iter().zip(encoding.expanded()).flat_map(expand).collect();
+    let answer = Answer::new(request.label(), features);
     let found = parties.client.decrypt(&answer, &encoding, request.label()).unwrap();
-    // Units of 2^-32 of a turn, and noise far below them.
-    assert!(found.iter().zip(states.iter()).all(|(found, state)| (found - state).abs() < 2f64.powi(-32)));
+    let transforms = parties.secrets.fft(Node::Arithmetic).transforms();
+    let prediction = BlockPrediction::on(transforms, parties.parameters(), parties.layout).unwrap();
+    let integers = encoding.integers(&states).unwrap();
+    let errors: Vec<f64> =
+        found.iter().zip(integers.iter()).map(|(found, &units)| found - f64::from(units) * 2f64.powi(-32)).collect();
+    // As in the test of expansion: half of the energy of 16 key switches, which count most, varies.
+    assert_variance("a request's numbers", &errors, prediction.fresh().numbers, 0.25);
 }
 
 #[test]
@@ -454,7 +464,14 @@ fn missing_keys_are_named() {
     assert_eq!(refused(PACKED_BLOCK, &none), missing(Edge::Keyswitch { from: Node::Lookup }));
     let relinearization = Edge::Relinearization { ring: Node::Arithmetic };
     assert_eq!(refused(PACKED_BLOCK, &lookup), missing(relinearization));
+    let products = lookup.relinearization(Node::Arithmetic);
+    let expansion = Edge::Automorphisms { ring: Node::Arithmetic, gadget: 0 };
+    assert_eq!(refused(PACKED_BLOCK, &products), missing(expansion));
+    // Of which there have to be all.
+    let few = products.clone().automorphisms(Node::Arithmetic, 0, 5);
+    let fewer = MissingKey::Automorphisms { edge: expansion, made: 5, asked: 0 };
+    assert_eq!(refused(PACKED_BLOCK, &few), Refused::Keys(fewer));
     // Of another circuit's set, which has fewer gadgets.
-    let others = lookup.refresh(0).bootstrapping(1).relinearization(Node::Arithmetic);
+    let others = products.automorphisms(Node::Arithmetic, 0, 0).refresh(0).bootstrapping(1);
     assert_eq!(refused(PACKED_HEAD, &others), missing(Edge::Bootstrapping { gadget: PRECISE }));
 }

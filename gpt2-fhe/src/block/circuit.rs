@@ -15,6 +15,9 @@ use super::prediction::BlockPrediction;
 use crate::track::statistics::Statistics;
 use crate::track::timed::Timed;
 
+/// The step before a program's: a request's ciphertexts become those of features.
+const EXPANSION_STEP: &str = "expansion";
+
 /// Blocks as a server has them, and where their numbers lie: what is known before any request.
 #[derive(Clone, Debug)]
 pub struct BlockCircuit {
@@ -113,6 +116,15 @@ impl<B: BlockBackend> Running<StreamEvaluator<'_, B>> {
     pub(crate) fn restart_untracked(&mut self, circuit: &BlockCircuit) {
         self.evaluator.stop_tracking();
         self.caches = circuit.program().caches(&mut self.evaluator);
+    }
+
+    /// Notes that a request was taken apart.
+    pub(crate) fn note_expansion(&mut self, encoding: &BlockEncoding, seconds: f64) {
+        let fresh = self.evaluator.fresh();
+        let step = self.evaluator.observed().1.step(EXPANSION_STEP);
+        step.automorphisms += encoding.automorphisms();
+        step.result(fresh);
+        step.seconds += seconds;
     }
 
     /// What was done since this was asked last.

@@ -10,7 +10,7 @@ use crate::boundary::Refused;
 use crate::encoding::Encoding;
 
 /// log2 of the units of a turn in which hidden states are encrypted. A request has integers of 32 bits; that rounds an error of
-/// 2^-33.8 of a turn into hidden states, one sixty-fourth of what the updates that blocks add to them have.
+/// 2^-33.8 of a turn into hidden states, one ninetieth of what the updates that blocks add to them have.
 const LOG_UNITS: u32 = 32;
 
 /// What is answered.
@@ -22,7 +22,10 @@ pub enum BlockAnswer {
     Logits(usize),
 }
 
-/// Hidden states in turns, `[T, E + 1]`, as features, and an answer. Its numbers are known modulo one turn, the nearest to zero are meant.
+/// Hidden states in turns, `[T, E + 1]`, and an answer.
+///
+/// A request is dense: A = 128 ciphertexts of features in one ([`BlockLayout::dense_place`]), which the server takes apart
+/// ([`tfhe_core::automorphism::AutomorphismKeys::expand`]). That multiplies by A, so numbers are divided by it when they are encrypted. An answer's numbers are known modulo one turn, the nearest to zero are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockEncoding {
     /// Where everything lies.
@@ -36,7 +39,7 @@ pub struct BlockEncoding {
 }
 
 impl BlockEncoding {
-    /// The number of ciphertexts of a row.
+    /// The number of ciphertexts of a row of features.
     pub fn row_len(&self) -> usize {
         self.layout.features_ciphertexts(self.channels)
     }
@@ -55,6 +58,17 @@ impl BlockEncoding {
         };
         let integers: Vec<i32> = turns.iter().enumerate().map(integer).collect::<Result<_, _>>()?;
         Ok(Matrix::from_fn(turns.rows(), turns.cols(), |token, channel| integers[token * self.channels + channel]))
+    }
+
+    /// Of each ciphertext of a request, how many of features it becomes.
+    pub fn expanded(&self) -> impl Iterator<Item = usize> {
+        self.layout.dense_counts(self.tokens * self.row_len())
+    }
+
+    /// How many automorphisms a request's expansion takes: each split of a ciphertext is one.
+    pub fn automorphisms(&self) -> usize {
+        let of_parts = |count: usize| (0..self.layout.expansion_steps()).map(move |step| count.min(1 << step));
+        self.expanded().flat_map(of_parts).sum()
     }
 
     fn place(&self, token: usize, channel: usize) -> (usize, usize) {
@@ -99,22 +113,22 @@ impl Encoding for BlockEncoding {
     }
 
     fn request_len(&self) -> usize {
-        self.tokens * self.row_len()
+        self.layout.dense_ciphertexts(self.tokens * self.row_len())
     }
 
     fn answer_len(&self) -> usize {
         match self.answer {
-            BlockAnswer::Stream => self.request_len(),
+            BlockAnswer::Stream => self.tokens * self.row_len(),
             BlockAnswer::Logits(size) => self.layout.image_ciphertexts(size),
         }
     }
 
     fn input_place(&self, token: usize, column: usize) -> (usize, usize) {
-        self.place(token, column)
+        self.layout.dense_place(self.place(token, column))
     }
 
     fn input_log(&self) -> u32 {
-        LOG_UNITS
+        LOG_UNITS + self.layout.expansion_steps()
     }
 
     fn output_place(&self, row: usize, column: usize) -> (usize, usize, bool) {

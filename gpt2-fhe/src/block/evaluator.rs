@@ -50,6 +50,11 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
         Self { backend, prediction, observer, errors: Vec::new(), tails, statistics, tracked, exponents: Vec::new() }
     }
 
+    /// The noise of a number of a request.
+    pub(super) fn fresh(&self) -> Variance {
+        self.prediction.fresh().numbers
+    }
+
     /// From now on noise is not predicted: there are numbers of which nobody knows it.
     pub(super) fn stop_tracking(&mut self) {
         self.tracked = false;

@@ -1,6 +1,7 @@
 //! The evaluation keys that a block takes, of one party.
 
 use nn::evaluator::SmoothUse;
+use tfhe_core::automorphism::AutomorphismKeys;
 use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::key_graph::Node::{Arithmetic, Lookup};
 use tfhe_core::key_graph::{Edge, Parameters};
@@ -15,6 +16,9 @@ use crate::boundary::Refused;
 /// Everything that multiplies: rows times their factor, queries times keys, values times probabilities.
 pub const PRODUCT: Edge = Edge::ExternalProduct { ring: Arithmetic };
 
+/// Takes requests apart.
+pub const EXPANSION: Edge = Edge::Automorphisms { ring: Arithmetic, gadget: 0 };
+
 /// The gadget of the bootstrapping for a use.
 pub fn gadget(result: SmoothUse) -> usize {
     match result {
@@ -25,9 +29,10 @@ pub fn gadget(result: SmoothUse) -> usize {
     }
 }
 
-/// The evaluation keys that a block needs.
+/// The evaluation keys that a block needs, whatever the size of its heads.
 pub fn needs() -> Needs {
-    [COARSE, FINE, FINEST].into_iter().fold(Needs::default().looked_up_ggsw(PRECISE), Needs::bootstrapping)
+    let products = Needs::default().looked_up_ggsw(PRECISE).automorphisms(Arithmetic, 0, 0);
+    [COARSE, FINE, FINEST].into_iter().fold(products, Needs::bootstrapping)
 }
 
 /// The keys of one party that a block takes: all of [`needs`].
@@ -39,6 +44,8 @@ pub struct BlockKeys<'a> {
     pub fft: &'a NegacyclicFft,
     /// Rows of GGSW ciphertexts.
     pub relinearization: &'a RelinearizationKey,
+    /// [`EXPANSION`].
+    pub expansion: &'a AutomorphismKeys,
     /// The gadget of [`PRODUCT`].
     pub product: Gadget,
     read: Refresh<'a>,
@@ -65,6 +72,7 @@ impl<'a> BlockKeys<'a> {
             parameters: keys.parameters(),
             fft: keys.arithmetic_fft(),
             relinearization: keys.relinearization(Arithmetic)?,
+            expansion: keys.automorphisms(Arithmetic, 0, 0)?,
             product: keys.parameters().gadget(PRODUCT)?,
             read: refresh(SmoothUse::Read)?,
             feature: refresh(SmoothUse::Feature)?,

@@ -8,6 +8,8 @@
 //!   p(c) < A. The sum over i of their products has Σ_e x_e·w_{e,c} at X^p(c): an input at X^(Aj') meets the weight of another one, j, at
 //!   X^(p(c) + A(j' − j)), which is another coefficient. What is at other coefficients is never read.
 //! - In an image p(c) = c mod A, of ciphertext ⌊c/A⌋. Queries are one ciphertext, p(c) = rc.
+//! - What is sent is dense: A ciphertexts of features in one, number c of them at the coefficients that are c modulo A. So what has few
+//!   features to a ciphertext on the server is as small as its numbers allow on the way.
 //! - A key is Σ_c k_c·X^(−rc): its places are powers of X^r, which the lookup ring has. Of its product with queries, coefficient 0 is q·k.
 
 use nn::evaluator::Form;
@@ -82,6 +84,27 @@ impl BlockLayout {
     /// The number of ciphertexts of a row of features.
     pub fn features_ciphertexts(&self, channels: usize) -> usize {
         channels.div_ceil(self.inputs())
+    }
+
+    /// How many dense ciphertexts hold so many of features.
+    pub fn dense_ciphertexts(&self, sparse: usize) -> usize {
+        sparse.div_ceil(self.stride())
+    }
+
+    /// Where what is at a coefficient of ciphertext `sparse` of features lies in dense ones: ciphertext, coefficient.
+    pub fn dense_place(&self, (sparse, coefficient): (usize, usize)) -> (usize, usize) {
+        (sparse / self.stride(), coefficient + sparse % self.stride())
+    }
+
+    /// Of each dense ciphertext, how many of so many ciphertexts of features it holds.
+    pub fn dense_counts(&self, sparse: usize) -> impl Iterator<Item = usize> {
+        let stride = self.stride();
+        (0..self.dense_ciphertexts(sparse)).map(move |dense| stride.min(sparse - dense * stride))
+    }
+
+    /// log2 A: how often a dense ciphertext is split, which doubles it each time.
+    pub fn expansion_steps(&self) -> u32 {
+        self.stride().ilog2()
     }
 
     /// Where a channel of an image lies: ciphertext, coefficient.
@@ -216,6 +239,12 @@ mod tests {
                 // Results lie below the distance of features.
                 assert!(form == Form::Features || places.iter().all(|place| place.1 < layout.stride()));
             }
+            let sparse = layout.ciphertexts(Form::Features, 300);
+            let dense: BTreeSet<_> =
+                (0..300).map(|channel| layout.dense_place(layout.place(Form::Features, channel))).collect();
+            assert_eq!((dense.len(), layout.dense_counts(sparse).sum::<usize>()), (300, sparse));
+            let held = layout.dense_ciphertexts(sparse);
+            assert!(dense.iter().all(|&(ciphertext, place)| ciphertext < held && place < layout.size()));
             let keys: BTreeSet<_> = (0..head_size).map(|channel| layout.key_place(channel).0).collect();
             assert_eq!(keys.len(), head_size);
             assert!(keys.iter().all(|place| place % layout.ratio() == 0), "places of the lookup ring");

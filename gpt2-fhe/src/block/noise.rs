@@ -238,6 +238,15 @@ impl MultipliersNoise {
     }
 }
 
+/// The noise of features that came with a request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FreshNoise {
+    /// Of each number.
+    pub numbers: Variance,
+    /// Of coefficients that hold no number, on average.
+    pub between: Variance,
+}
+
 /// The noise of rows of reals.
 #[derive(Clone, Debug)]
 pub struct RealsNoise {
@@ -256,6 +265,11 @@ impl RealsNoise {
     pub fn uniform([rows, channels]: [usize; 2], variance: Variance) -> Self {
         let numbers = vec![vec![variance; channels]; rows];
         Self { errors: numbers.clone(), numbers, products: Distribution::ZERO, between: variance }
+    }
+
+    /// Of features that came with a request.
+    pub fn fresh(shape: [usize; 2], fresh: FreshNoise) -> Self {
+        Self { between: fresh.between, ..Self::uniform(shape, fresh.numbers) }
     }
 
     /// Of numbers that no product has been added to, and that no map is to read.

@@ -4,14 +4,15 @@ use nn::evaluator::{Form, SmoothUse};
 use nn::matrix::Matrix;
 use tfhe_core::key_graph::Node::{Arithmetic, Lookup};
 use tfhe_core::key_graph::{MissingEdge, Parameters};
-use tfhe_core::noise::{self, Distribution, LevelNoise, LookedUpNoise, RefreshParameters, Spread, Variance};
+use tfhe_core::noise::{self, Distribution, Expansion, LevelNoise, LookedUpNoise, RefreshParameters, Spread, Variance};
 use tfhe_core::params::{GadgetTransforms, GlweShape, PolynomialSize};
 use tfhe_core::rounding::Transforms;
 use tfhe_core::sets::{COARSE, FINE, FINEST, PRECISE};
 
 use super::backend::LookupNoise;
-use super::keys::{PRODUCT, gadget};
+use super::keys::{EXPANSION, PRODUCT, gadget};
 use super::layout::BlockLayout;
+use super::noise::FreshNoise;
 
 /// Variances of the steps of blocks in one layout, as fractions of a turn squared.
 #[derive(Clone, Debug)]
@@ -29,7 +30,7 @@ pub struct BlockPrediction {
     results: [Variance; 4],
     packed: Variance,
     between: Variance,
-    fresh: Variance,
+    fresh: FreshNoise,
     looked_up: LookedUpNoise,
     /// Whether lookups with a gadget have noise.
     has_noise: [bool; 4],
@@ -57,6 +58,8 @@ impl BlockPrediction {
             let refresh = RefreshParameters::new(parameters, gadget, transforms)?;
             Ok(noise::refresh(&refresh).bootstrapping)
         };
+        let (ring, gadget) = (parameters.arithmetic(), parameters.gadget(EXPANSION)?.on(transforms));
+        let expansion = Expansion::new(gadget, ring.shape, ring.noise.variance(), layout.expansion_steps());
         let steps = noise::refresh(&refresh);
         let packed = steps.packing + steps.lift;
         let places: Vec<usize> = (0..layout.inputs()).map(|channel| layout.feature_place(channel).1).collect();
@@ -65,14 +68,14 @@ impl BlockPrediction {
         Ok(Self {
             lookup_size: parameters.lookup().size(),
             product: parameters.gadget(PRODUCT)?.on(transforms),
-            shape: parameters.arithmetic().shape,
+            shape: ring.shape,
             levels: parameters.gadget(PRODUCT)?.levels(),
             keyswitches: [keyswitch(Arithmetic)?, keyswitch(Lookup)?],
             modulus_switch: steps.modulus_switch,
             results: [result(COARSE)?, result(FINE)?, result(PRECISE)?, result(FINEST)?],
             packed,
             between: Variance::new(beside / layout.size() as f64),
-            fresh: parameters.arithmetic().noise.variance(),
+            fresh: FreshNoise { numbers: expansion.kept(ring.noise.variance()), between: expansion.beside() },
             looked_up: LookedUpNoise::new(parameters, PRECISE, transforms)?,
             has_noise: [true; 4],
             factor: 1.0,
@@ -112,9 +115,10 @@ impl BlockPrediction {
         self.levels
     }
 
-    /// A coefficient of a fresh encryption.
-    pub fn fresh(&self) -> Variance {
-        self.fresh.scaled(self.factor)
+    /// Features of a request that was taken apart.
+    pub fn fresh(&self) -> FreshNoise {
+        let FreshNoise { numbers, between } = self.fresh;
+        FreshNoise { numbers: numbers.scaled(self.factor), between: between.scaled(self.factor) }
     }
 
     /// The noise of a lookup of a number that has parts under the arithmetic ring's key, under the lookup ring's, or both.

@@ -1,6 +1,7 @@
 //! The server of blocks: evaluation keys, ciphertexts, and what is kept of earlier tokens.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use nn::block::BlockCache;
 use nn::evaluator::Form;
@@ -102,7 +103,9 @@ impl<'a> BlockServer<'a> {
         request: &Request,
         encoding: &BlockEncoding,
     ) -> Result<(Answer, Statistics), EvaluationError> {
+        let start = Instant::now();
         let stream = opened(self.circuit, self.keys, request, encoding)?;
+        self.running.note_expansion(encoding, start.elapsed().as_secs_f64());
         self.found = None;
         if let Some(kept) = &mut self.kept {
             kept.begin(request.label(), encoding.tokens);
@@ -215,8 +218,12 @@ pub(crate) fn opened(
     Refused::check_tokens(encoding.tokens, MAX_TOKENS)?;
     let opened = request.open(keys, &encoding.context(), encoding.request_len()).map_err(Refused::from)?;
     let (channels, shape) = (encoding.channels, [encoding.tokens, encoding.channels]);
-    let expand = |row: &[SeededGlweCiphertext]| row.iter().map(SeededGlweCiphertext::expand).collect();
-    let rows = opened.chunks(encoding.row_len()).map(expand).collect();
+    let (expansion, steps) = (BlockKeys::new(keys)?.expansion, encoding.layout.expansion_steps());
+    let kept = keys.parameters().arithmetic().size().log2() - steps;
+    let expand =
+        |(ciphertext, count): (&SeededGlweCiphertext, usize)| expansion.expand(&ciphertext.expand(), kept, count);
+    let features: Vec<_> = opened.iter().zip(encoding.expanded()).flat_map(expand).collect();
+    let rows = features.chunks(encoding.row_len()).map(<[_]>::to_vec).collect();
     let input = EncryptedReals::new(&encoding.layout, Form::Features, channels, rows);
     Ok(Held::fresh(input, shape, circuit.prediction().fresh()))
 }

@@ -12,6 +12,7 @@ use tfhe_core::random::{SampleSeed, SampleStream};
 
 use super::backend::{BlockBackend, LookupNoise, ReadNumber};
 use super::layout::BlockLayout;
+use super::noise::FreshNoise;
 use super::prediction::log_shared;
 use crate::packed::tables;
 
@@ -55,10 +56,10 @@ impl SimulatedBlock {
         Self { is_tracked: true, ..self }
     }
 
-    /// Features as a client encrypts them: each number with noise `fresh`.
-    pub fn encrypt(&mut self, turns: &Matrix<f64>, fresh: Variance) -> SimulatedReals {
+    /// Features as a server has them of a request.
+    pub fn encrypt(&mut self, turns: &Matrix<f64>, fresh: FreshNoise) -> SimulatedReals {
         let mut turns = turns.clone();
-        self.add_noise(turns.data_mut(), fresh);
+        self.add_noise(turns.data_mut(), fresh.numbers);
         SimulatedReals::features(turns)
     }
 

@@ -4,7 +4,7 @@ use nn::evaluator::{Form, Rows};
 use tfhe_core::noise::{Distribution, Variance};
 
 use super::backend::{BlockBackend, ReadNumber};
-use super::noise::{IntegerBounds, MultipliersNoise, NumberErrors, RealsNoise};
+use super::noise::{FreshNoise, IntegerBounds, MultipliersNoise, NumberErrors, RealsNoise};
 
 /// A number, and its predicted noise.
 #[derive(Clone, Debug)]
@@ -81,9 +81,9 @@ pub type StreamTensor<B> =
     Held<<B as BlockBackend>::Reals, <B as BlockBackend>::Multipliers, <B as BlockBackend>::Number>;
 
 impl<R, M, N> Held<R, M, N> {
-    /// Features ``[rows, channels]` that a client encrypted, each coefficient with noise `fresh`.
-    pub fn fresh(content: R, shape: [usize; 2], fresh: Variance) -> Self {
-        Self::Reals(StreamReals { content, form: Form::Features, shape, noise: RealsNoise::uniform(shape, fresh) })
+    /// Features `[rows, channels]` that came with a request.
+    pub fn fresh(content: R, shape: [usize; 2], fresh: FreshNoise) -> Self {
+        Self::Reals(StreamReals { content, form: Form::Features, shape, noise: RealsNoise::fresh(shape, fresh) })
     }
 
     /// Reals of which no noise is known.

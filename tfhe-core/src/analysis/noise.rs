@@ -209,6 +209,53 @@ pub fn trace_energy(one: Variance, steps: u32, polynomial_size: PolynomialSize) 
     one.repeated((2f64.powi(steps as i32) - 1.0) * polynomial_size.get() as f64)
 }
 
+/// The noise of a ciphertext's parts ([`crate::automorphism::AutomorphismKeys::expand`]), each in the powers of X^(2^steps). Splitting a
+/// ciphertext in two is a step of a [`trace`], for its odd part as for the even one.
+///
+/// ```
+/// use tfhe_core::key_graph::{Edge, Node};
+/// use tfhe_core::noise::Expansion;
+/// use tfhe_core::sets::PACKED_BLOCK;
+///
+/// // 128 parts of 32 coefficients, 128 times as large: fresh noise is 2^7 times as much, and key switches add more.
+/// let set = PACKED_BLOCK.compile()?;
+/// let (ring, gadget) = (set.arithmetic(), set.gadget(Edge::Automorphisms { ring: Node::Arithmetic, gadget: 0 })?);
+/// let noise = Expansion::new(gadget, ring.shape, ring.noise.variance(), 7);
+/// assert!((ring.noise.variance().log2_std() + 61.8).abs() < 0.1);
+/// assert!((noise.kept(ring.noise.variance()).log2_std() + 34.1).abs() < 0.1);
+/// assert!((noise.beside().log2_std() + 37.1).abs() < 0.1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Expansion {
+    keyswitch: Variance,
+    steps: u32,
+    size: PolynomialSize,
+}
+
+impl Expansion {
+    /// Of automorphisms with `gadget`, whose keys have noise of variance `key`.
+    pub fn new(gadget: impl Into<GadgetTransforms>, shape: GlweShape, key: Variance, steps: u32) -> Self {
+        Self { keyswitch: glwe_keyswitch(gadget, shape, key), steps, size: shape.polynomial_size }
+    }
+
+    /// Variance at the coefficients that a part keeps, of a ciphertext with noise of variance `input`: it is multiplied by 2^steps, and
+    /// key switches add that of a [`trace`].
+    pub fn kept(&self, input: Variance) -> Variance {
+        input.scaled(2f64.powi(self.steps as i32)) + trace(self.keyswitch, self.steps)
+    }
+
+    /// Variance at the others, on average: of key switches alone, what is not at those that are kept ([`trace_energy`]). The input's noise
+    /// cancels there.
+    pub fn beside(&self) -> Variance {
+        let (n, kept) = (self.size.get(), self.size.get() >> self.steps);
+        let energy = trace_energy(self.keyswitch, self.steps, self.size);
+        let of_kept = trace(self.keyswitch, self.steps).repeated(kept as f64);
+        let others = (n - kept).max(1) as f64;
+        Variance::new((energy.get() - of_kept.get()).max(0.0) / others)
+    }
+}
+
 /// Where in a polynomial noise is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {

@@ -100,6 +100,10 @@ pub const FINEST: usize = 3;
 /// ([`crate::refresh::LevelTables`]), with rows of the external products' gadget, [`FINEST`] ones for refreshed values
 /// ([`crate::refresh`]), and automorphisms of the lookup ring that add less than they leave.
 ///
+/// Those of the arithmetic ring expand requests ([`crate::automorphism::AutomorphismKeys::expand`]), which multiplies what a key switch adds
+/// by 2^6.2: with three levels that a split gadget can have in this ring, the rounding alone would be more than what a refreshed value
+/// has.
+///
 /// Lift and relinearization are those of rows: what they round meets the key twice
 /// ([`crate::noise::LevelNoise`]), so both have 44 bits. 2^11 and 4 levels are the fewest transforms that add less than a hundredth to
 /// the variance of a product with a GGSW ciphertext of one value.
@@ -111,7 +115,7 @@ pub const PACKED_BLOCK: ParametersLiteral = ParametersLiteral {
         (Lookup, (12, 3, Single)),
         (Lookup, (10, 4, Single)),
     ],
-    automorphisms: &[(Lookup, (5, 9, Split))],
+    automorphisms: &[(Lookup, (5, 9, Split)), (Arithmetic, (11, 4, Split))],
     relinearizations: &[(Arithmetic, (11, 4, Split))],
     lifts: &[(Lookup, Arithmetic, (11, 4, Split))],
     external_products: &[(Arithmetic, (6, 4, Single))],

@@ -10,6 +10,11 @@
 //! coefficients of the subring Z\[Y\], Y = X^(N/2^m), instead of the constant one, and the ring is the sum of the *cosets*
 //! X^i·Z\[Y\], 0 ≤ i < N/2^m. [`AutomorphismKeys::pack_cosets`] puts elements of Z\[Y\] into cosets of their own,
 //! [`AutomorphismKeys::split_cosets`] takes them out again.
+//!
+//! # Expansion
+//! A client that has few numbers for each of many ciphertexts sends one that is full of them. [`AutomorphismKeys::expand`] makes the many of
+//! it, as servers of private information retrieval expand queries (Angel, Chen, Laine, Setty, SEALPIR, IEEE S&P 2018, ePrint 2017/1142,
+//! section 3.3). It is the splitting of cosets without the division before, which the client does when it encrypts.
 
 use std::ops::RangeInclusive;
 
@@ -280,12 +285,63 @@ impl AutomorphismKeys {
         let mut whole = ciphertext.clone();
         whole.divide_by_power_of_two(log_n - m);
         let split = m + count.ilog2();
-        let mut parts = vec![self.trace(&whole, split + 1..=log_n)];
-        // The lowest bit of i first: the even parts, then the odd ones.
-        for l in (m + 1..=split).rev() {
+        self.split_all(self.trace(&whole, split + 1..=log_n), m + 1..=split, count)
+    }
+
+    /// The parts C_i, i < `count`, of Σ_{i < s} X^i·C_i(X^s), s = N/2^m, each times s and with nothing but noise outside of Z\[X^s\]. At
+    /// most s − 1 key switches; few parts take fewer, about `count`·log2 s. For noise see [`crate::noise::Expansion`].
+    ///
+    /// # Examples
+    /// A ciphertext of N = 1024 coefficients becomes 512 of two, and of these the first three. What is encrypted is divided by 512 beforehand.
+    /// ```
+    /// # use tfhe_core::fft::NegacyclicFft;
+    /// # use tfhe_core::glwe::GlweSecretKey;
+    /// # use tfhe_core::params::{Gadget, GlweShape, NoiseDistribution, Precision};
+    /// # use tfhe_core::random::{EncryptionSeed, SecretStream};
+    /// # use tfhe_core::automorphism::SeededAutomorphismKeys;
+    /// # use tfhe_core::torus::{decode, encode};
+    /// # let shape = GlweShape::new(1, 1024)?;
+    /// # let fft = NegacyclicFft::new(shape.polynomial_size);
+    /// # let key = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
+    /// # let noise = NoiseDistribution::TUniform { bound_log: 24 };
+    /// # let mut seed = EncryptionSeed::from_system()?;
+    /// // `shape`, `fft`, `key`, `noise` and `seed` as in the example of `GlweSecretKey::encrypt`.
+    /// let own = EncryptionSeed::from_system()?;
+    /// let gadget = Gadget::new(8, 4, Precision::Split)?;
+    /// // X ↦ X^(2^l + 1) for l > m = 1.
+    /// let keys = SeededAutomorphismKeys::generate(&fft, &key, 2..=10, gadget, noise, own).prepare(&fft);
+    ///
+    /// let mut plaintext = vec![encode(5, 4 + 9); 1024];
+    /// for (i, [first, second]) in [[1, 2], [3, -4], [0, 7]].into_iter().enumerate() {
+    ///     (plaintext[i], plaintext[512 + i]) = (encode(first, 4 + 9), encode(second, 4 + 9));
+    /// }
+    /// let input = key.encrypt(&fft, &plaintext, noise, &mut seed).expand();
+    /// let read = |part| {
+    ///     let phase = key.phase(&fft, part);
+    ///     [0, 1, 512, 513].map(|j| decode(phase[j], 4))
+    /// };
+    /// let parts = keys.expand(&input, 1, 3);
+    /// assert_eq!(parts.iter().map(read).collect::<Vec<_>>(), [[1, 0, 2, 0], [3, 0, -4, 0], [0, 0, 7, 0]]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If there are more than s parts, or a key is missing.
+    pub fn expand(&self, ciphertext: &GlweCiphertext, m: u32, count: usize) -> Vec<GlweCiphertext> {
+        let log_n = self.fft.polynomial_size().log2();
+        assert!(count <= 1 << (log_n - m), "at most N/2^m parts");
+        self.split_all(ciphertext.clone(), m + 1..=log_n, count)
+    }
+
+    /// The first `count` of the parts into which the given steps split a ciphertext, each times 2 for each step.
+    fn split_all(&self, whole: GlweCiphertext, steps: RangeInclusive<u32>, count: usize) -> Vec<GlweCiphertext> {
+        let mut parts = vec![whole];
+        // The lowest bit of i first: the even parts, then the odd ones. Part r of 2^b is that of all i whose remainder is r.
+        for l in steps.rev() {
             let (even, odd): (Vec<_>, Vec<_>) = parts.par_iter().map(|part| self.split(part, l)).unzip();
             parts = even;
             parts.extend(odd);
+            parts.truncate(count);
         }
         parts
     }
@@ -405,5 +461,72 @@ mod tests {
                 assert!(near(x, expected), "packed {count}, coefficient {j}");
             }
         }
+    }
+
+    /// All coefficients of N = 256, 32 apart in ciphertexts of their own: all of them, few, or none.
+    #[test]
+    fn ciphertexts_are_expanded() {
+        let setup = Setup::new(1, 256);
+        let keys = keys(&setup, Gadget::new(8, 6, Precision::Split).unwrap());
+        let (m, s) = (3, 32);
+        let plaintext: Vec<u64> = (0..256_u64).map(|j| (5 * j + 1) << 50).collect();
+        let input = setup.encrypt(&plaintext, 0);
+        for count in [0, 1, 2, 5, 31, 32] {
+            let parts = keys.expand(&input, m, count);
+            assert_eq!(parts.len(), count);
+            for (i, part) in parts.iter().enumerate() {
+                for (j, &x) in setup.key.phase(&setup.fft, part).iter().enumerate() {
+                    let expected = if j % s == 0 { plaintext[j + i] << 5 } else { 0 };
+                    assert!(
+                        torus::to_f64(x.wrapping_sub(expected)).abs() < 2f64.powi(-14),
+                        "part {i}, coefficient {j}"
+                    );
+                }
+            }
+        }
+        // A single one needs no key.
+        assert_eq!(keys.expand(&input, 8, 1), [input]);
+    }
+
+    /// Parts of a ciphertext of the blocks' set, in the layout of heads of 64 channels: at coefficients that are kept, and at others.
+    #[test]
+    fn expansion_has_the_predicted_noise() {
+        use crate::derivation::ClientSeed;
+        use crate::key_graph::{Edge, Node};
+        use crate::keys::{ClientKeys, Needs};
+        use crate::random::SecretSeed;
+        let (set, m) = (crate::sets::PACKED_BLOCK.compile().unwrap(), 5);
+        let (ring, edge) = (set.arithmetic(), Edge::Automorphisms { ring: Node::Arithmetic, gadget: 0 });
+        let client = ClientKeys::generate(&set, &ClientSeed::from_number(1)).unwrap();
+        let server = client.evaluation_keys(&Needs::default().automorphisms(Node::Arithmetic, 0, m)).unwrap().prepare();
+        let server = server.unwrap();
+        let keys = server.automorphisms(Node::Arithmetic, 0, m).unwrap();
+        let (key, fft) = (client.glwe_key(Node::Arithmetic), client.fft(Node::Arithmetic));
+        let s = ring.size().get() >> m;
+        let plaintext: Vec<u64> = (0..ring.size().get() as u64).map(|j| (j + 1) << 45).collect();
+        let seed = &mut SecretSeed::from_number(2).experiment(0);
+        let (mut kept, mut beside) = (Vec::new(), Vec::new());
+        for _ in 0..32 {
+            let parts = keys.expand(&key.encrypt(fft, &plaintext, ring.noise, seed).expand(), m, s);
+            for (i, part) in parts.iter().enumerate() {
+                for (j, &x) in key.phase(fft, part).iter().enumerate() {
+                    if j % s == 0 {
+                        kept.push(torus::to_f64(x.wrapping_sub(plaintext[j + i].wrapping_mul(s as u64))));
+                    } else {
+                        beside.push(torus::to_f64(x));
+                    }
+                }
+            }
+        }
+        let noise = noise::Expansion::new(
+            set.gadget(edge).unwrap().on(fft.transforms()),
+            ring.shape,
+            ring.noise.variance(),
+            ring.size().log2() - m,
+        );
+        // What a key switch rounds meets the key, whose bits are 1/2 on average: half of its energy is in few frequencies, and varies from key
+        // switch to key switch. The first of each ciphertext counts for three quarters of the one and a third of the other.
+        assert_variance("expanded, kept", &kept, noise.kept(ring.noise.variance()), 0.1);
+        assert_variance("expanded, beside", &beside, noise.beside(), 0.1);
     }
 }

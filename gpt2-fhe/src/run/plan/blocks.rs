@@ -22,14 +22,15 @@ pub(in crate::run) fn forecast_blocks(circuit: &BlockCircuit, requests: &[usize]
     running.take_statistics();
     let needs = needs();
     let plan = |&rows: &usize| {
-        let reals = CountedReals { rows, channels };
+        let (reals, encoding) = (CountedReals { rows, channels }, circuit.encoding(rows));
+        running.note_expansion(&encoding, 0.0);
         running.advance(circuit, Held::fresh(reals, [rows, channels], prediction.fresh()))?;
         let statistics = running.take_statistics().without_times();
         Ok(Plan {
             parameters: circuit.parameters().clone(),
             log2_failure_probability: statistics.log2_failure_probability(),
             statistics,
-            bytes: Bytes::of(circuit.parameters(), &needs, &circuit.encoding(rows))?,
+            bytes: Bytes::of(circuit.parameters(), &needs, &encoding)?,
             kind: Kind::Blocks,
         })
     };
