@@ -1,0 +1,85 @@
+//! Texts that grow: of each a folder, which is the engine's.
+
+use std::time::SystemTime;
+
+use super::Hub;
+use super::state::{OVERHEAD, State, TextEntry, TextRecord, no_text};
+use crate::failure::Failure;
+use crate::folder::{Part, bytes_of, remove};
+use crate::name::Name;
+
+impl Hub {
+    /// Begins a text.
+    ///
+    /// # Errors
+    /// Status 404 if there are no such keys, 507 if there is no room, 503.
+    pub(crate) fn begin_text(&self, keys: &Name) -> Result<Name, Failure> {
+        let name = Name::drawn().map_err(|error| Failure::internal(format!("no random bytes: {error}")))?;
+        let mut state = self.state();
+        state.check_open()?;
+        state.check_keys(keys)?;
+        if state.texts.len() >= self.arguments.most_texts {
+            let line = format!("{} texts are kept here, and there is no room for more", state.texts.len());
+            return Err(Failure::no_space(line));
+        }
+        state.charge(OVERHEAD, self.arguments.disk.as_u64())?;
+        if let Err(error) = self.make_text(&name, keys) {
+            state.release(OVERHEAD);
+            return Err(error.into());
+        }
+        self.touch_keys(&mut state, keys);
+        let entry = TextEntry { keys: keys.clone(), bytes: 0, used: SystemTime::now(), is_running: false };
+        state.texts.insert(name.clone(), entry);
+        tracing::info!(text = %name, %keys, "text begun");
+        Ok(name)
+    }
+
+    /// The folder first: what counts is the record.
+    fn make_text(&self, name: &Name, keys: &Name) -> std::io::Result<()> {
+        self.folder.make_text(name)?;
+        let record = serde_json::to_vec(&TextRecord { keys: keys.clone() })?;
+        self.folder.write(&self.folder.record(Part::Texts, name), &record)
+    }
+
+    /// Removes a text.
+    ///
+    /// # Errors
+    /// Status 404, or 409 while it has unfinished requests.
+    pub(crate) fn delete_text(&self, name: &Name) -> Result<(), Failure> {
+        let mut state = self.state();
+        if !state.texts.contains_key(name) {
+            return Err(no_text());
+        }
+        if is_busy(&state, name) {
+            let line = "requests of this text are not finished: wait for them, or delete them first";
+            return Err(Failure::conflict(line));
+        }
+        self.remove_text(&mut state, name)?;
+        tracing::info!(text = %name, "text deleted");
+        Ok(())
+    }
+
+    /// Removes a text that no unfinished request is of: the record first, for without it the folder is nothing.
+    pub(super) fn remove_text(&self, state: &mut State, name: &Name) -> Result<(), Failure> {
+        remove(&self.folder.record(Part::Texts, name))?;
+        if let Some(entry) = state.texts.remove(name) {
+            state.release(entry.bytes + OVERHEAD);
+        }
+        Ok(remove(&self.folder.path(Part::Texts, name))?)
+    }
+
+    /// Counts what is in a text's folder now. Its bytes are there, whatever the limit is.
+    pub(super) fn weigh_text(&self, name: &Name) {
+        let bytes = bytes_of(&self.folder.path(Part::Texts, name));
+        let mut state = self.state();
+        let Some(entry) = state.texts.get_mut(name) else { return };
+        entry.used = SystemTime::now();
+        let before = std::mem::replace(&mut entry.bytes, bytes);
+        state.disk = state.disk.saturating_sub(before).saturating_add(bytes);
+    }
+}
+
+/// Whether a text has unfinished requests.
+pub(super) fn is_busy(state: &State, text: &Name) -> bool {
+    state.requests.values().any(|entry| entry.is_unfinished() && entry.is_of_text(text))
+}
