@@ -71,7 +71,9 @@ async fn guarded(hub: Arc<Hub>, access: Access, request: Request, next: Next) ->
     hub.metrics.responded(status);
     // Of a path that is none, only so much as one can read.
     let path: String = path.chars().filter(|c| !c.is_control()).take(200).collect();
-    tracing::debug!(%method, path, status, milliseconds, "response");
+    if status >= 400 {
+        tracing::info!(%method, path, status, milliseconds, "mistake answered");
+    }
     response
 }
 

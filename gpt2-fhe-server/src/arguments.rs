@@ -44,6 +44,9 @@ pub struct ServerArguments {
     /// How many texts are kept
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub most_texts: usize,
+    /// How many requests are known, with those that are answered or have failed
+    #[arg(long, value_name = "N", default_value_t = 4096)]
+    pub most_requests: usize,
     /// How much of the disk is used, for everything together
     #[arg(long, value_name = "SIZE", default_value = "64GiB")]
     pub disk: ByteSize,

@@ -22,21 +22,26 @@ pub(crate) struct Target {
     pub(crate) text: Option<Name>,
 }
 
+fn check_target(state: &State, target: &Target) -> Result<(), Failure> {
+    state.check_open()?;
+    state.check_keys(&target.keys)?;
+    target.text.as_ref().map_or(Ok(()), |text| state.check_text(text, &target.keys))
+}
+
 impl Hub {
-    /// Whether a request could be queued, before its bytes are taken.
+    /// Whether what a request is for is here, before its bytes are taken. Whether there is room is asked after them: one that is known
+    /// already needs none.
     ///
     /// # Errors
-    /// As of [`submit`](Self::submit), but for those that depend on its bytes.
+    /// Status 404 if keys or text are not here, 422 if they do not belong together, 503.
     pub(crate) fn check_target(&self, target: &Target) -> Result<(), Failure> {
-        let state = self.state();
-        self.check_queue(&state, target)
+        check_target(&self.state(), target)
     }
 
-    fn check_queue(&self, state: &State, target: &Target) -> Result<(), Failure> {
-        state.check_open()?;
-        state.check_keys(&target.keys)?;
-        if let Some(text) = &target.text {
-            state.check_text(text, &target.keys)?;
+    fn check_room(&self, state: &State, target: &Target) -> Result<(), Failure> {
+        if state.requests.len() >= self.arguments.most_requests {
+            let line = format!("{} requests are kept here: fetch answers and delete them", state.requests.len());
+            return Err(Failure::no_space(line));
         }
         let (all, own) = (state.queue.len(), state.queue.len_of(&target.keys));
         if all >= self.arguments.queue {
@@ -59,7 +64,7 @@ impl Hub {
     /// Checks a request that has come, and queues it. Whether it is new; the same bytes are the same request.
     ///
     /// # Errors
-    /// Status 404 if keys or text are not here, 422 if they do not belong together, 429, 503, 507, and what the engine refuses.
+    /// As of [`check_target`](Self::check_target), 409 of one that is just being stopped, 429, 507, and what the engine refuses.
     pub(crate) fn submit(&self, incoming: Incoming, name: &Name, target: &Target) -> Result<bool, Failure> {
         if self.known(&self.state(), name)? {
             return Ok(false);
@@ -82,7 +87,8 @@ impl Hub {
         if self.known(&state, name)? {
             return Ok(false);
         }
-        self.check_queue(&state, target)?;
+        check_target(&state, target)?;
+        self.check_room(&state, target)?;
         self.enqueue(&mut state, &mut incoming, name, target, checked)?;
         drop(state);
         self.announce();

@@ -15,7 +15,7 @@ fn keys_are_named_by_their_hash_and_kept_once() {
     let again = toy.put("PUT", "/v1/keys", "keys ann\n");
     assert_eq!((again.status, again.word("keys")), (200, name.clone()));
     assert_eq!([toy.engine.loads.load(Ordering::Relaxed) as f64, toy.figure("disk_bytes")], [loads, disk]);
-    assert_eq!(toy.files("keys"), [name.clone()]);
+    assert_eq!(toy.files("keys"), [&*name]);
     let head = toy.ask("HEAD", &path);
     assert_eq!((head.status, head.body.len()), (200, 0));
     assert_eq!(toy.ask("GET", &path).json()["bytes"], 9);

@@ -157,6 +157,23 @@ fn the_queue_is_limited() {
 }
 
 #[test]
+fn the_number_of_requests_that_are_known_is_limited() {
+    let toy = Toy::start(&["--most-requests", "2"]);
+    let target = format!("keys={}", toy.keys("ann"));
+    let requests = [("a", "-"), ("b", "refuse")].map(|(echo, behavior)| {
+        let request = toy.request(&target, &format!("ann 1 1 {behavior}"), echo);
+        wait_until(|| toy.figure("queue_length") + toy.figure("running") == 0.0, "it is not computed");
+        request
+    });
+    toy.put("POST", &format!("/v1/requests?{target}"), "request ann 1 1 -\nc").assert_error(507, "2 requests are kept");
+    // Known ones are told all the same.
+    let known = toy.put("POST", &format!("/v1/requests?{target}"), "request ann 1 1 -\na");
+    assert_eq!((known.status, known.word("request")), (200, requests[0].clone()));
+    delete(&toy, &requests[1]);
+    toy.request(&target, "ann 1 1 -", "c");
+}
+
+#[test]
 fn several_are_computed_at_the_same_time_if_asked_for() {
     let toy = Toy::start(&["--parallel", "3"]);
     let target = format!("keys={}", toy.keys("ann"));
