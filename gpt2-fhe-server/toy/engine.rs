@@ -17,6 +17,9 @@ use gpt2_fhe_server::engine::{Checked, Engine, ProgramInfo, Progress, Refusal, R
 pub(crate) const KEY_LIMIT: u64 = 1 << 16;
 pub(crate) const REQUEST_LIMIT: u64 = 1 << 12;
 
+/// The bytes of a long answer: more than a connection holds that nobody reads from.
+pub(crate) const LONG_ANSWER: usize = 1 << 25;
+
 /// What has happened, for tests to look at.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ToyEngine {
@@ -131,6 +134,7 @@ impl Engine for ToyEngine {
             "refuse" => return Err(refused(RefusalClass::OutOfOrder, "this does not\nfollow")),
             "panic" => panic!("as asked"),
             "abort" => std::process::abort(),
+            "long" => return Ok(vec![b'x'; LONG_ANSWER]),
             _ => {}
         }
         let Some(text) = text else { return Ok(parsed.echo.into_bytes()) };

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::engine::KEY_LIMIT;
+use crate::engine::{KEY_LIMIT, LONG_ANSWER};
 use crate::support::{Response, Toy, connect, head, receive, wait_until};
 
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
@@ -81,6 +81,37 @@ fn who_never_ends_the_head_is_closed() {
     let mut rest = Vec::new();
     std::io::Read::read_to_end(&mut stream, &mut rest).unwrap();
     assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 408"), "{rest:?}");
+}
+
+#[test]
+fn who_takes_nothing_is_closed() {
+    let toy = Toy::start(&["--patience", "300ms"]);
+    let request = toy.request(&format!("keys={}", toy.keys("ann")), "ann 1 1 long", "");
+    toy.wait(&request, "done");
+    let mut stream = connect(toy.address);
+    stream.write_all(head("GET", &format!("/v1/requests/{request}/answer"), "").as_bytes()).unwrap();
+    wait_until(|| toy.figure("connections") == 2.0, "the answer is not sent");
+    wait_until(|| toy.figure("connections") == 1.0, "the connection is still there");
+    assert_eq!(toy.answer(&request).body.len(), LONG_ANSWER);
+    drop(stream);
+}
+
+#[test]
+fn who_waits_to_be_asked_is_asked_or_refused() {
+    let toy = Toy::start(&[]);
+    let expecting = |length: u64| {
+        let mut stream = connect(toy.address);
+        let headers = format!("Expect: 100-continue\r\nContent-Length: {length}\r\n");
+        stream.write_all(head("PUT", "/v1/keys", &headers).as_bytes()).unwrap();
+        stream
+    };
+    receive(expecting(KEY_LIMIT + 1)).assert_error(413, "at most");
+    let mut stream = expecting(9);
+    let mut line = [0; 25];
+    std::io::Read::read_exact(&mut stream, &mut line).unwrap();
+    assert_eq!(line, *b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"keys ann\n").unwrap();
+    assert_eq!(receive(stream).status, 201);
 }
 
 #[test]
