@@ -20,6 +20,7 @@
 mod access;
 mod api;
 pub mod arguments;
+pub mod blocks;
 pub mod engine;
 mod failure;
 mod folder;

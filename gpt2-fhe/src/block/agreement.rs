@@ -195,6 +195,12 @@ impl BlockAgreement {
         format::request_bytes(shape, encoding.request_len(), u64::BITS).saturating_add(BEFORE_CIPHERTEXTS)
     }
 
+    /// Bytes of the file of an answer to a request of so many new tokens.
+    pub fn answer_bytes(&self, tokens: usize) -> u64 {
+        let shape = self.parameters.arithmetic().shape;
+        format::answer_bytes(shape, self.encoding(tokens).answer_len(), u64::BITS)
+    }
+
     /// The header of a request to the program `fingerprint`, and what writes its contents.
     pub fn request_file(
         request: &BlockRequest,
@@ -254,7 +260,7 @@ impl BlockAgreement {
         fingerprint: &Fingerprint,
     ) -> Result<Answer, FormatError> {
         let (shape, count) = (self.parameters.arithmetic().shape, self.encoding(tokens).answer_len());
-        format::decode(input, available, format::answer_bytes(shape, count, u64::BITS), |header, decoder| {
+        format::decode(input, available, self.answer_bytes(tokens), |header, decoder| {
             check(header, Kind::ANSWER, &self.parameters, OTHER_PROGRAM, fingerprint)?;
             header.check(&Header { kind: Kind::ANSWER, identity: *identity, context: *fingerprint })?;
             decoder.answer(*identity, shape, count, u64::BITS)

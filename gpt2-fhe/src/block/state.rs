@@ -15,16 +15,19 @@
 use std::io;
 use std::sync::Arc;
 
+use nn::block::BlockProgram;
 use nn::evaluator::{Form, Rows};
 use tfhe_core::fingerprint::{Fields, Fingerprint};
-use tfhe_core::format::{Decoder, Encoder, FormatError, Header, Kind};
+use tfhe_core::format::{Decoder, ENVELOPE_BYTES, Encoder, FormatError, Header, Kind};
 use tfhe_core::glwe::GlweCiphertext;
+use tfhe_core::key_graph::{MissingEdge, Parameters};
 use tfhe_core::keys::{Identity, Label};
 use tfhe_core::lwe::LweCiphertext;
-use tfhe_core::params::GlweShape;
+use tfhe_core::params::{Gadget, GlweShape, LweDimension};
 
 use super::ciphertexts::{BlockCiphertexts, EncryptedReals, Levels};
 use super::circuit::BlockCircuit;
+use super::keys::PRODUCT;
 use crate::store::{Store, StoreError};
 
 const STREAM: &str = "stream";
@@ -77,7 +80,60 @@ pub struct StreamSizes {
     pub ends_with_last_row: bool,
 }
 
+/// The sizes of what tokens leave in the cache of a head.
+struct RowSizes {
+    shape: GlweShape,
+    /// Of a key's GGSW ciphertext.
+    levels: usize,
+    /// Of the logarithms.
+    dimension: LweDimension,
+}
+
+impl RowSizes {
+    fn new(parameters: &Parameters, product: Gadget) -> Self {
+        let (shape, dimension) = (parameters.arithmetic().shape, parameters.lookup().lwe_dimension());
+        Self { shape, levels: product.levels(), dimension }
+    }
+
+    /// The most bytes that the contents of a cache's file can have, of heads whose values have so many ciphertexts.
+    fn cache_bytes(&self, values: &[usize], tokens: usize) -> u64 {
+        let lwe_bytes = 8 * (self.dimension.get() + 1);
+        let of_token = |values: usize| (self.levels + values) * 8 * self.shape.ciphertext_len() + lwe_bytes;
+        values.iter().map(|&values| (64 + tokens * of_token(values)) as u64).sum()
+    }
+}
+
+/// Of each block and head, the number of ciphertexts of a value.
+fn values(circuit: &BlockCircuit) -> Vec<Vec<usize>> {
+    let layout = circuit.prediction().layout();
+    let heads = |block: &BlockProgram| {
+        let heads = block.attention().map_or(&[][..], |attention| attention.heads());
+        heads.iter().map(|head| layout.ciphertexts(Form::Image, head.value_channels())).collect()
+    };
+    circuit.program().blocks().iter().map(heads).collect()
+}
+
+/// The most bytes that a request of `tokens` new tokens leaves in the folder of its text.
+///
+/// # Errors
+/// If the set is not one of this circuit.
+pub fn kept_bytes(circuit: &BlockCircuit, tokens: usize) -> Result<u64, MissingEdge> {
+    let rows = RowSizes::new(circuit.parameters(), circuit.parameters().gadget(PRODUCT)?);
+    let caches = values(circuit).iter().map(|values| ENVELOPE_BYTES + rows.cache_bytes(values, tokens)).sum::<u64>();
+    Ok(caches + ENVELOPE_BYTES + StreamSizes::of(circuit, tokens).limit())
+}
+
 impl StreamSizes {
+    /// Of a text of at most `tokens` tokens.
+    pub(super) fn of(circuit: &BlockCircuit, tokens: usize) -> Self {
+        Self {
+            tokens,
+            blocks: circuit.program().blocks().len(),
+            row: (circuit.encoding(1).row_len(), circuit.parameters().arithmetic().shape),
+            ends_with_last_row: circuit.program().logits().is_some(),
+        }
+    }
+
     /// The rows of the stream of so many tokens after so many blocks.
     fn rows(&self, done: usize, tokens: usize) -> usize {
         if self.ends_with_last_row && done == self.blocks { 1 } else { tokens }
@@ -157,21 +213,9 @@ impl KeptState {
     pub(super) fn open(
         store: Store,
         circuit: &BlockCircuit,
-        backend: &BlockCiphertexts<'_>,
         (identity, most): (Identity, usize),
     ) -> Result<(Self, Option<KeptStream>), StoreError> {
-        let layout = circuit.prediction().layout();
-        let heads = |block: &nn::block::BlockProgram| {
-            let heads = block.attention().map_or(&[][..], |attention| attention.heads());
-            heads.iter().map(|head| layout.ciphertexts(Form::Image, head.value_channels())).collect()
-        };
-        let values: Vec<_> = circuit.program().blocks().iter().map(heads).collect();
-        let sizes = StreamSizes {
-            tokens: most,
-            blocks: values.len(),
-            row: (circuit.encoding(1).row_len(), backend.shape()),
-            ends_with_last_row: circuit.program().logits().is_some(),
-        };
+        let (values, sizes) = (values(circuit), StreamSizes::of(circuit, most));
         let mut state = Self { store, identity, work: *circuit.fingerprint(), values, requests: Vec::new() };
         let Some(document) = state.store.read(STREAM, sizes.limit())? else {
             return Ok((state, None));
@@ -234,10 +278,8 @@ impl KeptState {
         backend: &BlockCiphertexts<'_>,
     ) -> Result<Vec<HeadRows>, StoreError> {
         let (tokens, values) = (self.requests[request].tokens, &self.values[block]);
-        let (shape, levels, dimension) = (backend.shape(), backend.keys.product.levels(), backend.lookup_dimension());
-        let lwe_bytes = 8 * (dimension.get() + 1);
-        let head_bytes = |values: usize| 64 + tokens * ((levels + values) * 8 * shape.ciphertext_len() + lwe_bytes);
-        let limit: usize = values.iter().map(|&values| head_bytes(values)).sum();
+        let sizes = RowSizes::new(backend.keys.parameters, backend.keys.product);
+        let (limit, RowSizes { shape, levels, dimension }) = (sizes.cache_bytes(values, tokens), sizes);
         let name = cache_name(request, block);
         let read = |decoder: &mut Decoder<'_>, values: usize| {
             let keys = decoder.glwes(shape, tokens * levels)?;
@@ -251,7 +293,7 @@ impl KeptState {
                 log_factors,
             })
         };
-        let heads = match self.store.read(&name, limit as u64)? {
+        let heads = match self.store.read(&name, limit)? {
             None => Err(FormatError::Contents("this file of the checkpoint is not there")),
             Some(document) => document.open(&self.cache_header(request, block)).and_then(|mut decoder| {
                 let heads = values.iter().map(|&values| read(&mut decoder, values)).collect::<Result<_, _>>()?;

@@ -1,0 +1,43 @@
+//! The server: whole blocks of a GPT-2 on encrypted data, by HTTP.
+#![deny(unsafe_code)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use gpt2_fhe_server::arguments::ServerArguments;
+use gpt2_fhe_server::blocks::BlockEngine;
+
+/// Computes blocks of a GPT-2 on data that it cannot read, for whoever asks by HTTP.
+///
+/// Clients send evaluation keys once, then requests, and fetch answers: `gpt2-fhe generate --server URL` does all of it. There is no secret
+/// in this program, and no code that could hold one.
+#[derive(Parser)]
+#[command(name = "gpt2-fhe-server", version)]
+struct CommandLine {
+    /// File of the blocks that `gpt2-fhe quantize --encrypt` wrote: the server's half, or both; can be given several times
+    #[arg(long, value_name = "FILE", required = true)]
+    quantized: Vec<PathBuf>,
+    /// Threads to compute with, of all requests together [default: as many as the machine has cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    #[command(flatten)]
+    server: ServerArguments,
+}
+
+fn run(line: &CommandLine) -> Result<(), Box<dyn std::error::Error>> {
+    if let Some(threads) = line.threads {
+        rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
+    }
+    Ok(gpt2_fhe_server::service::run(BlockEngine::load(&line.quantized)?, &line.server)?)
+}
+
+fn main() -> ExitCode {
+    match run(&CommandLine::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
