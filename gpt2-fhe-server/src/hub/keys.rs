@@ -15,9 +15,11 @@ impl Hub {
         self.touch_keys(&mut self.state(), name)
     }
 
-    /// Bytes of keys, and how many texts and unfinished requests use them.
+    /// Bytes of keys, which count as used, and how many texts and unfinished requests use them.
     pub(crate) fn describe_keys(&self, name: &Name) -> Result<(u64, usize, usize), Failure> {
-        let state = self.state();
+        let mut state = self.state();
+        // Whoever asks is about to use them.
+        self.touch_keys(&mut state, name);
         let bytes = state.check_keys(name)?.bytes;
         let texts = state.texts.values().filter(|text| text.keys == *name).count();
         Ok((bytes, texts, unfinished_of(&state, name)))

@@ -74,6 +74,7 @@ fn restore_text(folder: &DataFolder, state: &mut State, name: Name) -> io::Resul
             Ok(())
         }
         None => {
+            tracing::warn!(text = %name, "removed what is left of a text");
             remove(&record_path)?;
             remove(&path)
         }
@@ -101,6 +102,7 @@ fn restore_request(folder: &DataFolder, state: &mut State, name: Name) -> io::Re
     };
     let record: Option<RequestRecord> = read_record(&record_path);
     let Some(record) = record.filter(is_whole) else {
+        tracing::warn!(request = %name, "removed what is left of a request");
         remove(&record_path)?;
         return remove(&path);
     };

@@ -10,3 +10,4 @@ mod requests;
 mod restart;
 mod support;
 mod texts;
+mod together;
