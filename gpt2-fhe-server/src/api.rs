@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, Query, Request, State};
 use axum::http::request::Parts;
@@ -12,16 +13,15 @@ use axum::middleware::{self, Next};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
-use axum::{Json, Router};
 use futures_util::stream::{self, Stream, StreamExt};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::json as object;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio_util::io::ReaderStream;
 
 use crate::access::Access;
-use crate::failure::Failure;
+use crate::failure::{Failure, json};
 use crate::folder::Part;
 use crate::hub::state::RequestStatus;
 use crate::hub::{Hub, Target};
@@ -38,7 +38,7 @@ pub(crate) fn router(hub: Arc<Hub>, access: Access) -> Router {
     let watched = hub.clone();
     let guard = move |request: Request, next: Next| guarded(watched.clone(), access.clone(), request, next);
     Router::new()
-        .route("/healthz", get(|| async { Json(json!({ "status": "ok" })) }))
+        .route("/healthz", get(|| async { json(StatusCode::OK, &object!({ "status": "ok" })) }))
         .route("/metrics", get(metrics))
         .route("/v1/programs", get(programs))
         .route("/v1/keys", put(put_keys))
@@ -129,8 +129,8 @@ async fn metrics(State(hub): Shared) -> Result<Response, Failure> {
 
 async fn programs(State(hub): Shared) -> Response {
     let machine = &hub.machine;
-    let limits = json!({ "key_bytes": machine.key_limit(), "request_bytes": machine.request_limit() });
-    Json(json!({ "programs": machine.programs(), "limits": limits })).into_response()
+    let limits = object!({ "key_bytes": machine.key_limit(), "request_bytes": machine.request_limit() });
+    json(StatusCode::OK, &object!({ "programs": machine.programs(), "limits": limits }))
 }
 
 async fn put_keys(State(hub): Shared, request: Request) -> Result<Response, Failure> {
@@ -138,15 +138,15 @@ async fn put_keys(State(hub): Shared, request: Request) -> Result<Response, Fail
     let expected = Expected { part: Part::Keys, what: "a file of keys", limit: hub.machine.key_limit() };
     let (incoming, hash) = receive(&hub, expected, request, Sha256::new()).await?;
     let (name, bytes) = (Name::of_hash(hash), incoming.bytes());
-    let body = json!({ "keys": name, "bytes": bytes });
+    let body = object!({ "keys": name, "bytes": bytes });
     let is_new = aside(move || hub.admit_keys(incoming, &name)).await?;
-    Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, Json(body)).into_response())
+    Ok(json(if is_new { StatusCode::CREATED } else { StatusCode::OK }, &body))
 }
 
 async fn get_keys(State(hub): Shared, Named(name): Named) -> Result<Response, Failure> {
     let (bytes, texts, unfinished) = hub.describe_keys(&name)?;
-    let body = json!({ "keys": name, "bytes": bytes, "texts": texts, "unfinished_requests": unfinished });
-    Ok(Json(body).into_response())
+    let body = object!({ "keys": name, "bytes": bytes, "texts": texts, "unfinished_requests": unfinished });
+    Ok(json(StatusCode::OK, &body))
 }
 
 async fn delete_keys(State(hub): Shared, Named(name): Named) -> Result<StatusCode, Failure> {
@@ -158,7 +158,7 @@ async fn post_text(State(hub): Shared, target: Target) -> Result<Response, Failu
         return Err(Failure::bad_request("the name of a new text is the server's to choose: leave text=NAME out"));
     }
     let text = aside(move || hub.begin_text(&target.keys)).await?;
-    Ok((StatusCode::CREATED, Json(json!({ "text": text }))).into_response())
+    Ok(json(StatusCode::CREATED, &object!({ "text": text })))
 }
 
 async fn delete_text(State(hub): Shared, Named(name): Named) -> Result<StatusCode, Failure> {
@@ -179,13 +179,13 @@ async fn post_request(State(hub): Shared, target: Target, request: Request) -> R
     aside(move || {
         let is_new = hub.submit(incoming, &name, &target)?;
         let code = if is_new { StatusCode::ACCEPTED } else { StatusCode::OK };
-        Ok((code, Json(hub.status(&name)?)).into_response())
+        Ok(json(code, &hub.status(&name)?))
     })
     .await
 }
 
-async fn get_request(State(hub): Shared, Named(name): Named) -> Result<Json<RequestStatus>, Failure> {
-    hub.status(&name).map(Json)
+async fn get_request(State(hub): Shared, Named(name): Named) -> Result<Response, Failure> {
+    hub.status(&name).map(|status| json(StatusCode::OK, &status))
 }
 
 async fn delete_request(State(hub): Shared, Named(name): Named) -> Result<StatusCode, Failure> {
