@@ -110,6 +110,9 @@ impl Engine for ToyEngine {
         if parsed.owner != owner_of(keys)? {
             return Err(refused(RefusalClass::Unfit, "the request belongs to other keys"));
         }
+        if parsed.behavior == "ponder" {
+            sleep(Duration::from_millis(1500));
+        }
         Ok(Checked { operations: parsed.steps as u64, disk_bytes: 1000 })
     }
 

@@ -53,7 +53,7 @@ impl Hub {
         state.check_open()?;
         self.check_key_count(&state)?;
         incoming.place(&mut state, name)?;
-        state.keys.insert(name.clone(), KeysEntry { bytes, used: SystemTime::now() });
+        state.keys.insert(name.clone(), KeysEntry { bytes, used: SystemTime::now(), checks: 0 });
         tracing::info!(keys = %name, bytes, "keys kept");
         Ok(true)
     }
@@ -110,7 +110,32 @@ impl Hub {
     }
 }
 
-/// How many unfinished requests use keys.
+/// How many unfinished requests use keys, with those that are not queued yet.
 pub(super) fn unfinished_of(state: &State, keys: &Name) -> usize {
-    state.requests.values().filter(|entry| entry.is_unfinished() && entry.record.keys == *keys).count()
+    let checks = state.keys.get(keys).map_or(0, |entry| entry.checks);
+    checks + state.requests.values().filter(|entry| entry.is_unfinished() && entry.record.keys == *keys).count()
+}
+
+/// Keys that stay while a request is checked against them.
+pub(super) struct HeldKeys<'a> {
+    hub: &'a Hub,
+    name: &'a Name,
+}
+
+impl<'a> HeldKeys<'a> {
+    /// Of keys that are here.
+    pub(super) fn new(hub: &'a Hub, state: &mut State, name: &'a Name) -> Self {
+        if let Some(entry) = state.keys.get_mut(name) {
+            entry.checks += 1;
+        }
+        Self { hub, name }
+    }
+}
+
+impl Drop for HeldKeys<'_> {
+    fn drop(&mut self) {
+        if let Some(entry) = self.hub.state().keys.get_mut(self.name) {
+            entry.checks -= 1;
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 
+use super::keys::HeldKeys;
 use super::state::{Finished, OVERHEAD, RequestEntry, RequestRecord, RequestStatus, State, no_request, now};
 use super::{Hub, Incoming};
 use crate::engine::Checked;
@@ -66,21 +67,23 @@ impl Hub {
     /// # Errors
     /// As of [`check_target`](Self::check_target), 409 of one that is just being stopped, 429, 507, and what the engine refuses.
     pub(crate) fn submit(&self, incoming: Incoming, name: &Name, target: &Target) -> Result<bool, Failure> {
-        if self.known(&self.state(), name)? {
-            return Ok(false);
-        }
-        let key_file = self.folder.path(Part::Keys, &target.keys);
-        let text = target.text.as_ref().map(|text| self.folder.path(Part::Texts, text));
-        let checked = match self.machine.check(&key_file, incoming.path(), text.as_deref()) {
-            Ok(checked) => checked,
-            Err(refusal) => {
-                // If the keys went meanwhile, that is what is wrong.
-                self.state().check_keys(&target.keys)?;
-                self.metrics.count(Outcome::Refused);
-                tracing::info!(request = %name, keys = %target.keys, reason = refusal.line, "request refused");
-                return Err(refusal.into());
+        let held = {
+            let mut state = self.state();
+            if self.known(&state, name)? {
+                return Ok(false);
             }
+            check_target(&state, target)?;
+            HeldKeys::new(self, &mut state, &target.keys)
         };
+        let checked = self.check(&incoming, target);
+        drop(held);
+        if let Err(failure) = &checked {
+            // If the text went meanwhile, that is what is wrong.
+            self.check_target(target)?;
+            self.metrics.count(Outcome::Refused);
+            tracing::info!(request = %name, keys = %target.keys, reason = failure.line, "request refused");
+        }
+        let checked = checked?;
         // What comes in locks the state when it is dropped, and so has to outlive the lock.
         let mut incoming = Some(incoming);
         let mut state = self.state();
@@ -93,6 +96,13 @@ impl Hub {
         drop(state);
         self.announce();
         Ok(true)
+    }
+
+    /// What the engine knows of a request that has come. Its keys have to stay meanwhile.
+    fn check(&self, incoming: &Incoming, target: &Target) -> Result<Checked, Failure> {
+        let key_file = self.folder.path(Part::Keys, &target.keys);
+        let text = target.text.as_ref().map(|text| self.folder.path(Part::Texts, text));
+        Ok(self.machine.check(&key_file, incoming.path(), text.as_deref())?)
     }
 
     /// Whether a request is unfinished or answered. One that has failed may come again.

@@ -38,7 +38,7 @@ fn restore(folder: &DataFolder) -> io::Result<State> {
     for name in folder.names(Part::Keys)? {
         let metadata = fs::metadata(folder.path(Part::Keys, &name))?;
         state.disk += metadata.len();
-        state.keys.insert(name, KeysEntry { bytes: metadata.len(), used: metadata.modified()? });
+        state.keys.insert(name, KeysEntry { bytes: metadata.len(), used: metadata.modified()?, checks: 0 });
     }
     for name in folder.names(Part::Texts)? {
         restore_text(folder, &mut state, name)?;

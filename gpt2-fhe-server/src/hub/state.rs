@@ -20,6 +20,8 @@ pub(crate) const OVERHEAD: u64 = 4096;
 pub(crate) struct KeysEntry {
     pub(crate) bytes: u64,
     pub(crate) used: SystemTime,
+    /// Requests that are being checked against them.
+    pub(crate) checks: usize,
 }
 
 /// What is kept of a text beside its folder.

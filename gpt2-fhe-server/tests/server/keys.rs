@@ -48,6 +48,22 @@ fn keys_in_use_stay() {
 }
 
 #[test]
+fn keys_stay_while_a_request_is_checked_against_them() {
+    let toy = Toy::start(&[]);
+    let keys = toy.keys("ann");
+    let path = format!("/v1/keys/{keys}");
+    std::thread::scope(|scope| {
+        let sent = scope.spawn(|| toy.request(&format!("keys={keys}"), "ann 1 1 ponder", "a"));
+        let checked = || toy.ask("GET", &path).json()["unfinished_requests"] == 1;
+        crate::support::wait_until(checked, "it is not checked");
+        assert_eq!(toy.figure("queue_length") + toy.figure("running"), 0.0);
+        toy.ask("DELETE", &path).assert_error(409, "1 unfinished requests");
+        toy.wait(&sent.join().unwrap(), "done");
+    });
+    assert_eq!(toy.ask("DELETE", &path).status, 204);
+}
+
+#[test]
 fn the_number_of_keys_is_limited() {
     let toy = Toy::start(&["--most-keys", "2"]);
     let first = toy.keys("ann");

@@ -81,7 +81,8 @@ fn whatever_is_done_at_once_the_counts_are_right() {
     wait_until(is_idle, "something is still computed");
     // Another server counts the same, from what is on the disk.
     let figures = |toy: &Toy| ["disk_bytes", "keys", "texts"].map(|name| toy.figure(name));
-    wait_until(|| toy.files("keys").iter().all(|name| !name.ends_with(".tmp")), "something half is left");
+    wait_until(|| toy.figure("connections") == 1.0, "somebody is still connected");
+    assert!(toy.files("keys").iter().all(|name| !name.ends_with(".tmp")), "something half is left");
     let counted = figures(&toy);
     let toy = toy.restart(&[]);
     assert_eq!(figures(&toy), counted);
