@@ -65,8 +65,7 @@ impl<'a> BlockServer<'a> {
     /// [`StoreError::Read`] if what is there is damaged or of something else.
     pub fn keep_in(&mut self, store: Store, most: usize, next: Option<&Label>) -> Result<(), StoreError> {
         let blocks = self.circuit.program().blocks().len();
-        let (mut state, mut found) =
-            KeptState::open(store, self.circuit, (*self.keys.identity(), most))?;
+        let (mut state, mut found) = KeptState::open(store, self.circuit, (*self.keys.identity(), most))?;
         let is_other = next.is_some_and(|next| state.requests.last().is_some_and(|last| last.label != *next));
         if is_other && found.as_ref().is_some_and(|found| found.done < blocks) {
             state.requests.pop();

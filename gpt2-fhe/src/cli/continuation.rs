@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use anyhow::bail;
+use gpt2_fhe::run::block::{RemoteCost, RemoteText, ReplacedBlocks};
 use gpt2_fhe::run::{Attention, Circuit, Mode, Outcome, RunError};
 use nn::attention::Part;
 use nn::gpt2::{ForwardHooks, HookError, NoHooks, Replacement, TextSession, most_likely, sampling::Sampler};
@@ -65,6 +66,11 @@ impl Cost {
             saturated: outcome.saturation.count,
             log2_failure: outcome.plan.as_ref().map_or(f64::NEG_INFINITY, |plan| plan.log2_failure_probability),
         }
+    }
+
+    /// Of one request to another program, of which nothing more is known.
+    fn of_remote(outcome: &RemoteCost) -> Self {
+        Self { client: outcome.client, server: outcome.server, sent: outcome.bytes, ..Self::none() }
     }
 
     pub(super) fn add(&mut self, other: &Self) {
@@ -241,6 +247,8 @@ pub(super) enum Computer<'a> {
     Attention(&'a Task, Box<Runner>),
     /// Blocks.
     Blocks(BlockTexts<'a>),
+    /// Blocks, by another program.
+    Remote(Box<RemoteText<'a>>),
 }
 
 impl Computer<'_> {
@@ -257,6 +265,13 @@ impl Computer<'_> {
                 let mut cost = Cost::none();
                 outcomes.iter().for_each(|outcome| cost.add(&Cost::of(&outcome.run)));
                 Ok((logits, cost))
+            }
+            Self::Remote(text) => {
+                let mut hooks = ReplacedBlocks::new(std::slice::from_mut(&mut **text), true);
+                let logits = session.next_logits(tokens, &mut hooks);
+                let mut cost = Cost::none();
+                hooks.into_outcomes().iter().for_each(|outcome| cost.add(&Cost::of_remote(outcome)));
+                Ok((logits.map_err(RunError::unhooked)?, cost))
             }
         }
     }

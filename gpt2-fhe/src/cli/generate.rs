@@ -2,20 +2,25 @@
 
 use std::io::IsTerminal;
 
+use anyhow::bail;
+use gpt2_fhe::run::RunError;
+use gpt2_fhe::run::block::{BlockParty, RemoteText};
 use gpt2_fhe::run::{FAILURE_MEANING, Mode};
 use nn::gpt2::sampling::Sampler;
 use serde::Serialize;
 use tfhe_core::fingerprint::{Fields, Fingerprint};
 
-use super::arguments::{GenerateArguments, Given};
+use super::arguments::{GenerateArguments, Given, Serving};
 use super::blocks::Blocks;
 use super::checkpoint::{Checkpoint, Work};
 use super::continuation::{Computer, Cost, Generated, Generator, Task, adjective, encode_prompt};
+use super::exchange;
 use super::model::{End, LanguageModel};
 use super::output::{self, count_tokens, note, print, print_json};
 use super::quiet::is_quiet;
+use super::remote::Remote;
 use super::selected::{self, BlockSource};
-use super::stored::{self, Stored};
+use super::stored::{self, Stored, blocks_in_words, check_blocks};
 use super::text::{bytes, line, plural, power_of_two, seconds};
 use super::verdict::Verdict;
 
@@ -32,6 +37,9 @@ pub(super) fn run(arguments: &GenerateArguments, given: &Given) -> anyhow::Resul
     };
     let model = LanguageModel::load(generation.model.as_deref())?;
     let printer = Printer { output: Output::of(generation.reporting.json), mode, model: &model };
+    if let Some(url) = &arguments.serving.server {
+        return generate_remotely((arguments, url), &printer, given, sampler);
+    }
     let stored = stored::load(&generation.quantized, generation.multiplication.multiply)?;
     match stored.agreeing_with(&arguments.encryption.encrypt, given)? {
         Stored::Attention(files) => {
@@ -76,6 +84,38 @@ fn generate_by_blocks(
     let verdict = generate(arguments, printer, ("encrypted part", selection), generator)?;
     blocks.finish()?;
     Ok(verdict)
+}
+
+/// Continues the prompt by blocks that a server computes, which knows nothing of it but its length.
+fn generate_remotely(
+    (arguments, url): (&GenerateArguments, &str),
+    printer: &Printer<'_>,
+    given: &Given,
+    sampler: Sampler,
+) -> anyhow::Result<Verdict> {
+    let (generation, Printer { model, .. }) = (&arguments.generation, printer);
+    let Serving { token_file, secret, evaluation_keys, .. } = &arguments.serving;
+    given.check_remote()?;
+    let [path] = &generation.quantized[..] else {
+        bail!("--server takes one file of --quantized: that with the client's half");
+    };
+    let (half, program) = exchange::client_half(path)?;
+    check_blocks(&path.display().to_string(), &half, &model.gpt2)?;
+    let start = half.public_tokens().to_vec();
+    let prompt = encode_prompt(generation, None, model, &arguments.prompt, start.len())?;
+    let selection = format!("{}, by {url}", blocks_in_words(half.part(), &half.layers().collect::<Vec<_>>()));
+    let client = match secret {
+        Some(secret) => exchange::read_secret(secret)?,
+        None => exchange::new_secret()?,
+    };
+    let party = BlockParty::new(half, program, client)?;
+    party.agreement().check_place(0, prompt.len() + generation.tokens - 1).map_err(RunError::from)?;
+    let mut remote = Remote::connect((url, token_file.as_deref()), &party, evaluation_keys.as_deref())?;
+    count_tokens(0);
+    let text = Box::new(RemoteText::new(&party, &mut remote));
+    let mut generator = Generator::new(model, &prompt, Computer::Remote(text), sampler);
+    generator.begin(&start)?;
+    generate(arguments, printer, ("encrypted part", &selection), generator)
 }
 
 /// What decides the tokens, besides the blocks.
@@ -290,7 +330,8 @@ pub(super) fn totals(mode: Mode, all: &Cost, end: &End) -> String {
     if !text.is_empty() {
         lines.push(line("in all", text));
     }
-    if mode != Mode::Clear {
+    // What another program computes is planned by whoever knows its weights.
+    if mode != Mode::Clear && all.log2_failure > f64::NEG_INFINITY {
         lines.push(line("failure", format!("{} for all of it: {FAILURE_MEANING}", power_of_two(all.log2_failure))));
     }
     lines.push(String::new());
@@ -301,7 +342,8 @@ pub(super) fn totals(mode: Mode, all: &Cost, end: &End) -> String {
 pub(super) fn cost(mode: Mode, cost: &Cost) -> String {
     let mut parts = Vec::new();
     if mode == Mode::Execute {
-        parts.push(format!("{} on the server, {} PBS", seconds(cost.server), cost.pbs));
+        let lookups = if cost.pbs == 0 { String::new() } else { format!(", {} PBS", cost.pbs) };
+        parts.push(format!("{} on the server{lookups}", seconds(cost.server)));
         parts.push(format!("{} sent, {} back", bytes(cost.sent[0]), bytes(cost.sent[1])));
     }
     if cost.mismatches > 0 {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::{files, output, progress};
+use super::{files, output, progress, remote};
 
 /// How long the process goes on at most after a signal, should the disk or the terminal not answer.
 const GRACE: Duration = Duration::from_millis(800);
@@ -31,6 +31,7 @@ fn stop(signal: i32) -> ! {
     let tidy = move || {
         let written = files::abandon();
         progress::abandon();
+        remote::abandon();
         output::abandon(&written);
         // Nobody waits any more if the grace has passed.
         let _ = done.send(());

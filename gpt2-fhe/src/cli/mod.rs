@@ -32,6 +32,7 @@ mod plan;
 mod progress;
 mod quantize;
 mod quiet;
+mod remote;
 mod report;
 mod run_report;
 mod runner;

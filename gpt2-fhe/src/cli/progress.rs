@@ -203,6 +203,25 @@ impl Counter {
     }
 }
 
+/// Shows what another program says of its work.
+#[derive(Default)]
+pub(super) struct RemoteProgress {
+    display: Option<Display>,
+}
+
+impl RemoteProgress {
+    /// What it does, and how many of its operations are done, of so many.
+    pub(super) fn set(&mut self, what: String, [done, all]: [usize; 2]) {
+        let display = self.display.get_or_insert_with(|| Display::new(&what, 0));
+        display.change(|state| *state = State { label: what, done, all, ended: false });
+    }
+
+    /// It is done: nothing is shown.
+    pub(super) fn end(&mut self) {
+        self.display = None;
+    }
+}
+
 /// Shows how far each step has come.
 pub(super) struct Progress {
     display: Display,

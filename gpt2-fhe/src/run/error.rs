@@ -37,6 +37,9 @@ pub enum RunError {
         /// What is other.
         why: &'static str,
     },
+    /// Another program that was to compute has not: why, in words.
+    #[error("{0}")]
+    Remote(String),
     /// No named parameter set evaluates the head reliably.
     #[error(
         "no parameter set evaluates this attention with a chance of failure of at most 2^-40 ({}): use fewer bits or \

@@ -9,7 +9,7 @@ use nn::attention::Part;
 use super::{
     BlockSelection, Checkpointing, ComputeArguments, DecryptArguments, Encrypt, EncryptArguments, Encryption,
     Execution, KeygenArguments, Layers, Multiplication, OptionalBlock, Place, Quantization, QuantizationOptions,
-    Replacing, Reporting, Resources, Selection, Watching, words,
+    Replacing, Reporting, Resources, Selection, Serving, Watching, words,
 };
 
 /// Runs the attention of a GPT-2 on encrypted data.
@@ -149,6 +149,8 @@ pub(crate) struct GenerateArguments {
     pub(crate) generation: GenerationArguments,
     #[command(flatten)]
     pub(crate) checkpointing: Checkpointing,
+    #[command(flatten)]
+    pub(crate) serving: Serving,
     /// Draw each token at random, by the model's probabilities at this temperature [default: take the likeliest token]
     ///
     /// 1 leaves the probabilities as they are. Less prefers likely tokens, more prefers unlikely ones.

@@ -6,6 +6,26 @@ use clap::Args;
 
 use super::{Replacing, Reporting};
 
+/// Where blocks are computed, if it is by another program.
+#[derive(Debug, Args)]
+pub(crate) struct Serving {
+    /// Have the blocks computed by a `gpt2-fhe-server`, for example at http://127.0.0.1:8077
+    ///
+    /// --quantized names the client's half of its blocks, and nothing else of them is needed here. The server gets evaluation keys once, and
+    /// encrypted requests.
+    #[arg(long, value_name = "URL", requires = "quantized")]
+    pub(crate) server: Option<String>,
+    /// File with the word that the server asks for
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// With --server: file of the client's secret, which `keygen` wrote [default: a new one, which is forgotten]
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub(crate) secret: Option<PathBuf>,
+    /// With --secret: file of its evaluation keys [default: they are made again]
+    #[arg(long, value_name = "FILE", requires = "secret")]
+    pub(crate) evaluation_keys: Option<PathBuf>,
+}
+
 /// The arguments of `keygen`.
 #[derive(Debug, Args)]
 pub(crate) struct KeygenArguments {

@@ -44,6 +44,9 @@ const OF_ATTENTION: [&str; 12] = [
 const OF_FILES: [&str; 4] = ["hidden", "tensor", "calibration", "calibration_tensors"];
 /// Options of blocks, which attention that is encrypted by itself does not know.
 const OF_BLOCKS: [&str; 4] = ["public_start", "head_on_server", "checkpoint", "weights"];
+/// Options of what a server decides, or does.
+const OF_SERVERS: [&str; 8] =
+    ["encrypt", "public_start", "head_on_server", "checkpoint", "restart", "mode", "seed", "allow_out_of_range"];
 /// Options that choose layers.
 const OF_LAYERS: [&str; 2] = ["layers", "layer"];
 
@@ -89,6 +92,20 @@ impl Given {
     /// Whether an option was given.
     pub(crate) fn has(&self, option: &str) -> bool {
         self.0.iter().any(|given| given == option)
+    }
+
+    /// Checks that each option is known where a server computes.
+    ///
+    /// # Errors
+    /// That one would be ignored.
+    pub(crate) fn check_remote(&self) -> Result<(), NotApplicable> {
+        match OF_ATTENTION.into_iter().chain(OF_LAYERS).chain(OF_SERVERS).find(|option| self.has(option)) {
+            None => Ok(()),
+            Some(option) => Err(NotApplicable(format!(
+                "--{} changes nothing with --server, which computes what --quantized says; leave it out",
+                option.replace('_', "-")
+            ))),
+        }
     }
 
     /// Checks that no option of blocks was given where heads are encrypted.

@@ -26,7 +26,9 @@ pub(super) use commands::{
     BlockArguments, CircuitArguments, Command, CommandLine, DemoArguments, EvaluateArguments, GenerateArguments,
     GenerationArguments, HeadArguments, PlanArguments, QuantizeArguments,
 };
-pub(super) use exchange::{ClientFiles, ComputeArguments, DecryptArguments, EncryptArguments, KeygenArguments};
+pub(super) use exchange::{
+    ClientFiles, ComputeArguments, DecryptArguments, EncryptArguments, KeygenArguments, Serving,
+};
 pub(super) use given::{Given, NotApplicable};
 pub(super) use optional::OptionalBlock;
 

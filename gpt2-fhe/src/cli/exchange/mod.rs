@@ -12,18 +12,22 @@ use anyhow::{anyhow, bail};
 use gpt2_fhe::block::agreement::{self, BlockRequest};
 use gpt2_fhe::block::circuit::BlockCircuit;
 use gpt2_fhe::block::encoding::BlockEncoding;
+use gpt2_fhe::client::Client;
 use gpt2_fhe::encoding::Encoding;
 use gpt2_fhe::run::block::BlockParty;
 use gpt2_fhe::secret::ClientSecret;
 use gpt2_fhe::store::open_file;
-use nn::record::{ClientHalf, QuantizedFile, ServerHalf};
+use nn::block::BlocksClient;
+use nn::record::{AttentionFingerprint, ClientHalf, QuantizedFile, ServerHalf};
+use tfhe_core::derivation::RequestRandomness;
+use tfhe_core::random::SecretSeed;
 
 pub(super) use compute::run as compute;
 pub(super) use decrypt::run as decrypt;
 pub(super) use encrypt::run as encrypt;
 pub(super) use keygen::run as keygen;
 
-use super::arguments::ClientFiles;
+use super::arguments::{ClientFiles, no_randomness};
 use super::source::check_file;
 
 /// The circuit of the keys.
@@ -42,7 +46,7 @@ pub(super) fn open(path: &Path, option: &str) -> anyhow::Result<(File, u64)> {
 }
 
 /// The client's half of blocks, from a file of `quantize`.
-pub(super) fn client_half(path: &Path) -> anyhow::Result<(nn::block::BlocksClient, nn::record::AttentionFingerprint)> {
+pub(super) fn client_half(path: &Path) -> anyhow::Result<(BlocksClient, AttentionFingerprint)> {
     check_file(path, "--quantized")?;
     let (file, name) = (QuantizedFile::read(path)?, path.display());
     match file.client() {
@@ -52,12 +56,21 @@ pub(super) fn client_half(path: &Path) -> anyhow::Result<(nn::block::BlocksClien
     }
 }
 
+/// The client of a secret.
+pub(super) fn read_secret(path: &Path) -> anyhow::Result<Client> {
+    ClientSecret::read(path, CIRCUIT, &agreement::parameters()).map_err(|error| refused(path, &error))
+}
+
+/// A client of a new secret, which is kept nowhere.
+pub(super) fn new_secret() -> anyhow::Result<Client> {
+    let seed = SecretSeed::from_system().map_err(no_randomness)?;
+    Ok(ClientSecret::new(seed, RequestRandomness::Fresh).client(CIRCUIT, &agreement::parameters())?)
+}
+
 /// A client and what it knows of the blocks.
 fn client(files: &ClientFiles) -> anyhow::Result<BlockParty> {
     let (half, program) = client_half(&files.quantized)?;
-    let secret = ClientSecret::read(&files.secret, CIRCUIT, &agreement::parameters());
-    let client = secret.map_err(|error| refused(&files.secret, &error))?;
-    Ok(BlockParty::new(half, program, client)?)
+    Ok(BlockParty::new(half, program, read_secret(&files.secret)?)?)
 }
 
 /// Blocks as a server has them, from a file of `quantize`.
