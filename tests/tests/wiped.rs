@@ -14,9 +14,10 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 use tfhe_core::automorphism::SeededAutomorphismKeys;
 use tfhe_core::bootstrapping_key::SeededBootstrappingKey;
-use tfhe_core::derivation::{ClientSeed, Purpose};
+use tfhe_core::derivation::{ClientSeed, Purpose, RequestRandomness};
 use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::fingerprint::{Fields, Fingerprint};
+use tfhe_core::format::{self, Header, Kind, SECRET_BYTES};
 use tfhe_core::glwe::GlweSecretKey;
 use tfhe_core::glwe_keyswitch::SeededGlweKeyswitchKey;
 use tfhe_core::key_graph::Node;
@@ -219,7 +220,7 @@ fn derived(seed: &[u8; 32]) -> Vec<Pattern> {
     let scope = |parameters: &Fingerprint, circuit: &str| {
         let mut scope = [0; 32];
         let info = [b"scope", &parameters.as_bytes()[..], Fields::new(circuit).fingerprint().as_bytes()].concat();
-        let hkdf = Hkdf::<Sha256>::new(Some(b"tfhe-core key derivation, version 1"), seed);
+        let hkdf = Hkdf::<Sha256>::new(Some(b"tfhe-core key derivation, version 2"), seed);
         hkdf.expand(&info, &mut scope).unwrap();
         scope
     };
@@ -296,6 +297,20 @@ fn be_a_client(secrets: &Secrets) {
     }
 }
 
+/// Writes the seed as a file, and reads it in both ways.
+fn keep(secrets: &Secrets) {
+    let seed = SecretSeed::from_bytes(&secrets.seed);
+    let identity = *ClientKeys::generate(&toy(), &ClientSeed::stored(seed.clone())).unwrap().identity();
+    let header = Header { kind: Kind::SECRET, identity, context: Fields::new("test").fingerprint() };
+    let mut file = Zeroizing::new(Vec::with_capacity(SECRET_BYTES as usize));
+    format::write(&mut *file, &header, |encoder| encoder.secret(&seed, RequestRandomness::Fresh)).unwrap();
+    let (read, requests) =
+        format::decode(&mut &file[..], SECRET_BYTES, SECRET_BYTES, |_, decoder| decoder.secret()).unwrap();
+    assert!(read.expose() == seed.expose() && requests == RequestRandomness::Fresh);
+    let document = format::read(&mut &file[..], SECRET_BYTES, SECRET_BYTES).unwrap();
+    assert!(document.open(&header).unwrap().secret().unwrap().0.expose() == seed.expose());
+}
+
 fn draw(secrets: &Secrets) {
     let seed = SecretSeed::from_bytes(&secrets.seed);
     seed.clone().experiment_bits(0).fill_binary(&mut [0; 100]);
@@ -316,6 +331,7 @@ fn freed_memory_holds_no_secret() {
         assert_eq!(left_by(|| make_keys(&secrets, backend)), [""; 0], "keys, {backend:?}");
     }
     assert_eq!(left_by(|| be_a_client(&secrets)), [""; 0], "a client");
+    assert_eq!(left_by(|| keep(&secrets)), [""; 0], "a file");
 }
 
 /// Every pattern is found where it is left.
@@ -391,6 +407,7 @@ mod stack {
     fn the_stack_holds_no_seed() {
         assert_eq!(on_a_thread_of_its_own(draw), [""; 0]);
         assert_eq!(on_a_thread_of_its_own(be_a_client), [""; 0]);
+        assert_eq!(on_a_thread_of_its_own(keep), [""; 0]);
         assert_eq!(on_a_thread_of_its_own(|secrets| encrypt(secrets, Backend::Portable)), [""; 0]);
     }
 
