@@ -100,9 +100,9 @@ pub fn decode<T>(
     decode: impl FnOnce(&Header, &mut Decoder<'_>) -> Result<T, FormatError>,
 ) -> Result<T, FormatError> {
     let mut opened = Opened::new(input, available, limit)?;
-    let header = opened.header;
+    let (header, length) = (opened.header, opened.left);
     let decoded = {
-        let mut decoder = Decoder::new(&mut opened, available - ENVELOPE_BYTES);
+        let mut decoder = Decoder::new(&mut opened, length);
         decode(&header, &mut decoder).and_then(|decoded| decoder.finish().map(|()| decoded))
     };
     opened.finish()?;
@@ -116,7 +116,7 @@ pub fn decode<T>(
 /// [`FormatError`], but for those of the contents.
 pub fn read(input: &mut dyn Read, available: u64, limit: u64) -> Result<Document, FormatError> {
     let mut opened = Opened::new(input, available, limit)?;
-    let (header, length) = (opened.header, available - ENVELOPE_BYTES);
+    let (header, length) = (opened.header, opened.left);
     let length = usize::try_from(length).map_err(|_| FormatError::Length { length, limit: usize::MAX as u64 })?;
     let mut contents = Zeroizing::new(Vec::new());
     contents.try_reserve_exact(length).map_err(io::Error::other)?;
@@ -172,10 +172,11 @@ struct Opened<'a> {
 impl<'a> Opened<'a> {
     fn new(input: &'a mut dyn Read, available: u64, limit: u64) -> Result<Self, FormatError> {
         let (bytes, header, length) = begin(input)?;
+        let limit = limit.min(u64::MAX - ENVELOPE_BYTES);
         if length > limit {
             return Err(FormatError::Length { length, limit });
         }
-        let expected = length.saturating_add(ENVELOPE_BYTES);
+        let expected = length + ENVELOPE_BYTES;
         if available < expected {
             return Err(FormatError::Truncated { expected, found: available });
         }

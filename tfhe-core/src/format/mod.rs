@@ -41,11 +41,12 @@
 //! count in the contents is compared with what the reader expects ([`Decoder`]) before anything of its size is made.
 //!
 //! # Examples
+//! A request on its way. The server knows how many ciphertexts it has to have, and how large they are.
 //! ```
 //! use tfhe_core::derivation::ClientSeed;
 //! use tfhe_core::fingerprint::Fields;
-//! use tfhe_core::format::{self, FormatError, Header, Kind};
-//! use tfhe_core::keys::ClientKeys;
+//! use tfhe_core::format::{self, ENVELOPE_BYTES, FormatError, Header, Kind};
+//! use tfhe_core::keys::{ClientKeys, Needs};
 //! use tfhe_core::sets;
 //! use zeroize::Zeroizing;
 //!
@@ -54,21 +55,26 @@
 //! let shape = set.arithmetic().shape;
 //! let context = Fields::new("one polynomial").fingerprint();
 //! let request = client.encrypt(&[Zeroizing::new(vec![0; shape.polynomial_size.get()])], &context)?;
-//! let ciphertexts: Vec<_> = request.ciphertexts().iter().map(|ciphertext| ciphertext.expand()).collect();
 //!
-//! let header = Header { kind: Kind(*b"example "), identity: *client.identity(), context };
+//! let header = Header { kind: Kind::REQUEST, identity: *client.identity(), context };
 //! let mut bytes = Vec::new();
-//! format::write(&mut bytes, &header, |encoder| encoder.glwes(shape, ciphertexts.iter()))?;
+//! format::write(&mut bytes, &header, |encoder| encoder.request(&request, 64))?;
+//! assert_eq!(bytes.len() as u64, format::request_bytes(shape, 1, 64));
 //!
-//! let document = format::read(&mut &bytes[..], bytes.len() as u64, 1 << 20)?;
-//! let mut decoder = document.open(&header)?;
-//! assert_eq!(decoder.glwes(shape, 1)?, ciphertexts);
-//! decoder.finish()?;
+//! let keys = client.evaluation_keys(&Needs::default())?.prepare()?;
+//! let receive = |bytes: &[u8]| {
+//!     let limit = format::request_bytes(shape, 1, 64) - ENVELOPE_BYTES;
+//!     format::decode(&mut &bytes[..], bytes.len() as u64, limit, |found, decoder| {
+//!         found.check(&Header { kind: Kind::REQUEST, identity: *keys.identity(), context })?;
+//!         decoder.request(found.identity, shape, 1, 64)
+//!     })
+//! };
+//! let received = receive(&bytes)?;
+//! assert_eq!(received.open(&keys, &context, 1)?, request.ciphertexts());
 //!
 //! // A flipped bit.
-//! bytes[200] ^= 1;
-//! let damaged = format::read(&mut &bytes[..], bytes.len() as u64, 1 << 20);
-//! assert!(matches!(damaged, Err(FormatError::Checksum)));
+//! bytes[300] ^= 1;
+//! assert!(matches!(receive(&bytes), Err(FormatError::Checksum)));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -171,7 +171,16 @@ fn absurd_lengths_are_refused() {
         changed[116..124].copy_from_slice(&length.to_le_bytes());
         assert!(matches!(parse(&changed), Err(FormatError::Length { .. })), "{length}");
         // Nor where a limit and the system both say that it is possible.
-        assert!(read(&mut &changed[..], u64::MAX, u64::MAX).is_err(), "{length}");
+        for available in [u64::MAX, length.saturating_add(ENVELOPE_BYTES)] {
+            assert!(read(&mut &changed[..], available, u64::MAX).is_err(), "{length}");
+            let all = |decoder: &mut Decoder<'_>| (0..1 << 20).try_for_each(|_| decoder.integer().map(drop));
+            let refused = decode(&mut &changed[..], available, u64::MAX, |_, decoder| all(decoder)).unwrap_err();
+            let is_right = matches!(
+                refused,
+                FormatError::Truncated { .. } | FormatError::Trailing { .. } | FormatError::Length { .. }
+            );
+            assert!(is_right, "{length}: {refused}");
+        }
     }
     let of = |numbers: &[u64]| {
         let mut output = Vec::new();

@@ -49,11 +49,6 @@ impl SeededAutomorphismKeys {
         &self.keys
     }
 
-    /// Bytes as stored.
-    pub fn bytes(&self) -> usize {
-        self.keys.iter().map(SeededRows::bytes).sum()
-    }
-
     /// Transforms the keys for use with plan `fft`.
     pub fn prepare(&self, fft: &NegacyclicFft) -> AutomorphismKeys {
         let keys = self.keys.iter().map(|key| key.prepare(fft)).collect();

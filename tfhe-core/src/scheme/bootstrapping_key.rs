@@ -7,7 +7,6 @@ use rayon::prelude::*;
 use crate::fft::NegacyclicFft;
 use crate::ggsw::{FourierGgsw, SeededGgswCiphertext};
 use crate::params::{Gadget, GlweShape, LweDimension};
-use crate::random::PublicSeed;
 
 #[cfg(feature = "secret-keys")]
 mod secret;
@@ -19,11 +18,6 @@ pub struct SeededBootstrappingKey {
 }
 
 impl SeededBootstrappingKey {
-    /// Bytes as stored.
-    pub fn bytes(&self) -> usize {
-        self.bits.iter().map(SeededGgswCiphertext::bytes).sum::<usize>() + size_of::<PublicSeed>()
-    }
-
     /// Transforms the key for use with plan `fft`, releasing the stored one as it goes.
     pub fn prepare(self, fft: &NegacyclicFft, shape: GlweShape) -> BootstrappingKey {
         /// How many bits are prepared in parallel before they are moved to where they stay.

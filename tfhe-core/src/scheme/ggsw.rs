@@ -32,11 +32,6 @@ impl SeededGgswCiphertext {
         &self.0
     }
 
-    /// Bytes as stored, but for the seed, which the ciphertexts of a key share.
-    pub fn bytes(&self) -> usize {
-        self.0.bytes()
-    }
-
     /// Expands the masks: the rows `[k+1][ℓ][k+1][N]`, from the most to the least significant level.
     pub fn expand(&self) -> Vec<u64> {
         self.0.expand()

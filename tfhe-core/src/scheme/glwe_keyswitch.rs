@@ -42,11 +42,6 @@ impl SeededGlweKeyswitchKey {
         &self.rows
     }
 
-    /// Bytes as stored.
-    pub fn bytes(&self) -> usize {
-        self.rows.bytes()
-    }
-
     /// Transforms the key for use with plan `fft`.
     pub fn prepare(&self, fft: &NegacyclicFft) -> GlweKeyswitchKey {
         GlweKeyswitchKey { fft: fft.clone(), input: self.input, output: self.output, rows: self.rows.prepare(fft) }

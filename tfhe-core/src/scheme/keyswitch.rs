@@ -64,11 +64,6 @@ impl SeededLweKeyswitchKey {
         &self.bodies
     }
 
-    /// Bytes as stored.
-    pub fn bytes(&self) -> usize {
-        size_of_val(&*self.bodies) + size_of::<PublicSeed>()
-    }
-
     /// Expands the masks. A key whose noise hides that is rounded to 32 bits.
     pub fn expand(&self) -> LweKeyswitchKey {
         let (levels, columns) = (self.gadget.levels(), self.output.get() + 1);

@@ -59,11 +59,6 @@ impl SeededRows {
         self.shape
     }
 
-    /// Bytes as stored.
-    pub(crate) fn bytes(&self) -> usize {
-        size_of_val(&*self.bodies)
-    }
-
     /// Expands the masks: the rows `[inputs][ℓ][k+1][N]`, from the most to the least significant level.
     pub(crate) fn expand(&self) -> Vec<u64> {
         let n = self.shape.polynomial_size.get();

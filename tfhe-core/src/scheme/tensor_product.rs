@@ -57,11 +57,6 @@ impl SeededRelinearizationKey {
         &self.0
     }
 
-    /// Bytes as stored.
-    pub fn bytes(&self) -> usize {
-        self.0.bytes()
-    }
-
     /// Transforms the key for use with plan `fft`.
     pub fn prepare(&self, fft: &NegacyclicFft) -> RelinearizationKey {
         RelinearizationKey { fft: fft.clone(), shape: self.0.shape(), rows: self.0.prepare(fft) }

@@ -8,7 +8,7 @@ use super::*;
 use crate::derivation::{ClientSeed, RequestRandomness};
 use crate::glwe::SeededGlweCiphertext;
 use crate::key_graph::Node::{Arithmetic, Lookup, Small};
-use crate::key_graph::{KeyLiteral, Node, Parameters, ParametersLiteral, ShapeLiteral};
+use crate::key_graph::{Edge, KeyLiteral, Node, Parameters, ParametersLiteral, ShapeLiteral};
 use crate::keys::{Answer, ClientKeys, Mismatch, Needs, Request, SeededEvaluationKeys};
 use crate::params::{NoiseDistribution, Precision};
 use crate::random::SecretSeed;
@@ -57,11 +57,13 @@ fn context() -> Fingerprint {
     Fields::new("of the file").fingerprint()
 }
 
+/// Reads contents, and writes what they were again.
+type Again = dyn Fn(&mut Decoder<'_>) -> Result<Vec<u8>, FormatError>;
+
 /// What can be done with the bytes of a file.
 struct Reader {
     header: Header,
-    /// Reads contents, and writes what they were again.
-    again: Box<dyn Fn(&mut Decoder<'_>) -> Result<Vec<u8>, FormatError>>,
+    again: Box<Again>,
 }
 
 impl Reader {
@@ -190,7 +192,7 @@ impl Sample {
         for need in needs.of_set(&parameters).unwrap() {
             let sizes = need.sizes(&parameters);
             let first: Expected = match need.edge {
-                crate::key_graph::Edge::Automorphisms { .. } => &["automorphisms for subrings", "other sizes"],
+                Edge::Automorphisms { .. } => &["automorphisms for subrings", "other sizes"],
                 _ => KEY_SIZES,
             };
             let before = [(24, EDGE), (8, KEY_SIZES), (8, first), (32, KEY_SIZES)];
@@ -618,4 +620,47 @@ fn what_is_promised_takes_no_memory() {
         "{refused}"
     );
     assert!(input.1 <= 1 << 16, "{}", input.1);
+}
+
+/// The layouts of `docs/formats.md` to the byte: they may not change without a new version.
+#[test]
+fn bytes_are_those_of_the_document() {
+    let contents = |bytes: &[u8]| bytes[HEADER_BYTES..bytes.len() - CHECKSUM_BYTES].to_vec();
+    let words = |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+    let (shape, label) = (GlweShape::new(1, 8).unwrap(), Contents::draw([0; 3], 1).label);
+    let label_bytes = [&label.context.as_bytes()[..], &[9; 32]].concat();
+    // Elements of 12 bits: 0x123 and 0x456 are the bytes 23 61 45.
+    let body = [0x123 << 52, 0x456 << 52, 0, 0, 0, 0, 0, 0xfff << 52].to_vec();
+    let packed = [0x23, 0x61, 0x45, 0, 0, 0, 0, 0, 0, 0, 0xf0, 0xff];
+    let ciphertexts = vec![SeededGlweCiphertext::from_parts(shape, label.request, 7, body.clone())];
+    let request = Request::from_parts(label.clone(), ciphertexts);
+    let bytes = contents(&file(&header(), |encoder| encoder.request(&request, 12)));
+    assert_eq!(bytes, [&label_bytes[..], &words(&[1, 1, 8, 12, 7]), &packed].concat());
+    let answer = Answer::new(&label, vec![GlweCiphertext::from_elements(shape, [&body[..], &body].concat())]);
+    let bytes = contents(&file(&header(), |encoder| encoder.answer(&answer, 12)));
+    assert_eq!(bytes, [&label_bytes[..], &words(&[1, 1, 8, 12]), &packed, &packed].concat());
+
+    let client = client(TINY_LWE);
+    let needs = Needs::default().keyswitch(Lookup).automorphisms(Lookup, 0, 1).bootstrapping(0);
+    let keys = client.evaluation_keys(&needs).unwrap();
+    let bytes = contents(&file(&keys_header(&keys), |encoder| encoder.evaluation_keys(&keys)));
+    let lwe = keys.lwe_keyswitch(Lookup).unwrap();
+    let mut expected = words(&[3]);
+    // From 8 bits to 3, 3 levels.
+    expected.extend(words(&[1, 2, 0, 1, 0, 8, 3, 3, 1]));
+    expected.extend(lwe.seed().0);
+    expected.extend(words(lwe.bodies()));
+    // l = 2 and 3, 2 levels in a ring of 8.
+    expected.extend(words(&[3, 2, 0, 2, 2, 1, 2, 1, 8]));
+    let automorphisms = expected.len();
+    assert_eq!(bytes[..automorphisms], expected);
+    // Of each of 3 bits 2 inputs, one level.
+    let bootstrapping = automorphisms + 32 + 2 * 2 * 8 * 8;
+    assert_eq!(bytes[bootstrapping..][..72], words(&[5, 0, 0, 3, 0, 2, 1, 1, 8]));
+    let bits = keys.bootstrapping_key(0).unwrap().bits();
+    let bodies: Vec<u8> = bits.iter().flat_map(|bit| words(bit.rows().bodies())).collect();
+    assert_eq!(bytes[bootstrapping + 72..], [&bits[0].rows().seed().0[..], &bodies].concat());
+    let seed = SecretSeed::from_number(5);
+    let bytes = contents(&file(&header(), |encoder| encoder.secret(&seed, RequestRandomness::Reproducible)));
+    assert_eq!(bytes, [&seed.expose()[..], &words(&[1])].concat());
 }

@@ -33,7 +33,6 @@ impl GlweSecretKey {
     /// let gadget = Gadget::new(8, 3, Precision::Single)?;
     /// let seeded = key.encrypt_ggsw(&fft, -1, gadget, noise, &mut seed);
     /// assert_eq!(seeded.expand().len(), 2 * 2 * 3 * 1024);
-    /// assert_eq!(seeded.bytes(), 2 * 3 * 1024 * 8);
     /// assert_eq!(seeded.prepare(&fft).gadget(), gadget);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
