@@ -14,6 +14,7 @@ use crate::random::{PublicSeed, SampleSeed};
 use sha2::{Digest, Sha256};
 
 mod files;
+mod messages;
 
 const LIMIT: u64 = 1 << 17;
 const KIND: Kind = Kind(*b"test    ");
