@@ -186,9 +186,8 @@ pub struct SmoothTable {
 impl SmoothTable {
     /// What a turn of an argument may stand for, and a result of one be, of a table that is read from a file: far more and far less than
     /// any has, and squares stay finite.
-    const UNITS: std::ops::RangeInclusive<f64> = 1.0 / (1_u128 << 127) as f64..=(1_u128 << 127) as f64;
-    /// What results on the half turn of such a table may be at most, in turns: f64 still tells their fractions apart.
-    const MOST_TURNS: f64 = (1_u64 << 40) as f64;
+    const UNITS: std::ops::RangeInclusive<f64> = Self::LARGEST_UNIT.recip()..=Self::LARGEST_UNIT;
+    const LARGEST_UNIT: f64 = (1_u128 << 127) as f64 * (1_u128 << 127) as f64;
     /// What integers that multiply may be at most: far more than any that calibration gives.
     const MOST_INTEGER: f64 = (1_u64 << 15) as f64;
 
@@ -240,16 +239,15 @@ impl SmoothTable {
     /// The table that has given [`Self::parameters`], and goes on without a jump where its half turn ends or not.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] if there is none: every argument in the range has a margin, and every result on the half turn is finite and at
-    /// most 2^40 turns.
+    /// [`Error::OutOfRange`] if there is none: every argument in the range has a margin, and every result on the half turn is finite.
     pub(crate) fn from_parameters(function: Smooth, goes_on: bool, parameters: [f64; 4]) -> Result<Self, Error> {
         let [turn, one, low, high] = parameters;
         let refused = |what: &str, found: f64, allowed: &str| Err(Error::out_of_range(what, found, allowed));
         if !Self::UNITS.contains(&turn) {
-            return refused("a turn of the argument", turn, "from 2^-127 to 2^127");
+            return refused("a turn of the argument", turn, "from 2^-254 to 2^254");
         }
         if !Self::UNITS.contains(&one.abs()) {
-            return refused("a result of one", one, "from 2^-127 to 2^127 in size");
+            return refused("a result of one", one, "from 2^-254 to 2^254 in size");
         }
         if low > high || parameters.iter().any(|number| !number.is_finite()) {
             return refused("the least argument", low, "at most the largest, and both finite");
@@ -275,9 +273,9 @@ impl SmoothTable {
             return refused("the largest argument", high, "near enough to the least for half a turn");
         }
         let ends = [table.middle - 0.25, table.middle + 0.25].map(|end| table.at(end));
-        match ends.into_iter().find(|end| end.is_nan() || end.abs() > Self::MOST_TURNS) {
+        match ends.into_iter().find(|end| !end.is_finite()) {
             None => Ok(table),
-            Some(end) => refused("a result", end, "at most 2^40 turns in size"),
+            Some(end) => refused("a result", end, "finite on all of the half turn"),
         }
     }
 
@@ -286,7 +284,9 @@ impl SmoothTable {
     /// # Errors
     /// [`Error::OutOfRange`] if one is more than 2^15 in size.
     pub(crate) fn check_integers(&self) -> Result<(), Error> {
-        match self.range.map(|end| self.at(end)).into_iter().find(|end| end.abs() > Self::MOST_INTEGER) {
+        // Arguments of an exponential are at most zero, but for noise.
+        let ends = if self.function == Smooth::Exponential { [0.0; 2] } else { self.range };
+        match ends.map(|end| self.at(end)).into_iter().find(|end| end.abs() > Self::MOST_INTEGER) {
             None => Ok(()),
             Some(end) => Err(Error::out_of_range("an integer that multiplies", end, "at most 2^15 in size")),
         }

@@ -71,7 +71,7 @@ pub(crate) fn program(layers: Range<usize>, part: BlockPart, prefix: usize, opti
     ModelProgram::calibrate(&model, layers, part, (&texts, prefix), options).expect("blocks of the model")
 }
 
-/// Programs of every kind: parts, public tokens, logits, options of wide blocks.
+/// Programs of every kind: parts, public tokens, logits, options of wide blocks, exponents that are clipped.
 pub(crate) fn programs() -> Vec<ModelProgram> {
     let (narrow, wide) = (BlockOptions::default(), BlockOptions { log_unit: -18.5, ..BlockOptions::of_width(1024) });
     let whole = program(0..LAYERS, BlockPart::Whole, 1, &narrow);
@@ -80,5 +80,6 @@ pub(crate) fn programs() -> Vec<ModelProgram> {
         program(0..LAYERS, BlockPart::Whole, 0, &wide),
         program(1..LAYERS, BlockPart::Attention, 2, &narrow),
         program(0..1, BlockPart::FeedForward, 0, &wide),
+        program(0..1, BlockPart::Whole, 0, &BlockOptions { guard: 16.0, ..narrow }),
     ]
 }

@@ -1,7 +1,8 @@
 use super::*;
 use crate::attention::{AttentionWeights, Linear, Part};
-use crate::block::tiny;
+use crate::block::{BlockOptions, BlockPart, BlocksClient, StreamProgram, tiny};
 use crate::clear::ClearEvaluator;
+use crate::evaluator::{BlockEvaluator, Form};
 use crate::integer::{IntegerAttention, IntegerOptions};
 use crate::matrix::Matrix;
 use crate::packed::{PackedAttention, PackedOptions};
@@ -307,4 +308,109 @@ fn fingerprints_are_hexadecimal() {
     for text in ["", "12", &"g".repeat(64), &"0".repeat(63), &"0".repeat(66), &"é".repeat(32)] {
         assert!(AttentionFingerprint::try_from(text.to_owned()).is_err(), "{text}");
     }
+}
+
+/// What is calibrated of the tiny model, with any options.
+fn blocks() -> impl Strategy<Value = ModelProgram> {
+    let part =
+        prop_oneof![2 => Just(BlockPart::Whole), 1 => Just(BlockPart::Attention), 1 => Just(BlockPart::FeedForward)];
+    let bits = (4_u32..=12, 3_u32..=8, prop::option::of(2_u32..=10), 3_u32..=10);
+    let options = (bits, 1.0_f64..4.0, any::<[bool; 2]>(), -24.0_f64..-16.0);
+    let options =
+        options.prop_map(
+            |((weight_bits, key_bits, query_bits, factor_bits), guard, [pairs, rough_updates], log_unit)| {
+                BlockOptions { log_unit, weight_bits, key_bits, query_bits, factor_bits, guard, pairs, rough_updates }
+            },
+        );
+    (part, options, 0_usize..3, 0_usize..2)
+        .prop_map(|(part, options, prefix, first)| tiny::program(first..tiny::LAYERS, part, prefix, &options))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// Blocks of any options come back as they were, each half by itself, with one fingerprint, and compute the same bits.
+    #[test]
+    fn blocks_are_kept_to_the_last_bit(model in blocks()) {
+        let file = QuantizedFile::of_blocks(model.clone()).unwrap();
+        let bytes = file.to_bytes().unwrap();
+        let loaded = QuantizedFile::from_bytes("the test", bytes.clone()).unwrap();
+        prop_assert_eq!(&loaded, &file);
+        prop_assert_eq!(loaded.to_bytes().unwrap(), bytes);
+        let [server, client] = [file.server_half(), file.client_half()]
+            .map(|half| QuantizedFile::from_bytes("a half", half.to_bytes().unwrap()).unwrap());
+        prop_assert_eq!([server.fingerprint(), client.fingerprint()], [AttentionFingerprint::of_blocks(&model); 2]);
+        let (Some(ServerHalf::Blocks(program)), Some(ClientHalf::Blocks(client))) = (server.server(), client.client()) else {
+            panic!("halves of blocks")
+        };
+        let run = |program: &StreamProgram, client: &BlocksClient| {
+            let turns = client.encode(&hidden(3)).unwrap();
+            let evaluator = &mut ClearEvaluator::new();
+            let stream = evaluator.known((0..3).map(|row| turns.row(row).to_vec()).collect(), Form::Features);
+            let mut caches = program.caches(evaluator);
+            let Ok(answer) = program.answer(evaluator, stream, &mut caches);
+            answer.rows().iter().flatten().map(|number| number.to_bits()).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(run(program, client), run(model.program(), model.client()));
+    }
+}
+
+/// A tensor that nothing reads, or one of a wider type than it needs, has a digest that is right, and is refused all the same.
+#[test]
+fn other_tensors_of_the_same_half_are_refused() {
+    let file = &FILES[OF_ATTENTION];
+    let [server, client] = records(file).map(Option::unwrap);
+    let with = |change: fn(&mut NamedTensors)| {
+        let mut server = server.clone();
+        change(&mut server);
+        let digests = [&server, &client].map(|record| AttentionFingerprint(record.digest()));
+        let fingerprint = AttentionFingerprint::of(&file.origin, &digests);
+        let header =
+            Header { version: VERSION, origin: file.origin, server: digests[0], client: digests[1], fingerprint };
+        QuantizedFile::from_bytes("the test", encode(&header, &[Some(server), Some(client.clone())]).unwrap())
+    };
+    assert_eq!(&with(|_| {}).unwrap(), file);
+    let others: [fn(&mut NamedTensors); 3] = [
+        |server| server.set_integer("other", 1),
+        |server| server.set_integers("blocks.7.attention.update.rough", &[], [0]),
+        |server| {
+            let bytes = 9_i64.to_le_bytes().to_vec();
+            server.insert("channels", RawTensor { dtype: Dtype::I64, shape: Vec::new(), bytes }).unwrap();
+        },
+    ];
+    for other in others {
+        let error = with(other).unwrap_err().to_string();
+        assert!(error.contains("server's half are not as this program writes them"), "{error}");
+    }
+}
+
+/// Files of one thing are not halves of another, and an origin says which they are.
+#[test]
+fn blocks_and_attention_do_not_join() {
+    let (attention, blocks) = (&FILES[1], &FILES[OF_ATTENTION]);
+    assert!(attention.server_half().join(blocks.client_half()).is_err());
+    let (server, client) = (blocks.server.clone().unwrap(), attention.client.clone().unwrap());
+    assert!(server.check_client(&client).unwrap_err().to_string().contains("another circuit"));
+    assert!(attention.server.as_ref().unwrap().check_client(blocks.client.as_ref().unwrap()).is_err());
+    for (origin, records) in [(attention.origin, records(blocks)), (blocks.origin, records(attention))] {
+        assert!(QuantizedFile::from_records(origin, blocks.digests, &records).is_err());
+    }
+    let quantized = blocks.clone().into_quantized().unwrap();
+    assert!(QuantizedFile::new(quantized.clone(), attention.origin).is_err());
+    let Origin::Blocks(origin) = blocks.origin else { panic!("blocks") };
+    let others: [fn(&mut BlocksOrigin); 4] = [
+        |origin| origin.first += 1,
+        |origin| origin.blocks += 1,
+        |origin| origin.part = BlockPart::Attention,
+        |origin| origin.options.key_bits += 1,
+    ];
+    for other in others {
+        let mut changed = origin;
+        other(&mut changed);
+        assert!(QuantizedFile::new(quantized.clone(), Origin::Blocks(changed)).is_err());
+    }
+    let mut unusual = origin;
+    unusual.options.key_bits = 99;
+    let error = QuantizedFile::from_records(Origin::Blocks(unusual), blocks.digests, &records(blocks)).unwrap_err();
+    assert!(error.to_string().contains("in 2 ..= 8"), "{error}");
 }
