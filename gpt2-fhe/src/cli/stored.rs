@@ -72,8 +72,8 @@ pub(super) fn load(paths: &[PathBuf], multiply: Multiply) -> anyhow::Result<Stor
 }
 
 impl Stored {
-    /// Attention where that is to be encrypted, and blocks where blocks are: `encrypt` says which, unless there are files and it is not `given`.
-    /// There may be no file.
+    /// Attention where that is to be encrypted, and blocks where blocks are: `encrypt` says which, unless there are files and it is not
+    /// `given`. There may be no file.
     ///
     /// # Errors
     /// That the files hold the other.

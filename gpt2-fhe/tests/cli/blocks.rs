@@ -30,7 +30,7 @@ const RUN_KEYS: [&str; 19] = [
 
 impl Files {
     /// Adds the file `block`, with all weights of layer 0, but those whose names begin with `without`.
-    fn with_block(self, without: &str) -> Self {
+    pub(super) fn with_block(self, without: &str) -> Self {
         let near = |around: f32| move |index: usize| around + 0.1 * (1.7 * index as f32).sin();
         let weights = |scale: f32| move |index: usize| scale * (0.7 * (index * index % 101) as f32).sin();
         let tensors = [

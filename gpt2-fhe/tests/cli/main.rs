@@ -9,6 +9,7 @@ mod head;
 mod help;
 mod options;
 mod quantized;
+mod quantized_blocks;
 #[cfg(unix)]
 mod system;
 

@@ -155,7 +155,7 @@ fn quantize_embedded(files: &Files, arguments: &[&str], out: &[(&str, &str)]) {
 }
 
 /// Gives a command `--quantized` with each of some files.
-fn with_quantized<'a>(command: &'a mut Command, files: &Files, names: &[&str]) -> &'a mut Command {
+pub(super) fn with_quantized<'a>(command: &'a mut Command, files: &Files, names: &[&str]) -> &'a mut Command {
     for name in names {
         command.arg("--quantized").arg(files.path(name));
     }

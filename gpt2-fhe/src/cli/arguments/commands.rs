@@ -389,8 +389,8 @@ pub(crate) struct EvaluateArguments {
     pub(crate) circuit: Option<Circuit>,
     /// File that `quantize` wrote for this layer and head, or for blocks, instead of a calibration here; can be given several times
     ///
-    /// Each gives a row of the table; of blocks, all together one. The file says how it was quantized, so --circuit, --bits, --msbs, --value-bits, --guard and
-    /// --calibration-text cannot be given as well.
+    /// Each gives a row of the table; of blocks, all together one. The file says how it was quantized, so --circuit, --bits, --msbs,
+    /// --value-bits, --guard and --calibration-text cannot be given as well.
     #[arg(
         long,
         value_name = "FILE",

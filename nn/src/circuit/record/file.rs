@@ -115,15 +115,16 @@ impl QuantizedFile {
     /// # Errors
     /// [`Error::OutOfRange`] if a half is missing; it or [`Error::Shape`] if they do not fit each other.
     pub fn into_quantized(self) -> Result<Quantized, Error> {
-        let Self { origin, server, client, .. } = self;
+        let origin = self.origin;
         let missing = |what| move || Error::out_of_range(what, "missing", "there, in this file or in another");
+        let (server, client) = self.into_halves();
         let server = server.ok_or_else(missing("the server's half"))?;
         server.join(client.ok_or_else(missing("the client's half"))?, &origin)
     }
 
-    /// What a server needs, if it is there: without a copy of it.
-    pub fn into_server(self) -> Option<ServerHalf> {
-        self.server
+    /// What a server and a client need, as far as they are there.
+    pub fn into_halves(self) -> (Option<ServerHalf>, Option<ClientHalf>) {
+        (self.server, self.client)
     }
 
     /// The bytes of the file: the same for equal contents.
