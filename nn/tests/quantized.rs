@@ -5,7 +5,7 @@ use nn::attention::{AttentionWeights, Linear, Part};
 use nn::integer::{IntegerAttention, IntegerOptions};
 use nn::matrix::Matrix;
 use nn::packed::{PackedAttention, PackedOptions};
-use nn::record::{AttentionOrigin, Options, Origin, Quantized, QuantizedFile};
+use nn::record::{AttentionFingerprint, AttentionOrigin, BlocksOrigin, Options, Origin, Quantized, QuantizedFile};
 use proptest::prelude::*;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -143,7 +143,8 @@ fn the_client_needs_no_weights() {
     assert!(matches!(file.write(folder.path()), Err(Error::File { .. })));
 }
 
-/// Files as the first program of version 1 wrote them: a head and a whole attention of either circuit, of two heads of size 2.
+/// Files as the first program of version 1 wrote them: a head and a whole attention of either circuit, of two heads of size 2; and blocks of
+/// two heads of size 4, two whole ones with a public token and logits, and two with the options of wide ones.
 #[test]
 fn files_of_this_version_stay_readable() {
     for (name, fingerprint) in [
@@ -151,12 +152,20 @@ fn files_of_this_version_stay_readable() {
         ("packed-head-v1", "08ca93123a25a84a46c872eda6c201ffa1c71f2d0b7c3c842fdfa909b4fb8f52"),
         ("exact-whole-v1", "e6c8952509ddae833213cce392ca6beeace2fb47ac0898f030a4272f29612712"),
         ("packed-whole-v1", "22613d00d6431d71ef4f4c01c729cde7388c0d8ab7af1ab39b8ffaafdb116010"),
+        ("blocks-v1", "072e2c209efee37acef4e048fc2ee00a795dd3ad47b4a638912871364863bfda"),
+        ("blocks-wide-v1", "f7857446d683e285b14215e1705d316d074add20f5b23cd02df6f00712c24426"),
     ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/{name}.safetensors"));
         let file = QuantizedFile::read(&path).unwrap();
-        let Origin::Attention(origin) = file.origin() else { panic!("an attention") };
-        assert_eq!((file.fingerprint().to_string().as_str(), origin.layer), (fingerprint, 1), "{name}");
+        let place = match *file.origin() {
+            Origin::Attention(AttentionOrigin { layer, .. }) => layer..layer + 1,
+            Origin::Blocks(BlocksOrigin { first, blocks, .. }) => first..first + blocks,
+        };
+        let expected = if name.starts_with("blocks") { 0..2 } else { 1..2 };
+        assert_eq!((file.fingerprint().to_string().as_str(), place), (fingerprint, expected), "{name}");
         assert_eq!(file.to_bytes().unwrap(), std::fs::read(&path).unwrap(), "{name}");
-        file.into_quantized().unwrap();
+        if let Quantized::Blocks(model) = file.into_quantized().unwrap() {
+            assert_eq!(AttentionFingerprint::of_blocks(&model).to_string(), fingerprint);
+        }
     }
 }

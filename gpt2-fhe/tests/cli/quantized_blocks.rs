@@ -89,7 +89,7 @@ fn files_that_do_not_go_together_are_one_line() {
         heads
             .args(["quantize", "--all-heads", "--layer", "2", "--max-tokens", "16"])
             .arg("--out")
-            .arg(files.path("heads")),
+            .arg(files.path("heads_of_2")),
     );
     let mut of_weights = program();
     of_weights.args(["quantize", "--encrypt", "blocks:0", "--n-head", "2"]).arg("--weights").arg(files.path("block"));
@@ -102,10 +102,10 @@ fn files_that_do_not_go_together_are_one_line() {
     for (arguments, names, what) in [
         (&[][..], &["client"][..], "client has no half for the server: give --quantized the file that has it"),
         (&[], &["server", "client"], "server has no half for the client"),
-        (&[], &["first", "heads"], "give --quantized either attention or blocks"),
+        (&[], &["first", "heads_of_2"], "give --quantized either attention or blocks"),
         (
             &["--encrypt", "model"],
-            &["heads"],
+            &["heads_of_2"],
             "holds all attention heads of layer 2, and c_proj, and --encrypt model needs blocks",
         ),
         (&["--encrypt", "heads"], &["first"], "holds blocks 0 to 1, and --encrypt heads needs attention"),
