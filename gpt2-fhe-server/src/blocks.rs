@@ -64,7 +64,7 @@ impl BlockEngine {
         for path in paths {
             let file = QuantizedFile::read(path)?;
             let fingerprint = file.fingerprint();
-            let Some(ServerHalf::Blocks(program)) = file.into_server() else {
+            let Some(ServerHalf::Blocks(program)) = file.into_halves().0 else {
                 return Err(ProgramError::NoBlocks { path: path.clone() });
             };
             let circuit = BlockCircuit::new(*program, &fingerprint)?;

@@ -78,7 +78,7 @@ fn circuit(path: &Path) -> anyhow::Result<BlockCircuit> {
     check_file(path, "--quantized")?;
     let (file, name) = (QuantizedFile::read(path)?, path.display());
     let fingerprint = file.fingerprint();
-    match file.into_server() {
+    match file.into_halves().0 {
         Some(ServerHalf::Blocks(program)) => Ok(BlockCircuit::new(*program, &fingerprint)?),
         Some(_) => bail!("{name} holds attention; give --quantized blocks, which quantize --encrypt writes"),
         None => bail!("{name} has no half for the server: give --quantized the file that has it"),

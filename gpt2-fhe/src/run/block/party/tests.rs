@@ -55,7 +55,7 @@ fn parties(seed: u64) -> (BlockParty, Served) {
     let fingerprint = client.fingerprint();
     assert_eq!(fingerprint, server.fingerprint());
     let Some(ClientHalf::Blocks(half)) = client.client() else { panic!() };
-    let Some(ServerHalf::Blocks(program)) = server.into_server() else { panic!() };
+    let Some(ServerHalf::Blocks(program)) = server.into_halves().0 else { panic!() };
     let secret = ClientSecret::new(SecretSeed::from_number(seed), RequestRandomness::Fresh);
     let client = secret.client(BlockEncoding::CIRCUIT, &parameters()).unwrap();
     let keys = bytes(keys_file(&client.evaluation_keys(&needs()).unwrap()));
