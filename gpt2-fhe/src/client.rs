@@ -107,7 +107,7 @@ impl Client {
                 plaintexts[ciphertext][coefficient] = (x as u64) << shift;
             }
         }
-        Ok(self.keys.encrypt(&plaintexts, &encoding.context())?)
+        Ok(self.keys.encrypt(&plaintexts, &encoding.context(), encoding.request_bits())?)
     }
 
     /// Decrypts the answer to the request of which `request` is the label, in units of the output's integers: `[rows, O]`. Of the packed

@@ -1,7 +1,11 @@
 //! How the numbers of a request and of its answer lie in ciphertexts: what a client and a server agree on.
 
 use tfhe_core::fingerprint::Fingerprint;
+use tfhe_core::format;
+use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::key_graph::Parameters;
+use tfhe_core::keys::{Answer, Label};
+use tfhe_core::params::GlweShape;
 
 use crate::boundary::Refused;
 
@@ -33,6 +37,30 @@ pub trait Encoding {
 
     /// The number of ciphertexts of an answer.
     fn answer_len(&self) -> usize;
+
+    /// How many bits of each coefficient of a request's bodies are sent, at most 64.
+    fn request_bits(&self) -> u32;
+
+    /// How many bits of each coefficient of an answer are sent, at most 64.
+    fn answer_bits(&self) -> u32;
+
+    /// How many coefficients of each of an answer's bodies are sent, from the first on: no number is at another.
+    fn answer_bodies(&self) -> usize;
+
+    /// Bytes of a request as a file, of ciphertexts of this shape.
+    fn request_bytes(&self, shape: GlweShape) -> usize {
+        format::request_bytes(shape, self.request_len(), self.request_bits()) as usize
+    }
+
+    /// Bytes of an answer as a file, of ciphertexts of this shape.
+    fn answer_bytes(&self, shape: GlweShape) -> usize {
+        format::answer_bytes(shape, self.answer_len(), (self.answer_bits(), self.answer_bodies())) as usize
+    }
+
+    /// What a server sends, in answer to the request of which this is the label.
+    fn answer(&self, request: &Label, ciphertexts: Vec<GlweCiphertext>) -> Answer {
+        Answer::new(request, ciphertexts, self.answer_bits()).with_bodies_of(self.answer_bodies())
+    }
 
     /// Where integer `column` of token `token` is: ciphertext and coefficient.
     fn input_place(&self, token: usize, column: usize) -> (usize, usize);

@@ -77,6 +77,6 @@ impl<'a, P: Prepared> Server<'a, P> {
         self.prepared.check(encoding, parameters)?;
         let opened = request.open(self.keys, &encoding.context(), encoding.request_len()).map_err(Refused::from)?;
         let (ciphertexts, statistics) = self.prepared.evaluate(&self.taken, encoding, opened, observer)?;
-        Ok((Answer::new(request.label(), ciphertexts), statistics))
+        Ok((encoding.answer(request.label(), ciphertexts), statistics))
     }
 }

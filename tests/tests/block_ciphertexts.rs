@@ -18,7 +18,7 @@ use nn::table::{Smooth, SmoothTable};
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::{GlweCiphertext, SeededGlweCiphertext};
 use tfhe_core::key_graph::{Edge, Node, Parameters};
-use tfhe_core::keys::{Answer, ClientKeys, EvaluationKeys, MissingKey, Needs};
+use tfhe_core::keys::{ClientKeys, EvaluationKeys, MissingKey, Needs};
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::noise::{self, Distribution, LookedUpNoise, RefreshParameters, Variance};
 use tfhe_core::random::{SampleSeed, SampleStream, SecretSeed};
@@ -424,15 +424,52 @@ fn hidden_states_arrive_and_return() {
     let expand =
         |(ciphertext, count): (&SeededGlweCiphertext, usize)| keys.expansion.expand(&ciphertext.expand(), kept, count);
     let features: Vec<GlweCiphertext> = opened.iter().zip(encoding.expanded()).flat_map(expand).collect();
-    let answer = Answer::new(request.label(), features);
-    let found = parties.client.decrypt(&answer, &encoding, request.label()).unwrap();
+    let rows = features.chunks(encoding.row_len()).map(<[_]>::to_vec).collect();
+    let reals = EncryptedReals::new(&parties.layout, Form::Features, channels, rows);
     let transforms = parties.secrets.fft(Node::Arithmetic).transforms();
     let prediction = BlockPrediction::on(transforms, parties.parameters(), parties.layout).unwrap();
-    let integers = encoding.integers(&states).unwrap();
-    let errors: Vec<f64> =
-        found.iter().zip(integers.iter()).map(|(found, &units)| found - f64::from(units) * 2f64.powi(-32)).collect();
-    // As in the test of expansion: half of the energy of 16 key switches, which count most, varies.
-    assert_variance("a request's numbers", &errors, prediction.fresh().numbers, 0.25);
+    let (fresh, integers) = (prediction.fresh(), encoding.integers(&states).unwrap());
+    let sent = integers.iter().map(|&units| (units as u64) << 32);
+    let found = parties.decrypt(&reals, Form::Features, channels).concat();
+    let errors: Vec<f64> = found.iter().zip(sent.clone()).map(|(&found, sent)| error(found, sent)).collect();
+    // As in the test of expansion: half of the energy of 16 key switches, which count most, varies. Rounding counts most here.
+    assert_variance("a request's numbers", &errors, fresh.numbers, 0.1);
+
+    let answer = encoding.answer(request.label(), reals.into_answer(&parties.layout));
+    assert_eq!(answer.bytes(), encoding.answer_bytes(parties.parameters().arithmetic().shape));
+    let found = parties.client.decrypt(&answer, &encoding, request.label()).unwrap();
+    let errors: Vec<f64> = found.iter().zip(sent).map(|(&found, sent)| error(torus::from_f64(found), sent)).collect();
+    let predicted = fresh.numbers + prediction.answer(encoding.answer, fresh.between);
+    // Of 16 ciphertexts: what is rounded of a mask meets a key, half of whose energy is in few frequencies.
+    assert_variance("an answer's numbers", &errors, predicted, 0.3);
+}
+
+/// Where ciphertexts of features hold none they have little noise: many are added up, each at places of its own.
+#[test]
+fn answers_are_dense() {
+    let (parties, rows, channels) = (&*PARTIES, 32, 60);
+    let x = turns(rows, channels, 0.15, 15);
+    let server = &mut parties.server();
+    let encrypted = parties.encrypt(&x, Form::Features, 7000);
+    let table = SmoothTable::of(Smooth::Identity, 1.0, [-0.1875, 0.1875], 0.5);
+    let numbers = server.numbers(encrypted).into_iter().flatten().collect();
+    let results = look_up(server, SmoothUse::Update, numbers, &table);
+    let packed = server.pack(results.chunks(channels).map(<[_]>::to_vec).collect(), Form::Features, UNUSED);
+    let before = parties.decrypt(&packed, Form::Features, channels).concat();
+    let (transforms, parameters) = (parties.secrets.fft(Node::Arithmetic).transforms(), parties.parameters());
+    let between = BlockPrediction::on(transforms, parameters, parties.layout).unwrap().between();
+    // One ciphertext to a row, and all of them in one.
+    let dense = packed.into_answer(&parties.layout);
+    assert_eq!(dense.len(), 1);
+    let phase = parties.secrets.phase(&dense[0]);
+    let mut errors = Vec::new();
+    for (index, &before) in before.iter().enumerate() {
+        let (row, channel) = (index / channels, index % channels);
+        let (_, place) = parties.layout.dense_place((row, parties.layout.feature_place(channel).1));
+        errors.push(error(phase[place], before));
+    }
+    // 32 packings: what their last key switches round counts most, and half of its energy varies.
+    assert_variance("beside, 31 times", &errors, between.repeated(31.0), 0.25);
 }
 
 #[test]

@@ -249,7 +249,7 @@ fn the_exact_client_refuses(client: &Client, answer: &Answer, encoding: &Integer
         assert_eq!(decrypt(IntegerEncoding { output_bits: bits, ..*encoding }), Refused::Scale(bits));
     }
     assert_eq!(decrypt(IntegerEncoding { size: 2048, ..*encoding }), Refused::OtherRings("head_exact"));
-    let empty = Answer::new(request.label(), Vec::new());
+    let empty = Answer::new(request.label(), Vec::new(), 64);
     let none = Refused::Message(Mismatch::Count { what: "answer", expected: 1, actual: 0 });
     assert_eq!(client.decrypt(&empty, encoding, request.label()).unwrap_err(), none);
     let (tokens, inputs) = encoding.input_size();
@@ -429,7 +429,7 @@ fn the_packed_client_refuses_what_does_not_fit() {
     let decrypt = |answer: Answer, encoding: &PackedEncoding| {
         packed.client.decrypt(&answer, encoding, request.label()).unwrap_err()
     };
-    let none = || Answer::new(request.label(), Vec::new());
+    let none = || Answer::new(request.label(), Vec::new(), 64);
     let count = Mismatch::Count { what: "answer", expected: 1, actual: 0 };
     assert_eq!(decrypt(none(), &encoding), Refused::Message(count));
     assert_eq!(decrypt(none(), &one_ring), Refused::OtherRings("packed_head"));
@@ -444,7 +444,7 @@ fn the_packed_client_refuses_what_does_not_fit() {
     let mut changed = packed.input.clone();
     changed[(0, 0)] += 1;
     let other = packed.client.encrypt(&changed, &encoding).unwrap();
-    let answer = Answer::new(other.label(), Vec::new());
+    let answer = Answer::new(other.label(), Vec::new(), 64);
     assert_eq!(decrypt(answer, &encoding), Refused::Message(Mismatch::Request));
 }
 

@@ -23,13 +23,13 @@ fn sizes_of_messages() {
     let client = ClientKeys::generate(&parameters, &ClientSeed::from_number(1)).unwrap();
     let context = Fields::new("sizes").fingerprint();
     let plaintexts = vec![Zeroizing::new(vec![0; shape.polynomial_size.get()]); COUNT];
-    let request = client.encrypt(&plaintexts, &context).unwrap();
+    let request = client.encrypt(&plaintexts, &context, 64).unwrap();
     let written = |kind, contents: &dyn Fn(&mut format::Encoder<'_>) -> std::io::Result<()>| {
         let mut output = Vec::new();
         format::write(&mut output, &Header { kind, identity: *client.identity(), context }, contents).unwrap();
         output.len() as u64
     };
-    let bytes = written(Kind::REQUEST, &|encoder| encoder.request(&request, 64));
+    let bytes = written(Kind::REQUEST, &|encoder| encoder.request(&request));
     assert_eq!((bytes, request.bytes() as u64), (format::request_bytes(shape, COUNT, 64), bytes));
     println!("request: {bytes} bytes");
     for bits in [64, 32] {
@@ -39,9 +39,9 @@ fn sizes_of_messages() {
             expanded.data_mut().iter_mut().for_each(|x| *x = *x >> unused << unused);
             expanded
         });
-        let answer = Answer::new(request.label(), rounded.collect());
-        let bytes = written(Kind::ANSWER, &|encoder| encoder.answer(&answer, bits));
-        assert_eq!(bytes, format::answer_bytes(shape, COUNT, bits));
+        let answer = Answer::new(request.label(), rounded.collect(), bits);
+        let bytes = written(Kind::ANSWER, &|encoder| encoder.answer(&answer));
+        assert_eq!(bytes, format::answer_bytes(shape, COUNT, (bits, usize::MAX)));
         println!("answer of {bits} bits: {bytes} bytes");
     }
 

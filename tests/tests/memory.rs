@@ -89,7 +89,7 @@ fn reading_takes_what_was_read() {
     // A request, and an answer, of which the numbers cannot be.
     let shape = parameters.arithmetic().shape;
     for count in [1 << 32, 1 << 40] {
-        let promised = format::answer_bytes(shape, count, 64);
+        let promised = format::answer_bytes(shape, count, (64, usize::MAX));
         let numbers = [count as u64, 1, shape.polynomial_size.get() as u64, 64, 0].map(u64::to_le_bytes).concat();
         let mut message = Vec::new();
         format::write(&mut message, &Header { kind: Kind::ANSWER, ..header }, |encoder| {
@@ -100,7 +100,7 @@ fn reading_takes_what_was_read() {
         message[116..124].copy_from_slice(&(promised - ENVELOPE_BYTES).to_le_bytes());
         let read = |is_answer: bool| {
             format::decode(&mut &message[..], promised, u64::MAX, |header, decoder| match is_answer {
-                true => decoder.answer(header.identity, shape, count, 64).map(drop),
+                true => decoder.answer(header.identity, shape, count, (64, usize::MAX)).map(drop),
                 false => decoder.request(header.identity, shape, count, 64).map(drop),
             })
         };

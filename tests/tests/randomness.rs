@@ -172,7 +172,7 @@ fn a_second_client_of_a_stored_seed_repeats_no_masks() {
     // Either decrypts what the other has encrypted, a ciphertext of 4,096 integers here.
     let (input, encoding) = (input.row_range(0..1), IntegerEncoding { tokens: 1, outputs: 4096, ..EXACT });
     let request = clients[0].encrypt(&input, &encoding).unwrap();
-    let answer = Answer::new(request.label(), vec![request.ciphertexts()[0].expand()]);
+    let answer = Answer::new(request.label(), vec![request.ciphertexts()[0].expand()], 64);
     let decrypted = clients[1].decrypt(&answer, &encoding, request.label()).unwrap();
     assert!((0..EMBEDDING).all(|j| decrypted[(0, j)] == f64::from(input[(0, j)])));
 }

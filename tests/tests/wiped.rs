@@ -291,8 +291,8 @@ fn be_a_client(secrets: &Secrets) {
         drop(client.evaluation_keys(&Needs::everything(client.parameters())).unwrap());
         let mut plaintext = Zeroizing::new(secrets.plaintext());
         plaintext.truncate(64);
-        let request = client.encrypt(&[plaintext], &Fields::new("test").fingerprint()).unwrap();
-        let answer = Answer::new(request.label(), vec![request.ciphertexts()[0].expand()]);
+        let request = client.encrypt(&[plaintext], &Fields::new("test").fingerprint(), 64).unwrap();
+        let answer = Answer::new(request.label(), vec![request.ciphertexts()[0].expand()], 64);
         drop(client.decrypt(&answer, request.label(), 1).unwrap());
     }
 }

@@ -76,7 +76,7 @@
 //! let mut plaintext = Zeroizing::new(vec![0; parameters.arithmetic().size().get()]);
 //! plaintext[0] = encode(2, 3) + half_slot(2);
 //! let encoding = Fields::new("one index of a table of 4").fingerprint();
-//! let request = client.encrypt(&[plaintext], &encoding)?;
+//! let request = client.encrypt(&[plaintext], &encoding, 64)?;
 //!
 //! // The server takes what belongs to its keys and is encoded as it expects.
 //! let input = request.open(&server, &encoding, 1)?[0].expand();
@@ -84,7 +84,7 @@
 //! let table = table_accumulator(parameters.lookup().shape, &squares_modulo_4);
 //! let small = server.keyswitch(Node::Lookup)?.keyswitch(&[input.sample_extract(0)]);
 //! let results = server.bootstrapping_key(0)?.blind_rotate(&small, &[&table]);
-//! let answer = Answer::new(request.label(), results);
+//! let answer = Answer::new(request.label(), results, 64);
 //!
 //! let phase = &client.decrypt(&answer, request.label(), 1)?[0];
 //! assert_eq!(decode(phase[0], 3), 0);

@@ -190,15 +190,13 @@ impl BlockAgreement {
 
     /// The most bytes of a request.
     pub fn request_limit(&self) -> u64 {
-        let encoding = self.encoding(self.max_tokens);
-        let shape = self.parameters.arithmetic().shape;
-        format::request_bytes(shape, encoding.request_len(), u64::BITS).saturating_add(BEFORE_CIPHERTEXTS)
+        let bytes = self.encoding(self.max_tokens).request_bytes(self.parameters.arithmetic().shape);
+        (bytes as u64).saturating_add(BEFORE_CIPHERTEXTS)
     }
 
     /// Bytes of the file of an answer to a request of so many new tokens.
     pub fn answer_bytes(&self, tokens: usize) -> u64 {
-        let shape = self.parameters.arithmetic().shape;
-        format::answer_bytes(shape, self.encoding(tokens).answer_len(), u64::BITS)
+        self.encoding(tokens).answer_bytes(self.parameters.arithmetic().shape) as u64
     }
 
     /// The header of a request to the program `fingerprint`, and what writes its contents.
@@ -211,7 +209,7 @@ impl BlockAgreement {
         let contents = |encoder: &mut Encoder<'_>| {
             encoder.integer(request.earlier as u64)?;
             encoder.integer(request.tokens as u64)?;
-            encoder.request(&request.request, u64::BITS)
+            encoder.request(&request.request)
         };
         (header, contents)
     }
@@ -233,8 +231,9 @@ impl BlockAgreement {
             if tokens == 0 {
                 return Err(FormatError::Contents("a request has one new token at least"));
             }
-            let (shape, count) = (self.parameters.arithmetic().shape, self.encoding(tokens).request_len());
-            let request = decoder.request(header.identity, shape, count, u64::BITS)?;
+            let (shape, encoding) = (self.parameters.arithmetic().shape, self.encoding(tokens));
+            let (count, bits) = (encoding.request_len(), encoding.request_bits());
+            let request = decoder.request(header.identity, shape, count, bits)?;
             Ok(BlockRequest { earlier, tokens, request })
         })
     }
@@ -245,7 +244,7 @@ impl BlockAgreement {
         fingerprint: &Fingerprint,
     ) -> (Header, impl Fn(&mut Encoder<'_>) -> io::Result<()>) {
         let header = Header { kind: Kind::ANSWER, identity: *answer.label().identity(), context: *fingerprint };
-        (header, |encoder| encoder.answer(answer, u64::BITS))
+        (header, |encoder| encoder.answer(answer))
     }
 
     /// Reads the answer of the program `fingerprint` to a request of `tokens` new tokens under keys `identity`, from `available` bytes.
@@ -259,11 +258,12 @@ impl BlockAgreement {
         (identity, tokens): (&Identity, usize),
         fingerprint: &Fingerprint,
     ) -> Result<Answer, FormatError> {
-        let (shape, count) = (self.parameters.arithmetic().shape, self.encoding(tokens).answer_len());
+        let (shape, encoding) = (self.parameters.arithmetic().shape, self.encoding(tokens));
+        let sent = (encoding.answer_bits(), encoding.answer_bodies());
         format::decode(input, available, self.answer_bytes(tokens), |header, decoder| {
             check(header, Kind::ANSWER, &self.parameters, OTHER_PROGRAM, fingerprint)?;
             header.check(&Header { kind: Kind::ANSWER, identity: *identity, context: *fingerprint })?;
-            decoder.answer(*identity, shape, count, u64::BITS)
+            decoder.answer(*identity, shape, encoding.answer_len(), sent)
         })
     }
 }

@@ -50,6 +50,11 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
         Self { backend, prediction, observer, errors: Vec::new(), tails, statistics, tracked, exponents: Vec::new() }
     }
 
+    /// What represents numbers.
+    pub fn backend_mut(&mut self) -> &mut B {
+        &mut self.backend
+    }
+
     /// The noise of a number of a request.
     pub(super) fn fresh(&self) -> Variance {
         self.prediction.fresh().numbers

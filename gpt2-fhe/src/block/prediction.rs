@@ -10,6 +10,7 @@ use tfhe_core::rounding::Transforms;
 use tfhe_core::sets::{COARSE, FINE, FINEST, PRECISE};
 
 use super::backend::LookupNoise;
+use super::encoding::{BlockAnswer, input_log};
 use super::keys::{EXPANSION, PRODUCT, gadget};
 use super::layout::BlockLayout;
 use super::noise::FreshNoise;
@@ -60,6 +61,7 @@ impl BlockPrediction {
         };
         let (ring, gadget) = (parameters.arithmetic(), parameters.gadget(EXPANSION)?.on(transforms));
         let expansion = Expansion::new(gadget, ring.shape, ring.noise.variance(), layout.expansion_steps());
+        let sent = ring.noise.variance() + noise::rounded_body(input_log(&layout));
         let steps = noise::refresh(&refresh);
         let packed = steps.packing + steps.lift;
         let places: Vec<usize> = (0..layout.inputs()).map(|channel| layout.feature_place(channel).1).collect();
@@ -75,7 +77,7 @@ impl BlockPrediction {
             results: [result(COARSE)?, result(FINE)?, result(PRECISE)?, result(FINEST)?],
             packed,
             between: Variance::new(beside / layout.size() as f64),
-            fresh: FreshNoise { numbers: expansion.kept(ring.noise.variance()), between: expansion.beside() },
+            fresh: FreshNoise { numbers: expansion.kept(sent), between: expansion.beside() },
             looked_up: LookedUpNoise::new(parameters, PRECISE, transforms)?,
             has_noise: [true; 4],
             factor: 1.0,
@@ -119,6 +121,16 @@ impl BlockPrediction {
     pub fn fresh(&self) -> FreshNoise {
         let FreshNoise { numbers, between } = self.fresh;
         FreshNoise { numbers: numbers.scaled(self.factor), between: between.scaled(self.factor) }
+    }
+
+    /// What a number gets on its way from the server, of a stream or logits that have noise `between` where no number is: the noise of the other
+    /// ciphertexts of features that are added in a dense one, and rounding.
+    pub fn answer(&self, answer: BlockAnswer, between: Variance) -> Variance {
+        let rounded = noise::rounded_ciphertext(self.shape, answer.bits()).scaled(self.factor);
+        match answer {
+            BlockAnswer::Stream => between.repeated((self.layout.stride() - 1) as f64) + rounded,
+            BlockAnswer::Logits(_) => rounded,
+        }
     }
 
     /// The noise of a lookup of a number that has parts under the arithmetic ring's key, under the lookup ring's, or both.

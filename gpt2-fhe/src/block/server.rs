@@ -109,7 +109,7 @@ impl<'a> BlockServer<'a> {
         if let Some(kept) = &mut self.kept {
             kept.begin(request.label(), encoding.tokens);
         }
-        self.advance(request.label(), (0, stream), encoding.tokens)
+        self.advance(request.label(), (0, stream), encoding)
     }
 
     /// The answer to the last request that was found in a folder: it goes on after the last of its blocks that is done. `None` if there was
@@ -123,25 +123,25 @@ impl<'a> BlockServer<'a> {
         let shape = [rows.len(), self.circuit.channels()];
         let content = EncryptedReals::of_rows(Form::Features, shape[1], rows);
         let stream = Held::untold(content, Form::Features, shape);
-        Some(self.advance(&last.label, (found.done, stream), last.tokens))
+        Some(self.advance(&last.label, (found.done, stream), &self.circuit.encoding(last.tokens)))
     }
 
-    /// The answer to a request of so many new tokens, from the stream after its first blocks, and the number of these.
+    /// The answer to a request, from the stream after its first blocks, and the number of these.
     fn advance(
         &mut self,
         label: &Label,
         (done, stream): (usize, StreamTensor<Backend<'a>>),
-        tokens: usize,
+        encoding: &BlockEncoding,
     ) -> Result<(Answer, Statistics), EvaluationError> {
         let Self { circuit, backend, running, kept, .. } = self;
         let after = |done: usize, stream: &_, cache: &mut _| {
-            let rows = grown(backend, cache, tokens);
+            let rows = grown(backend, cache, encoding.tokens);
             let Some(kept) = kept.as_ref() else { return Ok(()) };
             let Held::Reals(stream) = stream else { return Ok(()) };
             kept.save(done, &rows, &stream.content, backend).map_err(|error| EvaluationError::Unkept(error.to_string()))
         };
-        let answer = running.advance_from(circuit, done, stream, after)?.into_reals().into_ciphertexts();
-        Ok((Answer::new(label, answer), running.take_statistics()))
+        let answer = running.advance_from(circuit, done, stream, after)?.into_reals().into_answer(&encoding.layout);
+        Ok((encoding.answer(label, answer), running.take_statistics()))
     }
 
     /// Puts what is in a folder into the caches, where of the last request `done` blocks are done.

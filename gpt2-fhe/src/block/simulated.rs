@@ -63,6 +63,13 @@ impl SimulatedBlock {
         SimulatedReals::features(turns)
     }
 
+    /// Numbers as a client decrypts them: each with noise `sent` that they got on the way.
+    pub fn answer(&mut self, reals: &SimulatedReals, sent: Variance) -> Matrix<f64> {
+        let mut turns = reals.turns.clone();
+        self.add_noise(turns.data_mut(), sent);
+        turns
+    }
+
     fn noise(&mut self, variance: Variance) -> f64 {
         if variance == Variance::ZERO { 0.0 } else { self.generator.normal() * variance.std() }
     }

@@ -3,10 +3,33 @@
 use nn::integer::IntegerProgram;
 use tfhe_core::fingerprint::{Fields, Fingerprint};
 use tfhe_core::key_graph::Parameters;
-use tfhe_core::torus;
+use tfhe_core::noise::{self, Variance};
+use tfhe_core::params::GlweShape;
+use tfhe_core::torus::{self, MODULUS_LOG};
 
 use crate::boundary::Refused;
 use crate::encoding::Encoding;
+
+/// How many bits of a request's bodies are sent. What is rounded meets weights of a norm of 2^10 and, where a wide table is read, 2^9 more: for
+/// scales of 14 bits that is 2^-23 of a turn, where reading has an error of 2^-10.
+const REQUEST_BITS: u32 = 40;
+
+/// How many bits of an answer are sent beyond an integer and its sign. Its rounding moves a number by 2^-16 of what separates two.
+const ANSWER_BITS: u32 = 20;
+
+/// What the rounding of a request's bodies adds to each of its integers.
+pub fn request_rounding() -> Variance {
+    noise::rounded_body(REQUEST_BITS)
+}
+
+/// What the rounding of an answer adds to integers of `output_bits` bits.
+pub fn answer_rounding(shape: GlweShape, output_bits: u32) -> Variance {
+    noise::rounded_ciphertext(shape, answer_bits(output_bits))
+}
+
+fn answer_bits(output_bits: u32) -> u32 {
+    output_bits.saturating_add(1 + ANSWER_BITS).min(MODULUS_LOG)
+}
 
 /// Each token's input fills ⌈E/N⌉ ciphertexts: number c holds x_{cN+j} at X^j. The answer lies as
 /// [`IntegerCiphertexts::pack_entries`](super::ciphertexts::IntegerCiphertexts::pack_entries) packs it, row by row. An integer m of b bits is m/2^(b+1) on
@@ -76,6 +99,18 @@ impl Encoding for IntegerEncoding {
 
     fn answer_len(&self) -> usize {
         self.tokens.saturating_mul(self.outputs).div_ceil(self.size)
+    }
+
+    fn request_bits(&self) -> u32 {
+        REQUEST_BITS
+    }
+
+    fn answer_bits(&self) -> u32 {
+        answer_bits(self.output_bits)
+    }
+
+    fn answer_bodies(&self) -> usize {
+        self.size
     }
 
     fn input_place(&self, token: usize, column: usize) -> (usize, usize) {

@@ -10,6 +10,7 @@ use tfhe_core::params::GlweShape;
 use tfhe_core::sets::{COARSE, FINE, PRECISE};
 use tfhe_core::wide::{self, WideTable};
 
+use super::encoding::{answer_rounding, request_rounding};
 use super::multiply::Multiply;
 use crate::boundary::Refused;
 
@@ -105,10 +106,10 @@ impl Predictor {
         self.bootstraps[gadget]
     }
 
-    /// The noise of fresh encryptions times the weights of one output: Σ w²·σ².
+    /// The noise of fresh encryptions, whose bodies were rounded, times the weights of one output: Σ w²·σ².
     pub fn project(&self, weight: &Matrix<i32>, column: usize) -> Variance {
         let squares = (0..weight.rows()).map(|row| f64::from(weight[(row, column)]).powi(2));
-        self.parameters.lookup().noise.variance().repeated(squares.sum())
+        (self.parameters.lookup().noise.variance() + request_rounding()).repeated(squares.sum())
     }
 
     /// log2 of the probability that a phase with noise `input` is read wrongly from a table whose values are `tolerance`
@@ -158,9 +159,10 @@ impl Predictor {
     }
 
     /// log2 of the probability that an integer at scale 2^−(bits+1), with noise `result`, is decrypted wrongly: that
-    /// after packing it is half a step or more away.
+    /// after packing, and rounding to what is sent, it is half a step or more away.
     pub fn decryption_failure(&self, result: impl Into<Distribution>, bits: u32) -> f64 {
-        (result.into() + self.packing()).log2_tail(2f64.powi(-(bits as i32) - 2))
+        let sent = self.packing() + answer_rounding(self.shape(), bits);
+        (result.into() + sent).log2_tail(2f64.powi(-(bits as i32) - 2))
     }
 
     /// The noise of the encrypted table between a wide lookup's two bootstrappings.

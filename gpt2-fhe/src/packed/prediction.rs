@@ -13,6 +13,10 @@ use super::keys;
 use super::layout::Layout;
 use super::tables;
 
+/// How many bits of an answer are sent. Outputs have errors of 2^-12 of a turn and more, from the external products alone; rounding adds 2^-16.3, less
+/// than a hundredth of their variance.
+pub const ANSWER_BITS: u32 = 20;
+
 /// The variances of a part's steps in one layout, as fractions of a turn squared.
 #[derive(Clone, Debug)]
 pub struct Prediction {
@@ -38,6 +42,8 @@ pub struct Prediction {
     pub rounding: Variance,
     /// What packing adds to an output.
     pub packing: Variance,
+    /// What rounding to the bits that are sent adds to it.
+    pub answer: Variance,
     arithmetic: ArithmeticNoise,
     /// By what every standard deviation is multiplied.
     factor: f64,
@@ -142,6 +148,7 @@ impl Prediction {
             ),
             rounding: noise::product_with_ggsw_rounding(parameters.gadget(keys::WEIGHING)?, arithmetic.shape, 1.0),
             packing: noise::trace(of_arithmetic.automorphism, layout.token_steps()),
+            answer: noise::rounded_ciphertext(arithmetic.shape, ANSWER_BITS),
             arithmetic: of_arithmetic,
             factor: 1.0,
         };
@@ -224,6 +231,7 @@ impl Prediction {
             ("probabilities lifted", self.lift),
             ("external product", weighing.variance() + self.rounding.repeated(layout.block_squares(*squares))),
             ("answer packed", self.packing),
+            ("answer rounded", self.answer),
             ("output", self.output(layout, layout.tokens() - 1).variance()),
         ]
     }
@@ -242,6 +250,7 @@ impl Prediction {
             lift: self.lift.scaled(factor),
             rounding: self.rounding.scaled(factor),
             packing: self.packing.scaled(factor),
+            answer: self.answer.scaled(factor),
             arithmetic: self.arithmetic.clone(),
             factor: self.factor * factor,
         }
@@ -284,7 +293,7 @@ impl Prediction {
             let block = values.weighing.clone() + self.block_besides(layout, layout.block_squares(values.squares));
             std::iter::repeat_n(block, blocks).sum::<Distribution>() + one.repeated((row + 1) as f64)
         };
-        self.heads.iter().map(head).sum::<Distribution>() + self.packing
+        self.heads.iter().map(head).sum::<Distribution>() + self.packing + self.answer
     }
 }
 

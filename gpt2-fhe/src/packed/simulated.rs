@@ -151,7 +151,7 @@ impl PackedBackend for SimulatedPacked<'_> {
         let rows = weights.len();
         let zero = || SimulatedSum {
             turns: vec![vec![0.0; values.cols()]; rows],
-            spread: vec![self.prediction.packing; rows],
+            spread: vec![self.prediction.packing + self.prediction.answer; rows],
         };
         let mut sum = sum.unwrap_or_else(zero);
         let mut variances = BTreeMap::new();

@@ -112,11 +112,11 @@ impl Target {
             Self::Request => {
                 let request = decoder.request(identity, shape, COUNT, u64::BITS)?;
                 request.ciphertexts().iter().for_each(|ciphertext| drop(ciphertext.expand()));
-                Ok(file(header, |encoder| encoder.request(&request, u64::BITS)))
+                Ok(file(header, |encoder| encoder.request(&request)))
             }
             Self::Answer => {
-                let answer = decoder.answer(identity, shape, COUNT, ANSWER_BITS)?;
-                Ok(file(header, |encoder| encoder.answer(&answer, ANSWER_BITS)))
+                let answer = decoder.answer(identity, shape, COUNT, (ANSWER_BITS, usize::MAX))?;
+                Ok(file(header, |encoder| encoder.answer(&answer)))
             }
             Self::EvaluationKeys => {
                 let keys = decoder.evaluation_keys(identity, &parameters, &needs())?;

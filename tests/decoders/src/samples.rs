@@ -26,7 +26,7 @@ impl Parties {
         let requests = [1, 2].map(|first| {
             let plaintexts: Vec<_> =
                 (first..).take(COUNT).map(|m| Zeroizing::new(vec![m << 60; shape().polynomial_size.get()])).collect();
-            client.encrypt(&plaintexts, &encoding).expect("equal requests are equal, and take no randomness")
+            client.encrypt(&plaintexts, &encoding, u64::BITS).expect("equal requests are equal, and take no randomness")
         });
         Self { client, requests }
     }
@@ -59,13 +59,13 @@ pub fn samples(target: Target) -> Vec<(&'static str, Vec<u8>)> {
     let secret = |seed, requests| {
         parties.file(Target::Secret, |encoder| encoder.secret(&SecretSeed::from_number(seed), requests))
     };
-    let request = |i: usize| parties.file(Target::Request, |encoder| encoder.request(&parties.requests[i], u64::BITS));
+    let request = |i: usize| parties.file(Target::Request, |encoder| encoder.request(&parties.requests[i]));
     let answer = |i: usize| {
         let mut ciphertexts = parties.ciphertexts(i);
         let unused = u64::BITS - ANSWER_BITS;
         ciphertexts.iter_mut().flat_map(GlweCiphertext::data_mut).for_each(|x| *x = *x >> unused << unused);
-        let answer = Answer::new(parties.requests[i].label(), ciphertexts);
-        parties.file(Target::Answer, |encoder| encoder.answer(&answer, ANSWER_BITS))
+        let answer = Answer::new(parties.requests[i].label(), ciphertexts, ANSWER_BITS);
+        parties.file(Target::Answer, |encoder| encoder.answer(&answer))
     };
     match target {
         Target::Envelope => vec![

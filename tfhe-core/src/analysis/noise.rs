@@ -18,6 +18,7 @@ pub use levels::{LevelNoise, LookedUpNoise, effective_squares};
 pub use refresh::{RefreshNoise, RefreshParameters, refresh};
 
 use crate::params::{Gadget, GadgetTransforms, GlweShape, LweDimension, PolynomialSize, Precision};
+use crate::torus::MODULUS_LOG;
 
 /// Variance of the rounding to the gadget, as a fraction of the torus: β^(−2ℓ)/12.
 fn rounding(gadget: Gadget) -> f64 {
@@ -195,6 +196,24 @@ pub fn modulus_switch(lwe: LweDimension, polynomial_size: PolynomialSize) -> Var
     let unit = 2.0 * polynomial_size.get() as f64;
     // δ_i·(s_i − 1/2) has variance 1/12·1/4.
     Variance::new((lwe.get() as f64 / 48.0 + 1.0 / 12.0) / (unit * unit))
+}
+
+/// Variance of rounding to `bits` bits ([`crate::torus::round`]): 2^(−2·bits)/12. None for all 64.
+pub fn rounded_body(bits: u32) -> Variance {
+    if bits < MODULUS_LOG { Variance::new(2f64.powi(-2 * bits as i32) / 12.0) } else { Variance::ZERO }
+}
+
+/// Variance, on the phase, of rounding a ciphertext's masks and body to `bits` bits: (1 + kN/2)·2^(−2·bits)/12, as half of the key's bits
+/// are 1.
+///
+/// ```
+/// use tfhe_core::noise::rounded_ciphertext;
+/// use tfhe_core::params::GlweShape;
+/// assert!((rounded_ciphertext(GlweShape::new(1, 4096)?, 30).log2_std() + 26.3).abs() < 0.1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn rounded_ciphertext(shape: GlweShape, bits: u32) -> Variance {
+    rounded_body(bits).repeated(1.0 + shape.extracted_lwe_dimension().get() as f64 / 2.0)
 }
 
 /// Variance at the kept coefficients after a trace of `steps` automorphisms, each adding `one`: (4^steps − 1)/3.

@@ -75,17 +75,8 @@ impl<'a> Decoder<'a> {
     /// `count` GLWE ciphertexts of shape `shape`.
     pub fn glwes(&mut self, shape: GlweShape, count: usize) -> Result<Vec<GlweCiphertext>, FormatError> {
         self.sizes([count, shape.dimension.get(), shape.polynomial_size.get()].map(|size| size as u64))?;
-        self.glwe_elements(shape, u64::BITS, count)
-    }
-
-    /// The elements of `count` GLWE ciphertexts of shape `shape`.
-    pub(super) fn glwe_elements(
-        &mut self,
-        shape: GlweShape,
-        bits: u32,
-        count: usize,
-    ) -> Result<Vec<GlweCiphertext>, FormatError> {
-        self.list(count, shape.ciphertext_len(), bits, |elements| GlweCiphertext::from_elements(shape, elements))
+        let made_of = |elements| GlweCiphertext::from_elements(shape, elements);
+        self.list(count, shape.ciphertext_len(), u64::BITS, made_of)
     }
 
     /// `count` LWE ciphertexts of dimension `dimension`.

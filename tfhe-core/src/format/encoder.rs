@@ -66,23 +66,13 @@ impl<'a> Encoder<'a> {
     pub fn glwes<'c>(
         &mut self,
         shape: GlweShape,
-        ciphertexts: impl ExactSizeIterator<Item = &'c GlweCiphertext>,
+        mut ciphertexts: impl ExactSizeIterator<Item = &'c GlweCiphertext>,
     ) -> io::Result<()> {
         let (k, n) = (shape.dimension.get(), shape.polynomial_size.get());
         self.integers([ciphertexts.len(), k, n].map(|size| size as u64))?;
-        self.glwe_elements(shape, u64::BITS, ciphertexts)
-    }
-
-    /// The elements of GLWE ciphertexts of one shape.
-    pub(super) fn glwe_elements<'c>(
-        &mut self,
-        shape: GlweShape,
-        bits: u32,
-        mut ciphertexts: impl Iterator<Item = &'c GlweCiphertext>,
-    ) -> io::Result<()> {
         ciphertexts.try_for_each(|ciphertext| {
             check(ciphertext.shape() == shape, SIZES)?;
-            self.elements(ciphertext.data(), bits)
+            self.elements(ciphertext.data(), u64::BITS)
         })
     }
 

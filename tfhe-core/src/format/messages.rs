@@ -21,10 +21,16 @@ pub fn request_bytes(shape: GlweShape, count: usize, bits: u32) -> u64 {
     ciphertext_bytes(shape.polynomial_size.get(), count, bits).saturating_add(ENVELOPE_BYTES + LABEL_BYTES + SIZES)
 }
 
-/// Bytes of a whole file of an answer: `count` ciphertexts of shape `shape`, elements of `bits` bits.
-pub fn answer_bytes(shape: GlweShape, count: usize, bits: u32) -> u64 {
-    const SIZES: u64 = 8 * 4;
-    ciphertext_bytes(shape.ciphertext_len(), count, bits).saturating_add(ENVELOPE_BYTES + LABEL_BYTES + SIZES)
+/// Bytes of a whole file of an answer: `count` ciphertexts of shape `shape`, elements of `bits` bits, and of each body the first `bodies`
+/// coefficients, all if it has fewer.
+pub fn answer_bytes(shape: GlweShape, count: usize, (bits, bodies): (u32, usize)) -> u64 {
+    const SIZES: u64 = 8 * 5;
+    ciphertext_bytes(sent_len(shape, bodies), count, bits).saturating_add(ENVELOPE_BYTES + LABEL_BYTES + SIZES)
+}
+
+/// The elements of a ciphertext of an answer that are sent.
+fn sent_len(shape: GlweShape, bodies: usize) -> usize {
+    shape.extracted_lwe_dimension().get() + bodies.min(shape.polynomial_size.get())
 }
 
 fn ciphertext_bytes(elements: usize, count: usize, bits: u32) -> u64 {
@@ -32,18 +38,22 @@ fn ciphertext_bytes(elements: usize, count: usize, bits: u32) -> u64 {
 }
 
 impl Request {
-    /// [`request_bytes`], with elements of 64 bits. None if it has no ciphertext: then it cannot be written.
+    /// [`request_bytes`]. None if it has no ciphertext: then it cannot be written.
     pub fn bytes(&self) -> usize {
         let shape = self.ciphertexts().first().map(SeededGlweCiphertext::shape);
-        shape.map_or(0, |shape| request_bytes(shape, self.ciphertexts().len(), u64::BITS) as usize)
+        shape.map_or(0, |shape| request_bytes(shape, self.ciphertexts().len(), self.bits()) as usize)
     }
 }
 
 impl Answer {
-    /// [`answer_bytes`], with elements of 64 bits. None if it has no ciphertext: then it cannot be written.
+    /// [`answer_bytes`]. None if it has no ciphertext: then it cannot be written.
     pub fn bytes(&self) -> usize {
         let shape = self.ciphertexts().first().map(GlweCiphertext::shape);
-        shape.map_or(0, |shape| answer_bytes(shape, self.ciphertexts().len(), u64::BITS) as usize)
+        let bytes = |shape: GlweShape| {
+            let bodies = self.bodies(shape.polynomial_size);
+            answer_bytes(shape, self.ciphertexts().len(), (self.bits(), bodies)) as usize
+        };
+        shape.map_or(0, bytes)
     }
 }
 
@@ -58,9 +68,9 @@ const STREAMS: &str = "the masks of a request's ciphertexts are not those of its
 /// Errors are those of what is written to, and that something cannot be written.
 #[expect(clippy::missing_errors_doc, reason = "said once, above")]
 impl Encoder<'_> {
-    /// A request, the `bits` highest bits of each element. That an element has more is an error.
-    pub fn request(&mut self, request: &Request, bits: u32) -> io::Result<()> {
-        let (label, ciphertexts) = (request.label(), request.ciphertexts());
+    /// A request, as many of the highest bits of each element as it has. That an element has more is an error.
+    pub fn request(&mut self, request: &Request) -> io::Result<()> {
+        let (label, ciphertexts, bits) = (request.label(), request.ciphertexts(), request.bits());
         let Some(first) = ciphertexts.first() else { return check(false, EMPTY) };
         self.label(label)?;
         self.integers(sizes(ciphertexts.len(), first.shape()))?;
@@ -73,14 +83,20 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    /// An answer, the `bits` highest bits of each element. That an element has more is an error.
-    pub fn answer(&mut self, answer: &Answer, bits: u32) -> io::Result<()> {
-        let ciphertexts = answer.ciphertexts();
+    /// An answer, as many of the highest bits of each element, and of the coefficients of each body, as it has. That an element has
+    /// more is an error.
+    pub fn answer(&mut self, answer: &Answer) -> io::Result<()> {
+        let (ciphertexts, bits) = (answer.ciphertexts(), answer.bits());
         let Some(first) = ciphertexts.first() else { return check(false, EMPTY) };
+        let (shape, bodies) = (first.shape(), answer.bodies(first.shape().polynomial_size));
         self.label(answer.label())?;
-        self.integers(sizes(ciphertexts.len(), first.shape()))?;
-        self.integer(bits.into())?;
-        self.glwe_elements(first.shape(), bits, ciphertexts.iter())
+        self.integers(sizes(ciphertexts.len(), shape))?;
+        self.integers([bits.into(), bodies as u64])?;
+        ciphertexts.iter().try_for_each(|ciphertext| {
+            check(ciphertext.shape() == shape, SIZES)?;
+            // The others are zero.
+            self.elements(&ciphertext.data()[..sent_len(shape, bodies)], bits)
+        })
     }
 }
 
@@ -106,21 +122,28 @@ impl Decoder<'_> {
         let bodies = self.list(count, shape.polynomial_size.get(), bits, |body| body)?;
         let ciphertext = |(body, stream)| SeededGlweCiphertext::from_parts(shape, label.request, stream, body);
         let ciphertexts = bodies.into_iter().zip(first..).map(ciphertext).collect();
-        Ok(Request::from_parts(label, ciphertexts))
+        Ok(Request::from_parts(label, ciphertexts, bits))
     }
 
-    /// An answer under keys `identity`, of `count` ciphertexts of shape `shape`, elements of `bits` bits. It says of itself which request it
-    /// is to, which [`ClientKeys::decrypt`](crate::keys::ClientKeys::decrypt) compares.
+    /// An answer under keys `identity`, of `count` ciphertexts of shape `shape`, elements of `bits` bits, and of each body the first `bodies`
+    /// coefficients. It says of itself which request it is to, which [`ClientKeys::decrypt`](crate::keys::ClientKeys::decrypt) compares.
     pub fn answer(
         &mut self,
         identity: Identity,
         shape: GlweShape,
         count: usize,
-        bits: u32,
+        (bits, bodies): (u32, usize),
     ) -> Result<Answer, FormatError> {
         let label = self.label(identity)?;
+        let bodies = bodies.min(shape.polynomial_size.get());
         self.sizes(sizes(count, shape))?;
         self.bits(bits)?;
-        Ok(Answer::new(&label, self.glwe_elements(shape, bits, count)?))
+        self.sizes([bodies as u64])?;
+        let whole = |mut elements: Vec<u64>| {
+            elements.resize(shape.ciphertext_len(), 0);
+            GlweCiphertext::from_elements(shape, elements)
+        };
+        let ciphertexts = self.list(count, sent_len(shape, bodies), bits, whole)?;
+        Ok(Answer::new(&label, ciphertexts, bits).with_bodies_of(bodies))
     }
 }

@@ -26,7 +26,7 @@
 //! | list of LWE ciphertexts | 8 each for their number and n; then of each n+1 torus elements of 64 bits, the mask first |
 //! | label of a request | 32 for the encoding's fingerprint, 32 for the masks' seed: the keys are the envelope's |
 //! | [`Request`](Kind::REQUEST) | a label; 8 each for the ciphertexts' number, k, N, b, and which stream the masks of the first are, where those of the others follow; then of each a body of N torus elements of b bits |
-//! | [`Answer`](Kind::ANSWER) | the label of its request; 8 each for the ciphertexts' number, k, N and b; then of each (k+1)·N torus elements of b bits |
+//! | [`Answer`](Kind::ANSWER) | the label of its request; 8 each for the ciphertexts' number, k, N, b and B; then of each kN + B torus elements of b bits, masks first: of the body the first B, all others are zero |
 //! | [evaluation keys](Kind::EVALUATION_KEYS) | 8 for their number; then, in the order of edges, of each 3 integers for its edge, 6 for its sizes, 32 for the seed of its masks, and its bodies, elements of 64 bits |
 //! | a client's [secret](Kind::SECRET) | 32 for the seed of its keys; 8: 1 if equal requests are equal ciphertexts, else 0 |
 //!
@@ -58,7 +58,7 @@
 //!
 //! let header = Header { kind: Kind::REQUEST, identity: *client.identity(), context };
 //! let mut bytes = Vec::new();
-//! format::write(&mut bytes, &header, |encoder| encoder.request(&request, 64))?;
+//! format::write(&mut bytes, &header, |encoder| encoder.request(&request))?;
 //! assert_eq!(bytes.len() as u64, format::request_bytes(shape, 1, 64));
 //!
 //! let keys = client.evaluation_keys(&Needs::default())?.prepare()?;

@@ -60,6 +60,20 @@ pub fn decode(x: u64, bits: u32) -> i64 {
     x.wrapping_add(1 << (shift - 1)) as i64 >> shift
 }
 
+/// The multiple of 2^(64−bits) that is nearest to x, for `bits` 1 to 64: all that `bits` bits can say of it.
+///
+/// # Examples
+/// ```
+/// use tfhe_core::torus::{from_f64, round};
+/// assert_eq!(round(from_f64(0.3), 2), from_f64(0.25));
+/// assert_eq!(round(from_f64(0.9), 2), 0);
+/// assert_eq!(round(12_345, 64), 12_345);
+/// ```
+#[inline]
+pub fn round(x: u64, bits: u32) -> u64 {
+    if bits < MODULUS_LOG { encode(decode(x, bits), bits) } else { x }
+}
+
 /// `x / 2^bits` rounded to the nearest integer, ties to even: an exact division of the *representative* in
 /// [-1/2, 1/2), whose rounding errors have mean zero.
 ///

@@ -101,7 +101,7 @@ impl ClientKeys {
 
     /// Encrypts the plaintexts `[N]` of one request under the arithmetic ring's key. `context` is the fingerprint of how they
     /// are encoded: of everything that a reader of the decrypted numbers has to know. Randomness is as the seed said
-    /// ([`RequestRandomness`]).
+    /// ([`RequestRandomness`]). Bodies are rounded to `bits` bits, at most 64: that is all that is sent of them.
     ///
     /// # Errors
     /// If the operating system has no randomness to give.
@@ -112,13 +112,18 @@ impl ClientKeys {
         &self,
         plaintexts: &[Zeroizing<Vec<u64>>],
         context: &Fingerprint,
+        bits: u32,
     ) -> Result<Request, RandomnessError> {
         let mut seed = self.scope.request(self.requests, context, plaintexts.iter().map(|plaintext| &plaintext[..]))?;
         let (node, noise) = (Node::Arithmetic, self.parameters.arithmetic().noise);
         let (key, fft) = (self.of_ring(node), self.plan(node));
         let label = Label { identity: self.identity, context: *context, request: seed.masks() };
-        let ciphertexts = plaintexts.iter().map(|plaintext| key.encrypt(fft, plaintext, noise, &mut seed)).collect();
-        Ok(Request { label, ciphertexts })
+        let encrypt = |plaintext: &Zeroizing<Vec<u64>>| {
+            let mut ciphertext = key.encrypt(fft, plaintext, noise, &mut seed);
+            ciphertext.round(bits);
+            ciphertext
+        };
+        Ok(Request { label, ciphertexts: plaintexts.iter().map(encrypt).collect(), bits })
     }
 
     /// The phases, plaintext and noise, of an answer of `count` ciphertexts to the request of which `request` is the label.

@@ -16,6 +16,7 @@ use super::evaluation::EvaluationKeys;
 use super::label::{Label, Mismatch, check_ciphertexts};
 use crate::fingerprint::Fingerprint;
 use crate::glwe::{GlweCiphertext, SeededGlweCiphertext};
+use crate::params::PolynomialSize;
 
 /// Ciphertexts under the arithmetic ring's key, from a client to a server.
 ///
@@ -30,7 +31,7 @@ use crate::glwe::{GlweCiphertext, SeededGlweCiphertext};
 /// let client = || ClientKeys::generate(&set, &ClientSeed::from_system()?).map_err(Box::<dyn std::error::Error>::from);
 /// let (ours, theirs) = (client()?, client()?);
 /// let encoding = Fields::new("a polynomial of zeros").fingerprint();
-/// let request = ours.encrypt(&[Zeroizing::new(vec![0; set.arithmetic().size().get()])], &encoding)?;
+/// let request = ours.encrypt(&[Zeroizing::new(vec![0; set.arithmetic().size().get()])], &encoding, 64)?;
 ///
 /// let [keys, others] = [&ours, &theirs].map(|client| client.evaluation_keys(&Needs::default()));
 /// assert!(request.open(&keys?.prepare()?, &encoding, 1).is_ok());
@@ -41,12 +42,14 @@ use crate::glwe::{GlweCiphertext, SeededGlweCiphertext};
 pub struct Request {
     pub(super) label: Label,
     pub(super) ciphertexts: Vec<SeededGlweCiphertext>,
+    /// Of a coefficient of a body.
+    pub(super) bits: u32,
 }
 
 impl Request {
-    /// Of ciphertexts that were encrypted as `label` says.
-    pub(crate) fn from_parts(label: Label, ciphertexts: Vec<SeededGlweCiphertext>) -> Self {
-        Self { label, ciphertexts }
+    /// Of ciphertexts that were encrypted as `label` says, with bodies of `bits` bits.
+    pub(crate) fn from_parts(label: Label, ciphertexts: Vec<SeededGlweCiphertext>, bits: u32) -> Self {
+        Self { label, ciphertexts, bits }
     }
 
     /// The name of requests in errors.
@@ -80,6 +83,11 @@ impl Request {
     pub fn ciphertexts(&self) -> &[SeededGlweCiphertext] {
         &self.ciphertexts
     }
+
+    /// How many bits of each coefficient of a body are sent: the others are zero.
+    pub fn bits(&self) -> u32 {
+        self.bits
+    }
 }
 
 /// Ciphertexts under the arithmetic ring's key, from a server to a client.
@@ -87,12 +95,36 @@ impl Request {
 pub struct Answer {
     pub(super) label: Label,
     pub(super) ciphertexts: Vec<GlweCiphertext>,
+    /// Of a coefficient.
+    pub(super) bits: u32,
+    /// How many coefficients of a body are sent.
+    pub(super) bodies: usize,
 }
 
 impl Answer {
-    /// An answer to the request of which this is the label.
-    pub fn new(request: &Label, ciphertexts: Vec<GlweCiphertext>) -> Self {
-        Self { label: request.clone(), ciphertexts }
+    /// An answer to the request of which this is the label, rounded to `bits` bits a coefficient, at most 64.
+    pub fn new(request: &Label, mut ciphertexts: Vec<GlweCiphertext>, bits: u32) -> Self {
+        ciphertexts.iter_mut().for_each(|ciphertext| ciphertext.round(bits));
+        Self { label: request.clone(), ciphertexts, bits, bodies: usize::MAX }
+    }
+
+    /// The same with the first `count` coefficients of each body alone, where the others hold nothing to be read.
+    #[must_use]
+    pub fn with_bodies_of(mut self, count: usize) -> Self {
+        self.ciphertexts
+            .iter_mut()
+            .for_each(|ciphertext| ciphertext.body_mut().iter_mut().skip(count).for_each(|x| *x = 0));
+        Self { bodies: count.min(self.bodies), ..self }
+    }
+
+    /// How many bits of each coefficient are sent: the others are zero.
+    pub fn bits(&self) -> u32 {
+        self.bits
+    }
+
+    /// How many coefficients of a body of `size` are sent: the others are zero.
+    pub fn bodies(&self, size: PolynomialSize) -> usize {
+        self.bodies.min(size.get())
     }
 
     /// The label of the request that it answers.
@@ -137,7 +169,7 @@ mod tests {
         fn request(&self, first: u64) -> Request {
             let size = self.keys.parameters().arithmetic().size().get();
             let plaintexts: Vec<_> = (0..COUNT as u64).map(|i| Zeroizing::new(vec![(first + i) << 60; size])).collect();
-            self.keys.encrypt(&plaintexts, &context()).unwrap()
+            self.keys.encrypt(&plaintexts, &context(), 64).unwrap()
         }
     }
 
@@ -155,7 +187,7 @@ mod tests {
     }
 
     fn answer(request: &Request) -> Answer {
-        Answer::new(request.label(), request.ciphertexts().iter().map(SeededGlweCiphertext::expand).collect())
+        Answer::new(request.label(), request.ciphertexts().iter().map(SeededGlweCiphertext::expand).collect(), 64)
     }
 
     #[test]

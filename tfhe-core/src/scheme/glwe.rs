@@ -10,6 +10,7 @@ use crate::lwe::LweCiphertext;
 use crate::params::{GlweShape, PolynomialSize};
 use crate::polynomial;
 use crate::random::PublicSeed;
+use crate::torus;
 
 #[cfg(feature = "secret-keys")]
 mod secret;
@@ -53,6 +54,12 @@ impl SeededGlweCiphertext {
     /// The body `[N]`.
     pub(crate) fn body(&self) -> &[u64] {
         &self.body
+    }
+
+    /// Rounds the body to `bits` bits ([`crate::torus::round`]): the masks have none to be rounded.
+    #[cfg(feature = "secret-keys")]
+    pub(crate) fn round(&mut self, bits: u32) {
+        self.body.iter_mut().for_each(|x| *x = torus::round(*x, bits));
     }
 
     /// Expands the masks.
@@ -200,6 +207,11 @@ impl GlweCiphertext {
     pub fn split_mut(&mut self) -> (&mut [u64], &mut [u64]) {
         let middle = self.data.len() - self.shape.polynomial_size.get();
         self.data.split_at_mut(middle)
+    }
+
+    /// Rounds masks and body to `bits` bits ([`torus::round`]). For noise see [`crate::noise::rounded_ciphertext`].
+    pub fn round(&mut self, bits: u32) {
+        self.data.iter_mut().for_each(|x| *x = torus::round(*x, bits));
     }
 
     /// `self += factor·other`, for an integer factor.

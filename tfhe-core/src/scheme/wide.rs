@@ -72,7 +72,7 @@ struct BoxFunction {
 /// let mut plaintext = Zeroizing::new(vec![0; 1024]);
 /// plaintext[0] = encode(41, 7);
 /// let encoding = Fields::new("an index of 6 bits").fingerprint();
-/// let request = client.encrypt(&[plaintext], &encoding)?;
+/// let request = client.encrypt(&[plaintext], &encoding, 64)?;
 /// let input = request.open(&server, &encoding, 1)?[0].expand();
 /// let (mut low, mut high) = (input.sample_extract(0), input.sample_extract(0));
 /// low.scale(table.low_factor());
@@ -84,7 +84,7 @@ struct BoxFunction {
 /// let values = &key.blind_rotate(&switched[..1], &[&ones])[0];
 /// let encrypted_table = table.high_accumulator(values, encode(1, 6), server.automorphisms(Node::Lookup, 0, 0)?);
 /// let result = key.blind_rotate(&switched[1..], &[&encrypted_table]);
-/// let answer = Answer::new(request.label(), result);
+/// let answer = Answer::new(request.label(), result, 64);
 /// assert_eq!(decode(client.decrypt(&answer, request.label(), 1)?[0][0], 6), square(41));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use nn::evaluator::{Form, Rows};
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::params::GlweShape;
+use tfhe_core::polynomial;
 use tfhe_core::torus;
 
 use super::number::{EncryptedNumber, EncryptedSum};
@@ -51,9 +52,13 @@ impl EncryptedReals {
         &self.rows
     }
 
-    /// All ciphertexts, row after row.
-    pub fn into_ciphertexts(self) -> Vec<GlweCiphertext> {
-        self.rows.into_iter().flatten().map(Arc::unwrap_or_clone).collect()
+    /// All ciphertexts, row after row: of features dense ones ([`BlockLayout::dense_place`]).
+    pub fn into_answer(self, layout: &BlockLayout) -> Vec<GlweCiphertext> {
+        let ciphertexts: Vec<_> = self.rows.into_iter().flatten().collect();
+        match self.form {
+            Form::Features => ciphertexts.chunks(layout.stride()).map(dense).collect(),
+            _ => ciphertexts.into_iter().map(Arc::unwrap_or_clone).collect(),
+        }
     }
 
     /// Adds constants to each row, in turns.
@@ -95,6 +100,15 @@ impl EncryptedReals {
         assert_eq!((self.form, self.channels), (below.form, below.channels), "numbers of one form");
         self.rows.extend(below.rows);
     }
+}
+
+/// Σ_c X^c·(ciphertext c).
+fn dense(ciphertexts: &[Arc<GlweCiphertext>]) -> GlweCiphertext {
+    let mut sum = GlweCiphertext::zero(ciphertexts[0].shape());
+    for (exponent, ciphertext) in ciphertexts.iter().enumerate() {
+        sum.add_scaled(&ciphertext.map_polynomials(|x, y| polynomial::rotate(x, exponent, y)), 1);
+    }
+    sum
 }
 
 /// Adds constants to the numbers of a row, in turns.

@@ -3,7 +3,6 @@
 use nn::matrix::Matrix;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::fingerprint::Fingerprint;
-use tfhe_core::format;
 use tfhe_core::key_graph::Parameters;
 use tfhe_core::keys::{Answer, Identity, Label};
 
@@ -167,7 +166,7 @@ impl<'a> BlockSession<'a> {
 
     fn bytes_of_request(&self, encoding: &BlockEncoding) -> usize {
         let ring = self.circuit.parameters().arithmetic().shape;
-        format::request_bytes(ring, encoding.request_len(), u64::BITS) as usize
+        encoding.request_bytes(ring)
     }
 
     fn output(&self, answered: Answered, statistics: Statistics) -> RunOutput {

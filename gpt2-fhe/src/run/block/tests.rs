@@ -152,8 +152,9 @@ fn logits_come_back_in_every_mode() {
     let blocks = BlockModel::new(program.with_logits(&model, &texts, &options).unwrap()).unwrap();
     let plans = BlockText::plan(blocks.circuit(), &[2, 1]).unwrap();
     // 40 logits, of which a ciphertext holds 16, whatever the number of tokens.
-    let response =
-        tfhe_core::format::answer_bytes(blocks.circuit().parameters().arithmetic().shape, 3, u64::BITS) as usize;
+    let (encoding, shape) = (blocks.circuit().encoding(1), blocks.circuit().parameters().arithmetic().shape);
+    assert_eq!(encoding.answer_len(), 3);
+    let response = encoding.answer_bytes(shape);
     assert_eq!([&plans[0], &plans[1]].map(|plan| plan.bytes.response), [response; 2]);
     let keys = BlockKeyPair::new(blocks.circuit().parameters(), &ClientSeed::from_number(5)).unwrap();
     let observer = &mut Unobserved;

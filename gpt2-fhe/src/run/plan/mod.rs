@@ -6,7 +6,6 @@ mod packed;
 
 use nn::packed::PackedProgram;
 use serde::Serialize;
-use tfhe_core::format;
 use tfhe_core::key_graph::{MissingEdge, Parameters};
 use tfhe_core::keys::{Needs, SeededEvaluationKeys};
 use tfhe_core::security;
@@ -130,13 +129,13 @@ pub struct Bytes {
 }
 
 impl Bytes {
-    /// Those of the files of evaluation keys, of a request, and of its answer.
+    /// Those of the files of evaluation keys, of a request, and of its answer, as the encoding has them sent.
     fn of(parameters: &Parameters, needs: &Needs, encoding: &impl Encoding) -> Result<Self, MissingEdge> {
         let shape = parameters.arithmetic().shape;
         Ok(Self {
             evaluation_key: SeededEvaluationKeys::predicted_bytes(parameters, needs)?,
-            request: format::request_bytes(shape, encoding.request_len(), u64::BITS) as usize,
-            response: format::answer_bytes(shape, encoding.answer_len(), u64::BITS) as usize,
+            request: encoding.request_bytes(shape),
+            response: encoding.answer_bytes(shape),
         })
     }
 }

@@ -143,11 +143,11 @@ impl Sample {
         let (identity, shape) = (*client.identity(), client.parameters().arithmetic().shape);
         let header = Header { kind: Kind::REQUEST, identity, context: context() };
         Self {
-            bytes: file(&header, |encoder| encoder.request(&request, BITS)),
+            bytes: file(&header, |encoder| encoder.request(&request)),
             reader: Reader::new(
                 header,
                 move |decoder| decoder.request(identity, shape, COUNT, BITS),
-                |encoder, request| encoder.request(request, BITS),
+                |encoder, request| encoder.request(request),
             ),
             fields: vec![
                 (64, FREE),
@@ -166,16 +166,17 @@ impl Sample {
         let (identity, shape) = (*client.identity(), client.parameters().arithmetic().shape);
         let header = Header { kind: Kind::ANSWER, identity, context: context() };
         Self {
-            bytes: file(&header, |encoder| encoder.answer(&answer, BITS)),
+            bytes: file(&header, |encoder| encoder.answer(&answer)),
             reader: Reader::new(
                 header,
-                move |decoder| decoder.answer(identity, shape, COUNT, BITS),
-                |encoder, answer| encoder.answer(answer, BITS),
+                move |decoder| decoder.answer(identity, shape, COUNT, (BITS, usize::MAX)),
+                |encoder, answer| encoder.answer(answer),
             ),
             fields: vec![
                 (64, FREE),
                 (24, SIZES),
                 (8, &["another number of bits"]),
+                (8, SIZES),
                 (COUNT * 2 * 16 * BITS as usize / 8, FREE),
             ],
         }
@@ -258,22 +259,12 @@ impl Sample {
 /// A request whose elements have so many bits, as of a client that rounds them.
 pub(super) fn rounded_request(client: &ClientKeys, bits: u32) -> Request {
     let plaintexts = vec![Zeroizing::new(vec![1 << 60; client.parameters().arithmetic().size().get()]); COUNT];
-    let request = client.encrypt(&plaintexts, &Fields::new("encoding").fingerprint()).unwrap();
-    let round = |x: &u64| x >> (64 - bits) << (64 - bits);
-    let ciphertext = |ciphertext: &SeededGlweCiphertext| {
-        let body = ciphertext.body().iter().map(round).collect();
-        SeededGlweCiphertext::from_parts(ciphertext.shape(), ciphertext.masks(), ciphertext.index(), body)
-    };
-    Request::from_parts(request.label().clone(), request.ciphertexts().iter().map(ciphertext).collect())
+    client.encrypt(&plaintexts, &Fields::new("encoding").fingerprint(), bits).unwrap()
 }
 
 pub(super) fn rounded_answer(request: &Request, bits: u32) -> Answer {
-    let ciphertexts = request.ciphertexts().iter().map(|ciphertext| {
-        let mut expanded = ciphertext.expand();
-        expanded.data_mut().iter_mut().for_each(|x| *x = *x >> (64 - bits) << (64 - bits));
-        expanded
-    });
-    Answer::new(request.label(), ciphertexts.collect())
+    let ciphertexts = request.ciphertexts().iter().map(SeededGlweCiphertext::expand);
+    Answer::new(request.label(), ciphertexts.collect(), bits)
 }
 
 #[test]

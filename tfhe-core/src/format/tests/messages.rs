@@ -17,7 +17,7 @@ proptest! {
     /// Whatever sizes and bits; and sizes are known before.
     #[test]
     fn messages_of_any_sizes_and_bits_are_read(
-        k in 1..4_usize, log_n in 3..6_u32, count in 1..4_usize, bits in 1..=64_u32, first in 0..1_u64 << 47, seed: u64,
+        k in 1..4_usize, log_n in 3..6_u32, count in 1..4_usize, bits in 1..=64_u32, bodies in 0..80_usize, first in 0..1_u64 << 47, seed: u64,
     ) {
         let shape = GlweShape::new(k, 1 << log_n).unwrap();
         let mut stream = SampleSeed::from_number(seed).stream(0);
@@ -26,19 +26,19 @@ proptest! {
         };
         let label = Contents::draw([0; 3], seed).label;
         let body = |stream| SeededGlweCiphertext::from_parts(shape, label.request, stream, elements(1 << log_n));
-        let request = Request::from_parts(label.clone(), (first..first + count as u64).map(body).collect());
-        let bytes = file(&header(), |encoder| encoder.request(&request, bits));
+        let request = Request::from_parts(label.clone(), (first..first + count as u64).map(body).collect(), bits);
+        let bytes = file(&header(), |encoder| encoder.request(&request));
         prop_assert_eq!(bytes.len() as u64, request_bytes(shape, count, bits));
         let identity = header().identity;
         let read = decode(&mut &bytes[..], bytes.len() as u64, LIMIT, |_, d| d.request(identity, shape, count, bits));
         prop_assert_eq!(read.unwrap(), request);
 
         let ciphertexts = (0..count).map(|_| GlweCiphertext::from_elements(shape, elements(shape.ciphertext_len())));
-        let answer = Answer::new(&label, ciphertexts.collect());
-        let bytes = file(&header(), |encoder| encoder.answer(&answer, bits));
-        prop_assert_eq!(bytes.len() as u64, answer_bytes(shape, count, bits));
-        let read = decode(&mut &bytes[..], bytes.len() as u64, LIMIT, |_, d| d.answer(identity, shape, count, bits));
-        prop_assert_eq!(read.unwrap(), answer);
+        let answer = Answer::new(&label, ciphertexts.collect(), bits).with_bodies_of(bodies);
+        let bytes = file(&header(), |encoder| encoder.answer(&answer));
+        prop_assert_eq!(bytes.len() as u64, answer_bytes(shape, count, (bits, bodies)));
+        let read = decode(&mut &bytes[..], bytes.len() as u64, LIMIT, |_, d| d.answer(identity, shape, count, (bits, bodies)));
+        prop_assert_eq!(read.unwrap(), answer.with_bodies_of(1 << log_n));
     }
 
     /// Any needs that a set can serve.
@@ -87,9 +87,9 @@ fn keys_that_were_read_compute() {
     let server = read_keys(&bytes, parameters, &needs).unwrap().prepare().unwrap();
     let mut plaintext = Zeroizing::new(vec![0; parameters.arithmetic().size().get()]);
     plaintext[0] = encode(2, 3) + half_slot(2);
-    let request = client.encrypt(&[plaintext], &context()).unwrap();
+    let request = client.encrypt(&[plaintext], &context(), 64).unwrap();
     let (header, shape) = (Header { kind: Kind::REQUEST, ..keys_header(&keys) }, parameters.arithmetic().shape);
-    let bytes = file(&header, |encoder| encoder.request(&request, 64));
+    let bytes = file(&header, |encoder| encoder.request(&request));
     let received = super::decode(&mut &bytes[..], bytes.len() as u64, LIMIT, |header, decoder| {
         decoder.request(header.identity, shape, 1, 64)
     });
@@ -97,11 +97,12 @@ fn keys_that_were_read_compute() {
     let input = received.open(&server, &context(), 1).unwrap()[0].expand();
     let table = table_accumulator(parameters.lookup().shape, &[0, 1, 3, 2].map(|x| encode(x, 3)));
     let small = server.keyswitch(Lookup).unwrap().keyswitch(&[input.sample_extract(0)]);
-    let answer = Answer::new(received.label(), server.bootstrapping_key(0).unwrap().blind_rotate(&small, &[&table]));
+    let answer =
+        Answer::new(received.label(), server.bootstrapping_key(0).unwrap().blind_rotate(&small, &[&table]), 64);
     let header = Header { kind: Kind::ANSWER, ..header };
-    let bytes = file(&header, |encoder| encoder.answer(&answer, 64));
+    let bytes = file(&header, |encoder| encoder.answer(&answer));
     let answer = super::decode(&mut &bytes[..], bytes.len() as u64, LIMIT, |header, decoder| {
-        decoder.answer(header.identity, shape, 1, 64)
+        decoder.answer(header.identity, shape, 1, (64, usize::MAX))
     });
     let phase = client.decrypt(&answer.unwrap(), request.label(), 1).unwrap();
     assert_eq!(decode(phase[0][0], 3), 3);
@@ -169,15 +170,15 @@ fn what_belongs_to_others_is_refused() {
     // Nobody writes what is not his by mistake.
     for written in [
         write(&mut Vec::new(), &header, |encoder| encoder.evaluation_keys(&keys)),
-        write(&mut Vec::new(), &header, |encoder| encoder.request(&request, 64)),
-        write(&mut Vec::new(), &header, |encoder| encoder.answer(&rounded_answer(&request, 64), 64)),
+        write(&mut Vec::new(), &header, |encoder| encoder.request(&request)),
+        write(&mut Vec::new(), &header, |encoder| encoder.answer(&rounded_answer(&request, 64))),
     ] {
         let refused = written.unwrap_err();
         assert_eq!(refused.to_string(), "what is written belongs to other keys than its envelope says");
     }
     // Whoever changes the envelope has a request to those keys, and is refused by what he asks.
     let header = Header { kind: Kind::REQUEST, ..keys_header(&keys) };
-    let mut bytes = file(&header, |encoder| encoder.request(&request, 64));
+    let mut bytes = file(&header, |encoder| encoder.request(&request));
     bytes[52..84].copy_from_slice(theirs.identity().keys.as_bytes());
     let bytes = Sample::with_checksum(bytes);
     let shape = client.parameters().arithmetic().shape;
@@ -196,8 +197,9 @@ fn what_cannot_be_written_is_said() {
         Header { kind: Kind::REQUEST, identity: *client.identity(), context: context() },
     );
     let refused = |request: &Request, bits: u32| {
-        let mut output = Vec::new();
-        let refused = write(&mut output, &header, |encoder| encoder.request(request, bits)).unwrap_err();
+        let (mut output, ciphertexts) = (Vec::new(), request.ciphertexts().to_vec());
+        let request = Request::from_parts(request.label().clone(), ciphertexts, bits);
+        let refused = write(&mut output, &header, |encoder| encoder.request(&request)).unwrap_err();
         assert_eq!((refused.kind(), output.len()), (ErrorKind::InvalidInput, 0));
         refused.to_string()
     };
@@ -206,12 +208,15 @@ fn what_cannot_be_written_is_said() {
         assert_eq!(refused(&request, bits), "torus elements are written with 1 to 64 bits");
     }
     let label = request.label();
-    assert_eq!(refused(&Request::from_parts(label.clone(), Vec::new()), 64), "a message has one ciphertext at least");
-    let swapped = Request::from_parts(label.clone(), request.ciphertexts().iter().rev().cloned().collect());
+    assert_eq!(
+        refused(&Request::from_parts(label.clone(), Vec::new(), 64), 64),
+        "a message has one ciphertext at least"
+    );
+    let swapped = Request::from_parts(label.clone(), request.ciphertexts().iter().rev().cloned().collect(), 64);
     assert!(refused(&swapped, 64).starts_with("the masks of a request's ciphertexts"));
     let (shape, stream) = (GlweShape::new(1, 8).unwrap(), request.ciphertexts()[0].index() + 1);
     let smaller = SeededGlweCiphertext::from_parts(shape, label.request, stream, vec![0; 8]);
-    let mixed = Request::from_parts(label.clone(), vec![request.ciphertexts()[0].clone(), smaller]);
+    let mixed = Request::from_parts(label.clone(), vec![request.ciphertexts()[0].clone(), smaller], 64);
     assert_eq!(refused(&mixed, 64), "ciphertexts of one list are of different sizes");
 }
 
@@ -221,14 +226,14 @@ fn absurd_counts_are_refused() {
     let shape = GlweShape::new(1, 65536).unwrap();
     let label = [0; 64];
     for count in [1 << 32, 1 << 60, usize::MAX] {
-        let numbers: Vec<u8> = [count as u64, 1, 65536, 64, 0].iter().flat_map(|x| x.to_le_bytes()).collect();
+        let numbers: Vec<u8> = [count as u64, 1, 65536, 64, 65536].iter().flat_map(|x| x.to_le_bytes()).collect();
         let contents = [&label[..], &numbers].concat();
         let bytes = file(&header(), |encoder| encoder.output.write_all(&contents));
         let read = |available: u64| {
             let refused = |answer: bool| {
                 let identity = header().identity;
                 let read = decode(&mut &bytes[..], available, u64::MAX, |_, decoder| match answer {
-                    true => decoder.answer(identity, shape, count, 64).map(drop),
+                    true => decoder.answer(identity, shape, count, (64, usize::MAX)).map(drop),
                     false => decoder.request(identity, shape, count, 64).map(drop),
                 });
                 read.unwrap_err().to_string()
@@ -238,7 +243,7 @@ fn absurd_counts_are_refused() {
         let [answer, request] = read(bytes.len() as u64);
         assert!(answer.contains("they end too early"), "{answer}");
         assert!(request.contains("they end too early") || request.contains("the masks' number"), "{request}");
-        assert_eq!(request_bytes(shape, count, 64).min(answer_bytes(shape, count, 64)), {
+        assert_eq!(request_bytes(shape, count, 64).min(answer_bytes(shape, count, (64, usize::MAX))), {
             let bytes = |elements: u128| u64::try_from(elements * 8 * count as u128).unwrap_or(u64::MAX);
             bytes(65536).saturating_add(ENVELOPE_BYTES + 64 + 40)
         });
@@ -258,14 +263,15 @@ fn what_is_promised_takes_no_memory() {
     }
     let count = 1 << 32;
     let shape = GlweShape::new(1, 16).unwrap();
-    let numbers: Vec<u8> = [count as u64, 1, 16, 64].iter().flat_map(|x| x.to_le_bytes()).collect();
+    let numbers: Vec<u8> = [count as u64, 1, 16, 64, 16].iter().flat_map(|x| x.to_le_bytes()).collect();
     let contents = [&[0; 64][..], &numbers, &[7; 1000]].concat();
     let mut bytes = file(&header(), |encoder| encoder.output.write_all(&contents));
-    let promised = answer_bytes(shape, count, 64);
+    let promised = answer_bytes(shape, count, (64, usize::MAX));
     bytes[116..124].copy_from_slice(&(promised - ENVELOPE_BYTES).to_le_bytes());
     let mut input = Watched(&bytes, 0);
     let identity = header().identity;
-    let read = decode(&mut input, promised, promised, |_, decoder| decoder.answer(identity, shape, count, 64));
+    let read =
+        decode(&mut input, promised, promised, |_, decoder| decoder.answer(identity, shape, count, (64, usize::MAX)));
     let refused = read.unwrap_err();
     assert!(
         matches!(refused, FormatError::Truncated { expected, found } if expected == promised && found == bytes.len() as u64),
@@ -285,12 +291,15 @@ fn bytes_are_those_of_the_document() {
     let body = [0x123 << 52, 0x456 << 52, 0, 0, 0, 0, 0, 0xfff << 52].to_vec();
     let packed = [0x23, 0x61, 0x45, 0, 0, 0, 0, 0, 0, 0, 0xf0, 0xff];
     let ciphertexts = vec![SeededGlweCiphertext::from_parts(shape, label.request, 7, body.clone())];
-    let request = Request::from_parts(label.clone(), ciphertexts);
-    let bytes = contents(&file(&header(), |encoder| encoder.request(&request, 12)));
+    let request = Request::from_parts(label.clone(), ciphertexts, 12);
+    let bytes = contents(&file(&header(), |encoder| encoder.request(&request)));
     assert_eq!(bytes, [&label_bytes[..], &words(&[1, 1, 8, 12, 7]), &packed].concat());
-    let answer = Answer::new(&label, vec![GlweCiphertext::from_elements(shape, [&body[..], &body].concat())]);
-    let bytes = contents(&file(&header(), |encoder| encoder.answer(&answer, 12)));
-    assert_eq!(bytes, [&label_bytes[..], &words(&[1, 1, 8, 12]), &packed, &packed].concat());
+    let answer = Answer::new(&label, vec![GlweCiphertext::from_elements(shape, [&body[..], &body].concat())], 12);
+    let bytes = contents(&file(&header(), |encoder| encoder.answer(&answer)));
+    assert_eq!(bytes, [&label_bytes[..], &words(&[1, 1, 8, 12, 8]), &packed, &packed].concat());
+    let bytes = contents(&file(&header(), |encoder| encoder.answer(&answer.clone().with_bodies_of(2))));
+    // 10 elements of 12 bits.
+    assert_eq!(bytes, [&label_bytes[..], &words(&[1, 1, 8, 12, 2]), &packed, &packed[..3]].concat());
 
     let client = client(TINY_LWE);
     let needs = Needs::default().keyswitch(Lookup).automorphisms(Lookup, 0, 1).bootstrapping(0);

@@ -60,7 +60,7 @@ const LARGEST: f64 = (1_u64 << 53) as f64;
 ///     plaintext
 /// });
 /// let encoding = Fields::new("two numbers, in turns").fingerprint();
-/// let request = client.encrypt(&numbers, &encoding)?;
+/// let request = client.encrypt(&numbers, &encoding, 64)?;
 ///
 /// let [argument, factor] = [0, 1].map(|i| request.open(&server, &encoding, 2).unwrap()[i].expand());
 /// let gadget = parameters.gadget(Edge::ExternalProduct { ring: Arithmetic })?;
@@ -74,7 +74,7 @@ const LARGEST: f64 = (1_u64 << 53) as f64;
 /// let ggsw = server.relinearization(Arithmetic)?.ggsw_of_levels(&packed, gadget)?;
 /// let product = ggsw.external_product(server.arithmetic_fft(), &factor, &mut ggsw.scratch(server.arithmetic_fft()));
 ///
-/// let answer = Answer::new(request.label(), vec![product]);
+/// let answer = Answer::new(request.label(), vec![product], 64);
 /// let phase = &client.decrypt(&answer, request.label(), 1)?[0];
 /// // −10·0.02, and the argument's error, some thousandths of a turn, times 100·0.02.
 /// assert!((to_f64(phase[2]) + 0.2).abs() < 0.05 && to_f64(phase[3]).abs() < 0.01);
