@@ -17,9 +17,9 @@ const LOG_UNITS: u32 = 32;
 /// blocks leave, 2^-23.1 on the embedded model.
 const STREAM_BITS: u32 = 30;
 
-/// How many bits of each coefficient of logits are sent. Rounding adds an error of 2^-18.3 of a turn, where products with looked-up integers leave
-/// 2^-13 and more.
-const LOGITS_BITS: u32 = 22;
+/// How many bits of each coefficient of logits are sent. Rounding adds an error of 2^-16.3 of a turn, where products with looked-up
+/// integers leave 2^-10 to 2^-13.
+const LOGITS_BITS: u32 = 20;
 
 /// At which scale an input is encrypted, 2^-this of a turn, which is as many bits as are sent of a request's bodies: below the units of what
 /// they hold, which are rounded as well, there is nothing to be kept.
@@ -51,8 +51,8 @@ impl BlockAnswer {
 /// A request is dense: A = 128 ciphertexts of features in one ([`BlockLayout::dense_place`]), which the server takes apart
 /// ([`tfhe_core::automorphism::AutomorphismKeys::expand`]). That multiplies by A, so numbers are divided by it when they are encrypted.
 ///
-/// A stream that is answered is dense as well, in the same places: the sum of X^c times ciphertext c of A. There is but a little noise where a
-/// ciphertext holds no feature. An answer's numbers are known modulo one turn, the nearest to zero are meant.
+/// A stream that is answered is dense as well, in the same places: the sum of X^c times ciphertext c of A. There is but a little noise
+/// where a ciphertext holds no feature. An answer's numbers are known modulo one turn, the nearest to zero are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockEncoding {
     /// Where everything lies.

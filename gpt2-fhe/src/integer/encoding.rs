@@ -10,8 +10,8 @@ use tfhe_core::torus::{self, MODULUS_LOG};
 use crate::boundary::Refused;
 use crate::encoding::Encoding;
 
-/// How many bits of a request's bodies are sent. What is rounded meets weights of a norm of 2^10 and, where a wide table is read, 2^9 more: for
-/// scales of 14 bits that is 2^-23 of a turn, where reading has an error of 2^-10.
+/// How many bits of a request's bodies are sent. What is rounded meets weights of a norm of 2^10 and, where a wide table is read, 2^9 more:
+/// for scales of 14 bits that is 2^-23 of a turn, where reading has an error of 2^-10.
 const REQUEST_BITS: u32 = 40;
 
 /// How many bits of an answer are sent beyond an integer and its sign. Its rounding moves a number by 2^-16 of what separates two.

@@ -13,8 +13,8 @@ use super::keys;
 use super::layout::Layout;
 use super::tables;
 
-/// How many bits of an answer are sent. Outputs have errors of 2^-12 of a turn and more, from the external products alone; rounding adds 2^-16.3, less
-/// than a hundredth of their variance.
+/// How many bits of an answer are sent. Outputs have errors of 2^-12 of a turn and more, from the external products alone; rounding adds
+/// 2^-16.3, less than a hundredth of their variance.
 pub const ANSWER_BITS: u32 = 20;
 
 /// The variances of a part's steps in one layout, as fractions of a turn squared.
