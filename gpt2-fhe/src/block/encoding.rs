@@ -110,13 +110,13 @@ impl Encoding for BlockEncoding {
     fn context(&self) -> Fingerprint {
         let (layout, tokens, channels) = (&self.layout, self.tokens, self.channels);
         let sizes = [tokens, channels, layout.size(), layout.ratio(), layout.stride()].map(|size| size as u64);
-        match self.answer {
+        let fields = match self.answer {
             BlockAnswer::Stream => Fields::new("hidden states of the block circuit").integers(sizes.into_iter()),
             BlockAnswer::Logits(size) => {
                 Fields::new("logits of the block circuit").integers(sizes.into_iter()).integer(size as u64)
             }
-        }
-        .fingerprint()
+        };
+        fields.integers([self.request_bits(), self.answer_bits()].map(u64::from).into_iter()).fingerprint()
     }
 
     fn check(&self, parameters: &Parameters) -> Result<(), Refused> {

@@ -75,7 +75,8 @@ impl Encoding for IntegerEncoding {
     fn context(&self) -> Fingerprint {
         let sizes = [self.tokens, self.inputs, self.outputs].map(|size| size as u64);
         let fields = Fields::new("integers of the exact circuit").integers(sizes.into_iter());
-        fields.integer(self.input_bits.into()).integer(self.output_bits.into()).fingerprint()
+        let bits = [self.input_bits, self.output_bits, self.request_bits(), self.answer_bits()];
+        fields.integers(bits.map(u64::from).into_iter()).fingerprint()
     }
 
     fn check(&self, parameters: &Parameters) -> Result<(), Refused> {

@@ -202,6 +202,35 @@ mod tests {
         }
     }
 
+    /// What is rounded away is nowhere: neither in a request nor in an answer, nor in their bytes.
+    #[test]
+    fn what_is_sent_is_rounded() {
+        let party = Party::new(TOY, &seed());
+        let size = party.keys.parameters().arithmetic().size();
+        let plaintext = || Zeroizing::new(vec![3 << 60; size.get()]);
+        let encrypt = |bits| party.keys.encrypt(&[plaintext()], &context(), bits).unwrap();
+        let (whole, rounded) = (encrypt(64), encrypt(9));
+        assert_eq!((whole.bytes(), rounded.bytes(), rounded.bits()), (64 * 8 + 8, 64 * 9 / 8 + 8, 9));
+        let [whole, expanded] = [&whole, &rounded].map(|request| request.ciphertexts()[0].expand());
+        // The same masks, for the plaintexts are the same.
+        assert_eq!(whole.mask(), expanded.mask());
+        for (x, rounded) in whole.body().iter().zip(expanded.body()) {
+            assert!(rounded.trailing_zeros() >= 55 && (x.wrapping_sub(*rounded) as i64).abs() <= 1 << 54);
+        }
+
+        let answer = Answer::new(rounded.label(), vec![expanded.clone()], 12);
+        assert_eq!((answer.bits(), answer.bodies(size), answer.bytes()), (12, 64, 128 * 12 / 8));
+        assert!(answer.ciphertexts()[0].data().iter().all(|x| x.trailing_zeros() >= 52));
+        let few = answer.clone().with_bodies_of(5);
+        assert_eq!((few.bodies(size), few.bytes()), (5, (64 + 5) * 12 / 8 + 1));
+        assert_eq!(few.ciphertexts()[0].mask(), answer.ciphertexts()[0].mask());
+        assert_eq!(few.ciphertexts()[0].body()[..5], answer.ciphertexts()[0].body()[..5]);
+        assert!(few.ciphertexts()[0].body()[5..].iter().all(|&x| x == 0));
+        let phase = &party.keys.decrypt(&few, rounded.label(), 1).unwrap()[0];
+        // 2^-10 of a body and 33 times 2^-13 of masks, at most.
+        assert!(phase[..5].iter().all(|x| (x.wrapping_sub(3 << 60) as i64).abs() < 1 << 57));
+    }
+
     /// Another client's keys, keys of another set from the same seed, keys that were made anew, keys for another circuit.
     #[test]
     fn foreign_and_stale_keys_are_refused() {
