@@ -2,58 +2,56 @@
 
 use std::collections::BTreeMap;
 
+use gpt2_fhe::block::agreement::{self, BlockAgreement, BlockRequest, BlockSizes, keys_file};
+use gpt2_fhe::block::encoding::BlockEncoding;
 use gpt2_fhe::block::keys::needs;
+use gpt2_fhe::client::Client;
+use gpt2_fhe::encoding::Encoding;
+use nn::matrix::Matrix;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::fingerprint::Fields;
-use tfhe_core::format::{self, Header, Kind};
+use tfhe_core::format::{self, Encoder, Header};
 use tfhe_core::key_graph::Edge;
 use tfhe_core::key_graph::Node::Lookup;
-use tfhe_core::keys::{Answer, ClientKeys, Needs};
-use tfhe_core::sets;
-use zeroize::Zeroizing;
+use tfhe_core::keys::Needs;
 
-/// Ciphertexts of a token of the embedded model.
-const COUNT: usize = 5;
-
-/// A request and an answer of a block's set, written; and the sizes of its evaluation keys, one kind after the other, against those of all.
+/// Requests and answers of blocks, written: the embedded model's, and those of GPT-2's shape. And the sizes of evaluation keys, one kind after
+/// the other, against those of all.
 #[test]
 fn sizes_of_messages() {
-    let parameters = sets::PACKED_BLOCK.compile().unwrap();
-    let shape = parameters.arithmetic().shape;
-    let client = ClientKeys::generate(&parameters, &ClientSeed::from_number(1)).unwrap();
-    let context = Fields::new("sizes").fingerprint();
-    let plaintexts = vec![Zeroizing::new(vec![0; shape.polynomial_size.get()]); COUNT];
-    let request = client.encrypt(&plaintexts, &context, 64).unwrap();
-    let written = |kind, contents: &dyn Fn(&mut format::Encoder<'_>) -> std::io::Result<()>| {
+    let parameters = agreement::parameters();
+    let client = Client::new(BlockEncoding::CIRCUIT, &parameters, &ClientSeed::from_number(1)).unwrap();
+    let written = |(header, contents): (Header, &dyn Fn(&mut Encoder<'_>) -> std::io::Result<()>)| {
         let mut output = Vec::new();
-        format::write(&mut output, &Header { kind, identity: *client.identity(), context }, contents).unwrap();
-        output.len() as u64
+        format::write(&mut output, &header, contents).unwrap();
+        output.len()
     };
-    let bytes = written(Kind::REQUEST, &|encoder| encoder.request(&request));
-    assert_eq!((bytes, request.bytes() as u64), (format::request_bytes(shape, COUNT, 64), bytes));
-    println!("request: {bytes} bytes");
-    for bits in [64, 32] {
-        let unused = 64 - bits;
-        let rounded = request.ciphertexts().iter().map(|ciphertext| {
-            let mut expanded = ciphertext.expand();
-            expanded.data_mut().iter_mut().for_each(|x| *x = *x >> unused << unused);
-            expanded
-        });
-        let answer = Answer::new(request.label(), rounded.collect(), bits);
-        let bytes = written(Kind::ANSWER, &|encoder| encoder.answer(&answer));
-        assert_eq!(bytes, format::answer_bytes(shape, COUNT, (bits, usize::MAX)));
-        println!("answer of {bits} bits: {bytes} bytes");
+    let program = Fields::new("a program").fingerprint();
+    for (model, embedding, tokens) in [("embedded model", 128, 1), ("embedded model", 128, 8), ("GPT-2 small", 768, 8)]
+    {
+        let sizes = BlockSizes { head: 64, embedding, logits: None, max_tokens: 64 };
+        let (agreement, shape) = (BlockAgreement::new(sizes).unwrap(), parameters.arithmetic().shape);
+        let encoding = agreement.encoding(tokens);
+        let request = client.encrypt(&Matrix::from_fn(tokens, embedding + 1, |_, _| 1), &encoding).unwrap();
+        let ciphertexts = (0..encoding.answer_len()).map(|_| request.ciphertexts()[0].expand()).collect();
+        let answer = encoding.answer(request.label(), ciphertexts);
+        assert_eq!([request.bytes(), answer.bytes()], [encoding.request_bytes(shape), encoding.answer_bytes(shape)]);
+        let request = BlockRequest { earlier: 0, tokens, request };
+        let (header, contents) = BlockAgreement::request_file(&request, &program);
+        let sent = written((header, &contents));
+        // With the numbers of earlier and new tokens.
+        assert_eq!(sent, request.request.bytes() + 16);
+        let (header, contents) = BlockAgreement::answer_file(&answer, &program);
+        let received = written((header, &contents));
+        assert_eq!(received, answer.bytes());
+        println!("{model}, {tokens} tokens: request {sent} bytes, answer {received} bytes");
     }
 
     let of = |needs: &Needs| format::evaluation_key_bytes(&parameters, needs).unwrap();
     // An envelope, and a number of keys.
-    let nothing = of(&Needs::default());
-    assert_eq!(
-        nothing,
-        written(Kind::EVALUATION_KEYS, &|encoder| {
-            encoder.evaluation_keys(&client.evaluation_keys(&Needs::default()).unwrap())
-        })
-    );
+    let (nothing, none) = (of(&Needs::default()), client.evaluation_keys(&Needs::default()).unwrap());
+    let (header, contents) = keys_file(&none);
+    assert_eq!(nothing, written((header, &contents)) as u64);
     // What a key has before its bodies.
     const BEFORE: u64 = 104;
     let mut kinds: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
@@ -76,9 +74,12 @@ fn of_block(edge: Edge) -> Option<(&'static str, Needs)> {
     match edge {
         Edge::Keyswitch { from } => Some(("key switches", none.keyswitch(from))),
         Edge::Lift { from, to } => Some(("lift", none.lift(from, to))),
-        Edge::Automorphisms { ring: Lookup, gadget } => Some(("automorphisms", none.automorphisms(Lookup, gadget, 0))),
+        Edge::Automorphisms { ring, gadget } => {
+            let name = if ring == Lookup { "automorphisms of lookups" } else { "automorphisms of requests" };
+            Some((name, none.automorphisms(ring, gadget, 0)))
+        }
         Edge::Relinearization { ring } => Some(("relinearization", none.relinearization(ring))),
         Edge::Bootstrapping { gadget } => Some(("bootstrapping", none.bootstrapping(gadget))),
-        Edge::Automorphisms { .. } | Edge::ExternalProduct { .. } => None,
+        Edge::ExternalProduct { .. } => None,
     }
 }

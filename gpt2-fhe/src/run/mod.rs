@@ -24,7 +24,8 @@ pub use plan::{Bytes, Packing, Plan};
 use serde::Serialize;
 
 /// How the head becomes operations on ciphertexts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "command-line", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Circuit {
     /// Many numbers in each ciphertext: fast, and close to the result in the clear.
@@ -44,7 +45,8 @@ impl Circuit {
 }
 
 /// How the head is computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "command-line", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Without encryption, on the quantized integers.

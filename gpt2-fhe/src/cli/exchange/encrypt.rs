@@ -10,10 +10,11 @@ use gpt2_fhe::track::EvaluationError;
 use nn::block::{BlockPart, BlocksClient};
 use nn::matrix::Matrix;
 use serde::Serialize;
+use tfhe_core::format;
 
 use super::client;
 use crate::cli::arguments::EncryptArguments;
-use crate::cli::files::{OutputFiles, envelope};
+use crate::cli::files::{self, OutputFiles};
 use crate::cli::input;
 use crate::cli::model::LanguageModel;
 use crate::cli::output::{print, print_json};
@@ -41,7 +42,9 @@ pub(in crate::cli) fn run(arguments: &EncryptArguments) -> anyhow::Result<Verdic
         bail!("--earlier is {earlier}, and the input has {}: one at least has to be new", plural(tokens, "token"));
     }
     let request = party.request(&before.row_range(*earlier..tokens), *earlier)?;
-    let envelope_of = BlockAgreement::request_file(&request, party.fingerprint());
+    let (header, contents) = BlockAgreement::request_file(&request, party.fingerprint());
+    let mut written = Vec::new();
+    format::write(&mut written, &header, contents)?;
     let report = Report {
         r#type: "request",
         version: env!("CARGO_PKG_VERSION"),
@@ -49,9 +52,10 @@ pub(in crate::cli) fn run(arguments: &EncryptArguments) -> anyhow::Result<Verdic
         earlier: request.earlier,
         tokens: request.tokens,
         ciphertexts: request.request.ciphertexts().len(),
+        bytes: written.len(),
     };
     let report = || if reporting.json { print_json(&report) } else { print(&report.text()) };
-    files.write(vec![envelope(envelope_of)], report)?;
+    files.write(vec![files::bytes(written)], report)?;
     Ok(Verdict::Right)
 }
 
@@ -117,23 +121,14 @@ struct Report {
     earlier: usize,
     tokens: usize,
     ciphertexts: usize,
+    bytes: usize,
 }
 
 impl Report {
     fn text(&self) -> String {
         let earlier = if self.earlier == 0 { String::new() } else { format!(", after {}", self.earlier) };
-        let size = std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
-        [
-            line(
-                "request",
-                format!(
-                    "{} encrypted in {}{earlier}",
-                    plural(self.tokens, "token"),
-                    plural(self.ciphertexts, "ciphertext")
-                ),
-            ),
-            line("written", format!("{} {}", self.path, bytes(size as usize))),
-        ]
-        .join("\n")
+        let ciphertexts = plural(self.ciphertexts, "ciphertext");
+        let encrypted = format!("{} encrypted in {ciphertexts}{earlier}", plural(self.tokens, "token"));
+        [line("request", encrypted), line("written", format!("{}, {}", self.path, bytes(self.bytes)))].join("\n")
     }
 }
