@@ -307,9 +307,10 @@ fn logits_are_computed_on_the_server_if_it_is_asked_for() {
     let steps = |plan: &Value| -> Vec<String> {
         plan["steps"].as_array().unwrap().iter().map(|step| step["name"].as_str().unwrap().into()).collect()
     };
+    // Before the program's steps, a request is taken apart.
     assert_eq!(
         [&with, &without].map(|plan| steps(plan).len()),
-        [true, false].map(|with| nn::block::steps::of(with).len())
+        [true, false].map(|with| 1 + nn::block::steps::of(with).len())
     );
     assert_eq!(steps(&with).last().unwrap(), "logits");
     // Of one token its squares and factor more; of many much less, since the last block's queries, softmax and feed-forward layer are
@@ -378,7 +379,7 @@ fn a_plan_has_every_step() {
         let has_none = |step: &&Value| step["headroom"].is_null();
         let without: Vec<&str> = steps.iter().filter(has_none).map(|step| step["name"].as_str().unwrap()).collect();
         use nn::block::steps::{ACTIVATION, CONTRACT, PROJECT, SCORES, WEIGH};
-        assert_eq!(without, [PROJECT, SCORES, WEIGH, ACTIVATION, CONTRACT]);
+        assert_eq!(without, ["expansion", PROJECT, SCORES, WEIGH, ACTIVATION, CONTRACT]);
         assert!(plan["security_bits"].as_f64().unwrap() > 128.0 && plan["is_reliable"].is_boolean());
     }
     // Its softmax has more entries than the first token's, and less than those of four.
