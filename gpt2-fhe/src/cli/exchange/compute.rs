@@ -21,7 +21,7 @@ use crate::cli::verdict::Verdict;
 ///
 /// # Errors
 /// What is wrong with the files: that they do not belong together.
-pub(in crate::cli) fn run(arguments: &ComputeArguments) -> anyhow::Result<Verdict> {
+pub(crate) fn run(arguments: &ComputeArguments) -> anyhow::Result<Verdict> {
     let ComputeArguments { evaluation_keys, quantized, request: path, text, out, replacing, reporting, .. } = arguments;
     let inputs = [
         ("--evaluation-keys", Some(&**evaluation_keys)),

@@ -20,7 +20,7 @@ use crate::cli::verdict::Verdict;
 ///
 /// # Errors
 /// What is wrong with the files: that they do not belong together.
-pub(in crate::cli) fn run(arguments: &DecryptArguments) -> anyhow::Result<Verdict> {
+pub(crate) fn run(arguments: &DecryptArguments) -> anyhow::Result<Verdict> {
     let DecryptArguments { client: of_client, request: sent, answer: path, model, out, replacing, reporting } =
         arguments;
     let inputs = [

@@ -26,7 +26,7 @@ use crate::cli::verdict::Verdict;
 ///
 /// # Errors
 /// What is wrong with the arguments or the files.
-pub(in crate::cli) fn run(arguments: &EncryptArguments) -> anyhow::Result<Verdict> {
+pub(crate) fn run(arguments: &EncryptArguments) -> anyhow::Result<Verdict> {
     let EncryptArguments { client: of_client, hidden, model, earlier, out, replacing, reporting, .. } = arguments;
     let inputs = [
         ("--secret", Some(&*of_client.secret)),

@@ -20,7 +20,7 @@ use crate::cli::verdict::Verdict;
 ///
 /// # Errors
 /// That a file cannot be written; that the system has no randomness.
-pub(in crate::cli) fn run(arguments: &KeygenArguments) -> anyhow::Result<Verdict> {
+pub(crate) fn run(arguments: &KeygenArguments) -> anyhow::Result<Verdict> {
     let KeygenArguments { secret, evaluation_keys, seed, replacing, reporting, .. } = arguments;
     let outputs = [("--secret", Some(&**secret)), ("--evaluation-keys", Some(&**evaluation_keys))];
     let files = OutputFiles::create(&outputs, &[], replacing.force)?;
