@@ -278,15 +278,16 @@ fn only_the_comparison_uses_tfhe_rs() {
     }
 }
 
-/// The steps of a request that the document names are functions of the files that it names, and at most ten.
+/// The steps of a request, in one program and between two, are functions of the files that the document names, and at most ten.
 #[test]
 fn a_request_can_be_followed() {
-    let steps = listing("request");
-    assert!((1..=10).contains(&steps.len()), "{} steps", steps.len());
-    for step in steps {
-        let [file, function] = &step[..] else { panic!("{step:?} is not a file and a function") };
-        let code = code(&read(&root().join(file)));
-        let is_declared = code.contains(&format!("fn {function}(")) || code.contains(&format!("fn {function}<"));
-        assert!(is_declared, "{file} has no function {function}");
+    for steps in ["request", "request between two programs"].map(listing) {
+        assert!((1..=10).contains(&steps.len()), "{} steps", steps.len());
+        for step in steps {
+            let [file, function] = &step[..] else { panic!("{step:?} is not a file and a function") };
+            let code = code(&read(&root().join(file)));
+            let is_declared = code.contains(&format!("fn {function}(")) || code.contains(&format!("fn {function}<"));
+            assert!(is_declared, "{file} has no function {function}");
+        }
     }
 }
