@@ -54,7 +54,7 @@
 //! let client = ClientKeys::generate(&set, &ClientSeed::from_system()?)?;
 //! let shape = set.arithmetic().shape;
 //! let context = Fields::new("one polynomial").fingerprint();
-//! let request = client.encrypt(&[Zeroizing::new(vec![0; shape.polynomial_size.get()])], &context)?;
+//! let request = client.encrypt(&[Zeroizing::new(vec![0; shape.polynomial_size.get()])], &context, 64)?;
 //!
 //! let header = Header { kind: Kind::REQUEST, identity: *client.identity(), context };
 //! let mut bytes = Vec::new();
