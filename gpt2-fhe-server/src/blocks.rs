@@ -120,9 +120,19 @@ fn refused(error: FormatError) -> Refusal {
     Refusal::new(class, format!("the file that was sent cannot be used: {error}"))
 }
 
+/// That a text's folder cannot be used. Where it is, is nobody's business but the server's.
 fn not_stored(error: &StoreError) -> Refusal {
-    let full = matches!(error, StoreError::Write { source, .. } if source.kind() == std::io::ErrorKind::StorageFull);
-    Refusal::new(if full { RefusalClass::DiskFull } else { RefusalClass::Internal }, error.to_string())
+    match error {
+        StoreError::Write { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+            Refusal::new(RefusalClass::DiskFull, "the server's disk is full: try again later")
+        }
+        StoreError::Write { source, .. } => {
+            internal(format!("the server cannot keep what it has of this text: {}", source.kind()))
+        }
+        StoreError::Read { source, .. } => {
+            internal(format!("what the server has of this text is damaged, begin it anew: {source}"))
+        }
+    }
 }
 
 fn not_computed(error: ComputeError) -> Refusal {
@@ -130,7 +140,12 @@ fn not_computed(error: ComputeError) -> Refusal {
         ComputeError::Text(error) => return not_stored(error),
         ComputeError::Place { .. } => RefusalClass::OutOfOrder,
         ComputeError::Evaluation(EvaluationError::Refused(_)) => RefusalClass::Unfit,
-        ComputeError::Evaluation(EvaluationError::Unkept(_)) => RefusalClass::DiskFull,
+        ComputeError::Evaluation(EvaluationError::Unkept(_)) => {
+            return Refusal::new(
+                RefusalClass::DiskFull,
+                "the server cannot keep what it computes: its disk may be full, try again later",
+            );
+        }
         ComputeError::Evaluation(EvaluationError::Cancelled) => RefusalClass::Internal,
     };
     Refusal::new(class, error.to_string())

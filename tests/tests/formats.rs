@@ -27,9 +27,13 @@ fn sizes_of_messages() {
         output.len()
     };
     let program = Fields::new("a program").fingerprint();
-    for (model, embedding, tokens) in [("embedded model", 128, 1), ("embedded model", 128, 8), ("GPT-2 small", 768, 8)]
-    {
-        let sizes = BlockSizes { head: 64, embedding, logits: None, max_tokens: 64 };
+    for (model, embedding, tokens, logits) in [
+        ("embedded model", 128, 1, None),
+        ("embedded model", 128, 8, None),
+        ("GPT-2's shape", 768, 8, None),
+        ("embedded model", 128, 8, Some(1024)),
+    ] {
+        let sizes = BlockSizes { head: 64, embedding, logits, max_tokens: 64 };
         let (agreement, shape) = (BlockAgreement::new(sizes).unwrap(), parameters.arithmetic().shape);
         let encoding = agreement.encoding(tokens);
         let request = client.encrypt(&Matrix::from_fn(tokens, embedding + 1, |_, _| 1), &encoding).unwrap();
@@ -44,7 +48,13 @@ fn sizes_of_messages() {
         let (header, contents) = BlockAgreement::answer_file(&answer, &program);
         let received = written((header, &contents));
         assert_eq!(received, answer.bytes());
-        println!("{model}, {tokens} tokens: request {sent} bytes, answer {received} bytes");
+        match logits {
+            None => {
+                println!("request, {model}, {tokens}: {sent} bytes");
+                println!("answer, {model}, {tokens}: {received} bytes");
+            }
+            Some(_) => println!("answer, {model}, logits: {received} bytes"),
+        }
     }
 
     let of = |needs: &Needs| format::evaluation_key_bytes(&parameters, needs).unwrap();
@@ -75,7 +85,11 @@ fn of_block(edge: Edge) -> Option<(&'static str, Needs)> {
         Edge::Keyswitch { from } => Some(("key switches", none.keyswitch(from))),
         Edge::Lift { from, to } => Some(("lift", none.lift(from, to))),
         Edge::Automorphisms { ring, gadget } => {
-            let name = if ring == Lookup { "automorphisms of lookups" } else { "automorphisms of requests" };
+            let name = if ring == Lookup {
+                "automorphisms of the lookup ring"
+            } else {
+                "automorphisms of the arithmetic ring"
+            };
             Some((name, none.automorphisms(ring, gadget, 0)))
         }
         Edge::Relinearization { ring } => Some(("relinearization", none.relinearization(ring))),

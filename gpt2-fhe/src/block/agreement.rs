@@ -234,6 +234,10 @@ impl BlockAgreement {
             let (shape, encoding) = (self.parameters.arithmetic().shape, self.encoding(tokens));
             let (count, bits) = (encoding.request_len(), encoding.request_bits());
             let request = decoder.request(header.identity, shape, count, bits)?;
+            // Dense ciphertexts are as many for several numbers of tokens.
+            if *request.label().context() != encoding.context() {
+                return Err(FormatError::Contents("it is encoded for another number of tokens than it says"));
+            }
             Ok(BlockRequest { earlier, tokens, request })
         })
     }

@@ -110,7 +110,8 @@ fn generate_remotely(
     };
     let party = BlockParty::new(half, program, client)?;
     party.agreement().check_place(0, prompt.len() + generation.tokens - 1).map_err(RunError::from)?;
-    let mut remote = Remote::connect((url, token_file.as_deref()), &party, evaluation_keys.as_deref())?;
+    let mut remote =
+        Remote::connect((url, token_file.as_deref()), &party, (evaluation_keys.as_deref(), secret.is_none()))?;
     count_tokens(0);
     let text = Box::new(RemoteText::new(&party, &mut remote));
     let mut generator = Generator::new(model, &prompt, Computer::Remote(text), sampler);

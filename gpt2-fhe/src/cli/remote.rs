@@ -62,6 +62,8 @@ pub(super) struct Remote<'a> {
     connection: Connection,
     party: &'a BlockParty,
     keys: String,
+    /// Nobody will ask for anything with these keys any more.
+    forgets_keys: bool,
     text: String,
     progress: RemoteProgress,
 }
@@ -256,14 +258,15 @@ fn evaluation_keys(party: &BlockParty, file: Option<&Path>) -> anyhow::Result<(F
 }
 
 impl<'a> Remote<'a> {
-    /// Connects to a server, gives it the client's evaluation keys if it does not have them, and begins a text.
+    /// Connects to a server, gives it the client's evaluation keys if it does not have them, and begins a text. `forgets_keys`: they are
+    /// deleted there at the end.
     ///
     /// # Errors
     /// That the address is none, or nothing answers there; that the server does not have the program of these blocks; what it refuses.
     pub(super) fn connect(
         (url, token): (&str, Option<&Path>),
         party: &'a BlockParty,
-        keys: Option<&Path>,
+        (keys, forgets_keys): (Option<&Path>, bool),
     ) -> anyhow::Result<Self> {
         let connection = Connection::new(url, token)?;
         let own: String = party.fingerprint().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -286,7 +289,7 @@ impl<'a> Remote<'a> {
             }
         }
         let text = connection.named(connection.ask("POST", &format!("/v1/texts?keys={name}"))?)?;
-        Ok(Self { connection, party, keys: name, text, progress: RemoteProgress::default() })
+        Ok(Self { connection, party, keys: name, forgets_keys, text, progress: RemoteProgress::default() })
     }
 
     /// Sends a request, again where the server is busy: its name.
@@ -380,8 +383,11 @@ impl RemoteServer for Remote<'_> {
 }
 
 impl Drop for Remote<'_> {
-    /// The text is over: what the server has of it is of no use any more.
+    /// The text is over: what the server has of it is of no use any more, nor are keys of a secret that is kept nowhere.
     fn drop(&mut self) {
         self.connection.delete(&format!("/v1/texts/{}", self.text));
+        if self.forgets_keys {
+            self.connection.delete(&format!("/v1/keys/{}", self.keys));
+        }
     }
 }

@@ -299,10 +299,11 @@ fn logits_are_computed_on_the_server_if_it_is_asked_for() {
     let plan = |arguments: &[&str]| json(program().args(["plan", "--encrypt", "blocks:2"]).args(arguments));
     let [with, without] = [&["--head-on-server"][..], &[]].map(plan);
     assert_eq!((&with["head_on_server"], &without["head_on_server"]), (&true.into(), &false.into()));
-    // 1024 logits, 128 to a ciphertext: a mask, and as many coefficients of a body, of 20 bits each.
+    // 1024 logits, 128 to a ciphertext: a mask, and as many coefficients of a body, of 20 bits each; and what a message
+    // has besides.
     assert_eq!(
         (&with["bytes"]["response"], &with["bytes"]["request"]),
-        (&(8 * (4096 + 128) * 20 / 8).into(), &without["bytes"]["request"])
+        (&(260 + 8 * (4096 + 128) * 20 / 8).into(), &without["bytes"]["request"])
     );
     let steps = |plan: &Value| -> Vec<String> {
         plan["steps"].as_array().unwrap().iter().map(|step| step["name"].as_str().unwrap().into()).collect()
