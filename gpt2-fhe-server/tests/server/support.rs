@@ -1,6 +1,6 @@
 //! A server in this process, or in one of its own, and the other end of its connections.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -183,18 +183,32 @@ pub(crate) fn send(address: SocketAddr, method: &str, path: &str, headers: &str,
     let length = body.map(|body| format!("Content-Length: {}\r\n", body.len())).unwrap_or_default();
     let mut stream = connect(address);
     stream.write_all(head(method, path, &format!("{headers}{length}")).as_bytes()).unwrap();
-    stream.write_all(body.unwrap_or_default()).unwrap();
+    // A server that refuses a body does not read it all.
+    let _ = stream.write_all(body.unwrap_or_default());
     receive(stream)
 }
 
+/// The same of a server that may be gone.
+pub(crate) fn try_send(address: SocketAddr, method: &str, path: &str, body: Option<&[u8]>) -> io::Result<Response> {
+    let length = body.map(|body| format!("Content-Length: {}\r\n", body.len())).unwrap_or_default();
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(head(method, path, &length).as_bytes())?;
+    stream.write_all(body.unwrap_or_default())?;
+    try_receive(stream)
+}
+
 /// All that a server sends until it closes.
-pub(crate) fn receive(mut stream: TcpStream) -> Response {
+pub(crate) fn receive(stream: TcpStream) -> Response {
+    try_receive(stream).unwrap()
+}
+
+fn try_receive(mut stream: TcpStream) -> io::Result<Response> {
     let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).unwrap();
-    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+    stream.read_to_end(&mut bytes)?;
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)? + 4;
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap().to_lowercase();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Response { status, head, body: bytes[end..].to_vec() }
+    Ok(Response { status, head, body: bytes[end..].to_vec() })
 }
 
 /// A server in a process of its own.
@@ -212,7 +226,12 @@ impl Process {
     }
 
     pub(crate) fn start(data: &Path, options: &[&str]) -> Self {
-        let mut child = Self::command(data, options).spawn().unwrap();
+        Self::of(Self::command(data, options))
+    }
+
+    /// Of a command that logs in JSON.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut addresses = lines.by_ref().map_while(Result::ok).filter_map(|line| {
             let line: Value = serde_json::from_str(&line).ok()?;
@@ -222,6 +241,12 @@ impl Process {
         // Somebody has to read what it logs.
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, address }
+    }
+
+    /// A line of what the system knows of the process (Linux), like `VmRSS`.
+    pub(crate) fn status(&self, name: &str) -> Option<String> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        status.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned()))
     }
 
     pub(crate) fn kill(mut self) {

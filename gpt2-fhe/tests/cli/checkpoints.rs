@@ -22,48 +22,7 @@ impl Small {
         let folder = tempfile::tempdir().unwrap();
         let embedded = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/embedded");
         std::fs::copy(embedded.join("tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
-        let config = serde_json::json!({
-            "model_type": "gpt2", "n_layer": 2, "n_head": 2, "n_embd": SMALL, "n_inner": SMALL, "n_positions": 8,
-            "vocab_size": 1024, "activation_function": "gelu_new",
-        });
-        std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
-        let mut tensors: Vec<(String, Tensor)> = Vec::new();
-        let mut add = |name: String, shape: &[usize], mean: f32| {
-            let offset = tensors.len() as f32;
-            let noise = |index: usize| (0.7 * (index * index % 1009) as f32 + offset).sin();
-            // Tokens of one length each, whose LayerNorm varies little, and which attention tells apart.
-            let entry = |index: usize| match name.as_str() {
-                "wte.weight" => noise(index).signum(),
-                "wpe.weight" => 0.05 * noise(index),
-                _ => mean + 0.4 * noise(index),
-            };
-            let entries = tensor(shape, entry);
-            tensors.push((name, entries));
-        };
-        add("wte.weight".into(), &[1024, SMALL], 0.0);
-        add("wpe.weight".into(), &[8, SMALL], 0.0);
-        for layer in 0..2 {
-            for (name, shape, mean) in [
-                ("ln_1.weight", &[SMALL][..], 1.0),
-                ("ln_1.bias", &[SMALL], 0.0),
-                ("attn.c_attn.weight", &[SMALL, 3 * SMALL], 0.0),
-                ("attn.c_attn.bias", &[3 * SMALL], 0.0),
-                ("attn.c_proj.weight", &[SMALL, SMALL], 0.0),
-                ("attn.c_proj.bias", &[SMALL], 0.0),
-                ("ln_2.weight", &[SMALL], 1.0),
-                ("ln_2.bias", &[SMALL], 0.0),
-                ("mlp.c_fc.weight", &[SMALL, SMALL], 0.0),
-                ("mlp.c_fc.bias", &[SMALL], 0.0),
-                ("mlp.c_proj.weight", &[SMALL, SMALL], 0.0),
-                ("mlp.c_proj.bias", &[SMALL], 0.0),
-            ] {
-                add(format!("h.{layer}.{name}"), shape, mean);
-            }
-        }
-        add("ln_f.weight".into(), &[SMALL], 1.0);
-        add("ln_f.bias".into(), &[SMALL], 0.0);
-        let tensors: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (&name[..], tensor)).collect();
-        write_tensors(&folder.path().join("model.safetensors"), &tensors, &[]).unwrap();
+        super::small::write_model(folder.path(), SMALL, 2);
         Self { folder }
     }
 

@@ -11,6 +11,8 @@ mod options;
 mod quantized;
 mod quantized_blocks;
 #[cfg(unix)]
+mod small;
+#[cfg(unix)]
 mod system;
 
 use std::path::PathBuf;
