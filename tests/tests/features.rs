@@ -131,3 +131,61 @@ fn without_its_feature_the_library_has_no_secret() {
     assert_eq!(evaluation.unknown(), [SECRET_NAMES.len(), MADE_OF_SECRETS.len()]);
     assert_eq!(Probe::new("secrets", "\"secret-keys\"").unknown(), [0, 0]);
 }
+
+/// The server's program is built without what can have a secret, whatever the other packages ask for; the client's has it.
+#[test]
+fn the_server_is_built_without_secrets() {
+    let features = |package: &str, edges: &str| {
+        let lines = listed(&["--package", package, "--edges", edges]);
+        let of = |name: &str| -> BTreeSet<String> {
+            // tfhe-core v0.1.0 (a path) [one,two]
+            let lines: Vec<&String> = lines.iter().filter(|line| line.split(' ').next() == Some(name)).collect();
+            assert_eq!(lines.len(), 1, "{package} depends on {name} in one way: {lines:?}");
+            let (_, features) = lines[0].rsplit_once('[').expect("features");
+            features.trim_end_matches(']').split(',').filter(|feature| !feature.is_empty()).map(str::to_owned).collect()
+        };
+        [of("tfhe-core"), of("gpt2-fhe")]
+    };
+    let none: [BTreeSet<String>; 2] = Default::default();
+    assert_eq!(features("gpt2-fhe-server", "normal,build"), none);
+    let [cryptography, client] = features("gpt2-fhe", "normal,build");
+    assert!(cryptography.contains("secret-keys"), "{cryptography:?}");
+    assert!(client.contains("client") && client.contains("command-line"), "{client:?}");
+    // Its tests play the other party.
+    let [cryptography, client] = features("gpt2-fhe-server", "normal,build,dev");
+    assert!(cryptography.contains("secret-keys") && client.contains("client"), "{cryptography:?} {client:?}");
+}
+
+mod long {
+    use super::*;
+
+    /// Names of types that hold secrets, and of functions that make something of them.
+    const IN_PROGRAMS: [&str; 6] =
+        ["LweSecretKey", "GlweSecretKey", "ClientKeys", "SecretSeed", "ClientSeed", "NoiseStream"];
+
+    /// Which names are in the bytes of a program: in the mangled names of its functions, with their lengths before them.
+    fn found(program: &Path) -> Vec<&'static str> {
+        let bytes = std::fs::read(program).expect("a program");
+        let has = |name: &str| bytes.windows(name.len()).any(|window| window == name.as_bytes());
+        assert!(has("EvaluationKeys"), "{} has no names of functions", program.display());
+        IN_PROGRAMS.into_iter().filter(|name| has(name)).collect()
+    }
+
+    /// The program of a package that is built by itself, as whoever runs it builds it.
+    fn built(package: &str) -> PathBuf {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("programs");
+        let mut command = cargo();
+        command.args(["build", "--quiet", "--locked", "--offline", "-p", package, "--bin", package]);
+        let built =
+            command.current_dir(root()).env("CARGO_TARGET_DIR", &target).status().expect("cargo can be started");
+        assert!(built.success(), "{package}");
+        target.join("debug").join(format!("{package}{}", std::env::consts::EXE_SUFFIX))
+    }
+
+    #[test]
+    #[ignore = "builds two programs"]
+    fn no_secret_has_a_name_in_the_server() {
+        assert_eq!(found(&built("gpt2-fhe-server")), Vec::<&str>::new());
+        assert_eq!(found(&built("gpt2-fhe")), IN_PROGRAMS);
+    }
+}
