@@ -2,6 +2,7 @@
 //!
 //! What the server sends is believed in nothing: answers are read as any bytes, and what is shown of its words is one line of them.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
@@ -16,8 +17,9 @@ use gpt2_fhe::run::RunError;
 use gpt2_fhe::run::block::{BlockParty, RemoteServer};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tfhe_core::format;
+use tfhe_core::format::{self, Kind};
 use tfhe_core::keys::Answer;
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body, SendBody};
@@ -81,12 +83,6 @@ struct Program {
 #[derive(Deserialize)]
 struct Mistake {
     error: String,
-}
-
-#[derive(Deserialize)]
-struct Named {
-    #[serde(alias = "keys", alias = "text", alias = "request")]
-    name: String,
 }
 
 #[derive(Deserialize)]
@@ -185,13 +181,14 @@ impl Connection {
         RunError::Remote(format!("{} does not answer as a gpt2-fhe-server does: {error}", self.url))
     }
 
-    /// Something that the server names.
-    fn named(&self, response: Response<Body>) -> Result<String, RunError> {
+    /// The name that the server gives to something: the member `what` of what it says.
+    fn named(&self, response: Response<Body>, what: &str) -> Result<String, RunError> {
         if !response.status().is_success() {
             return Err(self.refused(response));
         }
-        let Named { name } = json(response).map_err(|error| self.nonsense(&error))?;
-        if is_name(&name) { Ok(name) } else { Err(self.nonsense(&"a name is none")) }
+        let said: BTreeMap<String, Value> = json(response).map_err(|error| self.nonsense(&error))?;
+        let name = said.get(what).and_then(Value::as_str).filter(|name| is_name(name));
+        name.map(str::to_owned).ok_or_else(|| self.nonsense(&format!("it names no {what}")))
     }
 
     /// Deletes something, if it can be done soon; nobody is told if not.
@@ -234,7 +231,7 @@ impl<W> Hashed<W> {
 fn evaluation_keys(party: &BlockParty, file: Option<&Path>) -> anyhow::Result<(File, u64, String)> {
     let (mut keys, name) = match file {
         Some(path) => {
-            let (mut file, _) = super::exchange::open(path, "--evaluation-keys")?;
+            let (mut file, _) = super::exchange::open(path, "--evaluation-keys", Kind::EVALUATION_KEYS)?;
             let header = format::header(&mut file).map_err(|error| super::exchange::refused(path, &error))?;
             if header.identity != *party.client().identity() {
                 bail!("cannot use {}: it belongs to other keys than --secret", path.display());
@@ -283,12 +280,12 @@ impl<'a> Remote<'a> {
                     if connection.token.is_some() { body.header("authorization", connection.header()) } else { body };
                 connection.agent.run(body.body(SendBody::from_reader(&mut file))?)
             });
-            let kept = connection.named(sent.map_err(|error| connection.unreachable(&error))?)?;
+            let kept = connection.named(sent.map_err(|error| connection.unreachable(&error))?, "keys")?;
             if kept != name {
                 bail!("{url} has received other keys than were sent: something between changes them");
             }
         }
-        let text = connection.named(connection.ask("POST", &format!("/v1/texts?keys={name}"))?)?;
+        let text = connection.named(connection.ask("POST", &format!("/v1/texts?keys={name}"))?, "text")?;
         Ok(Self { connection, party, keys: name, forgets_keys, text, progress: RemoteProgress::default() })
     }
 
@@ -304,7 +301,7 @@ impl<'a> Remote<'a> {
                         response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
                     Duration::from_secs(seconds.unwrap_or(1).min(60))
                 }
-                Ok(response) => return connection.named(response),
+                Ok(response) => return connection.named(response, "request"),
                 // Sent again, it is the same request.
                 Err(_) if tries < TRIES => Duration::from_millis(200 << tries),
                 Err(error) => return Err(connection.unreachable(&error)),

@@ -8,6 +8,7 @@ use gpt2_fhe::block::compute::{ComputeError, compute};
 use gpt2_fhe::store::Store;
 use gpt2_fhe::track::EvaluationError;
 use serde::Serialize;
+use tfhe_core::format::Kind;
 
 use super::{circuit, open, refused};
 use crate::cli::arguments::ComputeArguments;
@@ -32,10 +33,10 @@ pub(crate) fn run(arguments: &ComputeArguments) -> anyhow::Result<Verdict> {
     let files = OutputFiles::create(&[("--out", Some(out))], &inputs, replacing.force)?;
     let circuit = circuit(quantized)?;
     // What is small is looked at first.
-    let (mut file, length) = open(path, "--request")?;
+    let (mut file, length) = open(path, "--request", Kind::REQUEST)?;
     let request = circuit.agreement().read_request(&mut file, length, circuit.fingerprint());
     let request = request.map_err(|error| refused(path, &error))?;
-    let (mut file, length) = open(evaluation_keys, "--evaluation-keys")?;
+    let (mut file, length) = open(evaluation_keys, "--evaluation-keys", Kind::EVALUATION_KEYS)?;
     let keys = while_showing("reading the keys", || {
         let keys = read_keys(&mut file, length).map_err(|error| refused(evaluation_keys, &error))?;
         Ok::<_, anyhow::Error>(keys.prepare()?)

@@ -6,6 +6,7 @@ use nn::gpt2::most_likely;
 use nn::matrix::Matrix;
 use nn::tensor::Tensor;
 use serde::Serialize;
+use tfhe_core::format::Kind;
 
 use super::{client, open, own_request, refused};
 use crate::cli::arguments::DecryptArguments;
@@ -33,7 +34,7 @@ pub(crate) fn run(arguments: &DecryptArguments) -> anyhow::Result<Verdict> {
     let files = OutputFiles::create(&[("--out", out.as_deref())], &inputs, replacing.force)?;
     let party = client(of_client)?;
     let request = own_request(&party, sent)?;
-    let (mut file, length) = open(path, "--answer")?;
+    let (mut file, length) = open(path, "--answer", Kind::ANSWER)?;
     let read = party.agreement().read_answer(
         &mut file,
         length,

@@ -6,6 +6,7 @@ mod encrypt;
 mod keygen;
 
 use std::fs::File;
+use std::io::Seek;
 use std::path::Path;
 
 use anyhow::{anyhow, bail};
@@ -20,6 +21,7 @@ use gpt2_fhe::store::open_file;
 use nn::block::BlocksClient;
 use nn::record::{AttentionFingerprint, ClientHalf, QuantizedFile, ServerHalf};
 use tfhe_core::derivation::RequestRandomness;
+use tfhe_core::format::{self, Kind};
 use tfhe_core::random::SecretSeed;
 
 pub(super) use compute::run as compute;
@@ -30,6 +32,8 @@ pub(super) use keygen::run as keygen;
 use super::arguments::{ClientFiles, no_randomness};
 use super::source::check_file;
 
+/// What parties have, and send.
+const KINDS: [Kind; 4] = [Kind::SECRET, Kind::EVALUATION_KEYS, Kind::REQUEST, Kind::ANSWER];
 /// The circuit of the keys.
 const CIRCUIT: &str = BlockEncoding::CIRCUIT;
 
@@ -39,10 +43,18 @@ pub(super) fn refused(path: &Path, error: &dyn std::error::Error) -> anyhow::Err
 }
 
 /// A file of ciphertexts or keys, and its length.
-pub(super) fn open(path: &Path, option: &str) -> anyhow::Result<(File, u64)> {
+pub(super) fn open(path: &Path, option: &str, kind: Kind) -> anyhow::Result<(File, u64)> {
     check_file(path, option)?;
     let opened = open_file(path).map_err(|error| refused(path, &error))?;
-    opened.ok_or_else(|| anyhow!("cannot open {}: it is not there", path.display()))
+    let (mut file, length) = opened.ok_or_else(|| anyhow!("cannot open {}: it is not there", path.display()))?;
+    // That it is one of the other files is said before that it is too long, or too short, for this one. What is damaged is none of them.
+    if let Ok(header) = format::header(&mut file)
+        && KINDS.contains(&header.kind)
+    {
+        header.check_kind(kind).map_err(|error| refused(path, &error))?;
+    }
+    file.rewind()?;
+    Ok((file, length))
 }
 
 /// The client's half of blocks, from a file of `quantize`.
@@ -58,6 +70,9 @@ pub(super) fn client_half(path: &Path) -> anyhow::Result<(BlocksClient, Attentio
 
 /// The client of a secret.
 pub(super) fn read_secret(path: &Path) -> anyhow::Result<Client> {
+    if path.exists() {
+        open(path, "--secret", Kind::SECRET)?;
+    }
     ClientSecret::read(path, CIRCUIT, &agreement::parameters()).map_err(|error| refused(path, &error))
 }
 
@@ -87,7 +102,7 @@ fn circuit(path: &Path) -> anyhow::Result<BlockCircuit> {
 
 /// A request of this client.
 fn own_request(party: &BlockParty, path: &Path) -> anyhow::Result<BlockRequest> {
-    let (mut file, length) = open(path, "--request")?;
+    let (mut file, length) = open(path, "--request", Kind::REQUEST)?;
     let request = party.agreement().read_request(&mut file, length, party.fingerprint());
     let request = request.map_err(|error| refused(path, &error))?;
     if request.request.label().identity() != party.client().identity() {
