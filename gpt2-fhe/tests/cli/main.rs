@@ -8,8 +8,12 @@ mod generate;
 mod head;
 mod help;
 mod options;
+#[cfg(unix)]
+mod parties;
 mod quantized;
 mod quantized_blocks;
+#[cfg(unix)]
+mod remote;
 #[cfg(unix)]
 mod small;
 #[cfg(unix)]
