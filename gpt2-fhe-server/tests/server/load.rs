@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 
 use std::net::{SocketAddr, TcpListener};
 
-use gpt2_fhe::block::agreement::BlockRequest;
 use nn::block::BlockPart;
-use nn::matrix::Matrix;
 
 use crate::party::{Blocks, Owner};
 use crate::support::{Process, Response, send, try_send};
@@ -69,7 +67,7 @@ fn client(blocks: &Blocks, owner: &Owner, keys: &str, server: &Patient, answered
         let hidden = blocks.hidden.row_range(number % tokens..number % tokens + 1);
         (owner.request(&hidden, 0), hidden)
     });
-    let requests: Vec<((BlockRequest, Vec<u8>), Matrix<f32>)> = requests.collect();
+    let requests: Vec<_> = requests.collect();
     // Some of them wait at the server at the same time.
     std::thread::scope(|scope| {
         for lane in requests.chunks(requests.len().div_ceil(4)) {

@@ -490,7 +490,7 @@ fn requests_that_cannot_be_made_are_one_line() {
     for (command, what) in [
         (with_files("encrypt", &parties.encrypt_files("none")), "--prompt"),
         (with("He", &["--hidden", "x", "--tensor", "y"]), "cannot be used with"),
-        (with("He", &["--earlier", "-1"]), "--earlier"),
+        (with("He", &["--earlier=-1"]), "--earlier"),
     ] {
         let Output { status, stderr, .. } = { command }.output().unwrap();
         let said = String::from_utf8_lossy(&stderr);

@@ -356,7 +356,7 @@ fn nothing_that_a_server_sends_is_believed() {
         ),
         (("get", "cd"), ok(r#"{"state": "dancing"}"#), "the state \"dancing\""),
         (("get", "cd"), ok(r#"{"state": "failed", "error": "a\nb"}"#), "has not computed it: a b"),
-        (usual, reply("200 OK", "", b"<html>no answer</html>"), "cannot be used: it was cut off"),
+        (usual, reply("200 OK", "", b"<html>no answer</html>"), "cannot be used: it is no file of this program"),
         (usual, Reply::Bytes(cut), "was cut off"),
         (usual, Reply::Endless(endless), "cannot be used: "),
         (usual, reply("200 OK", "", &[&own[..], b"\0"].concat()), "something was appended to it"),
