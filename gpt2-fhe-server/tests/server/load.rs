@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpListener};
 use nn::block::BlockPart;
 
 use crate::party::{Blocks, Owner};
-use crate::support::{Process, Response, send, try_send};
+use crate::support::{Process, Response, try_send};
 
 /// How many clients there are, and how many requests all of them send.
 const CLIENTS: usize = 8;
@@ -101,10 +101,11 @@ mod by_hand {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let process = Process::of(command(folder.path(), address));
         let owners: Vec<Owner> = (0..CLIENTS).map(|seed| Owner::new(&blocks, seed as u64)).collect();
-        let put = |owner: &Owner| send(address, "PUT", "/v1/keys", "", Some(&owner.keys())).word("keys");
+        let server = Patient { address };
+        let put = |owner: &Owner| server.ask("PUT", "/v1/keys", Some(&owner.keys())).word("keys");
         let keys: Vec<String> = owners.iter().map(put).collect();
         report_memory(&process, "with the keys of all clients");
-        let (answered, server, begun) = (AtomicUsize::new(0), Patient { address }, Instant::now());
+        let (answered, begun) = (AtomicUsize::new(0), Instant::now());
         let process = std::thread::scope(|scope| {
             for (owner, keys) in owners.iter().zip(&keys) {
                 let (blocks, server, answered) = (&blocks, &server, &answered);
