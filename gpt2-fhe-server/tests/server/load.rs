@@ -55,7 +55,10 @@ impl Patient {
             }
         }
         let answer = self.ask("GET", &format!("{path}/answer"), None);
-        assert_eq!((answer.status, self.ask("DELETE", &path, None).status), (200, 204));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        // A server that was killed before it said so may have deleted it.
+        let deleted = self.ask("DELETE", &path, None);
+        assert!([204, 404].contains(&deleted.status), "{deleted:?}");
         answer.body
     }
 }
