@@ -15,13 +15,16 @@ use tfhe_core::key_graph::Edge;
 use tfhe_core::key_graph::Node::Lookup;
 use tfhe_core::keys::Needs;
 
+/// What writes the contents of a file.
+type Contents<'a> = &'a dyn Fn(&mut Encoder<'_>) -> std::io::Result<()>;
+
 /// Requests and answers of blocks, written: the embedded model's, and those of GPT-2's shape. And the sizes of evaluation keys, one kind after
 /// the other, against those of all.
 #[test]
 fn sizes_of_messages() {
     let parameters = agreement::parameters();
     let client = Client::new(BlockEncoding::CIRCUIT, &parameters, &ClientSeed::from_number(1)).unwrap();
-    let written = |(header, contents): (Header, &dyn Fn(&mut Encoder<'_>) -> std::io::Result<()>)| {
+    let written = |(header, contents): (Header, Contents<'_>)| {
         let mut output = Vec::new();
         format::write(&mut output, &header, contents).unwrap();
         output.len()
