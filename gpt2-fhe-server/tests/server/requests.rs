@@ -219,7 +219,8 @@ fn answers_are_kept_for_a_while_and_requests_given_up_after_one() {
     toy.wait(&request, "gone");
     assert!(toy.files("answers").is_empty() && toy.files("requests").is_empty());
     let toy = toy.restart(&["--request-time", "300ms"]);
-    let running = toy.request(&target, "ann 1000 10 -", "b");
+    // It is asked to stop after two seconds: by then the time of the one behind it is over as well.
+    let running = toy.request(&target, "ann 5 2000 -", "b");
     let waiting = toy.request(&target, "ann 1 1 -", "c");
     toy.wait(&running, "failed");
     toy.answer(&running).assert_error(410, "the time that a request may take");
