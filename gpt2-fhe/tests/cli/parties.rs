@@ -231,62 +231,6 @@ fn two_folders_that_share_files_are_enough() {
     assert_eq!(names("server"), server);
 }
 
-/// Hidden states of a file: what is decrypted is as far from the clear engine's as simulations are.
-#[test]
-fn hidden_states_are_decrypted_within_the_noise_of_simulations() {
-    let parties = Parties::new();
-    parties.keygen("2", "secret", "keys");
-    let hidden = tensor(&[2, SMALL], |index| 0.9 * (1.0 + 0.7 * (index * index % 1009) as f32).sin().signum());
-    write_tensors(&parties.path("client/hidden"), &[("input", &hidden)], &[]).unwrap();
-    let encrypt = |out: &str| {
-        let mut command = with_files("encrypt", &parties.encrypt_files(out));
-        command.arg("--hidden").arg(parties.path("client/hidden")).args(["--tensor", "input"]);
-        command
-    };
-    json(&mut encrypt("request"));
-    parties.pass("request", "client", "server");
-    json(&mut parties.compute("request", "answer"));
-    parties.pass("answer", "server", "client");
-    let report = json(parties.decrypt("request", "answer").arg("--out").arg(parties.path("client/values")));
-    assert_eq!((&report["shape"], &report["tensor"]), (&serde_json::json!([2, SMALL]), &"block_out".into()));
-    let values = Checkpoint::open(parties.path("client/values")).unwrap().matrix("block_out", 2, SMALL).unwrap();
-
-    let file = QuantizedFile::read(&parties.path("owner/blocks")).unwrap();
-    let Quantized::Blocks(blocks) = file.into_quantized().unwrap() else { panic!("no blocks") };
-    let model = BlockModel::new(*blocks).unwrap();
-    let hidden = Matrix::from_fn(2, SMALL, |row, column| hidden.data()[row * SMALL + column]);
-    let clear = BlockText::clear(&model).advance(&hidden).unwrap().run.output;
-    let distance = |values: &Matrix<f32>| {
-        values.iter().zip(clear.iter()).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt()
-    };
-    let simulated: Vec<f64> = (0..16)
-        .map(|seed| {
-            let mut text = BlockText::simulated(&model, Vec::new(), &SampleSeed::from_number(seed));
-            distance(&text.advance(&hidden).unwrap().run.output)
-        })
-        .collect();
-    let mean = (simulated.iter().map(|x| x * x).sum::<f64>() / simulated.len() as f64).sqrt();
-    let measured = distance(&values);
-    assert!(measured > 0.0 && measured < 4.0 * mean && mean < 4.0 * measured, "{measured}, simulated {simulated:?}");
-
-    // Everything is made of the number: the same keys and the same request.
-    parties.keygen("2", "secret-again", "keys-again");
-    assert!(parties.bytes("client/secret") == parties.bytes("client/secret-again"));
-    assert!(parties.bytes("server/keys") == parties.bytes("server/keys-again"));
-    json(&mut encrypt("request-again"));
-    assert!(parties.bytes("client/request") == parties.bytes("client/request-again"));
-    // Without one, equal requests are none that can be seen to be.
-    let mut keygen = program();
-    keygen.arg("keygen").arg("--secret").arg(parties.path("client/drawn")).arg("--evaluation-keys");
-    success(keygen.arg(parties.path("server/keys")).arg("--force"));
-    let secret = parties.path("client/drawn");
-    for out in ["one", "other"] {
-        let mut command = with_files("encrypt", &with_other(&parties.encrypt_files(out), "--secret", &secret));
-        json(command.arg("--hidden").arg(parties.path("client/hidden")).args(["--tensor", "input"]));
-    }
-    assert!(parties.bytes("client/one") != parties.bytes("client/other"));
-}
-
 /// What may be wrong with a file of ciphertexts, keys, or a secret, and what is said of it.
 fn damaged(bytes: &[u8]) -> [(&'static str, Vec<u8>, &'static str); 5] {
     let mut flipped = bytes.to_vec();
@@ -298,75 +242,6 @@ fn damaged(bytes: &[u8]) -> [(&'static str, Vec<u8>, &'static str); 5] {
         ("longer", [bytes, b"\0"].concat(), "something was appended"),
         ("flipped", flipped, "its checksum is wrong"),
     ]
-}
-
-/// Each file that a command reads, if it is damaged, or something else, is refused in a line, and nothing is written.
-#[test]
-fn damaged_files_are_one_line() {
-    let parties = Parties::new();
-    parties.keygen("3", "secret", "keys");
-    parties.run("request", &mut parties.encrypt("He", "request"), None);
-    let model = parties.path("client/model");
-    let encrypt = |files: &Options<'_>| {
-        let mut command = with_files("encrypt", files);
-        command.args(["--prompt", "He", "--model"]).arg(&model);
-        command
-    };
-    let compute = |files: &Options<'_>| with_files("compute", files);
-    let decrypt = |files: &Options<'_>| {
-        let mut command = with_files("decrypt", files);
-        command.arg("--model").arg(&model);
-        command
-    };
-    type Make<'a> = &'a dyn Fn(&Options<'_>) -> Command;
-    let encrypt_files = parties.encrypt_files("new");
-    let compute_files = parties.compute_files("request", "new");
-    let decrypt_files = parties.decrypt_files("request", "request-answer");
-    let commands: [(Make<'_>, &Options<'_>, &[&str]); 3] = [
-        (&encrypt, &encrypt_files, &["--secret"]),
-        (&compute, &compute_files, &["--evaluation-keys", "--request"]),
-        (&decrypt, &decrypt_files, &["--secret", "--request", "--answer"]),
-    ];
-    let other = parties.path("other");
-    let write = |bytes: &[u8]| {
-        std::fs::write(&other, bytes).unwrap();
-        std::fs::set_permissions(&other, Permissions::from_mode(0o600)).unwrap();
-    };
-    for (make, files, options) in commands {
-        for &option in options {
-            let path = &files.iter().find(|(name, _)| *name == option).unwrap().1;
-            for (_, bytes, what) in damaged(&std::fs::read(path).unwrap()) {
-                write(&bytes);
-                assert_error(&mut make(&with_other(files, option, &other)), what);
-            }
-            let (of_folder, of_nothing) = match option {
-                "--secret" => ("is a folder; give", "there is no such file: make it with `gpt2-fhe keygen`"),
-                _ => ("is a folder; give", "cannot open"),
-            };
-            assert_error(&mut make(&with_other(files, option, &parties.path("client"))), of_folder);
-            assert_error(&mut make(&with_other(files, option, &parties.path("absent"))), of_nothing);
-            // A file of another kind.
-            let kinds =
-                [("client/secret", "--secret"), ("client/request", "--request"), ("server/request-answer", "--answer")];
-            for (name, _) in kinds.iter().filter(|(_, of)| *of != option) {
-                write(&parties.bytes(name));
-                assert_error(&mut make(&with_other(files, option, &other)), "is needed");
-            }
-        }
-        // The blocks, which are a file of safetensors.
-        let whole = std::fs::read(&files.iter().find(|(name, _)| *name == "--quantized").unwrap().1).unwrap();
-        for (_, bytes, _) in damaged(&whole) {
-            write(&bytes);
-            assert_error(&mut make(&with_other(files, "--quantized", &other)), "other");
-        }
-        for (path, what) in [("client", "is a folder"), ("absent", "cannot open"), ("client/request", "client/request")]
-        {
-            assert_error(&mut make(&with_other(files, "--quantized", &parties.path(path))), what);
-        }
-    }
-    for name in ["client/new", "server/new"] {
-        assert!(!parties.path(name).exists(), "{name}");
-    }
 }
 
 /// Whole files that do not belong together, and what there is no sense in.
@@ -525,5 +400,143 @@ fn requests_that_cannot_be_made_are_one_line() {
             with_files(name, &files).args(arguments),
             "others than its owner can read it (mode 644): chmod 600 it",
         );
+    }
+}
+
+mod long {
+    use super::*;
+
+    /// Hidden states of a file: what is decrypted is as far from the clear engine's as simulations are.
+    #[test]
+    #[ignore = "long: half a minute"]
+    fn hidden_states_are_decrypted_within_the_noise_of_simulations() {
+        let parties = Parties::new();
+        parties.keygen("2", "secret", "keys");
+        let hidden = tensor(&[2, SMALL], |index| 0.9 * (1.0 + 0.7 * (index * index % 1009) as f32).sin().signum());
+        write_tensors(&parties.path("client/hidden"), &[("input", &hidden)], &[]).unwrap();
+        let encrypt = |out: &str| {
+            let mut command = with_files("encrypt", &parties.encrypt_files(out));
+            command.arg("--hidden").arg(parties.path("client/hidden")).args(["--tensor", "input"]);
+            command
+        };
+        json(&mut encrypt("request"));
+        parties.pass("request", "client", "server");
+        json(&mut parties.compute("request", "answer"));
+        parties.pass("answer", "server", "client");
+        let report = json(parties.decrypt("request", "answer").arg("--out").arg(parties.path("client/values")));
+        assert_eq!((&report["shape"], &report["tensor"]), (&serde_json::json!([2, SMALL]), &"block_out".into()));
+        let values = Checkpoint::open(parties.path("client/values")).unwrap().matrix("block_out", 2, SMALL).unwrap();
+
+        let file = QuantizedFile::read(&parties.path("owner/blocks")).unwrap();
+        let Quantized::Blocks(blocks) = file.into_quantized().unwrap() else { panic!("no blocks") };
+        let model = BlockModel::new(*blocks).unwrap();
+        let hidden = Matrix::from_fn(2, SMALL, |row, column| hidden.data()[row * SMALL + column]);
+        let clear = BlockText::clear(&model).advance(&hidden).unwrap().run.output;
+        let distance = |values: &Matrix<f32>| {
+            values.iter().zip(clear.iter()).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt()
+        };
+        let simulated: Vec<f64> = (0..16)
+            .map(|seed| {
+                let mut text = BlockText::simulated(&model, Vec::new(), &SampleSeed::from_number(seed));
+                distance(&text.advance(&hidden).unwrap().run.output)
+            })
+            .collect();
+        let mean = (simulated.iter().map(|x| x * x).sum::<f64>() / simulated.len() as f64).sqrt();
+        let measured = distance(&values);
+        assert!(
+            measured > 0.0 && measured < 4.0 * mean && mean < 4.0 * measured,
+            "{measured}, simulated {simulated:?}"
+        );
+
+        // Everything is made of the number: the same keys and the same request.
+        parties.keygen("2", "secret-again", "keys-again");
+        assert!(parties.bytes("client/secret") == parties.bytes("client/secret-again"));
+        assert!(parties.bytes("server/keys") == parties.bytes("server/keys-again"));
+        json(&mut encrypt("request-again"));
+        assert!(parties.bytes("client/request") == parties.bytes("client/request-again"));
+        // Without one, equal requests are none that can be seen to be.
+        let mut keygen = program();
+        keygen.arg("keygen").arg("--secret").arg(parties.path("client/drawn")).arg("--evaluation-keys");
+        success(keygen.arg(parties.path("server/keys")).arg("--force"));
+        let secret = parties.path("client/drawn");
+        for out in ["one", "other"] {
+            let mut command = with_files("encrypt", &with_other(&parties.encrypt_files(out), "--secret", &secret));
+            json(command.arg("--hidden").arg(parties.path("client/hidden")).args(["--tensor", "input"]));
+        }
+        assert!(parties.bytes("client/one") != parties.bytes("client/other"));
+    }
+
+    /// Each file that a command reads, if it is damaged, or something else, is refused in a line, and nothing is written.
+    #[test]
+    #[ignore = "long: half a minute"]
+    fn damaged_files_are_one_line() {
+        let parties = Parties::new();
+        parties.keygen("3", "secret", "keys");
+        parties.run("request", &mut parties.encrypt("He", "request"), None);
+        let model = parties.path("client/model");
+        let encrypt = |files: &Options<'_>| {
+            let mut command = with_files("encrypt", files);
+            command.args(["--prompt", "He", "--model"]).arg(&model);
+            command
+        };
+        let compute = |files: &Options<'_>| with_files("compute", files);
+        let decrypt = |files: &Options<'_>| {
+            let mut command = with_files("decrypt", files);
+            command.arg("--model").arg(&model);
+            command
+        };
+        type Make<'a> = &'a dyn Fn(&Options<'_>) -> Command;
+        let encrypt_files = parties.encrypt_files("new");
+        let compute_files = parties.compute_files("request", "new");
+        let decrypt_files = parties.decrypt_files("request", "request-answer");
+        let commands: [(Make<'_>, &Options<'_>, &[&str]); 3] = [
+            (&encrypt, &encrypt_files, &["--secret"]),
+            (&compute, &compute_files, &["--evaluation-keys", "--request"]),
+            (&decrypt, &decrypt_files, &["--secret", "--request", "--answer"]),
+        ];
+        let other = parties.path("other");
+        let write = |bytes: &[u8]| {
+            std::fs::write(&other, bytes).unwrap();
+            std::fs::set_permissions(&other, Permissions::from_mode(0o600)).unwrap();
+        };
+        for (make, files, options) in commands {
+            for &option in options {
+                let path = &files.iter().find(|(name, _)| *name == option).unwrap().1;
+                for (_, bytes, what) in damaged(&std::fs::read(path).unwrap()) {
+                    write(&bytes);
+                    assert_error(&mut make(&with_other(files, option, &other)), what);
+                }
+                let (of_folder, of_nothing) = match option {
+                    "--secret" => ("is a folder; give", "there is no such file: make it with `gpt2-fhe keygen`"),
+                    _ => ("is a folder; give", "cannot open"),
+                };
+                assert_error(&mut make(&with_other(files, option, &parties.path("client"))), of_folder);
+                assert_error(&mut make(&with_other(files, option, &parties.path("absent"))), of_nothing);
+                // A file of another kind.
+                let kinds = [
+                    ("client/secret", "--secret"),
+                    ("client/request", "--request"),
+                    ("server/request-answer", "--answer"),
+                ];
+                for (name, _) in kinds.iter().filter(|(_, of)| *of != option) {
+                    write(&parties.bytes(name));
+                    assert_error(&mut make(&with_other(files, option, &other)), "is needed");
+                }
+            }
+            // The blocks, which are a file of safetensors.
+            let whole = std::fs::read(&files.iter().find(|(name, _)| *name == "--quantized").unwrap().1).unwrap();
+            for (_, bytes, _) in damaged(&whole) {
+                write(&bytes);
+                assert_error(&mut make(&with_other(files, "--quantized", &other)), "other");
+            }
+            for (path, what) in
+                [("client", "is a folder"), ("absent", "cannot open"), ("client/request", "client/request")]
+            {
+                assert_error(&mut make(&with_other(files, "--quantized", &parties.path(path))), what);
+            }
+        }
+        for name in ["client/new", "server/new"] {
+            assert!(!parties.path(name).exists(), "{name}");
+        }
     }
 }
