@@ -43,8 +43,8 @@ impl Encoding for PackedEncoding {
         let (Sizes { embedding, head, output, heads }, rows) = (self.layout.sizes(), self.layout.span().rows());
         let sizes = [embedding, head, output, heads, rows.start, rows.end, self.layout.size()].map(|size| size as u64);
         let fields = Fields::new("integers of the packed circuit").integers(sizes.into_iter());
-        let fields = fields.integer(self.log_input.into()).real(self.output_turns);
-        fields.integers([self.request_bits(), self.answer_bits()].map(u64::from).into_iter()).fingerprint()
+        // The bits that are sent are the same for all encodings of this circuit.
+        fields.integer(self.log_input.into()).real(self.output_turns).fingerprint()
     }
 
     fn check(&self, parameters: &Parameters) -> Result<(), Refused> {
