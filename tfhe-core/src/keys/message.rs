@@ -205,12 +205,14 @@ mod tests {
     /// What is rounded away is nowhere: neither in a request nor in an answer, nor in their bytes.
     #[test]
     fn what_is_sent_is_rounded() {
+        // An envelope, a label, and five sizes.
+        const OTHER: usize = 156 + 64 + 40;
         let party = Party::new(TOY, &seed());
         let size = party.keys.parameters().arithmetic().size();
         let plaintext = || Zeroizing::new(vec![3 << 60; size.get()]);
         let encrypt = |bits| party.keys.encrypt(&[plaintext()], &context(), bits).unwrap();
         let (whole, rounded) = (encrypt(64), encrypt(9));
-        assert_eq!((whole.bytes(), rounded.bytes(), rounded.bits()), (64 * 8 + 8, 64 * 9 / 8 + 8, 9));
+        assert_eq!((whole.bytes(), rounded.bytes(), rounded.bits()), (OTHER + 64 * 8, OTHER + 64 * 9 / 8, 9));
         let [whole, expanded] = [&whole, &rounded].map(|request| request.ciphertexts()[0].expand());
         // The same masks, for the plaintexts are the same.
         assert_eq!(whole.mask(), expanded.mask());
@@ -219,10 +221,10 @@ mod tests {
         }
 
         let answer = Answer::new(rounded.label(), vec![expanded.clone()], 12);
-        assert_eq!((answer.bits(), answer.bodies(size), answer.bytes()), (12, 64, 128 * 12 / 8));
+        assert_eq!((answer.bits(), answer.bodies(size), answer.bytes()), (12, 64, OTHER + 128 * 12 / 8));
         assert!(answer.ciphertexts()[0].data().iter().all(|x| x.trailing_zeros() >= 52));
         let few = answer.clone().with_bodies_of(5);
-        assert_eq!((few.bodies(size), few.bytes()), (5, (64 + 5) * 12 / 8 + 1));
+        assert_eq!((few.bodies(size), few.bytes()), (5, OTHER + (64 + 5) * 12 / 8 + 1));
         assert_eq!(few.ciphertexts()[0].mask(), answer.ciphertexts()[0].mask());
         assert_eq!(few.ciphertexts()[0].body()[..5], answer.ciphertexts()[0].body()[..5]);
         assert!(few.ciphertexts()[0].body()[5..].iter().all(|&x| x == 0));
