@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use gpt2_fhe::block::agreement::{BlockAgreement, BlockRequest, keys_bytes, read_keys};
 use gpt2_fhe::block::circuit::BlockCircuit;
-use gpt2_fhe::block::compute::{ComputeError, compute, operations};
+use gpt2_fhe::block::compute::{ComputeError, compute, look_ahead};
 use gpt2_fhe::block::encoding::BlockEncoding;
 use gpt2_fhe::block::layout::HeadBeyondRing;
 use gpt2_fhe::block::state::kept_bytes;
@@ -139,6 +139,7 @@ fn not_computed(error: ComputeError) -> Refusal {
     let class = match &error {
         ComputeError::Text(error) => return not_stored(error),
         ComputeError::Place { .. } => RefusalClass::OutOfOrder,
+        ComputeError::Unreliable(_) => RefusalClass::Unfit,
         ComputeError::Evaluation(EvaluationError::Refused(_)) => RefusalClass::Unfit,
         ComputeError::Evaluation(EvaluationError::Unkept(_)) => {
             return Refusal::new(
@@ -209,7 +210,7 @@ impl Engine for BlockEngine {
             );
             return Err(Refusal::new(RefusalClass::OutOfOrder, line));
         }
-        let operations = operations(circuit, earlier, tokens).map_err(|error| not_computed(error.into()))? as u64;
+        let operations = look_ahead(circuit, earlier, tokens).map_err(not_computed)?.operations as u64;
         let kept = if text.is_some() { kept_bytes(circuit, tokens).map_err(internal)? } else { 0 };
         Ok(Checked { operations, disk_bytes: kept + circuit.agreement().answer_bytes(tokens) })
     }

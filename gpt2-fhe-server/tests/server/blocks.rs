@@ -73,7 +73,7 @@ fn boasting(bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn files_that_are_no_keys_of_blocks_are_refused_and_leave_nothing() {
-    let blocks = Blocks::new(8, 1, BlockPart::FeedForward, 16);
+    let blocks = Blocks::new(16, 1, BlockPart::FeedForward, 16);
     let (served, owner) = (Served::start(&blocks), Owner::new(&blocks, 1));
     let keys = owner.keys();
     let toy = ClientKeys::generate(&sets::TOY.compile().unwrap(), &ClientSeed::from_number(1)).unwrap();
@@ -101,8 +101,8 @@ fn files_that_are_no_keys_of_blocks_are_refused_and_leave_nothing() {
 
 #[test]
 fn requests_are_answered_or_refused_for_what_they_are() {
-    let blocks = Blocks::new(8, 1, BlockPart::Whole, 16);
-    let other = Blocks::new(8, 1, BlockPart::Whole, 17);
+    let blocks = Blocks::new(16, 1, BlockPart::Whole, 16);
+    let other = Blocks::new(16, 1, BlockPart::Whole, 17);
     let served = Served::start(&blocks);
     let [ann, bob] = [2, 3].map(|seed| Owner::new(&blocks, seed));
     let [of_ann, of_bob] = [&ann, &bob].map(|owner| served.ask("PUT", "/v1/keys", Some(&owner.keys())).word("keys"));
@@ -149,6 +149,18 @@ fn requests_are_answered_or_refused_for_what_they_are() {
     served.request(&foreign, &bytes).assert_error(422, "text");
 }
 
+/// Eight channels leave LayerNorm's factors too little room: what one process refuses, a server refuses too, before it queues it.
+#[test]
+fn requests_that_may_fail_are_refused() {
+    let blocks = Blocks::new(8, 1, BlockPart::Whole, 16);
+    let (served, owner) = (Served::start(&blocks), Owner::new(&blocks, 4));
+    let keys = served.ask("PUT", "/v1/keys", Some(&owner.keys())).word("keys");
+    let (_, bytes) = owner.request(&blocks.hidden.row_range(0..1), 0);
+    let refused = served.request(&format!("keys={keys}"), &bytes);
+    refused.assert_error(422, "cannot be evaluated with a chance of failure of at most 2^-40");
+    assert_eq!(served.files("requests"), 0);
+}
+
 fn command(folder: &Path) -> Command {
     let mut command = Command::new(PathBuf::from(env!("CARGO_BIN_EXE_gpt2-fhe-server")));
     command.args(["--listen", "127.0.0.1:0", "--log", "json", "--data"]).arg(folder.join("data"));
@@ -159,7 +171,7 @@ fn command(folder: &Path) -> Command {
 /// The program itself, killed in the middle of a request: the next one goes on after the last block that was done.
 #[test]
 fn a_server_that_was_killed_goes_on_after_its_last_block() {
-    let blocks = Blocks::new(8, 2, BlockPart::Whole, 16);
+    let blocks = Blocks::new(16, 2, BlockPart::Whole, 16);
     let (folder, owner) = (tempfile::tempdir().unwrap(), Owner::new(&blocks, 4));
     blocks.write_server_half(&folder.path().join("blocks"));
     let process = Process::of(command(folder.path()));

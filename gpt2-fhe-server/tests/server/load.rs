@@ -97,7 +97,7 @@ mod by_hand {
     #[test]
     #[ignore = "minutes, 2.3 GB on the disk and 3 GB of memory: prints figures of the machine"]
     fn requests_of_many_clients_survive_a_kill() {
-        let blocks = Blocks::new(4, 1, BlockPart::FeedForward, 16);
+        let blocks = Blocks::new(16, 1, BlockPart::FeedForward, 16);
         let folder = tempfile::tempdir().unwrap();
         blocks.write_server_half(&folder.path().join("blocks"));
         // The next process has to be where the first one was.

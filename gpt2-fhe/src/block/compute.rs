@@ -3,11 +3,9 @@
 use tfhe_core::keys::{Answer, EvaluationKeys};
 
 use super::agreement::BlockRequest;
-use super::circuit::{BlockCircuit, Running};
-use super::counted::{CountedBlock, CountedReals};
-use super::evaluator::StreamEvaluator;
+use super::circuit::BlockCircuit;
+use super::forecast::{BlockForecast, UnreliableBlocks, check_reliable, forecast};
 use super::server::BlockServer;
-use super::tensor::Held;
 use crate::store::{Store, StoreError};
 use crate::track::statistics::Statistics;
 use crate::track::{EvaluationError, Observer};
@@ -21,6 +19,9 @@ pub enum ComputeError {
     /// What is kept of its text cannot be used.
     #[error(transparent)]
     Text(#[from] StoreError),
+    /// Its lookups would not read reliably.
+    #[error(transparent)]
+    Unreliable(#[from] UnreliableBlocks),
     /// It goes on with a text of another length.
     #[error(
         "the request is of new tokens after {asked}, and the server has {kept} of this text: send the requests of a text in their order, \
@@ -32,6 +33,19 @@ pub enum ComputeError {
         /// How many there are.
         kept: usize,
     },
+}
+
+/// What a request of `tokens` new tokens after `earlier` others would do, at least one in all, if it is reliable: to be asked before it is
+/// computed.
+///
+/// # Errors
+/// [`ComputeError::Unreliable`]; [`ComputeError::Evaluation`] if the set is not one of this circuit.
+pub fn look_ahead(circuit: &BlockCircuit, earlier: usize, tokens: usize) -> Result<BlockForecast, ComputeError> {
+    let before = (earlier > 0).then_some(earlier);
+    let requests: Vec<usize> = before.into_iter().chain([tokens]).collect();
+    let last = forecast(circuit, &requests)?.swap_remove(requests.len() - 1);
+    check_reliable(&last.statistics)?;
+    Ok(last)
 }
 
 /// The answer to a request. `text`: where the server keeps what it has of the request's text, from which requests that follow go on; a request
@@ -60,37 +74,4 @@ pub fn compute(
         return Err(ComputeError::Place { asked: *earlier, kept: server.tokens() });
     }
     Ok(server.evaluate(request, &encoding)?)
-}
-
-/// How many lookups and products an observer of a request of so many new tokens after others will be told of.
-///
-/// # Errors
-/// [`EvaluationError::Refused`] if the set is not one of this circuit.
-pub fn operations(circuit: &BlockCircuit, earlier: usize, tokens: usize) -> Result<usize, EvaluationError> {
-    let (mut count, prediction, channels) = (Count(0), circuit.prediction(), circuit.channels());
-    let mut after = |rows: usize| {
-        let mut running = Running::new(circuit, StreamEvaluator::new(CountedBlock, prediction, &mut count));
-        running.restart_untracked(circuit);
-        for rows in [earlier, rows].into_iter().filter(|&rows| rows > 0) {
-            let reals = CountedReals { rows, channels };
-            running.advance(circuit, Held::fresh(reals, [rows, channels], prediction.fresh()))?;
-        }
-        drop(running);
-        Ok::<_, EvaluationError>(std::mem::take(&mut count.0))
-    };
-    let before = if earlier > 0 { after(0)? } else { 0 };
-    Ok(after(tokens)?.saturating_sub(before))
-}
-
-/// Adds up what it is told of.
-struct Count(usize);
-
-impl Observer for Count {
-    fn begin(&mut self, _: &'static str, operations: usize) {
-        self.0 += operations;
-    }
-
-    fn advance(&mut self, _: usize) -> bool {
-        true
-    }
 }

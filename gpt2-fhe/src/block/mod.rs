@@ -17,6 +17,7 @@ pub mod compute;
 pub mod counted;
 pub mod encoding;
 pub mod evaluator;
+pub mod forecast;
 pub mod keys;
 pub mod layout;
 pub mod noise;

@@ -19,7 +19,7 @@ use super::model::{End, LanguageModel};
 use super::output::{self, count_tokens, note, print, print_json};
 use super::quiet::is_quiet;
 use super::remote::Remote;
-use super::selected::{self, BlockSource};
+use super::selected::{self, BlockChoice};
 use super::stored::{self, Stored, blocks_in_words, check_blocks};
 use super::text::{bytes, line, plural, power_of_two, seconds};
 use super::verdict::Verdict;
@@ -51,7 +51,7 @@ pub(super) fn run(arguments: &GenerateArguments, given: &Given) -> anyhow::Resul
             generate(arguments, &printer, ("attention", &task.selection()), generator)
         }
         Stored::Blocks(files) => {
-            let source = BlockSource::new(&arguments.encryption, &generation.layers, given, (files, &model))?;
+            let source = BlockChoice::new(&arguments.encryption, &generation.layers, given, (files, &model))?;
             generate_by_blocks(arguments, &printer, source, sampler)
         }
     }
@@ -61,7 +61,7 @@ pub(super) fn run(arguments: &GenerateArguments, given: &Given) -> anyhow::Resul
 fn generate_by_blocks(
     arguments: &GenerateArguments,
     printer: &Printer<'_>,
-    source: BlockSource,
+    source: BlockChoice,
     sampler: Sampler,
 ) -> anyhow::Result<Verdict> {
     let (generation, Printer { model, mode, .. }) = (&arguments.generation, printer);

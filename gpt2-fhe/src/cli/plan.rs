@@ -17,7 +17,7 @@ use super::model::LanguageModel;
 use super::output::{print, print_json};
 use super::progress::while_showing;
 use super::report::ParametersReport;
-use super::selected::{self, BlockSource};
+use super::selected::{self, BlockChoice};
 use super::stored::{self, Stored};
 use super::text::{count, line, plural, table};
 use super::timing::{CORES_MODEL, TimedPlan, Times, check_cores};
@@ -108,7 +108,7 @@ fn of_model(arguments: &PlanArguments, given: &Given) -> anyhow::Result<Planned>
         Stored::Blocks(files) => files,
         Stored::Attention(_) => Vec::new(),
     };
-    let source = BlockSource::new(&encryption, layers, given, (files, &model))?;
+    let source = BlockChoice::new(&encryption, layers, given, (files, &model))?;
     let (positions, tokens) =
         (model.gpt2.config().n_positions, arguments.tokens.unwrap_or(TOKENS.min(model.gpt2.config().n_positions)));
     if tokens == 0 || earlier.saturating_add(tokens) > positions {

@@ -21,7 +21,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tfhe_core::format::{self, Kind};
 use tfhe_core::keys::Answer;
-use ureq::http::{Response, StatusCode};
+use ureq::http::{Response, StatusCode, request};
 use ureq::{Agent, Body, SendBody};
 
 use super::progress::{RemoteProgress, while_showing};
@@ -131,15 +131,17 @@ impl Connection {
         Ok(Self { agent: config.into(), url: url.trim_end_matches('/').to_owned(), token: token.transpose()? })
     }
 
-    fn header(&self) -> String {
-        self.token.as_ref().map_or_else(String::new, |token| format!("Bearer {token}"))
+    /// A request to the server, with the word that it asks for.
+    fn request(&self, method: &str, path: &str) -> request::Builder {
+        let request = request::Builder::new().method(method).uri(format!("{}{path}", self.url));
+        match &self.token {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        }
     }
 
-    /// Sends, and reads a response of one of the statuses that are expected.
     fn send(&self, method: &str, path: &str, body: SendBody<'_>) -> Result<Response<Body>, ureq::Error> {
-        let request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
-        let request = if self.token.is_some() { request.header("authorization", self.header()) } else { request };
-        self.agent.run(request.body(body)?)
+        self.agent.run(self.request(method, path).body(body)?)
     }
 
     /// That there is no response, in words.
@@ -193,9 +195,7 @@ impl Connection {
 
     /// Deletes something, if it can be done soon; nobody is told if not.
     fn delete(&self, path: &str) {
-        let request = ureq::http::Request::builder().method("DELETE").uri(format!("{}{path}", self.url));
-        let request = if self.token.is_some() { request.header("authorization", self.header()) } else { request };
-        if let Ok(request) = request.body(()) {
+        if let Ok(request) = self.request("DELETE", path).body(()) {
             let request = self.agent.configure_request(request).timeout_global(Some(FAREWELL)).build();
             drop(self.agent.run(request));
         }
@@ -274,11 +274,9 @@ impl<'a> Remote<'a> {
         let (mut file, length, name) = evaluation_keys(party, keys)?;
         if connection.ask("HEAD", &format!("/v1/keys/{name}"))?.status() != StatusCode::OK {
             let sent = while_showing("sending the keys", || {
-                let body = ureq::http::Request::builder().method("PUT").uri(format!("{}/v1/keys", connection.url));
-                let body = body.header("content-length", length.to_string()).header("expect", "100-continue");
-                let body =
-                    if connection.token.is_some() { body.header("authorization", connection.header()) } else { body };
-                connection.agent.run(body.body(SendBody::from_reader(&mut file))?)
+                let request = connection.request("PUT", "/v1/keys").header("content-length", length.to_string());
+                let request = request.header("expect", "100-continue").body(SendBody::from_reader(&mut file))?;
+                connection.agent.run(request)
             });
             let kept = connection.named(sent.map_err(|error| connection.unreachable(&error))?, "keys")?;
             if kept != name {

@@ -15,7 +15,7 @@ use super::stored::{LoadedBlocks, blocks_in_words, check_blocks};
 use super::text::plural;
 
 /// What is asked for, and the files that are to have it: without files it is calibrated.
-pub(super) struct BlockSource {
+pub(super) struct BlockChoice {
     encrypt: Encrypt,
     head_on_server: bool,
     layers: Layers,
@@ -32,7 +32,7 @@ pub(super) struct SelectedBlocks {
     pub(super) models: Vec<ModelProgram>,
 }
 
-impl BlockSource {
+impl BlockChoice {
     /// Of a command's options, of which `given` are on its command line; or of files, with which options agree that say the same.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use tfhe_core::key_graph::MissingEdge;
 use tfhe_core::random::RandomnessError;
 
 use super::{MAX_EXPONENT_NOISE, MAX_SATURATION};
+use crate::block::forecast::UnreliableBlocks;
 use crate::block::layout;
 use crate::boundary::{EncryptError, Refused};
 use crate::packed::layout::HeadTooLarge;
@@ -51,16 +52,8 @@ pub enum RunError {
         best: f64,
     },
     /// Lookups of blocks do not read reliably.
-    #[error(
-        "these blocks cannot be evaluated with a chance of failure of at most 2^-40 ({}, most of it in the step \"{step}\"): calibrate on \
-         other texts, or leave blocks to the client", if *.failure <= -1.0 { format!("it is 2^{failure:.1}") } else { "they may fail".into() }
-    )]
-    UnreliableBlocks {
-        /// log2 of the failure probability.
-        failure: f64,
-        /// The step that has most of it.
-        step: &'static str,
-    },
+    #[error(transparent)]
+    UnreliableBlocks(#[from] UnreliableBlocks),
     /// The noise of lookups is too large for a head's scores.
     #[error(
         "{}: its scores are so far apart that noise may put probabilities off by {:.0} % (σ; at most {:.0} % is accepted), as a lookup \

@@ -21,6 +21,8 @@ pub use lowering::{EncodingOf, Lowering, Parties, Reference, RunOutput};
 pub use outcome::{Outcome, Seconds};
 pub use plan::{Bytes, Packing, Plan};
 
+pub use crate::track::MAX_LOG2_FAILURE;
+
 use serde::Serialize;
 
 /// How the head becomes operations on ciphertexts.
@@ -67,9 +69,6 @@ impl Mode {
         }
     }
 }
-
-/// The failure probability that a run may have at most, log2.
-pub const MAX_LOG2_FAILURE: f64 = -40.0;
 
 /// What a failure probability is of: to be said wherever one is printed.
 pub const FAILURE_MEANING: &str = "the chance that noise makes any lookup or output of the request wrong, if all numbers stay in their \

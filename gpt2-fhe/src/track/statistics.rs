@@ -123,7 +123,6 @@ impl Statistics {
     }
 
     /// The same of a plan: how long it took to count is no time of a run.
-    #[cfg(feature = "client")]
     pub(crate) fn without_times(&self) -> Self {
         Self { steps: self.steps.iter().map(|step| StepStatistics { seconds: 0.0, ..step.clone() }).collect() }
     }

@@ -17,7 +17,7 @@ use crate::cli::blocks::Blocks;
 use crate::cli::model::LanguageModel;
 use crate::cli::output::{print, print_json};
 use crate::cli::progress::{Counter, while_showing};
-use crate::cli::selected::{self, BlockSource};
+use crate::cli::selected::{self, BlockChoice};
 use crate::cli::source::read_text;
 use crate::cli::stored::LoadedBlocks;
 use crate::cli::text::{line, plural, seconds, table};
@@ -42,7 +42,7 @@ const LEGEND: &str = "  \
 pub(super) fn run(arguments: &EvaluateArguments, given: &Given, files: Vec<LoadedBlocks>) -> anyhow::Result<Verdict> {
     let model = LanguageModel::load(arguments.model.as_deref())?;
     let layers = Layers::Some(vec![arguments.place.layer]);
-    let source = BlockSource::new(&arguments.encryption, &layers, given, (files, &model))?;
+    let source = BlockChoice::new(&arguments.encryption, &layers, given, (files, &model))?;
     let start = source.start().to_vec();
     let positions = model.gpt2.config().n_positions - start.len();
     let window = arguments.window.unwrap_or(WINDOW.min(positions));

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::bail;
 use gpt2_fhe::block::agreement::{BlockAgreement, read_keys};
-use gpt2_fhe::block::compute::{ComputeError, compute};
+use gpt2_fhe::block::compute::{ComputeError, compute, look_ahead};
 use gpt2_fhe::store::Store;
 use gpt2_fhe::track::EvaluationError;
 use serde::Serialize;
@@ -36,6 +36,7 @@ pub(crate) fn run(arguments: &ComputeArguments) -> anyhow::Result<Verdict> {
     let (mut file, length) = open(path, "--request", Kind::REQUEST)?;
     let request = circuit.agreement().read_request(&mut file, length, circuit.fingerprint());
     let request = request.map_err(|error| refused(path, &error))?;
+    while_showing("planning", || look_ahead(&circuit, request.earlier, request.tokens))?;
     let (mut file, length) = open(evaluation_keys, "--evaluation-keys", Kind::EVALUATION_KEYS)?;
     let keys = while_showing("reading the keys", || {
         let keys = read_keys(&mut file, length).map_err(|error| refused(evaluation_keys, &error))?;

@@ -12,7 +12,7 @@ use crate::cli::input;
 use crate::cli::model::LanguageModel;
 use crate::cli::output::{print, print_json};
 use crate::cli::progress::while_showing;
-use crate::cli::selected::BlockSource;
+use crate::cli::selected::BlockChoice;
 use crate::cli::stored::blocks_in_words;
 use crate::cli::text::{line, plural};
 use crate::cli::verdict::Verdict;
@@ -41,7 +41,7 @@ pub(super) fn run(arguments: &QuantizeArguments, given: &Given) -> anyhow::Resul
 fn of_model(arguments: &QuantizeArguments, given: &Given) -> anyhow::Result<ModelProgram> {
     let model = LanguageModel::load(arguments.model.as_deref())?;
     let layers = Layers::Some(vec![arguments.place.layer]);
-    let source = BlockSource::new(&arguments.encryption, &layers, given, (Vec::new(), &model))?;
+    let source = BlockChoice::new(&arguments.encryption, &layers, given, (Vec::new(), &model))?;
     let mut selected = source.select(&model, arguments.text.as_deref(), "--text")?;
     // One layer was chosen, or blocks that follow each other.
     selected.models.pop().ok_or_else(|| anyhow!("no block was selected; choose --encrypt model"))

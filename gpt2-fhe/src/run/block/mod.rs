@@ -47,8 +47,9 @@ use self::simulated::{SimulatedText, rows};
 use super::error::{RunError, check_finite};
 use super::lowering::RunOutput;
 use super::outcome::Outcome;
-use super::plan::{Plan, check_blocks, forecast_blocks};
+use super::plan::{Plan, forecast_blocks};
 use crate::block::circuit::BlockCircuit;
+use crate::block::forecast::check_reliable;
 use crate::encoding::Encoding;
 use crate::track::statistics::Statistics;
 
@@ -93,7 +94,7 @@ impl<'a> BlockText<'a> {
     /// [`RunError::UnreliableBlocks`] if one of them may fail with more than 2^-40.
     pub fn plan(circuit: &BlockCircuit, requests: &[usize]) -> Result<Vec<Plan>, RunError> {
         let plans = Self::forecast(circuit, requests)?;
-        plans.iter().try_for_each(check_blocks)?;
+        plans.iter().try_for_each(|plan| check_reliable(&plan.statistics))?;
         Ok(plans)
     }
 

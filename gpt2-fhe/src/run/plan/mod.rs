@@ -10,7 +10,7 @@ use tfhe_core::key_graph::{MissingEdge, Parameters};
 use tfhe_core::keys::{Needs, SeededEvaluationKeys};
 use tfhe_core::security;
 
-pub(super) use blocks::{check_blocks, forecast_blocks};
+pub(super) use blocks::forecast_blocks;
 pub(super) use exact::plan_exact;
 pub(super) use packed::{plan_packed, plan_reliable};
 
