@@ -45,6 +45,7 @@ pub fn forecast(circuit: &BlockCircuit, requests: &[usize]) -> Result<Vec<BlockF
     operations.take();
     let of_request = |&rows: &usize| {
         let reals = CountedReals { rows, channels };
+        running.note_expansion(&circuit.encoding(rows), 0.0);
         running.advance(circuit, Held::fresh(reals, [rows, channels], prediction.fresh()))?;
         let statistics = running.take_statistics().without_times();
         Ok(BlockForecast { statistics, operations: operations.take() })
