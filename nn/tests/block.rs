@@ -5,7 +5,7 @@ mod folder;
 
 use folder::RandomGpt2;
 use nn::Error;
-use nn::block::{BlockOptions, BlockPart, ModelProgram, steps};
+use nn::block::{BlockOptions, BlockPart, Ending, ModelProgram, steps};
 use nn::clear::{ClearEvaluator, ClearTensor};
 use nn::evaluator::{BlockEvaluator, Form, Rows};
 use nn::gpt2::{Gpt2, NoHooks};
@@ -165,7 +165,7 @@ fn a_watched_program_gives_what_it_gives_unwatched() {
     // Every step of either block was seen, in its place, and every lookup.
     for block in 0..2 {
         // Not all have exponents that are clipped.
-        for step in steps::of(false).iter().filter(|&&step| step != steps::CLIP) {
+        for step in steps::of(Ending::Stream).iter().filter(|&&step| step != steps::CLIP) {
             assert!(
                 seen.iter().any(|(operation, _)| (operation.block, operation.step) == (block, step)),
                 "{block} {step}"
@@ -245,7 +245,7 @@ fn logits_after_the_last_block_are_near_to_f32() {
         let ((calibration, others), layers) = (texts(model), model.config().n_layer);
         let (options, private) = (BlockOptions::default(), (&calibration[..], prefix));
         let blocks = ModelProgram::calibrate(model, 0..layers, BlockPart::Whole, private, &options).unwrap();
-        let program = blocks.with_logits(model, &calibration, &options).unwrap();
+        let program = blocks.clone().with_logits(model, &calibration, &options).unwrap();
         let mut evaluator = ClearEvaluator::<SmoothTable>::new();
         let answer = |evaluator: &mut ClearEvaluator<SmoothTable>, rows: &Matrix<f64>, caches: &mut Vec<_>| {
             let rows = (0..rows.rows()).map(|row| rows.row(row).to_vec()).collect();
@@ -263,7 +263,7 @@ fn logits_after_the_last_block_are_near_to_f32() {
                 (program.client().decode(&numbers).unwrap(), model.next_logits(text, &mut NoHooks).unwrap());
             // Beside those of f32, those that f32 makes of what the blocks give.
             let after =
-                program.evaluate_clear(&mut ClearEvaluator::new(), &hidden.row_range(prefix..text.len())).unwrap();
+                blocks.evaluate_clear(&mut ClearEvaluator::new(), &hidden.row_range(prefix..text.len())).unwrap();
             let goes_on = model.logits_of(&after.row_range(after.rows() - 1..after.rows())).into_data();
             let errors = [expected, goes_on]
                 .map(|expected| relative_error(&differences(logits.data()), &differences(&expected)));
@@ -281,14 +281,57 @@ fn logits_after_the_last_block_are_near_to_f32() {
     }
 }
 
+/// Where the model's last hidden state is all that is answered, it is nearer to f32's than the same blocks' stream is: the last update is not
+/// looked up.
+#[test]
+fn the_last_hidden_state_is_near_to_f32() {
+    for (model, prefix) in [(&*MODEL, 0), (&*MODEL, 1), (&random(), 0)] {
+        let ((calibration, others), layers) = (texts(model), model.config().n_layer);
+        let (options, private) = (BlockOptions::default(), (&calibration[..], prefix));
+        let blocks = ModelProgram::calibrate(model, 0..layers, BlockPart::Whole, private, &options).unwrap();
+        let program = blocks.clone().with_last_state(model, &calibration, &options).unwrap();
+        let mut evaluator = ClearEvaluator::<SmoothTable>::new();
+        let mut squares = [0.0; 2];
+        for text in &others {
+            let states = model.hidden_states(text, layers).unwrap();
+            let [before, after] = [0, layers].map(|layer| states[layer].row_range(prefix..text.len()));
+            let last = |state: &Matrix<f32>| state.row_range(state.rows() - 1..state.rows());
+            let state = program.evaluate_clear(&mut evaluator, &before).unwrap();
+            let stream = last(&blocks.evaluate_clear(&mut ClearEvaluator::new(), &before).unwrap());
+            for (sum, found) in squares.iter_mut().zip([&state, &stream]) {
+                *sum += relative_error(found, &last(&after)).powi(2);
+            }
+            assert!(relative_error(&state, &stream) < 0.1);
+            // Token after token it is the same.
+            let rows = program.client().encode(&before).unwrap();
+            let caches = &mut program.program().caches(&mut evaluator);
+            let mut parted = None;
+            for row in 0..rows.rows() {
+                let stream = evaluator.known(vec![rows.row(row).to_vec()], Form::Features);
+                let Ok(numbers) = program.program().answer(&mut evaluator, stream, caches);
+                parted = Some(Matrix::new(1, rows.cols(), numbers.rows()[0].clone()).unwrap());
+            }
+            let parted = program.client().decode(&parted.unwrap()).unwrap();
+            assert!(relative_error(&parted, &state) < 1e-5);
+        }
+        let errors = squares.map(|sum| (sum / others.len() as f64).sqrt());
+        println!("errors {errors:.4?}");
+        assert!(errors[0] < 0.1 && errors[0] < 1.05 * errors[1], "{errors:?}");
+        assert_eq!(evaluator.overflows(), 0, "no number is near to half a turn");
+    }
+}
+
 #[test]
 fn logits_follow_whole_blocks_up_to_the_last() {
     let (calibration, _) = texts(&MODEL);
     let options = BlockOptions::default();
     for (layers, part) in [(0..2, BlockPart::Whole), (0..3, BlockPart::FeedForward), (2..3, BlockPart::Attention)] {
         let blocks = ModelProgram::calibrate(&MODEL, layers, part, (&calibration, 0), &options).unwrap();
-        let refused = blocks.with_logits(&MODEL, &calibration, &options).unwrap_err();
-        assert!(matches!(refused, Error::OutOfRange { .. }) && refused.to_string().contains("number 2"), "{refused}");
+        for ended in [ModelProgram::with_logits, ModelProgram::with_last_state] {
+            let refused = ended(blocks.clone(), &MODEL, &calibration, &options).unwrap_err();
+            let is_named = refused.to_string().contains("number 2");
+            assert!(matches!(refused, Error::OutOfRange { .. }) && is_named, "{refused}");
+        }
     }
     let blocks = ModelProgram::calibrate(&MODEL, 2..3, BlockPart::Whole, (&calibration, 0), &options).unwrap();
     assert!(matches!(blocks.clone().with_logits(&MODEL, &[], &options), Err(Error::Shape { .. })));

@@ -484,7 +484,7 @@ fn hidden_states_beyond_half_a_turn_are_refused() {
     let other = tfhe_core::sets::HEAD_EXACT.compile().unwrap();
     assert_eq!(encoding.check(&other).unwrap_err(), Refused::OtherRings("head_exact"));
     assert_ne!(encoding.context(), BlockEncoding { tokens: 3, channels: 2, ..encoding }.context());
-    let [logits, more] = [3, 4].map(|size| BlockEncoding { answer: BlockAnswer::Logits(size), ..encoding });
+    let [logits, more] = [3, 4].map(|size| BlockEncoding { answer: BlockAnswer::Last(size), ..encoding });
     assert!(logits.context() != encoding.context() && logits.context() != more.context());
 }
 

@@ -319,7 +319,7 @@ fn a_feed_forward_layer_is_counted() {
     let (statistics, _) = subject.count(tokens);
     let program = subject.program.program().blocks()[0].feed_forward().unwrap();
     let (squares, activations, updates) =
-        (program.norm().squares().len(), program.activation().len(), program.update().len());
+        (program.layer().norm().squares().len(), program.layer().activation().len(), program.update().len());
     assert_eq!(statistics.lookups(), tokens * (squares + 1 + activations + updates));
     let by_gadget = [(COARSE, squares), (FINE, activations), (PRECISE, 4), (FINEST, updates)];
     assert_eq!(statistics.pbs_by_gadget(), by_gadget.map(|(gadget, count)| (gadget, tokens * count)).into());

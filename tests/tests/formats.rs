@@ -30,13 +30,15 @@ fn sizes_of_messages() {
         output.len()
     };
     let program = Fields::new("a program").fingerprint();
-    for (model, embedding, tokens, logits) in [
+    for (model, embedding, tokens, last) in [
         ("embedded model", 128, 1, None),
         ("embedded model", 128, 8, None),
         ("GPT-2's shape", 768, 8, None),
-        ("embedded model", 128, 8, Some(1024)),
+        ("embedded model", 128, 8, Some(("last state", 129))),
+        ("GPT-2's shape", 768, 8, Some(("last state", 769))),
+        ("embedded model", 128, 8, Some(("logits", 1024))),
     ] {
-        let sizes = BlockSizes { head: 64, embedding, logits, max_tokens: 64 };
+        let sizes = BlockSizes { head: 64, embedding, last: last.map(|(_, size)| size), max_tokens: 64 };
         let (agreement, shape) = (BlockAgreement::new(sizes).unwrap(), parameters.arithmetic().shape);
         let encoding = agreement.encoding(tokens);
         let request = client.encrypt(&Matrix::from_fn(tokens, embedding + 1, |_, _| 1), &encoding).unwrap();
@@ -51,12 +53,12 @@ fn sizes_of_messages() {
         let (header, contents) = BlockAgreement::answer_file(&answer, &program);
         let received = written((header, &contents));
         assert_eq!(received, answer.bytes());
-        match logits {
+        match last {
             None => {
                 println!("request, {model}, {tokens}: {sent} bytes");
                 println!("answer, {model}, {tokens}: {received} bytes");
             }
-            Some(_) => println!("answer, {model}, logits: {received} bytes"),
+            Some((what, _)) => println!("answer, {model}, {what}: {received} bytes"),
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::io::{self, Read, Write};
 
-use nn::block::{BlocksClient, LogitsProgram, LogitsScale, StreamProgram};
+use nn::block::{BlocksClient, StreamProgram};
 use nn::record::AttentionFingerprint;
 use tfhe_core::fingerprint::{Fields, Fingerprint};
 use tfhe_core::format::{self, Encoder, FormatError, Header, Kind};
@@ -40,8 +40,8 @@ pub struct BlockSizes {
     pub head: usize,
     /// E.
     pub embedding: usize,
-    /// Of logits, if they are answered.
-    pub logits: Option<usize>,
+    /// The numbers of the last token that are answered, if it is not the stream.
+    pub last: Option<usize>,
     /// The most tokens of a text that are encrypted.
     pub max_tokens: usize,
 }
@@ -52,7 +52,7 @@ impl BlockSizes {
         Self {
             head: half.head_size(),
             embedding: half.embedding_size(),
-            logits: half.logits().map(LogitsScale::size),
+            last: half.end().size(),
             max_tokens: half.max_tokens().saturating_sub(half.public_tokens().len()),
         }
     }
@@ -62,7 +62,7 @@ impl BlockSizes {
         Self {
             head: program.head_size(),
             embedding: program.channels() - 1,
-            logits: program.logits().map(LogitsProgram::size),
+            last: program.end().size(),
             max_tokens: program.max_tokens().saturating_sub(program.prefix()),
         }
     }
@@ -146,7 +146,7 @@ impl BlockAgreement {
     pub fn new(sizes: BlockSizes) -> Result<Self, HeadBeyondRing> {
         let parameters = parameters();
         let layout = BlockLayout::new(&parameters, sizes.head)?;
-        let answer = sizes.logits.map_or(BlockAnswer::Stream, BlockAnswer::Logits);
+        let answer = sizes.last.map_or(BlockAnswer::Stream, BlockAnswer::Last);
         Ok(Self { parameters, layout, channels: sizes.embedding + 1, answer, max_tokens: sizes.max_tokens })
     }
 

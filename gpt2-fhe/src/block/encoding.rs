@@ -17,9 +17,9 @@ const LOG_UNITS: u32 = 32;
 /// blocks leave, 2^-23.1 on the embedded model.
 const STREAM_BITS: u32 = 30;
 
-/// How many bits of each coefficient of logits are sent. Rounding adds an error of 2^-16.3 of a turn, where products with looked-up
+/// How many bits of each coefficient of an image are sent. Rounding adds an error of 2^-16.3 of a turn, where products with looked-up
 /// integers leave 2^-10 to 2^-13.
-const LOGITS_BITS: u32 = 20;
+const IMAGE_BITS: u32 = 20;
 
 /// At which scale an input is encrypted, 2^-this of a turn, which is as many bits as are sent of a request's bodies: below the units of what
 /// they hold, which are rounded as well, there is nothing to be kept.
@@ -32,8 +32,8 @@ pub(super) fn input_log(layout: &BlockLayout) -> u32 {
 pub enum BlockAnswer {
     /// Hidden states after the blocks, as those before them: `[T, E + 1]`, features.
     Stream,
-    /// The logits of the token after the last, of a vocabulary of so many tokens: `[1, V]`, an image.
-    Logits(usize),
+    /// So many numbers of the last token, its hidden state or the logits of the token after it: `[1, E + 1]` or `[1, V]`, an image.
+    Last(usize),
 }
 
 impl BlockAnswer {
@@ -41,7 +41,7 @@ impl BlockAnswer {
     pub fn bits(self) -> u32 {
         match self {
             Self::Stream => STREAM_BITS,
-            Self::Logits(_) => LOGITS_BITS,
+            Self::Last(_) => IMAGE_BITS,
         }
     }
 }
@@ -112,8 +112,8 @@ impl Encoding for BlockEncoding {
         let sizes = [tokens, channels, layout.size(), layout.ratio(), layout.stride()].map(|size| size as u64);
         let fields = match self.answer {
             BlockAnswer::Stream => Fields::new("hidden states of the block circuit").integers(sizes.into_iter()),
-            BlockAnswer::Logits(size) => {
-                Fields::new("logits of the block circuit").integers(sizes.into_iter()).integer(size as u64)
+            BlockAnswer::Last(size) => {
+                Fields::new("last token of the block circuit").integers(sizes.into_iter()).integer(size as u64)
             }
         };
         fields.integers([self.request_bits(), self.answer_bits()].map(u64::from).into_iter()).fingerprint()
@@ -135,7 +135,7 @@ impl Encoding for BlockEncoding {
     fn output_size(&self) -> (usize, usize) {
         match self.answer {
             BlockAnswer::Stream => self.input_size(),
-            BlockAnswer::Logits(size) => (1, size),
+            BlockAnswer::Last(size) => (1, size),
         }
     }
 
@@ -146,7 +146,7 @@ impl Encoding for BlockEncoding {
     fn answer_len(&self) -> usize {
         match self.answer {
             BlockAnswer::Stream => self.request_len(),
-            BlockAnswer::Logits(size) => self.layout.image_ciphertexts(size),
+            BlockAnswer::Last(size) => self.layout.image_ciphertexts(size),
         }
     }
 
@@ -161,7 +161,7 @@ impl Encoding for BlockEncoding {
     fn answer_bodies(&self) -> usize {
         match self.answer {
             BlockAnswer::Stream => self.layout.size(),
-            BlockAnswer::Logits(_) => self.layout.stride(),
+            BlockAnswer::Last(_) => self.layout.stride(),
         }
     }
 
@@ -176,7 +176,7 @@ impl Encoding for BlockEncoding {
     fn output_place(&self, row: usize, column: usize) -> (usize, usize, bool) {
         let (ciphertext, coefficient) = match self.answer {
             BlockAnswer::Stream => self.place(row, column),
-            BlockAnswer::Logits(_) => self.layout.image_place(column),
+            BlockAnswer::Last(_) => self.layout.image_place(column),
         };
         (ciphertext, coefficient, false)
     }

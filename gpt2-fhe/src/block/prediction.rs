@@ -123,13 +123,13 @@ impl BlockPrediction {
         FreshNoise { numbers: numbers.scaled(self.factor), between: between.scaled(self.factor) }
     }
 
-    /// What a number gets on its way from the server, of a stream or logits that have noise `between` where no number is: the noise of the
+    /// What a number gets on its way from the server, of a stream or an image that has noise `between` where no number is: the noise of the
     /// other ciphertexts of features that are added in a dense one, and rounding.
     pub fn answer(&self, answer: BlockAnswer, between: Variance) -> Variance {
         let rounded = noise::rounded_ciphertext(self.shape, answer.bits()).scaled(self.factor);
         match answer {
             BlockAnswer::Stream => between.repeated((self.layout.stride() - 1) as f64) + rounded,
-            BlockAnswer::Logits(_) => rounded,
+            BlockAnswer::Last(_) => rounded,
         }
     }
 

@@ -15,7 +15,7 @@
 use std::io;
 use std::sync::Arc;
 
-use nn::block::BlockProgram;
+use nn::block::{BlockProgram, Ending};
 use nn::evaluator::{Form, Rows};
 use tfhe_core::fingerprint::{Fields, Fingerprint};
 use tfhe_core::format::{Decoder, ENVELOPE_BYTES, Encoder, FormatError, Header, Kind};
@@ -130,7 +130,7 @@ impl StreamSizes {
             tokens,
             blocks: circuit.program().blocks().len(),
             row: (circuit.encoding(1).row_len(), circuit.parameters().arithmetic().shape),
-            ends_with_last_row: circuit.program().logits().is_some(),
+            ends_with_last_row: circuit.program().end().ending() != Ending::Stream,
         }
     }
 

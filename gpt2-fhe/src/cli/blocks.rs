@@ -6,6 +6,7 @@ use gpt2_fhe::run::block::{
     WatchedMode,
 };
 use gpt2_fhe::run::{Mode, Plan, RunError};
+use nn::block::Ending;
 use nn::gpt2::TextSession;
 use nn::matrix::Matrix;
 use tfhe_core::random::SampleSeed;
@@ -72,7 +73,7 @@ impl Blocks {
                 Engine::Execute(Box::new(keys))
             }
         };
-        let progress = BlockProgress::new(models.iter().any(|model| model.client().logits().is_some()));
+        let progress = BlockProgress::new(models.last().map_or(Ending::Stream, |model| model.client().end().ending()));
         let observers = vec![progress.clone(); models.len()];
         Ok(Self { mode, models, plans, engine, progress, observers, checkpoint })
     }

@@ -8,6 +8,7 @@ use gpt2_fhe::integer::multiply::Multiply;
 use gpt2_fhe::run::block::{BlockModel, BlockText};
 use gpt2_fhe::run::{Bytes, CONTINUED_FAILURE_MEANING, MAX_LOG2_FAILURE, Plan, RunError};
 use gpt2_fhe::track::statistics::StepStatistics;
+use nn::block::Ending;
 use serde::Serialize;
 
 use super::arguments::{BlockSelection, Encrypt, Encryption, Given, NotApplicable, PartOfBlock, PlanArguments};
@@ -132,8 +133,8 @@ struct Report<'a> {
     part: Option<PartOfBlock>,
     /// The numbers of the blocks.
     blocks: Vec<usize>,
-    /// Whether the final LayerNorm and the logits follow them.
-    head_on_server: bool,
+    /// What is answered.
+    ending: Ending,
     tokens: usize,
     earlier: usize,
     lookups: usize,
@@ -172,7 +173,7 @@ impl<'a> Report<'a> {
             encrypt: planned.encrypt.as_ref().map(ToString::to_string),
             part: arguments.selection.0.as_ref().map(|selection| selection.part),
             blocks: (program.first()..program.first() + program.blocks().len()).collect(),
-            head_on_server: program.logits().is_some(),
+            ending: program.end().ending(),
             tokens: planned.tokens,
             earlier: arguments.earlier,
             lookups: statistics.lookups(),

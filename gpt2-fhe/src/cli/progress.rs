@@ -252,9 +252,9 @@ pub(super) struct BlockProgress {
 }
 
 impl BlockProgress {
-    /// Of blocks with logits after the last, or without.
-    pub(super) fn new(logits: bool) -> Self {
-        Self { shown: Rc::default(), steps: block::steps::of(logits) }
+    /// Of blocks that end so.
+    pub(super) fn new(ending: block::Ending) -> Self {
+        Self { shown: Rc::default(), steps: block::steps::of(ending) }
     }
 
     /// The request is done: all copies show nothing.

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{anyhow, bail};
 use gpt2_fhe::run::RunError;
 use gpt2_fhe::run::block::BlockModel;
-use nn::block::{BlockOptions, BlockPart, ModelProgram};
+use nn::block::{BlockOptions, BlockPart, Ending, ModelProgram};
 
 use super::arguments::{Encrypt, Encryption, Given, Layers, NotApplicable, PartOfBlock};
 use super::model::LanguageModel;
@@ -52,7 +52,7 @@ impl BlockChoice {
         }
         let (encrypt, start) = (check_files(&files, &encrypt, given, model)?, start_of(&files)?);
         let names = names(&files);
-        let has_logits = files.iter().any(|file| file.model.client().logits().is_some());
+        let has_logits = files.iter().any(|file| file.model.client().end().ending() == Ending::Logits);
         if public_start && start.is_empty() {
             bail!("{names} has no public token; leave --public-start out, or give it to quantize");
         }
@@ -243,6 +243,8 @@ fn calibrate(
         let mut program = ModelProgram::calibrate(&model.gpt2, range.clone(), *part, texts, &options)?;
         if head_on_server {
             program = program.with_logits(&model.gpt2, texts.0, &options)?;
+        } else if *part == BlockPart::Whole && range.end == model.gpt2.config().n_layer {
+            program = program.with_last_state(&model.gpt2, texts.0, &options)?;
         }
         counter.advance();
         Ok(program)

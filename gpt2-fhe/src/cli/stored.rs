@@ -7,7 +7,7 @@ use gpt2_fhe::integer::multiply::Multiply;
 use gpt2_fhe::run::exact::ExactAttention;
 use gpt2_fhe::run::{Attention, Circuit};
 use nn::attention::{AttentionWeights, Part};
-use nn::block::{BlockPart, BlocksClient, LogitsScale, ModelProgram};
+use nn::block::{BlockPart, BlocksClient, EndScale, Ending, ModelProgram};
 use nn::gpt2::Gpt2;
 use nn::record::{AttentionFingerprint, AttentionOrigin, Origin, Quantized, QuantizedFile};
 
@@ -256,15 +256,16 @@ pub(super) fn check_blocks(names: &str, client: &BlocksClient, model: &Gpt2) -> 
     if let Some(token) = client.public_tokens().iter().find(|token| **token as usize >= config.vocab_size) {
         bail!("{names} begins texts with token {token}; the model has tokens 0 to {}", config.vocab_size - 1);
     }
-    match client.logits().map(LogitsScale::size) {
-        Some(_) if client.layers().end != config.n_layer => {
-            bail!("{names} ends with logits after block {}, which is not the model's last", client.layers().end - 1)
-        }
-        Some(size) if size != config.vocab_size => {
-            bail!("{names} is of a model with {size} tokens, and the model is one with {}", config.vocab_size)
-        }
-        _ => Ok(()),
+    if client.end().ending() != Ending::Stream && client.layers().end != config.n_layer {
+        let last = client.layers().end - 1;
+        bail!("{names} answers of the last token only, after block {last}, which is not the model's last");
     }
+    if let EndScale::Logits(scale) = client.end()
+        && scale.size() != config.vocab_size
+    {
+        bail!("{names} is of a model with {} tokens, and the model is one with {}", scale.size(), config.vocab_size)
+    }
+    Ok(())
 }
 
 /// Blocks, or parts of them, in words.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use nn::block::Ending;
 use nn::gpt2::{ForwardHooks, Gpt2, HookError, Intermediate, NoHooks, Site};
 use nn::matrix::Matrix;
 use rayon::prelude::*;
@@ -61,11 +62,11 @@ impl<'a> BlockEvaluation<'a> {
         self.blocks
     }
 
-    /// The requests for a passage, each its tokens. Where they are answered with the logits after their last token, there is one for each
-    /// row that counts.
+    /// The requests for a passage, each its tokens. Where it is of their last token that they are answered, there is one for each row that
+    /// counts.
     pub fn requests(&self, passage: &Passage) -> Vec<Range<usize>> {
         let rows = passage.span().rows();
-        match self.gives_logits() {
+        match self.answers_last() {
             true => {
                 std::iter::once(0..rows.start + 1).chain((rows.start + 1..rows.end).map(|row| row..row + 1)).collect()
             }
@@ -73,8 +74,9 @@ impl<'a> BlockEvaluation<'a> {
         }
     }
 
-    fn gives_logits(&self) -> bool {
-        self.blocks.iter().any(|model| model.circuit().program().logits().is_some())
+    /// Whether a request is answered with what is known of its last token only.
+    fn answers_last(&self) -> bool {
+        self.blocks.iter().any(|model| model.client().end().ending() != Ending::Stream)
     }
 
     /// The logits `[T, V]` after each token of a passage that counts.
@@ -83,7 +85,7 @@ impl<'a> BlockEvaluation<'a> {
         if !self.public.is_empty() {
             session.next_logits(self.public, &mut NoHooks)?;
         }
-        if !self.gives_logits() {
+        if !self.answers_last() {
             return session.logits(passage.tokens(), hooks);
         }
         let mut logits = Matrix::from_fn(passage.tokens().len(), self.model.config().vocab_size, |_, _| 0.0);
@@ -96,7 +98,7 @@ impl<'a> BlockEvaluation<'a> {
 
     /// What is judged by its error: what all blocks add to hidden states, or, where they are not seen, logits less their mean.
     fn output(&self, updates: &Updates<'_, '_>, logits: &Matrix<f32>) -> Matrix<f32> {
-        if self.gives_logits() { without_means(logits) } else { updates.update() }
+        if self.answers_last() { without_means(logits) } else { updates.update() }
     }
 
     /// The model as it is, and with the blocks in its place: in the clear, or with noise that is drawn for passage i from seed i of `noise`.
@@ -201,6 +203,10 @@ impl ForwardHooks for Updates<'_, '_> {
 
     fn replace_stream(&mut self, site: Site, before: &Matrix<f32>) -> Result<Option<Matrix<f32>>, HookError> {
         self.inner.as_mut().map_or(Ok(None), |inner| inner.replace_stream(site, before))
+    }
+
+    fn replace_last_state(&mut self, before: &Matrix<f32>) -> Result<Option<Matrix<f32>>, HookError> {
+        self.inner.as_mut().map_or(Ok(None), |inner| inner.replace_last_state(before))
     }
 
     fn replace_logits(&mut self, before: &Matrix<f32>) -> Result<Option<Matrix<f32>>, HookError> {

@@ -1,5 +1,7 @@
 //! `block`, `plan`, and what `generate` and `evaluate` do with `--encrypt`.
 
+use nn::block::Ending;
+
 use super::generate::folder_with;
 use super::*;
 
@@ -155,7 +157,7 @@ fn a_noise_table_has_every_site_of_an_encrypted_block_within_the_spread_of_simul
     );
     let sites = report["sites"].as_array().unwrap();
     // Scores are so near to each other that no exponent is clipped.
-    for &step in nn::block::steps::of(false).iter().filter(|&&step| step != nn::block::steps::CLIP) {
+    for &step in nn::block::steps::of(Ending::Stream).iter().filter(|&&step| step != nn::block::steps::CLIP) {
         assert!(sites.iter().any(|site| site["step"] == step), "{step} is not in {report}");
     }
     for site in sites {
@@ -298,7 +300,7 @@ fn logits_are_computed_on_the_server_if_it_is_asked_for() {
     assert!(lines[2]["mismatches"] == 0 && lines[2]["out_of_range"] == 0, "{lines:?}");
     let plan = |arguments: &[&str]| json(program().args(["plan", "--encrypt", "blocks:2"]).args(arguments));
     let [with, without] = [&["--head-on-server"][..], &[]].map(plan);
-    assert_eq!((&with["head_on_server"], &without["head_on_server"]), (&true.into(), &false.into()));
+    assert_eq!((&with["ending"], &without["ending"]), (&"logits".into(), &"last_state".into()));
     // 1024 logits, 128 to a ciphertext: a mask, and as many coefficients of a body, of 20 bits each; and what a message
     // has besides.
     assert_eq!(
@@ -311,9 +313,11 @@ fn logits_are_computed_on_the_server_if_it_is_asked_for() {
     // Before the program's steps, a request is taken apart.
     assert_eq!(
         [&with, &without].map(|plan| steps(plan).len()),
-        [true, false].map(|with| 1 + nn::block::steps::of(with).len())
+        // With the last hidden state, the one block's update is not looked up.
+        [1 + nn::block::steps::of(Ending::Logits).len(), nn::block::steps::of(Ending::LastState).len()]
     );
-    assert_eq!(steps(&with).last().unwrap(), "logits");
+    let ends = [&with, &without].map(|plan| steps(plan).pop().unwrap());
+    assert_eq!(ends, [nn::block::steps::LOGITS, nn::block::steps::LAST_STATE]);
     // Of one token its squares and factor more; of many much less, since the last block's queries, softmax and feed-forward layer are
     // those of the last token only.
     let [with_one, one] = [&["--tokens", "1", "--head-on-server"][..], &["--tokens", "1"]].map(plan);
@@ -371,7 +375,7 @@ fn a_plan_has_every_step() {
     let (first, next) = (plan(&["--tokens", "4"]), plan(&["--tokens", "1", "--earlier", "4"]));
     let names: Vec<&str> =
         first["steps"].as_array().unwrap().iter().map(|step| step["name"].as_str().unwrap()).collect();
-    assert!(nn::block::steps::of(false).iter().all(|step| names.contains(step)), "{names:?}");
+    assert!(nn::block::steps::of(Ending::Stream).iter().all(|step| names.contains(step)), "{names:?}");
     for plan in [&first, &next] {
         let steps = plan["steps"].as_array().unwrap();
         let sum: u64 = steps.iter().map(|step| step["pbs"].as_u64().unwrap()).sum();

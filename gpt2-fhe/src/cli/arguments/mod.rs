@@ -15,7 +15,7 @@ use clap::Args;
 use gpt2_fhe::integer::multiply::Multiply;
 use gpt2_fhe::run::{Circuit, Mode};
 use nn::attention::Part;
-use nn::block::{BlockPart, steps};
+use nn::block::{BlockPart, Ending, steps};
 use nn::integer::IntegerOptions;
 use nn::packed::PackedOptions;
 use nn::record::Options;
@@ -197,11 +197,11 @@ impl Watching {
 
 /// A step of a block, by its name.
 fn step(text: &str) -> Result<&'static str, String> {
-    let found = steps::of(false).iter().copied().find(|step| *step == text || step.replace(' ', "-") == text);
+    let found = steps::of(Ending::Stream).iter().copied().find(|step| *step == text || step.replace(' ', "-") == text);
     found.ok_or_else(|| {
         format!(
             "the steps of a block are {}",
-            steps::of(false).iter().map(|step| step.replace(' ', "-")).collect::<Vec<_>>().join(", ")
+            steps::of(Ending::Stream).iter().map(|step| step.replace(' ', "-")).collect::<Vec<_>>().join(", ")
         )
     })
 }

@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &ComputeArguments) -> anyhow::Result<Verdict> {
         let earlier = plural(request.earlier, "token");
         bail!("{} follows {earlier}; give --text the folder in which the server kept them", path.display());
     }
-    let mut progress = BlockProgress::new(circuit.program().logits().is_some());
+    let mut progress = BlockProgress::new(circuit.program().end().ending());
     let start = Instant::now();
     let computed = compute(&circuit, &keys, &request, store, &mut progress);
     progress.end();

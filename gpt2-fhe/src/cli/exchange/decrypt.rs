@@ -1,6 +1,6 @@
 //! The command `decrypt`.
 
-use nn::block::{BlockPart, BlocksClient};
+use nn::block::{BlockPart, BlocksClient, Ending};
 use nn::checkpoint::write_tensors;
 use nn::gpt2::most_likely;
 use nn::matrix::Matrix;
@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &DecryptArguments) -> anyhow::Result<Verdict> {
     let report = Report {
         r#type: "values",
         version: env!("CARGO_PKG_VERSION"),
-        tensor: if party.half().logits().is_some() { "logits" } else { "block_out" },
+        tensor: if party.half().end().ending() == Ending::Logits { "logits" } else { "block_out" },
         shape: [values.rows(), values.cols()],
         path: out.as_ref().map(|path| path.display().to_string()),
         next,
@@ -77,7 +77,7 @@ fn next_token(
         return Ok(None);
     }
     let last = values.row_range(values.rows() - 1..values.rows());
-    let logits = if half.logits().is_some() { last } else { model.gpt2.logits_of(&last) };
+    let logits = if half.end().ending() == Ending::Logits { last } else { model.gpt2.logits_of(&last) };
     let token = most_likely(logits.row(0));
     Ok(Some(NextToken { token, text: model.decode(&[token])? }))
 }

@@ -7,7 +7,7 @@ use gpt2_fhe::block::agreement::BlockAgreement;
 use gpt2_fhe::run::RunError;
 use gpt2_fhe::run::block::{BlockSource, ReplacedBlocks};
 use gpt2_fhe::track::EvaluationError;
-use nn::block::{BlockPart, BlocksClient};
+use nn::block::{BlockPart, BlocksClient, Ending};
 use nn::matrix::Matrix;
 use serde::Serialize;
 use tfhe_core::format;
@@ -103,8 +103,8 @@ impl BlockSource for Recorded<'_> {
         (self.half.layers(), self.half.part())
     }
 
-    fn gives_logits(&self) -> bool {
-        self.half.logits().is_some()
+    fn ending(&self) -> Ending {
+        self.half.end().ending()
     }
 
     fn answer(&mut self, before: &Matrix<f32>, _: bool) -> Result<(Matrix<f32>, ()), RunError> {

@@ -1,7 +1,7 @@
 //! `quantize --encrypt`: blocks.
 
 use anyhow::anyhow;
-use nn::block::{BlockOptions, BlockPart, BlocksClient, ModelProgram};
+use nn::block::{BlockOptions, BlockPart, BlocksClient, Ending, ModelProgram};
 use nn::gpt2::Block;
 use nn::record::{AttentionFingerprint, QuantizedFile};
 use serde::Serialize;
@@ -87,16 +87,16 @@ struct Report {
     /// The numbers of the blocks.
     blocks: Vec<usize>,
     part: BlockPart,
-    /// Whether the final LayerNorm and the logits follow them.
-    head_on_server: bool,
+    /// What is answered.
+    ending: Ending,
     /// What every text begins with, and the server knows.
     public_tokens: Vec<u32>,
     max_tokens: usize,
     options: BlockOptions,
     /// The turns that a unit of hidden states takes.
     scales: ScalesReport,
-    /// The same of logits; null without.
-    logits_scales: Option<ScalesReport>,
+    /// The same of the last token's hidden state or of logits, where that is answered; null otherwise.
+    answer_scales: Option<ScalesReport>,
     files: Vec<FileReport>,
     fingerprint: AttentionFingerprint,
 }
@@ -113,26 +113,30 @@ impl Report {
             circuit: "blocks",
             blocks: client.layers().collect(),
             part: client.part(),
-            head_on_server: client.logits().is_some(),
+            ending: client.end().ending(),
             public_tokens: client.public_tokens().to_vec(),
             max_tokens: client.max_tokens(),
             options,
             scales: ScalesReport::new(client.scale().turns()),
-            logits_scales: client.logits().map(|logits| ScalesReport::new(logits.turns())),
+            answer_scales: client.end().last().map(|scale| ScalesReport::new(scale.turns())),
             files,
             fingerprint,
         }
     }
 
     fn text(&self, what: &str) -> String {
-        let end = if self.head_on_server { ", the final LayerNorm and the logits" } else { "" };
+        let (end, of_answer) = match self.ending {
+            Ending::Stream => ("", ""),
+            Ending::LastState => ("; of the last token its hidden state is answered", "of the last state"),
+            Ending::Logits => (", the final LayerNorm and the logits", "of a logit"),
+        };
         let mut lines = vec![
             format!("Quantized: {what}{end}"),
             line("texts", format!("at most {}", plural(self.max_tokens, "token"))),
             line("public tokens", format!("{:?}", self.public_tokens)),
             line("turns of a unit", self.scales.text()),
         ];
-        lines.extend(self.logits_scales.iter().map(|scales| line("of a logit", scales.text())));
+        lines.extend(self.answer_scales.iter().map(|scales| line(of_answer, scales.text())));
         lines.extend(self.files.iter().map(FileReport::line));
         lines.push(line("fingerprint", self.fingerprint.to_string()));
         lines.join("\n")

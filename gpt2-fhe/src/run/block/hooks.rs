@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use nn::block::BlockPart;
+use nn::block::{BlockPart, Ending};
 use nn::gpt2::{ForwardHooks, HookError, Intermediate, Site};
 use nn::matrix::Matrix;
 
@@ -17,10 +17,10 @@ pub trait BlockSource {
     /// The layers of the blocks, and what of each is computed.
     fn place(&self) -> (Range<usize>, BlockPart);
 
-    /// Whether a request is answered with the logits after its last token, instead of hidden states.
-    fn gives_logits(&self) -> bool;
+    /// What a request is answered with.
+    fn ending(&self) -> Ending;
 
-    /// Hidden states after the blocks, `[n, E]`, or logits `[1, V]`, of new tokens with hidden states `before: [n, E]`.
+    /// Hidden states after the blocks, `[n, E]` or `[1, E]`, or logits `[1, V]`, of new tokens with hidden states `before: [n, E]`.
     ///
     /// # Errors
     /// [`RunError`]: that there is no result, or not one that can be relied on. `allow_out_of_range`: it is given although numbers left their
@@ -55,6 +55,12 @@ impl<'t, S: BlockSource> ReplacedBlocks<'t, S> {
         self.outcomes.push(outcome);
         Ok(output)
     }
+
+    /// The answer of blocks that end so, if there are any.
+    fn end(&mut self, ending: Ending, before: &Matrix<f32>) -> Result<Option<Matrix<f32>>, HookError> {
+        let text = self.texts.iter().position(|text| text.ending() == ending);
+        Ok(text.map(|text| self.answer(text, before)).transpose()?)
+    }
 }
 
 impl BlockSource for BlockText<'_> {
@@ -65,8 +71,8 @@ impl BlockSource for BlockText<'_> {
         (half.layers(), half.part())
     }
 
-    fn gives_logits(&self) -> bool {
-        self.model.circuit().program().logits().is_some()
+    fn ending(&self) -> Ending {
+        self.model.client().end().ending()
     }
 
     fn answer(
@@ -82,7 +88,7 @@ impl BlockSource for BlockText<'_> {
 
 impl<S: BlockSource> ForwardHooks for ReplacedBlocks<'_, S> {
     /// Of whole blocks, the first one's output is that of all; before and after it the stream goes on as it is. So it does through all
-    /// blocks where they end with logits, which take its place.
+    /// blocks where only the last token's hidden state is known after them, or logits, which take its place.
     fn replace_stream(&mut self, site: Site, before: &Matrix<f32>) -> Result<Option<Matrix<f32>>, HookError> {
         let Some(layer) = site.layer else { return Ok(None) };
         let found = self.texts.iter().map(S::place).enumerate().find(|(_, (layers, _))| layers.contains(&layer));
@@ -91,15 +97,20 @@ impl<S: BlockSource> ForwardHooks for ReplacedBlocks<'_, S> {
             (BlockPart::Attention, Intermediate::AttentionResidual) | (BlockPart::FeedForward, Intermediate::Block) => {
                 true
             }
-            (BlockPart::Whole, Intermediate::Block) => layer == layers.start && !self.texts[text].gives_logits(),
+            (BlockPart::Whole, Intermediate::Block) => {
+                layer == layers.start && self.texts[text].ending() == Ending::Stream
+            }
             (BlockPart::Whole, Intermediate::AttentionResidual) => false,
             _ => return Ok(None),
         };
         Ok(Some(if is_computed_here { self.answer(text, before)? } else { before.clone() }))
     }
 
+    fn replace_last_state(&mut self, before: &Matrix<f32>) -> Result<Option<Matrix<f32>>, HookError> {
+        self.end(Ending::LastState, before)
+    }
+
     fn replace_logits(&mut self, before: &Matrix<f32>) -> Result<Option<Matrix<f32>>, HookError> {
-        let text = self.texts.iter().position(S::gives_logits);
-        Ok(text.map(|text| self.answer(text, before)).transpose()?)
+        self.end(Ending::Logits, before)
     }
 }

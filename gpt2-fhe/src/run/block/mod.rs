@@ -1,8 +1,8 @@
 //! Whole blocks on a text that grows, in every mode, with everything that is worth knowing about each request.
 //!
-//! The client sends the hidden states of new tokens, encrypted, and gets back the stream after the last of the blocks, or, where the model
-//! ends on the server, the logits after the last token; what is between is seen by nobody. The server keeps, encrypted, what later tokens need of earlier ones (keys and values), so that a new token costs its
-//! own rows only.
+//! The client sends the hidden states of new tokens, encrypted, and gets back the stream after the last of the blocks; of the last token
+//! only where that is the model's last, or the logits after it where the model ends on the server. What is between is seen by nobody. The
+//! server keeps, encrypted, what later tokens need of earlier ones (keys and values), so that a new token costs its own rows only.
 //!
 //! What blocks are for, and judged by, is the *update*: the output less the input ([`BlockOutcome::relative_error`]); logits are judged by
 //! their differences. The stream carries the
@@ -34,7 +34,7 @@ pub use watched::{NoisyResult, OperationResult, WatchedMode};
 
 use std::time::Instant;
 
-use nn::block::BlockCache;
+use nn::block::{AnswerScale, BlockCache, Ending};
 use nn::clear::ClearEvaluator;
 use nn::evaluator::{BlockEvaluator, Form};
 use nn::matrix::Matrix;
@@ -132,7 +132,7 @@ impl<'a> BlockText<'a> {
         Self { model, engine, clear, simulations, plans }
     }
 
-    /// The stream after the blocks, or the logits after the last token, of new tokens with hidden states `hidden: [n, E]` before the first of
+    /// What the blocks end with ([`Ending`]), of new tokens with hidden states `hidden: [n, E]` before the first of
     /// the blocks.
     ///
     /// # Errors
@@ -193,15 +193,12 @@ impl<'a> BlockText<'a> {
             numbers[(row, column)] - clear[(row, column)]
         });
         let square = |turns: &f64| turns.powi(-2);
-        let weights: Vec<f64> = match client.logits() {
-            Some(logits) => logits.turns().iter().map(square).collect(),
-            None => {
-                // A mean is part of each of its row's hidden states.
-                let mut weights: Vec<f64> = client.scale().turns().iter().map(square).collect();
-                weights[client.embedding_size()] *= client.embedding_size() as f64;
-                weights
-            }
-        };
+        let turns = client.end().last().map_or(client.scale().turns(), AnswerScale::turns);
+        let mut weights: Vec<f64> = turns.iter().map(square).collect();
+        if client.end().ending() != Ending::Logits {
+            // A mean is part of each of its row's hidden states.
+            weights[client.embedding_size()] *= client.embedding_size() as f64;
+        }
         Some(NoiseSquares::new(&differences, &deviations, &weights))
     }
 
@@ -231,7 +228,11 @@ impl<'a> BlockText<'a> {
             bytes,
             plan,
         };
-        let input = client.logits().is_none().then(|| hidden.clone());
+        let input = match client.end().ending() {
+            Ending::Stream => Some(hidden.clone()),
+            Ending::LastState => Some(hidden.row_range(hidden.rows() - 1..hidden.rows())),
+            Ending::Logits => None,
+        };
         Ok(BlockOutcome { noise: self.noise(&run), run, input })
     }
 }

@@ -4,13 +4,13 @@ use nn::matrix::{Matrix, relative_error};
 
 use crate::run::outcome::Outcome;
 
-/// The outcome of a request. Its numbers are in turns: the stream's, `[n, E + 1]`, or those of logits, `[1, V]`. Its outputs are hidden
-/// states `[n, E]` after the blocks, or logits `[1, V]` after the last token.
+/// The outcome of a request. Its numbers are in turns: the stream's, `[n, E + 1]` or `[1, E + 1]`, or those of logits, `[1, V]`. Its outputs are
+/// hidden states after the blocks, `[n, E]` or of the last token `[1, E]`, or logits `[1, V]` after it.
 #[derive(Clone, Debug)]
 pub struct BlockOutcome {
     /// What was decrypted, or computed, beside what the clear engine computes.
     pub run: Outcome,
-    /// `[n, E]`: the hidden states before the blocks, if outputs are those after them.
+    /// The hidden states before the blocks, of as many tokens, if outputs are those after them.
     pub input: Option<Matrix<f32>>,
     /// How far outputs are from the clear engine's, where that was simulated as well.
     pub noise: Option<NoiseSquares>,

@@ -1,6 +1,6 @@
 //! The client of blocks that another program evaluates: it has the client's half of the program, and its secret, and nothing else.
 
-use nn::block::{BlockPart, BlocksClient};
+use nn::block::{BlockPart, BlocksClient, Ending};
 use nn::matrix::Matrix;
 use nn::record::AttentionFingerprint;
 use tfhe_core::fingerprint::Fingerprint;
@@ -64,7 +64,7 @@ impl BlockParty {
         Ok(BlockRequest { earlier, tokens, request })
     }
 
-    /// Decrypts the answer to a request: hidden states `[n, E]` after the blocks, or logits `[1, V]`.
+    /// Decrypts the answer to a request: hidden states after the blocks, `[n, E]` or `[1, E]`, or logits `[1, V]`.
     ///
     /// # Errors
     /// [`RunError::Refused`] if it is not the answer to this request; [`RunError::NotFinite`].
@@ -117,8 +117,8 @@ impl BlockSource for RemoteText<'_> {
         (self.party.half.layers(), self.party.half.part())
     }
 
-    fn gives_logits(&self) -> bool {
-        self.party.half.logits().is_some()
+    fn ending(&self) -> Ending {
+        self.party.half.end().ending()
     }
 
     /// Nobody here knows whether numbers leave their ranges.

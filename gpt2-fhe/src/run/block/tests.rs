@@ -3,9 +3,9 @@
 use std::ops::Range;
 use std::path::Path;
 
-use nn::block::{BlockOptions, BlockPart, ModelProgram};
+use nn::block::{BlockOptions, BlockPart, Ending, ModelProgram};
 use nn::checkpoint::{Checkpoint, write_tensors};
-use nn::gpt2::{Config, Gpt2, Intermediate, NoHooks, Site};
+use nn::gpt2::{Config, ForwardHooks, Gpt2, Intermediate, NoHooks, Site};
 use nn::matrix::relative_error;
 use nn::tensor::Tensor;
 use tfhe_core::derivation::ClientSeed;
@@ -142,47 +142,74 @@ fn small_model() -> Gpt2 {
     Gpt2::from_checkpoint(config.unwrap(), &Checkpoint::open(path).unwrap()).unwrap()
 }
 
-/// A model that ends on the server: in every mode, the client's forward pass goes on with the logits that it gets back.
+/// Blocks up to the model's last, of which the last token's hidden state comes back, or the logits after it: in every mode, the client's
+/// forward pass goes on with what it gets.
 #[test]
-fn logits_come_back_in_every_mode() {
+fn what_is_known_of_the_last_token_comes_back_in_every_mode() {
     let model = small_model();
     let mut texts = model.draw_texts((41, 10), 1).unwrap();
     let (unseen, options) = (texts.pop().unwrap(), BlockOptions::default());
     let program = ModelProgram::calibrate(&model, 0..1, BlockPart::Whole, (&texts, 0), &options).unwrap();
-    let blocks = BlockModel::new(program.with_logits(&model, &texts, &options).unwrap()).unwrap();
-    let plans = BlockText::plan(blocks.circuit(), &[2, 1]).unwrap();
-    // 40 logits, of which a ciphertext holds 16, whatever the number of tokens.
-    let (encoding, shape) = (blocks.circuit().encoding(1), blocks.circuit().parameters().arithmetic().shape);
-    assert_eq!(encoding.answer_len(), 3);
-    let response = encoding.answer_bytes(shape);
-    assert_eq!([&plans[0], &plans[1]].map(|plan| plan.bytes.response), [response; 2]);
-    let keys = BlockKeyPair::new(blocks.circuit().parameters(), &ClientSeed::from_number(5)).unwrap();
-    let observer = &mut Unobserved;
-    let session = BlockSession::new(blocks.circuit(), &keys, observer).unwrap();
-    let modes = [
-        ("clear", BlockText::clear(&blocks)),
-        ("simulate", BlockText::simulated(&blocks, plans.clone(), &SampleSeed::from_number(77))),
-        ("execute", BlockText::executed(&blocks, session, plans.clone())),
-    ];
-    for (mode, text) in modes {
-        let (mut texts, mut replaced, mut plain) = ([text], model.session(), model.session());
-        for (tokens, plan) in [&unseen[..2], &unseen[2..3]].into_iter().zip(&plans) {
-            let mut hooks = ReplacedBlocks::new(&mut texts, false);
-            let logits = replaced.next_logits(tokens, &mut hooks).unwrap();
-            let BlockOutcome { run, input, noise } = &hooks.into_outcomes()[0];
-            assert_eq!((run.output.data(), input), (&logits[..], &None), "{mode}");
-            assert_eq!((run.mismatches(), run.out_of_range), (0, 0), "{mode}");
-            let expected = plain.next_logits(tokens, &mut NoHooks).unwrap();
-            let expected = Matrix::new(1, expected.len(), expected).unwrap();
-            let outcome = BlockOutcome { run: run.clone(), input: None, noise: *noise };
-            let [error, clear] = [outcome.relative_error(&expected), outcome.clear_relative_error(&expected)];
-            println!("{mode}: {error:.4}, without noise {clear:.4}");
-            assert!(clear > 0.0 && clear < 0.1 && error < 0.2, "{mode}: {error} {clear}");
-            assert_eq!(error == clear, mode == "clear");
-            if mode == "execute" {
-                assert_eq!((run.bytes.request, run.bytes.response), (plan.bytes.request, plan.bytes.response));
-                assert_eq!(run.statistics.pbs(), plan.statistics.pbs());
-            }
+    // 16 channels and their mean, or 40 logits, of which a ciphertext holds 16, whatever the number of tokens.
+    for (ended, ciphertexts) in [
+        (program.clone().with_last_state(&model, &texts, &options), 2),
+        (program.with_logits(&model, &texts, &options), 3),
+    ] {
+        let blocks = BlockModel::new(ended.unwrap()).unwrap();
+        let plans = BlockText::plan(blocks.circuit(), &[2, 1]).unwrap();
+        let (encoding, shape) = (blocks.circuit().encoding(1), blocks.circuit().parameters().arithmetic().shape);
+        assert_eq!(encoding.answer_len(), ciphertexts);
+        let response = encoding.answer_bytes(shape);
+        assert_eq!([&plans[0], &plans[1]].map(|plan| plan.bytes.response), [response; 2]);
+        let keys = BlockKeyPair::new(blocks.circuit().parameters(), &ClientSeed::from_number(5)).unwrap();
+        let observer = &mut Unobserved;
+        let session = BlockSession::new(blocks.circuit(), &keys, observer).unwrap();
+        for (mode, text) in [
+            ("clear", BlockText::clear(&blocks)),
+            ("simulate", BlockText::simulated(&blocks, plans.clone(), &SampleSeed::from_number(77))),
+            ("execute", BlockText::executed(&blocks, session, plans.clone())),
+        ] {
+            goes_on(&model, &unseen, (mode, text), &plans);
+        }
+    }
+}
+
+/// The first three tokens of a text, in two requests.
+fn goes_on(model: &Gpt2, unseen: &[u32], (mode, text): (&str, BlockText<'_>), plans: &[Plan]) {
+    let is_state = text.ending() == Ending::LastState;
+    let (mut texts, mut replaced, mut plain) = ([text], model.session(), model.session());
+    for (tokens, plan) in [&unseen[..2], &unseen[2..3]].into_iter().zip(plans) {
+        let mut hooks = ReplacedBlocks::new(&mut texts, false);
+        let logits = replaced.next_logits(tokens, &mut hooks).unwrap();
+        let BlockOutcome { run, input, noise } = &hooks.into_outcomes()[0];
+        let found = if is_state { model.logits_of(&run.output) } else { run.output.clone() };
+        assert_eq!((found.data(), input.as_ref().map(Matrix::rows)), (&logits[..], is_state.then_some(1)), "{mode}");
+        assert_eq!((run.mismatches(), run.out_of_range), (0, 0), "{mode}");
+        let mut kept = LastState(None);
+        let expected = plain.next_logits(tokens, &mut kept).unwrap();
+        let expected = match is_state {
+            true => kept.0.unwrap(),
+            false => Matrix::new(1, expected.len(), expected).unwrap(),
+        };
+        let outcome = BlockOutcome { run: run.clone(), input: input.clone(), noise: *noise };
+        let [error, clear] = [outcome.relative_error(&expected), outcome.clear_relative_error(&expected)];
+        println!("{mode}: {error:.4}, without noise {clear:.4}");
+        assert!(clear > 0.0 && clear < 0.1 && error < 0.2, "{mode}: {error} {clear}");
+        assert_eq!(error == clear, mode == "clear");
+        if mode == "execute" {
+            assert_eq!((run.bytes.request, run.bytes.response), (plan.bytes.request, plan.bytes.response));
+            assert_eq!(run.statistics.pbs(), plan.statistics.pbs());
+        }
+    }
+}
+
+/// Keeps the stream after the one layer, of the last token.
+struct LastState(Option<Matrix<f32>>);
+
+impl ForwardHooks for LastState {
+    fn observe(&mut self, site: Site, value: &Matrix<f32>) {
+        if site == Site::layer(Intermediate::Block, 0) {
+            self.0 = Some(value.row_range(value.rows() - 1..value.rows()));
         }
     }
 }

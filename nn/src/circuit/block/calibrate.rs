@@ -1,13 +1,14 @@
 //! From a layer's weights in f32 and hidden states to a block's program.
 
 use super::attention::{AttentionProgram, HeadProgram, QueryProgram};
-use super::mlp::MlpProgram;
+use super::end::LastStateProgram;
+use super::mlp::{FeedForward, MlpProgram};
 use super::norm::NormProgram;
 use super::observed::{Observed, Range};
 use super::options::BlockOptions;
 use super::program::BlockProgram;
 use super::reading::{ChannelArgument, Reading};
-use super::scale::{StreamScale, parts};
+use super::scale::{ANSWER_GUARD, AnswerScale, LIMIT, StreamScale, parts};
 use super::softmax::SoftmaxProgram;
 use crate::attention::Linear;
 use crate::error::Error;
@@ -34,6 +35,8 @@ const VARIANCE_GUARD: f64 = 1.25;
 /// The ratio of what keys may reach to what they reached on the calibration set, besides their headroom. (Other tables go on without a jump
 /// where their half turn ends: the range that was seen is enough for them.)
 const KEY_GUARD: f64 = 1.1;
+/// How many times more turns a unit of the last hidden state may take than one of the stream.
+const MAX_MULTIPLE: f64 = (1_u32 << 20) as f64;
 /// By how much a gate may be off.
 const GATE_TOLERANCE: f64 = 0.03;
 
@@ -84,6 +87,23 @@ impl BlockProgram {
     }
 }
 
+impl LastStateProgram {
+    /// Of a model's last layer, as [`BlockProgram::calibrate`]; and what its numbers stand for.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) fn calibrate(
+        block: &Block,
+        scale: &StreamScale,
+        (states, prefix): (&[Matrix<f32>], usize),
+        options: &BlockOptions,
+    ) -> Result<(Self, AnswerScale), Error> {
+        options.check()?;
+        let observed = Observed::new(block, states, prefix)?;
+        Calibration { scale, options: *options, of: Layer { block, observed: &observed } }.last_state()
+    }
+}
+
 /// Keys of all heads.
 struct Keys {
     /// `[E + 1, E]`.
@@ -91,6 +111,15 @@ struct Keys {
     reading: Reading,
     /// Of each channel, the middle of its range, and what one unit of its integers is.
     units: Vec<[f64; 2]>,
+}
+
+/// A feed-forward layer up to its sum.
+struct Sum {
+    layer: FeedForward,
+    /// `[E + 1]`: biases, in units.
+    constants: Vec<f64>,
+    /// Of each channel, how much a unit is at most for each integer of weights.
+    reach: Vec<f64>,
 }
 
 /// A head's weights of values, `[E + 1, E + 1]`, and values of public tokens.
@@ -392,6 +421,35 @@ impl Calibration<'_, Layer<'_>> {
     }
 
     fn feed_forward(&self) -> Result<MlpProgram, Error> {
+        let ranges = &self.of.observed.feed_forward;
+        let turns = |channel: usize, reach: f64| self.fit(ranges[channel].half(1.0), reach, HEADROOM).0;
+        let Sum { layer, constants, reach } = self.sum(&turns)?;
+        let (_, update) = self.update(ranges, &constants, reach.into_iter());
+        Ok(MlpProgram { layer, update })
+    }
+
+    fn last_state(&self) -> Result<(LastStateProgram, AnswerScale), Error> {
+        let (ranges, stream) = (&self.of.observed.after, &self.scale.turns);
+        let multiple = |channel: usize, reach: f64| {
+            let most = (self.options.weight_levels() / reach).min(LIMIT / ranges[channel].half(ANSWER_GUARD));
+            (most / stream[channel]).floor().clamp(1.0, MAX_MULTIPLE)
+        };
+        let turns = |channel: usize, reach: f64| multiple(channel, reach) * stream[channel];
+        let Sum { layer, constants, reach } = self.sum(&turns)?;
+        let middles: Vec<f64> = ranges.iter().map(Range::middle).collect();
+        let of_channels = || reach.iter().copied().enumerate();
+        let turns: Vec<f64> = of_channels().map(|(channel, reach)| turns(channel, reach)).collect();
+        let constant = |((constant, middle), turns): ((&f64, &f64), &f64)| (constant - middle) * turns;
+        let program = LastStateProgram {
+            layer,
+            multiples: of_channels().map(|(channel, reach)| multiple(channel, reach) as i32).collect(),
+            constants: constants.iter().zip(&middles).zip(&turns).map(constant).collect(),
+        };
+        Ok((program, AnswerScale { turns, middles }))
+    }
+
+    /// The layer up to its sum, of which a unit of a channel takes `turns`, if a unit of it is at most so much for each integer of weights.
+    fn sum(&self, turns: &dyn Fn(usize, f64) -> f64) -> Result<Sum, Error> {
         let Layer { block, observed } = self.of;
         let activation = gate_of(&block.nonlinearity)?;
         let first = block.feed_forward.weight();
@@ -409,7 +467,7 @@ impl Calibration<'_, Layer<'_>> {
         let contract = with_means(&block.feed_forward_projection)?;
         let halved = contract.weight().map(|&w| w / 2.0);
         let (half, half_bias) = self.fold(norm_weights, &block.feed_forward.then(&halved)?, unit);
-        let rest = self.rest(contract.weight(), &half);
+        let rest = self.rest(contract.weight(), &half, turns);
         let (scales, activation) = self.activation(activation, &expand, &expand_bias, rest);
         // Gates are less than the rest by an eighth of their turn.
         let less = |c: usize| -> f64 {
@@ -420,31 +478,29 @@ impl Calibration<'_, Layer<'_>> {
         let constants: Vec<f64> = biases.map(|(c, (&bias, half))| f64::from(bias) + half + less(c)).collect();
         let contract = contract.weight().map(|&w| f64::from(w) / rest);
         let reach = |c| column_reach(&contract, c).max(column_reach(&half, c));
-        let (update_scales, update) =
-            self.update(&observed.feed_forward, &constants, (0..=self.scale.size()).map(reach));
+        let reach: Vec<f64> = (0..=self.scale.size()).map(reach).collect();
+        let sum_scales: Vec<f64> = reach.iter().enumerate().map(|(c, &reach)| 1.0 / turns(c, reach)).collect();
         let gate = |(&h, table): (&f64, &SmoothTable)| table.at(h / table.turn());
         let rests: Vec<f64> =
             observed.arguments.iter().flat_map(|row| row.iter().zip(activation.tables()).map(gate)).collect();
         let of_rests = Rounding::new(contract.rows(), DAMPING, rests.chunks(contract.rows()));
-        Ok(MlpProgram {
+        let layer = FeedForward {
             norm: norm.program,
             expand: rounding.round(&expand, &scales),
             activation,
-            contract: of_rests.round(&contract, &update_scales),
-            half: rounding.round(&half, &update_scales),
-            update,
-        })
+            contract: of_rests.round(&contract, &sum_scales),
+            half: rounding.round(&half, &sum_scales),
+        };
+        Ok(Sum { layer, constants, reach })
     }
 
     /// The turns that a rest of one takes: so few that the weights of the second map have all their levels where those of half the argument,
     /// which are summed up with them, have.
-    fn rest(&self, contract: &Matrix<f32>, half: &Matrix<f64>) -> f64 {
+    fn rest(&self, contract: &Matrix<f32>, half: &Matrix<f64>, turns: &dyn Fn(usize, f64) -> f64) -> f64 {
         let contract = contract.map(|&w| f64::from(w));
-        let of_channel = |(c, range): (usize, &Range)| {
-            let (turns, _) = self.fit(range.half(1.0), column_reach(half, c), HEADROOM);
-            column_reach(&contract, c) * turns / self.options.weight_levels()
-        };
-        self.of.observed.feed_forward.iter().enumerate().map(of_channel).fold(f64::MIN_POSITIVE, f64::max)
+        let of_channel =
+            |c| column_reach(&contract, c) * turns(c, column_reach(half, c)) / self.options.weight_levels();
+        (0..=self.scale.size()).map(of_channel).fold(f64::MIN_POSITIVE, f64::max)
     }
 
     /// How gates of the first map's results are read, a rest of one being `rest` turns.

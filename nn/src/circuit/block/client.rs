@@ -1,7 +1,8 @@
 //! The client's half: hidden states become the stream's numbers, and answers what they stand for.
 
 use super::calibrate::BlockPart;
-use super::scale::{LogitsScale, StreamScale};
+use super::end::EndScale;
+use super::scale::{StreamScale, joined};
 use crate::error::Error;
 use crate::matrix::Matrix;
 use std::ops::Range;
@@ -16,7 +17,7 @@ pub struct BlocksClient {
     pub(super) max_tokens: usize,
     pub(super) public_tokens: Vec<u32>,
     pub(super) stream: StreamScale,
-    pub(super) logits: Option<LogitsScale>,
+    pub(super) end: EndScale,
 }
 
 impl BlocksClient {
@@ -55,9 +56,9 @@ impl BlocksClient {
         &self.stream
     }
 
-    /// What numbers of logits stand for, where the server computes them: answers are logits then, and hidden states where not.
-    pub fn logits(&self) -> Option<&LogitsScale> {
-        self.logits.as_ref()
+    /// What is answered, and what its numbers stand for.
+    pub fn end(&self) -> &EndScale {
+        &self.end
     }
 
     /// The numbers `[n, E + 1]`, in turns, of hidden states `[n, E]` before the first of the blocks, of tokens that are not public.
@@ -73,17 +74,21 @@ impl BlocksClient {
         self.stream.encode(hidden)
     }
 
-    /// What the numbers of an answer stand for, in turns: hidden states `[n, E]` after the blocks, or the logits `[1, V]` of the token after the
-    /// last.
+    /// What the numbers of an answer stand for, in turns: hidden states after the blocks, `[n, E]` of all tokens or `[1, E]` of the last, or
+    /// the logits `[1, V]` of the token after it.
     ///
     /// # Errors
     /// [`Error::Shape`] if they have another number of columns.
     pub fn decode(&self, answer: &Matrix<f64>) -> Result<Matrix<f32>, Error> {
-        let turns = self.logits.as_ref().map_or(self.stream.turns(), LogitsScale::turns);
-        if answer.cols() != turns.len() {
+        let size = self.end.size().unwrap_or(self.stream.turns().len());
+        if answer.cols() != size {
             let found = [answer.rows(), answer.cols()];
-            return Err(Error::shape("an answer", format!("[n, {}]", turns.len()), &found));
+            return Err(Error::shape("an answer", format!("[n, {size}]"), &found));
         }
-        Ok(self.logits.as_ref().map_or_else(|| self.stream.decode(answer), |logits| logits.decode(answer)))
+        Ok(match &self.end {
+            EndScale::Stream => self.stream.decode(answer),
+            EndScale::LastState(scale) => joined(&scale.decode(answer)),
+            EndScale::Logits(scale) => scale.decode(answer).map(|&logit| logit as f32),
+        })
     }
 }

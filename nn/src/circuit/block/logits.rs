@@ -8,20 +8,13 @@ use super::attention::one;
 use super::calibrate::{Calibration, column_reach};
 use super::norm::NormProgram;
 use super::options::BlockOptions;
-use super::scale::{LogitsScale, StreamScale, centered};
+use super::scale::{ANSWER_GUARD, AnswerScale, LIMIT, StreamScale, centered};
 use super::steps;
 use crate::attention::Linear;
 use crate::error::Error;
 use crate::evaluator::{BlockEvaluator, Form, LinearMap};
 use crate::gpt2::Gpt2;
 use crate::matrix::Matrix;
-
-/// How far from zero a logit may be, in turns. Beyond it is out of range, and from half a turn on it would be decrypted as another
-/// number: what is between is for noise, and tells the client that logits have grown beyond what was calibrated for.
-const LIMIT: f64 = 0.5 - 1.0 / 32.0;
-
-/// The ratio of what logits may reach to what they reached on the calibration set.
-const GUARD: f64 = 1.25;
 
 /// The logits of the token after the last of a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +36,7 @@ impl LogitsProgram {
         scale: &StreamScale,
         states: &[Matrix<f32>],
         options: &BlockOptions,
-    ) -> Result<(Self, LogitsScale), Error> {
+    ) -> Result<(Self, AnswerScale), Error> {
         options.check()?;
         let row = |state: &Matrix<f32>, row: usize| centered(state.row(row)).collect::<Vec<f64>>();
         let rows: Vec<Vec<f64>> =
@@ -146,7 +139,7 @@ impl Ranges {
     /// with at most `most` turns for a unit of each.
     ///
     /// Most tokens of a vocabulary follow nowhere in a calibration set. What their logits are where they do is told by those of others.
-    fn scale(&self, most: impl Iterator<Item = f64>) -> LogitsScale {
+    fn scale(&self, most: impl Iterator<Item = f64>) -> AnswerScale {
         let mean = |range: &TokenRange| range.sum / self.rows;
         let variance = |range: &TokenRange| (range.squares / self.rows - mean(range).powi(2)).max(0.0);
         let usual = (self.tokens.iter().map(variance).sum::<f64>() / self.tokens.len() as f64).sqrt();
@@ -158,8 +151,8 @@ impl Ranges {
         };
         let below = farthest(|range, mean| mean - range.low);
         let above = farthest(|range, mean| range.high - mean);
-        let half = |range: &TokenRange| GUARD * (above + below) / 2.0 * deviation(range);
-        LogitsScale {
+        let half = |range: &TokenRange| ANSWER_GUARD * (above + below) / 2.0 * deviation(range);
+        AnswerScale {
             turns: self.tokens.iter().zip(most).map(|(range, most)| most.min(LIMIT / half(range))).collect(),
             middles: self.tokens.iter().map(|range| mean(range) + (above - below) / 2.0 * deviation(range)).collect(),
         }

@@ -7,12 +7,12 @@ use super::steps;
 use crate::evaluator::{BlockEvaluator, Form, LinearMap};
 use crate::matrix::Matrix;
 
-/// A block's feed-forward layer.
+/// A feed-forward layer up to the sum that it adds to the stream.
 ///
 /// An activation a(h) is h/2 and an even rest. The first is linear: with the second map it is one map, `[E, E]`, of the stream. Only the
 /// rest is looked up, at a range that is a whole turn ([`crate::table::Smooth::Gate`]).
 #[derive(Clone, Debug, PartialEq)]
-pub struct MlpProgram {
+pub struct FeedForward {
     pub(super) norm: NormProgram,
     /// `[E, F]`.
     pub(super) expand: Matrix<i32>,
@@ -22,19 +22,20 @@ pub struct MlpProgram {
     pub(super) contract: Matrix<i32>,
     /// `[E, E]`, both maps and the half between them.
     pub(super) half: Matrix<i32>,
-    /// How their sum becomes an update of the stream.
+}
+
+/// A block's feed-forward layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MlpProgram {
+    pub(super) layer: FeedForward,
+    /// How its sum becomes an update of the stream.
     pub(super) update: Reading,
 }
 
-impl MlpProgram {
+impl FeedForward {
     /// How the rest of an activation is read.
     pub fn activation(&self) -> &Reading {
         &self.activation
-    }
-
-    /// How the output is read.
-    pub fn update(&self) -> &Reading {
-        &self.update
     }
 
     /// The factor of its LayerNorm.
@@ -42,11 +43,12 @@ impl MlpProgram {
         &self.norm
     }
 
-    /// What the layer adds to rows `[n, E + 1]` of the stream.
-    ///
-    /// # Errors
-    /// The evaluator's.
-    pub fn evaluate<E: BlockEvaluator>(&self, evaluator: &mut E, stream: &E::Tensor) -> Result<E::Tensor, E::Error> {
+    /// What it adds to rows `[n, E + 1]` of the stream, but for constants: an image.
+    pub(super) fn evaluate<E: BlockEvaluator>(
+        &self,
+        evaluator: &mut E,
+        stream: &E::Tensor,
+    ) -> Result<E::Tensor, E::Error> {
         let variances = self.norm.variances(evaluator, stream)?;
         let factors = NormProgram::factors(evaluator, &variances, &self.norm.factor)?;
         let image = |weight| LinearMap { weight, bias: &[], form: Form::Image };
@@ -59,6 +61,27 @@ impl MlpProgram {
         let activated = evaluator.pack(activated, Form::Features);
         let mut output = one(evaluator.linear(steps::CONTRACT, &activated, &[image(&self.contract)])?);
         evaluator.add(&mut output, &half);
+        Ok(output)
+    }
+}
+
+impl MlpProgram {
+    /// The layer.
+    pub fn layer(&self) -> &FeedForward {
+        &self.layer
+    }
+
+    /// How the output is read.
+    pub fn update(&self) -> &Reading {
+        &self.update
+    }
+
+    /// What the layer adds to rows `[n, E + 1]` of the stream.
+    ///
+    /// # Errors
+    /// The evaluator's.
+    pub fn evaluate<E: BlockEvaluator>(&self, evaluator: &mut E, stream: &E::Tensor) -> Result<E::Tensor, E::Error> {
+        let output = self.layer.evaluate(evaluator, stream)?;
         let update = self.update.read(evaluator, steps::FEED_FORWARD, output)?;
         Ok(evaluator.pack(update, Form::Features))
     }

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! [`BlockProgram::calibrate`] makes a program of a layer's weights and of hidden states that it meets; [`ModelProgram::calibrate`]
-//! one of some of a model's layers, and of texts; after the last of them [`LogitsProgram`] may follow. LayerNorm's weights are parts of the maps that follow it; weights are rounded so that their
+//! one of some of a model's layers, and of texts. After the model's last block an [`EndProgram`] may follow: then it is of the last token
+//! only that anything is answered. LayerNorm's weights are parts of the maps that follow it; weights are rounded so that their
 //! errors cancel on such inputs. A server evaluates a [`StreamProgram`]; [`BlocksClient`] is the client's half.
 //!
 //! Three things keep errors small without large ranges: tables that go on without a jump where their half turn ends
@@ -22,6 +23,7 @@
 mod attention;
 mod calibrate;
 mod client;
+mod end;
 mod logits;
 mod mlp;
 mod model;
@@ -41,13 +43,14 @@ pub(crate) mod tiny;
 pub use attention::{AttentionCache, AttentionProgram, HeadProgram, Needed, QueryProgram};
 pub use calibrate::BlockPart;
 pub use client::BlocksClient;
+pub use end::{EndProgram, EndScale, Ending, LastStateProgram};
 pub use logits::LogitsProgram;
-pub use mlp::MlpProgram;
+pub use mlp::{FeedForward, MlpProgram};
 pub use model::ModelProgram;
 pub use norm::NormProgram;
 pub use options::BlockOptions;
 pub use program::{BlockCache, BlockProgram};
 pub use reading::{ChannelArgument, Reading};
-pub use scale::{LogitsScale, StreamScale};
+pub use scale::{AnswerScale, StreamScale};
 pub use softmax::SoftmaxProgram;
 pub use stream::StreamProgram;

@@ -2,6 +2,7 @@
 
 use super::calibrate::BlockPart;
 use super::client::BlocksClient;
+use super::end::{EndProgram, EndScale, LastStateProgram};
 use super::logits::LogitsProgram;
 use super::options::BlockOptions;
 use super::program::BlockProgram;
@@ -64,19 +65,41 @@ impl ModelProgram {
     /// As [`Gpt2::logits`]; [`Error::OutOfRange`] if these are not whole blocks up to the model's last, or an option is out of its range;
     /// [`Error::Shape`] if no text has a token that is not public.
     pub fn with_logits(mut self, model: &Gpt2, texts: &[Vec<u32>], options: &BlockOptions) -> Result<Self, Error> {
-        let (layers, count) = (self.client.layers(), model.config().n_layer);
-        if layers.end != count || self.client.part != BlockPart::Whole {
-            let allowed = format!("whole blocks, of which the last is the model's: number {}", count - 1);
-            return Err(Error::out_of_range("the encrypted layers before the logits", format!("{layers:?}"), allowed));
-        }
-        let state = |text: &Vec<u32>| {
-            let state = model.hidden_states(text, layers.end)?.pop();
-            Ok(state.map(|state| state.row_range(self.program.prefix.min(state.rows())..state.rows())))
-        };
-        let states = texts.iter().filter_map(|text| state(text).transpose()).collect::<Result<Vec<_>, Error>>()?;
+        self.check_last(model, "the encrypted layers before the logits")?;
+        let private = |state: Matrix<f32>| state.row_range(self.program.prefix.min(state.rows())..state.rows());
+        let states: Vec<Matrix<f32>> =
+            states_before(model, model.config().n_layer, texts)?.into_iter().map(private).collect();
         let (program, scale) = LogitsProgram::calibrate(model, self.client.scale(), &states, options)?;
-        (self.program.logits, self.client.logits) = (Some(program), Some(scale));
+        (self.program.end, self.client.end) = (EndProgram::Logits(program), EndScale::Logits(scale));
         Ok(self)
+    }
+
+    /// The same, ending with the hidden state of the last token, of which the last block's feed-forward layer is part. Texts are those that
+    /// the blocks were calibrated on.
+    ///
+    /// # Errors
+    /// As [`Gpt2::logits`]; [`Error::OutOfRange`] if these are not whole blocks up to the model's last, or an option is out of its range.
+    pub fn with_last_state(mut self, model: &Gpt2, texts: &[Vec<u32>], options: &BlockOptions) -> Result<Self, Error> {
+        self.check_last(model, "the encrypted layers before the last hidden state")?;
+        let layer = model.config().n_layer - 1;
+        let states = states_before(model, layer, texts)?;
+        let inputs = (&states[..], self.program.prefix);
+        let (program, scale) = LastStateProgram::calibrate(model.block(layer)?, self.client.scale(), inputs, options)?;
+        if let Some(last) = self.program.blocks.last_mut() {
+            last.feed_forward = None;
+        }
+        (self.program.end, self.client.end) = (EndProgram::LastState(program), EndScale::LastState(scale));
+        Ok(self)
+    }
+
+    /// Checks that these are whole blocks up to the model's last, with their stream after them.
+    fn check_last(&self, model: &Gpt2, what: &str) -> Result<(), Error> {
+        let (layers, count) = (self.client.layers(), model.config().n_layer);
+        if layers.end == count && self.client.part == BlockPart::Whole && self.client.end == EndScale::Stream {
+            return Ok(());
+        }
+        let allowed = format!("whole blocks, of which the last is the model's: number {}", count - 1);
+        Err(Error::out_of_range(what, format!("{layers:?}"), allowed))
     }
 
     /// Calibrates `part` of one block, number `layer` of its model, on hidden states before its first LayerNorm, each `[T, E]`.
@@ -110,9 +133,10 @@ impl ModelProgram {
         options: BlockOptions,
     ) -> Self {
         let (prefix, channels, count) = (public_tokens.len(), stream.turns().len(), blocks.len());
-        let program = StreamProgram { first, part, blocks, logits: None, channels, head_size, prefix, max_tokens };
-        let client =
-            BlocksClient { first, blocks: count, part, head_size, max_tokens, public_tokens, stream, logits: None };
+        let end = EndProgram::Stream;
+        let program = StreamProgram { first, part, blocks, end, channels, head_size, prefix, max_tokens };
+        let end = EndScale::Stream;
+        let client = BlocksClient { first, blocks: count, part, head_size, max_tokens, public_tokens, stream, end };
         Self { program, client, options }
     }
 
@@ -136,17 +160,17 @@ impl ModelProgram {
     pub(crate) fn check_halves(program: &StreamProgram, client: &BlocksClient) -> Result<(), Error> {
         let of_client = (
             (client.layers(), client.part, client.stream.turns().len(), client.head_size),
-            (client.public_tokens.len(), client.max_tokens, client.logits.as_ref().map(|logits| logits.size())),
+            (client.public_tokens.len(), client.max_tokens, (client.end.ending(), client.end.size())),
         );
         let layers = program.first..program.first + program.blocks.len();
         let of_server = (
             (layers, program.part, program.channels, program.head_size),
-            (program.prefix, program.max_tokens, program.logits.as_ref().map(LogitsProgram::size)),
+            (program.prefix, program.max_tokens, (program.end.ending(), program.end.size())),
         );
         if of_client == of_server {
             return Ok(());
         }
-        let what = "the client's half, ((layers, part, channels, head), (public tokens, tokens, logits)),";
+        let what = "the client's half, ((layers, part, channels, head), (public tokens, tokens, end)),";
         Err(Error::out_of_range(what, format!("{of_client:?}"), format!("{of_server:?}, the server's")))
     }
 
@@ -170,7 +194,7 @@ impl ModelProgram {
         &self.options
     }
 
-    /// Hidden states `[T, E]` after the blocks, of tokens after the public ones, without noise.
+    /// What is answered ([`BlocksClient::decode`]) to hidden states `[T, E]` of tokens after the public ones, without noise.
     ///
     /// # Errors
     /// As [`BlocksClient::encode`].
@@ -181,11 +205,17 @@ impl ModelProgram {
     ) -> Result<Matrix<f32>, Error> {
         let encoded = self.client.encode(hidden)?;
         let rows = (0..encoded.rows()).map(|row| encoded.row(row).to_vec()).collect();
-        let mut stream: ClearTensor = evaluator.known(rows, Form::Features);
+        let stream: ClearTensor = evaluator.known(rows, Form::Features);
         let mut caches = self.program.caches(evaluator);
-        let Ok(()) = self.program.evaluate(evaluator, &mut stream, &mut caches);
-        Ok(self.client.scale().decode(&stream.matrix(|x| x)))
+        let Ok(answer) = self.program.answer(evaluator, stream, &mut caches);
+        self.client.decode(&answer.matrix(|x| x))
     }
+}
+
+/// Of each text, the hidden states before layer `layer`, or after the last.
+fn states_before(model: &Gpt2, layer: usize, texts: &[Vec<u32>]) -> Result<Vec<Matrix<f32>>, Error> {
+    let state = |text: &Vec<u32>| Ok(model.hidden_states(text, layer)?.pop());
+    texts.iter().filter_map(|text| state(text).transpose()).collect()
 }
 
 /// The first tokens of texts, which have to be the same in all.

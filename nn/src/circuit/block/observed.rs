@@ -31,6 +31,8 @@ pub(super) struct Observed {
     pub(super) arguments: Vec<Vec<f64>>,
     /// What the feed-forward layer adds to them.
     pub(super) feed_forward: Vec<Range>,
+    /// The stream after it, and its means.
+    pub(super) after: Vec<Range>,
     /// Of each head, the public tokens' keys `[P, d]`.
     pub(super) known_keys: Vec<Matrix<f32>>,
     /// The same of values.
@@ -75,6 +77,7 @@ impl Observed {
             attention: vec![Range::NONE; size + 1],
             arguments: Vec::new(),
             feed_forward: vec![Range::NONE; size + 1],
+            after: vec![Range::NONE; size + 1],
             known_keys: Vec::new(),
             known_values: Vec::new(),
         };
@@ -109,6 +112,7 @@ impl Observed {
         self.between.extend(rows(&of_layer(Intermediate::AttentionResidual)));
         hold(&mut self.attention, &of_layer(Intermediate::AttentionProjection), parts);
         hold(&mut self.feed_forward, &of_layer(Intermediate::FeedForwardProjection), parts);
+        hold(&mut self.after, &of_layer(Intermediate::Block), parts);
         let arguments = &of_layer(Intermediate::FeedForward);
         self.arguments
             .extend((0..arguments.rows()).map(|row| arguments.row(row).iter().map(|&x| f64::from(x)).collect()));

@@ -17,7 +17,7 @@ impl BlockProgram {
         self.attention.as_ref()
     }
 
-    /// The feed-forward layer, if it is part of it.
+    /// The feed-forward layer, if it is part of it, and not of how the blocks end.
     pub fn feed_forward(&self) -> Option<&MlpProgram> {
         self.feed_forward.as_ref()
     }

@@ -1,4 +1,4 @@
-//! What numbers stand for: hidden states as the stream's numbers, and back; and logits.
+//! What numbers stand for: hidden states as the stream's numbers, and back; and what is answered otherwise.
 
 use crate::error::{Error, check_finite};
 use crate::matrix::Matrix;
@@ -91,42 +91,49 @@ impl StreamScale {
     /// If there are not E + 1 columns.
     pub fn decode(&self, stream: &Matrix<f64>) -> Matrix<f32> {
         assert_eq!(stream.cols(), self.turns.len(), "the stream's channels");
-        let number = |row: usize, channel: usize| stream[(row, channel)] / self.turns[channel];
-        Matrix::from_fn(stream.rows(), self.size(), |row, channel| {
-            (number(row, channel) + number(row, self.size())) as f32
-        })
+        joined(&Matrix::from_fn(stream.rows(), stream.cols(), |row, channel| {
+            stream[(row, channel)] / self.turns[channel]
+        }))
     }
 }
 
-/// What numbers of logits stand for.
+/// How far from zero a number may be that is decrypted modulo one turn, in turns. Beyond it is out of range, and from half a turn on it would
+/// be decrypted as another number: what is between is for noise, and tells the client that numbers have grown beyond what was calibrated
+/// for.
+pub(super) const LIMIT: f64 = 0.5 - 1.0 / 32.0;
+
+/// The ratio of what such numbers may reach to what they reached on the calibration set.
+pub(super) const ANSWER_GUARD: f64 = 1.25;
+
+/// What numbers stand for that are decrypted modulo one turn, each at a range of its own.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LogitsScale {
-    /// `[V]`: the turns that a unit of each logit takes.
+pub struct AnswerScale {
+    /// The turns that a unit of each takes.
     pub(super) turns: Vec<f64>,
-    /// `[V]`: what a number of zero stands for.
+    /// What a number of zero stands for.
     pub(super) middles: Vec<f64>,
 }
 
-impl LogitsScale {
-    /// V.
+impl AnswerScale {
+    /// The number of columns.
     pub fn size(&self) -> usize {
         self.turns.len()
     }
 
-    /// The turns that a unit of each logit takes.
+    /// The turns that a unit of each takes.
     pub fn turns(&self) -> &[f64] {
         &self.turns
     }
 
-    /// The logits of numbers `[n, V]` in turns, known modulo one turn: less the mean of each row, nearly.
+    /// What numbers `[n, size]` in turns stand for.
     ///
     /// # Panics
-    /// If there are not V columns.
-    pub fn decode(&self, numbers: &Matrix<f64>) -> Matrix<f32> {
-        assert_eq!(numbers.cols(), self.size(), "a number for each logit");
-        Matrix::from_fn(numbers.rows(), numbers.cols(), |row, token| {
-            let number = numbers[(row, token)];
-            ((number - number.round()) / self.turns[token] + self.middles[token]) as f32
+    /// If there are not as many columns.
+    pub fn decode(&self, numbers: &Matrix<f64>) -> Matrix<f64> {
+        assert_eq!(numbers.cols(), self.size(), "a scale for each number");
+        Matrix::from_fn(numbers.rows(), numbers.cols(), |row, column| {
+            let number = numbers[(row, column)];
+            (number - number.round()) / self.turns[column] + self.middles[column]
         })
     }
 }
@@ -134,6 +141,12 @@ impl LogitsScale {
 /// The mean of a row.
 fn mean(row: &[f32]) -> f64 {
     row.iter().map(|&x| f64::from(x)).sum::<f64>() / row.len() as f64
+}
+
+/// Rows `[T, E]` of [`parts`], `[T, E + 1]`.
+pub(super) fn joined(parts: &Matrix<f64>) -> Matrix<f32> {
+    let size = parts.cols() - 1;
+    Matrix::from_fn(parts.rows(), size, |row, channel| (parts[(row, channel)] + parts[(row, size)]) as f32)
 }
 
 /// A row less its mean, and that.

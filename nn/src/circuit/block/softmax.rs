@@ -228,7 +228,7 @@ pub(super) fn softmax<E: BlockEvaluator>(
             evaluator.add_scaled(exponent, factor, 1);
         }
     }
-    let integer = Use::smooth(SmoothUse::Multiplier { log_shared: 0 });
+    let integer = Use::smooth(SmoothUse::Multiplier { log_shared: 1 });
     let probability = tables(|head| &head.probability);
     let found = look_up_rows(evaluator, steps::PROBABILITIES, &exponents, &probability, integer)?;
     Ok(found.chunks(rows_of_head).map(<[_]>::to_vec).collect())

@@ -1,5 +1,7 @@
 //! The steps of a block, in the order of its data flow.
 
+use super::end::Ending;
+
 /// x², of channels or of pairs of them.
 pub const SQUARES: &str = "squares";
 /// 1/√variance, and its logarithm.
@@ -33,9 +35,11 @@ pub const FEED_FORWARD: &str = "feed-forward update";
 
 /// After the last block: the map to the vocabulary.
 pub const LOGITS: &str = "logits";
+/// Instead of the last block's feed-forward update, where only the last token's hidden state is answered.
+pub const LAST_STATE: &str = "last hidden state";
 
-/// All of them: those of every block, and what follows the last.
-const ALL: [&str; 16] = [
+/// Those of every block.
+const OF_BLOCKS: [&str; 15] = [
     SQUARES,
     NORM,
     PROJECT,
@@ -51,10 +55,25 @@ const ALL: [&str; 16] = [
     ACTIVATION,
     CONTRACT,
     FEED_FORWARD,
-    LOGITS,
 ];
 
-/// The steps of blocks, with logits after the last or without.
-pub fn of(logits: bool) -> &'static [&'static str] {
-    if logits { &ALL } else { &ALL[..ALL.len() - 1] }
+const WITH_LAST_STATE: [&str; 16] = with(LAST_STATE);
+const WITH_LOGITS: [&str; 16] = with(LOGITS);
+
+const fn with(end: &str) -> [&str; 16] {
+    let (mut all, mut index) = ([end; 16], 0);
+    while index < OF_BLOCKS.len() {
+        all[index] = OF_BLOCKS[index];
+        index += 1;
+    }
+    all
+}
+
+/// The steps of blocks that end so.
+pub fn of(ending: Ending) -> &'static [&'static str] {
+    match ending {
+        Ending::Stream => &OF_BLOCKS,
+        Ending::LastState => &WITH_LAST_STATE,
+        Ending::Logits => &WITH_LOGITS,
+    }
 }

@@ -2,19 +2,20 @@
 
 use super::attention::Needed;
 use super::calibrate::BlockPart;
-use super::logits::LogitsProgram;
+use super::end::EndProgram;
 use super::program::{BlockCache, BlockProgram};
 use crate::evaluator::{BlockEvaluator, Rows};
 use crate::watched::{Operation, Watched, WatchedError};
 use std::ops::ControlFlow;
 
-/// Some of a model's blocks, and the logits where they follow: weights and tables, and nothing of what numbers of the stream stand for.
+/// Some of a model's blocks, and how they end: weights and tables, and nothing of what numbers of the stream stand for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamProgram {
     pub(super) first: usize,
     pub(super) part: BlockPart,
     pub(super) blocks: Vec<BlockProgram>,
-    pub(super) logits: Option<LogitsProgram>,
+    /// Where it is the last hidden state, the last block's feed-forward layer is part of that.
+    pub(super) end: EndProgram,
     /// E + 1.
     pub(super) channels: usize,
     /// Of queries and keys of one head.
@@ -44,9 +45,9 @@ impl StreamProgram {
         &self.blocks
     }
 
-    /// What follows the blocks, if logits do.
-    pub fn logits(&self) -> Option<&LogitsProgram> {
-        self.logits.as_ref()
+    /// How they end.
+    pub fn end(&self) -> &EndProgram {
+        &self.end
     }
 
     /// E + 1: the channels of the stream.
@@ -74,7 +75,7 @@ impl StreamProgram {
         self.blocks.iter().map(|block| block.cache(evaluator)).collect()
     }
 
-    /// Rows `[n, E + 1]` of the stream after the blocks, of tokens that follow those of the caches.
+    /// Rows `[n, E + 1]` of the stream after the blocks, of tokens that follow those of the caches, without what follows them.
     ///
     /// # Errors
     /// The evaluator's.
@@ -107,8 +108,8 @@ impl StreamProgram {
         })
     }
 
-    /// What is answered of rows `[n, E + 1]` of the stream before the blocks, of tokens that follow those of the caches: the stream after
-    /// them, or the logits `[1, V]` of the token after the last, in turns.
+    /// What is answered of rows `[n, E + 1]` of the stream before the blocks, of tokens that follow those of the caches, in turns: the stream
+    /// after them; or of the last of them its hidden state, `[1, E + 1]`, or the logits of the token after it, `[1, V]`.
     ///
     /// # Errors
     /// The evaluator's.
@@ -134,11 +135,12 @@ impl StreamProgram {
         caches: &mut [BlockCache<E>],
         after: impl FnMut(usize, &E::Tensor, &mut BlockCache<E>) -> Result<(), E::Error>,
     ) -> Result<E::Tensor, E::Error> {
-        let needed = if self.logits.is_some() { Needed::Last } else { Needed::All };
+        let needed = if self.end == EndProgram::Stream { Needed::All } else { Needed::Last };
         self.run(needed, first, evaluator, &mut stream, caches, after)?;
-        match &self.logits {
-            Some(logits) => logits.evaluate(evaluator, &stream),
-            None => Ok(stream),
+        match &self.end {
+            EndProgram::Stream => Ok(stream),
+            EndProgram::LastState(state) => state.evaluate(evaluator, &stream),
+            EndProgram::Logits(logits) => logits.evaluate(evaluator, &stream),
         }
     }
 

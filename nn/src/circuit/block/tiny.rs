@@ -71,15 +71,17 @@ pub(crate) fn program(layers: Range<usize>, part: BlockPart, prefix: usize, opti
     ModelProgram::calibrate(&model, layers, part, (&texts, prefix), options).expect("blocks of the model")
 }
 
-/// Programs of every kind: parts, public tokens, logits, options of wide blocks, exponents that are clipped.
+/// Programs of every kind: parts, public tokens, every ending, options of wide blocks, exponents that are clipped.
 pub(crate) fn programs() -> Vec<ModelProgram> {
     let (narrow, wide) = (BlockOptions::default(), BlockOptions { log_unit: -18.5, ..BlockOptions::of_width(1024) });
     let whole = program(0..LAYERS, BlockPart::Whole, 1, &narrow);
+    let last_state = program(0..LAYERS, BlockPart::Whole, 0, &narrow);
     vec![
         whole.with_logits(&model(), &texts(6, 8, 1), &narrow).expect("the blocks end with the model's last"),
         program(0..LAYERS, BlockPart::Whole, 0, &wide),
         program(1..LAYERS, BlockPart::Attention, 2, &narrow),
         program(0..1, BlockPart::FeedForward, 0, &wide),
         program(0..1, BlockPart::Whole, 0, &BlockOptions { guard: 16.0, ..narrow }),
+        last_state.with_last_state(&model(), &texts(6, 8, 1), &narrow).expect("the blocks end with the model's last"),
     ]
 }

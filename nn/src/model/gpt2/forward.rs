@@ -111,7 +111,11 @@ impl Gpt2 {
             check_shape("the replacement of the logits", &logits, rows, self.config.vocab_size)?;
             return Ok(logits);
         }
-        let hidden = self.final_norm.apply(stream);
+        let last = hooks.replace_last_state(stream).map_err(Error::Hook)?;
+        if let Some(last) = &last {
+            check_shape("the replacement of the last hidden state", last, rows, self.config.n_embd)?;
+        }
+        let hidden = self.final_norm.apply(last.as_ref().unwrap_or(stream));
         hooks.observe(Site::model(Intermediate::FinalNorm), &hidden);
         Ok(self.output_logits(&hidden.row_range(hidden.rows() - rows..hidden.rows())))
     }

@@ -43,6 +43,16 @@ pub trait ForwardHooks {
         Ok(None)
     }
 
+    /// The stream after the last layer of the last of n new tokens, `[1, E]`, if that is computed elsewhere, and not those of the others.
+    /// `before` is the stream after the last layer, `[n, E]`. A pass that is to give logits after each of several tokens ends with an error
+    /// then.
+    ///
+    /// # Errors
+    /// Anything; it ends the forward pass.
+    fn replace_last_state(&mut self, _before: &Matrix<f32>) -> Result<Option<Matrix<f32>>, HookError> {
+        Ok(None)
+    }
+
     /// The logits after the last of n new tokens, `[1, V]`, if the final LayerNorm and the map to the vocabulary are computed elsewhere.
     /// `before` is the stream after the last layer, `[n, E]`. A pass that is to give logits after each of several tokens ends with an error
     /// then.

@@ -6,16 +6,17 @@
 mod attention;
 mod readings;
 
-use self::readings::{Results, Sizes, finite, set_norm, weights};
+use self::readings::{Results, Sizes, check_weights, finite, set_norm, weights};
 use super::attention::AttentionProgram;
 use super::calibrate::BlockPart;
 use super::client::BlocksClient;
+use super::end::{EndProgram, EndScale, LastStateProgram};
 use super::logits::LogitsProgram;
-use super::mlp::MlpProgram;
+use super::mlp::{FeedForward, MlpProgram};
 use super::norm::NormProgram;
 use super::program::BlockProgram;
 use super::reading::Reading;
-use super::scale::{LogitsScale, StreamScale};
+use super::scale::{AnswerScale, StreamScale};
 use super::stream::StreamProgram;
 use crate::error::{Error, check_within};
 use crate::evaluator::SmoothUse;
@@ -39,8 +40,8 @@ const MAX_CHANNELS: usize = 1 << 20;
 const MAX_LAYER: usize = 1 << 20;
 /// The turns that a unit of hidden states or of logits may take, so that neither they nor their inverses overflow.
 const UNIT_TURNS: RangeInclusive<f64> = 1.0 / (1_u128 << 100) as f64..=(1_u128 << 100) as f64;
-/// What a logit may be at most: far more than any model's are.
-const MAX_LOGIT: f64 = (1_u64 << 40) as f64;
+/// What the middle of what is answered may be at most: far more than any model's logits and hidden states are.
+const MAX_MIDDLE: f64 = (1_u64 << 40) as f64;
 
 impl StreamProgram {
     /// The tensors that [`Self::from_tensors`] reads.
@@ -62,8 +63,10 @@ impl StreamProgram {
                 feed_forward.set(&mut tensors, &format!("blocks.{layer}.mlp"));
             }
         }
-        if let Some(logits) = &self.logits {
-            logits.set(&mut tensors);
+        match &self.end {
+            EndProgram::Stream => (),
+            EndProgram::LastState(state) => state.set(&mut tensors),
+            EndProgram::Logits(logits) => logits.set(&mut tensors),
         }
         tensors
     }
@@ -81,17 +84,26 @@ impl StreamProgram {
         check_within("the number of channels of a head", head_size, 1..=channels - 1)?;
         check_tokens(prefix, max_tokens)?;
         let sizes = Sizes { channels, head_size, prefix };
-        let block = |layer: usize| BlockProgram::from_tensors(tensors, layer, part, &sizes);
+        let ends_with_state = tensors.contains("last_state.multiples");
+        let block = |layer: usize| {
+            // The feed-forward layer of the last one is part of the end.
+            let is_shortened = ends_with_state && layer + 1 == layers.end;
+            let part = if is_shortened { BlockPart::Attention } else { part };
+            BlockProgram::from_tensors(tensors, layer, part, &sizes)
+        };
         // As many as there are tensors of, whatever the number of layers says.
         let blocks = layers.clone().map(block).collect::<Result<Vec<_>, _>>()?;
-        let logits = match tensors.contains("logits.weight") {
-            true => Some(LogitsProgram::from_tensors(tensors, channels)?),
-            false => None,
+        let end = if tensors.contains("logits.weight") {
+            EndProgram::Logits(LogitsProgram::from_tensors(tensors, channels)?)
+        } else if ends_with_state {
+            EndProgram::LastState(LastStateProgram::from_tensors(tensors, channels)?)
+        } else {
+            EndProgram::Stream
         };
-        if logits.is_some() && part != BlockPart::Whole {
-            return Err(Error::out_of_range("the part of blocks before logits", format!("{part:?}"), "Whole"));
+        if end != EndProgram::Stream && part != BlockPart::Whole {
+            return Err(Error::out_of_range("the part of blocks before their end", format!("{part:?}"), "Whole"));
         }
-        Ok(Self { first: layers.start, part, blocks, logits, channels, head_size, prefix, max_tokens })
+        Ok(Self { first: layers.start, part, blocks, end, channels, head_size, prefix, max_tokens })
     }
 }
 
@@ -118,6 +130,18 @@ impl BlockProgram {
 
 impl MlpProgram {
     fn set(&self, tensors: &mut NamedTensors, at: &str) {
+        self.layer.set(tensors, at);
+        self.update.set_update(tensors, &format!("{at}.update"));
+    }
+
+    fn from_tensors(tensors: &NamedTensors, at: &str, channels: usize) -> Result<Self, Error> {
+        let layer = FeedForward::from_tensors(tensors, at, channels)?;
+        Ok(Self { layer, update: Reading::update_from(tensors, &format!("{at}.update"), channels)? })
+    }
+}
+
+impl FeedForward {
+    fn set(&self, tensors: &mut NamedTensors, at: &str) {
         set_norm(tensors, at, &self.norm);
         tensors.set_matrix(&format!("{at}.expand.weight"), &self.expand);
         self.activation.set(tensors, &format!("{at}.activation"));
@@ -127,7 +151,6 @@ impl MlpProgram {
         tensors.set_integer(&format!("{at}.activation.function"), gate as i64);
         tensors.set_matrix(&format!("{at}.contract.weight"), &self.contract);
         tensors.set_matrix(&format!("{at}.half.weight"), &self.half);
-        self.update.set_update(tensors, &format!("{at}.update"));
     }
 
     fn from_tensors(tensors: &NamedTensors, at: &str, channels: usize) -> Result<Self, Error> {
@@ -141,7 +164,25 @@ impl MlpProgram {
             activation: Reading::from_tensors(tensors, &format!("{at}.activation"), &results, [expanded, expanded])?,
             contract: weights(tensors, &format!("{at}.contract.weight"), [expanded, channels])?,
             half: weights(tensors, &format!("{at}.half.weight"), [channels, channels])?,
-            update: Reading::update_from(tensors, &format!("{at}.update"), channels)?,
+        })
+    }
+}
+
+impl LastStateProgram {
+    fn set(&self, tensors: &mut NamedTensors) {
+        self.layer.set(tensors, "last_state.mlp");
+        let multiples = self.multiples.iter().copied().map(i64::from);
+        tensors.set_integers("last_state.multiples", &[self.multiples.len()], multiples);
+        tensors.set_reals("last_state.constants", &[self.constants.len()], self.constants.iter().copied());
+    }
+
+    fn from_tensors(tensors: &NamedTensors, channels: usize) -> Result<Self, Error> {
+        let multiples = tensors.integers("last_state.multiples", &[channels])?;
+        check_weights("last_state.multiples", &multiples)?;
+        Ok(Self {
+            layer: FeedForward::from_tensors(tensors, "last_state.mlp", channels)?,
+            multiples,
+            constants: finite(tensors, "last_state.constants", &[channels])?,
         })
     }
 }
@@ -176,9 +217,14 @@ impl BlocksClient {
         }
         let mut reals = |name: &str, values: &[f64]| tensors.set_reals(name, &[values.len()], values.iter().copied());
         reals("turns", self.stream.turns());
-        if let Some(logits) = &self.logits {
-            reals("logits.turns", &logits.turns);
-            reals("logits.middles", &logits.middles);
+        let end = match &self.end {
+            EndScale::Stream => None,
+            EndScale::LastState(scale) => Some(("last_state", scale)),
+            EndScale::Logits(scale) => Some(("logits", scale)),
+        };
+        if let Some((at, scale)) = end {
+            reals(&format!("{at}.turns"), &scale.turns);
+            reals(&format!("{at}.middles"), &scale.middles);
         }
         tensors
     }
@@ -201,24 +247,28 @@ impl BlocksClient {
         let (head_size, max_tokens) = (tensors.integer("head_size")?, tensors.integer("max_tokens")?);
         check_within("the number of channels of a head", head_size, 1..=channels - 1)?;
         check_tokens(public_tokens.len(), max_tokens)?;
-        let logits = match tensors.contains("logits.turns") {
-            true => Some(LogitsScale::from_tensors(tensors)?),
-            false => None,
+        let end = if tensors.contains("logits.turns") {
+            let [size] = tensors.shape("logits.turns")?;
+            EndScale::Logits(AnswerScale::from_tensors(tensors, "logits", size)?)
+        } else if tensors.contains("last_state.turns") {
+            EndScale::LastState(AnswerScale::from_tensors(tensors, "last_state", channels)?)
+        } else {
+            EndScale::Stream
         };
         let stream = StreamScale { turns: unit_turns(tensors, "turns", channels)? };
         let (first, blocks) = (layers.start, layers.len());
-        Ok(Self { first, blocks, part, head_size, max_tokens, public_tokens, stream, logits })
+        Ok(Self { first, blocks, part, head_size, max_tokens, public_tokens, stream, end })
     }
 }
 
-impl LogitsScale {
-    fn from_tensors(tensors: &NamedTensors) -> Result<Self, Error> {
-        let [size] = tensors.shape("logits.turns")?;
-        let middles = tensors.reals("logits.middles", &[size])?;
-        if let Some(middle) = middles.iter().find(|middle| middle.abs() > MAX_LOGIT) {
-            return Err(Error::out_of_range("a logit", middle, "at most 2^40 in size"));
+impl AnswerScale {
+    fn from_tensors(tensors: &NamedTensors, at: &str, size: usize) -> Result<Self, Error> {
+        let middles = tensors.reals(&format!("{at}.middles"), &[size])?;
+        if let Some(middle) = middles.iter().find(|middle| middle.abs() > MAX_MIDDLE) {
+            let what = format!("an entry of tensor \"{at}.middles\"");
+            return Err(Error::out_of_range(&what, middle, "at most 2^40 in size"));
         }
-        Ok(Self { turns: unit_turns(tensors, "logits.turns", size)?, middles })
+        Ok(Self { turns: unit_turns(tensors, &format!("{at}.turns"), size)?, middles })
     }
 }
 

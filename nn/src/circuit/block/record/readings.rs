@@ -105,7 +105,8 @@ pub(super) fn finite(tensors: &NamedTensors, name: &str, shape: &[usize]) -> Res
     }
 }
 
-fn check_weights(name: &str, weights: &[i32]) -> Result<(), Error> {
+/// Checks entries of a tensor that multiply.
+pub(super) fn check_weights(name: &str, weights: &[i32]) -> Result<(), Error> {
     match weights.iter().find(|weight| weight.unsigned_abs() > MAX_WEIGHT.unsigned_abs()) {
         None => Ok(()),
         Some(weight) => Err(Error::out_of_range(&format!("a weight of tensor \"{name}\""), weight, "at most 2^20")),

@@ -123,6 +123,9 @@ fn numbers_of_the_servers_half_are_checked_one_by_one() {
         (0, "blocks.1.mlp.activation.function", 0, 6.0, "in 0 ..= 5"),
         (0, "blocks.1.mlp.activation.tables", 3, 0.7, "as the function has them"),
         (0, "blocks.1.mlp.half.weight", 0, 2.0 * million, "at most 2^20"),
+        (5, "last_state.multiples", 3, 2.0 * million, "at most 2^20"),
+        (5, "last_state.constants", 3, -1e12, "at most 2^32 turns"),
+        (5, "last_state.mlp.activation.function", 0, 6.0, "in 0 ..= 5"),
         (0, "logits.constants", 3, -1e12, "at most 2^32 turns"),
         (0, "logits.weight", 3, 2.0 * million, "at most 2^20"),
         (1, "blocks.0.attention.query.factor", 0, 1.0, "the variance that a block's tables read"),
@@ -141,19 +144,21 @@ fn numbers_of_the_servers_half_are_checked_one_by_one() {
 
 #[test]
 fn numbers_of_the_clients_half_are_checked_one_by_one() {
-    let model = tiny::programs().swap_remove(0);
-    let client = model.client();
-    for (name, at, number, what) in [
-        ("turns", 0, 0.0, "greater than 0"),
-        ("turns", 8, 1e-40, "from 2^-100 to 2^100"),
-        ("turns", 3, f64::NAN, "must be finite"),
-        ("logits.turns", 3, 1e40, "from 2^-100 to 2^100"),
-        ("logits.middles", 3, 1e20, "at most 2^40"),
-        ("logits.middles", 3, f64::NEG_INFINITY, "must be finite"),
-        ("head_size", 0, 9.0, "in 1 ..= 8"),
-        ("max_tokens", 0, 1.0, "in 0 ..= 0"),
-        ("public_tokens", 0, -1.0, "a u32"),
+    let programs = tiny::programs();
+    for (index, name, at, number, what) in [
+        (0, "turns", 0, 0.0, "greater than 0"),
+        (0, "turns", 8, 1e-40, "from 2^-100 to 2^100"),
+        (0, "turns", 3, f64::NAN, "must be finite"),
+        (0, "logits.turns", 3, 1e40, "from 2^-100 to 2^100"),
+        (0, "logits.middles", 3, 1e20, "at most 2^40"),
+        (0, "logits.middles", 3, f64::NEG_INFINITY, "must be finite"),
+        (5, "last_state.turns", 3, 1e40, "from 2^-100 to 2^100"),
+        (5, "last_state.middles", 3, 1e20, "at most 2^40"),
+        (0, "head_size", 0, 9.0, "in 1 ..= 8"),
+        (0, "max_tokens", 0, 1.0, "in 0 ..= 0"),
+        (0, "public_tokens", 0, -1.0, "a u32"),
     ] {
+        let client = programs[index].client();
         let tensors = patched(&client.to_tensors(), name, at, number);
         let error = BlocksClient::from_tensors(&tensors, &client.layers(), client.part()).unwrap_err().to_string();
         assert!(error.contains(what) && !error.contains('\n'), "{name} {at} {number}: {error:?} without {what:?}");
@@ -202,7 +207,7 @@ fn blocks_that_are_not_there_are_missing() {
         (0..usize::MAX, BlockPart::Whole, "the number of blocks"),
         (2..2, BlockPart::Whole, "the number of blocks"),
         (usize::MAX - 1..usize::MAX, BlockPart::Whole, "the first layer"),
-        (0..2, BlockPart::Attention, "the part of blocks before logits"),
+        (0..2, BlockPart::Attention, "the part of blocks before their end"),
     ] {
         let error = StreamProgram::from_tensors(&tensors, &layers, part).unwrap_err().to_string();
         assert!(error.contains(what), "{layers:?} {part:?}: {error}");
