@@ -60,28 +60,34 @@ fn execute(head: &IntegerAttention, hidden: &Matrix<f32>, multiply: Multiply, wh
     println!("{what}: {} lookups, {} PBS, {:.1} s", done.0, done.1, outcome.seconds.evaluate);
 }
 
-#[test]
-fn small_heads_of_every_width_match_with_products() {
-    for bits in 2..=6 {
+/// One head, at each of the numbers of bits.
+fn heads_match(widths: &[u32], multiply: Multiply) {
+    for &bits in widths {
         let (head, hidden) = small_head(Part::Head(1), bits);
-        execute(&head, &hidden, Multiply::Product, &format!("{bits} bits, product"));
+        execute(&head, &hidden, multiply, &format!("{bits} bits, {}", multiply.name()));
     }
+}
+
+/// All heads.
+fn attention_matches(bits: u32, multiply: Multiply) {
+    let (whole, hidden) = small_head(Part::Whole, bits);
+    execute(&whole, &hidden, multiply, &format!("all heads, {bits} bits, {}", multiply.name()));
+}
+
+#[test]
+fn small_heads_match_with_products() {
+    heads_match(&[2, 4, 6], Multiply::Product);
 }
 
 #[test]
 fn small_heads_match_with_lookups() {
-    for bits in [2, 4, 6] {
-        let (head, hidden) = small_head(Part::Head(1), bits);
-        execute(&head, &hidden, Multiply::Lut, &format!("{bits} bits, lut"));
-    }
+    heads_match(&[2, 4], Multiply::Lut);
 }
 
 #[test]
 fn small_attentions_match() {
-    for (bits, multiply) in [(3, Multiply::Product), (4, Multiply::Product), (3, Multiply::Lut), (4, Multiply::Lut)] {
-        let (whole, hidden) = small_head(Part::Whole, bits);
-        execute(&whole, &hidden, multiply, &format!("all heads, {bits} bits, {}", multiply.name()));
-    }
+    attention_matches(3, Multiply::Product);
+    attention_matches(3, Multiply::Lut);
 }
 
 #[test]
@@ -102,6 +108,20 @@ fn execute_whole(layer: &Layer, tokens: usize, what: &str) {
 /// Minutes: `.ci/run` runs what is in here, with or without what else is ignored.
 mod long {
     use super::*;
+
+    #[test]
+    #[ignore = "long: a minute"]
+    fn small_heads_of_the_other_widths_match() {
+        heads_match(&[3, 5], Multiply::Product);
+        heads_match(&[6], Multiply::Lut);
+    }
+
+    #[test]
+    #[ignore = "long: a minute"]
+    fn small_attentions_of_more_bits_match() {
+        attention_matches(4, Multiply::Product);
+        attention_matches(4, Multiply::Lut);
+    }
 
     #[test]
     #[ignore = "long: nearly 10,000 bootstrappings, three minutes"]

@@ -287,6 +287,15 @@ impl<'a> Remote<'a> {
         Ok(Self { connection, party, keys: name, forgets_keys, text, progress: RemoteProgress::default() })
     }
 
+    /// The name that a server gives to a request: what is deleted if the process is stopped before the server has said it.
+    fn name_of(&self, bytes: &[u8]) -> String {
+        let mut hashed = Hashed(io::sink(), Sha256::new());
+        for part in [self.keys.as_bytes(), &[0], self.text.as_bytes(), &[0], bytes] {
+            hashed.1.update(part);
+        }
+        hashed.name().1
+    }
+
     /// Sends a request, again where the server is busy: its name.
     fn submit(&self, bytes: &[u8]) -> Result<String, RunError> {
         let (connection, path) = (&self.connection, format!("/v1/requests?keys={}&text={}", self.keys, self.text));
@@ -364,8 +373,10 @@ impl RemoteServer for Remote<'_> {
         let mut bytes = Vec::new();
         let failed = |error| RunError::Remote(format!("the request cannot be written: {error}"));
         format::write(&mut bytes, &header, contents).map_err(failed)?;
-        let path = format!("/v1/requests/{}", self.submit(&bytes)?);
+        let path = |name: &str| format!("/v1/requests/{name}");
         let running = || RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        *running() = Some((self.connection.clone(), path(&self.name_of(&bytes))));
+        let path = path(&self.submit(&bytes)?);
         *running() = Some((self.connection.clone(), path.clone()));
         let waited = self.wait(&path);
         self.progress.end();

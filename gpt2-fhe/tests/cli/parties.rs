@@ -170,7 +170,7 @@ fn two_folders_that_share_files_are_enough() {
         (&encrypted["earlier"], &first["earlier"], &decrypted["tensor"]),
         (&0.into(), &0.into(), &"block_out".into())
     );
-    assert_eq!((&encrypted["tokens"], &first["tokens"]), (&decrypted["shape"][0], &decrypted["shape"][0]));
+    assert_eq!((&encrypted["tokens"], &decrypted["shape"][0]), (&first["tokens"], &1.into()));
     assert_eq!((&decrypted["next"]["token"], &decrypted["path"]), (&next(texts[0]), &Value::Null));
     let earlier = encrypted["tokens"].to_string();
 
@@ -182,12 +182,13 @@ fn two_folders_that_share_files_are_enough() {
     let [_, whole, decrypted] = parties.run("whole", &mut parties.encrypt(texts[1], "whole"), None);
     assert_eq!(decrypted["next"]["token"], next(texts[1]));
     let [first, second, whole] = [first, second, whole].map(|report| report["pbs"].as_u64().unwrap());
-    assert!(first > 0 && second > 0 && first + second == whole, "{first} + {second} are not {whole}");
+    // A whole text is answered of its last token only.
+    assert!(first > 0 && second < whole && first + second > whole, "{first} and {second} beside {whole}");
 
-    // A request that is answered already is not computed again.
+    // Of a request that is answered already only the end is computed again: what follows the last block's attention.
     let mut again = parties.compute("second", "again");
     let report = json(again.arg("--text").arg(parties.path("server/text")));
-    assert_eq!(report["pbs"], 0);
+    assert!(2 * report["pbs"].as_u64().unwrap() < second, "{report} beside {second}");
     assert!(parties.bytes("server/again") == parties.bytes("server/second-answer"));
     // One that was sent before it, or does not follow the text, is not computed at all.
     let text = parties.path("server/text");

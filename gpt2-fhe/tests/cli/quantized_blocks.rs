@@ -40,7 +40,7 @@ fn files_of_blocks_give_what_calibration_in_place_gives() {
         let outputs = [("--out", "both"), ("--server-out", "server"), ("--client-out", "client")];
         let report = quantize_blocks(&files, &[arguments, &["--force"]].concat(), &outputs);
         assert_eq!((&report["type"], &report["circuit"]), (&"quantized".into(), &"blocks".into()));
-        assert_eq!(report["head_on_server"], arguments.contains(&"--head-on-server"));
+        assert_eq!(report["ending"], if encrypt == "model" { "logits" } else { "stream" });
         assert_eq!(
             report["public_tokens"].as_array().unwrap().len(),
             usize::from(arguments.contains(&"--public-start"))

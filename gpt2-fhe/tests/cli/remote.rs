@@ -134,8 +134,6 @@ fn an_interrupted_client_takes_its_request_back() {
     let mut command = with_usual_signals(&generate_with_keys(&parties, &url_of(service.address()), "6"));
     let child = command.spawn().unwrap();
     wait_until(|| figure(&service, "running") == 1.0, "nothing is computed");
-    // The client learns the name of its request.
-    std::thread::sleep(Duration::from_millis(100));
     send("-INT", &child);
     let Output { status, stderr, .. } = child.wait_with_output().unwrap();
     assert_eq!(status.code(), Some(130), "{}", String::from_utf8_lossy(&stderr));

@@ -1,25 +1,13 @@
 //! How blocks end: what of the stream after them is answered.
 
 use super::attention::one;
+use super::ending::Ending;
 use super::logits::LogitsProgram;
 use super::mlp::FeedForward;
 use super::scale::{AnswerScale, LIMIT};
 use super::steps;
 use crate::evaluator::{BlockEvaluator, Form, LinearMap};
 use crate::matrix::Matrix;
-use serde::{Deserialize, Serialize};
-
-/// What is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ending {
-    /// The stream after the blocks, of all new tokens.
-    Stream,
-    /// The hidden state after the model's last block, of the last token: all that the next one depends on.
-    LastState,
-    /// The logits of the token after the last.
-    Logits,
-}
 
 /// What a server does after the last block, or in place of its end.
 #[derive(Clone, Debug, PartialEq)]

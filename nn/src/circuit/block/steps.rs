@@ -1,6 +1,6 @@
 //! The steps of a block, in the order of its data flow.
 
-use super::end::Ending;
+use super::ending::Ending;
 
 /// x², of channels or of pairs of them.
 pub const SQUARES: &str = "squares";
