@@ -1,7 +1,7 @@
 //! From a layer's weights in f32 and hidden states to a block's program.
 
 use super::attention::{AttentionProgram, HeadProgram, QueryProgram};
-use super::end::LastStateProgram;
+use super::last_state::LastStateProgram;
 use super::mlp::{FeedForward, MlpProgram};
 use super::norm::NormProgram;
 use super::observed::{Observed, Range};

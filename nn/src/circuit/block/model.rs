@@ -2,7 +2,8 @@
 
 use super::calibrate::BlockPart;
 use super::client::BlocksClient;
-use super::end::{EndProgram, EndScale, LastStateProgram};
+use super::end::{EndProgram, EndScale};
+use super::last_state::LastStateProgram;
 use super::logits::LogitsProgram;
 use super::options::BlockOptions;
 use super::program::BlockProgram;
