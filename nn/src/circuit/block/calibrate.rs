@@ -1,14 +1,14 @@
 //! From a layer's weights in f32 and hidden states to a block's program.
 
 use super::attention::{AttentionProgram, HeadProgram, QueryProgram};
-use super::last_state::LastStateProgram;
+use super::last_state::{LIMIT, LastStateProgram};
 use super::mlp::{FeedForward, MlpProgram};
 use super::norm::NormProgram;
 use super::observed::{Observed, Range};
 use super::options::BlockOptions;
 use super::program::BlockProgram;
 use super::reading::{ChannelArgument, Reading};
-use super::scale::{ANSWER_GUARD, AnswerScale, LIMIT, StreamScale, parts};
+use super::scale::{ANSWER_GUARD, AnswerScale, StreamScale, parts};
 use super::softmax::SoftmaxProgram;
 use crate::attention::Linear;
 use crate::error::Error;
@@ -35,8 +35,9 @@ const VARIANCE_GUARD: f64 = 1.25;
 /// The ratio of what keys may reach to what they reached on the calibration set, besides their headroom. (Other tables go on without a jump
 /// where their half turn ends: the range that was seen is enough for them.)
 const KEY_GUARD: f64 = 1.1;
-/// How many times more turns a unit of the last hidden state may take than one of the stream.
-const MAX_MULTIPLE: f64 = (1_u32 << 20) as f64;
+/// How many times more turns a unit of the last hidden state may take than one of the stream: the stream's noise, 2^-24.3 after three blocks,
+/// is a twentieth of the room for it then.
+const MAX_MULTIPLE: f64 = (1_u32 << 15) as f64;
 /// By how much a gate may be off.
 const GATE_TOLERANCE: f64 = 0.03;
 

@@ -2,10 +2,13 @@
 
 use super::attention::one;
 use super::mlp::FeedForward;
-use super::scale::LIMIT;
 use super::steps;
 use crate::evaluator::{BlockEvaluator, Form, LinearMap};
 use crate::matrix::Matrix;
+
+/// How far from zero a number may be, in turns: beyond it is out of range. What is left to half a turn is for noise, which is that of an update
+/// before it is looked up.
+pub(super) const LIMIT: f64 = 0.5 - 1.0 / 12.0;
 
 /// The last hidden state, by the last block's feed-forward layer.
 ///

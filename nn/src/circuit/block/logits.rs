@@ -8,13 +8,17 @@ use super::attention::one;
 use super::calibrate::{Calibration, column_reach};
 use super::norm::NormProgram;
 use super::options::BlockOptions;
-use super::scale::{ANSWER_GUARD, AnswerScale, LIMIT, StreamScale, centered};
+use super::scale::{ANSWER_GUARD, AnswerScale, StreamScale, centered};
 use super::steps;
 use crate::attention::Linear;
 use crate::error::Error;
 use crate::evaluator::{BlockEvaluator, Form, LinearMap};
 use crate::gpt2::Gpt2;
 use crate::matrix::Matrix;
+
+/// How far from zero a logit may be, in turns. Beyond it is out of range, and from half a turn on it would be decrypted as another
+/// number: what is between is for noise, and tells the client that logits have grown beyond what was calibrated for.
+const LIMIT: f64 = 0.5 - 1.0 / 32.0;
 
 /// The logits of the token after the last of a request.
 #[derive(Clone, Debug, PartialEq)]

@@ -32,29 +32,24 @@ const WIDE: usize = 512;
 impl Default for BlockOptions {
     fn default() -> Self {
         Self {
-            log_unit: -18.5,
+            log_unit: -18.0,
             weight_bits: 9,
             key_bits: 6,
             query_bits: None,
             factor_bits: 7,
             guard: 1.1,
             pairs: false,
-            rough_updates: false,
+            rough_updates: true,
         }
     }
 }
 
 impl BlockOptions {
     /// For embeddings of so many channels. In wide ones the errors of many channels cancel, and lookups cost the most: from 512 channels on, pairs
-    /// are squared, queries are not looked up, and updates are a little rougher; keys have a bit less there, so that scores bear the noise of
-    /// such queries, and the stream takes half a bit more beside such updates.
+    /// are squared, and queries are not looked up; keys have a bit less there, so that scores bear the noise of such queries.
     pub fn of_width(channels: usize) -> Self {
         let narrow = Self::default();
-        if channels < WIDE {
-            narrow
-        } else {
-            Self { key_bits: 5, query_bits: Some(4), pairs: true, rough_updates: true, log_unit: -18.0, ..narrow }
-        }
+        if channels < WIDE { narrow } else { Self { key_bits: 5, query_bits: Some(4), pairs: true, ..narrow } }
     }
 
     /// Checks the numbers.

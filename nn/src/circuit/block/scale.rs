@@ -97,12 +97,7 @@ impl StreamScale {
     }
 }
 
-/// How far from zero a number may be that is decrypted modulo one turn, in turns. Beyond it is out of range, and from half a turn on it would
-/// be decrypted as another number: what is between is for noise, and tells the client that numbers have grown beyond what was calibrated
-/// for.
-pub(super) const LIMIT: f64 = 0.5 - 1.0 / 32.0;
-
-/// The ratio of what such numbers may reach to what they reached on the calibration set.
+/// The ratio of what numbers may reach that are decrypted modulo one turn to what they reached on the calibration set.
 pub(super) const ANSWER_GUARD: f64 = 1.25;
 
 /// What numbers stand for that are decrypted modulo one turn, each at a range of its own.
