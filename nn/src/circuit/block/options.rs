@@ -28,28 +28,36 @@ pub struct BlockOptions {
 
 /// From how many channels on embeddings are wide.
 const WIDE: usize = 512;
+/// From how many channels on errors of updates cancel well enough for rougher ones.
+const MANY: usize = 128;
 
 impl Default for BlockOptions {
     fn default() -> Self {
         Self {
-            log_unit: -18.0,
+            log_unit: -18.5,
             weight_bits: 9,
             key_bits: 6,
             query_bits: None,
             factor_bits: 7,
             guard: 1.1,
             pairs: false,
-            rough_updates: true,
+            rough_updates: false,
         }
     }
 }
 
 impl BlockOptions {
-    /// For embeddings of so many channels. In wide ones the errors of many channels cancel, and lookups cost the most: from 512 channels on, pairs
-    /// are squared, and queries are not looked up; keys have a bit less there, so that scores bear the noise of such queries.
+    /// For embeddings of so many channels. The more there are, the more their errors cancel, and the more lookups there are. From 128 on updates
+    /// are a little rougher, and the stream takes half a bit more beside them. From 512 on, pairs are squared, and queries are not looked
+    /// up; keys have a bit less there, so that scores bear the noise of such queries.
     pub fn of_width(channels: usize) -> Self {
-        let narrow = Self::default();
-        if channels < WIDE { narrow } else { Self { key_bits: 5, query_bits: Some(4), pairs: true, ..narrow } }
+        let few = Self::default();
+        let many = Self { rough_updates: true, log_unit: -18.0, ..few };
+        match channels {
+            WIDE.. => Self { key_bits: 5, query_bits: Some(4), pairs: true, ..many },
+            MANY.. => many,
+            _ => few,
+        }
     }
 
     /// Checks the numbers.
