@@ -96,7 +96,8 @@ impl<'a> BlockEvaluation<'a> {
         Ok(logits)
     }
 
-    /// What is judged by its error: what all blocks add to hidden states, or, where they are not seen, logits less their mean.
+    /// What is judged by its error: what all blocks add to hidden states, or, where those of all tokens are not seen, logits less
+    /// their mean.
     fn output(&self, updates: &Updates<'_, '_>, logits: &Matrix<f32>) -> Matrix<f32> {
         if self.answers_last() { without_means(logits) } else { updates.update() }
     }

@@ -224,7 +224,7 @@ pub(super) struct Encryption {
     /// What is encrypted: heads, model, blocks:A-B, attention or mlp
     ///
     /// heads: the attention of layers, or one head of it, each by itself; the client sees what each gives. model: all blocks, of which the
-    /// client sees the last one's output only. blocks:A-B: the same of blocks A to B (blocks:A of one); the client computes the
+    /// client sees the last one's output only, of a request's last token. blocks:A-B: the same of blocks A to B (blocks:A of one); the client computes the
     /// others. attention and mlp: the attention, or the feed-forward layer, of each of the chosen layers, with its LayerNorm. The client
     /// always computes embeddings, and without --head-on-server the final LayerNorm and the logits.
     #[arg(long, value_name = "WHAT", default_value = "heads")]
@@ -238,8 +238,8 @@ pub(super) struct Encryption {
     /// With blocks up to the model's last: the server computes the final LayerNorm and the logits as well
     ///
     /// Logits are what a model says of each token of its vocabulary: how likely it comes next. The client gets back those after the last
-    /// token of a request, encrypted, instead of the hidden states after the last block. That is one number for each token of the
-    /// vocabulary, which can be more bytes than hidden states are.
+    /// token of a request, encrypted, instead of its hidden state after the last block. That is one number for each token of the
+    /// vocabulary, which can be more bytes than a hidden state is.
     #[arg(long)]
     pub(super) head_on_server: bool,
 }

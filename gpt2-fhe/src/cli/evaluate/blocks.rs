@@ -29,8 +29,8 @@ const WINDOW: usize = 64;
 /// What the columns of the table mean.
 const LEGEND: &str = "  \
   top-1, 5, 10: how many of the likeliest tokens are among the likeliest in f32; KL: divergence from f32, in nats
-  error: ‖update − f32's‖/‖f32's‖, the update being what all encrypted blocks add to hidden states; with --head-on-server the
-         same of logits less their mean
+  error: ‖update − f32's‖/‖f32's‖, the update being what all encrypted blocks add to hidden states; of whole blocks up to the
+         model's last, which answer of the last token only, the same of logits less their mean
   out of range: how many arguments of lookups are beyond what calibration saw: a window with any is wrong from there on, and
                 counts in all other columns (a single run would end with an error)
   saturated: nothing of a block's input is cut off";

@@ -35,8 +35,8 @@ const VARIANCE_GUARD: f64 = 1.25;
 /// The ratio of what keys may reach to what they reached on the calibration set, besides their headroom. (Other tables go on without a jump
 /// where their half turn ends: the range that was seen is enough for them.)
 const KEY_GUARD: f64 = 1.1;
-/// How many times more turns a unit of the last hidden state may take than one of the stream: the stream's noise, 2^-24.3 after three blocks,
-/// is a twentieth of the room for it then.
+/// How many times more turns a unit of the last hidden state may take than one of the stream: the stream's noise, 2^-24.3 after three blocks
+/// with rough updates, is a fiftieth of the room for it then.
 const MAX_MULTIPLE: f64 = (1_u32 << 15) as f64;
 /// By how much a gate may be off.
 const GATE_TOLERANCE: f64 = 0.03;
