@@ -13,7 +13,7 @@ use crate::glwe::GlweCiphertext;
 use crate::lwe::LweCiphertext;
 use crate::modulus_switch::{ModulusSwitchedLwe, modulus_switch};
 
-/// How many ciphertexts go through a blind rotation together: each element of the key is read once for all of them.
+/// How many ciphertexts go through a blind rotation together at most: each element of the key is read once for all of them.
 pub const BLIND_ROTATION_BLOCK: usize = 8;
 
 impl BootstrappingKey {
@@ -58,12 +58,12 @@ impl BootstrappingKey {
     /// If the numbers of inputs and polynomials differ, or an input's dimension is not n.
     pub fn blind_rotate(&self, inputs: &[LweCiphertext], polynomials: &[&GlweCiphertext]) -> Vec<GlweCiphertext> {
         assert_eq!(inputs.len(), polynomials.len(), "one polynomial to an input");
-        let block = inputs.len().div_ceil(rayon::current_num_threads()).clamp(1, BLIND_ROTATION_BLOCK);
-        inputs
-            .par_chunks(block)
-            .zip(polynomials.par_chunks(block))
-            .flat_map_iter(|(inputs, polynomials)| self.blind_rotate_block(inputs, polynomials))
-            .collect()
+        let blocks = block_count(inputs.len(), rayon::current_num_threads());
+        let block = |index: usize| {
+            let range = index * inputs.len() / blocks..(index + 1) * inputs.len() / blocks;
+            self.blind_rotate_block(&inputs[range.clone()], &polynomials[range])
+        };
+        (0..blocks).into_par_iter().flat_map_iter(block).collect()
     }
 
     fn blind_rotate_block(&self, inputs: &[LweCiphertext], polynomials: &[&GlweCiphertext]) -> Vec<GlweCiphertext> {
@@ -99,6 +99,12 @@ impl BootstrappingKey {
     }
 }
 
+/// Into how many blocks so many ciphertexts are split, nearly of one size: as many for each thread, so that none waits for one that has a block
+/// more, or that has but a rest to do.
+fn block_count(ciphertexts: usize, threads: usize) -> usize {
+    ciphertexts.div_ceil(BLIND_ROTATION_BLOCK).next_multiple_of(threads).min(ciphertexts)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +114,14 @@ mod tests {
     use crate::params::{Gadget, NoiseDistribution, Precision};
     use crate::programmable_bootstrap::{half_slot, table_accumulator};
     use crate::{noise, torus};
+
+    #[test]
+    fn threads_have_as_many_blocks_each() {
+        let counts =
+            [(0, 2), (1, 2), (2, 2), (9, 2), (16, 2), (17, 2), (129, 2), (256, 2), (100, 64), (5, 64), (129, 1)];
+        let counts = counts.map(|(ciphertexts, threads)| block_count(ciphertexts, threads));
+        assert_eq!(counts, [0, 1, 2, 2, 2, 4, 18, 32, 64, 5, 17]);
+    }
 
     /// The variance at small dimensions, for which a hundred thousand CMUX take a second; the named sets are measured by the
     /// integration tests.
