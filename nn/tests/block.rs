@@ -77,8 +77,7 @@ fn token_after_token_is_all_at_once() {
         let hidden = MODEL.hidden_states(&others[0][..6], 1).unwrap().remove(1);
         let at_once = program.evaluate_clear(&mut ClearEvaluator::new(), &hidden).unwrap();
         let evaluator = &mut ClearEvaluator::<SmoothTable>::new();
-        let (mut caches, encoded) =
-            (program.program().caches(evaluator), program.client().scale().encode(&hidden).unwrap());
+        let (mut caches, encoded) = (program.program().caches(evaluator), program.client().encode(&hidden).unwrap());
         let mut rows = Vec::new();
         for row in 0..6 {
             let mut stream: ClearTensor = evaluator.known(vec![encoded.row(row).to_vec()], Form::Features);
@@ -142,7 +141,7 @@ fn watched_blocks() -> (ModelProgram, Rows<f64>) {
     let options = BlockOptions::default();
     let program = ModelProgram::calibrate(&MODEL, 0..2, BlockPart::Whole, (&texts, 0), &options).unwrap();
     let hidden = MODEL.hidden_states(&texts[0][..3], 0).unwrap().remove(0);
-    let stream = program.client().scale().encode(&hidden).unwrap();
+    let stream = program.client().encode(&hidden).unwrap();
     let rows = (0..stream.rows()).map(|row| stream.row(row).to_vec()).collect();
     (program, rows)
 }
@@ -256,7 +255,7 @@ fn logits_after_the_last_block_are_near_to_f32() {
         };
         for text in &others {
             let hidden = model.hidden_states(text, 0).unwrap().remove(0);
-            let stream = program.client().scale().encode(&hidden.row_range(prefix..text.len())).unwrap();
+            let stream = program.client().encode(&hidden.row_range(prefix..text.len())).unwrap();
             let caches = &mut program.program().caches(&mut evaluator);
             let numbers = answer(&mut evaluator, &stream, caches);
             let (logits, expected) =
@@ -309,7 +308,8 @@ fn the_last_hidden_state_is_near_to_f32() {
             for row in 0..rows.rows() {
                 let stream = evaluator.known(vec![rows.row(row).to_vec()], Form::Features);
                 let Ok(numbers) = program.program().answer(&mut evaluator, stream, caches);
-                parted = Some(Matrix::new(1, rows.cols(), numbers.rows()[0].clone()).unwrap());
+                let numbers = numbers.rows()[0].clone();
+                parted = Some(Matrix::new(1, numbers.len(), numbers).unwrap());
             }
             let parted = program.client().decode(&parted.unwrap()).unwrap();
             assert!(relative_error(&parted, &state) < 1e-5);

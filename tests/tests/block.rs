@@ -40,7 +40,7 @@ fn block(options: &BlockOptions) -> (BlockCircuit, Matrix<f64>) {
     let unseen = texts.pop().unwrap();
     let program = ModelProgram::calibrate(&model, 1..2, BlockPart::Whole, (&texts, PREFIX), options).unwrap();
     let hidden = model.hidden_states(&unseen[..PREFIX + TOKENS], 1).unwrap().remove(1);
-    let stream = program.client().scale().encode(&hidden.row_range(PREFIX..PREFIX + TOKENS)).unwrap();
+    let stream = program.client().encode(&hidden.row_range(PREFIX..PREFIX + TOKENS)).unwrap();
     (BlockModel::new(program).unwrap().circuit().clone(), stream)
 }
 

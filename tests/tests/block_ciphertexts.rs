@@ -411,34 +411,39 @@ fn rows_are_put_together() {
 /// A client's hidden states through a request to the server and back, with the predicted noise.
 #[test]
 fn hidden_states_arrive_and_return() {
-    let (parties, tokens, channels) = (&*PARTIES, 256, 150);
+    let (parties, tokens, channels) = (&*PARTIES, 256, 128);
     let encoding = BlockEncoding { layout: parties.layout, tokens, channels, answer: BlockAnswer::Stream };
-    let drawn = turns(tokens, channels, 0.49, 14);
-    let states = Matrix::from_fn(tokens, channels, |token, channel| drawn[token][channel]);
+    let drawn = turns(tokens, channels + 1, 0.49, 14);
+    let states = Matrix::from_fn(tokens, channels + 1, |token, channel| drawn[token][channel]);
     let request = parties.client.encrypt(&encoding.integers(&states).unwrap(), &encoding).unwrap();
     let opened = request.open(&parties.keys, &encoding.context(), encoding.request_len()).unwrap();
-    // 512 ciphertexts of features, 32 coefficients apart, in 16.
-    assert_eq!((encoding.row_len(), opened.len()), (2, 16));
+    // 512 ciphertexts of features, 32 coefficients apart, in 16. A row of the stream is one, and its variance is in another.
+    assert_eq!((encoding.row_len(), encoding.stream_len(), opened.len()), (2, 1, 16));
     let keys = BlockKeys::new(&parties.keys).unwrap();
     let kept = parties.layout.inputs().ilog2();
     let expand =
         |(ciphertext, count): (&SeededGlweCiphertext, usize)| keys.expansion.expand(&ciphertext.expand(), kept, count);
     let features: Vec<GlweCiphertext> = opened.iter().zip(encoding.expanded()).flat_map(expand).collect();
     let rows = features.chunks(encoding.row_len()).map(<[_]>::to_vec).collect();
-    let reals = EncryptedReals::new(&parties.layout, Form::Features, channels, rows);
+    let reals = EncryptedReals::new(&parties.layout, Form::Features, encoding.sent_channels(), rows);
     let transforms = parties.secrets.fft(Node::Arithmetic).transforms();
     let prediction = BlockPrediction::on(transforms, parties.parameters(), parties.layout).unwrap();
     let (fresh, integers) = (prediction.fresh(), encoding.integers(&states).unwrap());
-    let sent = integers.iter().map(|&units| (units as u64) << 32);
-    let found = parties.decrypt(&reals, Form::Features, channels).concat();
-    let errors: Vec<f64> = found.iter().zip(sent.clone()).map(|(&found, sent)| error(found, sent)).collect();
+    let sent = |channels: usize| {
+        let row = |row: usize| integers.row(row)[..channels].iter().map(|&units| (units as u64) << 32);
+        (0..tokens).flat_map(row).collect::<Vec<u64>>()
+    };
+    let found = parties.decrypt(&reals, Form::Features, encoding.sent_channels()).concat();
+    let errors: Vec<f64> = found.iter().zip(sent(channels + 1)).map(|(&found, sent)| error(found, sent)).collect();
     // As in the test of expansion: half of the energy of 16 key switches, which count most, varies. Rounding counts most here.
     assert_variance("a request's numbers", &errors, fresh.numbers, 0.1);
 
-    let answer = encoding.answer(request.label(), reals.into_answer(&parties.layout));
+    let stream = parties.server().narrowed(&reals, channels);
+    let answer = encoding.answer(request.label(), stream.into_answer(&parties.layout));
     assert_eq!(answer.bytes(), encoding.answer_bytes(parties.parameters().arithmetic().shape));
     let found = parties.client.decrypt(&answer, &encoding, request.label()).unwrap();
-    let errors: Vec<f64> = found.iter().zip(sent).map(|(&found, sent)| error(torus::from_f64(found), sent)).collect();
+    let errors: Vec<f64> =
+        found.iter().zip(sent(channels)).map(|(&found, sent)| error(torus::from_f64(found), sent)).collect();
     let predicted = fresh.numbers + prediction.answer(encoding.answer, fresh.between);
     // Of 16 ciphertexts: what is rounded of a mask meets a key, half of whose energy is in few frequencies.
     assert_variance("an answer's numbers", &errors, predicted, 0.3);
@@ -476,11 +481,16 @@ fn answers_are_dense() {
 fn hidden_states_beyond_half_a_turn_are_refused() {
     let encoding = BlockEncoding { layout: PARTIES.layout, tokens: 2, channels: 3, answer: BlockAnswer::Stream };
     for outside in [0.5, -0.6, f64::NAN, f64::INFINITY] {
-        let states = Matrix::from_fn(2, 3, |token, channel| if (token, channel) == (1, 2) { outside } else { -0.5 });
+        let states = Matrix::from_fn(2, 4, |token, channel| if (token, channel) == (1, 2) { outside } else { -0.5 });
         assert_eq!(encoding.integers(&states).unwrap_err(), Refused::HiddenState { token: 1, channel: 2 });
     }
-    let size = Refused::Size { size: (1, 3), expected: (2, 3) };
-    assert_eq!(encoding.integers(&Matrix::from_fn(1, 3, |_, _| 0.0)).unwrap_err(), size);
+    // A variance is known modulo one turn.
+    let of_variance = |variance| encoding.integers(&Matrix::from_fn(2, 4, |_, column| [0.0, variance][column / 3]));
+    let [integers, turned] = [-0.25, 3.75].map(|variance| of_variance(variance).unwrap());
+    assert_eq!((integers[(1, 2)], integers[(1, 3)], integers), (0, -(1 << 30), turned));
+    assert_eq!(of_variance(f64::INFINITY).unwrap_err(), Refused::HiddenState { token: 0, channel: 3 });
+    let size = Refused::Size { size: (1, 4), expected: (2, 4) };
+    assert_eq!(encoding.integers(&Matrix::from_fn(1, 4, |_, _| 0.0)).unwrap_err(), size);
     let other = tfhe_core::sets::HEAD_EXACT.compile().unwrap();
     assert_eq!(encoding.check(&other).unwrap_err(), Refused::OtherRings("head_exact"));
     assert_ne!(encoding.context(), BlockEncoding { tokens: 3, channels: 2, ..encoding }.context());

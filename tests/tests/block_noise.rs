@@ -232,7 +232,7 @@ impl Subject {
         let options = BlockOptions { log_unit: -17.0, guard: 1.5, ..BlockOptions::default() };
         let program = ModelProgram::calibrate(&model, layers.clone(), part, (&texts, 1), &options).unwrap();
         let hidden = model.hidden_states(&texts[3], layers.end).unwrap().swap_remove(layers.start);
-        let turns = program.client().scale().encode(&hidden.row_range(1..hidden.rows())).unwrap();
+        let turns = program.client().encode(&hidden.row_range(1..hidden.rows())).unwrap();
         let config = model.config();
         Self { program, prediction: prediction(config.n_embd / config.n_head), turns }
     }
@@ -271,7 +271,7 @@ impl Subject {
         let result: Result<(), Infallible> = self.program.program().evaluate(&mut evaluator, &mut stream, &mut caches);
         let Ok(()) = result;
         assert_eq!(evaluator.out_of_range(), 0, "a text of the calibration set");
-        Matrix::new(self.turns.rows(), self.turns.cols(), stream.rows().concat()).unwrap()
+        Matrix::new(self.turns.rows(), self.turns.cols() - 1, stream.rows().concat()).unwrap()
     }
 
     fn decoded_error(&self, found: &Matrix<f64>, expected: &Matrix<f64>) -> f64 {
@@ -313,19 +313,23 @@ fn an_update_has_its_predicted_error_at_the_stream() {
 }
 
 #[test]
-fn a_feed_forward_layer_is_counted() {
-    let subject = Subject::new(BlockPart::FeedForward, 1..2);
+fn feed_forward_layers_are_counted() {
+    let subject = Subject::new(BlockPart::FeedForward, 1..3);
     let (tokens, layout) = (5, subject.prediction.layout());
     let (statistics, _) = subject.count(tokens);
-    let program = subject.program.program().blocks()[0].feed_forward().unwrap();
-    let (squares, activations, updates) =
-        (program.layer().norm().squares().len(), program.layer().activation().len(), program.update().len());
-    assert_eq!(statistics.lookups(), tokens * (squares + 1 + activations + updates));
-    let by_gadget = [(COARSE, squares), (FINE, activations), (PRECISE, 4), (FINEST, updates)];
+    let programs = [0, 1].map(|block| subject.program.program().blocks()[block].feed_forward().unwrap());
+    // The first one's variance is sent.
+    let squares = programs.map(|program| program.layer().norm().squares().map_or(0, |squares| squares.len()));
+    assert_eq!(squares, [0, subject.turns.cols() - 2]);
+    let sizes = programs.map(|program| [program.layer().activation().len(), program.update().len()]);
+    assert_eq!(sizes[0], sizes[1]);
+    let ([activations, updates], squares) = (sizes[0], squares[1]);
+    assert_eq!(statistics.lookups(), tokens * (squares + 2 * (1 + activations + updates)));
+    let by_gadget = [(COARSE, squares), (FINE, 2 * activations), (PRECISE, 2 * 4), (FINEST, 2 * updates)];
     assert_eq!(statistics.pbs_by_gadget(), by_gadget.map(|(gadget, count)| (gadget, tokens * count)).into());
-    assert_eq!(statistics.pbs(), tokens * (squares + 4 + activations + updates));
+    assert_eq!(statistics.pbs(), tokens * (squares + 2 * (4 + activations + updates)));
     let ciphertexts = layout.image_ciphertexts(activations) + layout.image_ciphertexts(updates);
-    assert_eq!(statistics.external_products(), tokens * ciphertexts);
+    assert_eq!(statistics.external_products(), 2 * tokens * ciphertexts);
     let step = |name: &str| -> &StepStatistics { statistics.steps.iter().find(|step| step.name == name).unwrap() };
     // A gate has no half turn to leave; others do, with a chance that does not matter.
     assert_eq!(step(steps::ACTIVATION).log2_failure_probability, f64::NEG_INFINITY);

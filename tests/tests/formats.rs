@@ -41,7 +41,7 @@ fn sizes_of_messages() {
         let sizes = BlockSizes { head: 64, embedding, last: last.map(|(_, size)| size), max_tokens: 64 };
         let (agreement, shape) = (BlockAgreement::new(sizes).unwrap(), parameters.arithmetic().shape);
         let encoding = agreement.encoding(tokens);
-        let request = client.encrypt(&Matrix::from_fn(tokens, embedding + 1, |_, _| 1), &encoding).unwrap();
+        let request = client.encrypt(&Matrix::from_fn(tokens, encoding.sent_channels(), |_, _| 1), &encoding).unwrap();
         let ciphertexts = (0..encoding.answer_len()).map(|_| request.ciphertexts()[0].expand()).collect();
         let answer = encoding.answer(request.label(), ciphertexts);
         assert_eq!([request.bytes(), answer.bytes()], [encoding.request_bytes(shape), encoding.answer_bytes(shape)]);

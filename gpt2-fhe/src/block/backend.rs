@@ -110,6 +110,9 @@ pub trait BlockBackend {
     /// The last row.
     fn last_row(&mut self, reals: &Self::Reals) -> Self::Reals;
 
+    /// Features without those after the first `channels` of each row.
+    fn narrowed(&mut self, reals: &Self::Reals, channels: usize) -> Self::Reals;
+
     /// The last row of multipliers.
     fn last_multipliers(&mut self, multipliers: &Self::Multipliers) -> Self::Multipliers;
 

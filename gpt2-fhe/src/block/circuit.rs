@@ -89,7 +89,7 @@ impl<E: BlockEvaluator> Running<E> {
         Self { evaluator, caches }
     }
 
-    /// What is answered of the stream `[n, E + 1]` of new tokens ([`StreamProgram::answer`]). After an error this is of no use any more.
+    /// What is answered of a request `[n, E + 2]` of new tokens ([`StreamProgram::answer`]). After an error this is of no use any more.
     pub(crate) fn advance(&mut self, circuit: &BlockCircuit, stream: E::Tensor) -> Result<E::Tensor, E::Error> {
         self.advance_from(circuit, 0, stream, |_, _, _| Ok(()))
     }

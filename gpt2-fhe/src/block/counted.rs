@@ -94,6 +94,10 @@ impl BlockBackend for CountedBlock {
         CountedReals { rows: reals.rows.min(1), ..*reals }
     }
 
+    fn narrowed(&mut self, reals: &CountedReals, channels: usize) -> CountedReals {
+        CountedReals { channels, ..*reals }
+    }
+
     fn last_multipliers(&mut self, multipliers: &CountedMultipliers) -> CountedMultipliers {
         CountedMultipliers(multipliers.0.min(1))
     }

@@ -46,7 +46,9 @@ impl BlockAnswer {
     }
 }
 
-/// Hidden states in turns, `[T, E + 1]`, and an answer.
+/// Hidden states in turns, each with its variance, `[T, E + 2]`, and an answer.
+///
+/// The first LayerNorm needs the variance. It may be any number of turns: what is encrypted, and read by a table, is known modulo one turn.
 ///
 /// A request is dense: A = 128 ciphertexts of features in one ([`BlockLayout::dense_place`]), which the server takes apart
 /// ([`tfhe_core::automorphism::AutomorphismKeys::expand`]). That multiplies by A, so numbers are divided by it when they are encrypted.
@@ -59,32 +61,47 @@ pub struct BlockEncoding {
     pub layout: BlockLayout,
     /// T.
     pub tokens: usize,
-    /// E + 1: those of hidden states, and the mean of each row ([`nn::block::StreamScale`]).
+    /// E + 1, the stream's: those of hidden states, and the mean of each row ([`nn::block::StreamScale`]).
     pub channels: usize,
     /// What comes back.
     pub answer: BlockAnswer,
 }
 
 impl BlockEncoding {
-    /// The number of ciphertexts of a row of features.
+    /// E + 2: the numbers of a token of a request.
+    pub fn sent_channels(&self) -> usize {
+        self.channels + 1
+    }
+
+    /// The number of ciphertexts of a token of a request.
     pub fn row_len(&self) -> usize {
+        self.layout.features_ciphertexts(self.sent_channels())
+    }
+
+    /// The number of ciphertexts of a row of the stream.
+    pub fn stream_len(&self) -> usize {
         self.layout.features_ciphertexts(self.channels)
     }
 
-    /// Hidden states `[T, E + 1]`, in turns, as the integers that a client encrypts.
+    /// Hidden states and variances `[T, E + 2]`, in turns, as the integers that a client encrypts.
     ///
     /// # Errors
-    /// If they have another size, or one is not from −1/2 to 1/2.
+    /// If they have another size, a number of the stream is not from −1/2 to 1/2, or a variance not finite.
     pub fn integers(&self, turns: &Matrix<f64>) -> Result<Matrix<i32>, Refused> {
         Refused::check_size((turns.rows(), turns.cols()), self.input_size())?;
+        let columns = turns.cols();
         let integer = |(index, &turns): (usize, &f64)| {
+            let (token, channel) = (index / columns, index % columns);
+            let is_variance = channel == self.channels;
+            let turns = if is_variance { turns - turns.round() } else { turns };
             let units = (turns * 2f64.powi(LOG_UNITS as i32)).round_ties_even();
-            let fits = (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&units);
-            let outside = Refused::HiddenState { token: index / self.channels, channel: index % self.channels };
-            if fits { Ok(units as i32) } else { Err(outside) }
+            let fits =
+                (is_variance && turns.is_finite()) || (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&units);
+            // Half a turn of variance becomes a unit less.
+            if fits { Ok(units as i32) } else { Err(Refused::HiddenState { token, channel }) }
         };
         let integers: Vec<i32> = turns.iter().enumerate().map(integer).collect::<Result<_, _>>()?;
-        Ok(Matrix::from_fn(turns.rows(), turns.cols(), |token, channel| integers[token * self.channels + channel]))
+        Ok(Matrix::from_fn(turns.rows(), columns, |token, channel| integers[token * columns + channel]))
     }
 
     /// Of each ciphertext of a request, how many of features it becomes.
@@ -98,9 +115,10 @@ impl BlockEncoding {
         self.expanded().flat_map(of_parts).sum()
     }
 
-    fn place(&self, token: usize, channel: usize) -> (usize, usize) {
+    /// Where a number is of rows of so many ciphertexts.
+    fn place(&self, row_len: usize, token: usize, channel: usize) -> (usize, usize) {
         let (ciphertext, coefficient) = self.layout.feature_place(channel);
-        self.layout.dense_place((token * self.row_len() + ciphertext, coefficient))
+        self.layout.dense_place((token * row_len + ciphertext, coefficient))
     }
 }
 
@@ -111,10 +129,12 @@ impl Encoding for BlockEncoding {
         let (layout, tokens, channels) = (&self.layout, self.tokens, self.channels);
         let sizes = [tokens, channels, layout.size(), layout.ratio(), layout.stride()].map(|size| size as u64);
         let fields = match self.answer {
-            BlockAnswer::Stream => Fields::new("hidden states of the block circuit").integers(sizes.into_iter()),
-            BlockAnswer::Last(size) => {
-                Fields::new("last token of the block circuit").integers(sizes.into_iter()).integer(size as u64)
+            BlockAnswer::Stream => {
+                Fields::new("hidden states and variances of the block circuit").integers(sizes.into_iter())
             }
+            BlockAnswer::Last(size) => Fields::new("last token and variances of the block circuit")
+                .integers(sizes.into_iter())
+                .integer(size as u64),
         };
         fields.integers([self.request_bits(), self.answer_bits()].map(u64::from).into_iter()).fingerprint()
     }
@@ -129,12 +149,12 @@ impl Encoding for BlockEncoding {
     }
 
     fn input_size(&self) -> (usize, usize) {
-        (self.tokens, self.channels)
+        (self.tokens, self.sent_channels())
     }
 
     fn output_size(&self) -> (usize, usize) {
         match self.answer {
-            BlockAnswer::Stream => self.input_size(),
+            BlockAnswer::Stream => (self.tokens, self.channels),
             BlockAnswer::Last(size) => (1, size),
         }
     }
@@ -145,7 +165,7 @@ impl Encoding for BlockEncoding {
 
     fn answer_len(&self) -> usize {
         match self.answer {
-            BlockAnswer::Stream => self.request_len(),
+            BlockAnswer::Stream => self.layout.dense_ciphertexts(self.tokens * self.stream_len()),
             BlockAnswer::Last(size) => self.layout.image_ciphertexts(size),
         }
     }
@@ -166,7 +186,7 @@ impl Encoding for BlockEncoding {
     }
 
     fn input_place(&self, token: usize, column: usize) -> (usize, usize) {
-        self.place(token, column)
+        self.place(self.row_len(), token, column)
     }
 
     fn input_log(&self) -> u32 {
@@ -175,7 +195,7 @@ impl Encoding for BlockEncoding {
 
     fn output_place(&self, row: usize, column: usize) -> (usize, usize, bool) {
         let (ciphertext, coefficient) = match self.answer {
-            BlockAnswer::Stream => self.place(row, column),
+            BlockAnswer::Stream => self.place(self.stream_len(), row, column),
             BlockAnswer::Last(_) => self.layout.image_place(column),
         };
         (ciphertext, coefficient, false)

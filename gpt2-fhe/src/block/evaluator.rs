@@ -480,6 +480,15 @@ impl<B: BlockBackend> BlockEvaluator for StreamEvaluator<'_, B> {
         }
     }
 
+    fn split_last(&mut self, tensor: &StreamTensor<B>) -> (StreamTensor<B>, Vec<StreamNumber<B::Number>>) {
+        let reals = tensor.as_reals();
+        let [rows, channels] = [reals.shape[0], reals.shape[1] - 1];
+        let content = self.backend.narrowed(&reals.content, channels);
+        let noise = reals.noise.narrowed(channels);
+        let last = self.lanes(tensor.clone()).into_iter().filter_map(|mut row| row.pop()).collect();
+        (Held::Reals(StreamReals { content, noise, form: reals.form, shape: [rows, channels] }), last)
+    }
+
     /// Counts that one of the numbers wraps around, as if all had the noise of the one with the most.
     fn note_decrypted(&mut self, step: &'static str, tensor: &StreamTensor<B>, limit: f64) {
         if !self.backend.is_tracked() {

@@ -37,7 +37,8 @@ pub struct UnreliableBlocks {
 /// # Errors
 /// [`EvaluationError::Refused`] if the set is not one of this circuit.
 pub fn forecast(circuit: &BlockCircuit, requests: &[usize]) -> Result<Vec<BlockForecast>, EvaluationError> {
-    let (prediction, channels, operations) = (circuit.prediction(), circuit.channels(), Cell::new(0));
+    let (prediction, operations) = (circuit.prediction(), Cell::new(0));
+    let channels = circuit.program().sent_channels();
     let mut count = Count(&operations);
     let mut running = Running::new(circuit, StreamEvaluator::new(CountedBlock, prediction, &mut count));
     // What is known of public tokens is no part of a request.

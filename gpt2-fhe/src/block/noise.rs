@@ -294,6 +294,13 @@ impl RealsNoise {
         Self { numbers: last(&self.numbers), errors: last(&self.errors), ..self.clone() }
     }
 
+    /// Of the first `channels` of each row.
+    #[must_use]
+    pub fn narrowed(&self, channels: usize) -> Self {
+        let first = |rows: &Vec<Vec<Variance>>| rows.iter().map(|row| row[..channels].to_vec()).collect();
+        Self { numbers: first(&self.numbers), errors: first(&self.errors), ..self.clone() }
+    }
+
     /// Of sums with an independent tensor.
     pub fn add(&mut self, other: &Self) {
         add_rows(&mut self.numbers, &other.numbers);

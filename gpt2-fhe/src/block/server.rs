@@ -201,7 +201,7 @@ fn grown<'a>(
     heads.collect()
 }
 
-/// The stream of a request that belongs to the keys and is encoded as these blocks have it.
+/// What is sent, `[T, E + 2]`, in a request that belongs to the keys and is encoded as these blocks have it.
 ///
 /// # Errors
 /// What does not.
@@ -216,7 +216,7 @@ pub(crate) fn opened(
     }
     Refused::check_tokens(encoding.tokens, MAX_TOKENS)?;
     let opened = request.open(keys, &encoding.context(), encoding.request_len()).map_err(Refused::from)?;
-    let (channels, shape) = (encoding.channels, [encoding.tokens, encoding.channels]);
+    let (channels, shape) = (encoding.sent_channels(), [encoding.tokens, encoding.sent_channels()]);
     let (expansion, steps) = (BlockKeys::new(keys)?.expansion, encoding.layout.expansion_steps());
     let kept = keys.parameters().arithmetic().size().log2() - steps;
     let expand =

@@ -234,6 +234,10 @@ impl BlockBackend for SimulatedBlock {
         SimulatedReals { turns: reals.turns.row_range(rows.saturating_sub(1)..rows), form: reals.form }
     }
 
+    fn narrowed(&mut self, reals: &SimulatedReals, channels: usize) -> SimulatedReals {
+        SimulatedReals { turns: reals.turns.columns(0..channels), form: reals.form }
+    }
+
     fn last_multipliers(&mut self, multipliers: &Rows<f64>) -> Rows<f64> {
         multipliers.last().cloned().into_iter().collect()
     }

@@ -129,7 +129,7 @@ impl StreamSizes {
         Self {
             tokens,
             blocks: circuit.program().blocks().len(),
-            row: (circuit.encoding(1).row_len(), circuit.parameters().arithmetic().shape),
+            row: (circuit.encoding(1).stream_len(), circuit.parameters().arithmetic().shape),
             ends_with_last_row: circuit.program().end().ending() != Ending::Stream,
         }
     }

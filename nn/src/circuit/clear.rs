@@ -322,6 +322,12 @@ impl BlockEvaluator for ClearEvaluator<SmoothTable> {
         ClearTensor { rows: tensor.rows.last().cloned().into_iter().collect(), form: tensor.form }
     }
 
+    fn split_last(&mut self, tensor: &ClearTensor) -> (ClearTensor, Vec<f64>) {
+        let split = |row: &Vec<f64>| row.split_last().map(|(&last, rest)| (rest.to_vec(), last));
+        let (rows, last) = tensor.rows.iter().filter_map(split).unzip();
+        (ClearTensor { rows, form: tensor.form }, last)
+    }
+
     fn note_decrypted(&mut self, step: &'static str, tensor: &ClearTensor, limit: f64) {
         let beyond = tensor.rows.iter().flatten().filter(|x| x.abs() > limit).count();
         self.count_overflows(step, beyond);

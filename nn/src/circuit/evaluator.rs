@@ -320,6 +320,9 @@ pub trait BlockEvaluator: SmoothEvaluator<Tensor: Clone> + Sized {
     /// The last row of real numbers or multipliers: `[n, C] -> [1, C]`.
     fn last_row(&mut self, tensor: &Self::Tensor) -> Self::Tensor;
 
+    /// Rows of features without their last number, and these: `[n, C] -> [n, C - 1]` and `[n]`.
+    fn split_last(&mut self, tensor: &Self::Tensor) -> (Self::Tensor, Vec<Self::Lane>);
+
     /// Takes note that a program ends with these real numbers: they are decrypted modulo one turn, and should be at most `limit` turns
     /// from zero.
     fn note_decrypted(&mut self, step: &'static str, tensor: &Self::Tensor, limit: f64);

@@ -222,6 +222,10 @@ impl<E: BlockEvaluator, W: FnMut(Operation, Rows<E::Lane>) -> ControlFlow<()>> B
         self.inner.last_row(tensor)
     }
 
+    fn split_last(&mut self, tensor: &E::Tensor) -> (E::Tensor, Vec<E::Lane>) {
+        self.inner.split_last(tensor)
+    }
+
     fn note_decrypted(&mut self, step: &'static str, tensor: &E::Tensor, limit: f64) {
         self.inner.note_decrypted(step, tensor, limit);
     }

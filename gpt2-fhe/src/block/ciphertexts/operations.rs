@@ -129,6 +129,10 @@ impl BlockBackend for BlockCiphertexts<'_> {
         reals.last_row()
     }
 
+    fn narrowed(&mut self, reals: &EncryptedReals, channels: usize) -> EncryptedReals {
+        reals.narrowed(self.layout, channels)
+    }
+
     fn last_multipliers(&mut self, multipliers: &EncryptedMultipliers) -> EncryptedMultipliers {
         multipliers.last_row()
     }

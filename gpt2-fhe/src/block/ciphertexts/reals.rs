@@ -92,6 +92,12 @@ impl EncryptedReals {
         Self { rows: self.rows.last().cloned().into_iter().collect(), ..*self }
     }
 
+    /// The first `channels` numbers of each row. Of those that shared a ciphertext with them, none is read any more.
+    pub(super) fn narrowed(&self, layout: &BlockLayout, channels: usize) -> Self {
+        let ciphertexts = layout.ciphertexts(self.form, channels);
+        Self { form: self.form, channels, rows: self.rows.iter().map(|row| row[..ciphertexts].to_vec()).collect() }
+    }
+
     /// Other rows below these.
     ///
     /// # Panics

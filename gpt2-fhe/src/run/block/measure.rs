@@ -41,7 +41,7 @@ impl OperationSeconds {
     /// [`RunError::Refused`] if the set is not one of blocks; [`RunError::Randomness`].
     pub fn measure(circuit: &BlockCircuit) -> Result<Self, RunError> {
         let BlockKeyPair(keys) = BlockKeyPair::new(circuit.parameters(), &ClientSeed::from_number(0))?;
-        let (server, channels) = (&keys.evaluation_keys, circuit.channels());
+        let (server, channels) = (&keys.evaluation_keys, circuit.program().sent_channels());
         // What is encrypted makes no difference.
         let encoding = circuit.encoding(BATCH.div_ceil(channels));
         let request = keys.client.encrypt(&Matrix::from_fn(encoding.tokens, channels, |_, _| 0), &encoding)?;

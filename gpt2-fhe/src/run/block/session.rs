@@ -109,7 +109,7 @@ impl<'a> BlockSession<'a> {
         self.circuit
     }
 
-    /// Encrypts the stream of new tokens, `[n, E + 1]` in turns, has it evaluated, and decrypts the stream after the blocks. Nothing is
+    /// Encrypts hidden states of new tokens and their variances, `[n, E + 2]` in turns, has it evaluated, and decrypts the stream after the blocks. Nothing is
     /// computed in the clear.
     ///
     /// # Errors

@@ -163,18 +163,19 @@ impl AttentionProgram {
         &self.norm
     }
 
-    /// What the attention adds to rows `[n, E + 1]` of the stream, whose tokens follow those of the cache: to those that are needed.
+    /// What the attention adds to rows `[n, E + 1]` of the stream, whose tokens follow those of the cache: to those that are needed. With
+    /// their variances, where these were sent.
     ///
     /// # Errors
     /// The evaluator's.
     pub fn evaluate<E: BlockEvaluator>(
         &self,
         evaluator: &mut E,
-        stream: &E::Tensor,
+        (stream, variances): (&E::Tensor, Option<Vec<E::Lane>>),
         cache: &mut AttentionCache<E>,
         needed: Needed,
     ) -> Result<E::Tensor, E::Error> {
-        let variances = self.norm.variances(evaluator, stream)?;
+        let variances = self.norm.variances(evaluator, stream, variances)?;
         let factors = NormProgram::factors(evaluator, &variances, &self.norm.factor)?;
         let (earlier, queries) = match needed {
             Needed::All => (cache.tokens(), self.queries(evaluator, stream, &variances, &factors)?),

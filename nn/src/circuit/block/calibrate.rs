@@ -175,7 +175,7 @@ impl<T> Calibration<'_, T> {
         let factor = SmoothTable::of(Smooth::InverseRoot, turn, range, 1.0 / self.factor_unit(largest));
         let squares = self.squares(states, &squared, one);
         Norm {
-            program: NormProgram { squares, epsilon: added * one, factor },
+            program: NormProgram { squares: Some(squares), epsilon: added * one, factor },
             variance_turn: turn,
             variance_range: range,
             largest,

@@ -2,7 +2,7 @@
 
 use super::calibrate::BlockPart;
 use super::end::EndScale;
-use super::scale::{StreamScale, joined};
+use super::scale::{StreamScale, centered, joined};
 use crate::error::Error;
 use crate::matrix::Matrix;
 use std::ops::Range;
@@ -17,6 +17,8 @@ pub struct BlocksClient {
     pub(super) max_tokens: usize,
     pub(super) public_tokens: Vec<u32>,
     pub(super) stream: StreamScale,
+    /// The turns that a variance of one takes.
+    pub(super) variance: f64,
     pub(super) end: EndScale,
 }
 
@@ -61,7 +63,8 @@ impl BlocksClient {
         &self.end
     }
 
-    /// The numbers `[n, E + 1]`, in turns, of hidden states `[n, E]` before the first of the blocks, of tokens that are not public.
+    /// The numbers `[n, E + 2]`, in turns, of hidden states `[n, E]` before the first of the blocks, of tokens that are not public.
+    /// Those of the stream, and the variance of each row, which may be any number of turns.
     ///
     /// # Errors
     /// [`Error::Shape`] if there are not E columns, no row, or more rows than a text may have tokens; [`Error::NotFinite`].
@@ -71,7 +74,13 @@ impl BlocksClient {
             let expected = format!("[T, {}] with T in 1 ..= {most}", self.embedding_size());
             return Err(Error::shape("hidden states", expected, &[hidden.rows(), hidden.cols()]));
         }
-        self.stream.encode(hidden)
+        let stream = self.stream.encode(hidden)?;
+        let variance = |row: usize| {
+            let squares = centered(hidden.row(row)).map(|x| x * x).sum::<f64>();
+            squares / hidden.cols() as f64 * self.variance
+        };
+        let number = |row, column| if column < stream.cols() { stream[(row, column)] } else { variance(row) };
+        Ok(Matrix::from_fn(stream.rows(), stream.cols() + 1, number))
     }
 
     /// What the numbers of an answer stand for, in turns: hidden states after the blocks, `[n, E]` of all tokens or `[1, E]` of the last, or

@@ -34,7 +34,7 @@ impl LastStateProgram {
     /// # Errors
     /// The evaluator's.
     pub fn evaluate<E: BlockEvaluator>(&self, evaluator: &mut E, stream: &E::Tensor) -> Result<E::Tensor, E::Error> {
-        let update = self.layer.evaluate(evaluator, stream)?;
+        let update = self.layer.evaluate(evaluator, (stream, None))?;
         let channels = self.multiples.len();
         let multiple = |row: usize, column: usize| if row == column { self.multiples[row] } else { 0 };
         let weight = Matrix::from_fn(channels, channels, multiple);

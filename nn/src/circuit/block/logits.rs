@@ -82,7 +82,7 @@ impl LogitsProgram {
     /// # Errors
     /// The evaluator's.
     pub fn evaluate<E: BlockEvaluator>(&self, evaluator: &mut E, stream: &E::Tensor) -> Result<E::Tensor, E::Error> {
-        let variances = self.norm.variances(evaluator, stream)?;
+        let variances = self.norm.variances(evaluator, stream, None)?;
         let factors = NormProgram::factors(evaluator, &variances, self.norm.factor_table())?;
         let map = LinearMap { weight: &self.weight, bias: &[], form: Form::Image };
         let projected = one(evaluator.linear(steps::LOGITS, stream, &[map])?);

@@ -43,13 +43,13 @@ impl FeedForward {
         &self.norm
     }
 
-    /// What it adds to rows `[n, E + 1]` of the stream, but for constants: an image.
+    /// What it adds to rows `[n, E + 1]` of the stream, with their variances, where these were sent, but for constants: an image.
     pub(super) fn evaluate<E: BlockEvaluator>(
         &self,
         evaluator: &mut E,
-        stream: &E::Tensor,
+        (stream, variances): (&E::Tensor, Option<Vec<E::Lane>>),
     ) -> Result<E::Tensor, E::Error> {
-        let variances = self.norm.variances(evaluator, stream)?;
+        let variances = self.norm.variances(evaluator, stream, variances)?;
         let factors = NormProgram::factors(evaluator, &variances, &self.norm.factor)?;
         let image = |weight| LinearMap { weight, bias: &[], form: Form::Image };
         let mut scaled = |weight| {
@@ -76,11 +76,15 @@ impl MlpProgram {
         &self.update
     }
 
-    /// What the layer adds to rows `[n, E + 1]` of the stream.
+    /// What the layer adds to rows `[n, E + 1]` of the stream, with their variances, where these were sent.
     ///
     /// # Errors
     /// The evaluator's.
-    pub fn evaluate<E: BlockEvaluator>(&self, evaluator: &mut E, stream: &E::Tensor) -> Result<E::Tensor, E::Error> {
+    pub fn evaluate<E: BlockEvaluator>(
+        &self,
+        evaluator: &mut E,
+        stream: (&E::Tensor, Option<Vec<E::Lane>>),
+    ) -> Result<E::Tensor, E::Error> {
         let output = self.layer.evaluate(evaluator, stream)?;
         let update = self.update.read(evaluator, steps::FEED_FORWARD, output)?;
         Ok(evaluator.pack(update, Form::Features))

@@ -127,17 +127,19 @@ impl ModelProgram {
     }
 
     fn new(
-        (first, part, blocks): (usize, BlockPart, Vec<BlockProgram>),
+        (first, part, mut blocks): (usize, BlockPart, Vec<BlockProgram>),
         stream: StreamScale,
         (head_size, max_tokens): (usize, usize),
         public_tokens: Vec<u32>,
         options: BlockOptions,
     ) -> Self {
         let (prefix, channels, count) = (public_tokens.len(), stream.turns().len(), blocks.len());
+        let variance = blocks[0].expect_variance();
         let end = EndProgram::Stream;
         let program = StreamProgram { first, part, blocks, end, channels, head_size, prefix, max_tokens };
         let end = EndScale::Stream;
-        let client = BlocksClient { first, blocks: count, part, head_size, max_tokens, public_tokens, stream, end };
+        let client =
+            BlocksClient { first, blocks: count, part, head_size, max_tokens, public_tokens, stream, variance, end };
         Self { program, client, options }
     }
 

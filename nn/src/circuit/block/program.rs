@@ -27,26 +27,37 @@ impl BlockProgram {
         BlockCache { attention: self.attention.as_ref().map(|attention| attention.cache(evaluator)) }
     }
 
-    /// Rows `[n, E + 1]` of the stream after the block, of tokens that follow those of the cache; of those that are needed.
+    /// From now on the variance of rows is sent with them, which its first LayerNorm needs. The turns that it takes, of a variance of one.
+    ///
+    /// # Panics
+    /// If the block has neither part.
+    pub(super) fn expect_variance(&mut self) -> f64 {
+        let of_attention = self.attention.as_mut().map(|attention| &mut attention.norm);
+        let norm = of_attention.or(self.feed_forward.as_mut().map(|feed_forward| &mut feed_forward.layer.norm));
+        norm.expect("a block has one of its parts").expect_variance()
+    }
+
+    /// Rows `[n, E + 1]` of the stream after the block, of tokens that follow those of the cache; of those that are needed. `variances`: of
+    /// the rows, where they were sent with them.
     ///
     /// # Errors
     /// The evaluator's.
     pub fn evaluate<E: BlockEvaluator>(
         &self,
         evaluator: &mut E,
-        stream: &mut E::Tensor,
+        (stream, mut variances): (&mut E::Tensor, Option<Vec<E::Lane>>),
         cache: &mut BlockCache<E>,
         needed: Needed,
     ) -> Result<(), E::Error> {
         if let (Some(attention), Some(cache)) = (&self.attention, &mut cache.attention) {
-            let update = attention.evaluate(evaluator, stream, cache, needed)?;
+            let update = attention.evaluate(evaluator, (stream, variances.take()), cache, needed)?;
             if needed == Needed::Last {
                 *stream = evaluator.last_row(stream);
             }
             evaluator.add(stream, &update);
         }
         if let Some(feed_forward) = &self.feed_forward {
-            let update = feed_forward.evaluate(evaluator, stream)?;
+            let update = feed_forward.evaluate(evaluator, (stream, variances))?;
             evaluator.add(stream, &update);
         }
         Ok(())

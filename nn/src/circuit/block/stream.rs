@@ -75,7 +75,13 @@ impl StreamProgram {
         self.blocks.iter().map(|block| block.cache(evaluator)).collect()
     }
 
-    /// Rows `[n, E + 1]` of the stream after the blocks, of tokens that follow those of the caches, without what follows them.
+    /// E + 2: the numbers of a token of a request. Those of the stream, and the variance of its hidden state.
+    pub fn sent_channels(&self) -> usize {
+        self.channels + 1
+    }
+
+    /// From rows `[n, E + 2]` of a request to rows `[n, E + 1]` of the stream after the blocks, of tokens that follow those of the caches,
+    /// without what follows them.
     ///
     /// # Errors
     /// The evaluator's.
@@ -88,7 +94,7 @@ impl StreamProgram {
         self.run(Needed::All, 0, evaluator, stream, caches, |_, _, _| Ok(()))
     }
 
-    /// From block `first` of these on, of which rows of the last are needed.
+    /// From block `first` of these on, of which rows of the last are needed. Before the first one the stream is that of a request.
     fn run<E: BlockEvaluator>(
         &self,
         needed: Needed,
@@ -98,18 +104,23 @@ impl StreamProgram {
         caches: &mut [BlockCache<E>],
         mut after: impl FnMut(usize, &E::Tensor, &mut BlockCache<E>) -> Result<(), E::Error>,
     ) -> Result<(), E::Error> {
+        let mut variances = None;
+        if first == 0 {
+            let (rows, sent) = evaluator.split_last(stream);
+            (*stream, variances) = (rows, Some(sent));
+        }
         let blocks = self.blocks.iter().zip(caches).zip(1..);
         blocks.skip(first).try_for_each(|((block, cache), done)| {
             evaluator.enter_block(done - 1);
             // Later blocks read all rows of earlier ones.
             let needed = if done == self.blocks.len() { needed } else { Needed::All };
-            block.evaluate(evaluator, stream, cache, needed)?;
+            block.evaluate(evaluator, (stream, variances.take()), cache, needed)?;
             after(done, stream, cache)
         })
     }
 
-    /// What is answered of rows `[n, E + 1]` of the stream before the blocks, of tokens that follow those of the caches, in turns: the stream
-    /// after them; or of the last of them its hidden state, `[1, E + 1]`, or the logits of the token after it, `[1, V]`.
+    /// What is answered of rows `[n, E + 2]` of a request, of tokens that follow those of the caches, in turns: the stream `[n, E + 1]`
+    /// after the blocks; or of the last of them its hidden state, `[1, E + 1]`, or the logits of the token after it, `[1, V]`.
     ///
     /// # Errors
     /// The evaluator's.
@@ -122,7 +133,7 @@ impl StreamProgram {
         self.answer_from(0, evaluator, stream, caches, |_, _, _| Ok(()))
     }
 
-    /// The same from block `first` of these on, where the stream is that before it. `after` is told after each block how many of all
+    /// The same from block `first` of these on. Where that is not the first, the stream is that before it, `[n, E + 1]`. `after` is told after each block how many of all
     /// are done, with the stream after it and what it keeps, and may end the computation.
     ///
     /// # Errors

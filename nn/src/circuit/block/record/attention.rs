@@ -57,7 +57,11 @@ impl AttentionProgram {
     }
 
     /// Reads what [`Self::set`] sets.
-    pub(super) fn from_tensors(tensors: &NamedTensors, at: &str, sizes: &Sizes) -> Result<Self, Error> {
+    pub(super) fn from_tensors(
+        tensors: &NamedTensors,
+        (at, has_variance): (&str, bool),
+        sizes: &Sizes,
+    ) -> Result<Self, Error> {
         let &Sizes { channels, head_size, prefix } = sizes;
         let [count, ..] = tensors.shape::<3>(&format!("{at}.value.weight"))?;
         let size = channels - 1;
@@ -65,7 +69,7 @@ impl AttentionProgram {
             let allowed = format!("{size} channels in heads of {head_size}");
             return Err(Error::out_of_range("the number of heads of a block", count, allowed));
         }
-        let norm = NormProgram::from_tensors(tensors, at, channels)?;
+        let norm = NormProgram::from_tensors(tensors, at, (!has_variance).then_some(channels))?;
         let heads = Heads { count, sizes, factor: &norm.factor };
         Ok(Self {
             queries: QueryProgram::from_tensors(tensors, &format!("{at}.query"), &heads)?,

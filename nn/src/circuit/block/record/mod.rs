@@ -90,7 +90,8 @@ impl StreamProgram {
             // The feed-forward layer of the last one is part of the end.
             let is_shortened = ends_with_state && layer + 1 == layers.end;
             let part = if is_shortened { BlockPart::Attention } else { part };
-            BlockProgram::from_tensors(tensors, layer, part, &sizes)
+            // Variances are sent for the first LayerNorm of all.
+            BlockProgram::from_tensors(tensors, (layer, layer == layers.start), part, &sizes)
         };
         // As many as there are tensors of, whatever the number of layers says.
         let blocks = layers.clone().map(block).collect::<Result<Vec<_>, _>>()?;
@@ -119,9 +120,18 @@ fn check_tokens(public: usize, most: usize) -> Result<(), Error> {
 }
 
 impl BlockProgram {
-    fn from_tensors(tensors: &NamedTensors, layer: usize, part: BlockPart, sizes: &Sizes) -> Result<Self, Error> {
-        let attention = || AttentionProgram::from_tensors(tensors, &format!("blocks.{layer}.attention"), sizes);
-        let feed_forward = || MlpProgram::from_tensors(tensors, &format!("blocks.{layer}.mlp"), sizes.channels);
+    fn from_tensors(
+        tensors: &NamedTensors,
+        (layer, has_variance): (usize, bool),
+        part: BlockPart,
+        sizes: &Sizes,
+    ) -> Result<Self, Error> {
+        let attention =
+            || AttentionProgram::from_tensors(tensors, (&format!("blocks.{layer}.attention"), has_variance), sizes);
+        let feed_forward = || {
+            let has_variance = has_variance && !part.has_attention();
+            MlpProgram::from_tensors(tensors, (&format!("blocks.{layer}.mlp"), has_variance), sizes.channels)
+        };
         Ok(Self {
             attention: part.has_attention().then(attention).transpose()?,
             feed_forward: part.has_feed_forward().then(feed_forward).transpose()?,
@@ -135,8 +145,8 @@ impl MlpProgram {
         self.update.set_update(tensors, &format!("{at}.update"));
     }
 
-    fn from_tensors(tensors: &NamedTensors, at: &str, channels: usize) -> Result<Self, Error> {
-        let layer = FeedForward::from_tensors(tensors, at, channels)?;
+    fn from_tensors(tensors: &NamedTensors, (at, has_variance): (&str, bool), channels: usize) -> Result<Self, Error> {
+        let layer = FeedForward::from_tensors(tensors, (at, has_variance), channels)?;
         Ok(Self { layer, update: Reading::update_from(tensors, &format!("{at}.update"), channels)? })
     }
 }
@@ -154,13 +164,13 @@ impl FeedForward {
         tensors.set_matrix(&format!("{at}.half.weight"), &self.half);
     }
 
-    fn from_tensors(tensors: &NamedTensors, at: &str, channels: usize) -> Result<Self, Error> {
+    fn from_tensors(tensors: &NamedTensors, (at, has_variance): (&str, bool), channels: usize) -> Result<Self, Error> {
         let [_, expanded] = tensors.shape(&format!("{at}.expand.weight"))?;
         let gate: usize = tensors.integer(&format!("{at}.activation.function"))?;
         check_within("the number of an activation", gate, 0..=GATES.len() - 1)?;
         let results = Results { function: Smooth::Gate(GATES[gate]), goes_on: false, result: SmoothUse::Feature };
         Ok(Self {
-            norm: NormProgram::from_tensors(tensors, at, channels)?,
+            norm: NormProgram::from_tensors(tensors, at, (!has_variance).then_some(channels))?,
             expand: weights(tensors, &format!("{at}.expand.weight"), [channels, expanded])?,
             activation: Reading::from_tensors(tensors, &format!("{at}.activation"), &results, [expanded, expanded])?,
             contract: weights(tensors, &format!("{at}.contract.weight"), [expanded, channels])?,
@@ -181,7 +191,7 @@ impl LastStateProgram {
         let multiples = tensors.integers("last_state.multiples", &[channels])?;
         check_weights("last_state.multiples", &multiples)?;
         Ok(Self {
-            layer: FeedForward::from_tensors(tensors, "last_state.mlp", channels)?,
+            layer: FeedForward::from_tensors(tensors, ("last_state.mlp", false), channels)?,
             multiples,
             constants: finite(tensors, "last_state.constants", &[channels])?,
         })
@@ -198,7 +208,7 @@ impl LogitsProgram {
     fn from_tensors(tensors: &NamedTensors, channels: usize) -> Result<Self, Error> {
         let [size] = tensors.shape("logits.constants")?;
         Ok(Self {
-            norm: NormProgram::from_tensors(tensors, "logits", channels)?,
+            norm: NormProgram::from_tensors(tensors, "logits", Some(channels))?,
             weight: weights(tensors, "logits.weight", [channels, size])?,
             constants: finite(tensors, "logits.constants", &[size])?,
         })
@@ -218,6 +228,7 @@ impl BlocksClient {
         }
         let mut reals = |name: &str, values: &[f64]| tensors.set_reals(name, &[values.len()], values.iter().copied());
         reals("turns", self.stream.turns());
+        reals("variance", &[self.variance]);
         let end = match &self.end {
             EndScale::Stream => None,
             EndScale::LastState(scale) => Some(("last_state", scale)),
@@ -257,8 +268,9 @@ impl BlocksClient {
             EndScale::Stream
         };
         let stream = StreamScale { turns: unit_turns(tensors, "turns", channels)? };
+        let variance = unit_turns(tensors, "variance", 1)?[0];
         let (first, blocks) = (layers.start, layers.len());
-        Ok(Self { first, blocks, part, head_size, max_tokens, public_tokens, stream, end })
+        Ok(Self { first, blocks, part, head_size, max_tokens, public_tokens, stream, variance, end })
     }
 }
 

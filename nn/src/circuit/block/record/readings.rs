@@ -218,28 +218,30 @@ fn wrong_terms(name: &str) -> Error {
 
 /// Sets the tensors of a LayerNorm's factor.
 pub(super) fn set_norm(tensors: &mut NamedTensors, at: &str, norm: &NormProgram) {
-    norm.squares.set(tensors, &format!("{at}.norm.squares"));
+    // The first of all has none.
+    if let Some(squares) = &norm.squares {
+        squares.set(tensors, &format!("{at}.norm.squares"));
+    }
     tensors.set_reals(&format!("{at}.norm.epsilon"), &[], [norm.epsilon]);
     set_tables(tensors, &format!("{at}.norm.factor"), &[], [&norm.factor]);
 }
 
 impl NormProgram {
-    /// Reads what [`set_norm`] sets.
-    pub(super) fn from_tensors(tensors: &NamedTensors, at: &str, channels: usize) -> Result<Self, Error> {
-        let squares = format!("{at}.norm.squares");
-        let [count] = tensors.shape(&format!("{squares}.constants"))?;
-        check_within("the number of squares of a LayerNorm", count, 1..=channels)?;
+    /// Reads what [`set_norm`] sets, where `channels` is E + 1, or the variance is sent.
+    pub(super) fn from_tensors(tensors: &NamedTensors, at: &str, channels: Option<usize>) -> Result<Self, Error> {
+        let squares = |channels: usize| {
+            let squares = format!("{at}.norm.squares");
+            let [count] = tensors.shape(&format!("{squares}.constants"))?;
+            check_within("the number of squares of a LayerNorm", count, 1..=channels)?;
+            let results = Results::read(Smooth::Square).continued();
+            Reading::from_tensors(tensors, &squares, &results, [count, channels])
+        };
         let epsilon = finite(tensors, &format!("{at}.norm.epsilon"), &[])?[0];
         if epsilon < 0.0 {
             return Err(Error::out_of_range("the epsilon of a LayerNorm", epsilon, "at least 0"));
         }
         Ok(Self {
-            squares: Reading::from_tensors(
-                tensors,
-                &squares,
-                &Results::read(Smooth::Square).continued(),
-                [count, channels],
-            )?,
+            squares: channels.map(squares).transpose()?,
             epsilon,
             factor: table(tensors, &format!("{at}.norm.factor"), Results::multiplier(Smooth::InverseRoot))?,
         })

@@ -149,6 +149,8 @@ fn numbers_of_the_clients_half_are_checked_one_by_one() {
         (0, "turns", 0, 0.0, "greater than 0"),
         (0, "turns", 8, 1e-40, "from 2^-100 to 2^100"),
         (0, "turns", 3, f64::NAN, "must be finite"),
+        (0, "variance", 0, 0.0, "greater than 0"),
+        (0, "variance", 0, 1e-40, "from 2^-100 to 2^100"),
         (0, "logits.turns", 3, 1e40, "from 2^-100 to 2^100"),
         (0, "logits.middles", 3, 1e20, "at most 2^40"),
         (0, "logits.middles", 3, f64::NEG_INFINITY, "must be finite"),
@@ -237,7 +239,7 @@ fn clients_check_what_they_are_given() {
     let client = model.client();
     let hidden = |rows, columns| crate::matrix::Matrix::from_fn(rows, columns, |_, _| 0.5_f32);
     // 16 positions, of which one is public.
-    assert_eq!(client.encode(&hidden(15, 8)).unwrap().cols(), 9);
+    assert_eq!(client.encode(&hidden(15, 8)).unwrap().cols(), 10);
     for (rows, columns) in [(0, 8), (16, 8), (3, 7)] {
         let error = client.encode(&hidden(rows, columns)).unwrap_err().to_string();
         assert!(error.contains(&format!("has shape [{rows}, {columns}]")), "{error}");
