@@ -164,6 +164,9 @@ impl StreamSizes {
         }
         let last = requests.last().ok_or(FormatError::Contents("there is no request"))?;
         let done = decoder.count(self.blocks)?;
+        if done == 0 {
+            return Err(FormatError::Contents("no block of the last request is done"));
+        }
         let (row, shape) = self.row;
         let ciphertexts = decoder.glwes(shape, self.rows(done, last.tokens) * row)?;
         Ok((requests, KeptStream { done, rows: ciphertexts.chunks(row).map(<[_]>::to_vec).collect() }))

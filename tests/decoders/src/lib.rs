@@ -22,7 +22,7 @@ use tfhe_core::keys::Needs;
 use tfhe_core::params::GlweShape;
 use tfhe_core::sets;
 
-pub use samples::samples;
+pub use samples::{samples, wrong};
 
 /// The most bytes that contents may have here.
 const LIMIT: u64 = 1 << 20;

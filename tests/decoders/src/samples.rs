@@ -50,6 +50,14 @@ impl Parties {
     }
 }
 
+/// A file of a target that is whole but for a number that cannot be.
+///
+/// # Panics
+/// As [`samples`].
+pub fn wrong() -> (Target, Vec<u8>) {
+    (Target::Stream, Parties::new().stream(0, 3))
+}
+
 /// The names and bytes of the files of a target.
 ///
 /// # Panics

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use decoders::{Target, samples};
+use decoders::{Target, samples, wrong};
 use tfhe_core::random::{SampleSeed, SampleStream};
 
 /// Changed files for each target.
@@ -33,6 +33,13 @@ fn the_corpus_is_what_is_generated() {
             assert!(target.read(&bytes), "{}/{name} is refused", target.name());
         }
     }
+}
+
+/// A stream is kept after a block, and never before the first.
+#[test]
+fn a_stream_before_all_blocks_is_refused() {
+    let (target, bytes) = wrong();
+    assert!(!target.read(&bytes));
 }
 
 /// Changes of files.

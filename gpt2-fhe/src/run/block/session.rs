@@ -109,8 +109,8 @@ impl<'a> BlockSession<'a> {
         self.circuit
     }
 
-    /// Encrypts hidden states of new tokens and their variances, `[n, E + 2]` in turns, has it evaluated, and decrypts the stream after the blocks. Nothing is
-    /// computed in the clear.
+    /// Encrypts hidden states of new tokens and their variances, `[n, E + 2]` in turns, has the blocks evaluated, and decrypts what they answer.
+    /// Nothing is computed in the clear.
     ///
     /// # Errors
     /// [`RunError::Randomness`], [`RunError::Refused`], [`RunError::Evaluation`]; [`RunError::Store`] if it cannot be kept;

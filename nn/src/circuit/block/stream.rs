@@ -133,8 +133,8 @@ impl StreamProgram {
         self.answer_from(0, evaluator, stream, caches, |_, _, _| Ok(()))
     }
 
-    /// The same from block `first` of these on. Where that is not the first, the stream is that before it, `[n, E + 1]`. `after` is told after each block how many of all
-    /// are done, with the stream after it and what it keeps, and may end the computation.
+    /// The same from block `first` of these on. Where that is not the first, the stream is that before it, `[n, E + 1]`. `after` is told after
+    /// each block how many of all are done, with the stream after it and what it keeps, and may end the computation.
     ///
     /// # Errors
     /// The evaluator's, and those of `after`.
