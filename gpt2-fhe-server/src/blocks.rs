@@ -198,6 +198,11 @@ impl Engine for BlockEngine {
         keys.bytes() as u64
     }
 
+    /// A file has bodies. Masks, which are made again from its seeds, are as large, and both are kept.
+    fn memory_for(&self, file_bytes: u64) -> u64 {
+        file_bytes.saturating_mul(2)
+    }
+
     fn check(&self, keys: &Path, request: &Path, text: Option<&Path>) -> Result<Checked, Refusal> {
         let (circuit, BlockRequest { earlier, tokens, request }) = self.read(request)?;
         if *request.label().identity() != header_of(keys)?.identity {

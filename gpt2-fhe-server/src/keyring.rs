@@ -95,8 +95,8 @@ impl<E: Engine> Keyring<E> {
         if let Some(keys) = self.slots().get(name) {
             return Ok(keys);
         }
-        // Prepared keys take about what their file does. Room is made before, so that not both are in memory.
-        self.slots().shrink(self.limit.saturating_sub(bytes_of(file)));
+        // Room is made before, so that they are not in memory beside those that have to go.
+        self.slots().shrink(self.limit.saturating_sub(self.engine.memory_for(bytes_of(file))));
         let keys = Arc::new(self.engine.load_keys(file)?);
         let bytes = self.engine.memory_of(&keys);
         let mut slots = self.slots();

@@ -17,6 +17,9 @@ use gpt2_fhe_server::engine::{Checked, Engine, ProgramInfo, Progress, Refusal, R
 pub(crate) const KEY_LIMIT: u64 = 1 << 16;
 pub(crate) const REQUEST_LIMIT: u64 = 1 << 12;
 
+/// What keys take in memory.
+const KEY_MEMORY: u64 = 1000;
+
 /// The bytes of a long answer: more than a connection holds that nobody reads from.
 pub(crate) const LONG_ANSWER: usize = 1 << 25;
 
@@ -25,8 +28,23 @@ pub(crate) const LONG_ANSWER: usize = 1 << 25;
 pub(crate) struct ToyEngine {
     /// Files of keys that were read.
     pub(crate) loads: Arc<AtomicUsize>,
+    /// How many keys are in memory, and were at most.
+    keys: Arc<AtomicUsize>,
+    pub(crate) most_keys: Arc<AtomicUsize>,
     /// What was echoed, in order of the begin.
     pub(crate) begun: Arc<Mutex<Vec<String>>>,
+}
+
+/// Keys in memory.
+pub(crate) struct ToyKeys {
+    owner: String,
+    count: Arc<AtomicUsize>,
+}
+
+impl Drop for ToyKeys {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What a request says.
@@ -74,7 +92,7 @@ fn parse(request: &Path) -> Result<Parsed, Refusal> {
 }
 
 impl Engine for ToyEngine {
-    type Keys = String;
+    type Keys = ToyKeys;
 
     fn programs(&self) -> Vec<ProgramInfo> {
         vec![ProgramInfo {
@@ -96,13 +114,20 @@ impl Engine for ToyEngine {
         REQUEST_LIMIT
     }
 
-    fn load_keys(&self, file: &Path) -> Result<String, Refusal> {
+    fn load_keys(&self, file: &Path) -> Result<ToyKeys, Refusal> {
         self.loads.fetch_add(1, Ordering::Relaxed);
-        owner_of(file)
+        let owner = owner_of(file)?;
+        let now = self.keys.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most_keys.fetch_max(now, Ordering::Relaxed);
+        Ok(ToyKeys { owner, count: self.keys.clone() })
     }
 
-    fn memory_of(&self, _keys: &String) -> u64 {
-        1000
+    fn memory_of(&self, _keys: &ToyKeys) -> u64 {
+        KEY_MEMORY
+    }
+
+    fn memory_for(&self, _file_bytes: u64) -> u64 {
+        KEY_MEMORY
     }
 
     fn check(&self, keys: &Path, request: &Path, _text: Option<&Path>) -> Result<Checked, Refusal> {
@@ -118,13 +143,13 @@ impl Engine for ToyEngine {
 
     fn compute(
         &self,
-        keys: &String,
+        keys: &ToyKeys,
         request: &Path,
         text: Option<&Path>,
         progress: &mut dyn Progress,
     ) -> Result<Vec<u8>, Refusal> {
         let parsed = parse(request)?;
-        assert_eq!(*keys, parsed.owner, "an answer with the wrong keys");
+        assert_eq!(keys.owner, parsed.owner, "an answer with the wrong keys");
         self.begun.lock().unwrap().push(parsed.echo.clone());
         progress.begin("counting", parsed.steps);
         for _ in 0..parsed.steps {

@@ -106,6 +106,10 @@ fn requests_are_answered_or_refused_for_what_they_are() {
     let served = Served::start(&blocks);
     let [ann, bob] = [2, 3].map(|seed| Owner::new(&blocks, seed));
     let [of_ann, of_bob] = [&ann, &bob].map(|owner| served.ask("PUT", "/v1/keys", Some(&owner.keys())).word("keys"));
+    // About twice the bytes of files, for which room is made before they are read.
+    let (memory, files) =
+        (served.ask("GET", "/metrics", None).figure("prepared_keys_memory_bytes"), 2 * ann.keys().len());
+    assert!((0.9..1.1).contains(&(memory / (2 * files) as f64)), "{memory} bytes of memory, {files} of files");
     let rows = |range| blocks.hidden.row_range(range);
     let (request, bytes) = ann.request(&rows(0..1), 0);
     let (_, later) = ann.request(&rows(1..2), 1);
@@ -149,10 +153,10 @@ fn requests_are_answered_or_refused_for_what_they_are() {
     served.request(&foreign, &bytes).assert_error(422, "text");
 }
 
-/// Eight channels leave LayerNorm's factors too little room: what one process refuses, a server refuses too, before it queues it.
+/// Eight channels leave the second block's LayerNorm too little room: what one process refuses, a server refuses too, before it queues it.
 #[test]
 fn requests_that_may_fail_are_refused() {
-    let blocks = Blocks::new(8, 1, BlockPart::Whole, 16);
+    let blocks = Blocks::new(8, 2, BlockPart::Whole, 16);
     let (served, owner) = (Served::start(&blocks), Owner::new(&blocks, 4));
     let keys = served.ask("PUT", "/v1/keys", Some(&owner.keys())).word("keys");
     let (_, bytes) = owner.request(&blocks.hidden.row_range(0..1), 0);

@@ -90,6 +90,8 @@ fn the_least_recently_used_keys_make_room_in_memory() {
     // Ann's went first; then bob's are the oldest.
     assert_eq!([compute(2, "a"), compute(1, "b"), compute(0, "c")], [3, 3, 4]);
     assert_eq!([compute(1, "d"), compute(0, "e"), compute(2, "f")], [4, 4, 5]);
+    // They go before others are read.
+    assert_eq!(toy.engine.most_keys.load(Ordering::Relaxed), 2);
 }
 
 #[test]

@@ -115,9 +115,7 @@ impl Toy {
 
     /// A figure of the metrics.
     pub(crate) fn figure(&self, name: &str) -> f64 {
-        let text = self.ask("GET", "/metrics").text();
-        let line = text.lines().find_map(|line| line.strip_prefix(&format!("gpt2_fhe_server_{name} ")));
-        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+        self.ask("GET", "/metrics").figure(name)
     }
 
     /// The files in a part of the folder.
@@ -150,6 +148,13 @@ pub(crate) struct Response {
 }
 
 impl Response {
+    /// Of metrics, one.
+    pub(crate) fn figure(&self, name: &str) -> f64 {
+        let text = self.text();
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("gpt2_fhe_server_{name} ")));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
