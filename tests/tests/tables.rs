@@ -49,25 +49,6 @@ fn head_tables() {
     narrow_tables(HEAD_EXACT_WIDE, &[PRECISE], 1..=5);
 }
 
-/// 10,000 bootstrappings of the 2_2 set, inputs fresh from a previous bootstrapping's noise level or better.
-#[test]
-fn ten_thousand_bootstrappings_of_2_2_without_an_error() {
-    let mut parties = Parties::new(MESSAGE_2_CARRY_2, &[0], false);
-    let values: Vec<u64> = (0..16).map(|m| scrambled(m, 4) << 59).collect();
-    let accumulator = table_accumulator(parties.shape(), &values);
-    let mut done = 0_u64;
-    while done < 10_000 {
-        let batch = 500;
-        let inputs = parties.encrypt_indices(4, (0..batch).map(|i| (done + i) % 16));
-        let switched = parties.keyswitch(&inputs);
-        let outputs = parties.bootstrapping_key(0).programmable_bootstrap(&switched, &vec![&accumulator; inputs.len()]);
-        for (i, phase) in parties.phases(&outputs).into_iter().enumerate() {
-            assert_eq!(torus::switch_modulus(phase, 5) % 32, scrambled((done + i as u64) % 16, 4));
-        }
-        done += batch;
-    }
-}
-
 /// Tables of 6 to 10 bits in two bootstrappings, every input (of 10 bits, whose 256 boxes take long to pack, every third), on a requantization-like staircase and on a scrambled table.
 #[test]
 fn wide_tables() {
@@ -99,6 +80,32 @@ fn wide_tables() {
                 let read = torus::decode(phase, 5);
                 assert_eq!(read, values[m as usize], "{what}: input {m} of {w} bits");
             }
+        }
+    }
+}
+
+/// `.ci/run` runs what is in here, with or without what else is ignored.
+mod long {
+    use super::*;
+
+    /// 10,000 bootstrappings of the 2_2 set, inputs fresh from a previous bootstrapping's noise level or better.
+    #[test]
+    #[ignore = "long: a minute"]
+    fn ten_thousand_bootstrappings_of_2_2_without_an_error() {
+        let mut parties = Parties::new(MESSAGE_2_CARRY_2, &[0], false);
+        let values: Vec<u64> = (0..16).map(|m| scrambled(m, 4) << 59).collect();
+        let accumulator = table_accumulator(parties.shape(), &values);
+        let mut done = 0_u64;
+        while done < 10_000 {
+            let batch = 500;
+            let inputs = parties.encrypt_indices(4, (0..batch).map(|i| (done + i) % 16));
+            let switched = parties.keyswitch(&inputs);
+            let outputs =
+                parties.bootstrapping_key(0).programmable_bootstrap(&switched, &vec![&accumulator; inputs.len()]);
+            for (i, phase) in parties.phases(&outputs).into_iter().enumerate() {
+                assert_eq!(torus::switch_modulus(phase, 5) % 32, scrambled((done + i as u64) % 16, 4));
+            }
+            done += batch;
         }
     }
 }
