@@ -185,7 +185,8 @@ fn a_block_stops_after_a_step_and_shows_it() {
     for mode in ["clear", "simulate", "execute"] {
         let out = files.path(&format!("{mode}.out"));
         let mut command = files.block("states", "input");
-        command.args(["--stop-after", "squares", "--part", "mlp", "--mode", mode, "--seed", "1", "--out"]).arg(&out);
+        // Of the second LayerNorm: the first one's variance is sent.
+        command.args(["--stop-after", "squares", "--mode", mode, "--seed", "1", "--out"]).arg(&out);
         let report = json(&mut command);
         assert_eq!((&report["type"], &report["stop_after"]), (&"step".into(), &"squares".into()));
         let [operation] = &report["operations"].as_array().unwrap()[..] else { panic!("{report}") };
@@ -221,12 +222,16 @@ fn integers_are_decrypted_as_integers() {
     let [operation] = &report["operations"].as_array().unwrap()[..] else { panic!("{report}") };
     assert_eq!((&operation["operation"], &operation["count"]), (&"looked-up integers".into(), &(TOKENS * SIZE).into()));
     let pairs = operation["numbers"].as_array().unwrap().iter().zip(operation["clear_numbers"].as_array().unwrap());
-    let mut largest: f64 = 0.0;
+    // Reading has a standard deviation of nearly one here, 0.8 to 0.9 over ten seeds.
+    let (mut largest, mut squares) = (0.0_f64, 0.0);
     for (number, clear) in pairs {
         let (number, clear) = (number.as_f64().unwrap(), clear.as_f64().unwrap());
-        assert!(number.fract() == 0.0 && (number - clear).abs() <= 2.0, "{number} for {clear}");
+        assert!(number.fract() == 0.0 && (number - clear).abs() <= 5.0, "{number} for {clear}");
         largest = largest.max(clear.abs());
+        squares += (number - clear).powi(2);
     }
+    let error = (squares / (TOKENS * SIZE) as f64).sqrt();
+    assert!(error < 1.5, "{error}");
     assert!(largest > 16.0, "keys of 6 bits: {largest}");
 }
 
