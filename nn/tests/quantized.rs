@@ -143,7 +143,7 @@ fn the_client_needs_no_weights() {
     assert!(matches!(file.write(folder.path()), Err(Error::File { .. })));
 }
 
-/// Files as the first program of version 1 wrote them: a head and a whole attention of either circuit, of two heads of size 2; and blocks of
+/// Files as the first program of their version wrote them: a head and a whole attention of either circuit, of two heads of size 2; and blocks of
 /// two heads of size 4, two whole ones with a public token and logits, and two with the options of wide ones.
 #[test]
 fn files_of_this_version_stay_readable() {
@@ -152,8 +152,8 @@ fn files_of_this_version_stay_readable() {
         ("packed-head-v1", "08ca93123a25a84a46c872eda6c201ffa1c71f2d0b7c3c842fdfa909b4fb8f52"),
         ("exact-whole-v1", "e6c8952509ddae833213cce392ca6beeace2fb47ac0898f030a4272f29612712"),
         ("packed-whole-v1", "22613d00d6431d71ef4f4c01c729cde7388c0d8ab7af1ab39b8ffaafdb116010"),
-        ("blocks-v1", "072e2c209efee37acef4e048fc2ee00a795dd3ad47b4a638912871364863bfda"),
-        ("blocks-wide-v1", "f7857446d683e285b14215e1705d316d074add20f5b23cd02df6f00712c24426"),
+        ("blocks-v2", "f2cb910988249ac8e62cc86deedab0c1a60f7e15164c02c52fda8e77fe76b27e"),
+        ("blocks-wide-v2", "3c7c9545e1618ce60b3dc27a0d040dfc3b843cc283c80c195e804bb04bcd4e39"),
     ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/{name}.safetensors"));
         let file = QuantizedFile::read(&path).unwrap();
@@ -168,4 +168,14 @@ fn files_of_this_version_stay_readable() {
             assert_eq!(AttentionFingerprint::of_blocks(&model).to_string(), fingerprint);
         }
     }
+}
+
+#[test]
+fn files_of_an_earlier_version_are_refused_by_name() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/blocks-v1.safetensors");
+    let error = QuantizedFile::read(&path).unwrap_err().to_string();
+    assert!(
+        error.contains("it has version 1 of its format, and this program reads version 2; make it again"),
+        "{error}"
+    );
 }

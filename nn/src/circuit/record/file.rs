@@ -1,6 +1,5 @@
 //! The file: both halves' tensors, and the metadata.
 
-use super::VERSION;
 use super::fingerprint::AttentionFingerprint;
 use super::halves::{ClientHalf, Quantized, ServerHalf};
 use super::origin::{BlocksOrigin, Origin};
@@ -133,7 +132,7 @@ impl QuantizedFile {
     /// [`Error::Malformed`] if the format cannot hold them.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let header = Header {
-            version: VERSION,
+            version: self.origin.version(),
             origin: self.origin,
             server: self.digests[0],
             client: self.digests[1],
@@ -232,10 +231,18 @@ impl Header {
         let text = text.ok_or_else(|| format!("it has no metadata \"{KEY}\": it is not a quantized attention"))?;
         let invalid = |error: serde_json::Error| format!("its metadata \"{KEY}\" is damaged ({error})");
         let AnyHeader { version } = serde_json::from_str(text).map_err(invalid)?;
-        if version != VERSION {
-            return Err(format!("it has version {version} of its format, and this program reads version {VERSION}"));
+        let other = |read: &str| {
+            format!(
+                "it has version {version} of its format, and this program reads {read}; make it again with quantize"
+            )
+        };
+        let (attention, blocks) = (Origin::ATTENTION_VERSION, Origin::BLOCKS_VERSION);
+        if ![attention, blocks].contains(&version) {
+            return Err(other(&format!("version {attention} of an attention, and version {blocks} of blocks")));
         }
-        serde_json::from_str(text).map_err(invalid)
+        let header: Self = serde_json::from_str(text).map_err(invalid)?;
+        let read = header.origin.version();
+        if version == read { Ok(header) } else { Err(other(&format!("version {read}"))) }
     }
 }
 

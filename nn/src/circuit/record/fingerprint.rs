@@ -1,6 +1,5 @@
 //! By what files of one calibration are known.
 
-use super::VERSION;
 use super::origin::{BlocksOrigin, Origin};
 use crate::block::ModelProgram;
 use crate::error::Error;
@@ -60,12 +59,11 @@ impl AttentionFingerprint {
 
     /// Of a quantized attention from `origin`, whose halves' tensors have the given digests.
     pub(super) fn of(origin: &Origin, [server, client]: &[Self; 2]) -> Self {
-        let origin = serde_json::to_vec(origin).expect("numbers and names become JSON");
         let mut hash = Sha256::new();
-        hash.update(VERSION.to_le_bytes());
+        hash.update(origin.version().to_le_bytes());
         hash.update(server.0);
         hash.update(client.0);
-        hash.update(origin);
+        hash.update(serde_json::to_vec(origin).expect("numbers and names become JSON"));
         Self(hash.finalize().into())
     }
 }

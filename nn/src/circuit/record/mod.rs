@@ -2,7 +2,7 @@
 //!
 //! A file is in the safetensors format and holds the server's half (weights, tables, ranges), the client's half
 //! (scales), or both; of any circuit. Its tensors are named `server.…` and `client.…`; the metadata
-//! `quantized_attention` is a JSON object: the [version](VERSION) of the format, the [`Origin`], SHA-256 of both
+//! `quantized_attention` is a JSON object: the [version](Origin::version) of the format, the [`Origin`], SHA-256 of both
 //! halves, also of one that the file does not hold, and the [`AttentionFingerprint`] of all of this. Two files with one
 //! fingerprint are of one calibration.
 //!
@@ -40,6 +40,3 @@ pub use file::QuantizedFile;
 pub use fingerprint::AttentionFingerprint;
 pub use halves::{ClientHalf, Quantized, ServerHalf};
 pub use origin::{AttentionOrigin, BlocksOrigin, Options, Origin};
-
-/// The version of the format that is written, and the only one that is read.
-pub const VERSION: u32 = 1;

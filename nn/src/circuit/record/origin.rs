@@ -28,6 +28,21 @@ pub enum Origin {
     Blocks(BlocksOrigin),
 }
 
+impl Origin {
+    /// The version of the format of an attention's file.
+    pub(super) const ATTENTION_VERSION: u32 = 1;
+    /// That of blocks. In version 1 the first LayerNorm had squares like all others.
+    pub(super) const BLOCKS_VERSION: u32 = 2;
+
+    /// The version of the format that is written of it, and the only one that is read.
+    pub fn version(&self) -> u32 {
+        match self {
+            Self::Attention(_) => Self::ATTENTION_VERSION,
+            Self::Blocks(_) => Self::BLOCKS_VERSION,
+        }
+    }
+}
+
 /// What an attention was quantized from, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AttentionOrigin {

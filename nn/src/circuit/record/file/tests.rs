@@ -267,7 +267,7 @@ fn another_origin_is_an_error() {
 fn what_is_not_of_the_format_is_an_error() {
     let file = &FILES[1];
     let good = || Header {
-        version: VERSION,
+        version: file.origin.version(),
         origin: file.origin,
         server: file.digests[0],
         client: file.digests[1],
@@ -278,7 +278,13 @@ fn what_is_not_of_the_format_is_an_error() {
         QuantizedFile::from_bytes("the test", bytes).unwrap_err().to_string()
     };
     let records = records(file);
-    assert!(error(Header { version: 2, ..good() }, &records).contains("version 2"));
+    for (version, read) in [(2, "version 1;"), (3, "version 1 of an attention, and version 2 of blocks;")] {
+        let error = error(Header { version, ..good() }, &records);
+        assert!(
+            error.contains(&format!("it has version {version} of its format, and this program reads {read}")),
+            "{error}"
+        );
+    }
     assert!(error(Header { fingerprint: file.digests[0], ..good() }, &records).contains("its fingerprint"));
     assert!(error(good(), &[None, None]).contains("the number of halves is 0"));
     let mut more = records.clone();
@@ -366,8 +372,13 @@ fn other_tensors_of_the_same_half_are_refused() {
         change(&mut server);
         let digests = [&server, &client].map(|record| AttentionFingerprint(record.digest()));
         let fingerprint = AttentionFingerprint::of(&file.origin, &digests);
-        let header =
-            Header { version: VERSION, origin: file.origin, server: digests[0], client: digests[1], fingerprint };
+        let header = Header {
+            version: file.origin.version(),
+            origin: file.origin,
+            server: digests[0],
+            client: digests[1],
+            fingerprint,
+        };
         QuantizedFile::from_bytes("the test", encode(&header, &[Some(server), Some(client.clone())]).unwrap())
     };
     assert_eq!(&with(|_| {}).unwrap(), file);
