@@ -97,7 +97,7 @@ impl BlockEncoding {
             let units = (turns * 2f64.powi(LOG_UNITS as i32)).round_ties_even();
             let fits =
                 (is_variance && turns.is_finite()) || (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&units);
-            // Half a turn of variance becomes a unit less.
+            // As an i32, half a turn of variance becomes a unit less.
             if fits { Ok(units as i32) } else { Err(Refused::HiddenState { token, channel }) }
         };
         let integers: Vec<i32> = turns.iter().enumerate().map(integer).collect::<Result<_, _>>()?;
