@@ -63,9 +63,22 @@ pub(super) fn shear<S: Simd>(simd: S, z: Complex<S::Reals>, tan: S::Reals) -> Co
     Complex { re: simd.negate_multiply_add(z.im, tan, z.re), im: simd.multiply_add(z.re, tan, z.im) }
 }
 
+/// scale·z.
+#[inline(always)]
+fn scaled<S: Simd>(simd: S, z: Complex<S::Reals>, scale: S::Reals) -> Complex<S::Reals> {
+    Complex { re: simd.multiply(z.re, scale), im: simd.multiply(z.im, scale) }
+}
+
 /// (a + scale·b, a − scale·b).
 #[inline(always)]
 fn add_and_subtract<S: Simd>(simd: S, a: Complex<S::Reals>, b: Complex<S::Reals>, scale: S::Reals) -> Pair<S> {
+    if S::ADDERS {
+        let b = scaled(simd, b, scale);
+        return (
+            Complex { re: simd.add(a.re, b.re), im: simd.add(a.im, b.im) },
+            Complex { re: simd.subtract(a.re, b.re), im: simd.subtract(a.im, b.im) },
+        );
+    }
     (
         Complex { re: simd.multiply_add(b.re, scale, a.re), im: simd.multiply_add(b.im, scale, a.im) },
         Complex { re: simd.negate_multiply_add(b.re, scale, a.re), im: simd.negate_multiply_add(b.im, scale, a.im) },
@@ -75,6 +88,13 @@ fn add_and_subtract<S: Simd>(simd: S, a: Complex<S::Reals>, b: Complex<S::Reals>
 /// (a + i·scale·b, a − i·scale·b).
 #[inline(always)]
 fn add_and_subtract_by_i<S: Simd>(simd: S, a: Complex<S::Reals>, b: Complex<S::Reals>, scale: S::Reals) -> Pair<S> {
+    if S::ADDERS {
+        let b = scaled(simd, b, scale);
+        return (
+            Complex { re: simd.subtract(a.re, b.im), im: simd.add(a.im, b.re) },
+            Complex { re: simd.add(a.re, b.im), im: simd.subtract(a.im, b.re) },
+        );
+    }
     (
         Complex { re: simd.negate_multiply_add(b.im, scale, a.re), im: simd.multiply_add(b.re, scale, a.im) },
         Complex { re: simd.multiply_add(b.im, scale, a.re), im: simd.negate_multiply_add(b.re, scale, a.im) },

@@ -9,10 +9,14 @@ use crate::params::Precision;
 use crate::polynomial::schoolbook_add;
 use crate::random::{SampleSeed, SampleStream};
 
-/// Every plan that this CPU has for polynomials of `n` coefficients.
+/// Every plan that this CPU can run for polynomials of `n` coefficients: those that suit it, and those for CPUs of other makers.
 fn plans(n: usize) -> impl Iterator<Item = NegacyclicFft> {
-    let size = PolynomialSize::new(n).unwrap();
-    Backend::available().map(move |backend| NegacyclicFft::with_backend(size, backend).unwrap())
+    let polynomial_size = PolynomialSize::new(n).unwrap();
+    let vectors = Backend::available().flat_map(VectorInstructions::of).filter_map(move |instructions| {
+        let plan = plan::Plan::new(n, instructions.lanes())?;
+        Some(NegacyclicFft { polynomial_size, plan: Plan::Vector(instructions, Arc::new(plan)) })
+    });
+    std::iter::once(NegacyclicFft::with_backend(polynomial_size, Backend::Portable).unwrap()).chain(vectors)
 }
 
 fn generator(index: u64) -> SampleStream {
@@ -35,7 +39,7 @@ fn root_mean_square(values: impl ExactSizeIterator<Item = f64>) -> f64 {
 }
 
 /// What rustfft computes with on CPUs other than this one.
-fn other_rustfft_plans(n: usize) -> Vec<(&'static str, NegacyclicFft)> {
+fn other_rustfft_plans(n: usize) -> Vec<(String, NegacyclicFft)> {
     let fft = |plan: portable::Plan| NegacyclicFft {
         polynomial_size: PolynomialSize::new(n).unwrap(),
         plan: Plan::Portable(plan),
@@ -45,17 +49,23 @@ fn other_rustfft_plans(n: usize) -> Vec<(&'static str, NegacyclicFft)> {
     let sse = FftPlannerSse::new()
         .ok()
         .map(|mut planner| portable::Plan::planned(n, |len, way| planner.plan_fft(len, way), Transforms::RUSTFFT));
-    std::iter::once(("rustfft, scalar", fft(scalar))).chain(sse.map(|sse| ("rustfft, SSE", fft(sse)))).collect()
+    std::iter::once(("rustfft, scalar".to_owned(), fft(scalar)))
+        .chain(sse.map(|sse| ("rustfft, SSE".to_owned(), fft(sse))))
+        .collect()
 }
 
 /// Every plan with a name: the backends of this CPU, and rustfft's other code.
-fn named_plans(n: usize) -> Vec<(&'static str, NegacyclicFft)> {
-    plans(n).map(|fft| (fft.backend().name(), fft)).chain(other_rustfft_plans(n)).collect()
+fn named_plans(n: usize) -> Vec<(String, NegacyclicFft)> {
+    let name = |fft: &NegacyclicFft| match &fft.plan {
+        Plan::Portable(_) => fft.backend().to_string(),
+        Plan::Vector(instructions, _) => instructions.to_string(),
+    };
+    plans(n).map(|fft| (name(&fft), fft)).chain(other_rustfft_plans(n)).collect()
 }
 
 /// The mean square of the errors of a gadget product of `inputs` polynomials, one column, over that of the product. The input is a
 /// multiple of q/β^ℓ, so that every backend takes the same digits of it.
-fn relative_errors(ffts: &[(&str, NegacyclicFft)], gadget: Gadget, inputs: usize, repetitions: usize) -> Vec<f64> {
+fn relative_errors(ffts: &[(String, NegacyclicFft)], gadget: Gadget, inputs: usize, repetitions: usize) -> Vec<f64> {
     let n = ffts[0].1.polynomial_size().get();
     let (levels, bits) = (gadget.levels(), gadget.base_log() * gadget.levels() as u32);
     let product = gadget.digits_square(inputs * n) * 2f64.powi(128) / 12.0;
@@ -163,7 +173,8 @@ fn random_products_of_all_sizes_are_within_the_bound() {
         // At most 256 digits that are not zero: the oracle costs that times N.
         let step = (n / 256).max(1);
         let repetitions = (8192 / n).max(1);
-        let (mut squares, mut maxima) = ([0.0; 3], [0.0_f64; 3]);
+        let count = plans(n).count();
+        let (mut squares, mut maxima) = (vec![0.0; count], vec![0.0_f64; count]);
         for i in 0..repetitions {
             let generator = &mut generator((log * 65536 + i) as u64);
             let a = sparse_digits(generator, n, step, 1 << 22);
@@ -276,7 +287,7 @@ fn unrounded(fft: &NegacyclicFft, mut values: Vec<f64>) -> Vec<f64> {
 /// The errors before rounding, for each plan, of `rows` products, summed up, of digits uniform in [−β/2, β/2] with 32-bit halves of a
 /// key.
 fn rounding_errors(
-    ffts: &[(&str, NegacyclicFft)],
+    ffts: &[(String, NegacyclicFft)],
     generator: &mut SampleStream,
     base_log: u32,
     rows: usize,
@@ -296,7 +307,7 @@ fn rounding_errors(
         let wide: Vec<i64> = digits.iter().map(|&x| x as i64).collect();
         schoolbook_add(&wide, &half, &mut expected);
     }
-    let errors = |((_, fft), sum): (&(&str, NegacyclicFft), Vec<f64>)| {
+    let errors = |((_, fft), sum): (&(String, NegacyclicFft), Vec<f64>)| {
         unrounded(fft, sum).iter().zip(&expected).map(|(x, &e)| x - e as i64 as f64).collect()
     };
     ffts.iter().zip(sums).map(errors).collect()

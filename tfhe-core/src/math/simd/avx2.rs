@@ -11,9 +11,9 @@ const TWO_TO_84: f64 = (1_u128 << 84) as f64;
 
 /// Proof that the CPU has AVX2 and FMA.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Avx2(());
+pub(crate) struct Avx2<const ADDERS: bool>(());
 
-impl Avx2 {
+impl<const ADDERS: bool> Avx2<ADDERS> {
     /// `None` if the CPU lacks them.
     pub(crate) fn new() -> Option<Self> {
         (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
@@ -28,15 +28,16 @@ macro_rules! avx2 {
     };
 }
 
-impl Simd for Avx2 {
+impl<const ADDERS: bool> Simd for Avx2<ADDERS> {
     const LANES: usize = 4;
+    const ADDERS: bool = ADDERS;
     type Reals = __m256d;
     type Words = __m256i;
 
     #[inline]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
         #[target_feature(enable = "avx2,fma")]
-        fn enabled<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
+        fn enabled<S: Simd, K: Kernel>(simd: S, kernel: K) -> K::Output {
             kernel.run(simd)
         }
         // SAFETY: `self` proves that the CPU has the enabled features.
@@ -58,6 +59,11 @@ impl Simd for Avx2 {
     unsafe fn store_reals(self, x: __m256d, to: *mut f64) {
         // SAFETY: the caller's; the store is unaligned.
         unsafe { _mm256_storeu_pd(to, x) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m256d, b: __m256d) -> __m256d {
+        avx2!(_mm256_add_pd(a, b))
     }
 
     #[inline(always)]

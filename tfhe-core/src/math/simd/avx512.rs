@@ -6,9 +6,9 @@ use super::{Kernel, Simd};
 
 /// Proof that the CPU has AVX-512 F, DQ, VL and BW.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Avx512(());
+pub(crate) struct Avx512<const ADDERS: bool>(());
 
-impl Avx512 {
+impl<const ADDERS: bool> Avx512<ADDERS> {
     /// `None` if the CPU lacks them.
     pub(crate) fn new() -> Option<Self> {
         let has_all = is_x86_feature_detected!("avx512f")
@@ -28,15 +28,16 @@ macro_rules! avx512 {
     };
 }
 
-impl Simd for Avx512 {
+impl<const ADDERS: bool> Simd for Avx512<ADDERS> {
     const LANES: usize = 8;
+    const ADDERS: bool = ADDERS;
     type Reals = __m512d;
     type Words = __m512i;
 
     #[inline]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
         #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
-        fn enabled<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
+        fn enabled<S: Simd, K: Kernel>(simd: S, kernel: K) -> K::Output {
             kernel.run(simd)
         }
         // SAFETY: `self` proves that the CPU has the enabled features.
@@ -58,6 +59,11 @@ impl Simd for Avx512 {
     unsafe fn store_reals(self, x: __m512d, to: *mut f64) {
         // SAFETY: the caller's; the store is unaligned.
         unsafe { _mm512_storeu_pd(to, x) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512d, b: __m512d) -> __m512d {
+        avx512!(_mm512_add_pd(a, b))
     }
 
     #[inline(always)]

@@ -12,6 +12,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub(crate) mod digits;
+mod limits;
 pub(crate) mod matrix;
 pub(crate) mod packed;
 
@@ -22,6 +23,7 @@ use crate::rounding::Transforms;
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512;
+pub use limits::{multiply_adds, read};
 
 /// The environment variable that forces a backend: `portable`, `avx2` or `avx512`.
 pub const BACKEND_VARIABLE: &str = "TFHE_BACKEND";
@@ -112,9 +114,27 @@ pub(crate) fn selected_capability() -> Capability {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum VectorInstructions {
     #[cfg(target_arch = "x86_64")]
-    Avx2(Avx2),
+    Avx2(Avx2<false>),
+    /// With [`Simd::ADDERS`].
     #[cfg(target_arch = "x86_64")]
-    Avx512(Avx512),
+    Avx2Adders(Avx2<true>),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512<false>),
+    /// With [`Simd::ADDERS`].
+    #[cfg(target_arch = "x86_64")]
+    Avx512Adders(Avx512<true>),
+}
+
+/// Whether this CPU adds floating-point numbers in units of their own, beside those that multiply: AMD's Zen does, and what is licensed of
+/// it. (Its two units of either kind take four vectors a cycle; Intel's ports take two, of whichever kind.)
+#[cfg(target_arch = "x86_64")]
+fn has_adders() -> bool {
+    // It was unsafe in earlier versions of the standard library.
+    #[allow(unused_unsafe)]
+    // SAFETY: every CPU of this architecture has the instruction, and leaf 0 of it.
+    let vendor = unsafe { std::arch::x86_64::__cpuid(0) };
+    let name = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
+    [b"AuthenticAMD", b"HygonGenuine"].iter().any(|vendor| vendor.as_slice() == name.as_flattened())
 }
 
 impl Capability {
@@ -123,9 +143,10 @@ impl Capability {
         match backend {
             Backend::Portable => Some(Self::Portable),
             #[cfg(target_arch = "x86_64")]
-            Backend::Avx2 => Avx2::new().map(|proof| Self::Vector(VectorInstructions::Avx2(proof))),
-            #[cfg(target_arch = "x86_64")]
-            Backend::Avx512 => Avx512::new().map(|proof| Self::Vector(VectorInstructions::Avx512(proof))),
+            Backend::Avx2 | Backend::Avx512 => {
+                let mut instructions = VectorInstructions::of(backend);
+                instructions.find(|instructions| instructions.adders() == has_adders()).map(Self::Vector)
+            }
             #[cfg(not(target_arch = "x86_64"))]
             Backend::Avx2 | Backend::Avx512 => None,
         }
@@ -158,24 +179,66 @@ impl Capability {
     pub(crate) fn backend(self) -> Backend {
         match self {
             Self::Portable => Backend::Portable,
-            #[cfg(target_arch = "x86_64")]
-            Self::Vector(VectorInstructions::Avx2(_)) => Backend::Avx2,
-            #[cfg(target_arch = "x86_64")]
-            Self::Vector(VectorInstructions::Avx512(_)) => Backend::Avx512,
+            Self::Vector(instructions) => instructions.backend(),
         }
     }
 }
 
+/// What is the same of all vector instructions but for the type of the proof.
+macro_rules! each {
+    ($instructions:expr, $simd:pat => $what:expr) => {
+        match $instructions {
+            #[cfg(target_arch = "x86_64")]
+            VectorInstructions::Avx2($simd) => $what,
+            #[cfg(target_arch = "x86_64")]
+            VectorInstructions::Avx2Adders($simd) => $what,
+            #[cfg(target_arch = "x86_64")]
+            VectorInstructions::Avx512($simd) => $what,
+            #[cfg(target_arch = "x86_64")]
+            VectorInstructions::Avx512Adders($simd) => $what,
+        }
+    };
+}
+
 impl VectorInstructions {
+    /// Those of a backend that this CPU can run, whether or not they suit it: for [`Capability::new`] to choose from, and for tests.
+    pub(crate) fn of(backend: Backend) -> impl Iterator<Item = Self> {
+        #[cfg(target_arch = "x86_64")]
+        let all = match backend {
+            Backend::Portable => [None, None],
+            Backend::Avx2 => [Avx2::new().map(Self::Avx2), Avx2::new().map(Self::Avx2Adders)],
+            Backend::Avx512 => [Avx512::new().map(Self::Avx512), Avx512::new().map(Self::Avx512Adders)],
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        let all = {
+            let _ = backend;
+            [None]
+        };
+        all.into_iter().flatten()
+    }
+
+    /// Whether they are those with [`Simd::ADDERS`].
+    #[cfg(target_arch = "x86_64")]
+    fn adders(self) -> bool {
+        fn of<S: Simd>(_: S) -> bool {
+            S::ADDERS
+        }
+        each!(self, simd => of(simd))
+    }
+
+    fn backend(self) -> Backend {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) | Self::Avx2Adders(_) => Backend::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) | Self::Avx512Adders(_) => Backend::Avx512,
+        }
+    }
+
     /// Runs the version of `kernel` for these instructions.
     #[inline]
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2(simd) => simd.run(kernel),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512(simd) => simd.run(kernel),
-        }
+        each!(self, simd => simd.run(kernel))
     }
 
     /// The rounding errors of transforms with these instructions.
@@ -184,18 +247,29 @@ impl VectorInstructions {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(_) => Transforms::AVX2,
             #[cfg(target_arch = "x86_64")]
+            Self::Avx2Adders(_) => Transforms::AVX2_ADDERS,
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512(_) => Transforms::AVX512,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Adders(_) => Transforms::AVX512_ADDERS,
         }
     }
 
     /// The number of 64-bit lanes.
     pub(crate) fn lanes(self) -> usize {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2(_) => Avx2::LANES,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512(_) => Avx512::LANES,
+        fn of<S: Simd>(_: S) -> usize {
+            S::LANES
         }
+        each!(self, simd => of(simd))
+    }
+}
+
+impl std::fmt::Display for VectorInstructions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        fn of<S: Simd>(_: S) -> &'static str {
+            if S::ADDERS { ", with adders" } else { "" }
+        }
+        write!(f, "{}{}", self.backend(), each!(*self, simd => of(simd)))
     }
 }
 
@@ -214,6 +288,9 @@ pub(crate) trait Kernel {
 /// A value of an implementing type proves that the CPU has the instructions.
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
     const LANES: usize;
+    /// Whether additions have units of their own beside those that multiply and add: then a product and two sums take less time than two
+    /// multiply-adds.
+    const ADDERS: bool;
     /// f64 lanes.
     type Reals: Copy;
     /// u64 lanes.
@@ -229,6 +306,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `to` must be valid for writing `LANES` numbers; it need not be aligned.
     unsafe fn store_reals(self, x: Self::Reals, to: *mut f64);
+    fn add(self, a: Self::Reals, b: Self::Reals) -> Self::Reals;
     fn subtract(self, a: Self::Reals, b: Self::Reals) -> Self::Reals;
     fn multiply(self, a: Self::Reals, b: Self::Reals) -> Self::Reals;
     /// a·b + c, rounded once, as the next two.
