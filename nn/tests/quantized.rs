@@ -152,8 +152,8 @@ fn files_of_this_version_stay_readable() {
         ("packed-head-v1", "08ca93123a25a84a46c872eda6c201ffa1c71f2d0b7c3c842fdfa909b4fb8f52"),
         ("exact-whole-v1", "e6c8952509ddae833213cce392ca6beeace2fb47ac0898f030a4272f29612712"),
         ("packed-whole-v1", "22613d00d6431d71ef4f4c01c729cde7388c0d8ab7af1ab39b8ffaafdb116010"),
-        ("blocks-v2", "f2cb910988249ac8e62cc86deedab0c1a60f7e15164c02c52fda8e77fe76b27e"),
-        ("blocks-wide-v2", "3c7c9545e1618ce60b3dc27a0d040dfc3b843cc283c80c195e804bb04bcd4e39"),
+        ("blocks-v3", "a9fe320dc10f789352ac00985c76ac08adc8e54ae1632d5291013a41578cab87"),
+        ("blocks-wide-v3", "28ea7d9a09fa7d93afa2321adb1dc68d62b6e1701377a5f290c7a40acc64d748"),
     ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/{name}.safetensors"));
         let file = QuantizedFile::read(&path).unwrap();
@@ -172,10 +172,10 @@ fn files_of_this_version_stay_readable() {
 
 #[test]
 fn files_of_an_earlier_version_are_refused_by_name() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/blocks-v1.safetensors");
-    let error = QuantizedFile::read(&path).unwrap_err().to_string();
-    assert!(
-        error.contains("it has version 1 of its format, and this program reads version 2; make it again"),
-        "{error}"
-    );
+    for (version, read) in [(1, "version 3"), (2, "version 1 of an attention, and version 3 of blocks")] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/blocks-v{version}.safetensors"));
+        let error = QuantizedFile::read(&path).unwrap_err().to_string();
+        let expected = format!("it has version {version} of its format, and this program reads {read}; make it again");
+        assert!(error.contains(&expected), "{error}");
+    }
 }

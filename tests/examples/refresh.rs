@@ -14,7 +14,7 @@ use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::noise::Variance;
 use tfhe_core::random::SampleSeed;
 use tfhe_core::refresh::{FunctionTable, Lane, Place, Source};
-use tfhe_core::sets::{FINEST, PACKED_BLOCK, PRECISE};
+use tfhe_core::sets::{PACKED_BLOCK, PRECISE};
 use tfhe_core::torus;
 
 /// How often each time is taken.
@@ -55,10 +55,10 @@ fn times(client: &RefreshClient, lanes: &[Lane<'_>], threads: usize) -> [f64; 3]
     best.map(|time| time / lanes.len() as f64)
 }
 
-fn report(bootstrap: usize, count: usize) {
+fn report(count: usize) {
     let parameters = PACKED_BLOCK.compile().expect("named sets are valid");
-    let client = RefreshClient::new(&parameters, bootstrap, 1);
-    let (_, (base_log, levels, _)) = PACKED_BLOCK.bootstraps[bootstrap];
+    let client = RefreshClient::new(&parameters, PRECISE, 1);
+    let (_, (base_log, levels, _)) = PACKED_BLOCK.bootstraps[PRECISE];
     let mut samples = SampleSeed::from_number(1).stream(0);
     let values: Vec<f64> = (0..count).map(|_| torus::to_f64(samples.uniform()) * 0.36).collect();
     let ciphertext = client.encrypt(&values, 0);
@@ -87,7 +87,7 @@ fn report(bootstrap: usize, count: usize) {
 fn main() {
     let count = std::env::args().nth(1).map(|count| count.parse::<usize>());
     match count.unwrap_or(Ok(VALUES)) {
-        Ok(count) if (1..=2048).contains(&count) => [PRECISE, FINEST].into_iter().for_each(|one| report(one, count)),
+        Ok(count) if (1..=2048).contains(&count) => report(count),
         _ => {
             eprintln!("the number of values is from 1 to 2048");
             std::process::exit(2);

@@ -22,7 +22,7 @@ use tfhe_core::keys::{ClientKeys, EvaluationKeys, MissingKey, Needs};
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::noise::{self, Distribution, LookedUpNoise, RefreshParameters, Variance};
 use tfhe_core::random::{SampleSeed, SampleStream, SecretSeed};
-use tfhe_core::sets::{FINEST, PACKED_BLOCK, PACKED_HEAD, PRECISE};
+use tfhe_core::sets::{PACKED_BLOCK, PACKED_HEAD, PRECISE};
 use tfhe_core::torus;
 
 /// Channels of a head: features are 32 coefficients apart, 128 of them in a ciphertext.
@@ -316,7 +316,7 @@ fn features_are_read_and_packed() {
     let errors: Vec<f64> =
         found.iter().flatten().zip(x.iter().flatten()).map(|(&found, x)| torus::to_f64(found) - x / 2.0).collect();
     let transforms = parties.secrets.fft(Node::Arithmetic).transforms();
-    let refresh = noise::refresh(&RefreshParameters::new(parties.parameters(), FINEST, transforms).unwrap());
+    let refresh = noise::refresh(&RefreshParameters::new(parties.parameters(), PRECISE, transforms).unwrap());
     let input = Distribution::from(parties.parameters().arithmetic().noise.variance());
     // 260 numbers: one standard error of the variance is 9 %.
     assert_variance("half of a feature", &errors, refresh.value(&input, 0.5).variance(), 0.35);

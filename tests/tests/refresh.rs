@@ -28,7 +28,7 @@ use tfhe_core::noise::{Distribution, RefreshNoise, Variance};
 use tfhe_core::params::GlweShape;
 use tfhe_core::random::SampleSeed;
 use tfhe_core::refresh::{FunctionTable, Lane, Refresh, Source};
-use tfhe_core::sets::{FINEST, PACKED_BLOCK, PACKED_HEAD, PRECISE};
+use tfhe_core::sets::{PACKED_BLOCK, PACKED_HEAD, PRECISE};
 use tfhe_core::torus;
 
 /// `count` values, uniform in [−limit, limit].
@@ -68,13 +68,13 @@ fn assert_no_correlation(what: &str, lines: &[Vec<f64>], variance: Variance) {
 
 /// Errors of values read by a table that is flat, as the gadget leaves them: a ciphertext of `count` values under each of some keys. The
 /// measured variance over the predicted one.
-fn measure_values(bootstrap: usize, clients: u64, count: usize, tolerance: f64) -> f64 {
+fn measure_values(clients: u64, count: usize, tolerance: f64) -> f64 {
     let parameters = PACKED_BLOCK.compile().unwrap();
-    let (_, (base_log, levels, _)) = PACKED_BLOCK.bootstraps[bootstrap];
+    let (_, (base_log, levels, _)) = PACKED_BLOCK.bootstraps[PRECISE];
     let what = format!("packed_block: refresh (2^{base_log}, {levels})");
     let (mut flat, mut predicted) = (Vec::new(), Variance::ZERO);
     for number in 0..clients {
-        let client = RefreshClient::new(&parameters, bootstrap, number);
+        let client = RefreshClient::new(&parameters, PRECISE, number);
         predicted = client.noise().fresh();
         let values = uniform(count, 0.18, number);
         let ciphertext = client.encrypt(&values, 0);
@@ -91,10 +91,10 @@ fn measure_values(bootstrap: usize, clients: u64, count: usize, tolerance: f64) 
     Variance::measured(&all).get() / predicted.get()
 }
 
-/// The finest gadget: 192 values under each of four keys, so that one standard error of the variance is 5 %.
+/// The precise gadget: 192 values under each of four keys, so that one standard error of the variance is 5 %.
 #[test]
 fn refreshed_values_have_the_predicted_noise() {
-    measure_values(FINEST, 4, 192, 0.21);
+    measure_values(4, 192, 0.21);
 }
 
 /// Packing and lift by themselves, at several numbers of places, of ciphertexts that are not looked up: 16,660 values.
@@ -165,13 +165,11 @@ mod long {
     use super::*;
 
     #[test]
-    #[ignore = "long: 4,096 refreshes of each gadget, minutes"]
+    #[ignore = "long: 4,096 refreshes, a minute"]
     fn refreshed_values_have_the_predicted_noise_to_a_tenth() {
         // One standard error of the variance is 2.2 %. Nearly all of it is what transforms add, which is predicted from above.
-        for bootstrap in [PRECISE, FINEST] {
-            let ratio = measure_values(bootstrap, 8, 512, 0.15);
-            assert!(ratio < 1.09, "measured/predicted variance {ratio:.3}");
-        }
+        let ratio = measure_values(8, 512, 0.15);
+        assert!(ratio < 1.09, "measured/predicted variance {ratio:.3}");
     }
 }
 
@@ -206,7 +204,7 @@ impl Attention {
         let seed = ClientSeed::from_number(17);
         let client = Client::new(PackedEncoding::CIRCUIT, &parameters, &seed).unwrap();
         let secrets = ClientKeys::generate(&parameters, &Client::bound(PackedEncoding::CIRCUIT, &seed)).unwrap();
-        let keys = secrets.evaluation_keys(&needs(&layout).refresh(FINEST)).unwrap().prepare().unwrap();
+        let keys = secrets.evaluation_keys(&needs(&layout).refresh(PRECISE)).unwrap().prepare().unwrap();
         let encoding = PackedEncoding::new(&parameters, program, layout).unwrap();
         let input = attention.client().quantize_input(&layer.unseen).unwrap();
         let request = client.encrypt(&input, &encoding).unwrap();
@@ -222,11 +220,11 @@ impl Attention {
     }
 
     fn refresh(&self) -> Refresh<'_> {
-        self.keys.refresh(FINEST).unwrap()
+        self.keys.refresh(PRECISE).unwrap()
     }
 
     fn noise(&self) -> RefreshNoise {
-        noise_of(&self.keys, FINEST)
+        noise_of(&self.keys, PRECISE)
     }
 
     fn shape(&self) -> GlweShape {

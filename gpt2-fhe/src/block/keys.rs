@@ -8,7 +8,7 @@ use tfhe_core::key_graph::{Edge, Parameters};
 use tfhe_core::keys::{EvaluationKeys, Needs, NoRefresh};
 use tfhe_core::params::Gadget;
 use tfhe_core::refresh::Refresh;
-use tfhe_core::sets::{COARSE, FINE, FINEST, PRECISE};
+use tfhe_core::sets::{COARSE, FINE, PRECISE};
 use tfhe_core::tensor_product::RelinearizationKey;
 
 use crate::boundary::Refused;
@@ -19,20 +19,22 @@ pub const PRODUCT: Edge = Edge::ExternalProduct { ring: Arithmetic };
 /// Takes requests apart.
 pub const EXPANSION: Edge = Edge::Automorphisms { ring: Arithmetic, gadget: 0 };
 
+/// How many gadgets bootstrappings have.
+pub const GADGETS: usize = 3;
+
 /// The gadget of the bootstrapping for a use.
 pub fn gadget(result: SmoothUse) -> usize {
     match result {
         SmoothUse::Read => COARSE,
         SmoothUse::Feature => FINE,
-        SmoothUse::Multiplier { .. } | SmoothUse::RoughUpdate => PRECISE,
-        SmoothUse::Update => FINEST,
+        SmoothUse::Multiplier { .. } | SmoothUse::Update => PRECISE,
     }
 }
 
 /// The evaluation keys that a block needs, whatever the size of its heads.
 pub fn needs() -> Needs {
     let products = Needs::default().looked_up_ggsw(PRECISE).automorphisms(Arithmetic, 0, 0);
-    [COARSE, FINE, FINEST].into_iter().fold(products, Needs::bootstrapping)
+    [COARSE, FINE].into_iter().fold(products, Needs::bootstrapping)
 }
 
 /// The keys of one party that a block takes: all of [`needs`].
@@ -50,8 +52,7 @@ pub struct BlockKeys<'a> {
     pub product: Gadget,
     read: Refresh<'a>,
     feature: Refresh<'a>,
-    multiplier: Refresh<'a>,
-    update: Refresh<'a>,
+    precise: Refresh<'a>,
 }
 
 impl<'a> BlockKeys<'a> {
@@ -76,8 +77,7 @@ impl<'a> BlockKeys<'a> {
             product: keys.parameters().gadget(PRODUCT)?,
             read: refresh(SmoothUse::Read)?,
             feature: refresh(SmoothUse::Feature)?,
-            multiplier: refresh(SmoothUse::Multiplier { log_shared: 0 })?,
-            update: refresh(SmoothUse::Update)?,
+            precise: refresh(SmoothUse::Update)?,
         })
     }
 
@@ -86,8 +86,7 @@ impl<'a> BlockKeys<'a> {
         match result {
             SmoothUse::Read => &self.read,
             SmoothUse::Feature => &self.feature,
-            SmoothUse::Multiplier { .. } | SmoothUse::RoughUpdate => &self.multiplier,
-            SmoothUse::Update => &self.update,
+            SmoothUse::Multiplier { .. } | SmoothUse::Update => &self.precise,
         }
     }
 }

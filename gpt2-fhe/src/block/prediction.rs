@@ -1,5 +1,7 @@
 //! What noise each step of a block leaves.
 
+use std::mem::{Discriminant, discriminant};
+
 use nn::evaluator::{Form, SmoothUse};
 use nn::matrix::Matrix;
 use tfhe_core::key_graph::Node::{Arithmetic, Lookup};
@@ -7,11 +9,11 @@ use tfhe_core::key_graph::{MissingEdge, Parameters};
 use tfhe_core::noise::{self, Distribution, Expansion, LevelNoise, LookedUpNoise, RefreshParameters, Spread, Variance};
 use tfhe_core::params::{GadgetTransforms, GlweShape, PolynomialSize};
 use tfhe_core::rounding::Transforms;
-use tfhe_core::sets::{COARSE, FINE, FINEST, PRECISE};
+use tfhe_core::sets::{COARSE, FINE, PRECISE};
 
 use super::backend::LookupNoise;
 use super::encoding::{BlockAnswer, input_log};
-use super::keys::{EXPANSION, PRODUCT, gadget};
+use super::keys::{EXPANSION, GADGETS, PRODUCT, gadget};
 use super::layout::BlockLayout;
 use super::noise::FreshNoise;
 
@@ -28,13 +30,13 @@ pub struct BlockPrediction {
     keyswitches: [Variance; 2],
     modulus_switch: Variance,
     /// By the gadget of the bootstrapping.
-    results: [Variance; 4],
+    results: [Variance; GADGETS],
     packed: Variance,
     between: Variance,
     fresh: FreshNoise,
     looked_up: LookedUpNoise,
-    /// Whether lookups with a gadget have noise.
-    has_noise: [bool; 4],
+    /// The uses whose lookups have none.
+    without_noise: Vec<Discriminant<SmoothUse>>,
     /// By what every standard deviation is multiplied.
     factor: f64,
 }
@@ -74,12 +76,12 @@ impl BlockPrediction {
             levels: parameters.gadget(PRODUCT)?.levels(),
             keyswitches: [keyswitch(Arithmetic)?, keyswitch(Lookup)?],
             modulus_switch: steps.modulus_switch,
-            results: [result(COARSE)?, result(FINE)?, result(PRECISE)?, result(FINEST)?],
+            results: [result(COARSE)?, result(FINE)?, result(PRECISE)?],
             packed,
             between: Variance::new(beside / layout.size() as f64),
             fresh: FreshNoise { numbers: expansion.kept(sent), between: expansion.beside() },
             looked_up: LookedUpNoise::new(parameters, PRECISE, transforms)?,
-            has_noise: [true; 4],
+            without_noise: Vec::new(),
             factor: 1.0,
             layout,
         })
@@ -91,15 +93,11 @@ impl BlockPrediction {
         Self { factor: self.factor * factor, ..self.clone() }
     }
 
-    /// The same where lookups with these gadgets of the set have no noise: to see what that of others does.
-    ///
-    /// # Panics
-    /// If there is no such gadget.
+    /// The same where lookups for these uses have no noise (for multipliers of any number of lookups at once, if for one): to see what that
+    /// of others does.
     #[must_use]
-    pub fn without_lookups(&self, gadgets: &[usize]) -> Self {
-        let mut without = self.clone();
-        gadgets.iter().for_each(|&gadget| without.has_noise[gadget] = false);
-        without
+    pub fn without_lookups(&self, uses: &[SmoothUse]) -> Self {
+        Self { without_noise: uses.iter().map(discriminant).collect(), ..self.clone() }
     }
 
     /// Where numbers lie.
@@ -139,9 +137,8 @@ impl BlockPrediction {
         let [of_arithmetic, of_lookup] = self.keyswitches;
         let switch = self.modulus_switch.scaled(2f64.powi(log_shared(result) as i32));
         let reading = switch + part(arithmetic, of_arithmetic) + part(lookup, of_lookup);
-        let gadget = gadget(result);
-        let factor = if self.has_noise[gadget] { self.factor } else { 0.0 };
-        LookupNoise { reading: reading.scaled(factor), result: self.results[gadget].scaled(factor) }
+        let factor = if self.without_noise.contains(&discriminant(&result)) { 0.0 } else { self.factor };
+        LookupNoise { reading: reading.scaled(factor), result: self.results[gadget(result)].scaled(factor) }
     }
 
     /// What packing, and the key switch to the arithmetic ring, add to a result of a lookup.

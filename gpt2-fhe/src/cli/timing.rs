@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::bail;
 use gpt2_fhe::block::circuit::BlockCircuit;
+use gpt2_fhe::block::keys::GADGETS;
 use gpt2_fhe::run::block::OperationSeconds;
 use gpt2_fhe::track::statistics::{Statistics, StepStatistics};
 use serde::Serialize;
@@ -11,8 +12,6 @@ use serde::Serialize;
 use super::progress::while_showing;
 use super::text::{seconds, table};
 
-/// The number of gadgets of the set's bootstrappings.
-const GADGETS: usize = 4;
 /// The most cores that one is asked about.
 const MAX_CORES: usize = 1 << 20;
 

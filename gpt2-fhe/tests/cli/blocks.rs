@@ -398,12 +398,12 @@ fn a_plan_has_every_step() {
     // Its softmax has more entries than the first token's, and less than those of four.
     let pbs = |plan: &Value| plan["pbs"].as_u64().unwrap();
     assert!(pbs(&next) < pbs(&first) && pbs(&plan(&["--tokens", "1"])) < pbs(&next));
-    let timed = plan(&["--tokens", "4", "--pbs-ms", "1,0,1000,0"]);
+    let timed = plan(&["--tokens", "4", "--pbs-ms", "1,0,1000"]);
     let [coarse, finer] = ["0", "2"].map(|gadget| first["pbs_by_gadget"][gadget].as_f64().unwrap());
     let seconds = timed["pbs_seconds"].as_f64().unwrap();
     assert!((seconds - coarse / 1000.0 - finer).abs() < 1e-9 && first["pbs_seconds"].is_null(), "{seconds}");
-    for wrong in ["1,2", "1,2,3,4,5", "1,2,3,-4", "1,2,3,nan"] {
-        assert_error(program().args(["plan", "--pbs-ms", wrong]), "4 numbers of milliseconds are needed");
+    for wrong in ["1,2", "1,2,3,4", "1,2,-3", "1,2,nan"] {
+        assert_error(program().args(["plan", "--pbs-ms", wrong]), "3 numbers of milliseconds are needed");
     }
     assert_error(program().args(["plan", "--tokens", "60", "--earlier", "5"]), "64 positions");
     let text = success(program().args(["plan", "--encrypt", "mlp", "--layers", "2"]));
@@ -457,7 +457,7 @@ fn a_plan_of_files_is_that_of_the_block_that_runs() {
 fn times_of_a_plan_are_counts_times_those_of_operations() {
     let files = Files::new().with_block("");
     let plan = |arguments: &[&str]| json(files.on_block("plan", "states", "input").args(arguments));
-    let timed = plan(&["--pbs-ms", "1,2,3,4", "--cores", "1,3,100000"]);
+    let timed = plan(&["--pbs-ms", "1,2,3", "--cores", "1,3,100000"]);
     let waited = |cores: u64| -> f64 {
         let steps = timed["steps"].as_array().unwrap().iter();
         let counts = steps.flat_map(|step| step["pbs_by_gadget"].as_object().into_iter().flatten());
@@ -480,11 +480,11 @@ fn times_of_a_plan_are_counts_times_those_of_operations() {
     assert!(waited(3) < 0.5 * waited(1) && waited(100_000) < 0.5 * waited(3));
     let mut refused = files.on_block("plan", "states", "input");
     assert_error_of(2, refused.args(["--cores", "4"]), "--cores needs times");
-    let wrong = ["--pbs-ms", "1,2,3,4", "--cores", "2,0"];
+    let wrong = ["--pbs-ms", "1,2,3", "--cores", "2,0"];
     assert_error(files.on_block("plan", "states", "input").args(wrong), "--cores has 0");
-    let both = ["--pbs-ms", "1,2,3,4", "--measure"];
+    let both = ["--pbs-ms", "1,2,3", "--measure"];
     assert_eq!(output(files.on_block("plan", "states", "input").args(both)).status.code(), Some(2));
-    let text = success(files.on_block("plan", "states", "input").args(["--pbs-ms", "1,2,3,4", "--cores", "2"]));
+    let text = success(files.on_block("plan", "states", "input").args(["--pbs-ms", "1,2,3", "--cores", "2"]));
     assert!(text.contains("2 cores") && text.contains("Not counted"), "{text}");
 }
 

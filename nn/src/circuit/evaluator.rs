@@ -50,8 +50,6 @@ pub enum SmoothUse {
     Feature,
     /// It is packed, and added to what all later layers read: with the least noise.
     Update,
-    /// The same with somewhat more noise, that of multipliers, in less time.
-    RoughUpdate,
     /// It is rounded to an integer, and multiplies. The rounding takes place at the argument: it is one and the same integer wherever the
     /// result is needed several times.
     Multiplier {

@@ -50,7 +50,7 @@ pub const MESSAGE_2_CARRY_2: ParametersLiteral = ParametersLiteral {
 pub const COARSE: usize = 0;
 /// Index of the fine gadget: for results of which many are added before a table reads the sum.
 pub const FINE: usize = 1;
-/// Index of the precise gadget: for factors of ciphertext products.
+/// Index of the precise gadget: for factors of ciphertext products, and for values that are refreshed to a small scale.
 pub const PRECISE: usize = 2;
 
 /// The exact attention head, up to 5-bit factors: tables of 5 bits in one bootstrapping, of 10 in two.
@@ -93,12 +93,9 @@ pub const PACKED_HEAD: ParametersLiteral = ParametersLiteral {
     external_products: &[(Arithmetic, (30, 1, Single))],
 };
 
-/// Index of the finest gadget of [`PACKED_BLOCK`]: for values that are refreshed to a small scale.
-pub const FINEST: usize = 3;
-
 /// The keys of [`PACKED_HEAD`], with the gadgets of a whole block: [`PRECISE`] bootstrappings for looked-up GGSW ciphertexts
-/// ([`crate::refresh::LevelTables`]), with rows of the external products' gadget, [`FINEST`] ones for refreshed values
-/// ([`crate::refresh`]), and automorphisms of the lookup ring that add less than they leave.
+/// ([`crate::refresh::LevelTables`]), with rows of the external products' gadget, and for values that are refreshed to a small scale
+/// ([`crate::refresh`]); and automorphisms of the lookup ring that add less than they leave.
 ///
 /// Those of the arithmetic ring expand requests ([`crate::automorphism::AutomorphismKeys::expand`]), which multiplies what a key switch adds
 /// by 2^6.2: with three levels that a split gadget can have in this ring, the rounding alone would be more than what a refreshed value
@@ -109,12 +106,7 @@ pub const FINEST: usize = 3;
 /// the variance of a product with a GGSW ciphertext of one value.
 pub const PACKED_BLOCK: ParametersLiteral = ParametersLiteral {
     name: "packed_block",
-    bootstraps: &[
-        (Lookup, (23, 1, Single)),
-        (Lookup, (15, 2, Single)),
-        (Lookup, (12, 3, Single)),
-        (Lookup, (10, 4, Single)),
-    ],
+    bootstraps: &[(Lookup, (23, 1, Single)), (Lookup, (15, 2, Single)), (Lookup, (12, 3, Single))],
     automorphisms: &[(Lookup, (5, 9, Split)), (Arithmetic, (11, 4, Split))],
     relinearizations: &[(Arithmetic, (11, 4, Split))],
     lifts: &[(Lookup, Arithmetic, (11, 4, Split))],

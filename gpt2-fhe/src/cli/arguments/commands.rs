@@ -248,7 +248,7 @@ pub(crate) struct PlanArguments {
     /// How many new tokens the request has [default: 8; with --weights, as many as --tensor has rows]
     #[arg(long, value_name = "N")]
     pub(crate) tokens: Option<usize>,
-    /// Milliseconds of a bootstrapping with each gadget of the parameter set, in order, to say how long all of them take: four numbers
+    /// Milliseconds of a bootstrapping with each gadget of the parameter set, in order, to say how long all of them take: three numbers
     ///
     /// Divide by the number of threads where each has a core. --measure, or `cargo bench`, measures bootstrappings.
     #[arg(long, value_name = "MS", value_delimiter = ',', conflicts_with = "measure")]

@@ -13,7 +13,7 @@ use crate::block::backend::{BlockBackend, LookupNoise, ReadNumber};
 use crate::block::ciphertexts::{BlockCiphertexts, EncryptedNumber};
 use crate::block::circuit::BlockCircuit;
 use crate::block::evaluator::BATCH;
-use crate::block::keys::{BlockKeys, gadget};
+use crate::block::keys::{BlockKeys, GADGETS, gadget};
 use crate::block::server::opened;
 use crate::run::error::RunError;
 
@@ -21,15 +21,14 @@ use crate::run::error::RunError;
 const REPETITIONS: usize = 3;
 
 /// The uses of lookups: one for each gadget of bootstrappings.
-const USES: [SmoothUse; 4] =
-    [SmoothUse::Read, SmoothUse::Feature, SmoothUse::Multiplier { log_shared: 0 }, SmoothUse::Update];
+const USES: [SmoothUse; GADGETS] = [SmoothUse::Read, SmoothUse::Feature, SmoothUse::Multiplier { log_shared: 0 }];
 
 /// Seconds of wall time that operations take in a batch, with all threads.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OperationSeconds {
     /// Of a bootstrapping with each gadget of the set, with the extraction and the key switch of its argument: of a lookup that takes
     /// one.
-    pub bootstrapping: [f64; USES.len()],
+    pub bootstrapping: [f64; GADGETS],
     /// Of an external product outside of bootstrappings.
     pub external_product: f64,
 }
@@ -50,7 +49,7 @@ impl OperationSeconds {
         let read = |content| ReadNumber { content, arithmetic: true, lookup: false };
         let numbers: Vec<ReadNumber<EncryptedNumber>> =
             backend.numbers(reals.clone()).into_iter().flatten().take(BATCH).map(read).collect();
-        let mut bootstrapping = [0.0; USES.len()];
+        let mut bootstrapping = [0.0; GADGETS];
         for result in USES {
             let rotations = match result {
                 SmoothUse::Multiplier { .. } => circuit.prediction().levels(),

@@ -35,8 +35,8 @@ const VARIANCE_GUARD: f64 = 1.25;
 /// The ratio of what keys may reach to what they reached on the calibration set, besides their headroom. (Other tables go on without a jump
 /// where their half turn ends: the range that was seen is enough for them.)
 const KEY_GUARD: f64 = 1.1;
-/// How many times more turns a unit of the last hidden state may take than one of the stream: the stream's noise, 2^-24.3 after three blocks
-/// with rough updates, is a fiftieth of the room for it then.
+/// How many times more turns a unit of the last hidden state may take than one of the stream: the stream's noise, 2^-24.3 after three
+/// blocks, is a fiftieth of the room for it then.
 const MAX_MULTIPLE: f64 = (1_u32 << 15) as f64;
 /// By how much a gate may be off.
 const GATE_TOLERANCE: f64 = 0.03;
@@ -365,8 +365,7 @@ impl Calibration<'_, Layer<'_>> {
 
     /// How an update is read.
     fn update(&self, ranges: &[Range], constants: &[f64], reach: impl Iterator<Item = f64>) -> (Vec<f64>, Reading) {
-        let result = if self.options.rough_updates { SmoothUse::RoughUpdate } else { SmoothUse::Update };
-        self.identity(ranges, (constants, result), reach, &self.scale.turns)
+        self.identity(ranges, (constants, SmoothUse::Update), reach, &self.scale.turns)
     }
 
     /// How numbers are read that are to take `results` turns a unit: what of each channel's weights is one integer, and the tables.

@@ -22,37 +22,34 @@ pub struct BlockOptions {
     pub guard: f64,
     /// Squares of pairs of channels are looked up instead of each channel's: half as many.
     pub pairs: bool,
-    /// Updates of the stream have more noise and take less time ([`SmoothUse::RoughUpdate`](crate::evaluator::SmoothUse::RoughUpdate)).
-    pub rough_updates: bool,
 }
 
 /// From how many channels on embeddings are wide.
 const WIDE: usize = 512;
-/// From how many channels on errors of updates cancel well enough for rougher ones.
+/// From how many channels on sums over them are of many.
 const MANY: usize = 128;
 
 impl Default for BlockOptions {
     fn default() -> Self {
         Self {
-            log_unit: -18.5,
+            log_unit: -17.0,
             weight_bits: 9,
             key_bits: 6,
             query_bits: None,
             factor_bits: 7,
             guard: 1.1,
             pairs: false,
-            rough_updates: false,
         }
     }
 }
 
 impl BlockOptions {
-    /// For embeddings of so many channels. The more there are, the more their errors cancel, and the more lookups there are. From 128 on updates
-    /// are a little rougher, and the stream takes half a bit more beside them. From 512 on, pairs are squared, and queries are not looked
-    /// up; keys have a bit less there, so that scores bear the noise of such queries.
+    /// For embeddings of so many channels. The more there are, the more their errors cancel, and the more lookups there are. From 128 on the
+    /// stream takes a bit less, which sums of so many need for their weights. From 512 on, pairs are squared, and queries are not looked up;
+    /// keys have a bit less there, so that scores bear the noise of such queries.
     pub fn of_width(channels: usize) -> Self {
         let few = Self::default();
-        let many = Self { rough_updates: true, log_unit: -18.0, ..few };
+        let many = Self { log_unit: -18.0, ..few };
         match channels {
             WIDE.. => Self { key_bits: 5, query_bits: Some(4), pairs: true, ..many },
             MANY.. => many,

@@ -73,7 +73,8 @@ pub(crate) fn program(layers: Range<usize>, part: BlockPart, prefix: usize, opti
 
 /// Programs of every kind: parts, public tokens, every ending, options of wide blocks, exponents that are clipped.
 pub(crate) fn programs() -> Vec<ModelProgram> {
-    let (narrow, wide) = (BlockOptions::default(), BlockOptions { log_unit: -18.5, ..BlockOptions::of_width(1024) });
+    let narrow = BlockOptions::default();
+    let wide = BlockOptions { log_unit: narrow.log_unit, ..BlockOptions::of_width(1024) };
     let whole = program(0..LAYERS, BlockPart::Whole, 1, &narrow);
     let last_state = program(0..LAYERS, BlockPart::Whole, 0, &narrow);
     vec![

@@ -1,6 +1,8 @@
 //! The attention of a block to and from named tensors.
 
-use super::readings::{Results, Sizes, finite, set_norm, set_stack, set_tables, stack, table, tables, weights};
+use super::readings::{
+    Results, Sizes, UPDATES, finite, set_norm, set_stack, set_tables, stack, table, tables, weights,
+};
 use crate::block::attention::{AttentionProgram, HeadProgram, QueryProgram};
 use crate::block::norm::NormProgram;
 use crate::block::reading::Reading;
@@ -53,7 +55,7 @@ impl AttentionProgram {
         let constants = heads.iter().map(|head| head.log_constant);
         tensors.set_reals(&format!("{at}.log_constant"), &[heads.len()], constants);
         set_softmax(tensors, &format!("{at}.softmax"), &heads.iter().map(|head| &head.softmax).collect::<Vec<_>>());
-        self.update.set_update(tensors, &format!("{at}.update"));
+        self.update.set(tensors, &format!("{at}.update"));
     }
 
     /// Reads what [`Self::set`] sets.
@@ -76,7 +78,7 @@ impl AttentionProgram {
             key: weights(tensors, &format!("{at}.key.weight"), [channels, size])?,
             keys: Reading::from_tensors(tensors, &format!("{at}.key"), &KEYS, [size; 2])?,
             heads: heads.read(tensors, at)?,
-            update: Reading::update_from(tensors, &format!("{at}.update"), channels)?,
+            update: Reading::from_tensors(tensors, &format!("{at}.update"), &UPDATES, [channels; 2])?,
             prefix,
             norm,
         })

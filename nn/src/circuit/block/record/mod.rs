@@ -6,7 +6,7 @@
 mod attention;
 mod readings;
 
-use self::readings::{Results, Sizes, check_weights, finite, set_norm, weights};
+use self::readings::{Results, Sizes, UPDATES, check_weights, finite, set_norm, weights};
 use super::attention::AttentionProgram;
 use super::calibrate::BlockPart;
 use super::client::BlocksClient;
@@ -142,12 +142,12 @@ impl BlockProgram {
 impl MlpProgram {
     fn set(&self, tensors: &mut NamedTensors, at: &str) {
         self.layer.set(tensors, at);
-        self.update.set_update(tensors, &format!("{at}.update"));
+        self.update.set(tensors, &format!("{at}.update"));
     }
 
     fn from_tensors(tensors: &NamedTensors, (at, has_variance): (&str, bool), channels: usize) -> Result<Self, Error> {
         let layer = FeedForward::from_tensors(tensors, (at, has_variance), channels)?;
-        Ok(Self { layer, update: Reading::update_from(tensors, &format!("{at}.update"), channels)? })
+        Ok(Self { layer, update: Reading::from_tensors(tensors, &format!("{at}.update"), &UPDATES, [channels; 2])? })
     }
 }
 

@@ -62,6 +62,9 @@ impl Results {
     }
 }
 
+/// How updates of the stream are.
+pub(super) const UPDATES: Results = Results { function: Smooth::Identity, goes_on: true, result: SmoothUse::Update };
+
 /// Sets tables of any shape: `[..., 4]`.
 pub(super) fn set_tables<'a>(
     tensors: &mut NamedTensors,
@@ -182,21 +185,6 @@ impl Reading {
             return Err(wrong_terms(&name));
         }
         Ok(Self { channels: read, result: results.result })
-    }
-
-    /// Sets the tensors of how an update of the stream is read.
-    pub(super) fn set_update(&self, tensors: &mut NamedTensors, at: &str) {
-        self.set(tensors, at);
-        tensors.set_integer(&format!("{at}.rough"), i64::from(self.result == SmoothUse::RoughUpdate));
-    }
-
-    /// Reads what [`Self::set_update`] sets.
-    pub(super) fn update_from(tensors: &NamedTensors, at: &str, channels: usize) -> Result<Self, Error> {
-        let rough: u8 = tensors.integer(&format!("{at}.rough"))?;
-        check_within("whether updates are rough", rough, 0..=1)?;
-        let result = if rough == 1 { SmoothUse::RoughUpdate } else { SmoothUse::Update };
-        let results = Results { function: Smooth::Identity, goes_on: true, result };
-        Self::from_tensors(tensors, at, &results, [channels; 2])
     }
 }
 

@@ -119,7 +119,6 @@ fn numbers_of_the_servers_half_are_checked_one_by_one() {
         (0, "blocks.0.attention.log_constant", 0, f64::INFINITY, "must be finite"),
         (0, "blocks.0.attention.known_keys", 0, 2e16, "at most 2^53"),
         (0, "blocks.0.attention.known_values", 0, 1e12, "at most 2^32 turns"),
-        (0, "blocks.0.attention.update.rough", 0, 2.0, "in 0 ..= 1"),
         (0, "blocks.1.mlp.activation.function", 0, 6.0, "in 0 ..= 5"),
         (0, "blocks.1.mlp.activation.tables", 3, 0.7, "as the function has them"),
         (0, "blocks.1.mlp.half.weight", 0, 2.0 * million, "at most 2^20"),

@@ -278,7 +278,7 @@ fn what_is_not_of_the_format_is_an_error() {
         QuantizedFile::from_bytes("the test", bytes).unwrap_err().to_string()
     };
     let records = records(file);
-    for (version, read) in [(2, "version 1;"), (3, "version 1 of an attention, and version 2 of blocks;")] {
+    for (version, read) in [(3, "version 1;"), (2, "version 1 of an attention, and version 3 of blocks;")] {
         let error = error(Header { version, ..good() }, &records);
         assert!(
             error.contains(&format!("it has version {version} of its format, and this program reads {read}")),
@@ -322,13 +322,10 @@ fn blocks() -> impl Strategy<Value = ModelProgram> {
     let part =
         prop_oneof![2 => Just(BlockPart::Whole), 1 => Just(BlockPart::Attention), 1 => Just(BlockPart::FeedForward)];
     let bits = (4_u32..=12, 3_u32..=8, prop::option::of(2_u32..=10), 3_u32..=10);
-    let options = (bits, 1.0_f64..4.0, any::<[bool; 2]>(), -24.0_f64..-16.0);
-    let options =
-        options.prop_map(
-            |((weight_bits, key_bits, query_bits, factor_bits), guard, [pairs, rough_updates], log_unit)| {
-                BlockOptions { log_unit, weight_bits, key_bits, query_bits, factor_bits, guard, pairs, rough_updates }
-            },
-        );
+    let options = (bits, 1.0_f64..4.0, any::<bool>(), -24.0_f64..-16.0);
+    let options = options.prop_map(|((weight_bits, key_bits, query_bits, factor_bits), guard, pairs, log_unit)| {
+        BlockOptions { log_unit, weight_bits, key_bits, query_bits, factor_bits, guard, pairs }
+    });
     (part, options, 0_usize..3, 0_usize..2)
         .prop_map(|(part, options, prefix, first)| tiny::program(first..tiny::LAYERS, part, prefix, &options))
 }
@@ -384,7 +381,7 @@ fn other_tensors_of_the_same_half_are_refused() {
     assert_eq!(&with(|_| {}).unwrap(), file);
     let others: [fn(&mut NamedTensors); 3] = [
         |server| server.set_integer("other", 1),
-        |server| server.set_integers("blocks.7.attention.update.rough", &[], [0]),
+        |server| server.set_integers("blocks.7.attention.update.terms", &[1, 3], [0, 0, 1]),
         |server| {
             let bytes = 9_i64.to_le_bytes().to_vec();
             server.insert("channels", RawTensor { dtype: Dtype::I64, shape: Vec::new(), bytes }).unwrap();
