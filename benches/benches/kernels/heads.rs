@@ -1,10 +1,11 @@
 //! The heads: clear, simulated, and encrypted, the integer head on a layer small enough to be repeated.
 
-use criterion::{Criterion, criterion_group, criterion_main};
 use gpt2_fhe::integer::multiply::Multiply;
 use gpt2_fhe::run::exact::ExactAttention;
 use gpt2_fhe::run::{Attention, Lowering, Session, packed};
 use gpt2_fhe::track::Unobserved;
+use kernel_benches::Benches;
+use kernel_benches::work::Work;
 use nn::attention::{AttentionWeights, Linear, Part};
 use nn::integer::{IntegerAttention, IntegerOptions};
 use nn::matrix::Matrix;
@@ -36,50 +37,52 @@ fn head(size: usize, tokens: usize) -> (ExactAttention, Matrix<f32>) {
     (ExactAttention { quantized, multiply: Multiply::Product }, hidden)
 }
 
-fn heads(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("head_4_bits");
-    group.sample_size(10);
+pub(crate) fn time(benches: &mut Benches) {
+    exact(benches);
+    packed_heads(benches);
+}
+
+fn exact(benches: &mut Benches) {
+    let mut time = |what: &str, size: &str, call: &mut dyn FnMut()| {
+        let group = benches.group(format!("exact_head_of_4_bits_{what}"));
+        group.slow().kernel(size, Work::ONE.shared(), |b| b.iter(&mut *call));
+    };
     let (large, hidden) = head(64, 6);
-    group.bench_function("clear/6 tokens of 64", |b| b.iter(|| large.run_clear(&hidden, Span::all(6)).unwrap()));
+    time("clear", "6_tokens_of_64", &mut || drop(large.run_clear(&hidden, Span::all(6)).unwrap()));
     let (seed, samples) = (ClientSeed::from_number(1), SampleSeed::from_number(1));
-    group.bench_function("simulate/6 tokens of 64", |b| {
-        b.iter(|| large.run_simulated(&hidden, Span::all(6), &samples, &mut Unobserved).unwrap());
+    time("simulated", "6_tokens_of_64", &mut || {
+        drop(large.run_simulated(&hidden, Span::all(6), &samples, &mut Unobserved).unwrap());
     });
     let (small, hidden) = head(4, 2);
     let (small, span) = (Attention::Exact(Box::new(small)), Span::all(2));
     let mut session = Session::new(&small, &small.plan(span).unwrap(), &seed).unwrap();
-    group.bench_function("execute/2 tokens of 4", |b| {
-        b.iter(|| session.execute(&small, &hidden, span, &mut Unobserved).unwrap());
+    time("encrypted", "2_tokens_of_4", &mut || {
+        drop(session.execute(&small, &hidden, span, &mut Unobserved).unwrap());
     });
-    group.finish();
 }
 
 /// The packed head of a size that GPT-2 has, 8 tokens.
-fn packed_heads(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("packed_head");
-    group.sample_size(10);
+fn packed_heads(benches: &mut Benches) {
+    let mut time = |what: &str, size: &str, call: &mut dyn FnMut()| {
+        benches.group(format!("packed_{what}")).slow().kernel(size, Work::ONE.shared(), |b| b.iter(&mut *call));
+    };
     let (weights, hidden) = layer(64, 8);
     let options = PackedOptions::new(5);
     let quantize = |part| packed::calibrate(&weights, part, std::slice::from_ref(&hidden), &options).unwrap();
     let (head, samples, span) = (quantize(Part::Head(0)), SampleSeed::from_number(1), Span::all(8));
-    group.bench_function("clear/8 tokens of 64", |b| b.iter(|| head.run_clear(&hidden, span).unwrap()));
-    group.bench_function("simulate/8 tokens of 64", |b| {
-        b.iter(|| head.run_simulated(&hidden, span, &samples, &mut Unobserved).unwrap())
+    time("head_clear", "8_tokens_of_64", &mut || drop(head.run_clear(&hidden, span).unwrap()));
+    time("head_simulated", "8_tokens_of_64", &mut || {
+        drop(head.run_simulated(&hidden, span, &samples, &mut Unobserved).unwrap());
     });
     let head = Attention::Packed(Box::new(head));
     let mut session = Session::new(&head, &head.plan(span).unwrap(), &ClientSeed::from_number(1)).unwrap();
-    group.bench_function("execute/8 tokens of 64", |b| {
-        b.iter(|| session.execute(&head, &hidden, span, &mut Unobserved).unwrap());
+    time("head_encrypted", "8_tokens_of_64", &mut || {
+        drop(session.execute(&head, &hidden, span, &mut Unobserved).unwrap());
     });
     let whole = Attention::Packed(Box::new(quantize(Part::Whole)));
-    group.bench_function("execute/3 heads and c_proj, 8 tokens of 64", |b| {
-        b.iter(|| session.execute(&whole, &hidden, span, &mut Unobserved).unwrap());
-    });
-    group.bench_function("execute/3 heads and c_proj, the last of 8 tokens of 64", |b| {
-        b.iter(|| session.execute(&whole, &hidden, Span::new(7, 8), &mut Unobserved).unwrap());
-    });
-    group.finish();
+    for (span, size) in [(span, "8_tokens_of_192"), (Span::new(7, 8), "last_of_8_tokens_of_192")] {
+        time("attention_of_3_heads_encrypted", size, &mut || {
+            drop(session.execute(&whole, &hidden, span, &mut Unobserved).unwrap());
+        });
+    }
 }
-
-criterion_group! { name = benches; config = kernel_benches::criterion(); targets = heads, packed_heads }
-criterion_main!(benches);
