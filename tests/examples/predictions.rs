@@ -83,7 +83,7 @@ fn split_margins() {
     let packed = PACKED_HEAD.compile().expect("named sets are valid");
     let margin = |what: &str, gadget: Gadget, size: PolynomialSize, inputs: usize| {
         let of = |transforms| noise::split_margin_log2(gadget.on(transforms), size, inputs).exp2();
-        let vectors = [Transforms::AVX2, Transforms::AVX2_ADDERS, Transforms::AVX512, Transforms::AVX512_ADDERS];
+        let vectors = [Transforms::AVX2, Transforms::AVX512, Transforms::AVX512_ADDERS];
         let all = vectors.into_iter().chain([Transforms::RUSTFFT_AVX, Transforms::RUSTFFT, Transforms::ANY]);
         let all = all.map(|transforms| format!("{:.1}", of(transforms))).collect::<Vec<_>>().join(" ");
         println!("split, 2^{} and {} levels, {what}: {all}", gadget.base_log(), gadget.levels());

@@ -62,9 +62,7 @@ impl Transforms {
     pub const AVX2: Self = Self { per_level: 0.372, ..Self::FUSED };
     /// The same with AVX-512.
     pub const AVX512: Self = Self { per_level: 0.382, ..Self::FUSED };
-    /// AVX2 where additions have units of their own, so that multiples are rounded before they are added.
-    pub const AVX2_ADDERS: Self = Self { per_level: 0.487, ..Self::FUSED };
-    /// The same with AVX-512.
+    /// AVX-512 where additions have units of their own, so that multiples are rounded before they are added.
     pub const AVX512_ADDERS: Self = Self { per_level: 0.491, ..Self::FUSED };
     /// The portable backend where rustfft has AVX.
     pub const RUSTFFT_AVX: Self = Self { per_level: 0.805, ..Self::RUSTFFT };

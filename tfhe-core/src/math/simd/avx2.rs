@@ -11,9 +11,9 @@ const TWO_TO_84: f64 = (1_u128 << 84) as f64;
 
 /// Proof that the CPU has AVX2 and FMA.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Avx2<const ADDERS: bool>(());
+pub(crate) struct Avx2(());
 
-impl<const ADDERS: bool> Avx2<ADDERS> {
+impl Avx2 {
     /// `None` if the CPU lacks them.
     pub(crate) fn new() -> Option<Self> {
         (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
@@ -28,16 +28,17 @@ macro_rules! avx2 {
     };
 }
 
-impl<const ADDERS: bool> Simd for Avx2<ADDERS> {
+impl Simd for Avx2 {
     const LANES: usize = 4;
-    const ADDERS: bool = ADDERS;
+    /// Products that wait to be added take registers, of which there are sixteen: slower, also on CPUs that have the units.
+    const ADDERS: bool = false;
     type Reals = __m256d;
     type Words = __m256i;
 
     #[inline]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
         #[target_feature(enable = "avx2,fma")]
-        fn enabled<S: Simd, K: Kernel>(simd: S, kernel: K) -> K::Output {
+        fn enabled<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
             kernel.run(simd)
         }
         // SAFETY: `self` proves that the CPU has the enabled features.

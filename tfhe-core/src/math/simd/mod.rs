@@ -114,10 +114,7 @@ pub(crate) fn selected_capability() -> Capability {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum VectorInstructions {
     #[cfg(target_arch = "x86_64")]
-    Avx2(Avx2<false>),
-    /// With [`Simd::ADDERS`].
-    #[cfg(target_arch = "x86_64")]
-    Avx2Adders(Avx2<true>),
+    Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512<false>),
     /// With [`Simd::ADDERS`].
@@ -143,10 +140,13 @@ impl Capability {
         match backend {
             Backend::Portable => Some(Self::Portable),
             #[cfg(target_arch = "x86_64")]
-            Backend::Avx2 | Backend::Avx512 => {
-                let mut instructions = VectorInstructions::of(backend);
-                instructions.find(|instructions| instructions.adders() == has_adders()).map(Self::Vector)
+            Backend::Avx2 => Avx2::new().map(|proof| Self::Vector(VectorInstructions::Avx2(proof))),
+            #[cfg(target_arch = "x86_64")]
+            Backend::Avx512 if has_adders() => {
+                Avx512::new().map(|proof| Self::Vector(VectorInstructions::Avx512Adders(proof)))
             }
+            #[cfg(target_arch = "x86_64")]
+            Backend::Avx512 => Avx512::new().map(|proof| Self::Vector(VectorInstructions::Avx512(proof))),
             #[cfg(not(target_arch = "x86_64"))]
             Backend::Avx2 | Backend::Avx512 => None,
         }
@@ -191,8 +191,6 @@ macro_rules! each {
             #[cfg(target_arch = "x86_64")]
             VectorInstructions::Avx2($simd) => $what,
             #[cfg(target_arch = "x86_64")]
-            VectorInstructions::Avx2Adders($simd) => $what,
-            #[cfg(target_arch = "x86_64")]
             VectorInstructions::Avx512($simd) => $what,
             #[cfg(target_arch = "x86_64")]
             VectorInstructions::Avx512Adders($simd) => $what,
@@ -201,12 +199,13 @@ macro_rules! each {
 }
 
 impl VectorInstructions {
-    /// Those of a backend that this CPU can run, whether or not they suit it: for [`Capability::new`] to choose from, and for tests.
+    /// Those of a backend that this CPU can run, whether or not they suit it.
+    #[cfg(test)]
     pub(crate) fn of(backend: Backend) -> impl Iterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
         let all = match backend {
             Backend::Portable => [None, None],
-            Backend::Avx2 => [Avx2::new().map(Self::Avx2), Avx2::new().map(Self::Avx2Adders)],
+            Backend::Avx2 => [Avx2::new().map(Self::Avx2), None],
             Backend::Avx512 => [Avx512::new().map(Self::Avx512), Avx512::new().map(Self::Avx512Adders)],
         };
         #[cfg(not(target_arch = "x86_64"))]
@@ -217,19 +216,10 @@ impl VectorInstructions {
         all.into_iter().flatten()
     }
 
-    /// Whether they are those with [`Simd::ADDERS`].
-    #[cfg(target_arch = "x86_64")]
-    fn adders(self) -> bool {
-        fn of<S: Simd>(_: S) -> bool {
-            S::ADDERS
-        }
-        each!(self, simd => of(simd))
-    }
-
     fn backend(self) -> Backend {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2(_) | Self::Avx2Adders(_) => Backend::Avx2,
+            Self::Avx2(_) => Backend::Avx2,
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(_) | Self::Avx512Adders(_) => Backend::Avx512,
         }
@@ -246,8 +236,6 @@ impl VectorInstructions {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(_) => Transforms::AVX2,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2Adders(_) => Transforms::AVX2_ADDERS,
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(_) => Transforms::AVX512,
             #[cfg(target_arch = "x86_64")]
