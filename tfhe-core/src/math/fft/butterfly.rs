@@ -17,6 +17,8 @@
 //! Both directions thus add multiples, a ± c·b, and with c = cos·(1 + i·tan) that is six fused multiply-adds, each
 //! rounding once ([`Twiddle`]), and two levels of four numbers, four of these, are 22 ([`Four`]; Linzer, Feig,
 //! "Implementation of efficient FFT algorithms on fused multiply-add architectures", IEEE Trans. Signal Processing 41 (1993)).
+//! Where additions have units of their own ([`Simd::ADDERS`]), a multiple is computed first and then added and subtracted: more
+//! instructions, fewer of them for the units that multiply.
 
 use crate::simd::Simd;
 
