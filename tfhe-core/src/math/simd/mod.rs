@@ -12,6 +12,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub(crate) mod digits;
+#[cfg(any(test, feature = "testing"))]
 mod limits;
 pub(crate) mod matrix;
 pub(crate) mod packed;
@@ -23,6 +24,7 @@ use crate::rounding::Transforms;
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512;
+#[cfg(any(test, feature = "testing"))]
 pub use limits::{multiply_adds, read};
 
 /// The environment variable that forces a backend: `portable`, `avx2` or `avx512`.
@@ -126,12 +128,16 @@ pub(crate) enum VectorInstructions {
 /// it. (Its two units of either kind take four vectors a cycle; Intel's ports take two, of whichever kind.)
 #[cfg(target_arch = "x86_64")]
 fn has_adders() -> bool {
-    // It was unsafe in earlier versions of the standard library.
-    #[allow(unused_unsafe)]
-    // SAFETY: every CPU of this architecture has the instruction, and leaf 0 of it.
-    let vendor = unsafe { std::arch::x86_64::__cpuid(0) };
-    let name = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
-    [b"AuthenticAMD", b"HygonGenuine"].iter().any(|vendor| vendor.as_slice() == name.as_flattened())
+    // Asked once: on virtual machines the question is one to the host.
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        // It was unsafe in earlier versions of the standard library.
+        #[allow(unused_unsafe)]
+        // SAFETY: every CPU of this architecture has the instruction, and leaf 0 of it.
+        let vendor = unsafe { std::arch::x86_64::__cpuid(0) };
+        let name = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
+        [b"AuthenticAMD", b"HygonGenuine"].iter().any(|vendor| vendor.as_slice() == name.as_flattened())
+    })
 }
 
 impl Capability {
