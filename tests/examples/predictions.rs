@@ -13,7 +13,7 @@ use tfhe_core::params::{Gadget, GlweDimension, GlweShape, PolynomialSize, Precis
 use tfhe_core::rounding::Transforms;
 use tfhe_core::security;
 use tfhe_core::sets::{
-    ALL, COARSE, HEAD_EXACT, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, PACKED_BLOCK, PACKED_HEAD, PRECISE, TOY,
+    ALL, COARSE, HEAD_EXACT, HEAD_EXACT_NARROW, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, PACKED_BLOCK, PACKED_HEAD, PRECISE, TOY,
 };
 
 fn line(set: &str, what: &str, variance: Variance) {
@@ -244,8 +244,9 @@ fn looked_up() {
 }
 
 fn main() {
-    [TOY, MESSAGE_2_CARRY_2, HEAD_EXACT, HEAD_EXACT_WIDE].into_iter().for_each(one_ring);
+    [TOY, MESSAGE_2_CARRY_2, HEAD_EXACT_NARROW, HEAD_EXACT, HEAD_EXACT_WIDE].into_iter().for_each(one_ring);
     split_margins();
+    failures(HEAD_EXACT_NARROW, 3..=5, "an input without noise", Variance::ZERO);
     failures(HEAD_EXACT, 4..=6, "an input without noise", Variance::ZERO);
     failures(MESSAGE_2_CARRY_2, 4..=4, "an input without noise", Variance::ZERO);
     let sum = predictor(MESSAGE_2_CARRY_2).bootstrap(COARSE).scaled(5.0);

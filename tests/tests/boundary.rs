@@ -127,7 +127,7 @@ fn the_exact_server_refuses_keys_that_it_cannot_use() {
 #[test]
 fn the_exact_server_refuses_programs_of_tables_that_cannot_be_read() {
     let layer = Layer::synthetic(2, 2);
-    let keys = keys(HEAD_EXACT, &Predictor::needs(Multiply::Lut, 2, true));
+    let keys = keys(HEAD_EXACT, &Predictor::needs(&set(HEAD_EXACT), Multiply::Lut, 2, true));
     let head = |bits| prepare(&layer, Part::Head(0), bits, Multiply::Lut).0;
     let widest = |head: &PreparedProgram| head.program.factors().map(|(_, factor)| factor.operand_bits);
     assert!(Server::new(&head(BITS), &keys).is_ok());
@@ -188,7 +188,7 @@ fn the_exact_answer_s_scale_is_agreed_on() {
 fn the_exact_server_refuses_requests_that_are_not_its_own() {
     let (prepared, input) = exact_head(Multiply::Lut);
     let (program, client) = (&prepared.program, exact_client(HEAD_EXACT, &seed()));
-    let keys = client.evaluation_keys(&Predictor::needs(Multiply::Lut, BITS, false)).unwrap().prepare().unwrap();
+    let keys = client.evaluation_keys(&Predictor::needs(&set(HEAD_EXACT), Multiply::Lut, BITS, false)).unwrap().prepare().unwrap();
     let server = Server::new(&prepared, &keys).unwrap();
     let encoding = IntegerEncoding::new(&set(HEAD_EXACT), program, 2);
     let request = client.encrypt(&input, &encoding).unwrap();
@@ -273,7 +273,7 @@ fn the_exact_client_encrypts_what_is_agreed_on() {
     assert_eq!(not_encrypted(&client, &Matrix::from_fn(1, 4, |_, _| 1), &encoding), wide);
     assert_eq!(refused(IntegerEncoding { size: 2 * size, ..encoding }), Refused::OtherRings("toy"));
     assert!(
-        client.evaluation_keys(&Predictor::needs(Multiply::Lut, BITS, false)).is_err(),
+        client.evaluation_keys(&Predictor::needs(&set(HEAD_EXACT), Multiply::Lut, BITS, false)).is_err(),
         "the toy set has one gadget"
     );
 }

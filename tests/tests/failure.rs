@@ -1,11 +1,11 @@
 //! Failure probabilities of the named sets, computed.
 
-use gpt2_fhe::integer::prediction::{NARROW_BITS, Predictor};
+use gpt2_fhe::integer::prediction::Predictor;
 use tfhe_core::key_graph::{Bootstrap, Node, ParametersLiteral};
 use tfhe_core::noise::{self, Variance};
 use tfhe_core::params::{ParameterError, Precision};
-use tfhe_core::sets::{ALL, COARSE, FINE, HEAD_EXACT, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, TOY};
-use tfhe_core::wide::WideTable;
+use tfhe_core::sets::{ALL, COARSE, FINE, HEAD_EXACT, HEAD_EXACT_NARROW, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, TOY};
+use tfhe_core::wide::{self, WideTable};
 
 /// log2 of the failure probability of one lookup of p bits of an input with the noise of one bootstrapping, times `norm`.
 fn narrow(literal: ParametersLiteral, gadget: usize, norm: f64, p: u32) -> f64 {
@@ -25,23 +25,28 @@ fn message_2_carry_2_fails_with_at_most_2_to_the_minus_128() {
 #[test]
 fn head_tables_fail_with_at_most_2_to_the_minus_60() {
     // 60 bits leave the 10,000 to 20,000 bootstrappings of a head below 2^-40.
-    for literal in [HEAD_EXACT, HEAD_EXACT_WIDE] {
-        let failure = narrow(literal, COARSE, 2.0, NARROW_BITS);
-        println!("{}: {NARROW_BITS}-bit table 2^{failure:.1}", literal.name);
+    for literal in [HEAD_EXACT_NARROW, HEAD_EXACT, HEAD_EXACT_WIDE] {
+        let bits = wide::narrow_bits(literal.compile().unwrap().lookup().size());
+        let failure = narrow(literal, COARSE, 2.0, bits);
+        println!("{}: {bits}-bit table 2^{failure:.1}", literal.name);
         assert!(failure <= -60.0, "{}: {failure}", literal.name);
     }
 }
 
 #[test]
 fn wide_tables_fail_with_at_most_2_to_the_minus_60() {
-    let predictor = Predictor::new(&HEAD_EXACT.compile().unwrap()).unwrap();
-    for w in 6..=10 {
-        let table = WideTable::new(&(0..1_i64 << w).map(|m| (m * 14) >> w).collect::<Vec<_>>());
-        let low = predictor.failure(Variance::ZERO, WideTable::low_tolerance());
-        let high = predictor.failure(Variance::ZERO, table.high_tolerance());
-        let failure = noise::log2_sum(low, high);
-        println!("head_exact: {w}-bit table 2^{failure:.1} (first reading 2^{low:.1}, second 2^{high:.1})");
-        assert!(failure <= -60.0, "{w} bits: {failure}");
+    for (literal, widths) in [(HEAD_EXACT_NARROW, 5..=8), (HEAD_EXACT, 6..=10)] {
+        let parameters = literal.compile().unwrap();
+        let (predictor, size) = (Predictor::new(&parameters).unwrap(), parameters.lookup().size());
+        assert_eq!(wide::bits(size), widths);
+        for w in widths {
+            let table = WideTable::new(&(0..1_i64 << w).map(|m| (m * 14) >> w).collect::<Vec<_>>(), size);
+            let low = predictor.failure(Variance::ZERO, table.low_tolerance());
+            let high = predictor.failure(Variance::ZERO, table.high_tolerance());
+            let failure = noise::log2_sum(low, high);
+            println!("{}: {w}-bit table 2^{failure:.1} (first reading 2^{low:.1}, second 2^{high:.1})", literal.name);
+            assert!(failure <= -60.0, "{}, {w} bits: {failure}", literal.name);
+        }
     }
 }
 

@@ -5,9 +5,9 @@ use gpt2_fhe::integer::ciphertexts::IntegerCiphertexts;
 use integration_tests::Parties;
 use tfhe_core::key_graph::ParametersLiteral;
 use tfhe_core::programmable_bootstrap::table_accumulator;
-use tfhe_core::sets::{COARSE, FINE, HEAD_EXACT, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, PRECISE, TOY};
+use tfhe_core::sets::{COARSE, FINE, HEAD_EXACT, HEAD_EXACT_NARROW, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, PRECISE, TOY};
 use tfhe_core::torus;
-use tfhe_core::wide::WideTable;
+use tfhe_core::wide::{self, WideTable};
 
 /// A permutation of the indices, so that every value occurs and neighbours differ.
 fn scrambled(m: u64, p: u32) -> u64 {
@@ -45,15 +45,23 @@ fn message_2_carry_2_tables() {
 
 #[test]
 fn head_tables() {
+    narrow_tables(HEAD_EXACT_NARROW, &[COARSE, FINE, PRECISE], 1..=4);
     narrow_tables(HEAD_EXACT, &[COARSE, FINE, PRECISE], 1..=5);
     narrow_tables(HEAD_EXACT_WIDE, &[PRECISE], 1..=5);
 }
 
-/// Tables of 6 to 10 bits in two bootstrappings, every input (of 10 bits, whose 256 boxes take long to pack, every third), on a requantization-like staircase and on a scrambled table.
+/// Tables in two bootstrappings, every input (of 10 bits, whose 256 boxes take long to pack, every third), on a requantization-like
+/// staircase and on a scrambled table.
 #[test]
 fn wide_tables() {
-    let mut parties = Parties::new(HEAD_EXACT, &[COARSE, FINE], false);
-    for w in 6..=10_u32 {
+    wide_tables_of(HEAD_EXACT_NARROW);
+    wide_tables_of(HEAD_EXACT);
+}
+
+fn wide_tables_of(literal: ParametersLiteral) {
+    let mut parties = Parties::new(literal, &[COARSE, FINE], false);
+    let size = parties.shape().polynomial_size;
+    for w in wide::bits(size) {
         let count = 1_i64 << w;
         let staircase: Vec<i64> = (0..count).map(|m| ((m - count / 2) * 14) / count).collect();
         let scrambled: Vec<i64> = (0..count).map(|m| (m * 5 + 3) % 15 - 7).collect();
@@ -62,7 +70,7 @@ fn wide_tables() {
             if w == 10 && what == "scrambled" {
                 continue; // 256 boxes of 32 differences each: covered by the staircase and by the unit tests.
             }
-            let table = [WideTable::new(&values)];
+            let table = [WideTable::new(&values, size)];
             let delta = 1_u64 << 59;
             let indices: Vec<u64> = (0..1 << w).step_by(if w == 10 { 3 } else { 1 }).collect();
             let inputs = parties.encrypt(indices.iter().map(|m| m << (63 - w)));

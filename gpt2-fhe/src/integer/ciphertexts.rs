@@ -19,7 +19,7 @@ use tfhe_core::tensor_product::{Factor, RelinearizationKey};
 use tfhe_core::wide::WideTable;
 
 use super::backend::{BackendProduct, IntegerBackend, NarrowTable, WideLookup, needs};
-use super::prediction::columns_per_ciphertext;
+use super::prediction::{PACK_TABLES, columns_per_ciphertext, pack_numbers};
 
 /// How many weighted sums are computed at a time: of 32 KiB each, they fit the second-level cache.
 const SUMS_TOGETHER: usize = 16;
@@ -30,7 +30,10 @@ pub struct IntegerCiphertexts<'a> {
     shape: GlweShape,
     fft: &'a NegacyclicFft,
     keyswitch: &'a KeyswitchKey,
-    automorphisms: &'a AutomorphismKeys,
+    /// For tables between two bootstrappings.
+    table_automorphisms: &'a AutomorphismKeys,
+    /// For factors and answers.
+    number_automorphisms: &'a AutomorphismKeys,
     /// For programs that multiply ciphertexts.
     relinearization: Option<&'a RelinearizationKey>,
     /// Of the gadgets that were asked for.
@@ -49,7 +52,8 @@ impl<'a> IntegerCiphertexts<'a> {
             shape: keys.parameters().lookup().shape,
             fft: keys.lookup_fft(),
             keyswitch: keys.keyswitch(Node::Lookup)?,
-            automorphisms: keys.automorphisms(Node::Lookup, 0, 0)?,
+            table_automorphisms: keys.automorphisms(Node::Lookup, PACK_TABLES, 0)?,
+            number_automorphisms: keys.automorphisms(Node::Lookup, pack_numbers(keys.parameters()), 0)?,
             relinearization: if products { Some(keys.relinearization(Node::Lookup)?) } else { None },
             bootstraps: gadgets.iter().map(bootstrap).collect::<Result<_, _>>()?,
         })
@@ -91,7 +95,7 @@ impl<'a> IntegerCiphertexts<'a> {
     fn pack(&self, places: Vec<Option<&LweCiphertext>>) -> GlweCiphertext {
         let shape = self.shape;
         let embed = |sample: &LweCiphertext| GlweCiphertext::embed(shape, sample);
-        self.automorphisms.pack(places.into_iter().map(|place| place.map(embed)).collect())
+        self.number_automorphisms.pack(places.into_iter().map(|place| place.map(embed)).collect())
     }
 
     /// Entry m at X^(−m) = −X^(depth−m), in units of the spacing N/depth.
@@ -184,7 +188,7 @@ impl<'a> IntegerBackend for IntegerCiphertexts<'a> {
         let low_inputs: Vec<_> = inputs
             .iter()
             .zip(lookups)
-            .map(|(input, lookup)| self.combine(&[(input, lookup.first().low_factor())], WideTable::low_offset()))
+            .map(|(input, lookup)| self.combine(&[(input, lookup.first().low_factor())], lookup.first().low_offset()))
             .collect();
         let high_inputs: Vec<_> = inputs
             .iter()
@@ -202,7 +206,7 @@ impl<'a> IntegerBackend for IntegerCiphertexts<'a> {
             .collect();
         let tables: Vec<GlweCiphertext> = jobs
             .par_iter()
-            .map(|&(i, table)| table.high_accumulator(&rotated[i], lookups[i].delta, self.automorphisms))
+            .map(|&(i, table)| table.high_accumulator(&rotated[i], lookups[i].delta, self.table_automorphisms))
             .collect();
         let job_inputs: Vec<_> = jobs.iter().map(|&(i, _)| high_inputs[i].clone()).collect();
         let outputs = self.bootstraps[&high].programmable_bootstrap(&job_inputs, &tables.iter().collect::<Vec<_>>());

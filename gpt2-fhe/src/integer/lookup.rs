@@ -1,12 +1,13 @@
 //! How tables are read.
 //!
 //! A lookup of a table of w bits, of which l low bits are rounded away, is made of
-//! 1. **rounding**: up to four low bits at a time are taken off. The digit, scaled to fill the whole torus together with the bit
+//! 1. **rounding**: up to p − 1 low bits at a time are taken off, where p bits are what one bootstrapping reads: 5 in a ring of 4096, 4 in
+//!    one of 2048. The digit, scaled to fill the whole torus together with the bit
 //!    above it, is read in two bootstrappings: the bit above (the sign), then, that bit subtracted, the digit;
-//! 2. **reading** the w − l bits that remain: in one bootstrapping up to [`NARROW_BITS`], in two
+//! 2. **reading** the w − l bits that remain: in one bootstrapping up to p, in two
 //!    ([`tfhe_core::wide`]) above;
 //! 3. **re-encoding**, where the result must be precise (a factor of a ciphertext product, or one of many summands) and was
-//!    read in two: digits of at most five bits are read once more with the precise key.
+//!    read in two: digits of at most p bits are read once more with the precise key.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,8 +19,7 @@ use tfhe_core::wide::WideTable;
 
 use super::backend::{IntegerBackend, NarrowTable, WideLookup};
 use super::evaluator::IntegerEvaluator;
-use super::output::{Output, ROUNDING_DIGIT};
-use super::prediction::NARROW_BITS;
+use super::output::Output;
 use super::tensor::Integer;
 use crate::track::EvaluationError;
 use crate::track::timed::Timed;
@@ -27,42 +27,41 @@ use crate::track::timed::Timed;
 /// How many lookups go to the backend at once: enough to fill blocks on every thread, few enough to show progress.
 const BATCH: usize = 64;
 
-/// A value in the form of digits that five bits hold, each to be read by one bootstrapping.
+/// A value in the form of digits, each to be read by one bootstrapping.
 #[derive(Clone, Copy, Debug)]
 struct Digits {
     /// Bits of the table that reads a digit; digits lie in −2^(bits−1) .. 2^(bits−1).
     bits: u32,
-    /// How many there are, the lowest first; all but the highest in −8 ..= 8.
+    /// What a digit counts in units of the one below.
+    base: i64,
+    /// How many there are, the lowest first; all but the highest in −base/2 ..= base/2.
     count: usize,
 }
 
 impl Digits {
-    /// What a digit counts in units of the one below.
-    const BASE: i64 = 16;
-
-    /// For values up to `max_abs`.
-    fn of(max_abs: i64) -> Self {
-        if max_abs <= 7 {
-            return Self { bits: 4, count: 1 };
-        }
-        // Rounded to the nearest multiple of the base, 16·m + 7 and less leave m.
-        let (mut count, mut largest) = (1, 15);
+    /// For values up to `max_abs`, read by tables of up to `narrow` bits.
+    fn of(max_abs: i64, narrow: u32) -> Self {
+        // One digit of factors of four bits has more room in a table of as many.
+        let bits = if max_abs <= 7 { narrow.min(4) } else { narrow };
+        let base = 1 << (bits - 1);
+        // Rounded to the nearest multiple of the base, base·m + base/2 − 1 and less leave m.
+        let (mut count, mut largest) = (1, base - 1);
         while largest < max_abs {
-            (count, largest) = (count + 1, Self::BASE * largest + Self::BASE / 2 - 1);
+            (count, largest) = (count + 1, base * largest + base / 2 - 1);
         }
-        Self { bits: 5, count }
+        Self { bits, base, count }
     }
 
     /// What digit `index` counts.
     fn weight(self, index: usize) -> i64 {
-        Self::BASE.pow(index as u32)
+        self.base.pow(index as u32)
     }
 
     /// Digit `index` of `value`: an odd function, so that a negacyclic table may negate it.
     fn digit(self, value: i64, index: usize) -> i64 {
-        let higher = |value: i64| value.signum() * ((value.abs() + Self::BASE / 2) / Self::BASE);
+        let higher = |value: i64| value.signum() * ((value.abs() + self.base / 2) / self.base);
         let rest = (0..index).fold(value, |rest, _| higher(rest));
-        if index + 1 == self.count { rest } else { rest - Self::BASE * higher(rest) }
+        if index + 1 == self.count { rest } else { rest - self.base * higher(rest) }
     }
 }
 
@@ -121,12 +120,12 @@ impl<B: IntegerBackend> IntegerEvaluator<'_, B> {
         let Some(bits) = inputs.first().map(|input| input.bits) else { return };
         let mut done = 0;
         while done < rounded {
-            let digit = (rounded - done).min(ROUNDING_DIGIT);
+            let digit = (rounded - done).min(self.predictor.rounding_digit());
             let unit = 1_u64 << (63 - bits + done);
             // What is left is scaled for the next reading, of another digit or of the rounded input, with this digit's noise.
             let next = match rounded - done - digit {
-                0 => (bits - rounded).saturating_sub(NARROW_BITS),
-                left => bits - done - digit - left.min(ROUNDING_DIGIT),
+                0 => (bits - rounded).saturating_sub(self.predictor.narrow_bits()),
+                left => bits - done - digit - left.min(self.predictor.rounding_digit()),
             };
             let gadget = self.predictor.scaled_gadget(next, &self.gadgets);
             let low = self.read_digit(step, inputs, bits - done - digit, digit, unit, gadget);
@@ -248,20 +247,24 @@ impl Reader {
     /// Of tables of one width, all of which differ.
     fn new<B: IntegerBackend>(evaluator: &IntegerEvaluator<'_, B>, distinct: &[&LookupTable], output: Output) -> Self {
         let encode = |value: i64| output.delta().wrapping_mul(value as u64);
-        if distinct[0].index_bits() <= NARROW_BITS {
+        let (narrow_bits, size) = (evaluator.predictor.narrow_bits(), evaluator.shape().polynomial_size);
+        if distinct[0].index_bits() <= narrow_bits {
             let prepare = |table: &&LookupTable| {
                 NarrowTable::new(evaluator.shape(), table.values().iter().map(|&value| encode(value)).collect())
             };
             return Self { output, kind: Kind::Narrow(distinct.iter().map(prepare).collect()) };
         }
         let max_abs = distinct.iter().map(|table| table.max_abs_value()).max().unwrap_or(0);
-        let digits = output.reencoded.then(|| Digits::of(max_abs));
+        let digits = output.reencoded.then(|| Digits::of(max_abs, narrow_bits));
         let tables: Vec<Vec<WideTable>> = distinct
             .iter()
             .map(|table| match digits {
-                None => vec![WideTable::new(table.values())],
+                None => vec![WideTable::new(table.values(), size)],
                 Some(digits) => (0..digits.count)
-                    .map(|i| WideTable::new(&table.values().iter().map(|&v| digits.digit(v, i)).collect::<Vec<_>>()))
+                    .map(|i| {
+                        let values: Vec<_> = table.values().iter().map(|&v| digits.digit(v, i)).collect();
+                        WideTable::new(&values, size)
+                    })
                     .collect(),
             })
             .collect();
@@ -352,7 +355,7 @@ fn read_wide<B: IntegerBackend>(
     let outputs = evaluator.backend.wide_lookup(low, high, &ciphertexts, &lookups);
     for (input, tables) in inputs.iter().zip(tables) {
         let scaled = input.noise.scaled(tables[0].low_factor() as f64);
-        evaluator.count_read(step, &scaled, WideTable::low_tolerance());
+        evaluator.count_read(step, &scaled, tables[0].low_tolerance());
         evaluator.step(step).key_switches += 2;
         for table in *tables {
             evaluator.count_read(step, &input.noise, table.high_tolerance());
@@ -379,8 +382,10 @@ mod tests {
 
     #[test]
     fn digits_recompose_and_are_odd() {
-        for max_abs in [7, 15, 16, 127, 247, 248, 3959, 3960] {
-            let digits = Digits::of(max_abs);
+        let largest = [3, 7, 8, 15, 16, 59, 60, 127, 247, 248, 3959, 3960];
+        for (max_abs, narrow) in largest.into_iter().flat_map(|max_abs| [(max_abs, 3), (max_abs, 4), (max_abs, 5)]) {
+            let digits = Digits::of(max_abs, narrow);
+            assert!(digits.bits <= narrow);
             let half = 1 << (digits.bits - 1);
             for value in -max_abs..=max_abs {
                 let parts: Vec<i64> = (0..digits.count).map(|i| digits.digit(value, i)).collect();

@@ -4,11 +4,7 @@ use nn::evaluator::Use;
 use tfhe_core::sets::{FINE, PRECISE};
 
 use super::multiply::Multiply;
-use super::prediction::{NARROW_BITS, Predictor};
-
-/// How many low bits rounding takes off at a time: with the bit above them, as many as a narrow table reads, so that the input's own
-/// noise, which the scaling multiplies, has as much room as there.
-pub(super) const ROUNDING_DIGIT: u32 = NARROW_BITS - 1;
+use super::prediction::Predictor;
 
 /// What a lookup's result must be like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +37,7 @@ impl Output {
     /// Results of which `terms` are summed before the next lookup, of up to `bits` bits, which scales their digits to the whole
     /// torus.
     pub(super) fn summand(bits: u32, terms: usize, predictor: &Predictor, gadgets: &[usize]) -> Self {
-        let shift = bits.saturating_sub(ROUNDING_DIGIT) + terms.ilog2().div_ceil(2);
+        let shift = bits.saturating_sub(predictor.rounding_digit()) + terms.ilog2().div_ceil(2);
         Self { bits, gadget: predictor.scaled_gadget(shift, gadgets).max(FINE), reencoded: false }
     }
 

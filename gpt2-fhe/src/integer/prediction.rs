@@ -3,7 +3,7 @@
 use nn::evaluator::TermUse;
 use nn::integer::IntegerProgram;
 use nn::matrix::Matrix;
-use tfhe_core::key_graph::{Bootstrap, Edge, Node, Parameters};
+use tfhe_core::key_graph::{Bootstrap, Edge, MissingEdge, Node, Parameters};
 use tfhe_core::keys::Needs;
 use tfhe_core::noise::{self, Distribution, Spread, Variance};
 use tfhe_core::params::GlweShape;
@@ -14,14 +14,20 @@ use super::encoding::{answer_rounding, request_rounding};
 use super::multiply::Multiply;
 use crate::boundary::Refused;
 
-/// The widest table that one bootstrapping reads (N = 4096).
-pub const NARROW_BITS: u32 = 5;
-
 /// How many places of a right factor are filled at most: each place's noise meets every entry of the product.
-const PACKED_PLACES: usize = 128;
+const PACKED_PLACES: usize = 64;
 
 /// Of a weighted sum that is decrypted: there may be 2^20 of them, 1,024 tokens of 1,024 numbers, and 2^-44 is left.
 const MAX_LOG2_SUM_FAILURE: f64 = -64.0;
+
+/// The automorphisms that pack a table between its two bootstrappings, the set's first: for each lookup many, and precise enough.
+pub(super) const PACK_TABLES: usize = 0;
+
+/// The automorphisms that pack factors and answers: the set's second, where it has some of their own.
+pub(super) fn pack_numbers(parameters: &Parameters) -> usize {
+    let own = Edge::Automorphisms { ring: Node::Lookup, gadget: PACK_TABLES + 1 };
+    if parameters.gadget(own).is_ok() { PACK_TABLES + 1 } else { PACK_TABLES }
+}
 
 /// How many columns of a right factor of `depth` rows go into one ciphertext.
 pub fn columns_per_ciphertext(depth: usize) -> usize {
@@ -34,7 +40,8 @@ pub struct Predictor {
     parameters: Parameters,
     bootstraps: Vec<Variance>,
     switches: Variance,
-    automorphism: Variance,
+    /// Of the automorphisms that pack tables, and of those that pack factors and answers.
+    automorphisms: [Variance; 2],
     relinearization: Variance,
 }
 
@@ -55,12 +62,15 @@ impl Predictor {
             ring.lwe_dimension(),
             parameters.small().noise().variance(),
         );
-        let automorphisms = parameters.gadget(Edge::Automorphisms { ring: Node::Lookup, gadget: 0 })?;
+        let automorphism = |gadget: usize| {
+            let gadget = parameters.gadget(Edge::Automorphisms { ring: Node::Lookup, gadget })?;
+            Ok::<_, MissingEdge>(noise::glwe_keyswitch(gadget, shape, key))
+        };
         let relinearization = parameters.gadget(Edge::Relinearization { ring: Node::Lookup })?;
         Ok(Self {
             bootstraps: parameters.bootstraps().iter().map(rotation).collect(),
             switches: keyswitch + noise::modulus_switch(lwe, ring.size()),
-            automorphism: noise::glwe_keyswitch(automorphisms, shape, key),
+            automorphisms: [automorphism(PACK_TABLES)?, automorphism(pack_numbers(parameters))?],
             relinearization: noise::relinearization(relinearization, shape, key),
             parameters: parameters.clone(),
         })
@@ -80,15 +90,23 @@ impl Predictor {
         let operands = program.factors().into_iter().map(|(_, factor)| factor.operand_bits);
         let operands = operands.filter(|_| multiply == Multiply::Lut);
         let widest = program.tables().map(|(_, table)| table.index_bits()).chain(operands).max().unwrap_or(0);
-        if widest > wide::MAX_BITS {
-            return Err(Refused::TooWide { bits: widest, limit: wide::MAX_BITS });
-        }
         let size = self.shape().polynomial_size;
-        let reads_wide_tables = widest <= NARROW_BITS || wide::fits(widest, size);
-        if size.get() < PACKED_PLACES.max(program.head_size()).max(1 << NARROW_BITS) || !reads_wide_tables {
+        if size.get() < PACKED_PLACES.max(program.head_size()) || self.narrow_bits() == 0 {
             return Err(Refused::SmallRing(self.parameters.name()));
         }
-        Ok(())
+        let limit = *wide::bits(size).end();
+        if widest > limit { Err(Refused::TooWide { bits: widest, limit }) } else { Ok(()) }
+    }
+
+    /// The bits of the widest table that one bootstrapping reads.
+    pub fn narrow_bits(&self) -> u32 {
+        wide::narrow_bits(self.shape().polynomial_size)
+    }
+
+    /// How many low bits rounding takes off at a time: with the bit above them, as many as a narrow table reads, so that the input's own
+    /// noise, which the scaling multiplies, has as much room as there.
+    pub(super) fn rounding_digit(&self) -> u32 {
+        self.narrow_bits() - 1
     }
 
     /// The parameter set.
@@ -139,9 +157,9 @@ impl Predictor {
     }
 
     /// The gadget of results that are read at the scale of a table of `bits` bits, a few of them summed: a wide table's first
-    /// reading scales them by 2^(bits−5), and four summands double the noise.
+    /// reading scales them by 2^(bits − [`Self::narrow_bits`]), and four summands double the noise.
     pub fn summand_gadget(&self, bits: u32, available: &[usize]) -> usize {
-        self.scaled_gadget(bits.saturating_sub(NARROW_BITS) + 1, available)
+        self.scaled_gadget(bits.saturating_sub(self.narrow_bits()) + 1, available)
     }
 
     /// The gadget of terms of weighted sums: the coarsest with which a sum, packed, is decrypted wrongly with a
@@ -167,12 +185,12 @@ impl Predictor {
 
     /// The noise of the encrypted table between a wide lookup's two bootstrappings.
     pub fn wide_table(&self, low: usize, table: &WideTable) -> Variance {
-        table.table_variance(self.bootstraps[low], self.automorphism, self.shape())
+        table.table_variance(self.bootstraps[low], self.automorphisms[0], self.shape())
     }
 
     /// The noise that packing by automorphisms leaves at the coefficients that it fills.
     pub fn packing(&self) -> Variance {
-        noise::trace(self.automorphism, self.shape().polynomial_size.log2())
+        noise::trace(self.automorphisms[1], self.shape().polynomial_size.log2())
     }
 
     /// The noise of an entry of a matrix product: the factors' noise at so many packed places, what packing adds there and everywhere,
@@ -180,7 +198,7 @@ impl Predictor {
     pub fn matrix_product(&self, left: (Variance, usize), right: (Variance, usize), log_t: u32) -> Distribution {
         let shape = self.shape();
         let n = shape.polynomial_size.get();
-        let everywhere = Spread::new(self.automorphism.repeated(n as f64), n);
+        let everywhere = Spread::new(self.automorphisms[1].repeated(n as f64), n);
         let factor =
             |(variance, places): (Variance, usize)| Spread::new(variance + self.packing(), places) + everywhere;
         noise::tensor_product(shape, log_t, [left, right].map(factor)) + self.relinearization
@@ -196,9 +214,10 @@ impl Predictor {
         }
     }
 
-    /// The evaluation keys of such a program.
-    pub fn needs(multiply: Multiply, bits: u32, whole: bool) -> Needs {
-        let needs = Needs::default().keyswitch(Node::Lookup).automorphisms(Node::Lookup, 0, 0);
+    /// The evaluation keys, with gadgets of `parameters`, of such a program.
+    pub fn needs(parameters: &Parameters, multiply: Multiply, bits: u32, whole: bool) -> Needs {
+        let needs = Needs::default().keyswitch(Node::Lookup).automorphisms(Node::Lookup, PACK_TABLES, 0);
+        let needs = needs.automorphisms(Node::Lookup, pack_numbers(parameters), 0);
         let needs = Self::gadgets(multiply, bits, whole).into_iter().fold(needs, Needs::bootstrapping);
         if multiply == Multiply::Product { needs.relinearization(Node::Lookup) } else { needs }
     }

@@ -7,7 +7,6 @@ use nn::matrix::Matrix;
 use tfhe_core::noise::Variance;
 use tfhe_core::random::{SampleSeed, SampleStream};
 use tfhe_core::torus;
-use tfhe_core::wide::{self, WideTable};
 
 use super::backend::{BackendProduct, IntegerBackend, NarrowTable, WideLookup};
 use super::prediction::{Predictor, columns_per_ciphertext};
@@ -79,8 +78,8 @@ impl IntegerBackend for SimulatedIntegers {
     fn wide_lookup(&mut self, low: usize, high: usize, inputs: &[u64], lookups: &[WideLookup<'_>]) -> Vec<Vec<u64>> {
         let mut read = |(&input, lookup): (&u64, &WideLookup<'_>)| {
             let first = lookup.first();
-            let low_phase = self.combine(&[(&input, first.low_factor())], WideTable::low_offset());
-            let slot = (self.switched(low_phase) >> (64 - wide::LOW_BITS)) as usize;
+            let low_phase = self.combine(&[(&input, first.low_factor())], first.low_offset());
+            let slot = first.low_slot(self.switched(low_phase));
             let high_phase = self.switched(input.wrapping_add(first.high_offset()));
             let values = lookup.tables.iter().map(|table| {
                 let (index, negate) = read_half_torus(high_phase, table.boxes().ilog2());

@@ -110,8 +110,8 @@ impl Lowering for ExactAttention {
         Ok(pairs.filter(|(number, clear)| number != clear).count())
     }
 
-    fn needs(&self, _: &Plan) -> Result<Needs, RunError> {
-        Ok(Predictor::needs(self.multiply, self.program().input_bits(), self.program().is_whole()))
+    fn needs(&self, plan: &Plan) -> Result<Needs, RunError> {
+        Ok(Predictor::needs(&plan.parameters, self.multiply, self.program().input_bits(), self.program().is_whole()))
     }
 
     fn bound(&self, seed: &ClientSeed) -> ClientSeed {

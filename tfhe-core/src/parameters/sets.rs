@@ -65,6 +65,23 @@ pub const HEAD_EXACT: ParametersLiteral = ParametersLiteral {
     external_products: &[],
 };
 
+/// The exact attention head for factors of up to 4 bits: tables of 4 bits in one bootstrapping, of 8 in two. The ring of lookups of
+/// [`PACKED_HEAD`], half as large as that of [`HEAD_EXACT`], also multiplies.
+///
+/// What packing adds to a factor is the key's noise times N, so the second automorphism gadget has digits as small, and the precise one
+/// as many of them, as it takes for a sum of products to be read; tables between two bootstrappings are packed with the first, which
+/// costs half as much.
+pub const HEAD_EXACT_NARROW: ParametersLiteral = ParametersLiteral {
+    name: "head_exact_narrow",
+    keys: &[lwe(902, TUniform { bound_log: 45 }), glwe(ONE_RING, (1, 2048), TUniform { bound_log: 15 })],
+    keyswitches: &[(Lookup, (3, 6, Single))],
+    bootstraps: &[(Lookup, (23, 1, Single)), (Lookup, (15, 2, Single)), (Lookup, (8, 5, Single))],
+    automorphisms: &[(Lookup, (8, 5, Split)), (Lookup, (3, 16, Split))],
+    relinearizations: &[(Arithmetic, (8, 5, Split))],
+    lifts: &[],
+    external_products: &[],
+};
+
 /// As [`HEAD_EXACT`], with finer precise and automorphism gadgets: for wider factors.
 pub const HEAD_EXACT_WIDE: ParametersLiteral = ParametersLiteral {
     name: "head_exact_wide",
@@ -115,8 +132,8 @@ pub const PACKED_BLOCK: ParametersLiteral = ParametersLiteral {
 };
 
 /// All named sets.
-pub const ALL: [ParametersLiteral; 6] =
-    [TOY, MESSAGE_2_CARRY_2, HEAD_EXACT, HEAD_EXACT_WIDE, PACKED_HEAD, PACKED_BLOCK];
+pub const ALL: [ParametersLiteral; 7] =
+    [TOY, MESSAGE_2_CARRY_2, HEAD_EXACT_NARROW, HEAD_EXACT, HEAD_EXACT_WIDE, PACKED_HEAD, PACKED_BLOCK];
 
 /// The named set `name`.
 pub fn by_name(name: &str) -> Option<Parameters> {

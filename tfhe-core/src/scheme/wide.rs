@@ -1,23 +1,25 @@
-//! Lookups of 6 to 10 bits, exactly, in two bootstrappings.
+//! Lookups of more bits than one bootstrapping reads, up to twice as many, exactly, in two.
 //!
 //! One programmable bootstrapping reads a table of 2^p values reliably while half a slot, 1/2^(p+2) of the torus, is several
-//! times the noise of the phase after key switch and modulus switch; for N = 4096 that ends at p = 5. Here a table of w
-//! bits is read by two, neither of which needs more precision than that:
+//! times the noise of the phase after key switch and modulus switch; for N = 4096 that ends at p = 5, for N = 2048 at 4
+//! ([`narrow_bits`]). Here a table of w bits is read by two, neither of which needs more precision than that. With S = 2^(p+1):
 //!
-//! 1. **Low bits.** The input, scaled so that m mod 64 fills the whole torus in 64 slots, rotates the polynomial of ones. The result is
+//! 1. **Low bits.** The input, scaled so that m mod S fills the whole torus in S slots, rotates the polynomial of ones. The result is
 //!    multiplied, for every *box* h of W consecutive inputs, by a sparse integer polynomial, which gives the value of any
-//!    chosen negacyclic function F_h at m mod 64: many functions for one bootstrapping (Carpov, Izabachène, Mollimard, CT-RSA
+//!    chosen negacyclic function F_h at m mod S: many functions for one bootstrapping (Carpov, Izabachène, Mollimard, CT-RSA
 //!    2019, section 4).
 //! 2. **High bits.** These values, packed into one ciphertext with box h filled by F_h's, are the (encrypted) table of a
 //!    second bootstrapping (Guimarães, Borin, Aranha, CHES 2021, the tree method), by the *unreduced* input.
 //!
 //! The second phase may be off by several inputs: box h's function is right not for the W inputs of the box only, but for
-//! all 32 inputs of a window around it, F_h(m mod 64) = f(m) for W·h − a ≤ m < W·h + W + a with a = (32 − W)/2. Reading from a
+//! all S/2 inputs of a window around it, F_h(m mod S) = f(m) for W·h − a ≤ m < W·h + W + a with a = (S/2 − W)/2. Reading from a
 //! neighbouring box is harmless as long as m lies in that box's window, that is, while the second phase's error is below
-//! a + 1/2 inputs. No low digit has to be subtracted first, and no sign bit extracted: F_h(u + 32) = −F_h(u), which the first
-//! bootstrapping imposes, is no restriction, since a window contains only one of u and u + 32.
+//! a + 1/2 inputs. No low digit has to be subtracted first, and no sign bit extracted: F_h(u + S/2) = −F_h(u), which the first
+//! bootstrapping imposes, is no restriction, since a window contains only one of u and u + S/2.
 //!
 //! A function is f(m) for 0 ≤ m < 2^w, extended negacyclically: f(m + 2^w) = −f(m).
+
+use std::ops::RangeInclusive;
 
 use crate::automorphism::AutomorphismKeys;
 use crate::glwe::GlweCiphertext;
@@ -25,14 +27,28 @@ use crate::noise::{self, Variance};
 use crate::params::{GlweShape, PolynomialSize};
 use crate::polynomial;
 
-/// log2 of the number of slots of the first bootstrapping on the whole torus.
-pub const LOW_BITS: u32 = 6;
-/// The inputs of a window: half of the slots.
-const WINDOW: i64 = 1 << (LOW_BITS - 1);
-/// The widest table.
-pub const MAX_BITS: u32 = 10;
-/// The narrowest table.
-pub const MIN_BITS: u32 = LOW_BITS;
+/// The ring's N over the number of slots on the whole torus, 2^(p+1), that one bootstrapping tells apart: as many coefficients to a slot
+/// are several times the noise of the switches, of which the modulus switch's, with the LWE dimensions that are secure, has a standard
+/// deviation of four to five.
+const COEFFICIENTS_PER_SLOT_LOG: u32 = 6;
+
+/// p, the bits of the widest table that one bootstrapping in a ring of this size reads: 5 for N = 4096, 4 for 2048.
+///
+/// That is for results of bootstrappings, and the LWE dimensions of the named sets; what a set's noise allows, a plan says.
+pub fn narrow_bits(polynomial_size: PolynomialSize) -> u32 {
+    low_bits(polynomial_size).saturating_sub(1)
+}
+
+/// log2 of S, the number of slots of the first bootstrapping on the whole torus.
+fn low_bits(polynomial_size: PolynomialSize) -> u32 {
+    polynomial_size.log2().saturating_sub(COEFFICIENTS_PER_SLOT_LOG)
+}
+
+/// The widths of the tables that two bootstrappings in a ring of this size read, w: from p + 1 to 2p.
+pub fn bits(polynomial_size: PolynomialSize) -> RangeInclusive<u32> {
+    let low = low_bits(polynomial_size);
+    low..=2 * low.saturating_sub(1)
+}
 
 /// F_h of one box: c_h plus the function with the given differences.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +83,7 @@ struct BoxFunction {
 /// let needs = Needs::default().keyswitch(Node::Lookup).bootstrapping(0).automorphisms(Node::Lookup, 0, 0);
 /// let server = client.evaluation_keys(&needs)?.prepare()?;
 /// let square = |m: i64| (m - 32).pow(2) / 64;
-/// let table = WideTable::new(&(0..64).map(square).collect::<Vec<_>>());
+/// let table = WideTable::new(&(0..64).map(square).collect::<Vec<_>>(), ring.size());
 ///
 /// let mut plaintext = Zeroizing::new(vec![0; 1024]);
 /// plaintext[0] = encode(41, 7);
@@ -76,7 +92,7 @@ struct BoxFunction {
 /// let input = request.open(&server, &encoding, 1)?[0].expand();
 /// let (mut low, mut high) = (input.sample_extract(0), input.sample_extract(0));
 /// low.scale(table.low_factor());
-/// low.add_plaintext(WideTable::low_offset());
+/// low.add_plaintext(table.low_offset());
 /// high.add_plaintext(table.high_offset());
 ///
 /// let (switched, key) = (server.keyswitch(Node::Lookup)?.keyswitch(&[low, high]), server.bootstrapping_key(0)?);
@@ -91,27 +107,35 @@ struct BoxFunction {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WideTable {
     bits: u32,
+    low_bits: u32,
     box_log: u32,
     boxes: Vec<BoxFunction>,
 }
 
 impl WideTable {
-    /// Prepares `values`, 2^w of them with w from [`MIN_BITS`] to [`MAX_BITS`].
+    /// Prepares `values`, 2^w of them with w one of [`bits`], for a ring of this size.
     ///
     /// # Panics
     /// On another number of values.
-    pub fn new(values: &[i64]) -> Self {
-        let bits = values.len().ilog2();
-        assert!(values.len().is_power_of_two() && (MIN_BITS..=MAX_BITS).contains(&bits), "2^6 to 2^10 values");
-        let box_log = box_log(bits);
+    pub fn new(values: &[i64], polynomial_size: PolynomialSize) -> Self {
+        let (width, widths, low_bits) = (values.len().ilog2(), bits(polynomial_size), low_bits(polynomial_size));
+        assert!(values.len().is_power_of_two() && widths.contains(&width), "2^w values, w of {widths:?}");
+        let box_log = box_log(width, polynomial_size);
         let count = values.len() as i64;
         let function = |m: i64| {
             let index = m.rem_euclid(2 * count);
             if index < count { values[index as usize] } else { -values[(index - count) as usize] }
         };
-        let margin = (WINDOW - (1 << box_log)) / 2;
-        let boxes = (0..count >> box_log).map(|h| BoxFunction::new(&function, (h << box_log) - margin)).collect();
-        Self { bits, box_log, boxes }
+        let window = 1 << (low_bits - 1);
+        let margin = (window - (1 << box_log)) / 2;
+        let boxes =
+            (0..count >> box_log).map(|h| BoxFunction::new(&function, (h << box_log) - margin, window)).collect();
+        Self { bits: width, low_bits, box_log, boxes }
+    }
+
+    /// The inputs of a window: half of the slots.
+    fn window(&self) -> i64 {
+        1 << (self.low_bits - 1)
     }
 
     /// w.
@@ -131,19 +155,24 @@ impl WideTable {
     pub fn evaluate(&self, h: usize, u: usize) -> i64 {
         // (1 − X)^(−1) = ½·Σ X^j: a difference d at slot v adds d/2 to the half circle from v on and −d/2 to the other.
         let function = &self.boxes[h];
-        let sign =
-            |v: usize| if (u + 2 * WINDOW as usize - v) % (2 * WINDOW as usize) < WINDOW as usize { 1 } else { -1 };
+        let window = self.window() as usize;
+        let sign = |v: usize| if (u + 2 * window - v) % (2 * window) < window { 1 } else { -1 };
         function.differences.iter().map(|&(v, d)| sign(v) * d).sum::<i64>() / 2 + function.constant
     }
 
     /// By what the input, at scale 1/2^(w+1), is multiplied for the first bootstrapping.
     pub fn low_factor(&self) -> i64 {
-        1 << (self.bits + 1 - LOW_BITS)
+        1 << (self.bits + 1 - self.low_bits)
     }
 
     /// What is added to the scaled input for the first bootstrapping: half a slot.
-    pub fn low_offset() -> u64 {
-        1 << (63 - LOW_BITS)
+    pub fn low_offset(&self) -> u64 {
+        1 << (63 - self.low_bits)
+    }
+
+    /// The slot, of S on the whole torus, in which a phase for the first bootstrapping lies.
+    pub fn low_slot(&self, phase: u64) -> usize {
+        (phase >> (64 - self.low_bits)) as usize
     }
 
     /// What is added to the input for the second: half an input, 1/2^(w+2).
@@ -161,7 +190,7 @@ impl WideTable {
     /// The encrypted table of the second bootstrapping, from the result of the first.
     pub fn high_accumulator(&self, low: &GlweCiphertext, delta: u64, keys: &AutomorphismKeys) -> GlweCiphertext {
         let n = low.shape().polynomial_size.get();
-        let slot = n / WINDOW as usize;
+        let slot = n / self.window() as usize;
         let width = n / self.boxes.len();
         let inputs = self
             .boxes
@@ -198,13 +227,13 @@ impl WideTable {
 
     /// How far off the second phase may be: a + 1/2 inputs, as a fraction of the torus.
     pub fn high_tolerance(&self) -> f64 {
-        let margin = (WINDOW - (1 << self.box_log)) / 2;
+        let margin = (self.window() - (1 << self.box_log)) / 2;
         (margin as f64 + 0.5) / 2f64.powi(self.bits as i32 + 1)
     }
 
     /// How far off the first phase may be: half a slot.
-    pub fn low_tolerance() -> f64 {
-        2f64.powi(-(LOW_BITS as i32) - 1)
+    pub fn low_tolerance(&self) -> f64 {
+        2f64.powi(-(self.low_bits as i32) - 1)
     }
 
     /// Variance of the encrypted table's entries, given those of the first bootstrapping's result and of one automorphism's
@@ -224,17 +253,17 @@ impl WideTable {
     }
 }
 
-/// log2 W: wide boxes mean few ciphertexts to pack, narrow ones more tolerance where inputs are finely spaced.
-fn box_log(bits: u32) -> u32 {
-    if bits <= 9 { 4 } else { 2 }
+/// log2 W: wide boxes, half a window, mean few ciphertexts to pack, narrow ones more tolerance where inputs are finely spaced.
+fn box_log(width: u32, polynomial_size: PolynomialSize) -> u32 {
+    if width < *bits(polynomial_size).end() { low_bits(polynomial_size) - 2 } else { 2 }
 }
 
 impl BoxFunction {
-    /// The function that agrees with `function` on the window that begins at `first`.
-    fn new(function: &impl Fn(i64) -> i64, first: i64) -> Self {
-        let last = first + WINDOW - 1;
+    /// The function that agrees with `function` on the window of so many inputs that begins at `first`.
+    fn new(function: &impl Fn(i64) -> i64, first: i64, window: i64) -> Self {
+        let last = first + window - 1;
         let constant = (function(first) + function(last)).div_euclid(2);
-        let slot = |m: i64| m.rem_euclid(2 * WINDOW) as usize;
+        let slot = |m: i64| m.rem_euclid(2 * window) as usize;
         // Before the window's first slot stands the negated value of its last.
         let seam = function(first) + function(last) - 2 * constant;
         let differences = std::iter::once((slot(first), seam))
@@ -245,34 +274,35 @@ impl BoxFunction {
     }
 }
 
-/// Whether tables of `bits` bits fit a ring: at least one coefficient to a box and a slot.
-pub fn fits(bits: u32, polynomial_size: PolynomialSize) -> bool {
-    (MIN_BITS..=MAX_BITS).contains(&bits)
-        && polynomial_size.get() >= (1 << bits) >> box_log(bits)
-        && polynomial_size.get() >= WINDOW as usize
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// The rings that have tables of two bootstrappings, from the smallest to the largest of the named sets.
+    fn sizes() -> impl Strategy<Value = PolynomialSize> {
+        (10..=12_u32).prop_map(|log| PolynomialSize::new(1 << log).unwrap())
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(20))]
+        #![proptest_config(ProptestConfig::with_cases(60))]
         #[test]
-        fn every_window_reads_the_table(bits in MIN_BITS..=MAX_BITS, seed: u64) {
+        fn every_window_reads_the_table(size in sizes(), width: prop::sample::Index, seed: u64) {
+            let widths: Vec<u32> = bits(size).collect();
+            let width = *width.get(&widths);
             let values: Vec<i64> =
-                (0..1_u64 << bits).map(|m| (m.wrapping_mul(seed | 1) >> 7) as i64 % 16 - 8).collect();
-            let table = WideTable::new(&values);
-            let half = 1_i64 << bits;
-            let margin = (WINDOW - (1 << table.box_log)) / 2;
+                (0..1_u64 << width).map(|m| (m.wrapping_mul(seed | 1) >> 7) as i64 % 16 - 8).collect();
+            let table = WideTable::new(&values, size);
+            let half = 1_i64 << width;
+            let margin = (table.window() - (1 << table.box_log)) / 2;
+            prop_assert!(margin > 0 && table.boxes() <= size.get());
             for h in 0..table.boxes() {
                 let start = (h as i64) << table.box_log;
                 for m in start - margin..start + (1 << table.box_log) + margin {
                     let index = m.rem_euclid(2 * half);
                     let expected =
                         if index < half { values[index as usize] } else { -values[(index - half) as usize] };
-                    prop_assert_eq!(table.evaluate(h, m.rem_euclid(64) as usize), expected);
+                    prop_assert_eq!(table.evaluate(h, m.rem_euclid(2 * table.window()) as usize), expected);
                 }
             }
         }
@@ -282,6 +312,16 @@ mod tests {
     fn staircases_amplify_little() {
         // A requantization from 8 to 4 bits: at most three steps of 1 in a window of 32, and the seam.
         let values: Vec<i64> = (0..256_i64).map(|m| ((m - 128) as f64 / 17.0).round() as i64).collect();
-        assert!(WideTable::new(&values).amplification() <= 4.0);
+        let amplification =
+            |log: u32| WideTable::new(&values, PolynomialSize::new(1 << log).unwrap()).amplification();
+        assert!(amplification(12) <= 4.0);
+        // A window of 16: two steps.
+        assert!(amplification(11) <= 3.0);
+    }
+
+    #[test]
+    fn larger_rings_read_wider_tables() {
+        let widths = [10, 11, 12].map(|log| PolynomialSize::new(1 << log).unwrap()).map(|size| (narrow_bits(size), bits(size)));
+        assert_eq!(widths, [(3, 4..=6), (4, 5..=8), (5, 6..=10)]);
     }
 }

@@ -1,10 +1,11 @@
 //! The plan of the exact circuit.
 
 use nn::integer::IntegerAttention;
-use tfhe_core::key_graph::Parameters;
-use tfhe_core::{noise, sets, wide};
+use tfhe_core::key_graph::{Parameters, ParametersLiteral};
+use tfhe_core::{noise, sets};
 
 use super::{Bytes, Kind, Plan};
+use crate::boundary::Refused;
 use crate::integer::counted::CountedIntegers;
 use crate::integer::encoding::IntegerEncoding;
 use crate::integer::evaluator::IntegerEvaluator;
@@ -18,23 +19,29 @@ use crate::track::Unobserved;
 /// The step in which the client reads the answer, of a plan.
 const DECRYPTION: &str = "decryption";
 
-/// Plans the head for `tokens` tokens, with the first named set that is reliable enough.
+/// Plans the head for `tokens` tokens, with the first named set, from the fastest, that is wide and reliable enough.
 ///
 /// # Errors
 /// [`RunError::TooWide`], [`RunError::TooLong`], [`RunError::Unreliable`].
 pub(in crate::run) fn plan_exact(head: &IntegerAttention, tokens: usize, multiply: Multiply) -> Result<Plan, RunError> {
-    let widest = head.program().factors().iter().map(|(_, factor)| factor.operand_bits).max();
-    if let Some(bits) = widest.filter(|&bits| multiply == Multiply::Lut && bits > wide::MAX_BITS) {
-        return Err(RunError::TooWide { bits, limit: wide::MAX_BITS });
-    }
+    // Squares of sums of two factors have one bit more than what the narrow set reads in one bootstrapping.
+    let sets: &[ParametersLiteral] = match multiply {
+        Multiply::Product => &[sets::HEAD_EXACT_NARROW, sets::HEAD_EXACT, sets::HEAD_EXACT_WIDE],
+        Multiply::Lut => &[sets::HEAD_EXACT, sets::HEAD_EXACT_WIDE],
+    };
     let mut best = f64::INFINITY;
-    for literal in [sets::HEAD_EXACT, sets::HEAD_EXACT_WIDE] {
+    for (index, literal) in sets.iter().enumerate() {
         let parameters = literal.compile().expect("named sets are valid");
-        let plan = with_parameters(head, tokens, multiply, parameters)?;
-        if plan.log2_failure_probability <= MAX_LOG2_FAILURE {
-            return Ok(plan);
+        match with_parameters(head, tokens, multiply, parameters) {
+            Ok(plan) if plan.log2_failure_probability <= MAX_LOG2_FAILURE => return Ok(plan),
+            Ok(plan) => best = best.min(plan.log2_failure_probability),
+            // A larger ring may do.
+            Err(RunError::Refused(Refused::TooWide { .. }) | RunError::TooLong { .. }) if index + 1 < sets.len() => {}
+            Err(RunError::Refused(Refused::TooWide { bits, limit })) if multiply == Multiply::Lut => {
+                return Err(RunError::TooWide { bits, limit });
+            }
+            Err(error) => return Err(error),
         }
-        best = best.min(plan.log2_failure_probability);
     }
     // The union bound of a hopeless plan is above 1.
     Err(RunError::Unreliable { best: best.min(0.0) })
@@ -65,7 +72,7 @@ fn with_parameters(
         .fold(f64::NEG_INFINITY, noise::log2_sum);
     let mut statistics = evaluator.statistics().without_times();
     statistics.step(DECRYPTION).log2_failure_probability = decryption;
-    let needs = Predictor::needs(multiply, program.input_bits(), program.is_whole());
+    let needs = Predictor::needs(&parameters, multiply, program.input_bits(), program.is_whole());
     Ok(Plan {
         log2_failure_probability: statistics.log2_failure_probability(),
         statistics,
