@@ -50,10 +50,16 @@ fn one_ring(literal: ParametersLiteral) {
     println!("{name}: a key in 32 bits: variance 2^{:.1}, of its noise 2^{:.1}", rounding.log2(), 2.0 * key.log2_std());
     (0..parameters.bootstraps().len()).for_each(|index| bootstrapping(&parameters, index));
     let key = ring.noise.variance();
-    let automorphism = noise::glwe_keyswitch(automorphisms(&parameters, Lookup), shape, key);
+    let packing = |gadget, which: &str| {
+        let automorphism = noise::glwe_keyswitch(gadget, shape, key);
+        line(name, &format!("automorphism{which}"), automorphism);
+        line(name, &format!("packing{which}"), noise::trace(automorphism, shape.polynomial_size.log2()));
+    };
+    packing(automorphisms(&parameters, Lookup), "");
+    if let Ok(second) = parameters.gadget(Edge::Automorphisms { ring: Lookup, gadget: 1 }) {
+        packing(second, ", second gadget");
+    }
     let gadget = gadget(&parameters, Edge::Relinearization { ring: Lookup });
-    line(name, "automorphism", automorphism);
-    line(name, "packing", noise::trace(automorphism, shape.polynomial_size.log2()));
     line(name, "relinearization", noise::relinearization(gadget, shape, key));
     line(name, "relinearization, its rounding alone", noise::relinearization(gadget, shape, Variance::ZERO));
 }

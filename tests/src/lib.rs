@@ -8,7 +8,7 @@ use tfhe_core::automorphism::AutomorphismKeys;
 use tfhe_core::bootstrapping_key::BootstrappingKey;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::fft::NegacyclicFft;
-use tfhe_core::key_graph::{Node, Parameters, ParametersLiteral};
+use tfhe_core::key_graph::{Edge, Node, Parameters, ParametersLiteral};
 use tfhe_core::keys::{ClientKeys, EvaluationKeys, Needs};
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::noise::Variance;
@@ -33,7 +33,10 @@ impl Parties {
     pub fn new(literal: ParametersLiteral, bootstraps: &[usize], products: bool) -> Self {
         let parameters = literal.compile().expect("named sets are valid");
         let client = ClientKeys::generate(&parameters, &ClientSeed::from_number(2026)).expect("a backend");
-        let needs = Needs::default().keyswitch(Node::Lookup).automorphisms(Node::Lookup, 0, 0);
+        let edge = |gadget: &usize| Edge::Automorphisms { ring: Node::Lookup, gadget: *gadget };
+        let automorphisms = (0..).take_while(|gadget| parameters.gadget(edge(gadget)).is_ok());
+        let needs = Needs::default().keyswitch(Node::Lookup);
+        let needs = automorphisms.fold(needs, |needs, gadget| needs.automorphisms(Node::Lookup, gadget, 0));
         let needs = bootstraps.iter().fold(needs, |needs, &gadget| needs.bootstrapping(gadget));
         let needs = if products { needs.relinearization(Node::Lookup) } else { needs };
         let server = client.evaluation_keys(&needs).expect("gadgets of the set").prepare().expect("a backend");
@@ -66,9 +69,9 @@ impl Parties {
         self.server.bootstrapping_key(gadget).expect("keys made for this gadget")
     }
 
-    /// The automorphisms of the ring.
-    pub fn automorphisms(&self) -> &AutomorphismKeys {
-        self.server.automorphisms(Node::Lookup, 0, 0).expect("keys are made with them")
+    /// The automorphisms of the ring, with its gadget number `gadget`.
+    pub fn automorphisms(&self, gadget: usize) -> &AutomorphismKeys {
+        self.server.automorphisms(Node::Lookup, gadget, 0).expect("keys are made with them")
     }
 
     /// The relinearization key.

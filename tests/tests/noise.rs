@@ -10,7 +10,7 @@ use tfhe_core::params::{GlweDimension, GlweShape};
 use tfhe_core::polynomial::schoolbook_add;
 use tfhe_core::programmable_bootstrap::table_accumulator;
 use tfhe_core::random::SecretSeed;
-use tfhe_core::sets::{COARSE, FINE, HEAD_EXACT, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, PACKED_HEAD, PRECISE};
+use tfhe_core::sets::{COARSE, FINE, HEAD_EXACT, HEAD_EXACT_NARROW, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, PACKED_HEAD, PRECISE};
 
 const SAMPLES: u64 = 512;
 /// Four standard errors of the variance of 512 samples: 4·sqrt(2/512).
@@ -60,6 +60,11 @@ fn key_switch_and_bootstrap_of_the_head() {
 }
 
 #[test]
+fn key_switch_and_bootstrap_of_the_narrow_head() {
+    key_switch_and_bootstrap(HEAD_EXACT_NARROW, &[COARSE, FINE, PRECISE]);
+}
+
+#[test]
 fn key_switch_and_bootstrap_of_the_wide_head() {
     key_switch_and_bootstrap(HEAD_EXACT_WIDE, &[PRECISE]);
 }
@@ -67,12 +72,12 @@ fn key_switch_and_bootstrap_of_the_wide_head() {
 /// Packing 16 ciphertexts: the errors at the packed coefficients, over 32 packings.
 #[test]
 fn packing_of_the_head() {
-    for literal in [HEAD_EXACT, HEAD_EXACT_WIDE] {
+    for (literal, index) in [(HEAD_EXACT_NARROW, 0), (HEAD_EXACT_NARROW, 1), (HEAD_EXACT, 0), (HEAD_EXACT_WIDE, 0)] {
         let mut parties = Parties::new(literal, &[], false);
         let parameters = parties.parameters().clone();
         let shape = parameters.lookup().shape;
         let gadget = parameters
-            .gadget(Edge::Automorphisms { ring: Node::Lookup, gadget: 0 })
+            .gadget(Edge::Automorphisms { ring: Node::Lookup, gadget: index })
             .unwrap()
             .on(parties.fft().transforms());
         let one = noise::glwe_keyswitch(gadget, shape, parameters.lookup().noise.variance());
@@ -81,14 +86,14 @@ fn packing_of_the_head() {
             let inputs = parties.encrypt((0..16).map(|i| (round * 16 + i) << 50));
             let before = parties.phases(&inputs);
             let embedded = inputs.iter().map(|input| Some(GlweCiphertext::embed(shape, input))).collect();
-            let packed = parties.automorphisms().pack(embedded);
+            let packed = parties.automorphisms(index).pack(embedded);
             let phase = parties.client.glwe_key(Node::Lookup).phase(parties.client.fft(Node::Lookup), &packed);
             let spacing = shape.polynomial_size.get() / 16;
             let places: Vec<u64> = (0..16).map(|i| phase[i * spacing]).collect();
             all.extend(errors(&places, before));
         }
         let predicted = noise::trace(one, shape.polynomial_size.log2());
-        assert_variance(&format!("{}: packing (trace)", literal.name), &all, predicted, TOLERANCE);
+        assert_variance(&format!("{}: packing (trace), gadget {index}", literal.name), &all, predicted, TOLERANCE);
     }
 }
 

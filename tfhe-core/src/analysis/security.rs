@@ -22,9 +22,9 @@ const NAMED: [(usize, f64, f64); 6] = [
     // packed_head and packed_block: small, lookup ring.
     (896, -19.64, 132.48),
     (2048, -49.792_482, 129.46),
-    // head_exact and head_exact_wide: LWE.
+    // head_exact, head_exact_wide and head_exact_narrow: LWE. The ring of the last is the lookup ring above.
     (902, -19.792_482, 132.49),
-    // Both: GLWE, and arithmetic ring.
+    // head_exact and head_exact_wide: GLWE, and arithmetic ring.
     (4096, -61.786_868, 219.25),
     // message_2_carry_2: LWE, GLWE.
     (918, -19.792_482, 134.88),
@@ -134,7 +134,7 @@ mod tests {
         let keys: Vec<_> = sets
             .flat_map(|set| set.keys().iter().map(|key| (key.lwe_dimension(), key.noise())).collect::<Vec<_>>())
             .collect();
-        assert_eq!(keys.len(), 2 * 3 + 2 * 3);
+        assert_eq!(keys.len(), 2 * 3 + 2 * 4);
         for (dimension, noise) in keys {
             let level = level(dimension.get(), noise).unwrap();
             assert_eq!(level.basis, Basis::Estimate, "{dimension:?} {noise:?}");
