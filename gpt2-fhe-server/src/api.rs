@@ -133,6 +133,11 @@ async fn programs(State(hub): Shared) -> Response {
     json(StatusCode::OK, &object!({ "programs": machine.programs(), "limits": limits }))
 }
 
+/// Something is deleted, or will be when a computation has stopped.
+fn deleted(is_stopping: bool) -> StatusCode {
+    if is_stopping { StatusCode::ACCEPTED } else { StatusCode::NO_CONTENT }
+}
+
 async fn put_keys(State(hub): Shared, request: Request) -> Result<Response, Failure> {
     hub.state().check_open()?;
     let expected = Expected { part: Part::Keys, what: "a file of keys", limit: hub.machine.key_limit() };
@@ -150,7 +155,7 @@ async fn get_keys(State(hub): Shared, Named(name): Named) -> Result<Response, Fa
 }
 
 async fn delete_keys(State(hub): Shared, Named(name): Named) -> Result<StatusCode, Failure> {
-    aside(move || hub.delete_keys(&name)).await.map(|()| StatusCode::NO_CONTENT)
+    aside(move || hub.delete_keys(&name)).await.map(deleted)
 }
 
 async fn post_text(State(hub): Shared, target: Target) -> Result<Response, Failure> {
@@ -162,7 +167,7 @@ async fn post_text(State(hub): Shared, target: Target) -> Result<Response, Failu
 }
 
 async fn delete_text(State(hub): Shared, Named(name): Named) -> Result<StatusCode, Failure> {
-    aside(move || hub.delete_text(&name)).await.map(|()| StatusCode::NO_CONTENT)
+    aside(move || hub.delete_text(&name)).await.map(deleted)
 }
 
 async fn post_request(State(hub): Shared, target: Target, request: Request) -> Result<Response, Failure> {
@@ -189,8 +194,7 @@ async fn get_request(State(hub): Shared, Named(name): Named) -> Result<Response,
 }
 
 async fn delete_request(State(hub): Shared, Named(name): Named) -> Result<StatusCode, Failure> {
-    let is_stopping = aside(move || hub.delete_request(&name)).await?;
-    Ok(if is_stopping { StatusCode::ACCEPTED } else { StatusCode::NO_CONTENT })
+    aside(move || hub.delete_request(&name)).await.map(deleted)
 }
 
 async fn get_answer(State(hub): Shared, Named(name): Named) -> Result<Response, Failure> {

@@ -13,7 +13,8 @@ use tfhe_core::params::{Gadget, GlweDimension, GlweShape, PolynomialSize, Precis
 use tfhe_core::rounding::Transforms;
 use tfhe_core::security;
 use tfhe_core::sets::{
-    ALL, COARSE, HEAD_EXACT, HEAD_EXACT_NARROW, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, PACKED_BLOCK, PACKED_HEAD, PRECISE, TOY,
+    ALL, COARSE, HEAD_EXACT, HEAD_EXACT_NARROW, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, PACKED_BLOCK, PACKED_HEAD, PRECISE,
+    TOY,
 };
 
 fn line(set: &str, what: &str, variance: Variance) {

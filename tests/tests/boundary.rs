@@ -188,7 +188,11 @@ fn the_exact_answer_s_scale_is_agreed_on() {
 fn the_exact_server_refuses_requests_that_are_not_its_own() {
     let (prepared, input) = exact_head(Multiply::Lut);
     let (program, client) = (&prepared.program, exact_client(HEAD_EXACT, &seed()));
-    let keys = client.evaluation_keys(&Predictor::needs(&set(HEAD_EXACT), Multiply::Lut, BITS, false)).unwrap().prepare().unwrap();
+    let keys = client
+        .evaluation_keys(&Predictor::needs(&set(HEAD_EXACT), Multiply::Lut, BITS, false))
+        .unwrap()
+        .prepare()
+        .unwrap();
     let server = Server::new(&prepared, &keys).unwrap();
     let encoding = IntegerEncoding::new(&set(HEAD_EXACT), program, 2);
     let request = client.encrypt(&input, &encoding).unwrap();

@@ -10,7 +10,9 @@ use tfhe_core::params::{GlweDimension, GlweShape};
 use tfhe_core::polynomial::schoolbook_add;
 use tfhe_core::programmable_bootstrap::table_accumulator;
 use tfhe_core::random::SecretSeed;
-use tfhe_core::sets::{COARSE, FINE, HEAD_EXACT, HEAD_EXACT_NARROW, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, PACKED_HEAD, PRECISE};
+use tfhe_core::sets::{
+    COARSE, FINE, HEAD_EXACT, HEAD_EXACT_NARROW, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, PACKED_HEAD, PRECISE,
+};
 
 const SAMPLES: u64 = 512;
 /// Four standard errors of the variance of 512 samples: 4·sqrt(2/512).

@@ -13,10 +13,12 @@ use crate::tracker::Stop;
 impl Hub {
     /// Removes what nobody has come for, and gives up what takes too long.
     pub(crate) fn tidy(&self) {
-        let removed = [self.tidy_requests(), self.tidy_texts(), self.tidy_keys()];
-        for failure in removed.into_iter().filter_map(Result::err) {
-            tracing::error!(reason = failure.line, "cannot remove what is over");
-        }
+        report([self.tidy_requests(), self.tidy_texts(), self.tidy_keys()]);
+    }
+
+    /// Removes texts and keys that were deleted while a request had to stop, after one has.
+    pub(super) fn tidy_leaving(&self) {
+        report([self.tidy_texts(), self.tidy_keys()]);
     }
 
     fn tidy_requests(&self) -> Result<(), Failure> {
@@ -50,11 +52,14 @@ impl Hub {
 
     fn tidy_texts(&self) -> Result<(), Failure> {
         let mut state = self.state();
-        let idle = state.texts.iter().filter(|(name, text)| self.is_idle(text.used) && !is_busy(&state, name));
+        let idle = state
+            .texts
+            .iter()
+            .filter(|(name, text)| (text.is_leaving || self.is_idle(text.used)) && !is_busy(&state, name));
         let idle: Vec<Name> = idle.map(|(name, _)| name.clone()).collect();
         for name in idle {
             self.remove_text(&mut state, &name)?;
-            tracing::info!(text = %name, "text removed, nobody has used it");
+            tracing::info!(text = %name, "text removed, it was deleted or nobody has used it");
         }
         Ok(())
     }
@@ -62,13 +67,20 @@ impl Hub {
     fn tidy_keys(&self) -> Result<(), Failure> {
         let mut state = self.state();
         let has_text = |name: &Name| state.texts.values().any(|text| text.keys == *name);
-        let is_idle = |name: &Name, used| self.is_idle(used) && unfinished_of(&state, name) == 0 && !has_text(name);
-        let idle = state.keys.iter().filter(|(name, entry)| is_idle(name, entry.used));
+        let idle = state.keys.iter().filter(|(name, entry)| {
+            (entry.is_leaving || self.is_idle(entry.used)) && unfinished_of(&state, name) == 0 && !has_text(name)
+        });
         let idle: Vec<Name> = idle.map(|(name, _)| name.clone()).collect();
         for name in idle {
             self.remove_keys(&mut state, &name)?;
-            tracing::info!(keys = %name, "keys removed, nobody has used them");
+            tracing::info!(keys = %name, "keys removed, they were deleted or nobody has used them");
         }
         Ok(())
+    }
+}
+
+fn report<const COUNT: usize>(removed: [Result<(), Failure>; COUNT]) {
+    for failure in removed.into_iter().filter_map(Result::err) {
+        tracing::error!(reason = failure.line, "cannot remove what is over");
     }
 }

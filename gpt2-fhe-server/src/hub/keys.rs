@@ -53,7 +53,7 @@ impl Hub {
         state.check_open()?;
         self.check_key_count(&state)?;
         incoming.place(&mut state, name)?;
-        state.keys.insert(name.clone(), KeysEntry { bytes, used: SystemTime::now(), checks: 0 });
+        state.keys.insert(name.clone(), KeysEntry { bytes, used: SystemTime::now(), checks: 0, is_leaving: false });
         tracing::info!(keys = %name, bytes, "keys kept");
         Ok(true)
     }
@@ -77,21 +77,30 @@ impl Hub {
         true
     }
 
-    /// Removes keys and their texts.
+    /// Removes keys and their texts. Whether requests with them, which were deleted before, have to stop first.
     ///
     /// # Errors
-    /// Status 404, or 409 while requests use them.
-    pub(crate) fn delete_keys(&self, name: &Name) -> Result<(), Failure> {
+    /// Status 404, or 409 while other requests use them.
+    pub(crate) fn delete_keys(&self, name: &Name) -> Result<bool, Failure> {
         let mut state = self.state();
-        state.check_keys(name)?;
+        let is_checked = state.check_keys(name)?.checks > 0;
         let unfinished = unfinished_of(&state, name);
-        if unfinished > 0 {
+        if is_checked || !state.only_stops(|entry| entry.record.keys == *name) {
             let line = format!("{unfinished} unfinished requests use these keys: wait for them, or delete them first");
             return Err(Failure::conflict(line));
         }
-        self.remove_keys(&mut state, name)?;
+        let is_busy = unfinished > 0;
+        if is_busy {
+            let texts = state.texts.values_mut().filter(|text| text.keys == *name);
+            texts.for_each(|text| text.is_leaving = true);
+            if let Some(entry) = state.keys.get_mut(name) {
+                entry.is_leaving = true;
+            }
+        } else {
+            self.remove_keys(&mut state, name)?;
+        }
         tracing::info!(keys = %name, "keys deleted");
-        Ok(())
+        Ok(is_busy)
     }
 
     /// Removes keys that no unfinished request uses, and their texts.

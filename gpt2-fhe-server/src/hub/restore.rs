@@ -38,7 +38,10 @@ fn restore(folder: &DataFolder) -> io::Result<State> {
     for name in folder.names(Part::Keys)? {
         let metadata = fs::metadata(folder.path(Part::Keys, &name))?;
         state.disk += metadata.len();
-        state.keys.insert(name, KeysEntry { bytes: metadata.len(), used: metadata.modified()?, checks: 0 });
+        state.keys.insert(
+            name,
+            KeysEntry { bytes: metadata.len(), used: metadata.modified()?, checks: 0, is_leaving: false },
+        );
     }
     for name in folder.names(Part::Texts)? {
         restore_text(folder, &mut state, name)?;
@@ -70,7 +73,9 @@ fn restore_text(folder: &DataFolder, state: &mut State, name: Name) -> io::Resul
             let bytes = bytes_of(&path);
             state.disk += bytes + OVERHEAD;
             let used = newest(&path)?.max(fs::metadata(&record_path)?.modified()?);
-            state.texts.insert(name, TextEntry { keys: record.keys, bytes, used, is_running: false });
+            state
+                .texts
+                .insert(name, TextEntry { keys: record.keys, bytes, used, is_running: false, is_leaving: false });
             Ok(())
         }
         None => {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::failure::Failure;
 use crate::name::Name;
 use crate::queue::FairQueue;
-use crate::tracker::Tracker;
+use crate::tracker::{Stop, Tracker};
 
 /// What each thing is taken to need on the disk beside its bytes: a block of its record, its entries in folders.
 pub(crate) const OVERHEAD: u64 = 4096;
@@ -22,6 +22,8 @@ pub(crate) struct KeysEntry {
     pub(crate) used: SystemTime,
     /// Requests that are being checked against them.
     pub(crate) checks: usize,
+    /// Whether they are deleted, and go when what is computed with them has stopped.
+    pub(crate) is_leaving: bool,
 }
 
 /// What is kept of a text beside its folder.
@@ -39,6 +41,8 @@ pub(crate) struct TextEntry {
     pub(crate) used: SystemTime,
     /// Whether a request of it is computed.
     pub(crate) is_running: bool,
+    /// Whether it is deleted, and goes when its request has stopped.
+    pub(crate) is_leaving: bool,
 }
 
 /// What is kept of a request beside its bytes.
@@ -88,6 +92,11 @@ impl RequestEntry {
     /// Whether there is an answer, or will be.
     pub(crate) fn is_good(&self) -> bool {
         self.record.finished.as_ref().is_none_or(|finished| finished.failure.is_none())
+    }
+
+    /// Whether it is computed, but will be deleted as soon as it has stopped.
+    fn is_cancelled(&self) -> bool {
+        self.running.is_some() && self.tracker.stop() == Some(Stop::Cancelled)
     }
 
     pub(crate) fn is_of_text(&self, text: &Name) -> bool {
@@ -141,12 +150,12 @@ impl State {
     /// That there are these keys.
     pub(crate) fn check_keys(&self, name: &Name) -> Result<&KeysEntry, Failure> {
         let line = "no keys of this name are here: send them with PUT /v1/keys";
-        self.keys.get(name).ok_or_else(|| Failure::not_found(line))
+        self.keys.get(name).filter(|keys| !keys.is_leaving).ok_or_else(|| Failure::not_found(line))
     }
 
     /// That there is this text, and that it is of these keys.
     pub(crate) fn check_text(&self, name: &Name, keys: &Name) -> Result<(), Failure> {
-        match self.texts.get(name) {
+        match self.texts.get(name).filter(|text| !text.is_leaving) {
             None => Err(no_text()),
             Some(text) if text.keys != *keys => {
                 let line = "the text belongs to other keys: begin a text of your own with POST /v1/texts";
@@ -154,6 +163,12 @@ impl State {
             }
             Some(_) => Ok(()),
         }
+    }
+
+    /// Whether all unfinished requests that are chosen have been cancelled, and only have to stop.
+    pub(crate) fn only_stops(&self, is_chosen: impl Fn(&RequestEntry) -> bool) -> bool {
+        let mut unfinished = self.requests.values().filter(|entry| entry.is_unfinished() && is_chosen(entry));
+        unfinished.all(RequestEntry::is_cancelled)
     }
 
     /// Takes bytes of the disk.

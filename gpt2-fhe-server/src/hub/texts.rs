@@ -28,9 +28,10 @@ impl Hub {
             return Err(error.into());
         }
         self.touch_keys(&mut state, keys);
-        let entry = TextEntry { keys: keys.clone(), bytes: 0, used: SystemTime::now(), is_running: false };
-        state.texts.insert(name.clone(), entry);
+        let (keys, used) = (keys.clone(), SystemTime::now());
         tracing::info!(text = %name, %keys, "text begun");
+        let entry = TextEntry { keys, bytes: 0, used, is_running: false, is_leaving: false };
+        state.texts.insert(name.clone(), entry);
         Ok(name)
     }
 
@@ -41,22 +42,24 @@ impl Hub {
         self.folder.write(&self.folder.record(Part::Texts, name), &record)
     }
 
-    /// Removes a text.
+    /// Removes a text. Whether its request, which was deleted before, has to stop first.
     ///
     /// # Errors
-    /// Status 404, or 409 while it has unfinished requests.
-    pub(crate) fn delete_text(&self, name: &Name) -> Result<(), Failure> {
+    /// Status 404, or 409 while it has other unfinished requests.
+    pub(crate) fn delete_text(&self, name: &Name) -> Result<bool, Failure> {
         let mut state = self.state();
-        if !state.texts.contains_key(name) {
-            return Err(no_text());
-        }
-        if is_busy(&state, name) {
+        let (is_busy, only_stops) = (is_busy(&state, name), state.only_stops(|entry| entry.is_of_text(name)));
+        let entry = state.texts.get_mut(name).ok_or_else(no_text)?;
+        if !only_stops {
             let line = "requests of this text are not finished: wait for them, or delete them first";
             return Err(Failure::conflict(line));
         }
-        self.remove_text(&mut state, name)?;
+        entry.is_leaving = is_busy;
+        if !is_busy {
+            self.remove_text(&mut state, name)?;
+        }
         tracing::info!(text = %name, "text deleted");
-        Ok(())
+        Ok(is_busy)
     }
 
     /// Removes a text that no unfinished request is of: the record first, for without it the folder is nothing.

@@ -112,7 +112,8 @@ impl Hub {
         if let Some(text) = job.text.as_ref().and_then(|text| state.texts.get_mut(text)) {
             text.is_running = false;
         }
-        match (result, job.tracker.stop()) {
+        let stop = job.tracker.stop();
+        match (result, stop) {
             (_, Some(Stop::Cancelled)) => self.finish_cancelled(&mut state, job, seconds),
             (Ok(bytes), _) => self.finish_answered(&mut state, job, bytes, seconds),
             (Err(_), Some(Stop::Left)) => self.finish_left(&mut state, job),
@@ -124,6 +125,9 @@ impl Hub {
             }
         }
         drop(state);
+        if stop == Some(Stop::Cancelled) {
+            self.tidy_leaving();
+        }
         self.announce();
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -40,14 +40,40 @@ const TRIES: u32 = 5;
 /// What a client does at the end may take so long.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// What is to be taken back if the process is stopped: where requests are deleted.
-static RUNNING: Mutex<Option<(Connection, String)>> = Mutex::new(None);
+/// What a server has of the client that this process is.
+static LEFT: Mutex<Option<Left>> = Mutex::new(None);
 
-/// After a signal: the request that is being computed costs no more.
+/// What a server keeps for a client, and is to forget at the end, however that comes.
+struct Left {
+    connection: Connection,
+    /// Deleted in this order: what is being computed, what was computed before it, and what it is computed with.
+    request: Option<String>,
+    text: String,
+    /// Of keys whose secret is kept nowhere.
+    keys: Option<String>,
+}
+
+fn left() -> MutexGuard<'static, Option<Left>> {
+    LEFT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// After a signal: nothing is computed any more, and nothing kept that is of no use to anybody.
 pub(super) fn abandon() {
-    let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some((connection, path)) = running {
-        connection.delete(&path);
+    let mut left = left();
+    delete(left.take());
+    // What waits for the request finds it gone, and is not to report that: it stops where it would tidy up, as the process ends now.
+    std::mem::forget(left);
+}
+
+fn delete(left: Option<Left>) {
+    let Some(Left { connection, request, text, keys }) = left else { return };
+    [request, Some(text), keys].into_iter().flatten().for_each(|path| connection.delete(&path));
+}
+
+/// What the server computes for this client now.
+fn set_request(path: Option<String>) {
+    if let Some(left) = left().as_mut() {
+        left.request = path;
     }
 }
 
@@ -64,8 +90,6 @@ pub(super) struct Remote<'a> {
     connection: Connection,
     party: &'a BlockParty,
     keys: String,
-    /// Nobody will ask for anything with these keys any more.
-    forgets_keys: bool,
     text: String,
     progress: RemoteProgress,
 }
@@ -284,7 +308,13 @@ impl<'a> Remote<'a> {
             }
         }
         let text = connection.named(connection.ask("POST", &format!("/v1/texts?keys={name}"))?, "text")?;
-        Ok(Self { connection, party, keys: name, forgets_keys, text, progress: RemoteProgress::default() })
+        *left() = Some(Left {
+            connection: connection.clone(),
+            request: None,
+            text: format!("/v1/texts/{text}"),
+            keys: forgets_keys.then(|| format!("/v1/keys/{name}")),
+        });
+        Ok(Self { connection, party, keys: name, text, progress: RemoteProgress::default() })
     }
 
     /// The name that a server gives to a request: what is deleted if the process is stopped before the server has said it.
@@ -374,26 +404,23 @@ impl RemoteServer for Remote<'_> {
         let failed = |error| RunError::Remote(format!("the request cannot be written: {error}"));
         format::write(&mut bytes, &header, contents).map_err(failed)?;
         let path = |name: &str| format!("/v1/requests/{name}");
-        let running = || RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-        *running() = Some((self.connection.clone(), path(&self.name_of(&bytes))));
+        set_request(Some(path(&self.name_of(&bytes))));
         let path = path(&self.submit(&bytes)?);
-        *running() = Some((self.connection.clone(), path.clone()));
+        set_request(Some(path.clone()));
         let waited = self.wait(&path);
         self.progress.end();
         waited?;
         let (answer, received) = self.fetch(&path, request)?;
-        *running() = None;
         self.connection.delete(&path);
+        set_request(None);
         Ok((answer, [bytes.len(), received]))
     }
 }
 
 impl Drop for Remote<'_> {
-    /// The text is over: what the server has of it is of no use any more, nor are keys of a secret that is kept nowhere.
+    /// The text is over.
     fn drop(&mut self) {
-        self.connection.delete(&format!("/v1/texts/{}", self.text));
-        if self.forgets_keys {
-            self.connection.delete(&format!("/v1/keys/{}", self.keys));
-        }
+        let left = left().take();
+        delete(left);
     }
 }

@@ -125,21 +125,32 @@ fn a_server_continues_the_text_and_is_sent_keys_once() {
     service.stop();
 }
 
-/// Ctrl-C takes the request back: it is computed no further.
+/// Ctrl-C takes the request back: it is computed no further, and nothing of the text stays; nor do keys whose secret is kept nowhere.
 #[test]
-fn an_interrupted_client_takes_its_request_back() {
+fn an_interrupted_client_takes_its_request_and_its_text_back() {
     let parties = Parties::new();
     parties.keygen("13", "secret", "keys");
     let service = start(&parties, "blocks", &[]);
-    let mut command = with_usual_signals(&generate_with_keys(&parties, &url_of(service.address()), "6"));
-    let child = command.spawn().unwrap();
-    wait_until(|| figure(&service, "running") == 1.0, "nothing is computed");
-    send("-INT", &child);
-    let Output { status, stderr, .. } = child.wait_with_output().unwrap();
-    assert_eq!(status.code(), Some(130), "{}", String::from_utf8_lossy(&stderr));
-    wait_until(|| figure(&service, "running") == 0.0, "it is still computed");
-    assert_eq!(std::fs::read_dir(parties.path("data-of-blocks/requests")).unwrap().count(), 0);
-    assert_eq!(figure(&service, "requests_total{outcome=\"cancelled\"}"), 1.0);
+    let url = url_of(service.address());
+    let mut cancelled = 0.0;
+    for generate in [generate_with_keys(&parties, &url, "6"), generate(&parties, &url, "6")] {
+        let child = with_usual_signals(&generate).spawn().unwrap();
+        wait_until(|| figure(&service, "running") == 1.0, "nothing is computed");
+        assert_eq!(figure(&service, "texts"), 1.0);
+        send("-INT", &child);
+        let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+        assert_eq!(status.code(), Some(130), "{}", String::from_utf8_lossy(&stderr));
+        wait_until(|| figure(&service, "running") == 0.0, "it is still computed");
+        wait_until(|| figure(&service, "texts") == 0.0, "its text is still there");
+        // Those of `keygen`, whose secret is in a file.
+        wait_until(|| figure(&service, "keys") == 1.0, "its keys are still there");
+        for part in ["requests", "texts"] {
+            let path = parties.path("data-of-blocks").join(part);
+            assert_eq!(std::fs::read_dir(path).unwrap().count(), 0, "{part}");
+        }
+        cancelled += 1.0;
+        assert_eq!(figure(&service, "requests_total{outcome=\"cancelled\"}"), cancelled);
+    }
     service.stop();
 }
 

@@ -312,8 +312,7 @@ mod tests {
     fn staircases_amplify_little() {
         // A requantization from 8 to 4 bits: at most three steps of 1 in a window of 32, and the seam.
         let values: Vec<i64> = (0..256_i64).map(|m| ((m - 128) as f64 / 17.0).round() as i64).collect();
-        let amplification =
-            |log: u32| WideTable::new(&values, PolynomialSize::new(1 << log).unwrap()).amplification();
+        let amplification = |log: u32| WideTable::new(&values, PolynomialSize::new(1 << log).unwrap()).amplification();
         assert!(amplification(12) <= 4.0);
         // A window of 16: two steps.
         assert!(amplification(11) <= 3.0);
@@ -321,7 +320,8 @@ mod tests {
 
     #[test]
     fn larger_rings_read_wider_tables() {
-        let widths = [10, 11, 12].map(|log| PolynomialSize::new(1 << log).unwrap()).map(|size| (narrow_bits(size), bits(size)));
+        let widths =
+            [10, 11, 12].map(|log| PolynomialSize::new(1 << log).unwrap()).map(|size| (narrow_bits(size), bits(size)));
         assert_eq!(widths, [(3, 4..=6), (4, 5..=8), (5, 6..=10)]);
     }
 }
