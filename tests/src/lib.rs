@@ -2,6 +2,7 @@
 
 pub mod layer;
 pub mod packed;
+pub mod reference;
 pub mod refresh;
 
 use tfhe_core::automorphism::AutomorphismKeys;
