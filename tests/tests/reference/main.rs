@@ -131,3 +131,13 @@ fn assert_same(found: &[u64], expected: &[u64], what: std::fmt::Arguments<'_>) {
     let largest = differences.clone().map(i64::unsigned_abs).max();
     assert_eq!(largest, None, "{what}: {} of {} numbers differ, by this at most", differences.count(), found.len());
 }
+
+/// Nothing of `tfhe-core` is in it, and it can be read in one go.
+#[test]
+fn the_reference_stands_alone() {
+    let source = include_str!("../../src/reference.rs");
+    let code = source.lines().map(str::trim_start).filter(|line| !line.starts_with("//"));
+    let imports: Vec<&str> = code.filter(|line| line.starts_with("use ") || line.contains("tfhe_core")).collect();
+    assert_eq!(imports, Vec::<&str>::new());
+    assert!(source.lines().count() <= 400);
+}
