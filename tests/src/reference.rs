@@ -86,7 +86,7 @@ pub fn lwe_phase(key: &[u64], ciphertext: &[u64]) -> u64 {
     mask.iter().zip(key).fold(*body, |phase, (a, s)| phase.wrapping_sub(a.wrapping_mul(*s)))
 }
 
-/// B − Σ A_i·S_i of a GLWE ciphertext (Lyubashevsky, Peikert, Regev, Eurocrypt 2010; CGGI, section 3.1).
+/// B − Σ A_i·S_i of a GLWE ciphertext (Brakerski, Gentry, Vaikuntanathan, ITCS 2012; CGGI, section 3.1).
 pub fn glwe_phase(key: &[Polynomial], ciphertext: &[Polynomial]) -> Polynomial {
     let (body, mask) = ciphertext.split_last().expect("a body");
     let mut product = vec![0; body.len()];

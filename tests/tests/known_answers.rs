@@ -209,7 +209,7 @@ fn of_set(literal: ParametersLiteral, tables_bits: u32) -> Answers {
     let largest = errors(&phases, expected).into_iter().fold(0.0_f64, |largest, error| largest.max(error.abs()));
     assert!(largest > 0.0 && largest < bound, "{}: {largest} against {bound}", literal.name);
 
-    // Split gadgets of 32 bits: that backends round a coefficient to other digits has a chance of 2^-21, and happens nowhere here.
+    // Split gadgets of 32 bits: that another backend rounds a coefficient to other digits has a chance of 2^-23, and happens nowhere here.
     let automorphisms = server.automorphisms(Node::Lookup, 0, 0).unwrap();
     let all = |ciphertext: &GlweCiphertext| hash(ciphertext.data().iter().copied());
     answer("trace", Everywhere, all(&automorphisms.trace(&ciphertext, 1..=n.ilog2())));
@@ -223,8 +223,8 @@ fn of_set(literal: ParametersLiteral, tables_bits: u32) -> Answers {
     answers
 }
 
-/// External products of random numbers, N = 4096: of single precision; and of split precision with 44 bits, of which some coefficient
-/// in 2^9 is near enough to halfway between two multiples to be rounded to another one by the instructions of another backend.
+/// External products of random numbers, N = 4096: of single precision; and of split precision with 30 bits, and with 44, where one
+/// coefficient in 3,072 is rounded to another digit on AVX-512 (derived and counted in the test `reference`).
 fn of_products() -> Answers {
     let shape = GlweShape::new(1, 4096).unwrap();
     let fft = NegacyclicFft::new(shape.polynomial_size);

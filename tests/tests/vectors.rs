@@ -292,8 +292,8 @@ mod published {
                     largest.log2() + 64.0
                 );
                 assert!(largest < bound, "{name}, {whose}: {largest}");
-                // Rounding errors meet the key, whose bits are 1/2 on average: half of their energy is in few frequencies, and it differs from
-                // product to product, of which there are ten at most.
+                // Rounding errors meet the key, whose bits are 1/2 on average: half of their energy is in few frequencies, and varies from
+                // result to result. (Twice, since either result has noise of its own.)
                 assert!((0.125..4.0).contains(&ratio), "{name}, {whose}: {ratio}");
                 assert_ne!(result, &exact, "{name}, {whose}");
             }

@@ -44,6 +44,26 @@ fn decompositions() {
     }
 }
 
+/// How often backends round to different digits, of the precise gadget of `head_exact`: 44 bits, in units of 2^20. An f64 of 53 bits is up to
+/// 2^9 from the element for |x| ≥ 2^62, half of all, up to 2^8 for half of the others, and so on: so many of 2^20 become a tie, and half of
+/// those go the wrong way, 2^-11·(1/2 + 1/8 + …), one in 3,072. Exact ties, of which half go up, are one in 2^20.
+#[test]
+fn backends_round_few_elements_to_other_digits() {
+    let even = decomposition(gadget(11, 4, Split));
+    let (up, twice) = (
+        naive::Decomposition { ties: naive::Ties::Up, ..even },
+        naive::Decomposition { ties: naive::Ties::Twice, ..even },
+    );
+    let x = Draw::new(14).words(1 << 22);
+    let others = |other: naive::Decomposition| x.iter().filter(|&&x| even.digits(x) != other.digits(x)).count() as f64;
+    let (of_up, of_twice, expected) = (others(up), others(twice), f64::from(1 << 22) / 3072.0);
+    println!(
+        "other digits, of 2^22: {of_up} where ties go up, {of_twice} where elements are f64s, {expected:.0} expected"
+    );
+    assert!((of_twice - expected).abs() < 4.0 * expected.sqrt(), "{of_twice} against {expected:.0}");
+    assert!(of_up <= 12.0, "{of_up} against 2");
+}
+
 #[test]
 fn modulus_switches() {
     let mut draw = Draw::new(2);
