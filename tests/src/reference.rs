@@ -175,7 +175,7 @@ impl Decomposition {
         digits
     }
 
-    /// Σ_i Σ_level digit_level(P_i)·rows[i][level]: what every product with a key under a GLWE key is.
+    /// Σ_i Σ_level digit_level(P_i)·`rows[i][level]`: what every product with a key under a GLWE key is.
     pub fn product(&self, polynomials: &[Polynomial], rows: &[Vec<Glwe>]) -> Glwe {
         let (columns, n) = (rows[0][0].len(), polynomials[0].len());
         let mut sum = vec![vec![0; n]; columns];
@@ -216,7 +216,7 @@ impl Decomposition {
         sample_extract(&self.blind_rotation(key, exponents, accumulator), 0)
     }
 
-    /// (0, b) − Σ_i Σ_j digit_j(a_i)·key[i][j], where key[i][j] is an encryption of s'_i·q/β^j under the new key (CGGI, Algorithm 2).
+    /// (0, b) − Σ_i Σ_j digit_j(a_i)·`key[i][j]`, where `key[i][j]` is an encryption of s'_i·q/β^j under the new key (CGGI, Algorithm 2).
     pub fn lwe_keyswitch(&self, key: &[Vec<Vec<u64>>], ciphertext: &[u64]) -> Vec<u64> {
         let (&body, mask) = ciphertext.split_last().expect("a body");
         let mut out = vec![0; key[0][0].len()];
@@ -229,7 +229,7 @@ impl Decomposition {
         out
     }
 
-    /// The same into a GLWE ciphertext, of the constant polynomial b: key[i][j] encrypts the constant s'_i·q/β^j; times X^place (CGGI,
+    /// The same into a GLWE ciphertext, of the constant polynomial b: `key[i][j]` encrypts the constant s'_i·q/β^j; times X^place (CGGI,
     /// Algorithm 2).
     pub fn packing_keyswitch(&self, key: &[Vec<Glwe>], ciphertext: &[u64], place: usize) -> Glwe {
         let (columns, n) = (key[0][0].len(), key[0][0][0].len());
@@ -242,7 +242,7 @@ impl Decomposition {
         out.iter().map(|p| rotate(p, place)).collect()
     }
 
-    /// (0, B) + Σ digits(A_i)·key[i], where key[i][level] encrypts −Z_i·q/β^level under the new key (Chillotti, Ligier, Orfila, Tap,
+    /// (0, B) + Σ digits(A_i)·`key[i]`, where `key[i][level]` encrypts −Z_i·q/β^level under the new key (Chillotti, Ligier, Orfila, Tap,
     /// ePrint 2021/729, appendix).
     pub fn glwe_keyswitch(&self, key: &[Vec<Glwe>], ciphertext: &[Polynomial]) -> Glwe {
         let (body, mask) = ciphertext.split_last().expect("a body");
