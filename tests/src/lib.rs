@@ -2,7 +2,9 @@
 
 pub mod layer;
 pub mod packed;
+pub mod reference;
 pub mod refresh;
+pub mod vectors;
 
 use tfhe_core::automorphism::AutomorphismKeys;
 use tfhe_core::bootstrapping_key::BootstrappingKey;

@@ -52,6 +52,8 @@ use crate::params::{Gadget, GlweShape, LweDimension, ParameterError};
 
 #[cfg(feature = "secret-keys")]
 mod secret;
+#[cfg(any(test, feature = "testing"))]
+mod testing;
 
 /// Why numbers were refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

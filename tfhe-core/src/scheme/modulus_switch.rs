@@ -58,13 +58,14 @@ pub fn modulus_switch(ciphertext: &LweCiphertext, polynomial_size: PolynomialSiz
     let bits = polynomial_size.log2() + 1;
     let wrap = (1_usize << bits) - 1;
     let round = |x: u64| crate::torus::switch_modulus(x, bits) as usize & wrap;
-    let mut error_sum = 0_i64;
+    // Of n ≥ 2N errors, each up to q/4N, the sum may be beyond 64 bits.
+    let mut error_sum = 0_i128;
     let mask = ciphertext
         .mask()
         .iter()
         .map(|&a| {
             let rounded = round(a);
-            error_sum += a.wrapping_sub((rounded as u64) << (64 - bits)) as i64;
+            error_sum += i128::from(a.wrapping_sub((rounded as u64) << (64 - bits)) as i64);
             rounded
         })
         .collect();

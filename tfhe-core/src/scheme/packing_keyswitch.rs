@@ -84,6 +84,15 @@ impl PackingKeyswitchKey {
     }
 }
 
+/// Parts, for [`crate::raw`].
+#[cfg(any(test, feature = "testing"))]
+impl PackingKeyswitchKey {
+    /// The rows `[n][ℓ]`.
+    pub(crate) fn rows(&self) -> &[GlweCiphertext] {
+        &self.rows
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
