@@ -102,6 +102,13 @@ impl AuditBench {
         Ok(request.ciphertexts().iter().map(tfhe_core::glwe::SeededGlweCiphertext::expand).collect())
     }
 
+    /// A fresh encryption under the arithmetic ring's key.
+    pub(super) fn encrypt(&self, plaintext: &[u64], salt: u64) -> Result<GlweCiphertext, AuditError> {
+        let plaintext = Zeroizing::new(plaintext.to_vec());
+        let request = self.client.encrypt(&[plaintext], &context(salt), torus::MODULUS_LOG)?;
+        Ok(request.ciphertexts()[0].expand())
+    }
+
     /// The bits of a key: the phase of a ciphertext whose mask is a unit vector is minus one of them.
     pub(super) fn bits(&mut self, node: Node) -> &[u64] {
         let key = self.parameters.key(node);

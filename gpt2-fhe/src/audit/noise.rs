@@ -8,6 +8,7 @@ use super::bench::AuditBench;
 use super::claim::{AuditClaim, AuditSection, ClaimVerdict, MeasuredNoise};
 use super::error::AuditError;
 use super::operations::{self, NoiseEffort};
+use super::rows;
 
 /// The set that a quick audit measures: that of whole blocks.
 const QUICK: &str = "packed_block";
@@ -34,6 +35,7 @@ pub fn section(
         let mut bench = AuditBench::new(set, seed, &samples.derive(index))?;
         let measured = measure(&mut bench, effort, begin)?;
         claims.extend(measured.iter().map(MeasuredNoise::claim));
+        claims.extend(elsewhere(set));
     }
     Ok(AuditSection {
         id: "B",
@@ -68,13 +70,18 @@ fn measure(
     for edge in edges {
         say(&edge.to_string());
         all.extend(match edge {
-            Edge::Keyswitch { from } => vec![operations::keyswitch(bench, from, effort)?],
-            Edge::Bootstrapping { gadget } => operations::bootstrapping(bench, gadget, effort)?,
+            Edge::Keyswitch { from } => {
+                let rows = rows::of_keyswitch(bench, from)?;
+                rows.into_iter().chain([operations::keyswitch(bench, from, effort)?]).collect()
+            }
+            Edge::Bootstrapping { gadget } => {
+                let rows = rows::of_bootstrapping(bench, gadget)?;
+                rows.into_iter().chain(operations::bootstrapping(bench, gadget, effort)?).collect()
+            }
             Edge::Automorphisms { ring, gadget } => operations::automorphisms(bench, (ring, gadget), effort)?,
             Edge::Relinearization { ring } => operations::products(bench, ring, effort)?,
             Edge::Lift { from, to } => vec![operations::lift(bench, (from, to), effort)?],
-            // With an integer that the server made itself: measured with what makes it.
-            Edge::ExternalProduct { .. } => Vec::new(),
+            Edge::ExternalProduct { ring } => rows::external_products(bench, ring, effort)?.into_iter().collect(),
         });
     }
     if let Some(gadget) = refreshing(&bench.parameters) {
@@ -82,6 +89,15 @@ fn measure(
         all.push(operations::refresh(bench, gadget, effort)?);
     }
     Ok(all)
+}
+
+/// What of a set is measured by tests alone.
+fn elsewhere(set: &Parameters) -> Option<AuditClaim> {
+    refreshing(set)?;
+    let sentence =
+        format!("{}: expanding requests, and products with looked-up integers, have the predicted noise", set.name());
+    let claim = AuditClaim::new(format!("B.{}.elsewhere", set.name()), sentence, ClaimVerdict::NotChecked);
+    Some(claim.note("measured by `cargo test --release -p integration-tests --test looked_up --test block_noise --test packed_noise`"))
 }
 
 /// The most precise bootstrapping of a set that refreshes: one with a lift from results to the ring of inputs.

@@ -20,7 +20,7 @@ pub(super) struct NoiseEffort {
     /// Single numbers: key switches, modulus switches.
     numbers: usize,
     /// Ciphertexts, each with the errors of all its coefficients.
-    ciphertexts: usize,
+    pub(super) ciphertexts: usize,
     /// Packings of 16 numbers.
     packings: usize,
     /// Values that are refreshed.
@@ -35,7 +35,7 @@ impl NoiseEffort {
 }
 
 /// What variances of different keys differ by, relatively: key switches and bootstrappings meet some thousand bits and errors of a key.
-const OF_A_KEY: f64 = 0.02;
+pub(super) const OF_A_KEY: f64 = 0.02;
 
 /// What mean squares over all coefficients of so many ciphertexts have in common, if all that is rounded counts: half of it is a random walk
 /// along a ciphertext, whose mean square has a relative variance of 2/3 (the sum of the squares of λ_k in
@@ -44,7 +44,7 @@ fn along_ciphertexts(count: usize) -> f64 {
     ((2.0 / 3.0_f64).sqrt() / 2.0 / (count as f64).sqrt()).hypot(OF_A_KEY)
 }
 
-fn measured(
+pub(super) fn measured(
     bench: &AuditBench,
     (id, operation): (&str, String),
     predicted: Variance,
