@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use tfhe_core::noise::{Distribution, Variance};
+use tfhe_core::params::NoiseDistribution;
 
 use super::statistics::{CONFIDENCE, effective_degrees, variance_interval};
 
@@ -126,7 +127,7 @@ pub struct NoiseHistogram {
     pub width: f64,
     /// How many errors are in each.
     pub counts: Vec<u64>,
-    /// How many a normal distribution of the predicted variance would have in each.
+    /// How many the predicted distribution would have in each.
     pub expected: Vec<f64>,
     /// Errors that are in none.
     pub outside: u64,
@@ -135,9 +136,36 @@ pub struct NoiseHistogram {
 impl NoiseHistogram {
     const BINS: usize = 41;
     const REACH: f64 = 4.1;
+    /// From which b of TUniform(b) on numbers are so dense that they need not be counted one by one.
+    const SMOOTH: u32 = 8;
 
-    /// Of errors whose standard deviation is predicted.
+    /// Of errors whose standard deviation is predicted, and that should be normal.
     pub fn new(errors: &[f64], predicted: Variance) -> Self {
+        // The tail is symmetric: half of it is above.
+        let normal = Distribution::from(Variance::new(1.0));
+        let below = |x: f64| {
+            let beyond = normal.log2_tail(x.abs()).exp2() / 2.0;
+            if x < 0.0 { beyond } else { 1.0 - beyond }
+        };
+        Self::of(errors, predicted, below)
+    }
+
+    /// Of noise of encryptions: what is TUniform is flat.
+    pub fn of_encryption(errors: &[f64], noise: NoiseDistribution) -> Self {
+        let predicted = noise.variance();
+        let NoiseDistribution::TUniform { bound_log } = noise else { return Self::new(errors, predicted) };
+        // Each number as a part of the line, 1 wide, and both ends half of that.
+        let bound = 2f64.powi(bound_log as i32);
+        let unit = 2f64.powi(-64) / predicted.std();
+        let below = |x: f64| {
+            let place = if bound_log > Self::SMOOTH { x / unit } else { (x / unit).ceil() - 0.5 };
+            (place.clamp(-bound, bound) + bound) / (2.0 * bound)
+        };
+        Self::of(errors, predicted, below)
+    }
+
+    /// With the part of a distribution that is below a number of standard deviations.
+    fn of(errors: &[f64], predicted: Variance, below: impl Fn(f64) -> f64) -> Self {
         let width = 2.0 * Self::REACH / Self::BINS as f64;
         let (mut counts, mut outside) = (vec![0; Self::BINS], 0);
         for error in errors {
@@ -147,14 +175,8 @@ impl NoiseHistogram {
                 _ => outside += 1,
             }
         }
-        // The tail is symmetric: half of it is above.
-        let normal = Distribution::from(Variance::new(1.0));
-        let beyond = |x: f64| {
-            let above = normal.log2_tail(x.abs()).exp2() / 2.0;
-            if x < 0.0 { 1.0 - above } else { above }
-        };
-        let edge = |bin: usize| beyond(bin as f64 * width - Self::REACH);
-        let expected = (0..Self::BINS).map(|bin| errors.len() as f64 * (edge(bin) - edge(bin + 1))).collect();
+        let edge = |bin: usize| below(bin as f64 * width - Self::REACH);
+        let expected = (0..Self::BINS).map(|bin| errors.len() as f64 * (edge(bin + 1) - edge(bin))).collect();
         Self { start: -Self::REACH, width, counts, expected, outside }
     }
 }
@@ -177,6 +199,8 @@ pub struct MeasuredNoise {
     pub errors: Vec<f64>,
     /// The relative standard deviation of a factor of the variance that errors have in common, as those under one key have.
     pub shared: f64,
+    /// Of noise that was just drawn: how. Else it should be normal.
+    pub drawn: Option<NoiseDistribution>,
 }
 
 impl MeasuredNoise {
@@ -198,7 +222,13 @@ impl MeasuredNoise {
         if holds && high < LOOSE {
             claim = claim.note(format!("loose: the prediction is at least {:.2} times the variance", 1.0 / high));
         }
-        claim.histogram = Some(NoiseHistogram::new(&self.errors, self.predicted));
+        claim.histogram = Some(match self.drawn {
+            None => NoiseHistogram::new(&self.errors, self.predicted),
+            Some(noise) => NoiseHistogram::of_encryption(&self.errors, noise),
+        });
+        if let Some(NoiseDistribution::TUniform { bound_log }) = self.drawn {
+            claim = claim.note(format!("TUniform({bound_log}): flat, and no bell"));
+        }
         claim
     }
 }
@@ -207,12 +237,14 @@ impl MeasuredNoise {
 mod tests {
     use super::*;
     use tfhe_core::random::SampleSeed;
+    use tfhe_core::torus;
 
     fn measured(predicted: f64) -> AuditClaim {
         let mut samples = SampleSeed::from_number(1).stream(0);
         let errors = (0..2000).map(|_| samples.normal() * 2f64.powi(-20)).collect();
         let predicted = Variance::from_log2_std(-20.0).repeated(predicted);
-        MeasuredNoise { id: "B".into(), operation: "a test".into(), predicted, errors, shared: 0.0 }.claim()
+        MeasuredNoise { id: "B".into(), operation: "a test".into(), predicted, errors, shared: 0.0, drawn: None }
+            .claim()
     }
 
     #[test]
@@ -229,10 +261,25 @@ mod tests {
     fn errors_that_are_no_numbers_do_not_hold() {
         let predicted = Variance::from_log2_std(-20.0);
         let claim = |errors| {
-            MeasuredNoise { id: "B".into(), operation: "a test".into(), predicted, errors, shared: 0.0 }.claim()
+            MeasuredNoise { id: "B".into(), operation: "a test".into(), predicted, errors, shared: 0.0, drawn: None }
+                .claim()
         };
         assert_eq!(claim(vec![f64::NAN; 4]).verdict, ClaimVerdict::Broken);
         assert_eq!(claim(vec![]).verdict, ClaimVerdict::Broken);
+    }
+
+    #[test]
+    fn what_is_expected_of_flat_noise_is_flat() {
+        for bound_log in [3, 17] {
+            let noise = NoiseDistribution::TUniform { bound_log };
+            let mut samples = SampleSeed::from_number(2).stream(0);
+            let errors: Vec<f64> = (0..40_000).map(|_| torus::to_f64(samples.noise(noise))).collect();
+            let histogram = NoiseHistogram::of_encryption(&errors, noise);
+            assert!((histogram.expected.iter().sum::<f64>() - 40_000.0).abs() < 1.0);
+            for (&count, expected) in histogram.counts.iter().zip(&histogram.expected) {
+                assert!((count as f64 - expected).abs() <= 6.0 * expected.sqrt() + 1e-6, "{histogram:?}");
+            }
+        }
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub enum Match {
     /// Of exactly this key.
     Exact,
     /// Of one that is no harder to find.
-    Harder,
+    NoHarder,
 }
 
 impl Estimates {
@@ -68,7 +68,7 @@ impl Estimates {
         }
         let bits = |runs: &KeyRuns| runs.cheapest().map_or(0.0, |run| run.log2_rop);
         let weaker = self.keys.iter().filter(|runs| runs.n <= n && runs.log2_sigma <= log2_sigma);
-        weaker.max_by(|a, b| bits(a).total_cmp(&bits(b))).map(|runs| (runs, Match::Harder))
+        weaker.max_by(|a, b| bits(a).total_cmp(&bits(b))).map(|runs| (runs, Match::NoHarder))
     }
 
     /// For tests of what is made of other records.
@@ -118,7 +118,7 @@ fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 impl EstimatorRun {
     /// "dual_hybrid at 27a581b, MATZOV, any number of samples".
     pub fn in_words(&self) -> String {
-        let samples = if self.m == "oo" { "any number of".into() } else { format!("{}", self.m) };
+        let samples = if self.m == "oo" { "any number of".into() } else { self.m.clone() };
         format!("{} at commit {}, {} costs, {samples} samples", self.attack, self.commit, self.model)
     }
 }
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!((how, runs.cheapest().unwrap().log2_rop), (Match::Exact, 129.46));
         // More noise: that of the same key with less.
         let (runs, how) = all.find(2048, -49.0).unwrap();
-        assert_eq!((how, runs.log2_sigma < -49.7), (Match::Harder, true));
+        assert_eq!((how, runs.log2_sigma < -49.7), (Match::NoHarder, true));
         assert_eq!(all.find(800, -19.0), None);
         let (small, _) = all.find(896, -19.64).unwrap();
         let [new, old] = ["27a581b", "352ddaf"].map(|commit| small.least("bdd", commit).unwrap());

@@ -3,7 +3,7 @@
 use tfhe_core::noise;
 
 use super::claim::{AuditClaim, AuditSection, ClaimVerdict};
-use crate::run::{CONTINUED_FAILURE_MEANING, FAILURE_MEANING, MAX_LOG2_FAILURE, Plan};
+use crate::run::{CONTINUED_FAILURE_MEANING, FAILURE_MEANING, MAX_EXPONENT_NOISE, MAX_LOG2_FAILURE, Plan};
 
 /// By how much the sum of steps may differ from what a plan says: tails are computed to 10^-4 of a bit.
 const ROUNDING: f64 = 0.01;
@@ -32,8 +32,7 @@ pub fn section(circuits: &[PlannedCircuit]) -> AuditSection {
         assumptions: vec![
             FAILURE_MEANING,
             CONTINUED_FAILURE_MEANING,
-            "Not covered either: numbers beyond the ranges that calibration gave them, which are counted by runs in one process, and not between two programs; \
-             and how exact results are: noise in exponents of a packed softmax makes probabilities off by a few percent (circuit shows by how much).",
+            "Not covered either: numbers beyond the ranges that calibration gave them. Runs in one process count them; between two programs nobody does.",
             "Plans are made with the predicted noise of section B, bounded over all kinds of CPU.",
         ],
     }
@@ -51,6 +50,9 @@ fn claims(circuit: &PlannedCircuit) -> Vec<AuditClaim> {
     let mut claims = vec![limit_claim(id("failure"), sentence, all, &steps)];
     claims[0] = claims[0].clone().words("set", plan.parameters.name());
     claims.push(sum_claim(id("steps"), &circuit.what, all, &steps));
+    if let Ok(packing) = plan.packing() {
+        claims.push(exponents_claim(id("exponents"), &circuit.what, &packing.exponent_noise));
+    }
     claims
 }
 
@@ -102,6 +104,20 @@ fn sum_claim(id: String, what: &str, all: f64, steps: &[Step]) -> AuditClaim {
     })
 }
 
+/// That probabilities are not drowned in noise, which no chance of failure says.
+fn exponents_claim(id: String, what: &str, noise: &[f64]) -> AuditClaim {
+    let largest = noise.iter().copied().fold(0.0, f64::max);
+    // NaN is no noise that is small enough.
+    let holds = !noise.is_empty() && noise.iter().all(|&noise| noise <= MAX_EXPONENT_NOISE);
+    let sentence =
+        format!("{what}: exponents of the softmax are off by at most {MAX_EXPONENT_NOISE} (σ), in units of score");
+    AuditClaim::new(id, sentence, ClaimVerdict::of(holds)).figure(
+        "noisiest head",
+        largest,
+        format!("{largest:.4}: probabilities are off by {:.1} %", 100.0 * largest),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,5 +141,12 @@ mod tests {
         assert_eq!(verdict(-49.0, &[-50.0, -50.0]), ClaimVerdict::Holds);
         assert_eq!(verdict(-50.0, &[-50.0, -50.0]), ClaimVerdict::Broken);
         assert_eq!(verdict(-50.0, &[-50.0, f64::NEG_INFINITY]), ClaimVerdict::Broken);
+    }
+
+    #[test]
+    fn noisy_exponents_do_not_hold() {
+        let verdict = |noise: &[f64]| exponents_claim("C".into(), "test", noise).verdict;
+        assert_eq!([verdict(&[0.1, 0.2]), verdict(&[0.1, 0.8])], [ClaimVerdict::Holds, ClaimVerdict::Broken]);
+        assert_eq!([verdict(&[]), verdict(&[f64::NAN])], [ClaimVerdict::Broken; 2]);
     }
 }

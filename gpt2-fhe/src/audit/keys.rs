@@ -78,7 +78,7 @@ fn level_claim(id: String, who: &str, found: Option<(&KeyRuns, Match)>) -> Audit
             claim = claim.figure(attack, least, texts.join(", "));
         }
     }
-    if how == Match::Harder {
+    if how == Match::NoHarder {
         let (n, log2_sigma) = (runs.n, runs.log2_sigma);
         claim = claim.note(format!("the record is of a key that is no harder: n = {n}, log2 σ = {log2_sigma:.2}"));
     }
@@ -125,14 +125,14 @@ fn described(claim: AuditClaim, set: &Parameters, key: &KeyParameters) -> AuditC
         NoiseDistribution::TUniform { bound_log } => format!("TUniform({bound_log})"),
     };
     let (log2, samples) = (key.noise().variance().log2_std(), published(set, key));
+    // What is encrypted in requests is under this key alone.
+    let ring = key.ring().filter(|_| key.nodes().contains(&Node::Arithmetic));
+    let requests =
+        ring.map_or("none in requests".into(), |ring| format!("{} in each ciphertext of a request", ring.size().get()));
     claim
         .words("key", format!("{shape}, secret bits"))
         .figure("noise", log2, format!("{noise}, log2 σ = {log2:.2}"))
-        .figure(
-            "samples",
-            samples as f64,
-            format!("{samples} in evaluation keys, and N for each ciphertext of a request"),
-        )
+        .figure("samples", samples as f64, format!("{samples} in evaluation keys, {requests}"))
 }
 
 /// LWE samples under a key in the evaluation keys of all edges.

@@ -152,7 +152,7 @@ mod tests {
         let client = ClientKeys::generate(&set, &ClientSeed::stored(SecretSeed::from_bytes(&seed))).unwrap();
         let patterns = secrets(&set, &client, &seed);
         for pattern in &patterns {
-            let mut file = vec![3; 1000];
+            let mut file = vec![3; 2000];
             assert_eq!(search_claim("G", "test", &file, &patterns).verdict, ClaimVerdict::Holds);
             file[500..500 + pattern.bytes.len()].copy_from_slice(&pattern.bytes);
             assert_eq!(search_claim("G", "test", &file, &patterns).verdict, ClaimVerdict::Broken, "{}", pattern.name);

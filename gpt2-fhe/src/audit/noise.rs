@@ -45,7 +45,7 @@ pub fn section(
             "Predicted: by the formulas from which chances of failure are computed. Measured: by decrypting with a key made for this audit, on uniform inputs.",
             "Figures are logarithms of standard deviations, with 1 for a whole turn. The interval is that of the ratio of variances, by χ², with what errors have in common taken into account.",
             "A claim does not hold if the ratio is surely above 1.05. A prediction is called loose if it is surely below 0.8: safe, and costly.",
-            "The picture: measured errors, in units of the predicted standard deviation from -4.1 to 4.1; it should be a bell.",
+            "The picture: measured errors, in units of the predicted standard deviation from -4.1 to 4.1; it should be a bell, but for noise as it is drawn.",
         ],
         claims,
         assumptions: vec![
@@ -80,7 +80,7 @@ fn measure(
             }
             Edge::Automorphisms { ring, gadget } => operations::automorphisms(bench, (ring, gadget), effort)?,
             Edge::Relinearization { ring } => operations::products(bench, ring, effort)?,
-            Edge::Lift { from, to } => vec![operations::lift(bench, (from, to), effort)?],
+            Edge::Lift { from, to } => operations::lift(bench, (from, to), effort)?.into_iter().collect(),
             Edge::ExternalProduct { ring } => rows::external_products(bench, ring, effort)?.into_iter().collect(),
         });
     }

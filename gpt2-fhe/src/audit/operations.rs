@@ -6,11 +6,12 @@ use tfhe_core::keys::Needs;
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::modulus_switch;
 use tfhe_core::noise::{self, RefreshParameters, Spread, Variance};
-use tfhe_core::params::{GlweDimension, GlweShape};
+use tfhe_core::params::{GlweDimension, GlweShape, NoiseDistribution};
 use tfhe_core::refresh::{FunctionTable, Lane, Source};
 use tfhe_core::{polynomial, torus};
 
-use super::bench::{AuditBench, errors as differences};
+use super::bench::AuditBench;
+use super::bench::errors as differences;
 use super::claim::MeasuredNoise;
 use super::error::AuditError;
 
@@ -52,7 +53,24 @@ pub(super) fn measured(
     shared: f64,
 ) -> MeasuredNoise {
     let name = bench.name();
-    MeasuredNoise { id: format!("B.{name}.{id}"), operation: format!("{name}, {operation}"), predicted, errors, shared }
+    MeasuredNoise {
+        id: format!("B.{name}.{id}"),
+        operation: format!("{name}, {operation}"),
+        predicted,
+        errors,
+        shared,
+        drawn: None,
+    }
+}
+
+/// Noise of what was just encrypted.
+pub(super) fn drawn(
+    bench: &AuditBench,
+    what: (&str, String),
+    noise: NoiseDistribution,
+    errors: Vec<f64>,
+) -> MeasuredNoise {
+    MeasuredNoise { drawn: Some(noise), ..measured(bench, what, noise.variance(), errors, 0.0) }
 }
 
 /// Encryptions of zero.
@@ -61,8 +79,8 @@ pub(super) fn fresh(bench: &mut AuditBench, effort: NoiseEffort) -> Result<Measu
     for ciphertext in bench.zeros(effort.ciphertexts, 1)? {
         errors.extend(bench.phase(Node::Arithmetic, &ciphertext)?.into_iter().map(torus::to_f64));
     }
-    let predicted = bench.parameters.arithmetic().noise.variance();
-    Ok(measured(bench, ("fresh", "fresh encryption".into()), predicted, errors, 0.0))
+    let noise = bench.parameters.arithmetic().noise;
+    Ok(drawn(bench, ("fresh", "fresh encryption".into()), noise, errors))
 }
 
 /// Rounding to 2N steps of a turn.
@@ -86,7 +104,7 @@ pub(super) fn keyswitch(bench: &mut AuditBench, from: Node, effort: NoiseEffort)
     let keys = bench.keys(&Needs::default().keyswitch(from))?;
     let inputs = bench.lwes(from, effort.numbers);
     let outputs = keys.keyswitch(from)?.keyswitch(&inputs);
-    let errors = differences(&bench.phases(Node::Small, &outputs), &bench.phases(from, &inputs));
+    let errors = differences(&bench.phases(Node::Small, &outputs), bench.phases(from, &inputs));
     let (small, gadget) = (bench.parameters.small(), bench.parameters.gadget(Edge::Keyswitch { from })?);
     let dimension = bench.parameters.key(from).lwe_dimension();
     let noise = small.noise().variance();
@@ -124,7 +142,7 @@ pub(super) fn bootstrapping(
     let mut errors = Vec::new();
     for (input, output) in inputs.iter().zip(&turned) {
         let steps = bench.rotation(&modulus_switch::modulus_switch(input, size), size);
-        errors.extend(differences(&bench.phase(bootstrap.ring, output)?, &rotated(&table, steps)));
+        errors.extend(differences(&bench.phase(bootstrap.ring, output)?, rotated(&table, steps)));
     }
     let transforms = bootstrap.gadget.on(AuditBench::transforms(size));
     let predicted = noise::blind_rotation(transforms, ring.shape, n, ring.noise.variance());
@@ -225,7 +243,7 @@ pub(super) fn automorphisms(
         let embedded = inputs.iter().map(|input| Some(GlweCiphertext::embed(ring.shape, input))).collect();
         let phase = bench.phase(node, &automorphisms.pack(embedded))?;
         let places: Vec<u64> = (0..count).map(|i| phase[i * size / count]).collect();
-        errors.extend(differences(&places, &bench.phases(node, &inputs)));
+        errors.extend(differences(&places, bench.phases(node, &inputs)));
     }
     let packed = noise::packing(transforms, ring.shape, ring.noise.variance());
     let id = format!("packing.{place}");
@@ -286,13 +304,11 @@ pub(super) fn lift(
     bench: &mut AuditBench,
     (from, to): (Node, Node),
     effort: NoiseEffort,
-) -> Result<MeasuredNoise, AuditError> {
+) -> Result<Option<MeasuredNoise>, AuditError> {
     let keys = bench.keys(&Needs::default().lift(from, to))?;
     let lift = keys.lift(from, to)?;
     let rings = [from, to].map(|node| bench.parameters.key(node).ring());
-    let [Some(small), Some(large)] = rings else {
-        return Err(bench.parameters.gadget(Edge::Keyswitch { from: Node::Small }).expect_err("no such edge").into());
-    };
+    let [Some(small), Some(large)] = rings else { return Ok(None) };
     let (scratch, mut errors) = (&mut lift.scratch(), Vec::new());
     let ratio = large.size().get() / small.size().get();
     for _ in 0..effort.ciphertexts {
@@ -307,7 +323,7 @@ pub(super) fn lift(
     let predicted = noise::glwe_keyswitch_from(gadget, small.shape, large.shape, large.noise.variance());
     let what = ("lift", format!("key switch from the {} ring to the {} ring", from.name(), to.name()));
     let shared = along_ciphertexts(effort.ciphertexts).hypot(1.0 / (small.lwe_dimension().get() as f64).sqrt());
-    Ok(measured(bench, what, predicted, errors, shared))
+    Ok(Some(measured(bench, what, predicted, errors, shared)))
 }
 
 /// Key switch, bootstrapping, packing and lift in turns: values of a flat table, so that the reading does not count.
@@ -328,7 +344,7 @@ pub(super) fn refresh(bench: &mut AuditBench, gadget: usize, effort: NoiseEffort
     let outputs = refresh.refresh(&[&lanes])?;
     let phase = bench.phase(Node::Arithmetic, &outputs[0])?;
     let places: Vec<u64> = lanes.iter().map(|lane| phase[lane.place.coefficient]).collect();
-    let errors = differences(&places, &vec![torus::from_f64(VALUE); places.len()]);
+    let errors = differences(&places, vec![torus::from_f64(VALUE); places.len()]);
     let transforms = AuditBench::transforms(bench.parameters.arithmetic().size());
     let predicted = noise::refresh(&RefreshParameters::new(&bench.parameters, gadget, transforms)?).fresh();
     // Lookups of one key in one flat table begin with the same digits: a hundredth of the variance, or three.

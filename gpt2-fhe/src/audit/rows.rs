@@ -11,7 +11,7 @@ use tfhe_core::{polynomial, torus};
 use super::bench::{AuditBench, errors};
 use super::claim::MeasuredNoise;
 use super::error::AuditError;
-use super::operations::{NoiseEffort, OF_A_KEY, measured};
+use super::operations::{NoiseEffort, OF_A_KEY, drawn, measured};
 
 /// Bits of a key whose rows are decrypted.
 const BITS: usize = 16;
@@ -35,7 +35,7 @@ pub(super) fn of_bootstrapping(bench: &mut AuditBench, gadget: usize) -> Result<
     }
     let id = format!("rows.bootstrapping.{gadget}");
     let what = (&*id, format!("rows of the bootstrapping key number {gadget}"));
-    Ok(Some(measured(bench, what, ring.noise.variance(), found, 0.0)))
+    Ok(Some(drawn(bench, what, ring.noise, found)))
 }
 
 /// Rows of a key switch to an LWE key that encrypt a bit that is 0.
@@ -44,7 +44,7 @@ pub(super) fn of_keyswitch(bench: &mut AuditBench, from: Node) -> Result<Option<
         return Ok(None);
     }
     let seeded = bench.client.evaluation_keys(&Needs::default().keyswitch(from))?;
-    let (n, noise) = (bench.parameters.small().lwe_dimension().get(), bench.parameters.small().noise().variance());
+    let (n, noise) = (bench.parameters.small().lwe_dimension().get(), bench.parameters.small().noise());
     let levels = bench.parameters.gadget(Edge::Keyswitch { from })?.levels();
     let raw = seeded.lwe_keyswitch(from)?.to_raw();
     let bits = bench.bits(from);
@@ -54,7 +54,7 @@ pub(super) fn of_keyswitch(bench: &mut AuditBench, from: Node) -> Result<Option<
     let found = bench.phases(Node::Small, &rows).into_iter().map(torus::to_f64).collect();
     let id = format!("rows.keyswitch.{}", from.name());
     let what = (&*id, format!("rows of the key switch from the {} ring", from.name()));
-    Ok(Some(measured(bench, what, noise, found, 0.0)))
+    Ok(Some(drawn(bench, what, noise, found)))
 }
 
 /// Products with GGSW ciphertexts of integers that arrived encrypted.

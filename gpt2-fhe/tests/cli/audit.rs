@@ -14,7 +14,10 @@ fn an_audit_has_claims_with_verdicts_and_a_page() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.html");
     let audited = json(audit().arg("--html").arg(&path));
-    assert_keys(&audited, &["type", "version", "quick", "backend", "holds", "does_not_hold", "not_checked", "sections"]);
+    assert_keys(
+        &audited,
+        &["type", "version", "quick", "backend", "holds", "does_not_hold", "not_checked", "sections"],
+    );
     assert_eq!((audited["type"].as_str(), audited["does_not_hold"].as_u64()), (Some("audit"), Some(0)));
     let sections = audited["sections"].as_array().unwrap();
     let ids: Vec<&str> = sections.iter().map(|section| section["id"].as_str().unwrap()).collect();
@@ -40,7 +43,8 @@ fn an_audit_has_claims_with_verdicts_and_a_page() {
 fn an_audit_as_text_ends_with_a_summary_and_a_seed_repeats_it() {
     let [one, two] = [(), ()].map(|()| success(&mut audit()));
     assert_eq!(one.lines().count(), two.lines().count());
-    let noise = |text: &str| text.lines().filter(|line| line.contains("measured: 2^")).map(String::from).collect::<Vec<_>>();
+    let noise =
+        |text: &str| text.lines().filter(|line| line.contains("measured: 2^")).map(String::from).collect::<Vec<_>>();
     assert_eq!(noise(&one), noise(&two));
     let last = one.lines().last().unwrap();
     assert!(last.contains("claims hold") && last.contains(", 0 do not, "), "{last}");

@@ -33,7 +33,7 @@ pub(super) fn run(arguments: &AuditArguments) -> anyhow::Result<Verdict> {
     let sets = chosen(&arguments.set)?;
     let outputs = [("--html", arguments.html.as_deref())];
     let files = OutputFiles::create(&outputs, &[], arguments.replacing.force)?;
-    let report = Audit { r#type: "audit", version: env!("CARGO_PKG_VERSION"), ..audit(arguments, &sets)? };
+    let report = audit(arguments, &sets)?;
     let contents = arguments.html.iter().map(|_| files::bytes(page::page(&report).into_bytes())).collect();
     files
         .write(contents, || if arguments.reporting.json { print_json(&report) } else { print(&text::text(&report)) })?;
@@ -104,8 +104,8 @@ fn audit(arguments: &AuditArguments, sets: &[Parameters]) -> anyhow::Result<Audi
     sections.push(messages::section(&blocks, &block::keys::needs(), secret).map_err(told)?);
     let count = |verdict| sections.iter().map(|section| section.count(verdict)).sum();
     Ok(Audit {
-        r#type: "",
-        version: "",
+        r#type: "audit",
+        version: env!("CARGO_PKG_VERSION"),
         quick,
         sets: sets.iter().map(Parameters::name).collect(),
         backend: Backend::selected()?.name(),

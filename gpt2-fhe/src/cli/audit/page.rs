@@ -58,7 +58,15 @@ pub(super) fn page(audit: &Audit) -> String {
     }
     out += "<nav><ul>\n";
     for section in &audit.sections {
-        let _ = writeln!(out, "<li><a href=\"#{0}\">{0}. {1}</a></li>", section.id, escaped(section.title));
+        let (id, title) = (section.id, escaped(section.title));
+        let counts =
+            [ClaimVerdict::Holds, ClaimVerdict::Broken, ClaimVerdict::NotChecked].map(|v| (section.count(v), v));
+        let counts = counts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, verdict)| format!("{count} {}", in_words(*verdict)));
+        let counts = counts.collect::<Vec<_>>().join(", ");
+        let _ = writeln!(out, "<li><a href=\"#{id}\">{id}. {title}</a> <small>{counts}</small></li>");
     }
     out += "</ul></nav>\n";
     audit.sections.iter().for_each(|section| out += &of_section(section));
@@ -103,6 +111,15 @@ fn of_claim(claim: &AuditClaim) -> String {
         let _ = writeln!(out, "<p><small>{}</small></p>", escaped(note));
     }
     out + "</div>\n"
+}
+
+/// Of several claims.
+fn in_words(verdict: ClaimVerdict) -> &'static str {
+    match verdict {
+        ClaimVerdict::Holds => "hold",
+        ClaimVerdict::Broken => "do not hold",
+        ClaimVerdict::NotChecked => "not checked",
+    }
 }
 
 /// Bars of what was measured, and the curve that was predicted.

@@ -73,22 +73,19 @@ fn sparkline(histogram: &NoiseHistogram) -> String {
 /// In lines of [`WIDTH`], the first with one indent, the others with another.
 fn wrapped(text: &str, first: usize, rest: usize) -> String {
     let (mut out, mut column) = (" ".repeat(first), first);
-    // Spaces at the beginning of a line that stands for itself stay.
-    let mut words = text.split(' ').peekable();
-    let mut is_first = true;
-    while let Some(word) = words.next() {
+    // Of several spaces, each but one is a word without characters: they stay.
+    for (index, word) in text.split(' ').enumerate() {
         let length = word.chars().count();
-        if !is_first && column + 1 + length > WIDTH {
+        if index > 0 && column + 1 + length > WIDTH {
             out = out.trim_end().to_owned();
             let _ = write!(out, "\n{}", " ".repeat(rest));
             column = rest;
-        } else if !is_first {
+        } else if index > 0 {
             out.push(' ');
             column += 1;
         }
         out.push_str(word);
         column += length;
-        is_first = false;
     }
     out + "\n"
 }
