@@ -35,14 +35,33 @@ impl NoiseEffort {
     pub(super) const WHOLE: Self = Self { numbers: 8192, ciphertexts: 192, packings: 192, values: 512 };
 }
 
-/// What variances of different keys differ by, relatively: key switches and bootstrappings meet some thousand bits and errors of a key.
-pub(super) const OF_A_KEY: f64 = 0.02;
+/// What errors of an operation have in common, as the relative standard deviation of a factor of their variance.
+#[derive(Clone, Copy, Debug)]
+struct Common {
+    /// How many errors of a key each error is a sum over: the mean of their squares is that of so many.
+    terms: usize,
+    /// The bits of the key that what is rounded meets: half of them are 1, more or less.
+    bits: usize,
+    /// Of errors at all coefficients, the ciphertexts.
+    ciphertexts: Option<usize>,
+}
 
-/// What mean squares over all coefficients of so many ciphertexts have in common, if all that is rounded counts: half of it is a random walk
-/// along a ciphertext, whose mean square has a relative variance of 2/3 (the sum of the squares of λ_k in
-/// [`tfhe_core::distribution`]).
-fn along_ciphertexts(count: usize) -> f64 {
-    ((2.0 / 3.0_f64).sqrt() / 2.0 / (count as f64).sqrt()).hypot(OF_A_KEY)
+impl Common {
+    /// With the part of the variance that is left if keys have no noise: what is rounded.
+    ///
+    /// Half of that is a random walk along a ciphertext, whose mean square has a relative variance of 2/3, the sum of the squares of λ_k in
+    /// [`tfhe_core::distribution`].
+    fn shared(self, rounded: Variance, predicted: Variance) -> f64 {
+        let walk = self.ciphertexts.map_or(0.0, |count| (2.0 / 3.0_f64).sqrt() / 2.0 / (count as f64).sqrt());
+        let of_rounding = (1.0 / (self.bits as f64).sqrt()).hypot(walk);
+        (2.0 / self.terms as f64).sqrt().hypot(of_rounding * rounded.get() / predicted.get())
+    }
+
+    /// Of a prediction for keys with noise of some variance: that with `key`, and what errors have in common.
+    fn of(self, prediction: impl Fn(Variance) -> Variance, key: Variance) -> (Variance, f64) {
+        let predicted = prediction(key);
+        (predicted, self.shared(prediction(Variance::ZERO), predicted))
+    }
 }
 
 pub(super) fn measured(
@@ -94,9 +113,9 @@ pub(super) fn modulus_switch(bench: &mut AuditBench, effort: NoiseEffort) -> Mea
         inputs.iter().map(turn).map(|steps| (steps as u64).wrapping_neg() << (63 - size.log2())).collect();
     let predicted = noise::modulus_switch(bench.parameters.small().lwe_dimension(), size);
     let errors = differences(&after, &before).into_iter().collect();
-    // Bits of the key that are 1 do not count more than those that are 0.
     let what = ("modulus switch", format!("modulus switch to 2N = {} steps", 2 * size.get()));
-    measured(bench, what, predicted, errors, OF_A_KEY)
+    // Bits of the key that are 1 do not count more than those that are 0.
+    measured(bench, what, predicted, errors, 0.0)
 }
 
 /// From a ring to the small key.
@@ -108,19 +127,20 @@ pub(super) fn keyswitch(bench: &mut AuditBench, from: Node, effort: NoiseEffort)
     let (small, gadget) = (bench.parameters.small(), bench.parameters.gadget(Edge::Keyswitch { from })?);
     let dimension = bench.parameters.key(from).lwe_dimension();
     let noise = small.noise().variance();
-    let predicted = match small.ring() {
-        None => noise::lwe_keyswitch(gadget, dimension, noise),
+    let terms = dimension.get() * gadget.levels();
+    let common = Common { terms, bits: dimension.get(), ciphertexts: None };
+    let (predicted, shared) = match small.ring() {
+        None => common.of(|key| noise::lwe_keyswitch(gadget, dimension, key), noise),
         Some(ring) => {
             let size = ring.size();
             let k = GlweDimension::new(dimension.get() / size.get()).expect("no ring is smaller than the small key's");
             let input = GlweShape { dimension: k, polynomial_size: size };
-            noise::glwe_keyswitch_from(gadget.on(AuditBench::transforms(size)), input, ring.shape, noise)
+            let gadget = gadget.on(AuditBench::transforms(size));
+            common.of(|key| noise::glwe_keyswitch_from(gadget, input, ring.shape, key), noise)
         }
     };
     let id = format!("keyswitch.{}", from.name());
     let what = (&*id, format!("key switch from the {} ring", from.name()));
-    // A key of few bits has a share of ones that is not 1/2.
-    let shared = OF_A_KEY.hypot(1.0 / (dimension.get() as f64).sqrt());
     Ok(measured(bench, what, predicted, errors, shared))
 }
 
@@ -145,19 +165,23 @@ pub(super) fn bootstrapping(
         errors.extend(differences(&bench.phase(bootstrap.ring, output)?, rotated(&table, steps)));
     }
     let transforms = bootstrap.gadget.on(AuditBench::transforms(size));
-    let predicted = noise::blind_rotation(transforms, ring.shape, n, ring.noise.variance());
+    let row = (ring.shape.dimension.get() + 1) * bootstrap.gadget.levels() * size.get();
+    let ciphertexts = Some(effort.ciphertexts);
+    let common = Common { terms: n.get() * row, bits: n.get(), ciphertexts };
+    let (predicted, shared) =
+        common.of(|key| noise::blind_rotation(transforms, ring.shape, n, key), ring.noise.variance());
     let (base, levels) = (bootstrap.gadget.base_log(), bootstrap.gadget.levels());
     let id = format!("bootstrapping.{gadget}");
     let what = (&*id, format!("bootstrapping, gadget 2^{base}, {levels}"));
-    // A key of few bits has a share of ones that is not 1/2.
-    let shared = along_ciphertexts(effort.ciphertexts).hypot(1.0 / (n.get() as f64).sqrt());
     let bootstrapped = measured(bench, what, predicted, errors, shared);
 
     let errors = external_products(bench, key, bootstrap.ring, effort)?;
-    let predicted = noise::external_product(transforms, ring.shape, ring.noise.variance());
+    let common = Common { terms: row, bits: ring.lwe_dimension().get(), ciphertexts };
+    let (predicted, shared) =
+        common.of(|key| noise::external_product(transforms, ring.shape, key), ring.noise.variance());
     let id = format!("external product.{gadget}");
     let what = (&*id, format!("external product with a key bit, gadget 2^{base}, {levels}"));
-    let one = measured(bench, what, predicted, errors, along_ciphertexts(effort.ciphertexts));
+    let one = measured(bench, what, predicted, errors, shared);
     Ok(vec![one, bootstrapped])
 }
 
@@ -212,7 +236,10 @@ pub(super) fn automorphisms(
     let (size, steps) = (ring.size().get(), ring.size().log2());
     let gadget = bench.parameters.gadget(Edge::Automorphisms { ring: node, gadget: number })?;
     let transforms = gadget.on(AuditBench::transforms(ring.size()));
-    let one = noise::glwe_keyswitch(transforms, ring.shape, ring.noise.variance());
+    let key = ring.noise.variance();
+    let n = ring.lwe_dimension().get();
+    let common = |ciphertexts| Common { terms: n * gadget.levels(), bits: n, ciphertexts };
+    let one = |key| noise::glwe_keyswitch(transforms, ring.shape, key);
     let (place, with) = (format!("{}.{number}", node.name()), format!("{} ring", node.name()));
 
     let (scratch, mut errors) = (&mut automorphisms.scratch(), Vec::new());
@@ -222,11 +249,10 @@ pub(super) fn automorphisms(
         polynomial::automorphism(&bench.phase(node, &input)?, (1 << l) + 1, &mut expected);
         errors.extend(differences(&bench.phase(node, &automorphisms.automorphism(&input, l, scratch))?, &expected));
     }
-    let shared = along_ciphertexts(effort.ciphertexts).hypot(1.0 / (size as f64).sqrt());
+    let (predicted, shared) = common(Some(effort.ciphertexts)).of(one, key);
     let id = format!("automorphism.{place}");
-    let mut all = vec![measured(bench, (&*id, format!("automorphism in the {with}")), one, errors, shared)];
+    let mut all = vec![measured(bench, (&*id, format!("automorphism in the {with}")), predicted, errors, shared)];
 
-    let traced = noise::trace(one, steps);
     let mut errors = Vec::new();
     for _ in 0..8 * effort.packings {
         let input = bench.glwe(ring.shape)?;
@@ -234,8 +260,9 @@ pub(super) fn automorphisms(
             bench.phases(node, &[input.sample_extract(0), automorphisms.trace(&input, 1..=steps).sample_extract(0)]);
         errors.push(torus::to_f64(phases[1].wrapping_sub(phases[0] << steps)));
     }
+    let (predicted, shared) = common(None).of(|key| noise::trace(one(key), steps), key);
     let id = format!("trace.{place}");
-    all.push(measured(bench, (&*id, format!("trace in the {with}")), traced, errors, shared_of_steps(steps, size)));
+    all.push(measured(bench, (&*id, format!("trace in the {with}")), predicted, errors, shared));
 
     let (count, mut errors) = (16.min(size), Vec::new());
     for _ in 0..effort.packings {
@@ -245,16 +272,11 @@ pub(super) fn automorphisms(
         let places: Vec<u64> = (0..count).map(|i| phase[i * size / count]).collect();
         errors.extend(differences(&places, bench.phases(node, &inputs)));
     }
-    let packed = noise::packing(transforms, ring.shape, ring.noise.variance());
+    let packing = |key| noise::packing(transforms, ring.shape, key);
+    let (predicted, shared) = common(Some(effort.packings)).of(packing, key);
     let id = format!("packing.{place}");
-    let shared = shared_of_steps(steps, size).hypot(along_ciphertexts(effort.packings));
-    all.push(measured(bench, (&*id, format!("packing {count} numbers in the {with}")), packed, errors, shared));
+    all.push(measured(bench, (&*id, format!("packing {count} numbers in the {with}")), predicted, errors, shared));
     Ok(all)
-}
-
-/// Three quarters of what a trace adds are of its first key switch, under one key.
-fn shared_of_steps(steps: u32, size: usize) -> f64 {
-    OF_A_KEY.hypot(1.0 / (size as f64).sqrt()).hypot(0.1 / f64::from(steps))
 }
 
 /// Products of ciphertexts: where their own error is large, and where relinearization is all there is.
@@ -319,10 +341,13 @@ pub(super) fn lift(
         let after: Vec<u64> = bench.phase(to, &output)?.into_iter().step_by(ratio).collect();
         errors.extend(differences(&after, &before));
     }
-    let gadget = bench.parameters.gadget(Edge::Lift { from, to })?.on(AuditBench::transforms(large.size()));
-    let predicted = noise::glwe_keyswitch_from(gadget, small.shape, large.shape, large.noise.variance());
+    let gadget = bench.parameters.gadget(Edge::Lift { from, to })?;
+    let (levels, gadget) = (gadget.levels(), gadget.on(AuditBench::transforms(large.size())));
+    let n = small.lwe_dimension().get();
+    let common = Common { terms: n * levels, bits: n, ciphertexts: Some(effort.ciphertexts) };
+    let lifted = |key| noise::glwe_keyswitch_from(gadget, small.shape, large.shape, key);
+    let (predicted, shared) = common.of(lifted, large.noise.variance());
     let what = ("lift", format!("key switch from the {} ring to the {} ring", from.name(), to.name()));
-    let shared = along_ciphertexts(effort.ciphertexts).hypot(1.0 / (small.lwe_dimension().get() as f64).sqrt());
     Ok(Some(measured(bench, what, predicted, errors, shared)))
 }
 
@@ -348,6 +373,6 @@ pub(super) fn refresh(bench: &mut AuditBench, gadget: usize, effort: NoiseEffort
     let transforms = AuditBench::transforms(bench.parameters.arithmetic().size());
     let predicted = noise::refresh(&RefreshParameters::new(&bench.parameters, gadget, transforms)?).fresh();
     // Lookups of one key in one flat table begin with the same digits: a hundredth of the variance, or three.
-    let shared = along_ciphertexts(1).min(0.1);
-    Ok(measured(bench, ("refresh", "refresh: a value looked up and packed again".into()), predicted, errors, shared))
+    let what = ("refresh", "refresh: a value looked up and packed again".into());
+    Ok(measured(bench, what, predicted, errors, 0.1))
 }

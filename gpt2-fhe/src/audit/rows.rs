@@ -11,7 +11,7 @@ use tfhe_core::{polynomial, torus};
 use super::bench::{AuditBench, errors};
 use super::claim::MeasuredNoise;
 use super::error::AuditError;
-use super::operations::{NoiseEffort, OF_A_KEY, drawn, measured};
+use super::operations::{NoiseEffort, drawn, measured};
 
 /// Bits of a key whose rows are decrypted.
 const BITS: usize = 16;
@@ -96,6 +96,6 @@ pub(super) fn external_products(
     let (base, levels) = (gadget.base_log(), gadget.levels());
     let what = ("external product", format!("external product with encrypted integers, gadget 2^{base}, {levels}"));
     // Of what is a wave in both factors nearly all is in one frequency of each.
-    let shared = OF_A_KEY.hypot(4.0 / (size as f64).sqrt()).hypot(1.0 / (count as f64).sqrt());
+    let shared = (4.0 / (size as f64).sqrt()).hypot(1.0 / (count as f64).sqrt());
     Ok(Some(measured(bench, what, predicted, found, shared)))
 }

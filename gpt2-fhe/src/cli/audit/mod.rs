@@ -12,7 +12,6 @@ use gpt2_fhe::block;
 use serde::Serialize;
 use tfhe_core::key_graph::{KeyShape, Parameters};
 use tfhe_core::params::PolynomialSize;
-use tfhe_core::random::SecretSeed;
 use tfhe_core::sets;
 use tfhe_core::simd::Backend;
 
@@ -100,8 +99,7 @@ fn audit(arguments: &AuditArguments, sets: &[Parameters]) -> anyhow::Result<Audi
     let products = PRODUCTS[usize::from(quick)];
     sections.push(transforms::section(&sizes(sets), products, &samples).map_err(told)?);
     begin("searching what is sent");
-    let secret = arguments.resources.numbered_seed().map_or_else(SecretSeed::from_system, Ok).map_err(no_randomness)?;
-    sections.push(messages::section(&blocks, &block::keys::needs(), secret).map_err(told)?);
+    sections.push(messages::section(&blocks, &block::keys::needs(), &samples).map_err(told)?);
     let count = |verdict| sections.iter().map(|section| section.count(verdict)).sum();
     Ok(Audit {
         r#type: "audit",
