@@ -59,3 +59,13 @@ fn sets_that_are_not_there_are_named() {
     let nowhere = folder.path().join("no").join("audit.html");
     assert_error(audit().arg("--html").arg(nowhere), "its folder is not there");
 }
+
+#[test]
+fn the_help_explains_its_words() {
+    assert!(success(program().arg("--help")).contains("\n  audit "));
+    let help = success(program().args(["audit", "--help"]));
+    assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+    for word in ["noise: ", "parameter set: ", "claim: ", "bits: "] {
+        assert!(help.contains(&format!("\n  {word}")), "{word}: {help}");
+    }
+}

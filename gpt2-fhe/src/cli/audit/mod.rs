@@ -2,14 +2,14 @@
 
 mod circuits;
 mod page;
+mod report;
 mod text;
 
 use anyhow::{anyhow, bail};
 use gpt2_fhe::audit::estimates::Estimates;
-use gpt2_fhe::audit::{AuditClaim, AuditError, AuditSection, ClaimVerdict};
+use gpt2_fhe::audit::{AuditError, ClaimVerdict};
 use gpt2_fhe::audit::{failure, keys, messages, noise, randomness, secrets, transforms};
 use gpt2_fhe::block;
-use serde::Serialize;
 use tfhe_core::key_graph::{KeyShape, Parameters};
 use tfhe_core::params::PolynomialSize;
 use tfhe_core::sets;
@@ -20,6 +20,7 @@ use super::files::{self, OutputFiles};
 use super::output::{print, print_json};
 use super::progress::Stages;
 use super::verdict::Verdict;
+use report::Audit;
 
 /// Products that are compared with those by hand, of each size on each backend.
 const PRODUCTS: [u64; 2] = [64, 16];
@@ -40,22 +41,6 @@ pub(super) fn run(arguments: &AuditArguments) -> anyhow::Result<Verdict> {
         0 => Verdict::Right,
         count => Verdict::Broken(count),
     })
-}
-
-/// The JSON object.
-#[derive(Serialize)]
-struct Audit {
-    r#type: &'static str,
-    version: &'static str,
-    /// Whether it was a quick one.
-    quick: bool,
-    sets: Vec<&'static str>,
-    /// The transforms that noise was measured with.
-    backend: &'static str,
-    holds: usize,
-    does_not_hold: usize,
-    not_checked: usize,
-    sections: Vec<AuditSection>,
 }
 
 /// The named sets, or all.
@@ -124,18 +109,4 @@ fn sizes(sets: &[Parameters]) -> Vec<PolynomialSize> {
     sizes.sort_unstable();
     sizes.dedup();
     sizes
-}
-
-impl Audit {
-    /// "41 claims hold, 0 do not, 3 are not checked here".
-    fn summary(&self) -> String {
-        let Self { holds, does_not_hold, not_checked, .. } = self;
-        let loose = self.claims().filter(|claim| claim.notes.iter().any(|note| note.starts_with("loose"))).count();
-        let loose = if loose > 0 { format!(" ({loose} with a loose prediction)") } else { String::new() };
-        format!("{holds} claims hold{loose}, {does_not_hold} do not, {not_checked} are not checked here")
-    }
-
-    fn claims(&self) -> impl Iterator<Item = &AuditClaim> {
-        self.sections.iter().flat_map(|section| &section.claims)
-    }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use gpt2_fhe::audit::{AuditClaim, AuditSection, ClaimVerdict, NoiseHistogram};
 
-use super::Audit;
+use super::report::Audit;
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --ink: #1c1f24; --paper: #ffffff; --soft: #5b6470; --line: #d8dde3; --bar: #7aa7d9; --curve: #1c1f24;

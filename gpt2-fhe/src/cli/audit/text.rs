@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use gpt2_fhe::audit::{AuditClaim, AuditSection, ClaimVerdict, NoiseHistogram};
 
-use super::Audit;
+use super::report::Audit;
 
 /// Characters to a line.
 const WIDTH: usize = 118;
