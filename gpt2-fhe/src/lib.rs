@@ -1,6 +1,8 @@
 //! GPT-2's attention on encrypted data.
 #![deny(unsafe_code)]
 
+#[cfg(feature = "client")]
+pub mod audit;
 pub mod block;
 pub mod boundary;
 #[cfg(feature = "client")]

@@ -6,6 +6,7 @@ pub mod reference;
 pub mod refresh;
 pub mod vectors;
 
+pub use gpt2_fhe::audit::errors;
 use tfhe_core::automorphism::AutomorphismKeys;
 use tfhe_core::bootstrapping_key::BootstrappingKey;
 use tfhe_core::derivation::ClientSeed;
@@ -18,7 +19,6 @@ use tfhe_core::params::GlweShape;
 use tfhe_core::programmable_bootstrap::half_slot;
 use tfhe_core::random::{MaskStream, NoiseStream, SecretSeed};
 use tfhe_core::tensor_product::RelinearizationKey;
-use tfhe_core::torus;
 
 /// A client and a server of a parameter set with one ring.
 pub struct Parties {
@@ -99,11 +99,6 @@ impl Parties {
         let key = self.client.lwe_key(Node::Lookup);
         ciphertexts.iter().map(|ciphertext| key.phase(ciphertext)).collect()
     }
-}
-
-/// Differences of torus elements, as real numbers in [−1/2, 1/2).
-pub fn errors(phases: &[u64], expected: impl IntoIterator<Item = u64>) -> Vec<f64> {
-    phases.iter().zip(expected).map(|(&phase, x)| torus::to_f64(phase.wrapping_sub(x))).collect()
 }
 
 /// Asserts, from both sides, that the mean square of the errors is the predicted variance: within `tolerance`, relative.

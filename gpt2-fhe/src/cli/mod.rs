@@ -6,11 +6,12 @@
 //! | code | when |
 //! |---|---|
 //! | 0 | it did what was asked |
-//! | 1 | it could not |
-//! | 2 | wrong usage of options; or, with [`MISMATCH`]'s line, a run with other numbers than the clear engine's, or farther from them than the noise explains |
+//! | 1 | it could not; or a claim of an audit does not hold |
+//! | 2 | wrong usage of options; or, with a line that says so, a run with other numbers than the clear engine's, or farther from them than the noise explains |
 //! | 128 + n | signal n: 130 after Ctrl-C, 141 if nobody reads standard output any more |
 
 mod arguments;
+mod audit;
 mod block;
 mod blocks;
 mod checkpoint;
@@ -54,10 +55,8 @@ use tfhe_core::simd::Backend;
 
 use arguments::{Command, CommandLine, Given, NotApplicable};
 use output::ClosedPipe;
-use verdict::Verdict;
+use verdict::{MISMATCH, Verdict};
 
-/// The exit code of a run with other numbers than the clear engine's, or farther from them than the noise explains.
-const MISMATCH: u8 = 2;
 /// The exit code after wrong usage, as clap has it.
 const USAGE: u8 = 2;
 /// The exit code where nobody reads standard output any more: 128 + SIGPIPE, as shells have it.
@@ -91,11 +90,11 @@ fn start() -> anyhow::Result<ExitCode> {
     let line = CommandLine::from_arg_matches(&matches)?;
     let given = Given::new(given_to_command(&matches));
     quiet::set_quiet(line.reporting().quiet);
-    Ok(match run(&line, &given)? {
-        Verdict::Right => ExitCode::SUCCESS,
-        Verdict::Mismatch(count) => {
-            progress::print_above(&format!("error: {count} decrypted numbers are not those of the clear engine"));
-            ExitCode::from(MISMATCH)
+    Ok(match run(&line, &given)?.failure() {
+        None => ExitCode::SUCCESS,
+        Some((what, code)) => {
+            progress::print_above(&format!("error: {what}"));
+            ExitCode::from(code)
         }
     })
 }
@@ -134,6 +133,7 @@ fn run(line: &CommandLine, given: &Given) -> anyhow::Result<Verdict> {
         Some(Command::Block(arguments)) => block::run(arguments),
         Some(Command::Circuit(arguments)) => circuit::run(arguments, given),
         Some(Command::Plan(arguments)) => plan::run(arguments, given),
+        Some(Command::Audit(arguments)) => audit::run(arguments),
         Some(Command::Quantize(arguments)) => quantize::run(arguments, given),
         Some(Command::Evaluate(arguments)) => evaluate::run(arguments, given),
         Some(Command::Keygen(arguments)) => exchange::keygen(arguments),

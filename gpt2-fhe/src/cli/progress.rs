@@ -203,6 +203,22 @@ impl Counter {
     }
 }
 
+/// Shows what is being done, one thing after the other.
+pub(super) struct Stages {
+    display: Display,
+}
+
+impl Stages {
+    pub(super) fn new(first: &str) -> Self {
+        Self { display: Display::new(first, 0) }
+    }
+
+    /// What is begun now.
+    pub(super) fn begin(&self, label: &str) {
+        self.display.change(|state| state.label = label.into());
+    }
+}
+
 /// Shows what another program says of its work.
 #[derive(Default)]
 pub(super) struct RemoteProgress {

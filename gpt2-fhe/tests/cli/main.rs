@@ -1,5 +1,6 @@
 //! The program as its users run it: what it prints, and what it says of bad input.
 
+mod audit;
 mod blocks;
 #[cfg(unix)]
 mod checkpoints;

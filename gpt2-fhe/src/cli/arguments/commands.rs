@@ -7,9 +7,9 @@ use gpt2_fhe::run::{Circuit, Mode};
 use nn::attention::Part;
 
 use super::{
-    BlockSelection, Checkpointing, ComputeArguments, DecryptArguments, Encrypt, EncryptArguments, Encryption,
-    Execution, KeygenArguments, Layers, Multiplication, OptionalBlock, Place, Quantization, QuantizationOptions,
-    Replacing, Reporting, Resources, Selection, Serving, Watching, words,
+    AuditArguments, BlockSelection, Checkpointing, ComputeArguments, DecryptArguments, Encrypt, EncryptArguments,
+    Encryption, Execution, KeygenArguments, Layers, Multiplication, OptionalBlock, Place, Quantization,
+    QuantizationOptions, Replacing, Reporting, Resources, Selection, Serving, Watching, words,
 };
 
 /// Runs the attention of a GPT-2 on encrypted data.
@@ -52,6 +52,9 @@ pub(crate) enum Command {
     /// Shows what `generate --encrypt` would do with blocks, without running it, in the same way
     #[command(long_about = words::PLAN)]
     Plan(PlanArguments),
+    /// Gives evidence for each claim about the cryptography: keys, noise, failure, randomness, transforms, messages
+    #[command(long_about = words::AUDIT)]
+    Audit(AuditArguments),
     /// Prepares (calibrates) one attention head, all heads of a layer, or blocks, and writes it to files
     #[command(long_about = words::QUANTIZE)]
     Quantize(QuantizeArguments),
@@ -438,6 +441,7 @@ impl CommandLine {
             Some(Command::Block(arguments)) => arguments.reporting,
             Some(Command::Circuit(arguments)) => arguments.reporting,
             Some(Command::Plan(arguments)) => arguments.reporting,
+            Some(Command::Audit(arguments)) => arguments.reporting,
             Some(Command::Quantize(arguments)) => arguments.reporting,
             Some(Command::Evaluate(arguments)) => arguments.reporting,
             Some(Command::Keygen(arguments)) => arguments.reporting,
@@ -455,6 +459,7 @@ impl CommandLine {
             Some(Command::Generate(arguments)) => arguments.generation.execution.resources.threads,
             Some(Command::Head(arguments)) => arguments.execution.resources.threads,
             Some(Command::Block(arguments)) => arguments.execution.resources.threads,
+            Some(Command::Audit(arguments)) => arguments.resources.threads,
             Some(Command::Evaluate(arguments)) => arguments.resources.threads,
             Some(Command::Plan(arguments)) => arguments.threads,
             Some(Command::Keygen(arguments)) => arguments.threads,

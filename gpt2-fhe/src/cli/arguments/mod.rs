@@ -1,5 +1,6 @@
 //! The arguments of the commands: what several of them share.
 
+mod audit;
 mod commands;
 mod exchange;
 mod given;
@@ -22,6 +23,7 @@ use nn::record::Options;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::random::{RandomnessError, SampleSeed, SecretSeed};
 
+pub(super) use audit::AuditArguments;
 pub(super) use commands::{
     BlockArguments, CircuitArguments, Command, CommandLine, DemoArguments, EvaluateArguments, GenerateArguments,
     GenerationArguments, HeadArguments, PlanArguments, QuantizeArguments,

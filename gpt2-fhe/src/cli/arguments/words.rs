@@ -119,6 +119,18 @@ pub(super) const PLAN: &str = concat!(
     mode!()
 );
 
+pub(super) const AUDIT: &str = concat!(
+    "Gives evidence for each claim about the cryptography.\n\n\
+     Each claim is one sentence, with the figures that it rests on, and whether it holds: by what is computed, measured with keys that are made for \
+     this and thrown away, or was recorded. What is not checked here is said, and where it is. The program ends with code 1 if a claim does not \
+     hold.\n\nWords:\n",
+    lookup!(),
+    "  noise: Small random errors in every ciphertext. Encryption is not secure without them, and with too many of them results are wrong.\n  \
+     parameter set: The sizes of keys and rings, the noise, and how operations are computed.\n  \
+     claim: A sentence that is true or not.\n  \
+     bits: The logarithm of the number of operations that the cheapest known attack takes.\n"
+);
+
 pub(super) const QUANTIZE: &str = concat!(
     "Calibrates one attention head, all heads of a layer, or, with --encrypt, blocks, and writes the result to files.\n\n\
      The other commands read these files by --quantized. The server needs weights and ranges, the client needs scales: \
