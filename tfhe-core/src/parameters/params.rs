@@ -257,9 +257,25 @@ impl Gadget {
         (coefficients * self.levels()) as f64 * self.digit_variance()
     }
 
-    /// Variance of a digit: (β² + 2)/12.
+    /// Variance of a digit, the mean over the levels.
+    ///
+    /// At the lowest level it is (β² + 2)/12. A remainder of exactly β/2 is rounded so that the digit above becomes even
+    /// ([`crate::decomposition`]): that is even with a probability p above 1/2, p' = 1/2 + p/β, where p is that of the level below, as two in β
+    /// of the even remainders are ±β/2. The mean square of even digits is larger by 1 than that of odd ones, so that a digit's is larger by
+    /// p − 1/2: at β = 4 nearly a ninth. (At β = 2 the only odd remainder is β/2, and even digits are zero.)
     pub(crate) fn digit_variance(self) -> f64 {
-        (4f64.powi(self.base_log as i32) + 2.0) / 12.0
+        let base = 2f64.powi(self.base_log as i32);
+        let (mut even, mut more) = (0.5, 0.0);
+        for _ in 0..self.levels {
+            if self.base_log > 1 {
+                more += even - 0.5;
+                even = 0.5 + even / base;
+            } else {
+                more -= even - 0.5;
+                even = 0.5 + (1.0 - even) / 2.0;
+            }
+        }
+        (base * base + 2.0) / 12.0 + more / f64::from(self.levels)
     }
 
     /// With the transforms that its products are computed with, for predictions of what is measured with them.
