@@ -2,7 +2,8 @@
 //!
 //! Variances are fractions of the torus squared. Formulas for binary secrets, after Chillotti, Ligier, Orfila, Tap
 //! (ePrint 2021/729, appendices), re-derived for digits of mean zero in [−β/2, β/2]: such a digit has variance
-//! (β² + 2)/12, since both ±β/2 occur half as often as the others.
+//! (β² + 2)/12 at the lowest level, since both ±β/2 occur half as often as the others, and a little more above it, which formulas below leave
+//! out and [`Gadget`] counts (chapter 3 of the book).
 //!
 //! Where products are computed by transforms, a gadget alone gives a bound that holds on every backend, which is what plans are made
 //! with; [`Gadget::on`] gives the prediction for one, which is what measurements are compared with.
