@@ -66,9 +66,15 @@ fn key_switch_and_bootstrap_of_the_narrow_head() {
     key_switch_and_bootstrap(HEAD_EXACT_NARROW, &[COARSE, FINE, PRECISE]);
 }
 
-#[test]
-fn key_switch_and_bootstrap_of_the_wide_head() {
-    key_switch_and_bootstrap(HEAD_EXACT_WIDE, &[PRECISE]);
+/// `.ci/run` runs what is in here, with or without what else is ignored.
+mod long {
+    use super::*;
+
+    #[test]
+    #[ignore = "long: half a minute"]
+    fn key_switch_and_bootstrap_of_the_wide_head() {
+        key_switch_and_bootstrap(HEAD_EXACT_WIDE, &[PRECISE]);
+    }
 }
 
 /// Packing 16 ciphertexts: the errors at the packed coefficients, over 32 packings.

@@ -55,7 +55,6 @@ fn head_tables() {
 #[test]
 fn wide_tables() {
     wide_tables_of(HEAD_EXACT_NARROW);
-    wide_tables_of(HEAD_EXACT);
 }
 
 fn wide_tables_of(literal: ParametersLiteral) {
@@ -96,6 +95,12 @@ fn wide_tables_of(literal: ParametersLiteral) {
 /// `.ci/run` runs what is in here, with or without what else is ignored.
 mod long {
     use super::*;
+
+    #[test]
+    #[ignore = "long: half a minute"]
+    fn wide_tables_of_the_larger_ring() {
+        wide_tables_of(HEAD_EXACT);
+    }
 
     /// 10,000 bootstrappings of the 2_2 set, inputs fresh from a previous bootstrapping's noise level or better.
     #[test]
