@@ -240,7 +240,8 @@ pub(super) fn automorphisms(
     let n = ring.lwe_dimension().get();
     let common = |ciphertexts| Common { terms: n * gadget.levels(), bits: n, ciphertexts };
     let one = |key| noise::glwe_keyswitch(transforms, ring.shape, key);
-    let (place, with) = (format!("{}.{number}", node.name()), format!("{} ring", node.name()));
+    let digits = format!("digits of {} bits, {} levels", gadget.base_log(), gadget.levels());
+    let (place, with) = (format!("{}.{number}", node.name()), format!("{} ring, {digits}", node.name()));
 
     let (scratch, mut errors) = (&mut automorphisms.scratch(), Vec::new());
     for l in (1..=steps).cycle().take(effort.ciphertexts) {
