@@ -12,7 +12,15 @@ use crate::name::Name;
 impl Hub {
     /// Whether the keys are here; then they count as used.
     pub(crate) fn has_keys(&self, name: &Name) -> bool {
-        self.touch_keys(&mut self.state(), name)
+        self.keep_keys(&mut self.state(), name)
+    }
+
+    /// Keys that have come again, if they are here. Those that were about to go stay.
+    fn keep_keys(&self, state: &mut State, name: &Name) -> bool {
+        if let Some(entry) = state.keys.get_mut(name) {
+            entry.is_leaving = false;
+        }
+        self.touch_keys(state, name)
     }
 
     /// Bytes of keys, which count as used, and how many texts and unfinished requests use them.
@@ -47,7 +55,7 @@ impl Hub {
         let bytes = incoming.bytes();
         let mut state = self.state();
         // The same keys may have come twice at the same time.
-        if self.touch_keys(&mut state, name) {
+        if self.keep_keys(&mut state, name) {
             return Ok(false);
         }
         state.check_open()?;

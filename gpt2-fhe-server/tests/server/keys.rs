@@ -33,6 +33,29 @@ fn what_is_no_keys_is_refused_and_leaves_nothing() {
     assert_eq!((toy.files("keys").len(), toy.figure("disk_bytes")), (0, 0.0));
 }
 
+/// What is deleted while a deleted request still stops goes when it has; keys that come again in between stay.
+#[test]
+fn what_is_deleted_while_a_request_stops_goes_when_it_has() {
+    let toy = Toy::start(&[]);
+    for comes_again in [false, true] {
+        let keys = toy.keys("ann");
+        let text = toy.ask("POST", &format!("/v1/texts?keys={keys}")).word("text");
+        // Steps of a second, after each of which the engine looks whether it should stop.
+        let request = toy.request(&format!("keys={keys}&text={text}"), "ann 60 1000 -", &format!("{comes_again}"));
+        toy.wait(&request, "running");
+        let delete = |path: &str| toy.ask("DELETE", path).status;
+        assert_eq!(delete(&format!("/v1/requests/{request}")), 202);
+        assert_eq!([delete(&format!("/v1/texts/{text}")), delete(&format!("/v1/keys/{keys}"))], [202, 202]);
+        toy.ask("POST", &format!("/v1/texts?keys={keys}")).assert_error(404, "PUT /v1/keys");
+        if comes_again {
+            assert_eq!(toy.put("PUT", "/v1/keys", "keys ann\n").status, 200);
+        }
+        toy.wait(&request, "gone");
+        crate::support::wait_until(|| toy.figure("texts") == 0.0, "the text is still there");
+        crate::support::wait_until(|| toy.figure("keys") == f64::from(u8::from(comes_again)), "there are other keys");
+    }
+}
+
 #[test]
 fn keys_in_use_stay() {
     let toy = Toy::start(&[]);

@@ -109,7 +109,7 @@ impl AuditBench {
         Ok(request.ciphertexts()[0].expand())
     }
 
-    /// The bits of a key: the phase of a ciphertext whose mask is a unit vector is minus one of them.
+    /// The bits of a key.
     pub(super) fn bits(&mut self, node: Node) -> &[u64] {
         let key = self.parameters.key(node);
         let (name, n) = (key.node(), key.lwe_dimension().get());
@@ -127,7 +127,8 @@ impl AuditBench {
     }
 }
 
-fn bit(client: &ClientKeys, node: Node, n: usize, i: usize) -> u64 {
+/// Bit i of a key of n: the phase of a ciphertext whose mask is a unit vector is minus that.
+pub(super) fn bit(client: &ClientKeys, node: Node, n: usize, i: usize) -> u64 {
     let mut unit = vec![0; n + 1];
     unit[i] = 1;
     client.phase_of_sample(node, &LweCiphertext::from_data(unit)).wrapping_neg()

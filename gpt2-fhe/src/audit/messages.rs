@@ -4,13 +4,13 @@ use rayon::prelude::*;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::fingerprint::Fields;
 use tfhe_core::format::{self, Header, Kind, SECRET_BYTES};
-use tfhe_core::key_graph::{Node, Parameters};
+use tfhe_core::key_graph::Parameters;
 use tfhe_core::keys::{ClientKeys, Needs, SeededEvaluationKeys};
-use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::random::{SampleSeed, SecretSeed};
 use tfhe_core::torus;
 use zeroize::Zeroizing;
 
+use super::bench::bit;
 use super::claim::{AuditClaim, AuditSection, ClaimVerdict};
 use super::error::AuditError;
 
@@ -85,7 +85,7 @@ fn secrets(parameters: &Parameters, client: &ClientKeys, seed: &[u8; 32]) -> Vec
     ];
     for key in parameters.keys() {
         let (node, n) = (key.node(), key.lwe_dimension().get());
-        let bits = (0..n.min(BITS)).map(|i| bit(client, node, n, i)).collect::<Vec<u8>>();
+        let bits = (0..n.min(BITS)).map(|i| bit(client, node, n, i) as u8).collect::<Vec<u8>>();
         let packed = |order: fn(usize) -> usize| {
             bits.chunks(8).map(|chunk| chunk.iter().enumerate().map(|(i, bit)| bit << order(i)).sum()).collect()
         };
@@ -100,12 +100,6 @@ fn secrets(parameters: &Parameters, client: &ClientKeys, seed: &[u8; 32]) -> Vec
         all.extend(forms.into_iter().map(named).filter(|pattern| pattern.bytes.len() >= BITS / 8));
     }
     all
-}
-
-fn bit(client: &ClientKeys, node: Node, n: usize, i: usize) -> u8 {
-    let mut unit = vec![0; n + 1];
-    unit[i] = 1;
-    client.phase_of_sample(node, &LweCiphertext::from_data(unit)).wrapping_neg() as u8
 }
 
 fn size_claim(id: &str, sentence: &str, file: &[u8], predicted: usize) -> AuditClaim {

@@ -61,18 +61,15 @@ fn by_chance(claim: AuditClaim, what: &str, p: f64) -> AuditClaim {
     AuditClaim { verdict: ClaimVerdict::of(holds), ..claim }.figure(what, p, format!("p = {p:.2e}"))
 }
 
-/// That no two roles, and no two purposes, are derived alike.
+/// What randomness is derived for. That two have one number no program that is compiled can have.
 fn tables() -> AuditClaim {
-    let roles: Vec<u16> = Role::ALL.iter().map(|&role| role as u16).collect();
-    let purposes: Vec<u16> = Purpose::ALL.iter().map(|&purpose| purpose as u16).collect();
-    let alike = |numbers: &[u16]| (1..numbers.len()).any(|i| numbers[..i].contains(&numbers[i]));
-    let holds = !alike(&roles) && !alike(&purposes);
     let names = |names: Vec<String>| names.join(", ");
     AuditClaim::new(
         "D.domains",
         "every role and purpose of derived randomness has a number of its own",
-        ClaimVerdict::of(holds),
+        ClaimVerdict::NotChecked,
     )
+    .note("the compiler refuses two names of one number; `cargo test --release -p integration-tests --test randomness` attacks what is derived")
     .words("roles", names(Role::ALL.iter().map(|role| format!("{role:?}")).collect()))
     .words("purposes", names(Purpose::ALL.iter().map(|purpose| format!("{purpose:?}")).collect()))
 }
@@ -232,8 +229,8 @@ mod tests {
         let samples = SampleSeed::from_number(1);
         for seed in [ClientSeed::from_number(1), ClientSeed::from_system().unwrap()] {
             let section = section(&sets, (&seed, &samples)).unwrap();
-            let broken: Vec<_> = section.claims.iter().filter(|claim| claim.verdict != ClaimVerdict::Holds).collect();
-            assert!(broken.is_empty(), "{broken:?}");
+            let broken: Vec<_> = section.claims.iter().filter(|claim| claim.verdict == ClaimVerdict::Broken).collect();
+            assert!(broken.is_empty() && section.count(ClaimVerdict::Holds) > 10, "{broken:?}");
         }
     }
 

@@ -69,16 +69,20 @@ fn of_backend(fft: &NegacyclicFft, products: u64, samples: &SampleSeed) -> Vec<A
     let id = |what: &str| format!("F.{backend}.{n}.{what}");
     let who = format!("{backend}, N = {n}");
     let coefficients = products as usize * n;
-    let exact = |what: &str, sentence: &str, wrong: usize| {
-        AuditClaim::new(id(what), format!("{who}: {sentence}"), ClaimVerdict::of(wrong == 0))
-            .figure("coefficients", coefficients as f64, coefficients.to_string())
-            .figure("wrong", wrong as f64, wrong.to_string())
-    };
+    let exact =
+        |what: &str, sentence: &str, wrong| exact_claim(id(what), format!("{who}: {sentence}"), wrong, coefficients);
     vec![
         exact("inverse", "integers come back from a transform and its inverse", all.iter().map(|p| p.lost).sum()),
         error_claim(id("product"), &who, &errors, fft.transforms(), n),
         exact("exact", "exact products are right to the last bit", all.iter().map(|p| p.wrong).sum()),
     ]
+}
+
+/// That of so many coefficients none is wrong.
+fn exact_claim(id: String, sentence: String, wrong: usize, coefficients: usize) -> AuditClaim {
+    AuditClaim::new(id, sentence, ClaimVerdict::of(wrong == 0))
+        .figure("coefficients", coefficients as f64, coefficients.to_string())
+        .figure("wrong", wrong as f64, wrong.to_string())
 }
 
 /// That errors of products with uniform torus polynomials are no larger than the bound.
@@ -150,5 +154,7 @@ mod tests {
         // As if the bound were half of what it is.
         let larger: Vec<f64> = errors.iter().map(|error| 2f64.sqrt() * error).collect();
         assert_eq!(of(&larger), ClaimVerdict::Broken);
+        let exact = |wrong| exact_claim("F".into(), "test".into(), wrong, 512).verdict;
+        assert_eq!([exact(0), exact(1)], [ClaimVerdict::Holds, ClaimVerdict::Broken]);
     }
 }

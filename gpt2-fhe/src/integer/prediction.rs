@@ -91,7 +91,7 @@ impl Predictor {
         let operands = operands.filter(|_| multiply == Multiply::Lut);
         let widest = program.tables().map(|(_, table)| table.index_bits()).chain(operands).max().unwrap_or(0);
         let size = self.shape().polynomial_size;
-        if size.get() < PACKED_PLACES.max(program.head_size()) || self.narrow_bits() == 0 {
+        if size.get() < PACKED_PLACES.max(program.head_size()) || self.narrow_bits() < 2 {
             return Err(Refused::SmallRing(self.parameters.name()));
         }
         let limit = *wide::bits(size).end();

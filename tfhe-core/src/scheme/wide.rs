@@ -255,7 +255,8 @@ impl WideTable {
 
 /// log2 W: wide boxes, half a window, mean few ciphertexts to pack, narrow ones more tolerance where inputs are finely spaced.
 fn box_log(width: u32, polynomial_size: PolynomialSize) -> u32 {
-    if width < *bits(polynomial_size).end() { low_bits(polynomial_size) - 2 } else { 2 }
+    let half = low_bits(polynomial_size) - 2;
+    if width < *bits(polynomial_size).end() { half } else { half.min(2) }
 }
 
 impl BoxFunction {
