@@ -46,11 +46,17 @@ pub(super) trait Accumulator {
     /// Their number.
     fn len(&self) -> usize;
 
-    /// Adds the lanes of `scale·x` to elements `index` and following.
+    /// Elements `index` and following, plus the lanes of `scale·x`.
     ///
     /// # Safety
     /// `index + S::LANES` must not exceed `self.len()`.
-    unsafe fn add<S: Simd>(&mut self, simd: S, index: usize, x: S::Reals, scale: S::Reals);
+    unsafe fn plus<S: Simd>(&self, simd: S, index: usize, x: S::Reals, scale: S::Reals) -> S::Words;
+
+    /// Sets elements `index` and following.
+    ///
+    /// # Safety
+    /// As for [`Self::plus`].
+    unsafe fn store<S: Simd>(&mut self, simd: S, index: usize, sums: S::Words);
 }
 
 /// Adds the nearest integers modulo 2^64 of numbers below 2^115.
@@ -62,16 +68,19 @@ impl Accumulator for AddTorus<'_> {
     }
 
     #[inline(always)]
-    unsafe fn add<S: Simd>(&mut self, simd: S, index: usize, x: S::Reals, scale: S::Reals) {
+    unsafe fn plus<S: Simd>(&self, simd: S, index: usize, x: S::Reals, scale: S::Reals) -> S::Words {
         // Adding 1.5·2^116, whose last bit is worth 2^64, rounds to a multiple of 2^64; what is left is exact.
         let rounder = simd.splat_reals(1.5 * 2f64.powi(116));
         let turns = simd.subtract(simd.multiply_add(x, scale, rounder), rounder);
         let integers = simd.integers(simd.multiply_subtract(x, scale, turns));
         // SAFETY: the caller's: LANES words from `index` are inside the slice.
-        unsafe {
-            let at = self.0.as_mut_ptr().add(index);
-            simd.store_words(simd.add_words(simd.load_words(at), integers), at);
-        }
+        simd.add_words(unsafe { simd.load_words(self.0.as_ptr().add(index)) }, integers)
+    }
+
+    #[inline(always)]
+    unsafe fn store<S: Simd>(&mut self, simd: S, index: usize, sums: S::Words) {
+        // SAFETY: the caller's: LANES words from `index` are inside the slice.
+        unsafe { simd.store_words(sums, self.0.as_mut_ptr().add(index)) }
     }
 }
 
@@ -87,15 +96,19 @@ impl Accumulator for AddIntegers<'_> {
     }
 
     #[inline(always)]
-    unsafe fn add<S: Simd>(&mut self, simd: S, index: usize, x: S::Reals, scale: S::Reals) {
+    unsafe fn plus<S: Simd>(&self, simd: S, index: usize, x: S::Reals, scale: S::Reals) -> S::Words {
         let x = simd.multiply(x, scale);
         debug_assert!(are_exact(simd, x));
         let integers = simd.integers(x);
         // SAFETY: the caller's: LANES words from `index` are inside the slice.
-        unsafe {
-            let at = self.output.as_mut_ptr().add(index);
-            simd.store_words(simd.add_words(simd.load_words(at), simd.shift_left(integers, self.shift)), at);
-        }
+        let words = unsafe { simd.load_words(self.output.as_ptr().add(index)) };
+        simd.add_words(words, simd.shift_left(integers, self.shift))
+    }
+
+    #[inline(always)]
+    unsafe fn store<S: Simd>(&mut self, simd: S, index: usize, sums: S::Words) {
+        // SAFETY: the caller's: LANES words from `index` are inside the slice.
+        unsafe { simd.store_words(sums, self.output.as_mut_ptr().add(index)) }
     }
 }
 

@@ -264,10 +264,19 @@ impl coefficients::Accumulator for Unrounded<'_> {
     }
 
     #[inline(always)]
-    unsafe fn add<S: crate::simd::Simd>(&mut self, simd: S, index: usize, x: S::Reals, scale: S::Reals) {
-        let x = simd.multiply(x, scale);
+    unsafe fn plus<S: Simd>(&self, simd: S, _index: usize, x: S::Reals, scale: S::Reals) -> S::Words {
+        let mut lanes = [0.0_f64; ROTATION_PADDING];
+        // SAFETY: no vector is longer. The words are the bits of the numbers.
+        unsafe {
+            simd.store_reals(simd.multiply(x, scale), lanes.as_mut_ptr());
+            simd.load_words(lanes.as_ptr().cast())
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store<S: Simd>(&mut self, simd: S, index: usize, sums: S::Words) {
         // SAFETY: the caller's: LANES numbers from `index` are inside the slice.
-        unsafe { simd.store_reals(x, self.0.as_mut_ptr().add(index)) }
+        unsafe { simd.store_words(sums, self.0.as_mut_ptr().add(index).cast()) }
     }
 }
 

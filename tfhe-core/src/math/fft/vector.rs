@@ -466,13 +466,20 @@ unsafe fn merge_last<S: Simd, const R: usize>(simd: S, plan: &Plan, data: *const
         unsafe {
             let mut z = load_strided::<S, R>(simd, data.add(2 * index), pass.stride);
             merge_node(simd, &mut z, Vectors(factors.add(2 * constants(R) * index)));
+            // All are read before any is written. In large rings they are multiples of 4096 bytes apart, and a load waits for a store
+            // before it whose address has the same last 12 bits.
+            let mut sums = [[simd.splat_words(0); 2]; R];
             for k in 0..R {
                 let at = k * pass.stride + index;
                 let untwist = untwist.add(2 * (R * index + k * S::LANES));
                 let (cos, tan) = (simd.load_reals(untwist), simd.load_reals(untwist.add(S::LANES)));
                 let x = shear(simd, z[k], tan);
-                output.add(simd, at, x.re, cos);
-                output.add(simd, size + at, x.im, cos);
+                sums[k] = [output.plus(simd, at, x.re, cos), output.plus(simd, size + at, x.im, cos)];
+            }
+            for k in 0..R {
+                let at = k * pass.stride + index;
+                output.store(simd, at, sums[k][0]);
+                output.store(simd, size + at, sums[k][1]);
             }
         }
     }
