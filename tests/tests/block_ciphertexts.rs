@@ -433,7 +433,7 @@ fn hidden_states_arrive_and_return() {
     let opened = request.open(&parties.keys, &encoding.context(), encoding.request_len()).unwrap();
     // 512 ciphertexts of features, 32 coefficients apart, in 16. A row of the stream is one, and its variance is in another.
     assert_eq!((encoding.row_len(), encoding.stream_len(), opened.len()), (2, 1, 16));
-    let reals = received(&encoding, &opened);
+    let reals = received(&encoding, opened);
     let transforms = parties.secrets.fft(Node::Arithmetic).transforms();
     let prediction = BlockPrediction::on(transforms, parties.parameters(), parties.layout).unwrap();
     let (fresh, integers) = (prediction.fresh(), encoding.integers(&states).unwrap());
@@ -620,7 +620,7 @@ impl Projection {
             let integers = encoding.integers(&Matrix::from_fn(tokens, channels + 1, state)).unwrap();
             let request = parties.client.encrypt(&integers, &encoding).unwrap();
             let opened = request.open(&parties.keys, &encoding.context(), encoding.request_len()).unwrap();
-            let received = received(&encoding, &opened);
+            let received = received(&encoding, opened);
             let result = parties.server().linear(&parties.server().narrowed(&received, channels), &[map], &[UNUSED]);
             let found = parties.decrypt(&result[0], Form::Image, Self::CHANNELS);
             let exact = |row: usize, channel: usize| {
