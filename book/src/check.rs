@@ -11,6 +11,12 @@ struct Tag<'t> {
     attributes: Vec<(&'t str, &'t str)>,
 }
 
+impl<'t> Tag<'t> {
+    fn id(&self) -> Option<&'t str> {
+        self.attributes.iter().find(|(name, _)| *name == "id").map(|(_, id)| *id)
+    }
+}
+
 /// The opening tags of a page. Scripts and styles have none inside.
 fn tags(page: &str) -> Vec<Tag<'_>> {
     let (mut found, mut rest) = (Vec::new(), page);
@@ -54,7 +60,17 @@ fn tags(page: &str) -> Vec<Tag<'_>> {
 }
 
 fn is_elsewhere(link: &str) -> bool {
-    link.starts_with("//") || link.contains("://")
+    let link = link.trim().trim_start_matches(['"', '\'']);
+    !link.starts_with("data:") && (link.starts_with("//") || link.contains("://"))
+}
+
+/// Whether a style has a picture, font or style from elsewhere. The address of a namespace is a name, and nothing is there.
+fn fetches(style: &str) -> bool {
+    let mut addresses = style.split("url(").zip(style.split("url(").skip(1));
+    addresses.any(|(before, after)| {
+        let is_name = before.rsplit(';').next().is_some_and(|start| start.trim_start().starts_with("@namespace"));
+        !is_name && is_elsewhere(after.split(')').next().unwrap_or_default())
+    })
 }
 
 /// All files below a folder.
@@ -78,20 +94,15 @@ pub(crate) fn check(out: &Path) -> Result<(usize, usize)> {
             }
             Some("css") => {
                 let style = std::fs::read_to_string(path)?;
-                let fetched = style.split("url(").skip(1).find(|url| is_elsewhere(url.split(')').next().unwrap_or_default()));
-                ensure!(fetched.is_none(), "{} fetches something", path.display());
+                ensure!(!fetches(&style), "{} fetches something", path.display());
             }
             _ => {}
         }
     }
-    let tags_of: BTreeMap<&Path, Vec<Tag<'_>>> = pages.iter().map(|(path, page)| (path.as_path(), tags(page))).collect();
-    let ids: BTreeMap<&Path, BTreeSet<&str>> = tags_of
-        .iter()
-        .map(|(path, tags)| {
-            let of_tag = |tag: &'_ Tag<'_>| tag.attributes.iter().find(|(name, _)| *name == "id").map(|(_, id)| *id);
-            (*path, tags.iter().filter_map(of_tag).collect())
-        })
-        .collect();
+    let tags_of: BTreeMap<&Path, Vec<Tag<'_>>> =
+        pages.iter().map(|(path, page)| (path.as_path(), tags(page))).collect();
+    let ids: BTreeMap<&Path, BTreeSet<&str>> =
+        tags_of.iter().map(|(path, tags)| (*path, tags.iter().filter_map(Tag::id).collect())).collect();
     let (mut errors, mut links) = (Vec::new(), 0);
     for (path, tags) in &tags_of {
         let shown = path.strip_prefix(out).unwrap_or(path).display();
@@ -151,6 +162,12 @@ mod tests {
             Tag { name: "p", attributes: vec![("class", "d")] },
         ];
         assert_eq!(tags(page), expected);
+    }
+
+    #[test]
+    fn styles_that_fetch_something_are_found() {
+        assert!(!fetches("@namespace m url('http://a');\np { background: url(b.png), url(data:image/png) }"));
+        assert!(fetches("@namespace m url('http://a');\np { background: url(b.png), url(\"https://b\") }"));
     }
 
     #[test]

@@ -18,7 +18,13 @@ pub(crate) fn mathml(tex: &str, is_display: bool) -> Result<String> {
     push_mathml(&mut written, events.into_iter().map(Ok::<_, Infallible>), config)
         .map_err(|error| anyhow!("${tex}$: {error}"))?;
     ensure!(!written.contains("merror"), "${tex}$ is no formula");
-    Ok(written)
+    Ok(tight(&written))
+}
+
+/// Without the space that browsers leave around a slash, and around brackets of a size of their own: TeX has none there.
+fn tight(mathml: &str) -> String {
+    let sized = mathml.replace("\"minsize=", "\" lspace=\"0\" rspace=\"0\" minsize=");
+    sized.replace("<mo>/</mo>", "<mo lspace=\"0\" rspace=\"0\">/</mo>")
 }
 
 /// Copies style and fonts out of the renderer's package, wherever cargo keeps that.
@@ -56,6 +62,7 @@ mod tests {
     fn formulas_are_rendered_and_what_is_none_is_refused() {
         let written = mathml(r"\underbrace{\tfrac12\lVert x\rVert}_{\text{half}}", true).expect("a formula");
         assert!(written.starts_with("<math display=\"block\"") && written.contains("<mfrac"), "{written}");
+        assert_eq!(mathml(r"\big(a/b", false).expect("a formula").matches("lspace=\"0\"").count(), 2);
         for wrong in [r"\frac{1}{", r"\nosuchcommand", "x^", r"\left( x"] {
             mathml(wrong, false).expect_err(wrong);
         }

@@ -35,17 +35,21 @@ impl Pages {
         ensure!(on_disk.exists(), "a dead link: {link}");
         let is_document = target.extension().is_some_and(|end| end == "md");
         ensure!(is_document || anchor.is_empty(), "an anchor in what is no document: {link}");
-        if is_document && !target.starts_with("docs") {
-            self.documents.insert(target.clone());
-        } else if !is_document && !(target.starts_with("docs") && on_disk.is_file()) {
-            self.sources.insert(target.clone());
+        let is_of_the_book = target.starts_with("docs") && on_disk.is_file();
+        if !is_of_the_book {
+            let pages = if is_document { &mut self.documents } else { &mut self.sources };
+            pages.insert(target.clone());
         }
         Ok(format!("{}{anchor}", relative(&page_of(from), &self.place(&target))))
     }
 
     /// Where the page of a file or folder is.
     pub(crate) fn place(&self, target: &Path) -> PathBuf {
-        if self.root.join(target).is_dir() { Path::new("repository").join(target).join("index.html") } else { page_of(target) }
+        if self.root.join(target).is_dir() {
+            Path::new("repository").join(target).join("index.html")
+        } else {
+            page_of(target)
+        }
     }
 }
 

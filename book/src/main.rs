@@ -38,7 +38,8 @@ fn main() -> ExitCode {
 
 fn build() -> Result<()> {
     ensure!(std::env::args_os().len() == 1, "no arguments: the book is built in target/book");
-    let package = Path::new(env!("CARGO_MANIFEST_DIR")).canonicalize().context("this program's sources are not there")?;
+    let package =
+        Path::new(env!("CARGO_MANIFEST_DIR")).canonicalize().context("this program's sources are not there")?;
     let root = package.parent().context("the package lies in the repository")?;
     let config = Config::from_str(include_str!("../book.toml"))?;
     let mut book = MDBook::load_with_config(&package, config)?;
@@ -85,7 +86,9 @@ impl Writer {
             match piece {
                 Piece::Code(code) => written.push_str(code),
                 Piece::Comment(comment) => {
-                    if let Some((path, item)) = comment.trim().strip_prefix("code of ").and_then(|of| of.split_once(", ")) {
+                    if let Some((path, item)) =
+                        comment.trim().strip_prefix("code of ").and_then(|of| of.split_once(", "))
+                    {
                         let link = self.pages.resolve(file, &links::relative(file, Path::new(path)))?;
                         written.push_str(&format!("<p class=\"code-of\"><a href=\"{link}\">{path}</a>, {item}</p>\n"));
                     }
@@ -159,6 +162,11 @@ fn insert_formulas(out: &Path, formulas: &[String]) -> Result<()> {
             }
         }
     }
-    ensure!(inserted.len() == formulas.len(), "{} of {} formulas are on no page", formulas.len() - inserted.len(), formulas.len());
+    ensure!(
+        inserted.len() == formulas.len(),
+        "{} of {} formulas are on no page",
+        formulas.len() - inserted.len(),
+        formulas.len()
+    );
     Ok(())
 }

@@ -19,8 +19,9 @@ pub(crate) enum Piece<'t> {
 pub(crate) fn pieces(text: &str) -> Result<Vec<Piece<'_>>> {
     let (mut found, mut start, mut at) = (Vec::new(), 0, 0);
     while let Some(next) = text[at..].chars().next() {
-        let special = special(text, at)
-            .with_context(|| format!("line {}: {}", line_of(text, at), text[at..].lines().next().unwrap_or_default()))?;
+        let special = special(text, at).with_context(|| {
+            format!("line {}: {}", line_of(text, at), text[at..].lines().next().unwrap_or_default())
+        })?;
         if let Some((length, piece)) = special {
             found.push(Piece::Text(&text[start..at]));
             found.push(piece);
@@ -51,7 +52,9 @@ fn special(text: &str, at: usize) -> Result<Option<(usize, Piece<'_>)>> {
         return Ok(Some(("<!---->".len() + comment.len(), Piece::Comment(comment))));
     }
     let ticks = rest.len() - rest.trim_start_matches('`').len();
-    if ticks >= 3 && text[..at].lines().next_back().is_none_or(|line| text[..at].ends_with('\n') || line.trim().is_empty()) {
+    if ticks >= 3
+        && text[..at].lines().next_back().is_none_or(|line| text[..at].ends_with('\n') || line.trim().is_empty())
+    {
         let fence = &rest[..ticks];
         let mut length = 0;
         for (number, line) in rest.split_inclusive('\n').enumerate() {

@@ -56,8 +56,10 @@ fn headings(text: &str) -> Vec<(usize, &str)> {
 fn anchors(text: &str) -> BTreeSet<String> {
     let (mut counts, mut found) = (BTreeMap::new(), BTreeSet::new());
     for (_, words) in headings(text) {
-        let visible = links(words).iter().fold(words.to_owned(), |words, link| words.replace(&format!("]({link})"), "]"));
-        let kept = visible.to_lowercase().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>();
+        let visible =
+            links(words).iter().fold(words.to_owned(), |words, link| words.replace(&format!("]({link})"), "]"));
+        let kept =
+            visible.to_lowercase().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>();
         let anchor = kept.replace(' ', "-");
         let count = counts.entry(anchor.clone()).and_modify(|count| *count += 1).or_insert(0);
         found.insert(if *count == 0 { anchor } else { format!("{anchor}-{count}") });
@@ -110,7 +112,8 @@ fn complaints(chapter: &str, text: &str, number: usize) -> Vec<String> {
     let picture = ["![", "```text\n"].iter().any(|start| visible.contains(start)) || text.contains("<!-- no picture: ");
     ensure(picture, "neither a picture nor a reason");
     let end = visible.split_once("\n## Try it\n").map(|(_, end)| end).unwrap_or_default();
-    let is_command = |line: &(&str, bool)| line.1 && ["cargo ", "gpt2-fhe "].iter().any(|start| line.0.starts_with(start));
+    let is_command =
+        |line: &(&str, bool)| line.1 && ["cargo ", "gpt2-fhe "].iter().any(|start| line.0.starts_with(start));
     ensure(lines(end).iter().any(is_command), "no section \"Try it\" with a command");
     let exercise = end.split_once("**Exercise.** ").map(|(_, exercise)| exercise).unwrap_or_default();
     let answer = exercise.split_once("<summary>Answer</summary>\n\n").map(|(_, answer)| answer).unwrap_or_default();
@@ -159,7 +162,8 @@ fn the_summary_has_every_document_by_its_title() {
     };
     let entries: Vec<(String, String)> = summary.lines().filter_map(entry).collect();
     let listed: BTreeSet<String> = entries.iter().map(|(file, _)| file.clone()).collect();
-    let written: BTreeSet<String> = markdown_of(&docs).iter().map(|path| name(path)).filter(|file| file != "SUMMARY.md").collect();
+    let written: BTreeSet<String> =
+        markdown_of(&docs).iter().map(|path| name(path)).filter(|file| file != "SUMMARY.md").collect();
     assert_eq!(listed, written);
     assert_eq!(entries.len(), listed.len(), "an entry stands there twice");
     for (file, title) in entries {
@@ -221,7 +225,8 @@ fn code_in_the_book_is_the_sources() {
             let block = after.strip_prefix("```rust\n").and_then(|block| block.split_once("\n```"));
             let code: Vec<&str> = block.map(|(code, _)| code.lines().collect()).unwrap_or_default();
             let is_there = fs::read_to_string(root().join(source)).is_ok_and(|source| has_lines(&source, &code));
-            let names_item = !item.is_empty() && code.iter().any(|line| line.contains(item.rsplit("::").next().unwrap_or(item)));
+            let names_item =
+                !item.is_empty() && code.iter().any(|line| line.contains(item.rsplit("::").next().unwrap_or(item)));
             if !is_there || !names_item {
                 wrong.push(format!("{}: {of}", name(&path)));
             }
