@@ -2,7 +2,7 @@
 //!
 //! Whoever owns keys sends evaluation keys once, then requests, and fetches answers. What is computed is an [`engine::Engine`]'s to know;
 //! this package keeps files, lets keys take turns, and answers every mistake of the other party by a status and one line. It has no
-//! secret, and is built without code that could hold one. The book's chapter 22 (`docs/22-the-server.md`) has the API.
+//! secret, and is built without code that could hold one. The book's appendix A5 (`docs/A5-server-reference.md`) has the API.
 //!
 //! ```no_run
 //! # use clap::Parser;

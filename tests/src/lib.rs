@@ -1,5 +1,6 @@
 //! What the integration tests share.
 
+pub mod documents;
 pub mod layer;
 pub mod packed;
 pub mod reference;

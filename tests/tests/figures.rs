@@ -15,22 +15,9 @@
 //! minute or more, which the ignored test runs. A command whose figures are not compared has `<!-- not compared: why -->`
 //! after it, in the same section.
 
+use integration_tests::documents::{documents, root, without_comments};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::process::Command;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace")
-}
-
-/// The documents: the README, and the book.
-fn documents() -> Vec<PathBuf> {
-    let chapters = std::fs::read_dir(root().join("docs")).expect("the book").map(|entry| entry.expect("a file").path());
-    let mut found: Vec<PathBuf> = chapters.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
-    found.push(root().join("README.md"));
-    found.sort();
-    found
-}
 
 /// Text as it is compared: one space for any, minus signs of ASCII, no bold type.
 fn normalized(text: &str) -> String {
@@ -83,17 +70,9 @@ fn comparisons(text: &str) -> Vec<Comparison> {
             let figures: Vec<Figure> = lines.chunks(2).map(figure).collect();
             assert!(!figures.is_empty(), "`{command}` has no figures");
             let only_by_request = is_slow || needs_shared;
-            Comparison { command, only_by_request, figures, before: without_comments(&text[..at]) }
+            Comparison { command, only_by_request, figures, before: normalized(&without_comments(&text[..at])) }
         })
         .collect()
-}
-
-/// A document as its readers see it, normalized.
-fn without_comments(text: &str) -> String {
-    let mut parts = text.split("<!--");
-    let first = parts.next().unwrap_or_default();
-    let rest = parts.filter_map(|part| part.split_once("-->")).map(|(_, visible)| visible);
-    normalized(&std::iter::once(first).chain(rest).collect::<Vec<_>>().join(" "))
 }
 
 /// What stands for a number in a template.

@@ -66,7 +66,7 @@ pub fn section(parameters: &Parameters, needs: &Needs, samples: &SampleSeed) -> 
         claims,
         assumptions: vec![
             "A file without the bytes of a secret can still tell of it: that it does not is what sections A and D are about.",
-            "Sizes, times, and the number of tokens are not hidden (chapter 12).",
+            "Sizes, times, and the number of tokens are not hidden (chapter 30).",
         ],
     })
 }

@@ -51,7 +51,7 @@ pub fn section(
         assumptions: vec![
             "Predictions are for the transforms of this CPU. Plans are made with a bound over all kinds of CPU, which is no smaller.",
             "That tails are as predicted, far out, cannot be measured here: 2^-40 is one in a million millions. Chapter 9 derives them.",
-            "Errors of one ciphertext have a part in common: half of what is rounded meets the mean of the key's bits, 1/2, and is a random walk along the ciphertext (chapter 9).",
+            "Errors of one ciphertext have a part in common: half of what is rounded meets the mean of the key's bits, 1/2, and is a random walk along the ciphertext (chapter 10).",
         ],
     })
 }

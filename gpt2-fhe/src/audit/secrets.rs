@@ -47,7 +47,7 @@ pub fn section(parameters: &Parameters) -> Result<AuditSection, AuditError> {
         ],
         claims,
         assumptions: vec![
-            "Registers, and what compilers spill of them, are not overwritten; memory is not locked, so that it may be swapped out (chapter 12).",
+            "Registers, and what compilers spill of them, are not overwritten; memory is not locked, so that it may be swapped out (chapter 32).",
         ],
     })
 }

@@ -1,4 +1,4 @@
-//! A server by HTTP that computes blocks (`docs/22-the-server.md`), as a client sees it.
+//! A server by HTTP that computes blocks (`docs/28-the-server.md`), as a client sees it.
 //!
 //! What the server sends is believed in nothing: answers are read as any bytes, and what is shown of its words is one line of them.
 

@@ -2,7 +2,7 @@
 //!
 //! A sum of very many independent errors is normal. The error of a product of two ciphertexts is not such a sum: it is
 //! Σ_p e_p·K_p over the places p of a polynomial, where e is the noise of one factor and K the wrap-around of the other's phase
-//! (book, chapter 9). Given K it is normal, but its variance is then σ²·ΣK_p², and that is a random number itself. Where K is large by
+//! (book, chapter 10). Given K it is normal, but its variance is then σ²·ΣK_p², and that is a random number itself. Where K is large by
 //! chance, *all* errors of the product are. So a [`Distribution`] is a mixture of normal ones: a sum of independent parts, which are
 //!
 //! | part | given what the variance of one ciphertext is | moment generating function at s |
