@@ -9,6 +9,8 @@
 //! ciphertexts amplify. Here a tie (a remainder of exactly β/2) goes up or down by the parity of the digit above it, so
 //! both happen equally often. The top digit needs no such rule: x is read as a signed number in [−q/2, q/2), and what is
 //! left of it for the top digit lies in [−β/2, β/2] with either sign equally often.
+//!
+//! In the book: [chapter 3, gadgets and the external product](../../../book/03-gadget-and-external-product.html).
 
 use crate::params::Gadget;
 use crate::simd::digits::Decompose;

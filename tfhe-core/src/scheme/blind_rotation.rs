@@ -4,6 +4,8 @@
 //! which begins as X^(−b̃)·V: for each bit of the key a CMUX chooses between it and X^(ã_i) times it (Ducas, Micciancio,
 //! Eurocrypt 2015; Chillotti et al., J. Cryptology 2020, Algorithm 3). V is a polynomial, trivial or encrypted; the result's
 //! noise is that of V and of n CMUXes ([`crate::noise::blind_rotation`]), whatever that of the LWE ciphertext was.
+//!
+//! In the book: [chapter 5, bootstrapping](../../../book/05-bootstrapping.html).
 
 use rayon::prelude::*;
 

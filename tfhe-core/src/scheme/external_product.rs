@@ -4,6 +4,8 @@
 //! GGSW(m), and its phase is m times that of C, what D rounds away aside (Chillotti et al., J. Cryptology 2020, Definition 3.12).
 //! The noise of C counts m times; what is added does not depend on it, since digits are small whatever C is
 //! ([`crate::noise::external_product`]). That asymmetry is what makes long chains of products possible.
+//!
+//! In the book: [chapter 3, gadgets and the external product](../../../book/03-gadget-and-external-product.html).
 
 use crate::fft::NegacyclicFft;
 use crate::gadget_product::GadgetScratch;

@@ -10,6 +10,8 @@
 //!   128 coefficients and 32·ℓ·8 products of them, instead of 4096·ℓ·897 multiplications, and its key, a megabyte or two,
 //!   stays in the second-level cache (Bergerat, Chillotti, Ligier, Orfila, Roux-Langlois, Tap, ePrint 2023/979, section 5). The LWE
 //!   keys it leads to are those of a GLWE key of dimension k: their security is that of module LWE.
+//!
+//! In the book: [chapter 6, key switching and packing](../../../book/06-key-switching-and-packing.html).
 
 use rayon::prelude::*;
 
