@@ -2,7 +2,7 @@
 //!
 //! Variances are fractions of the torus squared. Formulas for binary secrets, after Chillotti, Ligier, Orfila, Tap
 //! (ePrint 2021/729, appendices), re-derived for digits of mean zero in [−β/2, β/2]: such a digit has variance
-//! (β² + 2)/12 at the lowest level, since both ±β/2 occur half as often as the others, and a little more above it, which formulas below leave
+//! `(β² + 2)/12` at the lowest level, since both ±β/2 occur half as often as the others, and a little more above it, which formulas below leave
 //! out and [`Gadget`] counts (chapter 3 of the book).
 //!
 //! Where products are computed by transforms, a gadget alone gives a bound that holds on every backend, which is what plans are made
@@ -23,19 +23,19 @@ pub use refresh::{RefreshNoise, RefreshParameters, refresh};
 use crate::params::{Gadget, GadgetTransforms, GlweShape, LweDimension, PolynomialSize, Precision};
 use crate::torus::MODULUS_LOG;
 
-/// Variance of the rounding to the gadget, as a fraction of the torus: β^(−2ℓ)/12.
+/// Variance of the rounding to the gadget, as a fraction of the torus: `β^(−2ℓ)/12`.
 fn rounding(gadget: Gadget) -> f64 {
     2f64.powi(-2 * (gadget.base_log() as i32) * gadget.levels() as i32) / 12.0
 }
 
-/// Noise of the gadget product of `rows` rows (inputs·ℓ) with noise of variance `key`: rows·N·(β²+2)/12·σ².
+/// Noise of the gadget product of `rows` rows (inputs·ℓ) with noise of variance `key`: `rows·N·(β²+2)/12·σ²`.
 fn gadget_noise(gadget: Gadget, rows: usize, n: usize, key: Variance) -> Variance {
     key.repeated(rows as f64 * n as f64 * gadget.digit_variance())
 }
 
-/// Variance added by an LWE key switch from dimension `input`: n'·(ℓ·(β²+2)/12·σ² + β^(−2ℓ)/24).
+/// Variance added by an LWE key switch from dimension `input`: `n'·(ℓ·(β²+2)/12·σ² + β^(−2ℓ)/24)`.
 ///
-/// A rounding error meets a key bit that is 1 half of the time: β^(−2ℓ)/12 · 1/2.
+/// A rounding error meets a key bit that is 1 half of the time: `β^(−2ℓ)/12 · 1/2`.
 ///
 /// # Examples
 /// The set `toy`, from 64 bits to 8: chapter 6 of the book adds it up by hand.
@@ -62,7 +62,7 @@ pub fn glwe_keyswitch(gadget: impl Into<GadgetTransforms>, shape: GlweShape, key
 }
 
 /// Variance added by a GLWE key switch from k' polynomials of N' ≤ N coefficients, in the powers of X^(N/N'), to k of N:
-/// k'·ℓ·N'·(β²+2)/12·σ² + k'N'·β^(−2ℓ)/24, and the error of transforms of N coefficients.
+/// `k'·ℓ·N'·(β²+2)/12·σ² + k'N'·β^(−2ℓ)/24`, and the error of transforms of N coefficients.
 ///
 /// # Examples
 /// Twice as many polynomials have twice the variance; what is in a larger ring than it has coefficients, no more than in its own.
@@ -91,7 +91,7 @@ pub fn glwe_keyswitch_from(
 }
 
 /// Variance added by an external product with a GGSW encryption of 1:
-/// ℓ(k+1)N(β²+2)/12·σ² + (1 + kN/2)·β^(−2ℓ)/12, and the transform's error.
+/// `ℓ(k+1)N(β²+2)/12·σ² + (1 + kN/2)·β^(−2ℓ)/12`, and the transform's error.
 ///
 /// # Examples
 /// In the set `toy` what is rounded decides: chapter 3 of the book adds it up by hand.
@@ -121,9 +121,9 @@ pub fn external_product(gadget: impl Into<GadgetTransforms>, shape: GlweShape, k
 ///
 /// - The noise of M's ciphertext, `message`, is a part of M that is no integer: it meets the wrap-around of the other factor's phase,
 ///   in units of the last level, β^ℓ. Half of that wrap-around's energy comes of the mean of the key's bits, 1/2, and is a random walk.
-/// - The noise that relinearization adds to the last row −M·S, `relinearization`, meets the digits: N·(β²+2)/12 times in each
-///   level, β^(2(ℓ−level)) times more in the levels above the last.
-/// - What is rounded, β^(−2ℓ)/12·(1 + N/2), meets M.
+/// - The noise that relinearization adds to the last row −M·S, `relinearization`, meets the digits: `N·(β²+2)/12` times in each
+///   level, `β^(2(ℓ−level))` times more in the levels above the last.
+/// - What is rounded, `β^(−2ℓ)/12·(1 + N/2)`, meets M.
 ///
 /// # Examples
 /// An integer with less noise is an exacter factor; what is rounded does not depend on it.
@@ -201,7 +201,7 @@ pub fn blind_rotation(
 
 /// Variance, on the phase, of the f64 rounding error of one gadget product of `inputs` polynomials.
 ///
-/// The product's coefficients have variance inputs·ℓ·N·(β²+2)/12·(q²/12), the error the relative one of
+/// The product's coefficients have variance `inputs·ℓ·N·(β²+2)/12·(q²/12)`, the error the relative one of
 /// [`crate::rounding::Transforms::of_torus`]; that of each of the k mask polynomials meets N/2 key bits.
 ///
 /// That is from above: the error of a digit's transform is the same in mask and body, and most of it cancels in the phase. Where
@@ -312,7 +312,7 @@ pub fn split_is_exact(gadget: Gadget, polynomial_size: PolynomialSize, inputs: u
     gadget.precision() == Precision::Split && gadget.in_ring(polynomial_size, inputs).is_ok()
 }
 
-/// Variance of the modulus switch to 2N with mean compensation, in the phase: (n/48 + 1/12)/(2N)²; the body's own
+/// Variance of the modulus switch to 2N with mean compensation, in the phase: `(n/48 + 1/12)/(2N)²`; the body's own
 /// rounding counts 1/12.
 ///
 /// # Examples
@@ -332,12 +332,12 @@ pub fn modulus_switch(lwe: LweDimension, polynomial_size: PolynomialSize) -> Var
     Variance::new((lwe.get() as f64 / 48.0 + 1.0 / 12.0) / (unit * unit))
 }
 
-/// Variance of rounding to `bits` bits ([`crate::torus::round`]): 2^(−2·bits)/12. None for all 64.
+/// Variance of rounding to `bits` bits ([`crate::torus::round`]): `2^(−2·bits)/12`. None for all 64.
 pub fn rounded_body(bits: u32) -> Variance {
     if bits < MODULUS_LOG { Variance::new(2f64.powi(-2 * bits as i32) / 12.0) } else { Variance::ZERO }
 }
 
-/// Variance, on the phase, of rounding a ciphertext's masks and body to `bits` bits: (1 + kN/2)·2^(−2·bits)/12, as half of the key's bits
+/// Variance, on the phase, of rounding a ciphertext's masks and body to `bits` bits: `(1 + kN/2)·2^(−2·bits)/12`, as half of the key's bits
 /// are 1.
 ///
 /// ```
@@ -350,7 +350,7 @@ pub fn rounded_ciphertext(shape: GlweShape, bits: u32) -> Variance {
     rounded_body(bits).repeated(1.0 + shape.extracted_lwe_dimension().get() as f64 / 2.0)
 }
 
-/// Variance at the kept coefficients after a trace of `steps` automorphisms, each adding `one`: (4^steps − 1)/3.
+/// Variance at the kept coefficients after a trace of `steps` automorphisms, each adding `one`: `(4^steps − 1)/3`.
 ///
 /// # Examples
 /// Each step doubles the error so far and adds one: after three, (1 + 4 + 16) times the variance.
@@ -363,7 +363,7 @@ pub fn trace(one: Variance, steps: u32) -> Variance {
     one.repeated((4f64.powi(steps as i32) - 1.0) / 3.0)
 }
 
-/// The energy of a trace's noise, the sum over all N coefficients of their variances: (2^steps − 1)·N·`one`. Of what a step adds, to all
+/// The energy of a trace's noise, the sum over all N coefficients of their variances: `(2^steps − 1)·N·one`. Of what a step adds, to all
 /// coefficients alike, each step that follows doubles the energy: where coefficients are kept their noise doubles,
 /// and elsewhere it is added to another's or cancelled.
 ///
@@ -496,7 +496,7 @@ fn scattered(noise: Spread, shape: GlweShape) -> Mixture {
     Mixture::Scattered { degrees: 1.0 / (1.0 / noise.places() + 1.0 / shape.polynomial_size.get() as f64) }
 }
 
-/// The error of a tensor product at scale q/2^log_t (before relinearization), k = 1: t·K_1·E_2 + t·K_2·E_1, where K is the wrap-around
+/// The error of a tensor product at scale q/2^log_t (before relinearization), k = 1: `t·K_1·E_2 + t·K_2·E_1`, where K is the wrap-around
 /// of a factor's phase and E its noise. Of the same distribution at each coefficient, but with one variance, drawn once, in each
 /// ciphertext.
 ///
@@ -524,7 +524,7 @@ pub fn tensor_product(shape: GlweShape, log_t: u32, factors: [Spread; 2]) -> Dis
 }
 
 /// Variance added by relinearization, k = 1: that of a key switch, but what is rounded meets S², whose coefficients go from −N/4 to
-/// N/4 (S has mean 1/2): a sum of squares of N³/48.
+/// N/4 (S has mean 1/2): a sum of squares of `N³/48`.
 ///
 /// # Examples
 /// What is rounded meets S², so it counts far more than in a key switch.

@@ -48,9 +48,10 @@ impl ClientKeys {
     /// use tfhe_core::sets;
     ///
     /// let seed = ClientSeed::from_system()?;
-    /// let identity = |set: tfhe_core::key_graph::ParametersLiteral| ClientKeys::generate(&set.compile().unwrap(), &seed).map(|keys| *keys.identity());
-    /// assert_eq!(identity(sets::TOY)?, identity(sets::TOY)?);
-    /// assert_ne!(identity(sets::TOY)?, identity(sets::MESSAGE_2_CARRY_2)?);
+    /// let [toy, other] = [sets::TOY, sets::MESSAGE_2_CARRY_2].map(|set| set.compile().unwrap());
+    /// let identity = |set| ClientKeys::generate(set, &seed).map(|keys| *keys.identity());
+    /// assert_eq!(identity(&toy)?, identity(&toy)?);
+    /// assert_ne!(identity(&toy)?, identity(&other)?);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

@@ -1,7 +1,7 @@
 //! Signed gadget decomposition.
 //!
 //! A torus element x is replaced by the nearest multiple of q/β^ℓ, and that by digits d_1 … d_ℓ with
-//! x ≈ Σ d_i·q/β^i and |d_i| ≤ β/2 (Chillotti, Gama, Georgieva, Izabachène, J. Cryptology 2020, Algorithm 1;
+//! `x ≈ Σ d_i·q/β^i` and `|d_i| ≤ β/2` (Chillotti, Gama, Georgieva, Izabachène, J. Cryptology 2020, Algorithm 1;
 //! Joye, ePrint 2021/1402, section 4).
 //!
 //! # Digits and rounding errors have mean zero

@@ -2,7 +2,7 @@
 //!
 //! A key in the Fourier domain is a matrix of polynomials: for each input polynomial and each gadget level a *row*,
 //! which is a GLWE ciphertext of k+1 polynomials (columns). The product of r input polynomials with it is
-//! Σ_{i<r} Σ_level digit_level(input_i) · row_{i,level}: decompose, transform the digits, multiply and accumulate in the
+//! `Σ_{i<r} Σ_level digit_level(input_i) · row_{i,level}`: decompose, transform the digits, multiply and accumulate in the
 //! Fourier domain, transform the k+1 sums back. A GGSW ciphertext has r = k+1 (Chillotti et al., J. Cryptology 2020,
 //! Definition 3.12), a GLWE key-switching key r = k.
 //!

@@ -5,7 +5,7 @@
 /// `output = X^exponent · input`, the exponent taken modulo 2N. O(N).
 ///
 /// # Examples
-/// X^N = −1: what is moved out at the top comes in again at the bottom with the other sign.
+/// `X^N = −1`: what is moved out at the top comes in again at the bottom with the other sign.
 /// ```
 /// let mut output = [0; 8];
 /// tfhe_core::polynomial::rotate(&[1, 2, 3, 4, 5, 6, 7, 8], 3, &mut output);

@@ -1,6 +1,6 @@
 //! GLWE: secret keys, ciphertexts, encryption, sample extraction.
 //!
-//! A ciphertext of M ∈ `T_q[X]/(X^N+1)` under S ∈ `B[X]^k` is (A_1 … A_k, B) with uniform A_i and B = Σ A_i·S_i + M + E
+//! A ciphertext of M ∈ `T_q[X]/(X^N+1)` under S ∈ `B[X]^k` is (A_1 … A_k, B) with uniform A_i and `B = Σ A_i·S_i + M + E`
 //! (Brakerski, Gentry, Vaikuntanathan, ITCS 2012; Chillotti et al., J. Cryptology 2020, section 3).
 //! A [`SeededGlweCiphertext`] holds the seed of its masks instead of the masks: half the bytes for k = 1.
 //!

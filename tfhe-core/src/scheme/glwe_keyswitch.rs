@@ -1,7 +1,7 @@
 //! Key switches between GLWE keys over one ring, and through them between LWE keys.
 //!
 //! A key from Z ∈ B\[X\]^k' to S ∈ B\[X\]^k encrypts −Z_i·q/β^level under S for each polynomial of Z; the switch of (A, B) is
-//! (0, B) + Σ digits(A_i)·rows (Chillotti, Ligier, Orfila, Tap, ePrint 2021/729, appendix). Both dimensions are free, which serves
+//! `(0, B) + Σ digits(A_i)·rows` (Chillotti, Ligier, Orfila, Tap, ePrint 2021/729, appendix). Both dimensions are free, which serves
 //! three purposes:
 //!
 //! - between two rings of different size, after [`GlweCiphertext::into_larger_ring`];

@@ -1,6 +1,6 @@
 //! LWE: secret keys, ciphertexts, linear operations.
 //!
-//! A ciphertext of μ ∈ T_q under s ∈ {0,1}^n is (a, b) with a uniform and b = Σ a_i·s_i + μ + e
+//! A ciphertext of `μ ∈ T_q` under `s ∈ {0,1}^n` is (a, b) with a uniform and `b = Σ a_i·s_i + μ + e`
 //! (Regev, STOC 2005; on the torus: Chillotti et al., J. Cryptology 2020, section 3).
 //!
 //! In the book: [chapter 1, torus and LWE](../../../book/01-torus-and-lwe.html).
@@ -73,7 +73,7 @@ impl LweCiphertext {
         self.data[last] = self.data[last].wrapping_add(plaintext);
     }
 
-    /// `self += factor · other`, for an integer factor. Variances add as σ² += factor²·σ_other².
+    /// `self += factor · other`, for an integer factor. Variances add as `σ² += factor²·σ_other²`.
     ///
     /// # Examples
     /// Ciphertexts are added as messages are, and so is their noise: 2·3 − 5 = 1, with (4 + 1) times the variance.

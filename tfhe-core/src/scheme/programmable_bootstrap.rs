@@ -2,7 +2,7 @@
 //!
 //! After a blind rotation of V by the phase φ̃ ([`crate::blind_rotation`]) the constant coefficient is the φ̃-th coefficient of V, and
 //! sample extraction takes it out (Chillotti et al., J. Cryptology 2020, Algorithm 4). Since X^N = −1 the function read is negacyclic:
-//! f(φ + 1/2) = −f(φ).
+//! `f(φ + 1/2) = −f(φ)`.
 //!
 //! In the book: [chapter 5, bootstrapping](../../../book/05-bootstrapping.html).
 

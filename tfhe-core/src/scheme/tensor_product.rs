@@ -1,20 +1,20 @@
 //! The product of two GLWE ciphertexts (k = 1): tensor product and relinearization.
 //!
-//! With phases φ_1, φ_2 of messages m_i·Δ, Δ = q/t, the product's phase is φ_1·φ_2·t/q ≈ m_1·m_2·Δ: as in the
+//! With phases φ_1, φ_2 of messages m_i·Δ, Δ = q/t, the product's phase is `φ_1·φ_2·t/q ≈ m_1·m_2·Δ`: as in the
 //! Brakerski/Fan–Vercauteren scheme (Brakerski, Crypto 2012; Fan, Vercauteren, ePrint 2012/144, section 4). The tensor
-//! (B_1·B_2, A_1·B_2 + A_2·B_1, A_1·A_2)·t/q is a ciphertext under (S, S²); a gadget product with encryptions of S²
+//! `(B_1·B_2, A_1·B_2 + A_2·B_1, A_1·A_2)·t/q` is a ciphertext under (S, S²); a gadget product with encryptions of S²
 //! brings it back to S. Messages must be integers: a fraction of one times the wrap-around of the other's phase is
 //! uniform noise.
 //!
 //! # Balance
-//! The phase of a factor is φ + q·K over the integers, and the product's error is t·(K_1·e_2 + K_2·e_1). K = −A·S/q depends on which
+//! The phase of a factor is φ + q·K over the integers, and the product's error is `t·(K_1·e_2 + K_2·e_1)`. K = −A·S/q depends on which
 //! representatives modulo q the mask's coefficients have. With the usual ones, in [−q/2, q/2), half of K's energy comes of the mean of
 //! the key's bits, 1/2: it is half of A·(1 + X + … + X^(N−1)), a random walk, which is far from zero over thousands of coefficients in
 //! some ciphertexts, so that their errors are all large together. `balance` takes a few other representatives, such that the mask's
 //! running sums stay small. That costs 3.6 % of what remains of K's energy at N = 4096, and halves the variance of the error.
 //!
 //! # Precision
-//! Coefficients are cut into signed limbs x = x_0 + 2^22·x_1 + 2^44·x_2 of 22, 22 and 20 bits, or 22 where the
+//! Coefficients are cut into signed limbs `x = x_0 + 2^22·x_1 + 2^44·x_2` of 22, 22 and 20 bits, or 22 where the
 //! representative is another one. Those of ciphertexts are uniform, so
 //! the products x_i·y_j with i + j = w, of two pairs of polynomials at most, add up to coefficients of a root mean square of 2^43
 //! (w = 4), 2^45.4 (3), 2^47 (2) and 2^47.4 (1) for N = 4096. Of the bounds that [`crate::rounding`] has for integers the first is more than

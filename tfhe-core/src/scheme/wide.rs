@@ -17,7 +17,7 @@
 //! a + 1/2 inputs. No low digit has to be subtracted first, and no sign bit extracted: F_h(u + S/2) = −F_h(u), which the first
 //! bootstrapping imposes, is no restriction, since a window contains only one of u and u + S/2.
 //!
-//! A function is f(m) for 0 ≤ m < 2^w, extended negacyclically: f(m + 2^w) = −f(m).
+//! A function is f(m) for 0 ≤ m < 2^w, extended negacyclically: `f(m + 2^w) = −f(m)`.
 //!
 //! In the book: [chapter 8, wide lookups](../../../book/08-wide-lookups.html).
 
@@ -206,7 +206,7 @@ impl WideTable {
 
     /// The polynomial that the first bootstrapping rotates: Δ/2 everywhere, for results at scale `delta` = Δ.
     ///
-    /// It is Δ/(1 − X), since (1 − X)·Σ X^j = 2: multiplied by a function's differences it gives the function.
+    /// It is Δ/(1 − X), since `(1 − X)·Σ X^j = 2`: multiplied by a function's differences it gives the function.
     pub fn low_accumulator(shape: GlweShape, delta: u64) -> GlweCiphertext {
         GlweCiphertext::trivial(shape, &vec![delta / 2; shape.polynomial_size.get()])
     }

@@ -197,7 +197,7 @@ impl GlweSecretKey {
         SeededGlweCiphertext { shape: self.shape, seed: seed.masks(), index, body }
     }
 
-    /// The phase B − Σ A_i·S_i = M + E.
+    /// The phase `B − Σ A_i·S_i = M + E`.
     pub fn phase(&self, fft: &NegacyclicFft, ciphertext: &GlweCiphertext) -> Vec<u64> {
         assert_eq!(ciphertext.shape, self.shape, "key and ciphertext have the same shape");
         let mut phase = vec![0; self.shape.polynomial_size.get()];

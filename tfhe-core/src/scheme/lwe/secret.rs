@@ -73,7 +73,7 @@ impl LweSecretKey {
         LweCiphertext { data }
     }
 
-    /// The body for a given mask: Σ a_i·s_i + plaintext + e.
+    /// The body for a given mask: `Σ a_i·s_i + plaintext + e`.
     pub(crate) fn body(&self, mask: &[u64], plaintext: u64, noise: NoiseDistribution, noises: &mut NoiseStream) -> u64 {
         self.inner_product(mask).wrapping_add(plaintext).wrapping_add(noises.noise(noise))
     }
@@ -83,7 +83,7 @@ impl LweSecretKey {
         mask.iter().zip(&self.bits).fold(0_u64, |sum, (&a, &s)| sum.wrapping_add(a & s.wrapping_neg()))
     }
 
-    /// The phase b − Σ a_i·s_i = μ + e.
+    /// The phase `b − Σ a_i·s_i = μ + e`.
     ///
     /// # Examples
     /// By hand, with 3 bits and angles in sixteenths: 9/16 − (3/16 + 4/16) = 2/16.
