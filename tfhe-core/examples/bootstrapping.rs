@@ -52,7 +52,12 @@ fn read_table(set: ParametersLiteral, p: u32) -> Result<(), Box<dyn Error>> {
     // By how many coefficients the table was turned is what this is the encryption of.
     if parameters.name() == sets::TOY.name {
         let switched = modulus_switch(&small[2], ring.size());
-        println!("index 2, in {}ths of a turn: body {}, mask {:?}", 2 * ring.size().get(), switched.body(), switched.mask());
+        println!(
+            "index 2, in {}ths of a turn: body {}, mask {:?}",
+            2 * ring.size().get(),
+            switched.body(),
+            switched.mask()
+        );
     }
     let (gadget, n) = (bootstrapping.gadget(), bootstrapping.lwe_dimension());
     let fresh = noise::blind_rotation(gadget, ring.shape, n, ring.noise.variance());
@@ -63,7 +68,11 @@ fn read_table(set: ParametersLiteral, p: u32) -> Result<(), Box<dyn Error>> {
         assert_eq!(decode(phase, p + 1), square(m as i64));
         largest = largest.max(to_f64(phase.wrapping_sub(value)).abs());
     }
-    println!("\nlog2 of the noise: at most {:.1}, predicted standard deviation {:.2}\n", largest.log2(), fresh.log2_std());
+    println!(
+        "\nlog2 of the noise: at most {:.1}, predicted standard deviation {:.2}\n",
+        largest.log2(),
+        fresh.log2_std()
+    );
     assert!(largest < 8.0 * fresh.std());
     Ok(())
 }

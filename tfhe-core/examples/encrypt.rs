@@ -65,7 +65,9 @@ fn by_the_library() -> Result<(), Box<dyn Error>> {
     }
     let error = to_f64(key.phase(&sum).wrapping_sub(encode(100, 10))) / noise.variance().std();
     println!("100 ciphertexts of 1 add up to {}", decode(key.phase(&sum), 10));
-    println!("the noise of the sum is {error:+.1} standard deviations of a single one; 10 is usual, 80 would be a miracle");
+    println!(
+        "the noise of the sum is {error:+.1} times the standard deviation of one of them: within 10 or 20 is usual"
+    );
     assert_eq!(decode(key.phase(&sum), 10), 100);
     assert!(error.abs() < 80.0);
 

@@ -69,7 +69,11 @@ fn products() -> Result<(), Box<dyn Error>> {
     }
     let measured = Variance::measured(&errors);
     let predicted = noise::external_product(gadget.on(fft.transforms()), ring.shape, ring.noise.variance());
-    println!("log2 of the noise of a product: measured {:.2}, predicted {:.2}", measured.log2_std(), predicted.log2_std());
+    println!(
+        "log2 of the noise of a product: measured {:.2}, predicted {:.2}",
+        measured.log2_std(),
+        predicted.log2_std()
+    );
     assert!((0.7..1.3).contains(&(measured.get() / predicted.get())));
     Ok(())
 }

@@ -66,7 +66,12 @@ fn into_one_ciphertext(parameters: &Parameters) -> Result<(), Box<dyn Error>> {
     let plaintext: Vec<u64> = (0..n as i64).map(|j| encode(if j == 0 { 5 } else { j }, 4 + steps)).collect();
     let input = key.encrypt(&fft, &plaintext, ring.noise, &mut seed).expand();
     let phase = key.phase(&fft, &keys.trace(&input, 1..=steps));
-    println!("the trace of 5 + X + 2X^2 + ...: {} + {}X + {}X^2", decode(phase[0], 4), decode(phase[1], 4), decode(phase[2], 4));
+    println!(
+        "the trace of 5 + X + 2X^2 + ...: {} + {}X + {}X^2",
+        decode(phase[0], 4),
+        decode(phase[1], 4),
+        decode(phase[2], 4)
+    );
     assert!(phase.iter().enumerate().all(|(j, &x)| decode(x, 4) == if j == 0 { 5 } else { 0 }));
 
     // Four ciphertexts, of which the constant coefficients are wanted.

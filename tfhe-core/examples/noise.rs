@@ -35,10 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let shape = GlweShape::new(1, 1024)?;
     let fft = NegacyclicFft::new(shape.polynomial_size);
     let ring = GlweSecretKey::generate(&mut SecretStream::from_system()?, shape, &fft);
-    let (big, small) = (
-        ring.extracted_lwe_key(),
-        LweSecretKey::generate(&mut SecretStream::from_system()?, LweDimension::new(64)?),
-    );
+    let (big, small) =
+        (ring.extracted_lwe_key(), LweSecretKey::generate(&mut SecretStream::from_system()?, LweDimension::new(64)?));
     let (of_ring, of_small) =
         (NoiseDistribution::TUniform { bound_log: 26 }, NoiseDistribution::TUniform { bound_log: 40 });
     let (mut masks, mut noises) = EncryptionSeed::from_system()?.into_streams();
@@ -91,10 +89,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let bootstrapped = noise::blind_rotation(gadget.on(fft.transforms()), shape, small.dimension(), of_ring.variance());
     compare("a bootstrapping", &errors, bootstrapped);
 
-    // What it is for: how often a table of 8 values is read wrongly after a sum, a key switch and a modulus switch.
+    // What it is for: how often a table is read wrongly after a sum, a key switch and a modulus switch. Each bit of the table makes its
+    // slots half as wide.
     let total = of_ring.variance().repeated(9.0) + switched + of_steps;
-    let failure = Distribution::from(total).log2_tail(to_f64(half_slot(3)));
-    println!("\na lookup of a sum of nine in a table of 8 values fails with probability 2^{failure:.0}");
-    assert!(failure < -40.0);
+    println!("\nA lookup of a sum of nine");
+    let mut before = f64::NEG_INFINITY;
+    for p in 3..=7 {
+        let failure = Distribution::from(total).log2_tail(to_f64(half_slot(p)));
+        println!("in a table of {:3} values fails with probability 2^{failure:.1}", 1 << p);
+        assert!(failure > before);
+        before = failure;
+    }
     Ok(())
 }

@@ -133,7 +133,9 @@ mod tests {
         let deviations = MAXIMUM_INTEGER / 2f64.powi(47);
         assert_eq!(deviations, 32.0);
         assert!(log2_beyond(deviations) < -738.0 && log2_beyond(deviations) + 40.0 < -698.0);
-        assert!((log2_beyond(EXACT_MARGIN) + 28.9).abs() < 0.05 && (log2_beyond(EXACT_MARGIN) + 40.0 - 11.1).abs() < 0.05);
+        assert!(
+            (log2_beyond(EXACT_MARGIN) + 28.9).abs() < 0.05 && (log2_beyond(EXACT_MARGIN) + 40.0 - 11.1).abs() < 0.05
+        );
         assert_eq!(2f64.powi(23) * 2f64.powi(29) * 2f64.powi(63), MAXIMUM_SUM);
     }
 

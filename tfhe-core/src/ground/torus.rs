@@ -113,8 +113,8 @@ pub fn divide_by_power_of_two(x: u64, bits: u32) -> u64 {
 /// # Examples
 /// ```
 /// use tfhe_core::torus::{from_f64, switch_modulus};
-/// // 0.3 of a turn in eighths; 0.99 of a turn is nearest to a whole one, of eight.
-/// assert_eq!([0.3, 0.99].map(|x| switch_modulus(from_f64(x), 3)), [2, 8]);
+/// // 0.3 of a turn in eighths; 0.99 of a turn is nearest to a whole one, that is to none.
+/// assert_eq!([0.3, 0.99].map(|x| switch_modulus(from_f64(x), 3)), [2, 0]);
 /// ```
 #[inline]
 pub fn switch_modulus(x: u64, bits: u32) -> u64 {
