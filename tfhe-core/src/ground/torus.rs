@@ -157,7 +157,11 @@ mod tests {
                     assert_eq!(decode(noisy, bits), message, "{bits} bits");
                     assert_eq!(switch_modulus(noisy, bits), message as u64 & ((1 << bits) - 1), "{bits} bits");
                 }
-                assert_eq!(decode(encode(message + 2 * half, bits), bits), message, "{bits} bits");
+                assert_eq!(
+                    decode(encode(message.wrapping_add(half).wrapping_add(half), bits), bits),
+                    message,
+                    "{bits} bits"
+                );
             }
         }
     }

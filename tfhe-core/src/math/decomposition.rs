@@ -25,7 +25,8 @@ pub(crate) fn nearest_quotient(x: u64, dropped: u32) -> i64 {
     let (quotient, remainder) = (from_lowest >> dropped, from_lowest & ((1 << dropped) - 1));
     let half = 1 << (dropped - 1);
     let up = remainder > half || (remainder == half && quotient & 1 == 1);
-    (quotient + u64::from(up)) as i64 - (1 << (63 - dropped))
+    // Of one dropped bit the largest quotient is 2^63, which wraps around and back.
+    ((quotient + u64::from(up)) as i64).wrapping_sub(1 << (63 - dropped))
 }
 
 /// Decomposes each of `polynomial`'s coefficients: level i (1 ≤ i ≤ ℓ) goes to `digits[(i−1)·len .. i·len]`.
