@@ -48,6 +48,12 @@
 //! 18. How hard it is to break: [`security::level`].
 //! 19. Who has which keys, the client's and the server's side of it all: [`keys`], and the example below.
 //!
+//! # The book
+//! The same course with the ideas behind it, worked examples, pictures and exercises is a book, in the repository's folder `docs`. Modules name
+//! their chapter; these links lead somewhere once the book has been built as well (`cargo run --release --manifest-path book/Cargo.toml`,
+//! next to this documentation, in `target`): [its first page](../../book/index.html). Programs to run and to change, one to a chapter, are in
+//! `tfhe-core/examples`: `encrypt`, `polynomials`, `external_product`, `bootstrapping`, `keyswitch`, `product`, `noise`.
+//!
 //! # Modules
 //! From the ground up: [`torus`], [`variance`], [`rounding`] and [`fingerprint`]; [`params`], [`key_graph`] and [`sets`]; [`random`] and
 //! [`derivation`] (what is derived from a seed); [`distribution`], [`noise`] and [`security`]; [`polynomial`], [`decomposition`], [`fft`],

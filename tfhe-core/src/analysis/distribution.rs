@@ -18,6 +18,8 @@
 //! The tail is the inverse of the Laplace transform, taken along the line through the saddle point, where the integrand is largest and
 //! does not oscillate (Daniels, Ann. Math. Statist. 25 (1954); the trapezoidal rule converges geometrically there: Trefethen and Weideman,
 //! SIAM Review 56 (2014)). Nothing underflows, as it is computed relative to the integrand's largest value.
+//!
+//! In the book: [tails of products](../../../book/10-tails-of-products.html).
 
 use std::f64::consts::{FRAC_PI_2, LN_2, LOG2_E, PI};
 
@@ -66,6 +68,18 @@ impl Distribution {
     pub const ZERO: Self = Self { normal: Variance::ZERO, parts: Vec::new() };
 
     /// Of one mixture.
+    ///
+    /// # Examples
+    /// As large on average as a normal error, and far more often very large.
+    /// ```
+    /// use tfhe_core::distribution::{Distribution, Mixture};
+    /// use tfhe_core::variance::Variance;
+    ///
+    /// let one = Variance::new(1.0);
+    /// let (mixture, normal) = (Distribution::mixture(one, Mixture::Scattered { degrees: 2.0 }), Distribution::from(one));
+    /// assert_eq!(mixture.variance(), normal.variance());
+    /// assert!(mixture.log2_tail(8.0) > normal.log2_tail(8.0) + 20.0);
+    /// ```
     pub fn mixture(variance: Variance, mixture: Mixture) -> Self {
         Self { normal: Variance::ZERO, parts: vec![Part { variance, mixture, count: 1 }] }
     }

@@ -10,6 +10,8 @@
 //! is a [`Basis::Bound`]: more noise or a larger dimension only makes an instance harder, so a key has at least the level of any tabulated
 //! point with no larger a dimension and no larger a noise ("dominated" by it). The points of the second part of the table were run with
 //! m = 16n samples (4n from n = 2000).
+//!
+//! In the book: [security levels](../../../book/11-security-levels.html).
 
 use crate::key_graph::Parameters;
 use crate::params::NoiseDistribution;
@@ -106,6 +108,16 @@ pub fn level(dimension: usize, noise: NoiseDistribution) -> Option<Level> {
 }
 
 /// The level of a parameter set: that of the weakest of its keys. `None` where no estimate covers one of them.
+///
+/// # Examples
+/// The weakest key counts. No estimate covers the set `toy`, which is insecure.
+/// ```
+/// use tfhe_core::{security, sets};
+/// let level = security::parameters_level(&sets::PACKED_HEAD.compile()?).expect("estimates of all of its keys");
+/// assert!(level.bits > 128.0 && level.dimension == 2048);
+/// assert!(security::parameters_level(&sets::TOY.compile()?).is_none());
+/// # Ok::<(), tfhe_core::params::ParameterError>(())
+/// ```
 pub fn parameters_level(parameters: &Parameters) -> Option<Level> {
     let levels = parameters.keys().iter().map(|key| level(key.lwe_dimension().get(), key.noise()));
     levels.collect::<Option<Vec<_>>>()?.into_iter().min_by(|a, b| a.bits.total_cmp(&b.bits))

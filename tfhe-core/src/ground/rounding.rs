@@ -17,23 +17,40 @@
 //!   topmost octave, where the rounding's variance is 2^20/12, a quarter in the next, with 2^18/12: together
 //!   Σ 2^-(j+1)·2^(20−2j)/12 = (4/7)·2^20/12, which is 1/7 u² of their variance 2^126/3. Integers of 32 bits are exact.
 //!
-//! # Exact integers
-//! An inverse transform whose results are integers is rounded to them. That needs two things of every sum:
+//! # What is asked of sums
+//! Three bounds. They are stated here, for a coefficient and for a run of 2^40 of them, and everything else refers to them.
 //!
-//! - its coefficients are below [`MAXIMUM_INTEGER`] = 2^52: there f64s are at most 1/2 apart, so that x + e with |e| < 1/2 is nearest
-//!   to x. (Every instruction that rounds can do more, up to 2^63.)
-//! - e stays below 1/2, [`EXACT_MARGIN`] standard deviations of it: by the model, for N = 4096, a root mean square
-//!   of at most 2^47.
+//! - **Integers are below [`MAXIMUM_INTEGER`] = 2^52** in absolute value. An inverse transform whose results are integers is rounded to them
+//!   ([`crate::fft::NegacyclicFft::inverse_add_integers`]). Below 2^52 f64s are at most 1/2 apart, so that x + e with |e| < 1/2 is nearest
+//!   to x. A debug assertion of every inverse transform.
+//! - **Their errors are below 1/2**, which has to be at least [`EXACT_MARGIN`] = 6 standard deviations of e on the least precise backend
+//!   ([`Transforms::ANY`]). For N = 4096 that is a root mean square of the sums of at most 2^47, so this bound is the narrower one. Checked
+//!   where a gadget meets a ring ([`crate::params::Gadget::in_ring`]), and by a debug assertion where weights do
+//!   ([`crate::integer_product`]).
+//! - **Torus elements are below [`MAXIMUM_SUM`] = 2^115**, in units of 2^-64, before they are reduced modulo 1
+//!   ([`crate::fft::NegacyclicFft::inverse_add_torus`]). No sum of 2^23 digits of at most 2^29 can be larger, which are more than any product
+//!   of the named sets has. A debug assertion of every inverse transform.
 //!
-//! The second is the narrower one. Of coefficients that are sums of many independent terms none is 2^5 times the root mean
-//! square, with a probability of exp(−2^9).
+//! The first two hold of random numbers, so with a probability:
+//!
+//! | a coefficient | standard deviations | for each, less than | in 2^40, less than |
+//! |---|---|---|---|
+//! | is 2^52 or more, in a sum that the second bound allows | 2^5 of the sum | 2^-738 | 2^-698 |
+//! | is off by one, with a gadget that is accepted only just | 6 of the error | 2^-28.9 | 2^11.1, that is, it happens |
+//!
+//! A coefficient that is off by one is harmless, and counted: [`crate::noise::off_by_ones`]. A test has the numbers.
+//!
+//! In the book: [chapter 4, the negacyclic FFT](../../../book/04-negacyclic-fft.html).
 
-/// What every coefficient of a sum that is rounded to integers must be below.
+/// What every coefficient of a sum that is rounded to integers must be below, as the module explains.
 pub const MAXIMUM_INTEGER: f64 = (1_u64 << 52) as f64;
 
-/// How many standard deviations of its rounding error a sum must be away from the next integer to count as exact: one
-/// coefficient in 2^29 is off by one.
+/// How many standard deviations of its rounding error a sum must be away from the next integer to count as exact, as the module
+/// explains.
 pub const EXACT_MARGIN: f64 = 6.0;
+
+/// What every coefficient of a sum that is reduced modulo 1 must be below, in units of 2^-64, as the module explains.
+pub const MAXIMUM_SUM: f64 = (1_u128 << 115) as f64;
 
 /// u².
 const UNIT: f64 = 1.0 / (1_u128 << 106) as f64;
@@ -85,7 +102,57 @@ impl Transforms {
     }
 
     /// How many standard deviations of the error 1/2 is away from a sum of `rows` products of integers of the given mean square.
+    ///
+    /// # Examples
+    /// Twice as large, half the margin.
+    /// ```
+    /// use tfhe_core::rounding::{EXACT_MARGIN, Transforms};
+    /// let margin = |log2_rms: i32| Transforms::ANY.margin(4f64.powi(log2_rms), 1, 4096);
+    /// assert!(margin(46) > EXACT_MARGIN && margin(47) < EXACT_MARGIN);
+    /// assert!((margin(46) / margin(47) - 2.0).abs() < 1e-9);
+    /// ```
     pub fn margin(self, mean_square: f64, rows: usize, n: usize) -> f64 {
         0.5 / (mean_square * self.of_integers(rows, n)).sqrt()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::{Distribution, Variance};
+    use crate::sets;
+
+    /// What the module says of its bounds, for a coefficient and for a run.
+    #[test]
+    fn bounds_have_the_probabilities_that_are_stated() {
+        let log2_beyond = |deviations| Distribution::from(Variance::new(1.0)).log2_tail(deviations);
+        // The largest root mean square of which the error is EXACT_MARGIN deviations below 1/2, for any number of products.
+        let largest = |rows| 0.5 / EXACT_MARGIN / Transforms::ANY.of_integers(rows, 4096).sqrt();
+        assert!((1..=64).all(|rows| largest(rows) <= 2f64.powi(47)));
+        assert!(largest(1) > 2f64.powi(46), "the bound is not far from the one that is stated");
+        let deviations = MAXIMUM_INTEGER / 2f64.powi(47);
+        assert_eq!(deviations, 32.0);
+        assert!(log2_beyond(deviations) < -738.0 && log2_beyond(deviations) + 40.0 < -698.0);
+        assert!(
+            (log2_beyond(EXACT_MARGIN) + 28.9).abs() < 0.05 && (log2_beyond(EXACT_MARGIN) + 40.0 - 11.1).abs() < 0.05
+        );
+        assert_eq!(2f64.powi(23) * 2f64.powi(29) * 2f64.powi(63), MAXIMUM_SUM);
+    }
+
+    /// No gadget product of a named set has a sum that could reach [`MAXIMUM_SUM`].
+    #[test]
+    fn sums_of_named_sets_are_below_the_maximum() {
+        for literal in sets::ALL {
+            let set = literal.compile().unwrap();
+            let rings = set.keys().iter().filter_map(|key| key.ring());
+            let size = rings.map(|ring| ring.size().get()).max().unwrap();
+            // A key switch to the small ring decomposes as many small polynomials as make up the largest ring.
+            let inputs = 2 * size;
+            for (edge, gadget) in set.edges() {
+                let digits = (inputs * gadget.levels()) as f64;
+                let largest = digits * 2f64.powi(gadget.base_log() as i32 - 1) * 2f64.powi(63);
+                assert!(largest < MAXIMUM_SUM, "{}: {edge}", set.name());
+            }
+        }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! An element is a `u64` x standing for the real number x/2^64 modulo 1. Addition and multiplication by integers wrap
 //! around, which is exactly arithmetic modulo 1; there is no multiplication of two torus elements.
+//!
+//! In the book: [chapter 1, torus and LWE](../../../book/01-torus-and-lwe.html).
 
 /// log2 of the ciphertext modulus q.
 pub const MODULUS_LOG: u32 = 64;
@@ -53,6 +55,12 @@ pub fn encode(message: i64, bits: u32) -> u64 {
 
 /// The message m for which m/2^bits is nearest to x, −2^(bits−1) ≤ m < 2^(bits−1), for `bits` 1 to 63: the inverse of [`encode`],
 /// up to noise below 1/2^(bits+1).
+///
+/// # Examples
+/// ```
+/// use tfhe_core::torus::{decode, from_f64};
+/// assert_eq!([0.26, 0.49, 0.51].map(|x| decode(from_f64(x), 2)), [1, -2, -2]);
+/// ```
 #[inline]
 pub fn decode(x: u64, bits: u32) -> i64 {
     debug_assert!((1..64).contains(&bits));
@@ -79,6 +87,14 @@ pub fn round(x: u64, bits: u32) -> u64 {
 ///
 /// On a phase this divides the message and leaves a multiple of 2^(64-bits) that is unknown (the wrap-around of the
 /// phase divided by 2^bits); it is meant for what is multiplied by 2^bits again, as in the trace.
+///
+/// # Examples
+/// ```
+/// use tfhe_core::torus::{divide_by_power_of_two, from_f64};
+/// assert_eq!(divide_by_power_of_two(from_f64(-0.25), 1), from_f64(-0.125));
+/// // Of a tie the even neighbour: 3/2 becomes 2, 1/2 becomes 0.
+/// assert_eq!([3, 1].map(|x| divide_by_power_of_two(x, 1)), [2, 0]);
+/// ```
 #[inline]
 pub fn divide_by_power_of_two(x: u64, bits: u32) -> u64 {
     if bits == 0 {
@@ -93,6 +109,13 @@ pub fn divide_by_power_of_two(x: u64, bits: u32) -> u64 {
 }
 
 /// `round(x · 2^bits / 2^64)` modulo 2^bits: the nearest multiple of 2^(64-bits), as an integer, for `bits` 1 to 63.
+///
+/// # Examples
+/// ```
+/// use tfhe_core::torus::{from_f64, switch_modulus};
+/// // 0.3 of a turn in eighths; 0.99 of a turn is nearest to a whole one, that is to none.
+/// assert_eq!([0.3, 0.99].map(|x| switch_modulus(from_f64(x), 3)), [2, 0]);
+/// ```
 #[inline]
 pub fn switch_modulus(x: u64, bits: u32) -> u64 {
     debug_assert!((1..64).contains(&bits));
@@ -134,7 +157,11 @@ mod tests {
                     assert_eq!(decode(noisy, bits), message, "{bits} bits");
                     assert_eq!(switch_modulus(noisy, bits), message as u64 & ((1 << bits) - 1), "{bits} bits");
                 }
-                assert_eq!(decode(encode(message + 2 * half, bits), bits), message, "{bits} bits");
+                assert_eq!(
+                    decode(encode(message.wrapping_add(half).wrapping_add(half), bits), bits),
+                    message,
+                    "{bits} bits"
+                );
             }
         }
     }

@@ -40,6 +40,21 @@ pub struct ClientKeys {
 impl ClientKeys {
     /// Derives the secret keys from `seed`.
     ///
+    /// # Examples
+    /// The same seed, the same keys; another set, others, of which nothing can be told from the first.
+    /// ```
+    /// use tfhe_core::derivation::ClientSeed;
+    /// use tfhe_core::keys::ClientKeys;
+    /// use tfhe_core::sets;
+    ///
+    /// let seed = ClientSeed::from_system()?;
+    /// let [toy, other] = [sets::TOY, sets::MESSAGE_2_CARRY_2].map(|set| set.compile().unwrap());
+    /// let identity = |set| ClientKeys::generate(set, &seed).map(|keys| *keys.identity());
+    /// assert_eq!(identity(&toy)?, identity(&toy)?);
+    /// assert_ne!(identity(&toy)?, identity(&other)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// If the environment asks for a backend that cannot be used ([`crate::simd::Backend::selected`]).
     pub fn generate(parameters: &Parameters, seed: &ClientSeed) -> Result<Self, BackendError> {
@@ -103,6 +118,31 @@ impl ClientKeys {
     /// are encoded: of everything that a reader of the decrypted numbers has to know. Randomness is as the seed said
     /// ([`RequestRandomness`]). Bodies are rounded to `bits` bits, at most 64: that is all that is sent of them.
     ///
+    /// # Examples
+    /// What is sent, and what comes back if nothing is computed. Requests of the same numbers have nothing in common.
+    /// ```
+    /// # use tfhe_core::derivation::ClientSeed;
+    /// # use tfhe_core::keys::{ClientKeys, Needs};
+    /// # let set = tfhe_core::sets::TOY.compile()?;
+    /// # let client = ClientKeys::generate(&set, &ClientSeed::from_system()?)?;
+    /// // `set` is the set `toy`, `client` has keys of it.
+    /// use tfhe_core::fingerprint::Fields;
+    /// use tfhe_core::keys::Answer;
+    /// use tfhe_core::torus::{decode, encode};
+    /// use zeroize::Zeroizing;
+    ///
+    /// let encoding = Fields::new("a polynomial of 3 bits to a coefficient").fingerprint();
+    /// let numbers = || Zeroizing::new((0..64).map(|j| encode(j % 8 - 4, 3)).collect::<Vec<u64>>());
+    /// let request = client.encrypt(&[numbers()], &encoding, 64)?;
+    /// assert_ne!(request, client.encrypt(&[numbers()], &encoding, 64)?);
+    ///
+    /// let server = client.evaluation_keys(&Needs::default())?.prepare()?;
+    /// let opened = request.open(&server, &encoding, 1)?[0].expand();
+    /// let phase = &client.decrypt(&Answer::new(request.label(), vec![opened], 64), request.label(), 1)?[0];
+    /// assert!(phase.iter().zip(0..).all(|(&x, j)| decode(x, 3) == j % 8 - 4));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// If the operating system has no randomness to give.
     ///
@@ -158,6 +198,25 @@ impl ClientKeys {
 
     /// The phase of an LWE ciphertext under the key of `node`, or under what is extracted from it: of single numbers in the middle of a
     /// computation, which have no label that says whose they are. It is for whoever has both sides of one, and studies it.
+    ///
+    /// # Examples
+    /// ```
+    /// # use tfhe_core::derivation::ClientSeed;
+    /// # use tfhe_core::keys::ClientKeys;
+    /// # let set = tfhe_core::sets::TOY.compile()?;
+    /// # let client = ClientKeys::generate(&set, &ClientSeed::from_system()?)?;
+    /// // `set` is the set `toy`, `client` has keys of it.
+    /// use tfhe_core::fingerprint::Fields;
+    /// use tfhe_core::key_graph::Node;
+    /// use tfhe_core::torus::{decode, encode};
+    /// use zeroize::Zeroizing;
+    ///
+    /// let encoding = Fields::new("a polynomial of 6 bits to a coefficient").fingerprint();
+    /// let request = client.encrypt(&[Zeroizing::new((0..64).map(|j| encode(j, 7)).collect())], &encoding, 64)?;
+    /// let sample = request.ciphertexts()[0].expand().sample_extract(41);
+    /// assert_eq!(decode(client.phase_of_sample(Node::Arithmetic, &sample), 7), 41);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Panics
     /// If its dimension is not that of the key.

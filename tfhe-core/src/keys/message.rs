@@ -103,6 +103,27 @@ pub struct Answer {
 
 impl Answer {
     /// An answer to the request of which this is the label, rounded to `bits` bits a coefficient, at most 64.
+    ///
+    /// # Examples
+    /// An answer is to one request, and no other.
+    /// ```
+    /// # use tfhe_core::derivation::ClientSeed;
+    /// # use tfhe_core::keys::ClientKeys;
+    /// # let set = tfhe_core::sets::TOY.compile()?;
+    /// # let client = ClientKeys::generate(&set, &ClientSeed::from_system()?)?;
+    /// // `set` is the set `toy`, `client` has keys of it.
+    /// use tfhe_core::fingerprint::Fields;
+    /// use tfhe_core::keys::{Answer, Mismatch};
+    /// use zeroize::Zeroizing;
+    ///
+    /// let encoding = Fields::new("a polynomial of zeros").fingerprint();
+    /// let request = || client.encrypt(&[Zeroizing::new(vec![0; 64])], &encoding, 64);
+    /// let (first, second) = (request()?, request()?);
+    /// let answer = Answer::new(first.label(), vec![first.ciphertexts()[0].expand()], 20);
+    /// assert!(client.decrypt(&answer, first.label(), 1).is_ok());
+    /// assert_eq!(client.decrypt(&answer, second.label(), 1).unwrap_err(), Mismatch::Request);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(request: &Label, mut ciphertexts: Vec<GlweCiphertext>, bits: u32) -> Self {
         ciphertexts.iter_mut().for_each(|ciphertext| ciphertext.round(bits));
         Self { label: request.clone(), ciphertexts, bits, bodies: usize::MAX }

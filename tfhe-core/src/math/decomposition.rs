@@ -1,7 +1,7 @@
 //! Signed gadget decomposition.
 //!
 //! A torus element x is replaced by the nearest multiple of q/β^ℓ, and that by digits d_1 … d_ℓ with
-//! x ≈ Σ d_i·q/β^i and |d_i| ≤ β/2 (Chillotti, Gama, Georgieva, Izabachène, J. Cryptology 2020, Algorithm 1;
+//! `x ≈ Σ d_i·q/β^i` and `|d_i| ≤ β/2` (Chillotti, Gama, Georgieva, Izabachène, J. Cryptology 2020, Algorithm 1;
 //! Joye, ePrint 2021/1402, section 4).
 //!
 //! # Digits and rounding errors have mean zero
@@ -9,6 +9,8 @@
 //! ciphertexts amplify. Here a tie (a remainder of exactly β/2) goes up or down by the parity of the digit above it, so
 //! both happen equally often. The top digit needs no such rule: x is read as a signed number in [−q/2, q/2), and what is
 //! left of it for the top digit lies in [−β/2, β/2] with either sign equally often.
+//!
+//! In the book: [chapter 3, gadgets and the external product](../../../book/03-gadget-and-external-product.html).
 
 use crate::params::Gadget;
 use crate::simd::digits::Decompose;
@@ -23,7 +25,8 @@ pub(crate) fn nearest_quotient(x: u64, dropped: u32) -> i64 {
     let (quotient, remainder) = (from_lowest >> dropped, from_lowest & ((1 << dropped) - 1));
     let half = 1 << (dropped - 1);
     let up = remainder > half || (remainder == half && quotient & 1 == 1);
-    (quotient + u64::from(up)) as i64 - (1 << (63 - dropped))
+    // Of one dropped bit the largest quotient is 2^63, which wraps around and back.
+    ((quotient + u64::from(up)) as i64).wrapping_sub(1 << (63 - dropped))
 }
 
 /// Decomposes each of `polynomial`'s coefficients: level i (1 ≤ i ≤ ℓ) goes to `digits[(i−1)·len .. i·len]`.

@@ -2,9 +2,11 @@
 //!
 //! A key in the Fourier domain is a matrix of polynomials: for each input polynomial and each gadget level a *row*,
 //! which is a GLWE ciphertext of k+1 polynomials (columns). The product of r input polynomials with it is
-//! Σ_{i<r} Σ_level digit_level(input_i) · row_{i,level}: decompose, transform the digits, multiply and accumulate in the
+//! `Σ_{i<r} Σ_level digit_level(input_i) · row_{i,level}`: decompose, transform the digits, multiply and accumulate in the
 //! Fourier domain, transform the k+1 sums back. A GGSW ciphertext has r = k+1 (Chillotti et al., J. Cryptology 2020,
 //! Definition 3.12), a GLWE key-switching key r = k.
+//!
+//! In the book: [chapter 3, gadgets and the external product](../../../book/03-gadget-and-external-product.html).
 
 use crate::buffer::{AlignedBuffer, Gathered};
 use crate::fft::{FftScratch, NegacyclicFft, ProductScratch};
@@ -128,6 +130,26 @@ impl FourierRows {
 
     /// `output += Σ digits(input)·rows`: `input` `[inputs·N]`, `output` `[columns·N]`, torus polynomials.
     /// O(inputs·ℓ·(N log N + columns·N)).
+    ///
+    /// # Examples
+    /// Every key for gadget products is made of such rows. Here they hide nothing: x/β and x/β², for the constant polynomial x = 3, without masks
+    /// or noise. The product with a torus polynomial is three times it, up to what its digits leave out.
+    /// ```
+    /// use tfhe_core::fft::NegacyclicFft;
+    /// use tfhe_core::gadget_product::FourierRows;
+    /// use tfhe_core::params::{Gadget, PolynomialSize, Precision};
+    /// use tfhe_core::torus::{encode, from_f64, to_f64};
+    ///
+    /// let (fft, gadget) = (NegacyclicFft::new(PolynomialSize::new(64)?), Gadget::new(8, 2, Precision::Split)?);
+    /// let mut rows = vec![0; 2 * 64];
+    /// (rows[0], rows[64]) = (encode(3, 8), encode(3, 16));
+    /// let rows = FourierRows::prepare(&fft, gadget, 1, 1, &rows);
+    ///
+    /// let (input, mut output) = (vec![from_f64(0.1); 64], vec![0; 64]);
+    /// rows.add_product(&fft, &input, &mut output, &mut rows.scratch(&fft));
+    /// assert!(output.iter().all(|&x| (to_f64(x) - 0.3).abs() <= 3.0 * 2f64.powi(-17)));
+    /// # Ok::<(), tfhe_core::params::ParameterError>(())
+    /// ```
     ///
     /// # Panics
     /// If a length is wrong, or the scratch was made for a smaller product.

@@ -2,9 +2,11 @@
 //!
 //! A torus polynomial is taken as two polynomials of signed 32-bit halves, uniform ones; a sum of products of them with
 //! polynomials of integers has coefficients of mean square Σ‖p‖²·2^64/12, where ‖p‖² is the sum of a polynomial's squares. It is
-//! exact as far as [`crate::rounding`] says: for N = 4096 as long as Σ‖p‖² is below 2^33, that is a million weights of 7 bits. Used where
+//! exact within the bounds of [`crate::rounding`]: for N = 4096 as long as Σ‖p‖² is below 2^33, that is a million weights of 7 bits. Used where
 //! the f64 rounding error of 2^-53 relative would be far above the ciphertexts' noise of 2^-62: key generation, encryption,
 //! decryption, products with plaintext weights.
+//!
+//! In the book: [chapter 4, the negacyclic FFT](../../../book/04-negacyclic-fft.html).
 
 use zeroize::Zeroize;
 

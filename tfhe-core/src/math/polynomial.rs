@@ -1,9 +1,11 @@
 //! Polynomials of `Z_q[X]/(X^N + 1)`: slices of N coefficients, lowest degree first.
+//!
+//! In the book: [chapter 2, GLWE and polynomials](../../../book/02-glwe-and-polynomials.html).
 
 /// `output = X^exponent · input`, the exponent taken modulo 2N. O(N).
 ///
 /// # Examples
-/// X^N = −1: what is moved out at the top comes in again at the bottom with the other sign.
+/// `X^N = −1`: what is moved out at the top comes in again at the bottom with the other sign.
 /// ```
 /// let mut output = [0; 8];
 /// tfhe_core::polynomial::rotate(&[1, 2, 3, 4, 5, 6, 7, 8], 3, &mut output);
@@ -14,6 +16,13 @@ pub fn rotate(input: &[u64], exponent: usize, output: &mut [u64]) {
 }
 
 /// `output += X^exponent · input`.
+///
+/// # Examples
+/// ```
+/// let mut output = [10, 20, 30, 40];
+/// tfhe_core::polynomial::rotate_add(&[1, 2, 3, 4], 1, &mut output);
+/// assert_eq!(output, [6, 21, 32, 43]);
+/// ```
 pub fn rotate_add(input: &[u64], exponent: usize, output: &mut [u64]) {
     rotate_with(input, exponent, output, |out, x| *out = out.wrapping_add(x));
 }
@@ -37,6 +46,14 @@ fn rotate_with(input: &[u64], exponent: usize, output: &mut [u64], store: impl F
 }
 
 /// `output = X^exponent · input − input`.
+///
+/// # Examples
+/// What a CMUX decomposes: (X − 1)·p.
+/// ```
+/// let mut output = [0; 4];
+/// tfhe_core::polynomial::rotate_subtract(&[1, 2, 3, 4], 1, &mut output);
+/// assert_eq!(output.map(|x| x as i64), [-5, -1, -1, -1]);
+/// ```
 pub fn rotate_subtract(input: &[u64], exponent: usize, output: &mut [u64]) {
     rotate(input, exponent, output);
     output.iter_mut().zip(input).for_each(|(out, &x)| *out = out.wrapping_sub(x));
@@ -95,12 +112,27 @@ pub fn spread(input: &[u64], width: usize, output: &mut [u64]) {
 }
 
 /// `output += factor · input`, the factor an integer.
+///
+/// # Examples
+/// ```
+/// let mut output = [10, 20];
+/// tfhe_core::polynomial::add_scaled(&[1, 2], -3, &mut output);
+/// assert_eq!(output, [7, 14]);
+/// ```
 pub fn add_scaled(input: &[u64], factor: i64, output: &mut [u64]) {
     output.iter_mut().zip(input).for_each(|(out, &x)| *out = out.wrapping_add(x.wrapping_mul(factor as u64)));
 }
 
 /// `output += a · b` for a polynomial of integers `a`, coefficient by coefficient: the oracle that the fast products are
 /// tested against. O(N²).
+///
+/// # Examples
+/// (1 + 2X)·(3 + 4X) = 3 + 10X + 8X², and X² = −1.
+/// ```
+/// let mut output = [0; 2];
+/// tfhe_core::polynomial::schoolbook_add(&[1, 2], &[3, 4], &mut output);
+/// assert_eq!(output.map(|x| x as i64), [-5, 10]);
+/// ```
 pub fn schoolbook_add(a: &[i64], b: &[u64], output: &mut [u64]) {
     let n = b.len();
     for (i, &x) in a.iter().enumerate() {

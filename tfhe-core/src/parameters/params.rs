@@ -232,6 +232,16 @@ impl Gadget {
     /// The gadget itself, for products of `inputs` polynomials of N coefficients by transforms. Whatever makes rows of a key
     /// asks this first. (Key switches of LWE ciphertexts are computed in integers, and exact with any gadget.)
     ///
+    /// # Examples
+    /// Digits of 12 bits are narrow enough for a ring of 1024, and too wide for one of 4096.
+    /// ```
+    /// use tfhe_core::params::{Gadget, PolynomialSize, Precision};
+    /// let gadget = Gadget::new(12, 4, Precision::Split)?;
+    /// let in_ring = |n| gadget.in_ring(PolynomialSize::new(n).unwrap(), 1);
+    /// assert!(in_ring(1024).is_ok() && in_ring(8192).is_err());
+    /// # Ok::<(), tfhe_core::params::ParameterError>(())
+    /// ```
+    ///
     /// # Errors
     /// [`ParameterError::Inexact`] if the gadget is split and the error of a product, on the least precise backend, has less than
     /// [`EXACT_MARGIN`] standard deviations to 1/2.
@@ -354,6 +364,15 @@ impl NoiseDistribution {
     }
 
     /// The variance as a fraction of the torus squared.
+    ///
+    /// # Examples
+    /// The uniform distribution of as wide a range has the same, nearly.
+    /// ```
+    /// use tfhe_core::params::NoiseDistribution;
+    /// let variance = NoiseDistribution::TUniform { bound_log: 40 }.variance();
+    /// let uniform = 2f64.powi(2 * (41 - 64)) / 12.0;
+    /// assert!((variance.get() / uniform - 1.0).abs() < 1e-9);
+    /// ```
     pub fn variance(self) -> Variance {
         match self {
             Self::Gaussian { log2_std } => Variance::from_log2_std(log2_std),

@@ -23,6 +23,8 @@
 //! another one with the same seed; the rest of the input serves if the operating system repeats itself, as a copied virtual
 //! machine may. Without them encryption is a function of the plaintexts (synthetic, as the nonces of SIV: Rogaway, Shrimpton,
 //! Eurocrypt 2006): equal requests are equal, which whoever sees them sees, and different ones unrelated.
+//!
+//! In the book: [randomness and secrets](../../../book/32-randomness-and-secrets.html).
 
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};

@@ -17,6 +17,8 @@
 //!
 //! Seeds, and the state of ciphers that make secrets, are on the heap, where moving them leaves no copies, and are overwritten
 //! when they are dropped, as is the stack below (the module `wiping` says what that covers).
+//!
+//! In the book: [chapter 1, torus and LWE](../../../book/01-torus-and-lwe.html).
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};

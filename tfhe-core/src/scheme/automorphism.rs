@@ -15,6 +15,8 @@
 //! A client that has few numbers for each of many ciphertexts sends one that is full of them. [`AutomorphismKeys::expand`] makes the many of
 //! it, as servers of private information retrieval expand queries (Angel, Chen, Laine, Setty, SEALPIR, IEEE S&P 2018, ePrint 2017/1142,
 //! section 3.3). It is the splitting of cosets without the division before, which the client does when it encrypts.
+//!
+//! In the book: [chapter 6, key switching and packing](../../../book/06-key-switching-and-packing.html).
 
 use std::ops::RangeInclusive;
 

@@ -1,6 +1,8 @@
 //! Bootstrapping keys: a GGSW encryption, under a GLWE key, of each bit of an LWE key.
 //!
 //! What they are for: [`crate::blind_rotation`] and [`crate::programmable_bootstrap`].
+//!
+//! In the book: [chapter 5, bootstrapping](../../../book/05-bootstrapping.html).
 
 use rayon::prelude::*;
 

@@ -1,8 +1,10 @@
 //! CMUX: the choice between two ciphertexts by an encrypted bit.
 //!
-//! CMUX(GGSW(s), C_0, C_1) = C_0 + GGSW(s) ⊡ (C_1 − C_0) is an encryption of the plaintext of C_s: one external product
+//! `CMUX(GGSW(s), C_0, C_1) = C_0 + GGSW(s) ⊡ (C_1 − C_0)` is an encryption of the plaintext of C_s: one external product
 //! (Chillotti et al., J. Cryptology 2020, section 3.4). A blind rotation is a chain of CMUXes between an
 //! accumulator and its rotation.
+//!
+//! In the book: [chapter 3, gadgets and the external product](../../../book/03-gadget-and-external-product.html).
 
 use crate::buffer::AlignedBuffer;
 use crate::fft::{NegacyclicFft, ROTATION_PADDING};

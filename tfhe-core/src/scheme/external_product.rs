@@ -1,9 +1,11 @@
 //! The external product GGSW ⊡ GLWE -> GLWE, which multiplies what is encrypted.
 //!
-//! With G the gadget and D the decomposition of a ciphertext's polynomials into small digits, GGSW(m) ⊡ C = Σ D(C)·rows of
-//! GGSW(m), and its phase is m times that of C, what D rounds away aside (Chillotti et al., J. Cryptology 2020, Definition 3.12).
+//! With D the decomposition of a ciphertext's polynomials into small digits, `GGSW(m) ⊡ C = Σ D(C)·rows of GGSW(m)`, and
+//! its phase is m times that of C, what D rounds away aside (Chillotti et al., J. Cryptology 2020, Definition 3.12).
 //! The noise of C counts m times; what is added does not depend on it, since digits are small whatever C is
 //! ([`crate::noise::external_product`]). That asymmetry is what makes long chains of products possible.
+//!
+//! In the book: [chapter 3, gadgets and the external product](../../../book/03-gadget-and-external-product.html).
 
 use crate::fft::NegacyclicFft;
 use crate::gadget_product::GadgetScratch;
@@ -14,7 +16,7 @@ impl FourierGgsw {
     /// The ciphertext of m·M, M being the plaintext of `input`. (k+1)·ℓ transforms and k+1 back.
     ///
     /// # Examples
-    /// GGSW(3) ⊡ GLWE(M) = GLWE(3M). The noise of M counts three times, and what is added beside it is that of the GGSW
+    /// `GGSW(3) ⊡ GLWE(M) = GLWE(3M)`. The noise of M counts three times, and what is added beside it is that of the GGSW
     /// ciphertext, met by digits: as predicted, whatever M is.
     /// ```
     /// # use tfhe_core::fft::NegacyclicFft;

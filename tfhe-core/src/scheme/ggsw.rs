@@ -4,6 +4,8 @@
 //! −m·S_i·q/β^level for i < k, and m·q/β^level for i = k (Gentry, Sahai, Waters, Crypto 2013; Chillotti et al., J. Cryptology
 //! 2020, section 3.2). Stored, it is its bodies and the seed of its masks, [`SeededGgswCiphertext`]; made ready for products, it is
 //! in the Fourier domain, [`FourierGgsw`].
+//!
+//! In the book: [chapter 3, gadgets and the external product](../../../book/03-gadget-and-external-product.html).
 
 use crate::fft::NegacyclicFft;
 use crate::gadget_product::{FourierRows, GadgetScratch};

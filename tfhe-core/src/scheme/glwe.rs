@@ -1,8 +1,10 @@
 //! GLWE: secret keys, ciphertexts, encryption, sample extraction.
 //!
-//! A ciphertext of M ∈ `T_q[X]/(X^N+1)` under S ∈ `B[X]^k` is (A_1 … A_k, B) with uniform A_i and B = Σ A_i·S_i + M + E
+//! A ciphertext of M ∈ `T_q[X]/(X^N+1)` under S ∈ `B[X]^k` is (A_1 … A_k, B) with uniform A_i and `B = Σ A_i·S_i + M + E`
 //! (Brakerski, Gentry, Vaikuntanathan, ITCS 2012; Chillotti et al., J. Cryptology 2020, section 3).
 //! A [`SeededGlweCiphertext`] holds the seed of its masks instead of the masks: half the bytes for k = 1.
+//!
+//! In the book: [chapter 2, GLWE and polynomials](../../../book/02-glwe-and-polynomials.html).
 
 use crate::fft::{FftScratch, NegacyclicFft};
 use crate::integer_product::{FourierIntegers, FourierTorus};
@@ -215,12 +217,34 @@ impl GlweCiphertext {
     }
 
     /// `self += factor·other`, for an integer factor.
+    ///
+    /// # Examples
+    /// ```
+    /// use tfhe_core::glwe::GlweCiphertext;
+    /// use tfhe_core::params::GlweShape;
+    /// let trivial = |x| GlweCiphertext::trivial(GlweShape::new(1, 8).unwrap(), &[x; 8]);
+    /// let mut sum = trivial(10);
+    /// sum.add_scaled(&trivial(3), 2);
+    /// assert_eq!(sum, trivial(16));
+    /// ```
     pub fn add_scaled(&mut self, other: &Self, factor: i64) {
         assert_eq!(self.shape, other.shape, "GLWE shapes differ");
         polynomial::add_scaled(&other.data, factor, &mut self.data);
     }
 
     /// Applies `f(input, output)` to every polynomial.
+    ///
+    /// # Examples
+    /// Whoever knows by how much can turn a ciphertext: masks, body, and with them the message.
+    /// ```
+    /// use tfhe_core::glwe::GlweCiphertext;
+    /// use tfhe_core::params::GlweShape;
+    /// let plaintext = [1, 2, 3, 4, 5, 6, 7, 8];
+    /// let turned = GlweCiphertext::trivial(GlweShape::new(1, 8)?, &plaintext)
+    ///     .map_polynomials(|x, y| tfhe_core::polynomial::rotate(x, 15, y));
+    /// assert_eq!(turned.body(), [2, 3, 4, 5, 6, 7, 8, 1_u64.wrapping_neg()]);
+    /// # Ok::<(), tfhe_core::params::ParameterError>(())
+    /// ```
     pub fn map_polynomials(&self, f: impl Fn(&[u64], &mut [u64])) -> Self {
         let n = self.shape.polynomial_size.get();
         let mut out = Self::zero(self.shape);
@@ -268,6 +292,16 @@ impl GlweCiphertext {
     }
 
     /// Multiplies every coefficient's representative by 2^-bits: see [`crate::torus::divide_by_power_of_two`].
+    ///
+    /// # Examples
+    /// ```
+    /// use tfhe_core::glwe::GlweCiphertext;
+    /// use tfhe_core::params::GlweShape;
+    /// let trivial = |x: i64| GlweCiphertext::trivial(GlweShape::new(1, 8).unwrap(), &[x as u64; 8]);
+    /// let mut ciphertext = trivial(-64);
+    /// ciphertext.divide_by_power_of_two(4);
+    /// assert_eq!(ciphertext, trivial(-4));
+    /// ```
     pub fn divide_by_power_of_two(&mut self, bits: u32) {
         self.data.iter_mut().for_each(|x| *x = crate::torus::divide_by_power_of_two(*x, bits));
     }

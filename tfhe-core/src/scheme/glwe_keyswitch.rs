@@ -1,7 +1,7 @@
 //! Key switches between GLWE keys over one ring, and through them between LWE keys.
 //!
 //! A key from Z ∈ B\[X\]^k' to S ∈ B\[X\]^k encrypts −Z_i·q/β^level under S for each polynomial of Z; the switch of (A, B) is
-//! (0, B) + Σ digits(A_i)·rows (Chillotti, Ligier, Orfila, Tap, ePrint 2021/729, appendix). Both dimensions are free, which serves
+//! `(0, B) + Σ digits(A_i)·rows` (Chillotti, Ligier, Orfila, Tap, ePrint 2021/729, appendix). Both dimensions are free, which serves
 //! three purposes:
 //!
 //! - between two rings of different size, after [`GlweCiphertext::into_larger_ring`];
@@ -10,6 +10,8 @@
 //!   128 coefficients and 32·ℓ·8 products of them, instead of 4096·ℓ·897 multiplications, and its key, a megabyte or two,
 //!   stays in the second-level cache (Bergerat, Chillotti, Ligier, Orfila, Roux-Langlois, Tap, ePrint 2023/979, section 5). The LWE
 //!   keys it leads to are those of a GLWE key of dimension k: their security is that of module LWE.
+//!
+//! In the book: [chapter 6, key switching and packing](../../../book/06-key-switching-and-packing.html).
 
 use rayon::prelude::*;
 

@@ -1,8 +1,10 @@
 //! LWE key switching: from one key to another, of another dimension.
 //!
 //! A key-switching key from s' (n' bits) to s holds, for each bit s'_i and each gadget level j, an encryption of
-//! s'_i·q/β^j under s. The switch subtracts Σ digits(a_i)·key_i from the trivial ciphertext of b
+//! s'_i·q/β^j under s. The switch subtracts `Σ digits(a_i)·key_i` from the trivial ciphertext of b
 //! (Chillotti et al., J. Cryptology 2020, Algorithm 2; the variances in [`crate::noise`]).
+//!
+//! In the book: [chapter 6, key switching and packing](../../../book/06-key-switching-and-packing.html).
 
 use rayon::prelude::*;
 

@@ -1,7 +1,9 @@
 //! LWE: secret keys, ciphertexts, linear operations.
 //!
-//! A ciphertext of μ ∈ T_q under s ∈ {0,1}^n is (a, b) with a uniform and b = Σ a_i·s_i + μ + e
+//! A ciphertext of `μ ∈ T_q` under `s ∈ {0,1}^n` is (a, b) with a uniform and `b = Σ a_i·s_i + μ + e`
 //! (Regev, STOC 2005; on the torus: Chillotti et al., J. Cryptology 2020, section 3).
+//!
+//! In the book: [chapter 1, torus and LWE](../../../book/01-torus-and-lwe.html).
 
 use crate::params::LweDimension;
 
@@ -55,12 +57,23 @@ impl LweCiphertext {
     }
 
     /// Adds a public torus element.
+    ///
+    /// # Examples
+    /// What is public needs no encryption, and adds no noise.
+    /// ```
+    /// use tfhe_core::lwe::LweCiphertext;
+    /// use tfhe_core::params::LweDimension;
+    /// let mut ciphertext = LweCiphertext::trivial(LweDimension::new(4)?, 5);
+    /// ciphertext.add_plaintext(7);
+    /// assert_eq!((ciphertext.mask(), ciphertext.body()), (&[0; 4][..], 12));
+    /// # Ok::<(), tfhe_core::params::ParameterError>(())
+    /// ```
     pub fn add_plaintext(&mut self, plaintext: u64) {
         let last = self.data.len() - 1;
         self.data[last] = self.data[last].wrapping_add(plaintext);
     }
 
-    /// `self += factor · other`, for an integer factor. Variances add as σ² += factor²·σ_other².
+    /// `self += factor · other`, for an integer factor. Variances add as `σ² += factor²·σ_other²`.
     ///
     /// # Examples
     /// Ciphertexts are added as messages are, and so is their noise: 2·3 − 5 = 1, with (4 + 1) times the variance.
@@ -94,6 +107,14 @@ impl LweCiphertext {
     }
 
     /// `self *= factor`, for an integer factor.
+    ///
+    /// # Examples
+    /// ```
+    /// use tfhe_core::lwe::LweCiphertext;
+    /// let mut ciphertext = LweCiphertext::from_data(vec![1, 2, 3]);
+    /// ciphertext.scale(-2);
+    /// assert_eq!(ciphertext, LweCiphertext::from_data([-2_i64, -4, -6].map(|x| x as u64).to_vec()));
+    /// ```
     pub fn scale(&mut self, factor: i64) {
         self.data.iter_mut().for_each(|x| *x = x.wrapping_mul(factor as u64));
     }

@@ -3,6 +3,8 @@
 //! # Mean compensation
 //! Rounding the mask leaves errors δ_i; they add Σ δ_i·s_i to the phase, whose mean over the secret, Σ δ_i/2, is known
 //! and is taken off the body. What remains has half the variance (de Ruijter, D'Anvers, Verbauwhede, ePrint 2025/809).
+//!
+//! In the book: [chapter 5, bootstrapping](../../../book/05-bootstrapping.html).
 
 use crate::lwe::LweCiphertext;
 use crate::params::PolynomialSize;

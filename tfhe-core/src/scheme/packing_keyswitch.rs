@@ -1,8 +1,10 @@
 //! Packing key switch: LWE ciphertexts into the coefficients of one GLWE ciphertext.
 //!
 //! The key holds, for each bit s'_i of the LWE key and each gadget level j, a GLWE encryption of the constant polynomial s'_i·q/β^j.
-//! An input's switch is (0, b) − Σ digits(a_i)·key_i, as in [`crate::keyswitch`], times the power of X of its place
+//! An input's switch is `(0, b) − Σ digits(a_i)·key_i`, as in [`crate::keyswitch`], times the power of X of its place
 //! (Chillotti et al., J. Cryptology 2020, Algorithm 2).
+//!
+//! In the book: [chapter 6, key switching and packing](../../../book/06-key-switching-and-packing.html).
 
 use crate::decomposition::decompose;
 use crate::glwe::GlweCiphertext;

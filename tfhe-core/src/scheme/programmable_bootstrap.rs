@@ -2,7 +2,9 @@
 //!
 //! After a blind rotation of V by the phase φ̃ ([`crate::blind_rotation`]) the constant coefficient is the φ̃-th coefficient of V, and
 //! sample extraction takes it out (Chillotti et al., J. Cryptology 2020, Algorithm 4). Since X^N = −1 the function read is negacyclic:
-//! f(φ + 1/2) = −f(φ).
+//! `f(φ + 1/2) = −f(φ)`.
+//!
+//! In the book: [chapter 5, bootstrapping](../../../book/05-bootstrapping.html).
 
 use crate::bootstrapping_key::BootstrappingKey;
 use crate::glwe::GlweCiphertext;
@@ -85,6 +87,13 @@ pub fn table_polynomial(polynomial_size: PolynomialSize, values: &[u64]) -> Vec<
 }
 
 /// Half a slot of a table of 2^p values over the half torus: 1/2^(p+2).
+///
+/// # Examples
+/// Of four slots on half of the torus, each has an eighth of it.
+/// ```
+/// use tfhe_core::programmable_bootstrap::half_slot;
+/// assert_eq!(tfhe_core::torus::to_f64(half_slot(2)), 1.0 / 16.0);
+/// ```
 pub fn half_slot(p: u32) -> u64 {
     1 << (62 - p)
 }
@@ -98,6 +107,16 @@ pub fn table_accumulator(shape: GlweShape, values: &[u64]) -> GlweCiphertext {
 /// so that function i's value is coefficient i after a rotation by a multiple of the number of tables
 /// (Chillotti, Ligier, Orfila, Tap, ePrint 2021/729, section 4.2). Read them with
 /// [`BootstrappingKey::programmable_bootstrap_many_tables`].
+///
+/// # Examples
+/// Two tables of two values each: turned by a multiple of two, the first two coefficients are one value of each.
+/// ```
+/// use tfhe_core::params::PolynomialSize;
+/// use tfhe_core::programmable_bootstrap::many_tables_polynomial;
+/// let polynomial = many_tables_polynomial(PolynomialSize::new(8)?, &[vec![1, 2], vec![10, 20]]);
+/// assert_eq!(polynomial, [1, 10, 1, 10, 2, 20, 2, 20]);
+/// # Ok::<(), tfhe_core::params::ParameterError>(())
+/// ```
 ///
 /// # Panics
 /// If the tables differ in length, or their number or length is not a power of two, or they do not fit N.

@@ -1,29 +1,31 @@
 //! The product of two GLWE ciphertexts (k = 1): tensor product and relinearization.
 //!
-//! With phases φ_1, φ_2 of messages m_i·Δ, Δ = q/t, the product's phase is φ_1·φ_2·t/q ≈ m_1·m_2·Δ: as in the
+//! With phases φ_1, φ_2 of messages m_i·Δ, Δ = q/t, the product's phase is `φ_1·φ_2·t/q ≈ m_1·m_2·Δ`: as in the
 //! Brakerski/Fan–Vercauteren scheme (Brakerski, Crypto 2012; Fan, Vercauteren, ePrint 2012/144, section 4). The tensor
-//! (B_1·B_2, A_1·B_2 + A_2·B_1, A_1·A_2)·t/q is a ciphertext under (S, S²); a gadget product with encryptions of S²
+//! `(B_1·B_2, A_1·B_2 + A_2·B_1, A_1·A_2)·t/q` is a ciphertext under (S, S²); a gadget product with encryptions of S²
 //! brings it back to S. Messages must be integers: a fraction of one times the wrap-around of the other's phase is
 //! uniform noise.
 //!
 //! # Balance
-//! The phase of a factor is φ + q·K over the integers, and the product's error is t·(K_1·e_2 + K_2·e_1). K = −A·S/q depends on which
+//! The phase of a factor is φ + q·K over the integers, and the product's error is `t·(K_1·e_2 + K_2·e_1)`. K = −A·S/q depends on which
 //! representatives modulo q the mask's coefficients have. With the usual ones, in [−q/2, q/2), half of K's energy comes of the mean of
 //! the key's bits, 1/2: it is half of A·(1 + X + … + X^(N−1)), a random walk, which is far from zero over thousands of coefficients in
 //! some ciphertexts, so that their errors are all large together. `balance` takes a few other representatives, such that the mask's
 //! running sums stay small. That costs 3.6 % of what remains of K's energy at N = 4096, and halves the variance of the error.
 //!
 //! # Precision
-//! Coefficients are cut into signed limbs x = x_0 + 2^22·x_1 + 2^44·x_2 of 22, 22 and 20 bits, or 22 where the
+//! Coefficients are cut into signed limbs `x = x_0 + 2^22·x_1 + 2^44·x_2` of 22, 22 and 20 bits, or 22 where the
 //! representative is another one. Those of ciphertexts are uniform, so
 //! the products x_i·y_j with i + j = w, of two pairs of polynomials at most, add up to coefficients of a root mean square of 2^43
-//! (w = 4), 2^45.4 (3), 2^47 (2) and 2^47.4 (1) for N = 4096: all are below 2^52, as integers of transforms have to be
-//! ([`crate::rounding`]), by more than twenty standard deviations. The two upper sums are exact by more than eighteen standard deviations of the
-//! transforms' error. In the lower ones, six and four on the least precise backend, a coefficient in 2^29 or in 2^15 is off by one, which
+//! (w = 4), 2^45.4 (3), 2^47 (2) and 2^47.4 (1) for N = 4096. Of the bounds that [`crate::rounding`] has for integers the first is more than
+//! twenty standard deviations away from all of them, and the second more than seventeen from the two upper ones. Of the lower ones, 5.9 and
+//! 4.4 on the least precise backend, a coefficient in 2^28 or in 2^16 is off by one: one in 2^16 products, or in 2^4. It
 //! is 2^(22·w + log_t − 128) of the torus: 2^-56 or 2^-78 for t = 2^28, far below what follows. The
 //! products x_0·y_0 are left out. That matters most in the quadratic part, whose error meets S², of norm about
 //! sqrt(N³/48): t·2^(44+5−128)·2^15 for N = 4096, which is 2^-36 for t = 2^28. (Leaving out x_0·y_1 and x_1·y_0 too would cost
 //! 22 bits more.)
+//!
+//! In the book: [chapter 7, products of ciphertexts](../../../book/07-products.html).
 
 use crate::buffer::AlignedBuffer;
 use crate::fft::{FftScratch, NegacyclicFft};
@@ -248,6 +250,7 @@ mod tests {
     use crate::params::{Gadget, NoiseDistribution, Precision};
     use crate::polynomial::schoolbook_add;
     use crate::random::SampleSeed;
+    use crate::rounding::{MAXIMUM_INTEGER, Transforms};
     use rayon::prelude::*;
 
     use crate::noise;
@@ -264,6 +267,36 @@ mod tests {
             assert_eq!(sum, x);
             assert!(limbs(x).iter().all(|limb| limb.unsigned_abs() <= 1 << 21));
         }
+    }
+
+    /// What the module says of the sums of products of limbs at N = 4096: their sizes, and how far they are from the bounds of integers.
+    #[test]
+    fn sums_of_limbs_are_as_exact_as_stated() {
+        let n = 4096;
+        let variances = [LIMB_BITS, LIMB_BITS, 64 - 2 * LIMB_BITS].map(|bits| 4f64.powi(bits as i32) / 12.0);
+        // Of two pairs of polynomials, as in the linear part: root mean square, margin, log2 of the chance of a coefficient, and of a product.
+        let of_weight = |weight: usize| {
+            let limbs = weight.saturating_sub(LIMBS - 1)..=weight.min(LIMBS - 1);
+            let rows = 2 * limbs.clone().count();
+            let mean_square = 2.0 * n as f64 * limbs.map(|i| variances[i] * variances[weight - i]).sum::<f64>();
+            let margin = Transforms::ANY.margin(mean_square, rows, n);
+            let chance = Distribution::from(Variance::new(1.0)).log2_tail(margin);
+            (mean_square.log2() / 2.0, margin, chance, chance + (n as f64).log2())
+        };
+        let near = |x: f64, y: f64, distance: f64| assert!((x - y).abs() <= distance, "{x}, stated as {y}");
+        for (weight, size) in [(4, 43.0), (3, 45.4), (2, 47.0), (1, 47.4)] {
+            let (root, margin, ..) = of_weight(weight);
+            near(root, size, 0.1);
+            assert!(MAXIMUM_INTEGER / root.exp2() > 20.0);
+            assert!(weight < 3 || margin > 17.0);
+        }
+        let ((_, second, of_second, in_second), (_, first, of_first, in_first)) = (of_weight(2), of_weight(1));
+        near(second, 5.9, 0.05);
+        near(first, 4.4, 0.06);
+        near(of_second, -28.0, 0.5);
+        near(of_first, -16.5, 0.5);
+        near(in_second, -16.0, 0.5);
+        near(in_first, -4.5, 0.5);
     }
 
     /// Products of polynomials of small integers decrypt to the schoolbook product, with the predicted noise.

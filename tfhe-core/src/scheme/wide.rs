@@ -17,7 +17,9 @@
 //! a + 1/2 inputs. No low digit has to be subtracted first, and no sign bit extracted: F_h(u + S/2) = −F_h(u), which the first
 //! bootstrapping imposes, is no restriction, since a window contains only one of u and u + S/2.
 //!
-//! A function is f(m) for 0 ≤ m < 2^w, extended negacyclically: f(m + 2^w) = −f(m).
+//! A function is f(m) for 0 ≤ m < 2^w, extended negacyclically: `f(m + 2^w) = −f(m)`.
+//!
+//! In the book: [chapter 8, wide lookups](../../../book/08-wide-lookups.html).
 
 use std::ops::RangeInclusive;
 
@@ -35,6 +37,15 @@ const COEFFICIENTS_PER_SLOT_LOG: u32 = 6;
 /// p, the bits of the widest table that one bootstrapping in a ring of this size reads: 5 for N = 4096, 4 for 2048.
 ///
 /// That is for results of bootstrappings, and the LWE dimensions of the named sets; what a set's noise allows, a plan says.
+///
+/// # Examples
+/// ```
+/// use tfhe_core::params::PolynomialSize;
+/// use tfhe_core::wide::{bits, narrow_bits};
+/// let n = PolynomialSize::new(4096)?;
+/// assert_eq!((narrow_bits(n), bits(n)), (5, 6..=10));
+/// # Ok::<(), tfhe_core::params::ParameterError>(())
+/// ```
 pub fn narrow_bits(polynomial_size: PolynomialSize) -> u32 {
     low_bits(polynomial_size).saturating_sub(1)
 }
@@ -150,6 +161,19 @@ impl WideTable {
 
     /// F_h(u): what box h holds after a first bootstrapping that read slot u.
     ///
+    /// # Examples
+    /// The box of an input has the table's value there, and so have its neighbours near it. Slots are inputs modulo 2^(p+1), 8 here.
+    /// ```
+    /// use tfhe_core::params::PolynomialSize;
+    /// use tfhe_core::wide::WideTable;
+    ///
+    /// // The table of chapter 8 of the book. Boxes are of two inputs.
+    /// let table = WideTable::new(&[0, 1, 1, 2, 2, 3, 3, 3], PolynomialSize::new(512)?);
+    /// assert_eq!([1, 2, 3, 4].map(|m| table.evaluate(1, m)), [1, 1, 2, 2]);
+    /// assert_eq!([3, 4, 5, 6].map(|m| table.evaluate(2, m)), [2, 2, 3, 3]);
+    /// # Ok::<(), tfhe_core::params::ParameterError>(())
+    /// ```
+    ///
     /// # Panics
     /// If there is no box h.
     pub fn evaluate(&self, h: usize, u: usize) -> i64 {
@@ -182,7 +206,7 @@ impl WideTable {
 
     /// The polynomial that the first bootstrapping rotates: Δ/2 everywhere, for results at scale `delta` = Δ.
     ///
-    /// It is Δ/(1 − X), since (1 − X)·Σ X^j = 2: multiplied by a function's differences it gives the function.
+    /// It is Δ/(1 − X), since `(1 − X)·Σ X^j = 2`: multiplied by a function's differences it gives the function.
     pub fn low_accumulator(shape: GlweShape, delta: u64) -> GlweCiphertext {
         GlweCiphertext::trivial(shape, &vec![delta / 2; shape.polynomial_size.get()])
     }

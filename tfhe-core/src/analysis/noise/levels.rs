@@ -113,6 +113,18 @@ fn lift_parts(lift: GadgetTransforms, from: GlweShape, to: GlweShape, key: Varia
 }
 
 /// Predictions for looked-up GGSW ciphertexts of a set: gadgets, the noise of values, and what relinearization adds.
+///
+/// # Examples
+/// Each integer that a GGSW ciphertext holds adds to the error of products with it.
+/// ```
+/// use tfhe_core::noise::LookedUpNoise;
+/// use tfhe_core::{rounding::Transforms, sets};
+///
+/// let noise = LookedUpNoise::new(&sets::PACKED_BLOCK.compile()?, sets::PRECISE, Transforms::ANY)?;
+/// let (one, four) = (noise.product(&[0], 9.0).variance(), noise.product(&[0, 1024, 2048, 3072], 36.0).variance());
+/// assert!(four.get() > 1.5 * one.get() && four.get() < 4.5 * one.get());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct LookedUpNoise {
     refresh: RefreshParameters,

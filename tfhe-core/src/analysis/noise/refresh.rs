@@ -93,6 +93,21 @@ pub struct RefreshNoise {
 
 /// Predicts the noise of a refresh.
 ///
+/// # Examples
+/// What decides which entry of a table is read is coarse, and what the entry comes out with is fine. Two tables for one bootstrapping make
+/// the former coarser, and leave the latter as it is.
+/// ```
+/// use tfhe_core::noise::{refresh, RefreshParameters};
+/// use tfhe_core::{rounding::Transforms, sets};
+///
+/// let parameters = RefreshParameters::new(&sets::PACKED_BLOCK.compile()?, sets::FINE, Transforms::ANY)?;
+/// let (one, two) = (refresh(&parameters), refresh(&parameters.with_tables(1)));
+/// assert!(one.modulus_switch.log2_std() > one.fresh().log2_std() + 5.0);
+/// assert!((two.modulus_switch.log2_std() - one.modulus_switch.log2_std() - 1.0).abs() < 1e-9);
+/// assert_eq!(two.fresh(), one.fresh());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Panics
 /// If ciphertexts of the two rings cannot be cut into polynomials of the small key's size.
 pub fn refresh(parameters: &RefreshParameters) -> RefreshNoise {

@@ -1,6 +1,6 @@
 //! What the first pass of a transform reads and what the last pass of an inverse transform writes.
 
-use crate::rounding::MAXIMUM_INTEGER;
+use crate::rounding::{MAXIMUM_INTEGER, MAXIMUM_SUM};
 use crate::simd::Simd;
 
 /// N coefficients, read as numbers while the first pass goes over them.
@@ -59,7 +59,7 @@ pub(super) trait Accumulator {
     unsafe fn store<S: Simd>(&mut self, simd: S, index: usize, sums: S::Words);
 }
 
-/// Adds the nearest integers modulo 2^64 of numbers below 2^115.
+/// Adds the nearest integers modulo 2^64, for numbers below [`MAXIMUM_SUM`] in absolute value.
 pub(super) struct AddTorus<'a>(pub(super) &'a mut [u64]);
 
 impl Accumulator for AddTorus<'_> {
@@ -69,6 +69,7 @@ impl Accumulator for AddTorus<'_> {
 
     #[inline(always)]
     unsafe fn plus<S: Simd>(&self, simd: S, index: usize, x: S::Reals, scale: S::Reals) -> S::Words {
+        debug_assert!(are_below(simd, simd.multiply(x, scale), MAXIMUM_SUM));
         // Adding 1.5·2^116, whose last bit is worth 2^64, rounds to a multiple of 2^64; what is left is exact.
         let rounder = simd.splat_reals(1.5 * 2f64.powi(116));
         let turns = simd.subtract(simd.multiply_add(x, scale, rounder), rounder);
@@ -98,7 +99,7 @@ impl Accumulator for AddIntegers<'_> {
     #[inline(always)]
     unsafe fn plus<S: Simd>(&self, simd: S, index: usize, x: S::Reals, scale: S::Reals) -> S::Words {
         let x = simd.multiply(x, scale);
-        debug_assert!(are_exact(simd, x));
+        debug_assert!(are_below(simd, x, MAXIMUM_INTEGER));
         let integers = simd.integers(x);
         // SAFETY: the caller's: LANES words from `index` are inside the slice.
         let words = unsafe { simd.load_words(self.output.as_ptr().add(index)) };
@@ -112,11 +113,11 @@ impl Accumulator for AddIntegers<'_> {
     }
 }
 
-/// Whether all lanes are below [`MAXIMUM_INTEGER`] in absolute value.
+/// Whether all lanes are below `maximum` in absolute value.
 #[inline(always)]
-fn are_exact<S: Simd>(simd: S, x: S::Reals) -> bool {
+fn are_below<S: Simd>(simd: S, x: S::Reals, maximum: f64) -> bool {
     let mut lanes = [0.0; super::ROTATION_PADDING];
     // SAFETY: no vector is longer.
     unsafe { simd.store_reals(x, lanes.as_mut_ptr()) }
-    lanes.iter().all(|x| x.abs() < MAXIMUM_INTEGER)
+    lanes.iter().all(|x| x.abs() < maximum)
 }

@@ -15,8 +15,10 @@
 //! normalized; the inverse divides by N/2.
 //!
 //! # Error
-//! [`crate::rounding`] has the rounding errors of each backend, and derives what [`NegacyclicFft::inverse_add_integers`] asks of
-//! integers.
+//! [`crate::rounding`] has the rounding errors of each backend, and derives what [`NegacyclicFft::inverse_add_integers`] and
+//! [`NegacyclicFft::inverse_add_torus`] ask of sums.
+//!
+//! In the book: [chapter 4, the negacyclic FFT](../../../book/04-negacyclic-fft.html).
 
 mod butterfly;
 mod coefficients;
@@ -38,14 +40,14 @@ use vector::{Finish, Merge, MultiplyAccumulate, Split, Start};
 use crate::buffer::AlignedBuffer;
 use crate::decomposition::decompose;
 use crate::params::{Gadget, PolynomialSize};
-use crate::rounding::{MAXIMUM_INTEGER, Transforms};
+use crate::rounding::{MAXIMUM_INTEGER, MAXIMUM_SUM, Transforms};
 use crate::simd::{Backend, BackendError, Capability, VectorInstructions, selected_capability};
 
 /// A plan: the transform for one polynomial size on one backend. Plan once, use from any thread.
 ///
 /// # Examples
 /// A product modulo X^N + 1 is one of values, taken where X^N = −1. In f64 it is off by 2^-53 of its size or so, times what
-/// [`crate::rounding`] says; where every sum is an integer below 2^52, rounding makes it exact ([`crate::integer_product`]).
+/// [`crate::rounding`] says; where every sum is an integer within the bounds there, rounding makes it exact ([`crate::integer_product`]).
 /// ```
 /// use tfhe_core::fft::NegacyclicFft;
 /// use tfhe_core::params::PolynomialSize;
@@ -188,9 +190,12 @@ impl NegacyclicFft {
 
     /// Transforms back, rounds to the nearest integer modulo 2^64 and adds to `output`, a torus polynomial.
     /// Overwrites `input`.
+    ///
+    /// The coefficients must be below [`MAXIMUM_SUM`] in absolute value, as [`crate::rounding`] explains.
     pub fn inverse_add_torus(&self, input: &mut [f64], output: &mut [u64], scratch: &mut FftScratch) {
         match &self.plan {
             Plan::Portable(plan) => plan.inverse(input, &mut scratch.portable, |i, x| {
+                debug_assert!(x.abs() < MAXIMUM_SUM, "{x:e}");
                 output[i] = output[i].wrapping_add(crate::torus::from_f64(x * 2f64.powi(-64)));
             }),
             Plan::Vector(instructions, plan) => {

@@ -6,6 +6,8 @@
 //!
 //! The types `Avx2` and `Avx512` are proofs: their constructors return a value only on a CPU that has the
 //! instructions, and the operations of `Simd` take one. This is what makes those operations safe to call.
+//!
+//! In the book: [the kernels](../../../book/A1-the-kernels.html).
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -346,8 +348,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// The signed representatives divided by 2^`dropped` and rounded, ties any way; `dropped` is 13 to 63. A rounding
     /// of the representatives to 53 bits may come first.
     fn rounded_quotients(self, x: Self::Words, dropped: u32) -> Self::Reals;
-    /// The nearest integers, ties to even, modulo 2^64; for |x| ≤ 2^63, more than sums of integers ever reach
-    /// ([`crate::rounding::MAXIMUM_INTEGER`]): remainders modulo 2^64 do.
+    /// The nearest integers, ties to even, modulo 2^64, for any signed representative and 2^63 itself: |x| ≤ 2^63. (That is what the
+    /// instructions can do. What sums of transforms may be, [`crate::rounding`] says.)
     fn integers(self, x: Self::Reals) -> Self::Words;
 
     /// A factor of sums of products, prepared.

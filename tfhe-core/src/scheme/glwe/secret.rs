@@ -39,6 +39,24 @@ impl GlweSecretKey {
 
     /// The key of `shape` whose extracted LWE key is `key`. `fft` must be a plan of size N.
     ///
+    /// # Examples
+    /// 1024 bits, as one polynomial or as eight: the same bits.
+    /// ```
+    /// use tfhe_core::fft::NegacyclicFft;
+    /// use tfhe_core::glwe::GlweSecretKey;
+    /// use tfhe_core::lwe::LweSecretKey;
+    /// use tfhe_core::params::{GlweShape, LweDimension, NoiseDistribution};
+    /// use tfhe_core::random::{EncryptionSeed, SecretStream};
+    ///
+    /// let bits = LweSecretKey::generate(&mut SecretStream::from_system()?, LweDimension::new(1024)?);
+    /// let shape = GlweShape::new(8, 128)?;
+    /// let key = GlweSecretKey::from_lwe_key(&bits, shape, &NegacyclicFft::new(shape.polynomial_size));
+    /// let (mut masks, mut noises) = EncryptionSeed::from_system()?.into_streams();
+    /// let ciphertext = bits.encrypt(5, NoiseDistribution::TUniform { bound_log: 40 }, &mut masks, &mut noises);
+    /// assert_eq!(key.extracted_lwe_key().phase(&ciphertext), bits.phase(&ciphertext));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Panics
     /// If the dimension of `key` is not kN.
     pub fn from_lwe_key(key: &LweSecretKey, shape: GlweShape, fft: &NegacyclicFft) -> Self {
@@ -179,7 +197,7 @@ impl GlweSecretKey {
         SeededGlweCiphertext { shape: self.shape, seed: seed.masks(), index, body }
     }
 
-    /// The phase B − Σ A_i·S_i = M + E.
+    /// The phase `B − Σ A_i·S_i = M + E`.
     pub fn phase(&self, fft: &NegacyclicFft, ciphertext: &GlweCiphertext) -> Vec<u64> {
         assert_eq!(ciphertext.shape, self.shape, "key and ciphertext have the same shape");
         let mut phase = vec![0; self.shape.polynomial_size.get()];

@@ -73,7 +73,7 @@ impl LweSecretKey {
         LweCiphertext { data }
     }
 
-    /// The body for a given mask: Σ a_i·s_i + plaintext + e.
+    /// The body for a given mask: `Σ a_i·s_i + plaintext + e`.
     pub(crate) fn body(&self, mask: &[u64], plaintext: u64, noise: NoiseDistribution, noises: &mut NoiseStream) -> u64 {
         self.inner_product(mask).wrapping_add(plaintext).wrapping_add(noises.noise(noise))
     }
@@ -83,7 +83,18 @@ impl LweSecretKey {
         mask.iter().zip(&self.bits).fold(0_u64, |sum, (&a, &s)| sum.wrapping_add(a & s.wrapping_neg()))
     }
 
-    /// The phase b − Σ a_i·s_i = μ + e.
+    /// The phase `b − Σ a_i·s_i = μ + e`.
+    ///
+    /// # Examples
+    /// By hand, with 3 bits and angles in sixteenths: 9/16 − (3/16 + 4/16) = 2/16.
+    /// ```
+    /// use tfhe_core::lwe::{LweCiphertext, LweSecretKey};
+    /// use tfhe_core::torus::{decode, encode};
+    /// let key = LweSecretKey::from_raw(&[1, 0, 1])?;
+    /// let ciphertext = LweCiphertext::from_data([3, 11, 4, 9].map(|x| encode(x, 4)).to_vec());
+    /// assert_eq!(decode(key.phase(&ciphertext), 4), 2);
+    /// # Ok::<(), tfhe_core::raw::RawError>(())
+    /// ```
     pub fn phase(&self, ciphertext: &LweCiphertext) -> u64 {
         ciphertext.body().wrapping_sub(self.inner_product(ciphertext.mask()))
     }

@@ -32,6 +32,8 @@
 //! Lookups are done for many outputs together, up to [`LANES`] of them (or for one output, if it has more), since blocks of
 //! bootstrappings share the reading of their key. Beside its inputs and outputs a refresh holds, for each, an LWE ciphertext of
 //! dimension n and two GLWE ciphertexts of the lookup ring at most: with n = 896 and N' = 2048 that is 71 KiB, so 71 MiB.
+//!
+//! In the book: [refresh](../../../book/22-refresh.html).
 
 mod error;
 mod levels;
