@@ -8,6 +8,7 @@ use crate::noise;
 use crate::params::Precision;
 use crate::polynomial::schoolbook_add;
 use crate::random::{SampleSeed, SampleStream};
+use crate::simd::Simd;
 
 /// Every plan that this CPU can run for polynomials of `n` coefficients: those that suit it, and those for CPUs of other makers.
 fn plans(n: usize) -> impl Iterator<Item = NegacyclicFft> {
