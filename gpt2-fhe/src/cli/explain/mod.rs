@@ -1,11 +1,19 @@
 //! The command `explain`: the cryptography at toy size, number by number.
 
+mod blind_rotation;
+mod cmux;
+mod decomposition;
 mod drawing;
 mod encryption;
+mod external_product;
+mod key_switch;
 mod lesson;
+mod lookup;
 mod numbers;
 mod page;
 mod reading;
+mod rotation;
+mod sample_extraction;
 mod text;
 mod toys;
 
@@ -27,7 +35,16 @@ use lesson::Lesson;
 type Made = fn(u64) -> anyhow::Result<Lesson>;
 
 /// The lessons, in the order in which they are read.
-const LESSONS: [(&str, Made); 1] = [("encryption", encryption::lesson)];
+const LESSONS: [(&str, Made); 8] = [
+    ("encryption", encryption::lesson),
+    ("decomposition", decomposition::lesson),
+    ("external-product", external_product::lesson),
+    ("cmux", cmux::lesson),
+    ("blind-rotation", blind_rotation::lesson),
+    ("sample-extraction", sample_extraction::lesson),
+    ("key-switch", key_switch::lesson),
+    ("lookup", lookup::lesson),
+];
 /// The name of all of them.
 const ALL: &str = "all";
 
