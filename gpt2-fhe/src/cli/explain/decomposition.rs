@@ -145,7 +145,7 @@ pub(super) fn lesson(seed: u64) -> anyhow::Result<Lesson> {
                 format!("at once:    noise times {}", signed(x).abs()),
                 format!(
                     "in digits:  noise times √({}) = {:.1}",
-                    cut.map(|digit| format!("{digit}²").replace('-', "−")).join(" + "),
+                    cut.map(|digit| if digit < 0 { format!("({digit})²") } else { format!("{digit}²") }).join(" + "),
                     squares.sqrt()
                 ),
             ])

@@ -118,7 +118,7 @@ mod tests {
         let step = LessonStep::new("Digits").say("They are small.").table(numbers).check("the sum is x", true);
         let text = super::lesson(&Lesson::new("l", "Title", "What it is.").of_chapter("3. Gadgets").step(step));
         let expected = "Title\n=====\n\n  What it is.\n  In the book: chapter 3. Gadgets.\n\n1. Digits\n---------\n\n  They are small.\n\n  \
-                        digits:\n    level  digit\n    1        -3\n    2        [7]\n\n  checked: the sum is x\n";
+                        digits:\n    level  digit\n    1         -3\n    2         [7]\n\n  checked: the sum is x\n";
         assert_eq!(text.lines().map(str::trim_end).collect::<Vec<_>>(), expected.lines().collect::<Vec<_>>());
     }
 
