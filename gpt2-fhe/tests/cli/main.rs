@@ -5,6 +5,7 @@ mod blocks;
 #[cfg(unix)]
 mod checkpoints;
 mod evaluate;
+mod explain;
 mod generate;
 mod head;
 mod help;

@@ -8,8 +8,8 @@ use nn::attention::Part;
 
 use super::{
     AuditArguments, BlockSelection, Checkpointing, ComputeArguments, DecryptArguments, Encrypt, EncryptArguments,
-    Encryption, Execution, KeygenArguments, Layers, Multiplication, OptionalBlock, Place, Quantization,
-    QuantizationOptions, Replacing, Reporting, Resources, Selection, Serving, Watching, words,
+    Encryption, Execution, ExplainArguments, KeygenArguments, Layers, Multiplication, OptionalBlock, Place,
+    Quantization, QuantizationOptions, Replacing, Reporting, Resources, Selection, Serving, Watching, words,
 };
 
 /// Runs the attention of a GPT-2 on encrypted data.
@@ -55,6 +55,9 @@ pub(crate) enum Command {
     /// Gives evidence for each claim about the cryptography: keys, noise, failure, randomness, transforms, messages
     #[command(long_about = words::AUDIT)]
     Audit(AuditArguments),
+    /// Explains the cryptography at toy size, number by number: encryption, products, lookups, an encrypted head
+    #[command(long_about = words::EXPLAIN)]
+    Explain(ExplainArguments),
     /// Prepares (calibrates) one attention head, all heads of a layer, or blocks, and writes it to files
     #[command(long_about = words::QUANTIZE)]
     Quantize(QuantizeArguments),
@@ -449,6 +452,7 @@ impl CommandLine {
             Some(Command::Circuit(arguments)) => arguments.reporting,
             Some(Command::Plan(arguments)) => arguments.reporting,
             Some(Command::Audit(arguments)) => arguments.reporting,
+            Some(Command::Explain(arguments)) => arguments.reporting,
             Some(Command::Quantize(arguments)) => arguments.reporting,
             Some(Command::Evaluate(arguments)) => arguments.reporting,
             Some(Command::Keygen(arguments)) => arguments.reporting,
@@ -471,7 +475,13 @@ impl CommandLine {
             Some(Command::Plan(arguments)) => arguments.threads,
             Some(Command::Keygen(arguments)) => arguments.threads,
             Some(Command::Compute(arguments)) => arguments.threads,
-            Some(Command::Circuit(_) | Command::Quantize(_) | Command::Encrypt(_) | Command::Decrypt(_)) => None,
+            Some(
+                Command::Circuit(_)
+                | Command::Explain(_)
+                | Command::Quantize(_)
+                | Command::Encrypt(_)
+                | Command::Decrypt(_),
+            ) => None,
         }
     }
 

@@ -75,7 +75,8 @@ fn reading(trace: &HeadTrace) -> LessonStep {
     );
     match trace.out_of_range {
         0 => step,
-        count => step.say(format!("In this run {} left their calibrated ranges: its result is wrong.", plural(count, "number"))),
+        count => step
+            .say(format!("In this run {} left their calibrated ranges: its result is wrong.", plural(count, "number"))),
     }
 }
 
@@ -83,7 +84,8 @@ fn reading(trace: &HeadTrace) -> LessonStep {
 fn step(trace: &HeadTrace, places: &[TracePlace]) -> LessonStep {
     let first = &places[0];
     let (heading, prose) = words(trace.circuit, &first.step, trace.head.is_none());
-    let rounds = trace.places.iter().filter(|place| place.step == first.step).map(|place| place.round).max().unwrap_or(0) + 1;
+    let rounds =
+        trace.places.iter().filter(|place| place.step == first.step).map(|place| place.round).max().unwrap_or(0) + 1;
     let heading = match (rounds, first.numbers_of.as_str()) {
         (1, _) => heading.to_owned(),
         (_, "") => format!("{heading}, round {} of {rounds}", first.round + 1),
@@ -257,12 +259,15 @@ fn narrowest(trace: &HeadTrace) -> LessonStep {
     let mut table = LessonTable::new("headroom, from the least on", ["place", "headroom", "numbers", "range left"]);
     for (place, headroom) in &read {
         let left = place.range_left.map_or("-".into(), |left| format!("{} {}", exactly(place, left), unit(place)));
-        table = table.row([self::label(trace.circuit, place), format!("{headroom:.1} σ"), place.count.to_string(), left]);
+        table =
+            table.row([self::label(trace.circuit, place), format!("{headroom:.1} σ"), place.count.to_string(), left]);
     }
     let step = step.picture(drawing).table(table);
     let mismatches = match (trace.circuit, trace.mismatches) {
         (Circuit::Exact, 0) => "Every decrypted number is that of the clear engine.".into(),
-        (Circuit::Packed, 0) => "Every decrypted number is as near to that of the clear engine as the noise explains.".into(),
+        (Circuit::Packed, 0) => {
+            "Every decrypted number is as near to that of the clear engine as the noise explains.".into()
+        }
         (_, count) => format!("{} of the answer are not what the noise explains.", plural(count, "decrypted number")),
     };
     step.say(mismatches)
@@ -299,7 +304,12 @@ fn chart(circuit: Circuit, read: &[(&TracePlace, f64)]) -> LessonPicture {
     drawing.line("to-orange", [x(RARE), 4.0], [x(RARE), height + 8.0]);
     drawing.text("orange", Anchor::Start, 11.0, [x(RARE) + 3.0, height + 20.0], "7.1 σ: once in 2^40 errors");
     drawing.text("soft", Anchor::Start, 11.0, [10.0, height + 36.0], "each doubling is as long");
-    LessonPicture { name: "headroom", title: "How many standard deviations noise may be, place by place".into(), drawing, plain }
+    LessonPicture {
+        name: "headroom",
+        title: "How many standard deviations noise may be, place by place".into(),
+        drawing,
+        plain,
+    }
 }
 
 /// A step of a circuit, and what happens there. `whole`: of all heads.
@@ -364,14 +374,22 @@ fn words(circuit: Circuit, step: &str, whole: bool) -> (&'static str, &'static s
         (_, exact::EXPONENTIAL) => {
             ("Exponentials", "A lookup reads e^x at each score less the largest one of its row, rounded to few bits.")
         }
-        (_, exact::INVERSE) => ("Inverses of sums", "The exponentials of a row are summed up, and a lookup reads one divided by the sum."),
-        (_, exact::NORMALIZE) => ("Products with the inverse", "Each exponential is multiplied by the inverse of its row's sum."),
-        (_, exact::PROBABILITIES) => ("Probabilities", "A lookup rounds each of these products to few bits: these are the probabilities."),
+        (_, exact::INVERSE) => {
+            ("Inverses of sums", "The exponentials of a row are summed up, and a lookup reads one divided by the sum.")
+        }
+        (_, exact::NORMALIZE) => {
+            ("Products with the inverse", "Each exponential is multiplied by the inverse of its row's sum.")
+        }
+        (_, exact::PROBABILITIES) => {
+            ("Probabilities", "A lookup rounds each of these products to few bits: these are the probabilities.")
+        }
         (_, exact::OUTPUT) => (
             "Weighted values",
             "The values of the tokens that a token sees are multiplied by their probabilities and summed up.",
         ),
-        (_, exact::QUANTIZE_OUTPUT) => ("Outputs to few bits", "A lookup rounds the output of each head to few bits, at one scale for all."),
+        (_, exact::QUANTIZE_OUTPUT) => {
+            ("Outputs to few bits", "A lookup rounds the output of each head to few bits, at one scale for all.")
+        }
         (_, exact::PROJECT_OUTPUT) => (
             "The output projection",
             "The outputs of all heads are multiplied by the integer weights of the output projection and summed up.",
