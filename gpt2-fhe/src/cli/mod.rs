@@ -26,6 +26,7 @@ mod files;
 mod generate;
 mod guard;
 mod head;
+mod head_trace;
 mod input;
 mod interrupt;
 mod model;

@@ -20,6 +20,7 @@ mod remote;
 mod small;
 #[cfg(unix)]
 mod system;
+mod trace;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

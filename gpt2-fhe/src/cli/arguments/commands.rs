@@ -182,6 +182,13 @@ pub(crate) struct HeadArguments {
     /// Its shape is [tokens, size of a head], or [tokens, n_embd] with --all-heads.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+    /// JSON file to write every number on its way to, step by step, which `explain --of FILE` shows: with noise (--mode simulate, execute)
+    ///
+    /// Of each number it has what the owner of the key would decrypt there, what it is without encryption, the noise, what was predicted of that,
+    /// and how much more it could bear. With --mode execute this program decrypts what the server has in the middle of its computation,
+    /// which it can as it is both parties: it is for study. A server alone cannot. The file is as secret as the input: nothing in it is encrypted.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) replacing: Replacing,
     #[command(flatten)]

@@ -14,10 +14,15 @@ pub(crate) struct ExplainArguments {
     /// encryption, decomposition, external-product, cmux, blind-rotation, sample-extraction, key-switch, lookup, head.
     #[arg(value_name = "LESSON")]
     pub(crate) lesson: Option<String>,
+    /// Instead of a lesson: the file of a run, which `head --trace FILE` wrote
+    ///
+    /// Each step of the circuit with what the owner of the key would decrypt there, the noise, and how much more it could bear.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["lesson", "seed", "pictures"])]
+    pub(crate) of: Option<PathBuf>,
     /// Print all steps at once; on a terminal they come one by one otherwise: Enter goes on, b and Enter back, q and Enter ends
     #[arg(long)]
     pub(crate) all_at_once: bool,
-    /// File to write a page to, for a browser: the lesson, or all of them, with pictures and steps back and forth
+    /// File to write a page to, for a browser: the lesson, all of them, or the run, with pictures and steps back and forth
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
     /// Folder to write each picture of the lesson, or of all of them, to, as NAME.svg

@@ -10,6 +10,7 @@ mod key_switch;
 mod lesson;
 mod lookup;
 mod numbers;
+mod of;
 mod page;
 mod reading;
 mod rotation;
@@ -25,6 +26,7 @@ use serde::Serialize;
 
 use super::arguments::ExplainArguments;
 use super::files::{self, Contents, OutputFiles};
+use super::head_trace::HeadTrace;
 use super::output::{print, print_json, stream};
 use super::quiet::is_quiet;
 use super::text::table;
@@ -48,11 +50,23 @@ const LESSONS: [(&str, Made); 8] = [
 /// The name of all of them.
 const ALL: &str = "all";
 
-/// Shows lessons, or which there are.
+/// What stands above lessons.
+const OF_LESSONS: &str = "Every number on this page is that of a real computation with keys of a toy size, which protect nothing. Arrow keys, or \
+                          the buttons below, lead from step to step.";
+/// What stands above a run.
+const OF_RUN: &str =
+    "The numbers on this page are those of one run. Arrow keys, or the buttons below, lead from step to step.";
+
+/// Shows lessons, or which there are, or a run.
 ///
 /// # Errors
-/// What is wrong with the arguments; that a file cannot be written.
+/// What is wrong with the arguments; that a file cannot be read or written.
 pub(super) fn run(arguments: &ExplainArguments) -> anyhow::Result<Verdict> {
+    if let Some(of) = &arguments.of {
+        let lessons = [of::lesson(&HeadTrace::read(of, "--of")?)];
+        write(arguments, OF_RUN, &lessons)?;
+        return Ok(verdict(&lessons));
+    }
     let writes = arguments.html.is_some() || arguments.pictures.is_some();
     let chosen = match arguments.lesson.as_deref() {
         None if !writes => return list(arguments).map(|()| Verdict::Right),
@@ -60,11 +74,16 @@ pub(super) fn run(arguments: &ExplainArguments) -> anyhow::Result<Verdict> {
         Some(name) => vec![find(name)?],
     };
     let lessons = chosen.iter().map(|(_, make)| make(arguments.seed)).collect::<anyhow::Result<Vec<_>>>()?;
-    write(arguments, &lessons)?;
-    Ok(match lessons.iter().map(|lesson| lesson.broken().len()).sum() {
+    write(arguments, OF_LESSONS, &lessons)?;
+    Ok(verdict(&lessons))
+}
+
+/// Whether everything that is said in lessons is so.
+fn verdict(lessons: &[Lesson]) -> Verdict {
+    match lessons.iter().map(|lesson| lesson.broken().len()).sum() {
         0 => Verdict::Right,
         count => Verdict::Broken(count),
-    })
+    }
 }
 
 fn find(name: &str) -> anyhow::Result<(&'static str, Made)> {
@@ -114,15 +133,15 @@ fn list(arguments: &ExplainArguments) -> anyhow::Result<()> {
 }
 
 /// Prints lessons, and writes them to files if that is asked for.
-fn write(arguments: &ExplainArguments, lessons: &[Lesson]) -> anyhow::Result<()> {
+fn write(arguments: &ExplainArguments, introduction: &str, lessons: &[Lesson]) -> anyhow::Result<()> {
     let pictures: Vec<(PathBuf, Vec<u8>)> =
         arguments.pictures.iter().flat_map(|folder| drawn(folder, lessons)).collect();
     let mut outputs = vec![("--html", arguments.html.as_deref())];
     outputs.extend(pictures.iter().map(|(path, _)| ("--pictures", Some(path.as_path()))));
-    let files = OutputFiles::create(&outputs, &[], arguments.replacing.force)?;
+    let files = OutputFiles::create(&outputs, &[("--of", arguments.of.as_deref())], arguments.replacing.force)?;
     let mut contents: Vec<Contents<'_>> = Vec::new();
     if arguments.html.is_some() {
-        contents.push(files::bytes(as_page(lessons).into_bytes()));
+        contents.push(files::bytes(as_page(introduction, lessons).into_bytes()));
     }
     contents.extend(pictures.iter().map(|(_, picture)| files::bytes(picture.clone())));
     let written: Vec<String> =
@@ -139,9 +158,7 @@ fn drawn(folder: &std::path::Path, lessons: &[Lesson]) -> Vec<(PathBuf, Vec<u8>)
     pictures.map(file).collect()
 }
 
-fn as_page(lessons: &[Lesson]) -> String {
-    let introduction = "Every number on this page is that of a real computation with keys of a toy size, which protect nothing. Arrow keys, or \
-                        the buttons below, lead from step to step.";
+fn as_page(introduction: &str, lessons: &[Lesson]) -> String {
     let title = match lessons {
         [lesson] => &lesson.title,
         _ => "Encryption that computes, number by number",
