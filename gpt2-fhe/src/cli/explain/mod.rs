@@ -6,6 +6,7 @@ mod decomposition;
 mod drawing;
 mod encryption;
 mod external_product;
+mod head;
 mod key_switch;
 mod lesson;
 mod lookup;
@@ -37,7 +38,7 @@ use lesson::Lesson;
 type Made = fn(u64) -> anyhow::Result<Lesson>;
 
 /// The lessons, in the order in which they are read.
-const LESSONS: [(&str, Made); 8] = [
+const LESSONS: [(&str, Made); 9] = [
     ("encryption", encryption::lesson),
     ("decomposition", decomposition::lesson),
     ("external-product", external_product::lesson),
@@ -46,6 +47,7 @@ const LESSONS: [(&str, Made); 8] = [
     ("sample-extraction", sample_extraction::lesson),
     ("key-switch", key_switch::lesson),
     ("lookup", lookup::lesson),
+    ("head", head::lesson),
 ];
 /// The name of all of them.
 const ALL: &str = "all";
