@@ -67,9 +67,14 @@ fn a_lesson_is_printed_whole_where_nobody_can_type_and_is_the_same_each_time() {
 #[test]
 fn lessons_are_data_as_well() {
     let lessons = json_lines(&mut explain(&["all"]));
+    let files = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs")).unwrap();
+    let texts = files.filter_map(|file| std::fs::read_to_string(file.unwrap().path()).ok());
+    let chapters: Vec<String> = texts.filter_map(|text| text.lines().next().map(String::from)).collect();
     assert_eq!(lessons.iter().map(|lesson| lesson["name"].as_str().unwrap()).collect::<Vec<_>>(), LESSONS);
     for lesson in &lessons {
         assert_keys(lesson, &["type", "name", "title", "summary", "chapter", "steps"]);
+        let chapter = lesson["chapter"].as_str().unwrap();
+        assert!(chapters.iter().any(|title| title.ends_with(chapter)), "{chapter}: {chapters:?}");
         let parts = lesson["steps"].as_array().unwrap().iter().flat_map(|step| step["parts"].as_array().unwrap());
         let kinds: Vec<&str> = parts.map(|part| part["kind"].as_str().unwrap()).collect();
         for kind in ["prose", "table", "noise", "check"] {

@@ -43,7 +43,7 @@ pub(super) fn lesson(seed: u64) -> anyhow::Result<Lesson> {
         "Blind rotation",
         "A polynomial that holds a table is turned by an encrypted number, so that the entry asked for comes to the front.",
     )
-    .of_chapter("5, Bootstrapping");
+    .of_chapter("Bootstrapping");
     let short: Vec<u64> = (1..=8).collect();
     let moved = |by: usize| {
         let mut output = vec![0; short.len()];
