@@ -19,6 +19,8 @@ const TYPE: &str = "head trace";
 const FORMAT: u64 = 1;
 /// The most places of a trace: far more than a circuit has.
 const MAX_PLACES: usize = 1024;
+/// The most tokens and heads of one: far more than a model has.
+const MAX_SIZE: usize = 1 << 16;
 
 /// The JSON object: what was run, and the places of the circuit in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -139,11 +141,15 @@ impl HeadTrace {
     /// That it is one that a run could have written.
     fn check(&self) -> anyhow::Result<()> {
         let Self { places, heads, tokens, .. } = self;
-        if places.is_empty() || places.len() > MAX_PLACES || *heads == 0 || *tokens == 0 {
+        let is_size = |size: &usize| (1..=MAX_SIZE).contains(size);
+        if places.is_empty() || places.len() > MAX_PLACES || !is_size(heads) || !is_size(tokens) {
             bail!(
                 "it has {} places of {heads} heads and {tokens} tokens; make it anew by `head --trace`",
                 places.len()
             );
+        }
+        if [&self.version, &self.tensor, &self.parameters].iter().any(|text| text.contains(char::is_control)) {
+            bail!("a name in it has characters that cannot be printed; make it anew by `head --trace`");
         }
         for place in places {
             if let Some(wrong) = place.contradiction() {
@@ -154,66 +160,68 @@ impl HeadTrace {
     }
 }
 
+/// One of a place with one number.
+#[cfg(test)]
+pub(super) fn small() -> HeadTrace {
+    use gpt2_fhe::run::trace::{TraceNumber, TraceUnit};
+    let number = TraceNumber {
+        group: 0,
+        row: 1,
+        column: 2,
+        clear: 7.0,
+        decrypted: Some(7.25),
+        noise: Some(0.25),
+        predicted: Some(0.125),
+        allowed: Some(0.5),
+        headroom: Some(4.0),
+        range_left: None,
+    };
+    let place = TracePlace {
+        step: "output".into(),
+        operation: "weighted sum".into(),
+        numbers_of: String::new(),
+        round: 0,
+        unit: TraceUnit::Integers,
+        unit_in_turns: 2f64.powi(-9),
+        count: 3,
+        clear_range: [-4.0, 7.0],
+        measured_noise: Some(0.25),
+        largest_noise: Some(0.25),
+        predicted_noise: Some(0.125),
+        simulated_noise: None,
+        simulated_spread: None,
+        noise_when_read: None,
+        headroom: Some(4.0),
+        range_left: None,
+        out_of_range: 0,
+        numbers: vec![number],
+        narrowest: Some(number),
+    };
+    HeadTrace {
+        r#type: TYPE.into(),
+        format: FORMAT,
+        version: "0".into(),
+        circuit: Circuit::Exact,
+        mode: Mode::Execute,
+        tensor: "x".into(),
+        layer: 0,
+        head: Some(1),
+        heads: 1,
+        tokens: 2,
+        bits: 4,
+        score_turns: None,
+        parameters: "head_exact".into(),
+        log2_failure_probability: -50.0,
+        mismatches: 0,
+        out_of_range: 0,
+        places: vec![place],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gpt2_fhe::run::trace::{TraceNumber, TraceUnit};
     use serde_json::json;
-
-    /// One of a place with one number.
-    pub(in crate::cli) fn small() -> HeadTrace {
-        let number = TraceNumber {
-            group: 0,
-            row: 1,
-            column: 2,
-            clear: 7.0,
-            decrypted: Some(7.25),
-            noise: Some(0.25),
-            predicted: Some(0.125),
-            headroom: Some(4.0),
-            range_left: None,
-        };
-        let place = TracePlace {
-            step: "output".into(),
-            operation: "weighted sum".into(),
-            numbers_of: String::new(),
-            round: 0,
-            unit: TraceUnit::Integers,
-            unit_in_turns: 2f64.powi(-9),
-            count: 3,
-            clear_range: [-4.0, 7.0],
-            measured_noise: Some(0.25),
-            largest_noise: Some(0.25),
-            predicted_noise: Some(0.125),
-            simulated_noise: None,
-            simulated_spread: None,
-            noise_when_read: None,
-            headroom: Some(4.0),
-            range_left: None,
-            out_of_range: 0,
-            numbers: vec![number],
-            narrowest: Some(number),
-        };
-        HeadTrace {
-            r#type: TYPE.into(),
-            format: FORMAT,
-            version: "0".into(),
-            circuit: Circuit::Exact,
-            mode: Mode::Execute,
-            tensor: "x".into(),
-            layer: 0,
-            head: Some(1),
-            heads: 1,
-            tokens: 2,
-            bits: 4,
-            score_turns: None,
-            parameters: "head_exact".into(),
-            log2_failure_probability: -50.0,
-            mismatches: 0,
-            out_of_range: 0,
-            places: vec![place],
-        }
-    }
 
     #[test]
     fn what_is_written_is_read() {
@@ -245,6 +253,11 @@ mod tests {
             ("/circuit", json!("round"), "unknown variant"),
             ("/tokens", json!(-1), "invalid value"),
             ("/tokens", json!(0), "0 tokens"),
+            ("/tokens", json!(100_000), "100000 tokens"),
+            ("/heads", json!(u64::MAX), "heads"),
+            ("/tensor", json!("a\u{1b}[2J"), "cannot be printed"),
+            ("/places/0/step", json!("a\u{7}"), "cannot be printed"),
+            ("/places/0/round", json!(64), "its round is 64"),
             ("/places", json!([]), "0 places"),
             (
                 "/places",

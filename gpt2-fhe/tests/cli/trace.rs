@@ -1,4 +1,4 @@
-//! `head --trace`.
+//! `head --trace` and `explain --of`.
 
 use super::*;
 
@@ -69,4 +69,69 @@ fn what_a_trace_cannot_be_of_or_written_to() {
     let hidden = files.path("hidden");
     let mut command = files.command("head", "hidden", "input");
     assert_error(command.args(["--mode", "simulate", "--force", "--trace"]).arg(hidden), "which --hidden reads");
+}
+
+#[test]
+fn a_trace_is_explained_as_text_data_and_page() {
+    let files = Files::new();
+    for (circuit, mode, more) in [
+        ("packed", "execute", &["--all-heads"][..]),
+        ("packed", "simulate", &[]),
+        ("exact", "simulate", &["--all-heads"]),
+    ] {
+        success(traced(&files, circuit, &["--mode", mode, "--force"]).args(more));
+        let explain = || {
+            let mut command = program();
+            command.args(["explain", "--of"]).arg(files.path("trace"));
+            command
+        };
+        let (text, page) = (success(&mut explain()), files.path("page.html"));
+        for part in ["How to read this", "The narrowest place", "headroom", "The answer", "Weighted values"] {
+            assert!(text.contains(part), "{circuit} {mode}: {part} is not in {text}");
+        }
+        assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
+        let lesson = json(&mut explain());
+        let steps = lesson["steps"].as_array().expect("steps");
+        let headings: Vec<&str> = steps.iter().map(|step| step["heading"].as_str().unwrap()).collect();
+        assert!(headings.iter().all(|heading| text.contains(heading)), "{headings:?}");
+        success(explain().args(["--force", "--html"]).arg(&page));
+        let page = std::fs::read_to_string(page).unwrap();
+        assert!(!page.contains("http") && !page.contains("url(") && !page.contains("src="), "{circuit} {mode}");
+        assert!(page.contains("<svg") && page.contains("id=\"trace-1\""));
+    }
+}
+
+#[test]
+fn what_is_no_trace_is_refused_by_one_line() {
+    let files = Files::new();
+    success(&mut traced(&files, "packed", &["--mode", "simulate"]));
+    let whole = std::fs::read_to_string(files.path("trace")).unwrap();
+    let explain = |more: &[&str]| {
+        let mut command = program();
+        command.args(["explain", "--of"]).arg(files.path("other")).args(more);
+        command
+    };
+    for (contents, what) in [
+        (&whole[..whole.len() / 2], "damaged, or cut off"),
+        ("", "it is no trace of a head"),
+        ("{}", "it is no trace of a head"),
+        ("{\"type\": \"audit\"}", "it is no trace of a head"),
+        (&whole.replacen("\"format\":1", "\"format\":7", 1), "format 7"),
+        (&whole.replacen("\"round\":0", "\"round\":-1", 1), "damaged"),
+    ] {
+        std::fs::write(files.path("other"), contents).unwrap();
+        assert_error(&mut explain(&[]), what);
+        assert_error(explain(&["--html"]).arg(files.path("page")), what);
+        assert!(!files.path("page").exists());
+    }
+    std::fs::write(files.path("other"), [0xff, 0xfe, 0, 1]).unwrap();
+    assert_error(&mut explain(&[]), "UTF-16");
+    std::fs::write(files.path("other"), vec![b' '; (16 << 20) + 1]).unwrap();
+    assert_error(&mut explain(&[]), "more than 16 MiB");
+    std::fs::write(files.path("other"), &whole).unwrap();
+    let own = files.path("other");
+    assert_error(explain(&["--force", "--html"]).arg(own), "--html names");
+    assert_eq!(output(&mut explain(&["encryption"])).status.code(), Some(2));
+    let mut folder = program();
+    assert_error(folder.args(["explain", "--of"]).arg(files.folder.path()), "is a folder");
 }

@@ -43,21 +43,14 @@ fn capitalized(text: &str) -> String {
 fn reading(trace: &HeadTrace) -> LessonStep {
     let decrypted = match trace.mode {
         Mode::Simulate => {
-            "the same number with noise drawn at random, as large as that of ciphertexts is predicted to be. (Nothing was encrypted. Some noise is \
-             drawn a step later than ciphertexts have it: there, nothing stands.)"
+            "decrypted: the same number with noise drawn at random, as large as that of ciphertexts is predicted to be. Nothing was encrypted in this \
+             run. Some noise is drawn a step later than ciphertexts have it: there, nothing stands."
         }
         _ => {
-            "what the owner of the key decrypts at this place. The server has the ciphertext and cannot: this run had both sides in one program, \
-             to be studied."
+            "decrypted: what the owner of the key decrypts at this place. The server has the ciphertext and cannot: this run had both sides in one \
+             program, to be studied."
         }
     };
-    let words = LessonTable::new("the columns of the tables", ["column", "what it is"])
-        .row(["clear", "the number as the same computation gives it without encryption."])
-        .row(["decrypted", decrypted])
-        .row(["noise", "decrypted less clear. Every ciphertext has some: without it, encryption would not be secure."])
-        .row(["σ", "the standard deviation that was predicted for the noise: two thirds of all noise is smaller, and hardly any is five times as large."])
-        .row(["headroom", "how many predicted σ the number may be off in all before what comes next gives a wrong result."])
-        .row(["range left", "how far the number itself is from the end of the range that calibration gave it. Below zero it is beyond."]);
     let first = match trace.circuit {
         Circuit::Packed => {
             "Many numbers lie in each ciphertext. Ciphertexts know numbers modulo one turn: as angles, of which whole turns do not count. What is near to \
@@ -68,11 +61,42 @@ fn reading(trace: &HeadTrace) -> LessonStep {
              away: each lookup does, and begins with fresh noise. So the result is equal to that without encryption."
         }
     };
-    let step = LessonStep::new("How to read this").say(first).table(words);
-    let step = step.say(
-        "Of all numbers of a place, the largest and mean noise and the least headroom are given. The first few are shown one by one, and after \
-         them, in brackets, the one with the least headroom (without headroom: with the largest noise).",
-    );
+    let sigma = match trace.circuit {
+        Circuit::Packed => {
+            "σ: the standard deviation that is predicted for the noise: two thirds of all noise is smaller, and hardly any is five times as large. It is \
+             that of 32 simulated runs, and for single numbers that of a formula, where there is one. What a lookup does to noise depends on the \
+             number: there, formulas give the most that it can be."
+        }
+        Circuit::Exact => {
+            "σ: the standard deviation that formulas predict for the noise: two thirds of all noise is smaller, and hardly any is five times as large."
+        }
+    };
+    let headroom = match trace.circuit {
+        Circuit::Packed => {
+            "headroom: how far a number may be off before what comes next gives a wrong result, in predicted standard deviations (those with which a \
+             table reads it: reading adds noise of its own)."
+        }
+        Circuit::Exact => {
+            "headroom: how far what a lookup reads may be off before its result is wrong, in predicted standard deviations. A lookup is several \
+             bootstrappings, each with noise of its own: it is that of the narrowest one of the step."
+        }
+    };
+    let step = LessonStep::new("How to read this")
+        .say(first)
+        .say("Beside the numbers stand, in columns:")
+        .say("clear: the number as the same computation gives it without encryption.")
+        .say(decrypted)
+        .say("noise: decrypted less clear. Every ciphertext has some: without it, encryption would not be secure.")
+        .say(sigma)
+        .say(headroom)
+        .say(
+            "range left: how far the number itself is from the end of the range that calibration gave it. Below zero it is beyond.",
+        )
+        .say(
+            "Each step begins with a line for all of its numbers: noise and σ are root mean squares. One run's noise differs from another's: beside \
+             \"noise by σ\" stands what the ratio of a single run is beyond in one of 20 runs, up or down. The first numbers follow one by one, \
+             and the one with the least headroom (without headroom: with the largest noise) is marked.",
+        );
     match trace.out_of_range {
         0 => step,
         count => step
@@ -92,12 +116,11 @@ fn step(trace: &HeadTrace, places: &[TracePlace]) -> LessonStep {
         (_, numbers) => format!("{heading}: {numbers}"),
     };
     let mut step = LessonStep::new(heading);
-    if first.round == 0 {
-        step = step.say(prose);
-    }
+    step = if first.round == 0 { step.say(prose) } else { step.say(later(&first.step)) };
+    step = step.table(statistics(places));
     for place in places {
-        step = step.table(statistics(place)).table(numbers(trace, place));
-        if let Some(gauge) = gauge(place) {
+        step = step.table(numbers(trace, place));
+        if let Some(gauge) = gauge(trace, place) {
             step = step.noise(gauge);
         }
     }
@@ -111,7 +134,7 @@ fn name(place: &TracePlace) -> String {
         ("", "lookups") => "what the lookups give".into(),
         ("", "products") => "products".into(),
         ("", "weighted sum") => "weighted sums".into(),
-        ("", "constants added") => "with constants added".into(),
+        ("", "constants added") => "outputs, with constants added".into(),
         ("", "decryption") => "the answer".into(),
         ("", _) => place.step.replace('_', " "),
         (numbers, "arguments of lookups") => format!("{numbers}, as the lookups read them"),
@@ -129,50 +152,62 @@ fn unit(place: &TracePlace) -> &'static str {
     }
 }
 
-/// Of all numbers of a place.
-fn statistics(place: &TracePlace) -> LessonTable {
+/// Of all numbers of each place of a step.
+fn statistics(places: &[TracePlace]) -> LessonTable {
     let small = |noise: Option<f64>| noise.map_or("-".into(), |noise| format!("{noise:.1e}"));
-    let [low, high] = place.clear_range.map(|number| exactly(place, number));
-    let ratio = match (place.noise_ratio(), place.simulated_spread) {
-        (Some(ratio), Some(spread)) => format!("{ratio:.2} (one run in 20 is beyond ×{:.2})", (2.0 * spread).exp()),
-        (Some(ratio), None) => format!("{ratio:.2}"),
-        (None, _) => "-".into(),
+    let row = |place: &TracePlace| {
+        let [low, high] = place.clear_range.map(|number| exactly(place, number));
+        let ratio = match (place.noise_ratio(), place.simulated_spread) {
+            (Some(ratio), Some(spread)) => format!("{ratio:.2} (×{:.2})", (2.0 * spread).exp()),
+            (Some(ratio), None) => format!("{ratio:.2}"),
+            (None, _) => "-".into(),
+        };
+        [
+            format!("{}, {}", name(place), unit(place)),
+            place.count.to_string(),
+            low,
+            high,
+            small(place.measured_noise),
+            small(place.largest_noise),
+            small(place.simulated_noise.or(place.predicted_noise)),
+            ratio,
+            small(place.noise_when_read),
+            place.headroom.map_or("-".into(), |headroom| format!("{headroom:.1} σ")),
+            place.range_left.map_or("-".into(), |left| exactly(place, left)),
+        ]
     };
-    let caption = format!("{}: {}, in {}", name(place), plural(place.count, "number"), unit(place));
-    let mut table = LessonTable::new(caption, ["of all", ""])
-        .row(["clear, from", &low])
-        .row(["clear, to", &high])
-        .row(["noise, root mean square", &small(place.measured_noise)])
-        .row(["noise, largest", &small(place.largest_noise)]);
-    if let Some(predicted) = place.predicted_noise {
-        table = table.row(["σ by formula", &small(Some(predicted))]);
-    }
-    if let Some(simulated) = place.simulated_noise.filter(|_| place.simulated_spread.is_some()) {
-        table = table.row(["σ by 32 simulated runs", &small(Some(simulated))]);
-    }
-    table = table.row(["noise by what it should be", &ratio]);
-    if let Some(read) = place.noise_when_read {
-        table = table.row(["σ when the table is read", &small(Some(read))]);
-    }
-    if let Some(headroom) = place.headroom {
-        table = table.row(["headroom, least", &format!("{headroom:.1} σ")]);
-    }
-    if let Some(left) = place.range_left {
-        table = table.row(["range left, least", &exactly(place, left)]);
-    }
-    table
+    let names = [
+        "what",
+        "numbers",
+        "least",
+        "largest",
+        "noise",
+        "largest noise",
+        "σ",
+        "noise by σ",
+        "σ when read",
+        "headroom",
+        "range left",
+    ];
+    let rows: Vec<_> = places.iter().map(row).collect();
+    // What no place has is no column.
+    let has = |column: usize| rows.iter().any(|row| row[column] != "-");
+    let columns: Vec<usize> = (0..names.len()).filter(|&column| has(column)).collect();
+    let table = LessonTable::new("all numbers of the step", columns.iter().map(|&column| names[column]));
+    rows.iter().fold(table, |table, row| table.row(columns.iter().map(|&column| row[column].clone())))
 }
 
-/// The first numbers of a place.
+/// The first numbers of a place, and the one to look at.
 fn numbers(trace: &HeadTrace, place: &TracePlace) -> LessonTable {
-    let shown = place.numbers.len().min(SHOWN);
-    let caption = match place.count - shown {
-        0 => format!("{}, one by one", name(place)),
-        left_out => format!("the first {shown} of {}; {left_out} are left out", place.count),
+    let first = &place.numbers[..place.numbers.len().min(SHOWN)];
+    let marked = place.narrowest.filter(|_| place.count > 1);
+    let more = marked.filter(|marked| !first.contains(marked));
+    let caption = match place.count.saturating_sub(first.len() + usize::from(more.is_some())) {
+        0 => name(place),
+        left_out => format!("{}: {} of {}, the others are left out", name(place), place.count - left_out, place.count),
     };
-    let mut table = LessonTable::new(caption, ["where", "clear", "decrypted", "noise", "σ", "headroom", "range left"]);
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
     let cells = |number: &TraceNumber| {
-        let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
         [
             place_of(trace, place, number),
             exactly(place, number.clear),
@@ -183,29 +218,95 @@ fn numbers(trace: &HeadTrace, place: &TracePlace) -> LessonTable {
             or_none(number.range_left.map(|left| exactly(place, left))),
         ]
     };
-    for number in &place.numbers[..shown] {
-        table = table.row(cells(number));
-    }
-    match &place.narrowest {
-        Some(narrowest) if place.count > 1 => {
-            let column = if narrowest.headroom.is_some() { 5 } else { 3 };
-            table.row(cells(narrowest)).mark(column)
+    let names = ["where", "clear", "decrypted", "noise", "σ", "headroom", "range left"];
+    let shown: Vec<TraceNumber> = first.iter().copied().chain(more).collect();
+    let has = |column: usize| shown.iter().any(|number| cells(number)[column] != "-");
+    let columns: Vec<usize> = (0..names.len()).filter(|&column| has(column)).collect();
+    let mut table = LessonTable::new(caption, columns.iter().map(|&column| names[column]));
+    for number in &shown {
+        let row = cells(number);
+        table = table.row(columns.iter().map(|&column| row[column].clone()));
+        if Some(number) == marked.as_ref() {
+            let wanted = if number.headroom.is_some() { "headroom" } else { "noise" };
+            if let Some(column) = columns.iter().position(|&column| names[column] == wanted) {
+                table = table.mark(column);
+            }
         }
-        _ => table,
     }
+    table
 }
 
 /// Where a number is.
 fn place_of(trace: &HeadTrace, place: &TracePlace, &TraceNumber { group, row, column, .. }: &TraceNumber) -> String {
     let head = if trace.heads > 1 { format!("head {group}, ") } else { String::new() };
+    if place.operation == "arguments of lookups" || place.operation == "lookups" {
+        return looked_up(trace, place, column).unwrap_or_else(|| format!("number {column}"));
+    }
     match (trace.circuit, place.step.as_str(), place.operation.as_str()) {
-        (_, _, "arguments of lookups" | "lookups") => format!("number {column}"),
         (Circuit::Exact, exact::NORMALIZE, _) => format!("row {group}, token {column}"),
         (_, exact::SCORES, _) => format!("{head}token {row} with {column}"),
         (Circuit::Exact, exact::PROJECT | exact::PROJECT_OUTPUT, _) | (_, _, "constants added" | "decryption") => {
             format!("token {row}, channel {column}")
         }
         _ => format!("{head}token {row}, channel {column}"),
+    }
+}
+
+/// Where a looked-up number is, of one head: they come row after row.
+fn looked_up(trace: &HeadTrace, place: &TracePlace, number: usize) -> Option<String> {
+    // More heads come after each other, and the first circuit takes them in batches.
+    if trace.heads > 1 {
+        return None;
+    }
+    let find = |lengths: &mut dyn Iterator<Item = usize>| {
+        let mut left = number;
+        for (row, length) in lengths.enumerate() {
+            if left < length {
+                return Some((row, left));
+            }
+            left -= length;
+        }
+        None
+    };
+    let tokens = trace.tokens;
+    match (trace.circuit, place.step.as_str()) {
+        (_, packed::SOFTPLUS | exact::MAXIMUM) => {
+            // A row of n has n/2 pairs, and half as many numbers in the next round.
+            let pairs = |row: usize| (0..place.round).fold(row + 1, |left, _| left.div_ceil(2)) / 2;
+            find(&mut (0..tokens).map(pairs)).map(|(row, pair)| format!("token {row}, pair {pair}"))
+        }
+        (Circuit::Packed, packed::EXPONENTIAL) => {
+            let length = |row: usize| if row == 0 { 0 } else { row + 1 };
+            find(&mut (0..tokens).map(length)).map(|(row, column)| format!("token {row} with {column}"))
+        }
+        (Circuit::Exact, exact::QUANTIZE_SCORES | exact::EXPONENTIAL | exact::PROBABILITIES) => {
+            find(&mut (1..=tokens)).map(|(row, column)| format!("token {row} with {column}"))
+        }
+        (Circuit::Exact, exact::INVERSE) => Some(format!("token {number}")),
+        (Circuit::Exact, exact::QUERY_KEY_VALUE) if place.round == 0 => {
+            let half = place.count / 2;
+            let size = (half / tokens).max(1);
+            Some(if number < half {
+                format!("query, token {}, channel {}", number / size, number % size)
+            } else {
+                // Keys come channel by channel.
+                format!("key, token {}, channel {}", (number - half) % tokens, (number - half) / tokens)
+            })
+        }
+        (Circuit::Exact, exact::QUERY_KEY_VALUE) => {
+            let size = (place.count / tokens).max(1);
+            Some(format!("token {}, channel {}", number / size, number % size))
+        }
+        _ => None,
+    }
+}
+
+/// What later rounds do.
+fn later(step: &str) -> &'static str {
+    match step {
+        packed::SOFTPLUS => "The same with what the last round left: each number stands for twice as many tokens.",
+        exact::MAXIMUM => "The same with what the last round left: the larger ones of pairs.",
+        _ => "The same with the next numbers.",
     }
 }
 
@@ -227,16 +328,25 @@ fn with_noise(place: &TracePlace, number: f64) -> String {
     }
 }
 
-/// The noise of a place that can go wrong, in turns.
-fn gauge(place: &TracePlace) -> Option<NoiseGauge> {
-    let (measured, headroom) = (place.measured_noise?, place.headroom?);
-    let deviation = place.noise_when_read.or(place.predicted_noise).or(place.simulated_noise)?;
+/// Noise beside what is allowed, in turns: of the number with the least headroom; of integers, of all of them.
+fn gauge(trace: &HeadTrace, place: &TracePlace) -> Option<NoiseGauge> {
     let turns = |noise: f64| noise * place.unit_in_turns;
-    Some(NoiseGauge {
-        what: format!("{} (root mean square, in turns)", name(place)),
-        measured: turns(measured),
-        predicted: turns(deviation),
-        allowed: turns(headroom * deviation),
+    if trace.circuit == Circuit::Exact {
+        return Some(NoiseGauge {
+            what: format!("{}, root mean square, in turns, of which half an integer is allowed", name(place)),
+            measured: turns(place.measured_noise?),
+            predicted: turns(place.predicted_noise?),
+            allowed: turns(0.5),
+        });
+    }
+    let TraceNumber { noise, allowed, headroom, .. } = place.narrowest?;
+    let (noise, allowed, headroom) = (noise?, allowed?, headroom?);
+    // Beyond the end of all room there is no scale.
+    (headroom > 0.0).then(|| NoiseGauge {
+        what: format!("{}, of the number with the least headroom, in turns", name(place)),
+        measured: turns(noise),
+        predicted: turns(allowed / headroom),
+        allowed: turns(allowed),
     })
 }
 
@@ -253,9 +363,17 @@ fn narrowest(trace: &HeadTrace) -> LessonStep {
     };
     let label = label(trace.circuit, place);
     let step = step.say(format!(
-        "Noise has the least room at \"{label}\": a number may be off by {headroom:.1} predicted standard deviations there. Everywhere else it may be off by \
-         more. For all places of the run together, the plan says that noise makes any of them wrong with a chance of {failure}."
+        "Noise has the least room at \"{label}\": a number may be off by {headroom:.1} predicted standard deviations there, and everywhere else by more."
     ));
+    let step = step.say(match trace.circuit {
+        Circuit::Packed => format!(
+            "That is of this run's numbers. The plan, which is made before anything is encrypted, takes them to be at the ends of their ranges, where \
+             least room is left, and says that noise makes any lookup or output of the run wrong with a chance of {failure}."
+        ),
+        Circuit::Exact => {
+            format!("For all of the run together, the plan says that noise makes any integer of the answer wrong with a chance of {failure}.")
+        }
+    });
     let mut table = LessonTable::new("headroom, from the least on", ["place", "headroom", "numbers", "range left"]);
     for (place, headroom) in &read {
         let left = place.range_left.map_or("-".into(), |left| format!("{} {}", exactly(place, left), unit(place)));
@@ -405,5 +523,70 @@ fn words(circuit: Circuit, step: &str, whole: bool) -> (&'static str, &'static s
              nearest integer. As long as noise is less than half a step, nothing is left of it.",
         ),
         _ => ("A step that this program does not know", ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::head_trace::small;
+
+    #[test]
+    fn every_step_has_words_and_places_are_found() {
+        let steps = packed::ALL.iter().map(|step| (Circuit::Packed, *step));
+        let steps = steps.chain(exact::ALL.iter().map(|step| (Circuit::Exact, *step)));
+        for (circuit, step) in steps.chain([(Circuit::Packed, "answer"), (Circuit::Exact, "answer")]) {
+            for whole in [false, true] {
+                let (heading, prose) = words(circuit, step, whole);
+                assert!(!prose.is_empty() && !heading.contains("does not know"), "{circuit:?} {step}");
+            }
+        }
+        // Of three tokens: rows of 2 and 3 probabilities; a pair each, and then one of a pair and a number.
+        let mut trace = small();
+        (trace.circuit, trace.tokens) = (Circuit::Packed, 3);
+        let mut place = trace.places[0].clone();
+        let mut found = |step: &str, round: usize, count: usize| {
+            (place.step, place.round, place.count) = (step.into(), round, count);
+            (0..=count).map(|number| looked_up(&trace, &place, number)).collect::<Vec<_>>()
+        };
+        let texts = |texts: &[&str]| {
+            texts.iter().map(|text| Some(text.to_string())).chain([None]).collect::<Vec<Option<String>>>()
+        };
+        let probabilities = ["token 1 with 0", "token 1 with 1", "token 2 with 0", "token 2 with 1", "token 2 with 2"];
+        assert_eq!(found(packed::EXPONENTIAL, 0, 5), texts(&probabilities));
+        assert_eq!(found(packed::SOFTPLUS, 0, 2), texts(&["token 1, pair 0", "token 2, pair 0"]));
+        assert_eq!(found(packed::SOFTPLUS, 1, 1), texts(&["token 2, pair 0"]));
+        trace.heads = 2;
+        assert_eq!(looked_up(&trace, &place, 0), None);
+    }
+
+    #[test]
+    fn a_trace_becomes_a_lesson() {
+        let trace = small();
+        let shown = lesson(&trace);
+        let headings: Vec<&str> = shown.steps.iter().map(|step| step.heading.as_str()).collect();
+        assert_eq!(headings, ["How to read this", "Weighted values", "The narrowest place"]);
+        assert!(shown.broken().is_empty());
+        let text = super::super::text::lesson(&shown);
+        for part in ["Attention head 1 of layer 0", "7.2500", "+2.5e-1", "4.0 σ", "token 1, channel 2", "2^-50.0"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        // Noise far beyond its prediction is said to be.
+        let mut wrong = trace.clone();
+        wrong.places[0].measured_noise = Some(8.0);
+        assert_eq!(lesson(&wrong).broken().len(), 1);
+        // Neither nothing nor what is far too large breaks it.
+        for (clear, allowed, headroom) in
+            [(0.0, Some(-1.0), Some(1.0)), (1e300, Some(1e300), Some(1e-300)), (-0.0, None, None)]
+        {
+            let mut odd = trace.clone();
+            let number = odd.places[0].numbers.first_mut().unwrap();
+            (number.clear, number.allowed, number.headroom, number.decrypted) = (clear, allowed, headroom, None);
+            odd.places[0].narrowest = Some(*number);
+            (odd.circuit, odd.places[0].headroom) = (Circuit::Packed, headroom);
+            let shown = lesson(&odd);
+            let page = super::super::page::page("", "", std::slice::from_ref(&shown));
+            assert!(page.contains("The narrowest place") && !super::super::text::lesson(&shown).is_empty());
+        }
     }
 }

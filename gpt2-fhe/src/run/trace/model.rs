@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// How many numbers of a place are kept one by one; of all of them there are statistics.
 pub const KEPT_NUMBERS: usize = 64;
+/// The most lookups that follow each other in a step: more than a tree over all positions has levels.
+const MAX_ROUNDS: usize = 64;
 
 /// What numbers of a place count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,7 +86,9 @@ pub struct TraceNumber {
     pub noise: Option<f64>,
     /// The predicted standard deviation of the noise: by a formula, or without one from simulations.
     pub predicted: Option<f64>,
-    /// How many predicted standard deviations it may be off before what follows goes wrong.
+    /// How far it may be off before what follows goes wrong.
+    pub allowed: Option<f64>,
+    /// The same in predicted standard deviations: those with which it is read, where that is known.
     pub headroom: Option<f64>,
     /// How far it is from the end of its range; negative beyond.
     pub range_left: Option<f64>,
@@ -116,6 +120,13 @@ impl TracePlace {
         ];
         if numbers.len() > KEPT_NUMBERS || numbers.len() > *count || self.out_of_range > *count {
             return Some(format!("it counts {count} numbers and has {}", numbers.len().max(self.out_of_range)));
+        }
+        if self.round >= MAX_ROUNDS {
+            return Some(format!("its round is {}, and there are at most {MAX_ROUNDS}", self.round));
+        }
+        let names = [&self.step, &self.operation, &self.numbers_of];
+        if names.into_iter().any(|name| name.contains(char::is_control)) {
+            return Some("its name has characters that cannot be printed".into());
         }
         if numbers.is_empty() != (*count == 0) || least > largest || noises.into_iter().any(is_negative) {
             return Some("its statistics contradict each other".into());

@@ -373,6 +373,7 @@ impl Gathered {
             decrypted: drawn.map(|noise| clear.number + noise),
             noise: drawn,
             predicted,
+            allowed: clear.room.is_finite().then_some(clear.room),
             headroom,
             range_left,
         };
@@ -399,6 +400,7 @@ impl Gathered {
     }
 
     fn finish(self) -> TracePlace {
+        let simulated_spread = spread(&self.runs);
         TracePlace {
             step: self.step.into(),
             operation: self.operation.into(),
@@ -411,8 +413,12 @@ impl Gathered {
             measured_noise: self.measured.root_mean(),
             largest_noise: self.largest_noise,
             predicted_noise: self.predicted.root_mean(),
-            simulated_noise: self.simulated.root_mean(),
-            simulated_spread: spread(&self.runs),
+            // Of what simulations draw later there is the formula.
+            simulated_noise: self
+                .simulated
+                .root_mean()
+                .filter(|_| simulated_spread.is_some() || self.predicted.count == 0),
+            simulated_spread,
             noise_when_read: self.read,
             headroom: self.headroom,
             range_left: self.range_left,
@@ -423,10 +429,10 @@ impl Gathered {
     }
 }
 
-/// The standard deviation of the logarithms of roots; `None` where nothing was drawn.
+/// The standard deviation of the logarithms of roots; `None` where nothing was drawn, and they differ by roundings only.
 fn spread(squares: &[f64]) -> Option<f64> {
     let logarithms: Vec<f64> = squares.iter().map(|square| square.ln() / 2.0).collect();
     let mean = logarithms.iter().sum::<f64>() / logarithms.len() as f64;
     let sum = logarithms.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
-    Some((sum / logarithms.len().saturating_sub(1) as f64).sqrt()).filter(|spread| spread.is_finite() && *spread > 0.0)
+    Some((sum / logarithms.len().saturating_sub(1) as f64).sqrt()).filter(|&spread| spread.is_finite() && spread > 1e-6)
 }
