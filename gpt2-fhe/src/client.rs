@@ -27,22 +27,25 @@ pub struct BlockNumbers<'a> {
 impl BlockNumbers<'_> {
     /// A number in turns, −1/2 to 1/2; or the integer that multiplies.
     pub fn number(&self, number: &EncryptedNumber) -> f64 {
-        let phase = |node: Node, sample: Option<&LweCiphertext>| {
-            sample.map_or(0, |sample| self.keys.phase_of_sample(node, sample))
-        };
         match number {
             EncryptedNumber::Sum(sum) => {
                 let samples = sum.samples(self.keys.parameters().lookup().lwe_dimension());
-                let arithmetic = phase(Node::Arithmetic, samples.arithmetic.as_ref());
-                torus::to_f64(arithmetic.wrapping_add(phase(Node::Lookup, samples.lookup.as_ref())))
+                torus::to_f64(phase(self.keys, samples.arithmetic.as_ref(), samples.lookup.as_ref()))
             }
             // The last level leaves noise too little room, the one before has all of an integer's bits.
             EncryptedNumber::Levels(levels) => {
                 let level = (levels.len().saturating_sub(1)).max(1);
-                torus::decode(phase(Node::Lookup, levels.get(level - 1)), self.gadget.base_log() * level as u32) as f64
+                torus::decode(phase(self.keys, None, levels.get(level - 1)), self.gadget.base_log() * level as u32)
+                    as f64
             }
         }
     }
+}
+
+/// The phase of a sum of samples under the arithmetic ring's key and under the lookup ring's, either of which may be absent.
+fn phase(keys: &ClientKeys, arithmetic: Option<&LweCiphertext>, lookup: Option<&LweCiphertext>) -> u64 {
+    let of = |node, sample: Option<&LweCiphertext>| sample.map_or(0, |sample| keys.phase_of_sample(node, sample));
+    of(Node::Arithmetic, arithmetic).wrapping_add(of(Node::Lookup, lookup))
 }
 
 /// The version of requests.
@@ -89,6 +92,12 @@ impl Client {
     /// If the parameter set is not one of blocks.
     pub fn block_numbers(&self) -> Result<BlockNumbers<'_>, MissingEdge> {
         Ok(BlockNumbers { keys: &self.keys, gadget: self.keys.parameters().gadget(PRODUCT)? })
+    }
+
+    /// The phase of a single number of a head on its way from one operation to the next, a sum of samples under the arithmetic ring's key and
+    /// under the lookup ring's, either of which may be absent. No answer has them: it is for whoever has both sides, and studies them.
+    pub fn phase(&self, arithmetic: Option<&LweCiphertext>, lookup: Option<&LweCiphertext>) -> u64 {
+        phase(&self.keys, arithmetic, lookup)
     }
 
     /// Encrypts integers `[T, E]`.

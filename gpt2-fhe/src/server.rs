@@ -3,6 +3,7 @@
 //! Nothing here, nor in what it uses of [`crate::integer`] and [`crate::packed`], can name a secret key; a test holds that against the
 //! sources.
 
+use nn::watched::Watcher;
 use tfhe_core::glwe::{GlweCiphertext, SeededGlweCiphertext};
 use tfhe_core::key_graph::Parameters;
 use tfhe_core::keys::{Answer, EvaluationKeys, Request};
@@ -18,6 +19,10 @@ pub trait Prepared {
     type Encoding: Encoding;
     /// The evaluation keys that it takes.
     type Keys<'a>;
+    /// A number on its way, as whoever watches a computation sees it: ciphertexts.
+    type Shown: Send;
+    /// What is looked up.
+    type Table: Sync;
 
     /// Takes the keys of one party.
     ///
@@ -31,18 +36,23 @@ pub trait Prepared {
     /// What is another attention's.
     fn check(&self, encoding: &Self::Encoding, parameters: &Parameters) -> Result<(), Refused>;
 
-    /// The ciphertexts of the answer to those of a request that was opened for these keys and this encoding.
+    /// The ciphertexts of the answer to those of a request that was opened for these keys and this encoding. A watcher, if there is one, sees
+    /// what each operation gives.
     ///
     /// # Errors
-    /// [`EvaluationError::Cancelled`] if the observer stops the computation.
+    /// [`EvaluationError::Cancelled`] if the observer or the watcher stops the computation.
     fn evaluate(
         &self,
         keys: &Self::Keys<'_>,
         encoding: &Self::Encoding,
         input: &[SeededGlweCiphertext],
         observer: &mut dyn Observer,
+        watcher: Option<&mut WatcherOf<'_, Self>>,
     ) -> Result<(Vec<GlweCiphertext>, Statistics), EvaluationError>;
 }
+
+/// Who watches the computation of what is prepared.
+pub type WatcherOf<'a, P> = dyn Watcher<<P as Prepared>::Shown, <P as Prepared>::Table> + 'a;
 
 /// Evaluates a part of a layer's attention with the keys of one party.
 #[derive(Clone, Debug)]
@@ -72,11 +82,25 @@ impl<'a, P: Prepared> Server<'a, P> {
         encoding: &P::Encoding,
         observer: &mut dyn Observer,
     ) -> Result<(Answer, Statistics), EvaluationError> {
+        self.evaluate_watched(request, encoding, observer, None)
+    }
+
+    /// The same, and a watcher, if there is one, sees the ciphertexts that each operation gives.
+    ///
+    /// # Errors
+    /// As [`Self::evaluate`]; [`EvaluationError::Cancelled`] also if the watcher stops the computation.
+    pub fn evaluate_watched(
+        &self,
+        request: &Request,
+        encoding: &P::Encoding,
+        observer: &mut dyn Observer,
+        watcher: Option<&mut WatcherOf<'_, P>>,
+    ) -> Result<(Answer, Statistics), EvaluationError> {
         let parameters = self.keys.parameters();
         encoding.check(parameters)?;
         self.prepared.check(encoding, parameters)?;
         let opened = request.open(self.keys, &encoding.context(), encoding.request_len()).map_err(Refused::from)?;
-        let (ciphertexts, statistics) = self.prepared.evaluate(&self.taken, encoding, opened, observer)?;
+        let (ciphertexts, statistics) = self.prepared.evaluate(&self.taken, encoding, opened, observer, watcher)?;
         Ok((encoding.answer(request.label(), ciphertexts), statistics))
     }
 }

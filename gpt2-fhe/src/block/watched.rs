@@ -5,8 +5,8 @@
 
 use std::ops::ControlFlow;
 
-use nn::evaluator::Rows;
-use nn::watched::{Operation, WatchedError};
+use nn::evaluator::{Evaluator, Rows};
+use nn::watched::{Inspected, InspectedRows, Operation, WatchedError};
 use tfhe_core::keys::{EvaluationKeys, Request};
 
 use super::backend::BlockBackend;
@@ -18,6 +18,18 @@ use super::keys::BlockKeys;
 use super::server::opened;
 use super::tensor::{StreamNumber, StreamTensor};
 use crate::track::{EvaluationError, Observer};
+
+impl<B: BlockBackend> Inspected for StreamEvaluator<'_, B> {
+    type Shown = StreamNumber<B::Number>;
+
+    fn inspect<'s>(&'s mut self, tensor: &'s StreamTensor<B>) -> Option<InspectedRows<'s, Self::Shown>> {
+        Some(Box::new(self.lanes(tensor.clone()).into_iter()))
+    }
+
+    fn inspect_lane(&self, lane: &StreamNumber<B::Number>) -> Self::Shown {
+        lane.clone()
+    }
+}
 
 /// On any backend, until the watcher stops it or the blocks end.
 ///

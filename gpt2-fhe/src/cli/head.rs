@@ -6,9 +6,10 @@ use nn::packed::{PackedHead, Span};
 use nn::tensor::Tensor;
 use serde::Serialize;
 
-use super::arguments::{Given, HeadArguments, Selection};
+use super::arguments::{Given, HeadArguments, NotApplicable, Selection};
 use super::describe;
-use super::files::OutputFiles;
+use super::files::{Contents, OutputFiles, bytes};
+use super::head_trace::HeadTrace;
 use super::input::HeadInput;
 use super::output::{print, print_json};
 use super::progress::while_showing;
@@ -21,10 +22,17 @@ use super::verdict::Verdict;
 /// # Errors
 /// What is wrong with the arguments or the files; that the head cannot be run reliably.
 pub(super) fn run(arguments: &HeadArguments, given: &Given) -> anyhow::Result<Verdict> {
-    let HeadArguments { selection, execution, out, replacing, reporting } = arguments;
+    let HeadArguments { selection, execution, out, trace, replacing, reporting } = arguments;
     let mode = execution.mode;
-    let outputs = [("--out", out.as_deref())];
+    if trace.is_some() && mode == Mode::Clear {
+        let what = "--trace is of noise, which --mode clear has none of; choose --mode simulate or execute";
+        return Err(NotApplicable::new(what).into());
+    }
+    let outputs = [("--trace", trace.as_deref()), ("--out", out.as_deref())];
     let files = OutputFiles::create(&outputs, &selection.inputs(), replacing.force)?;
+    if trace.is_some() {
+        files.keep_private(0)?;
+    }
     let input = HeadInput::load(selection, given, Some(mode))?;
     if mode != Mode::Clear {
         // What cannot run is said before a file is made.
@@ -32,10 +40,17 @@ pub(super) fn run(arguments: &HeadArguments, given: &Given) -> anyhow::Result<Ve
     }
     let (layer, span) = (selection.place.layer, Span::all(input.hidden.rows()));
     let mut runner = Runner::new(execution, [(layer, &input.head)], span.tokens(), selection.place.part())?;
-    let outcome = runner.run(&input.head, layer, &input.hidden, span)?;
+    let (outcome, places) = match trace {
+        Some(_) => runner.trace(&input.head, layer, &input.hidden)?,
+        None => (runner.run(&input.head, layer, &input.hidden, span)?, Vec::new()),
+    };
     let tensor = Tensor::from(outcome.output.clone());
     let report = Report::new(selection, mode, &input, &outcome)?;
-    files.write(vec![Box::new(|path| write_tensors(path, &[("head_out", &tensor)], &[]))], || {
+    let traced = trace.as_ref().map(|_| HeadTrace::new(selection, mode, &input, &outcome, places));
+    let traced = traced.map(|traced| traced.to_json()).transpose()?.map(bytes);
+    let output =
+        out.as_ref().map(|_| -> Contents<'_> { Box::new(|path| write_tensors(path, &[("head_out", &tensor)], &[])) });
+    files.write(traced.into_iter().chain(output).collect(), || {
         if reporting.json {
             print_json(&report)
         } else {

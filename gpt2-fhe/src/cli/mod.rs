@@ -6,7 +6,7 @@
 //! | code | when |
 //! |---|---|
 //! | 0 | it did what was asked |
-//! | 1 | it could not; or a claim of an audit does not hold |
+//! | 1 | it could not; or a claim of an audit, or what a lesson says, does not hold |
 //! | 2 | wrong usage of options; or, with a line that says so, a run with other numbers than the clear engine's, or farther from them than the noise explains |
 //! | 128 + n | signal n: 130 after Ctrl-C, 141 if nobody reads standard output any more |
 
@@ -21,14 +21,17 @@ mod demo;
 mod describe;
 mod evaluate;
 mod exchange;
+mod explain;
 mod files;
 mod generate;
 mod guard;
 mod head;
+mod head_trace;
 mod input;
 mod interrupt;
 mod model;
 mod output;
+mod page;
 mod plan;
 mod progress;
 mod quantize;
@@ -134,6 +137,7 @@ fn run(line: &CommandLine, given: &Given) -> anyhow::Result<Verdict> {
         Some(Command::Circuit(arguments)) => circuit::run(arguments, given),
         Some(Command::Plan(arguments)) => plan::run(arguments, given),
         Some(Command::Audit(arguments)) => audit::run(arguments),
+        Some(Command::Explain(arguments)) => explain::run(arguments),
         Some(Command::Quantize(arguments)) => quantize::run(arguments, given),
         Some(Command::Evaluate(arguments)) => evaluate::run(arguments, given),
         Some(Command::Keygen(arguments)) => exchange::keygen(arguments),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use gpt2_fhe::run::trace::TracePlace;
 use gpt2_fhe::run::{Attention, Circuit, Mode, Outcome, Plan, RunError, Session, check_saturation};
 use nn::attention::Part;
 use nn::matrix::Matrix;
@@ -80,6 +81,48 @@ impl Runner {
     }
 }
 
+impl Runner {
+    /// The same of all rows, with every number on its way, in the modes that have noise.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(super) fn trace(
+        &mut self,
+        attention: &Attention,
+        layer: usize,
+        hidden: &Matrix<f32>,
+    ) -> Result<(Outcome, Vec<TracePlace>), RunError> {
+        if !self.allow_out_of_range {
+            check_saturation(&attention.saturation(hidden)?)?;
+        }
+        let progress = &mut Progress::new(attention);
+        let traced = match &mut self.engine {
+            Engine::Clear => attention.run_clear(hidden, Span::all(hidden.rows())).map(|outcome| (outcome, Vec::new())),
+            Engine::Simulate { seed, runs } => attention.trace_simulated(hidden, &next_seed(seed, runs), progress),
+            Engine::Execute(sessions) => session(sessions, attention, layer).trace(attention, hidden, progress),
+        };
+        let (outcome, places) = traced.map_err(|error| error.in_layer(layer))?;
+        outcome.check(self.allow_out_of_range)?;
+        Ok((outcome, places))
+    }
+}
+
+/// The seed of the next simulated run.
+fn next_seed(seed: &SampleSeed, runs: &mut u64) -> SampleSeed {
+    let next = seed.derive(*runs);
+    *runs += 1;
+    next
+}
+
+/// The session of a layer.
+fn session<'a>(sessions: &'a mut BTreeMap<usize, Session>, attention: &Attention, layer: usize) -> &'a mut Session {
+    let session = match attention.circuit() {
+        Circuit::Exact => sessions.get_mut(&layer),
+        Circuit::Packed => sessions.values_mut().next(),
+    };
+    session.expect("a layer of this runner")
+}
+
 impl Engine {
     fn make_keys(plans: &[(usize, &Attention, Plan)], seed: &ClientSeed) -> Result<Self, RunError> {
         let mut sessions = BTreeMap::new();
@@ -101,18 +144,8 @@ impl Engine {
         let progress = &mut Progress::new(attention);
         match self {
             Self::Clear => attention.run_clear(hidden, span),
-            Self::Simulate { seed, runs } => {
-                let seed = seed.derive(*runs);
-                *runs += 1;
-                attention.run_simulated(hidden, span, &seed, progress)
-            }
-            Self::Execute(sessions) => {
-                let session = match attention.circuit() {
-                    Circuit::Exact => sessions.get_mut(&layer),
-                    Circuit::Packed => sessions.values_mut().next(),
-                };
-                session.expect("a layer of this runner").execute(attention, hidden, span, progress)
-            }
+            Self::Simulate { seed, runs } => attention.run_simulated(hidden, span, &next_seed(seed, runs), progress),
+            Self::Execute(sessions) => session(sessions, attention, layer).execute(attention, hidden, span, progress),
         }
     }
 }

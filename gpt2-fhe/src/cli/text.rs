@@ -1,7 +1,11 @@
 //! Text for people: numbers with units, and columns that line up.
 
+use std::fmt::Write as _;
+
 /// The number of characters that labels are padded to.
 const LABEL: usize = 22;
+/// Characters to a line of prose.
+pub(super) const WIDTH: usize = 118;
 
 /// "label   value".
 pub(super) fn line(label: &str, value: impl AsRef<str>) -> String {
@@ -42,6 +46,26 @@ pub(super) fn plural(value: usize, noun: &str) -> String {
     if value == 1 { format!("1 {noun}") } else { format!("{value} {noun}s") }
 }
 
+/// In lines of [`WIDTH`], the first with one indent, the others with another.
+pub(super) fn wrapped(text: &str, first: usize, rest: usize) -> String {
+    let (mut out, mut column) = (" ".repeat(first), first);
+    // Of several spaces, each but one is a word without characters: they stay.
+    for (index, word) in text.split(' ').enumerate() {
+        let length = word.chars().count();
+        if index > 0 && column + 1 + length > WIDTH {
+            out = out.trim_end().to_owned();
+            let _ = write!(out, "\n{}", " ".repeat(rest));
+            column = rest;
+        } else if index > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
+    }
+    out + "\n"
+}
+
 /// Rows in columns: the first to the left, the others to the right.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -72,5 +96,13 @@ mod tests {
     fn columns_line_up() {
         let rows = [["σ", "10"], ["long", "5"]].map(|row| row.map(String::from).to_vec());
         assert_eq!(table(&rows), "  σ     10\n  long   5");
+    }
+
+    #[test]
+    fn lines_are_no_wider_than_they_may_be() {
+        let text = wrapped(&"word ".repeat(100), 2, 15);
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+        assert!(text.lines().nth(1).unwrap().starts_with(&" ".repeat(15)));
+        assert_eq!(wrapped("a  b", 1, 2), " a  b\n");
     }
 }

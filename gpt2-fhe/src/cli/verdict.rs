@@ -2,7 +2,7 @@
 
 /// The exit code of a run with other numbers than the clear engine's, or farther from them than the noise explains.
 pub(super) const MISMATCH: u8 = 2;
-/// The exit code of an audit with a claim that does not hold.
+/// The exit code of an audit, or a lesson, with a claim that does not hold.
 const BROKEN: u8 = 1;
 
 /// How a command that ran to its end went.
@@ -12,7 +12,7 @@ pub(super) enum Verdict {
     Right,
     /// So many of the decrypted integers are not the clear engine's.
     Mismatch(usize),
-    /// So many claims of an audit do not hold.
+    /// So many claims of an audit, or of lessons, do not hold.
     Broken(usize),
 }
 

@@ -23,3 +23,4 @@ pub mod prepared;
 mod product;
 pub mod simulated;
 pub mod tensor;
+mod watched;

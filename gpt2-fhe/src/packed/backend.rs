@@ -2,7 +2,8 @@
 
 use nn::evaluator::{Form, LinearMap, Rows};
 use nn::table::{Smooth, SmoothTable};
-use tfhe_core::noise::Distribution;
+use nn::watched::InspectedRows;
+use tfhe_core::noise::{Distribution, Variance};
 
 use super::prediction::ValueNoise;
 
@@ -69,6 +70,34 @@ pub trait PackedBackend {
 
     /// Adds constants to each row, in turns.
     fn add_constants(&mut self, sum: Self::Sum, turns: &[f64]) -> Self::Sum;
+
+    /// What a linear map of form `form` gave, a row to a token, number by number, in turns: for whoever watches. `gathered` is the noise that it is
+    /// predicted to have.
+    fn projected<'s>(
+        &'s self,
+        projection: &'s Self::Projection,
+        form: Form,
+        gathered: Variance,
+    ) -> InspectedRows<'s, Partial<Self::Number>>;
+
+    /// The same of weighted sums, a row to a row of the span.
+    fn summed<'s>(&'s self, sum: &'s Self::Sum) -> InspectedRows<'s, Partial<Self::Number>>;
+}
+
+/// A number, and the variance of the noise that it is to have and does not have yet: a simulation draws some noise later than it arises.
+#[derive(Clone, Copy, Debug)]
+pub struct Partial<C> {
+    /// What represents it.
+    pub content: C,
+    /// What is missing.
+    pub undrawn: Variance,
+}
+
+impl<C> Partial<C> {
+    /// With all of its noise.
+    pub fn complete(content: C) -> Self {
+        Self { content, undrawn: Variance::ZERO }
+    }
 }
 
 /// log2 of the modulus of a factor.

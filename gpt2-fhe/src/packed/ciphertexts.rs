@@ -8,6 +8,7 @@ use nn::evaluator::{Form, LinearMap, Rows, Side};
 use nn::matrix::Matrix;
 use nn::packed::PackedProgram;
 use nn::table::{Smooth, SmoothTable};
+use nn::watched::InspectedRows;
 use rayon::prelude::*;
 use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::fingerprint::Fingerprint;
@@ -16,15 +17,15 @@ use tfhe_core::glwe::{FourierGlwe, GlweCiphertext, SeededGlweCiphertext};
 use tfhe_core::integer_product::FourierIntegers;
 use tfhe_core::key_graph::{MissingEdge, Parameters};
 use tfhe_core::lwe::LweCiphertext;
-use tfhe_core::noise::Distribution;
+use tfhe_core::noise::{Distribution, Variance};
 use tfhe_core::params::GlweShape;
 use tfhe_core::polynomial;
 use tfhe_core::tensor_product::Factor;
 use tfhe_core::torus;
 
-use super::backend::{PackedBackend, Summed};
+use super::backend::{PackedBackend, Partial, Summed};
 use super::keys::PackedKeys;
-use super::layout::Layout;
+use super::layout::{Layout, Sizes};
 use super::prediction::{Scales, ValueNoise};
 use super::tables;
 
@@ -281,6 +282,21 @@ impl PackedCiphertexts<'_> {
         body[index] = body[index].wrapping_add(if negated { plaintext.wrapping_neg() } else { plaintext });
     }
 
+    /// The coefficient of X^first·Y^power by itself, with the other sign if it is `negated`.
+    fn coefficient(
+        &self,
+        ciphertext: &GlweCiphertext,
+        (first, power): (i64, i64),
+        negated: bool,
+    ) -> Partial<EncryptedValue> {
+        let (index, turned) = self.layout.monomial(first + self.layout.cosets() as i64 * power);
+        let mut sample = ciphertext.sample_extract(index);
+        if negated != turned {
+            sample.scale(-1);
+        }
+        Partial::complete(EncryptedValue { score: Some(sample), lookup: None })
+    }
+
     /// Σ_j X^j·K_j(Y^(−1)) of the keys of a block.
     fn pack_keys(&self, keys: &[GlweCiphertext]) -> GlweCiphertext {
         let mut packed = GlweCiphertext::zero(self.shape());
@@ -509,5 +525,51 @@ impl PackedBackend for PackedCiphertexts<'_> {
     fn add_constants(&mut self, mut sum: Self::Sum, turns: &[f64]) -> Self::Sum {
         self.add_to_rows(&mut sum, turns);
         sum
+    }
+
+    fn projected<'s>(
+        &'s self,
+        projection: &'s Projected,
+        _: Form,
+        _: Variance,
+    ) -> InspectedRows<'s, Partial<EncryptedValue>> {
+        let layout = self.layout;
+        let Sizes { head, output, .. } = layout.sizes();
+        let coset = move |token: usize| (token % layout.group() * layout.inputs()) as i64;
+        match projection {
+            Projected::Queries(groups) => {
+                let tokens = layout
+                    .row_groups()
+                    .zip(groups)
+                    .flat_map(move |(group, query)| layout.tokens_of_group(group).map(move |token| (token, query)));
+                Box::new(tokens.map(move |(token, query)| {
+                    (0..head).map(|channel| self.coefficient(query, (coset(token), channel as i64), false)).collect()
+                }))
+            }
+            Projected::Keys(tokens) => Box::new(tokens.iter().map(move |key| {
+                (0..head).map(|channel| self.coefficient(key, (0, -(channel as i64)), false)).collect()
+            })),
+            Projected::Values(chunks) => Box::new((0..layout.tokens()).map(move |token| {
+                let of_channel = |channel: usize| {
+                    let (chunk, channel) = (channel / layout.subring(), channel % layout.subring());
+                    let place = (coset(token), channel as i64);
+                    self.coefficient(&chunks[chunk][token / layout.group()], place, Layout::negates_value(channel))
+                };
+                (0..output).map(of_channel).collect()
+            })),
+        }
+    }
+
+    fn summed<'s>(&'s self, sums: &'s Self::Sum) -> InspectedRows<'s, Partial<EncryptedValue>> {
+        let layout = self.layout;
+        Box::new(layout.span().rows().map(move |row| {
+            let chunks = &sums[row / layout.group() - layout.row_groups().start];
+            let of_channel = |channel: usize| {
+                let (chunk, channel) = (channel / layout.subring(), channel % layout.subring());
+                let place = ((row % layout.group()) as i64, channel as i64);
+                self.coefficient(&chunks[chunk], place, Layout::negates_value(channel))
+            };
+            (0..layout.sizes().output).map(of_channel).collect()
+        }))
     }
 }

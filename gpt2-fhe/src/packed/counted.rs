@@ -1,10 +1,11 @@
 //! The backend that computes nothing: for what depends on the program and the layout alone, its operations and noise.
 
-use nn::evaluator::{LinearMap, Rows};
+use nn::evaluator::{Form, LinearMap, Rows};
 use nn::table::{Smooth, SmoothTable};
-use tfhe_core::noise::Distribution;
+use nn::watched::InspectedRows;
+use tfhe_core::noise::{Distribution, Variance};
 
-use super::backend::{PackedBackend, Summed};
+use super::backend::{PackedBackend, Partial, Summed};
 use super::layout::Layout;
 use super::prediction::ValueNoise;
 
@@ -49,4 +50,15 @@ impl PackedBackend for CountedPacked {
     fn weigh(&mut self, _: &[Vec<Summed<()>>], _: (), _: &ValueNoise, _: Option<()>) {}
 
     fn add_constants(&mut self, _: (), _: &[f64]) {}
+
+    fn projected(&self, _: &(), form: Form, _: Variance) -> InspectedRows<'_, Partial<()>> {
+        let sizes = self.layout.sizes();
+        let columns = if let Form::Weighed { .. } = form { sizes.output } else { sizes.head };
+        Box::new((0..self.layout.tokens()).map(move |_| vec![Partial::complete(()); columns]))
+    }
+
+    fn summed(&self, _: &()) -> InspectedRows<'_, Partial<()>> {
+        let columns = self.layout.sizes().output;
+        Box::new(self.layout.span().rows().map(move |_| vec![Partial::complete(()); columns]))
+    }
 }

@@ -35,6 +35,11 @@ impl<C> PackedNumber<C> {
     pub fn content(&self) -> &C {
         &self.summed.content
     }
+
+    /// The same, and which kinds of ciphertexts it is a sum of.
+    pub fn summed(&self) -> &Summed<C> {
+        &self.summed
+    }
 }
 
 /// Packed numbers that are held together.
@@ -80,6 +85,16 @@ impl<'a, B: PackedBackend> PackedEvaluator<'a, B> {
         let (tails, statistics) = (Tails::default(), Statistics::default());
         let (errors, exponents) = (Vec::new(), Vec::new());
         Self { backend, prediction, layout, lookup_size, observer, errors, tails, statistics, exponents }
+    }
+
+    /// What represents numbers.
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    /// The predicted noise of a number; zero if it is not tracked.
+    pub fn noise(&self, number: &PackedNumber<B::Number>) -> Variance {
+        self.distribution(&number.errors).variance()
     }
 
     /// What was done so far; noise and failure where the backend has them tracked ([`PackedBackend::TRACKED`]).

@@ -19,6 +19,7 @@ pub mod evaluator;
 pub mod keys;
 pub mod layout;
 pub mod prediction;
-mod prepared;
+pub(crate) mod prepared;
 pub mod simulated;
 pub mod tables;
+pub mod watched;

@@ -156,6 +156,11 @@ impl Prediction {
         Ok(prediction)
     }
 
+    /// The scales of the input, and of what is made of it.
+    pub fn scales(&self) -> &Scales {
+        &self.arithmetic.scales
+    }
+
     fn head(&self, layout: &Layout, head: &PackedHead) -> HeadPrediction {
         let maps = head.maps();
         let noise = maps.each_ref().map(|map| self.projection(layout, map));

@@ -4,14 +4,15 @@
 
 use std::collections::BTreeMap;
 
-use nn::evaluator::{LinearMap, Rows};
+use nn::evaluator::{Form, LinearMap, Rows};
 use nn::matrix::Matrix;
 use nn::table::{Smooth, SmoothTable};
+use nn::watched::InspectedRows;
 use tfhe_core::noise::{Distribution, Variance};
 use tfhe_core::params::PolynomialSize;
 use tfhe_core::random::{SampleSeed, SampleStream};
 
-use super::backend::{PackedBackend, Summed};
+use super::backend::{PackedBackend, Partial, Summed};
 use super::layout::Layout;
 use super::prediction::{Prediction, ValueNoise};
 use super::tables;
@@ -170,6 +171,25 @@ impl PackedBackend for SimulatedPacked<'_> {
             *spread = Variance::ZERO;
         }
         sum
+    }
+
+    /// Noise of queries and keys is drawn with scores, and that of values with weighted sums.
+    fn projected<'s>(
+        &'s self,
+        projection: &'s Matrix<i64>,
+        form: Form,
+        gathered: Variance,
+    ) -> InspectedRows<'s, Partial<f64>> {
+        let unit = 2f64.powi(-(self.prediction.scales().log_of(form) as i32));
+        let number = move |&integer: &i64| Partial { content: integer as f64 * unit, undrawn: gathered };
+        Box::new((0..projection.rows()).map(move |row| projection.row(row).iter().map(number).collect()))
+    }
+
+    fn summed<'s>(&'s self, sum: &'s SimulatedSum) -> InspectedRows<'s, Partial<f64>> {
+        let number = |(turns, &undrawn): (&Vec<f64>, &Variance)| {
+            turns.iter().map(|&content| Partial { content, undrawn }).collect()
+        };
+        Box::new(sum.turns.iter().zip(&sum.spread).map(number))
     }
 }
 

@@ -12,6 +12,7 @@ use super::exact::ExactAttention;
 use super::lowering::{Lowering, Parties, RunOutput};
 use super::outcome::Outcome;
 use super::plan::Plan;
+use super::trace::{TracePlace, trace_executed, trace_simulated};
 use crate::track::Observer;
 
 /// A quantized part of a layer's attention, and the circuit that it is quantized for.
@@ -87,6 +88,20 @@ impl Attention {
     ) -> Result<Outcome, RunError> {
         lowered!(self, lowering => lowering.run_simulated(hidden, span, seed, observer))
     }
+
+    /// The same run of all of a text's tokens, and every number on its way.
+    ///
+    /// # Errors
+    /// As [`Self::run_simulated`].
+    pub fn trace_simulated(
+        &self,
+        hidden: &Matrix<f32>,
+        seed: &SampleSeed,
+        observer: &mut dyn Observer,
+    ) -> Result<(Outcome, Vec<TracePlace>), RunError> {
+        let input = (hidden, Span::all(hidden.rows().max(1)));
+        lowered!(self, lowering => trace_simulated(&**lowering, input, seed, observer))
+    }
 }
 
 /// A client and its server, with keys that are made once for several inputs.
@@ -154,5 +169,19 @@ impl Session {
         observer: &mut dyn Observer,
     ) -> Result<Outcome, RunError> {
         served!(self, attention, (parties, lowering) => lowering.execute(parties, hidden, span, observer))
+    }
+
+    /// The same run of all of a text's tokens, and every number of the server's operations, decrypted: for study.
+    ///
+    /// # Errors
+    /// As [`Self::execute`].
+    pub fn trace(
+        &mut self,
+        attention: &Attention,
+        hidden: &Matrix<f32>,
+        observer: &mut dyn Observer,
+    ) -> Result<(Outcome, Vec<TracePlace>), RunError> {
+        let input = (hidden, Span::all(hidden.rows().max(1)));
+        served!(self, attention, (parties, lowering) => trace_executed(&**lowering, parties, input, observer))
     }
 }

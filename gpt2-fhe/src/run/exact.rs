@@ -5,25 +5,29 @@ use nn::integer::{IntegerAttention, IntegerProgram};
 use nn::matrix::Matrix;
 use nn::packed::Span;
 use nn::quantizers::Saturation;
+use nn::table::LookupTable;
+use nn::watched::Watcher;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::key_graph::Parameters;
 use tfhe_core::keys::Needs;
 use tfhe_core::random::SampleSeed;
 use tfhe_core::torus;
 
+use crate::client::Client;
 use crate::integer::encoding::IntegerEncoding;
 use crate::integer::evaluator::IntegerEvaluator;
 use crate::integer::multiply::Multiply;
 use crate::integer::prediction::Predictor;
-use crate::integer::prepared::PreparedProgram;
+use crate::integer::prepared::{PreparedProgram, evaluate};
 use crate::integer::simulated::SimulatedIntegers;
 use crate::integer::tensor::{Integer, IntegerTensor};
 use crate::track::Observer;
 use crate::track::statistics::Statistics;
 
 use super::error::RunError;
-use super::lowering::{Lowering, Reference};
+use super::lowering::{Lowering, Reference, ShownOf};
 use super::plan::{Plan, plan_exact};
+use super::trace::{Collector, NoisyNumber, WatchedPass};
 
 /// A part of a layer's attention in integers, and how ciphertexts are multiplied.
 #[derive(Clone, Debug)]
@@ -35,7 +39,7 @@ pub struct ExactAttention {
 }
 
 impl ExactAttention {
-    fn program(&self) -> &IntegerProgram {
+    pub(super) fn program(&self) -> &IntegerProgram {
         self.quantized.program()
     }
 }
@@ -80,19 +84,23 @@ impl Lowering for ExactAttention {
         }
     }
 
-    fn simulate(
+    fn simulate_watched(
         &self,
         reference: &Reference,
         plan: &Plan,
         seed: &SampleSeed,
         observer: &mut dyn Observer,
+        pass: Option<&mut WatchedPass<NoisyNumber>>,
     ) -> Result<(Matrix<f64>, Statistics), RunError> {
         let predictor = Predictor::new(&plan.parameters)?;
         let backend = SimulatedIntegers::new(predictor.clone(), seed);
         let mut evaluator = IntegerEvaluator::new(backend, predictor, self.multiply, self.program(), observer);
         let (input, span) =
             (IntegerTensor::Input(reference.input.clone(), self.program().accumulator_bits()), reference.span);
-        let output = self.program().evaluate(&mut evaluator, &input, span.tokens())?;
+        let seen = |shown: &Integer<u64>, _: Option<&LookupTable>| NoisyNumber::drawn(torus::to_f64(shown.ciphertext));
+        let mut collector = pass.map(|pass| Collector::new(pass, seen));
+        let watcher = collector.as_mut().map(|collector| collector as &mut dyn Watcher<_, _>);
+        let output = evaluate(self.program(), &mut evaluator, (&input, span.tokens()), watcher)?;
         let number = |row: usize, column: usize| {
             let Integer { ciphertext, bits, .. } = output[span.rows().start + row][column];
             torus::decode(ciphertext, bits + 1) as f64
@@ -117,6 +125,10 @@ impl Lowering for ExactAttention {
     fn bound(&self, seed: &ClientSeed) -> ClientSeed {
         let seed = seed.bound_to(self.multiply.name(), self.program().input_bits().into());
         seed.bound_to("whole attention", self.program().is_whole().into())
+    }
+
+    fn seen(client: &Client, shown: &ShownOf<Self>) -> NoisyNumber {
+        NoisyNumber::drawn(torus::to_f64(client.phase(None, Some(&shown.ciphertext))))
     }
 
     fn prepare(&self, _: &Parameters) -> Result<PreparedProgram, RunError> {

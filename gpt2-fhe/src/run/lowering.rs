@@ -14,9 +14,10 @@ use super::error::{RunError, check_finite};
 use super::keys::KeyPair;
 use super::outcome::{Outcome, Seconds};
 use super::plan::{Bytes, Plan};
+use super::trace::{Collector, NoisyNumber, WatchedPass};
+use crate::client::Client;
 use crate::encoding::Encoding;
-use crate::server::Prepared;
-use crate::server::Server;
+use crate::server::{Prepared, Server, WatcherOf};
 use crate::track::Observer;
 use crate::track::statistics::Statistics;
 
@@ -70,6 +71,12 @@ impl<L: Lowering> Parties<L> {
 
 /// How requests for an attention are encoded.
 pub type EncodingOf<L> = <<L as Lowering>::Prepared as Prepared>::Encoding;
+
+/// A number of an attention's computation, as whoever watches the server sees it.
+pub type ShownOf<L> = <<L as Lowering>::Prepared as Prepared>::Shown;
+
+/// What an attention looks up.
+pub type TableOf<L> = <<L as Lowering>::Prepared as Prepared>::Table;
 
 /// What `work` gives, and its seconds.
 pub(super) fn timed<T>(work: impl FnOnce() -> Result<T, RunError>) -> Result<(T, f64), RunError> {
@@ -127,6 +134,21 @@ pub trait Lowering: Sized {
         plan: &Plan,
         seed: &SampleSeed,
         observer: &mut dyn Observer,
+    ) -> Result<(Matrix<f64>, Statistics), RunError> {
+        self.simulate_watched(reference, plan, seed, observer, None)
+    }
+
+    /// The same; a pass, if there is one, gets every number on the way.
+    ///
+    /// # Errors
+    /// As [`Self::simulate`].
+    fn simulate_watched(
+        &self,
+        reference: &Reference,
+        plan: &Plan,
+        seed: &SampleSeed,
+        observer: &mut dyn Observer,
+        pass: Option<&mut WatchedPass<NoisyNumber>>,
     ) -> Result<(Matrix<f64>, Statistics), RunError>;
 
     /// How far numbers may be from the reference's by the predicted noise. `None`: not at all.
@@ -174,6 +196,9 @@ pub trait Lowering: Sized {
     fn numbers(&self, decrypted: Matrix<f64>, encoding: &EncodingOf<Self>, span: Span)
     -> Result<Matrix<f64>, RunError>;
 
+    /// What the owner of the keys sees of a number on its way.
+    fn seen(client: &Client, shown: &ShownOf<Self>) -> NoisyNumber;
+
     /// Makes all keys, for inputs of at most as many tokens as the plan's.
     ///
     /// # Errors
@@ -195,11 +220,31 @@ pub trait Lowering: Sized {
         planned: (&Plan, Span),
         observer: &mut dyn Observer,
     ) -> Result<RunOutput, RunError> {
+        self.answer_watched(parties, input, planned, observer, None)
+    }
+
+    /// The same; a pass, if there is one, gets every number of the server's operations, decrypted.
+    ///
+    /// # Errors
+    /// As [`Self::answer`].
+    fn answer_watched(
+        &self,
+        parties: &mut Parties<Self>,
+        input: &Matrix<i32>,
+        planned: (&Plan, Span),
+        observer: &mut dyn Observer,
+        pass: Option<&mut WatchedPass<NoisyNumber>>,
+    ) -> Result<RunOutput, RunError> {
         let (index, prepare) = timed(|| parties.prepare(self))?;
         let (encoding, keys) = (self.encoding(planned)?, &parties.keys.evaluation_keys);
         let (request, encrypt) = timed(|| Ok(parties.keys.client.encrypt(input, &encoding)?))?;
+        let client = &parties.keys.client;
+        let seen = |shown: &ShownOf<Self>, _: Option<&TableOf<Self>>| Self::seen(client, shown);
+        let mut collector = pass.map(|pass| Collector::new(pass, seen));
+        let watcher = collector.as_mut().map(|collector| collector as &mut WatcherOf<'_, Self::Prepared>);
+        let server = Server::new(&parties.prepared[index], keys)?;
         let ((answer, statistics), evaluate) =
-            timed(|| Ok(Server::new(&parties.prepared[index], keys)?.evaluate(&request, &encoding, observer)?))?;
+            timed(|| Ok(server.evaluate_watched(&request, &encoding, observer, watcher)?))?;
         let (numbers, decrypt) = timed(|| {
             let decrypted = parties.keys.client.decrypt(&answer, &encoding, request.label())?;
             self.numbers(decrypted, &encoding, planned.1)

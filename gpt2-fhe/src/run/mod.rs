@@ -13,20 +13,21 @@ mod lowering;
 mod outcome;
 pub mod packed;
 mod plan;
+pub mod trace;
 
 pub use attention::{Attention, Session};
 pub(crate) use error::check_finite;
 pub use error::{RunError, check_saturation};
-pub use lowering::{EncodingOf, Lowering, Parties, Reference, RunOutput};
+pub use lowering::{EncodingOf, Lowering, Parties, Reference, RunOutput, ShownOf, TableOf};
 pub use outcome::{Outcome, Seconds};
 pub use plan::{Bytes, Packing, Plan};
 
 pub use crate::track::MAX_LOG2_FAILURE;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How the head becomes operations on ciphertexts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "command-line", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Circuit {
@@ -47,7 +48,7 @@ impl Circuit {
 }
 
 /// How the head is computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "command-line", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {

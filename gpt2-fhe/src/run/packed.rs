@@ -5,22 +5,29 @@ use nn::clear::ClearEvaluator;
 use nn::matrix::Matrix;
 use nn::packed::{Calibration, PackedAttention, PackedOptions, Span};
 use nn::quantizers::Saturation;
+use nn::table::SmoothTable;
+use nn::watched::Watcher;
 use rayon::prelude::*;
 use tfhe_core::key_graph::Parameters;
 use tfhe_core::keys::Needs;
 use tfhe_core::random::SampleSeed;
+use tfhe_core::torus;
 
+use crate::client::Client;
 use crate::packed::ciphertexts::PreparedAttention;
 use crate::packed::encoding::PackedEncoding;
 use crate::packed::evaluator::{PackedEvaluator, PackedTensor};
 use crate::packed::keys::needs;
+use crate::packed::prepared::evaluate;
 use crate::packed::simulated::SimulatedPacked;
+use crate::packed::watched::ShownPacked;
 use crate::track::statistics::Statistics;
 use crate::track::{Observer, Unobserved};
 
 use super::error::{RunError, is_within};
-use super::lowering::{Lowering, Reference};
+use super::lowering::{Lowering, Reference, ShownOf};
 use super::plan::{Packing, Plan, plan_packed, plan_reliable};
+use super::trace::{Collector, NoisyNumber, WatchedPass};
 
 /// The smallest modulus of scores that is tried: weights would have hardly more than a sign.
 const MIN_LOG_MODULUS: u32 = 16;
@@ -28,7 +35,7 @@ const MIN_LOG_MODULUS: u32 = 16;
 const SIMULATIONS: u64 = 32;
 /// How many estimated standard deviations an output may be from the clear engine's. The estimate from 32 runs has a relative
 /// standard error of an eighth; were it exact, one of 64·768 Gaussian errors would exceed eight with a chance of 2^-34.
-const TOLERANCE: f64 = 8.0;
+pub(super) const TOLERANCE: f64 = 8.0;
 
 /// Quantizes a part of the attention, each head with the largest modulus of scores, up to that of the options, with which a run
 /// of it on the most tokens is reliable, and scores have at most half the noise that the rounding of a lookup's argument
@@ -83,13 +90,20 @@ fn simulate(
     reference: &Reference,
     seed: &SampleSeed,
     observer: &mut dyn Observer,
+    pass: Option<&mut WatchedPass<NoisyNumber>>,
 ) -> Result<(Matrix<f64>, Statistics), RunError> {
     let (Packing { prediction, layout, .. }, program) = (plan.packing()?, attention.program());
     let lookup_size = plan.parameters.lookup().size();
     let backend = SimulatedPacked::new(prediction, *layout, lookup_size, seed);
     let mut evaluator = PackedEvaluator::new(backend, prediction, *layout, lookup_size, observer);
     let input = PackedTensor::Input(reference.input.clone());
-    let output = program.evaluate(&mut evaluator, &input, reference.span)?.into_sum();
+    let seen = |shown: &ShownPacked<f64>, _: Option<&SmoothTable>| NoisyNumber {
+        turns: shown.summed.content,
+        undrawn: shown.undrawn.get(),
+    };
+    let mut collector = pass.map(|pass| Collector::new(pass, seen));
+    let watcher = collector.as_mut().map(|collector| collector as &mut dyn Watcher<_, _>);
+    let output = evaluate(program, &mut evaluator, (&input, reference.span), watcher)?.into_sum();
     let unit = program.output_turns();
     let numbers = Matrix::from_fn(reference.numbers.rows(), reference.numbers.cols(), |row, channel| {
         output.turns()[row][channel] / unit
@@ -132,18 +146,20 @@ impl Lowering for PackedAttention {
         }
     }
 
-    fn simulate(
+    fn simulate_watched(
         &self,
         reference: &Reference,
         plan: &Plan,
         seed: &SampleSeed,
         observer: &mut dyn Observer,
+        pass: Option<&mut WatchedPass<NoisyNumber>>,
     ) -> Result<(Matrix<f64>, Statistics), RunError> {
-        simulate(self, plan, reference, seed, observer)
+        simulate(self, plan, reference, seed, observer, pass)
     }
 
     fn tolerance(&self, reference: &Reference, plan: &Plan) -> Result<Option<Matrix<f64>>, RunError> {
-        let simulate = |run| Ok(simulate(self, plan, reference, &SampleSeed::from_number(run), &mut Unobserved)?.0);
+        let simulate =
+            |run| Ok(simulate(self, plan, reference, &SampleSeed::from_number(run), &mut Unobserved, None)?.0);
         let runs = (0..SIMULATIONS).into_par_iter().map(simulate).collect::<Result<Vec<Matrix<f64>>, RunError>>()?;
         let numbers = &reference.numbers;
         let square =
@@ -165,6 +181,11 @@ impl Lowering for PackedAttention {
 
     fn needs(&self, plan: &Plan) -> Result<Needs, RunError> {
         Ok(needs(&plan.packing()?.layout))
+    }
+
+    fn seen(client: &Client, shown: &ShownOf<Self>) -> NoisyNumber {
+        let value = &shown.summed.content;
+        NoisyNumber::drawn(torus::to_f64(client.phase(value.score.as_ref(), value.lookup.as_ref())))
     }
 
     fn prepare(&self, parameters: &Parameters) -> Result<PreparedAttention, RunError> {

@@ -1,5 +1,7 @@
 //! Whoever watches a computation, and why it was not finished.
 
+use nn::watched::WatchedError;
+
 use crate::boundary::Refused;
 
 /// Why the data flow was not finished.
@@ -14,6 +16,15 @@ pub enum EvaluationError {
     /// What was done cannot be kept: why, in words.
     #[error("{0}; what was kept before is whole, and the same command goes on from there")]
     Unkept(String),
+}
+
+impl From<WatchedError<Self>> for EvaluationError {
+    fn from(error: WatchedError<Self>) -> Self {
+        match error {
+            WatchedError::Stopped => Self::Cancelled,
+            WatchedError::Failed(error) => error,
+        }
+    }
 }
 
 /// Is told how far the computation has come, and may stop it.

@@ -5,6 +5,7 @@ mod blocks;
 #[cfg(unix)]
 mod checkpoints;
 mod evaluate;
+mod explain;
 mod generate;
 mod head;
 mod help;
@@ -19,6 +20,7 @@ mod remote;
 mod small;
 #[cfg(unix)]
 mod system;
+mod trace;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

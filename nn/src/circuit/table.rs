@@ -322,18 +322,23 @@ impl SmoothTable {
         self.range
     }
 
-    /// How far an argument in the range is from where what is read is wrong, in turns: from what lies beyond the half turn, or, of a table
-    /// that goes on there without a jump, from 1/32 of a turn beyond, where it is off by twice that. Infinite for a [`Smooth::Gate`].
+    /// How far an argument in the range is at least from where what is read is wrong ([`Self::room`]), in turns.
     pub fn margin(&self) -> f64 {
         let [low, high] = self.range;
+        // Arguments of zero, the largest there are of an exponential, may be read above.
+        let largest = if self.function == Smooth::Exponential { 0.0 } else { high };
+        self.room(low).min(self.room(largest))
+    }
+
+    /// How far an argument is from where what is read is wrong, in turns: from what lies beyond the half turn, or, of a table that goes on
+    /// there without a jump, from 1/32 of a turn beyond, where it is off by twice that. Negative of one that is there already; infinite for a
+    /// [`Smooth::Gate`].
+    pub fn room(&self, turns: f64) -> f64 {
+        let inside = 0.25 - (turns - self.middle).abs();
         match self.function {
             Smooth::Gate(_) => f64::INFINITY,
-            // Arguments of zero, the largest there are, may be read above.
-            Smooth::Exponential => high.min(0.5 - high + low),
-            _ => {
-                let inside = (0.25 + low - self.middle).min(0.25 + self.middle - high);
-                if self.goes_on() { inside + BEYOND } else { inside }
-            }
+            _ if self.goes_on() => inside + BEYOND,
+            _ => inside,
         }
     }
 

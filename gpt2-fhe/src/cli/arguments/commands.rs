@@ -8,8 +8,8 @@ use nn::attention::Part;
 
 use super::{
     AuditArguments, BlockSelection, Checkpointing, ComputeArguments, DecryptArguments, Encrypt, EncryptArguments,
-    Encryption, Execution, KeygenArguments, Layers, Multiplication, OptionalBlock, Place, Quantization,
-    QuantizationOptions, Replacing, Reporting, Resources, Selection, Serving, Watching, words,
+    Encryption, Execution, ExplainArguments, KeygenArguments, Layers, Multiplication, OptionalBlock, Place,
+    Quantization, QuantizationOptions, Replacing, Reporting, Resources, Selection, Serving, Watching, words,
 };
 
 /// Runs the attention of a GPT-2 on encrypted data.
@@ -55,6 +55,9 @@ pub(crate) enum Command {
     /// Gives evidence for each claim about the cryptography: keys, noise, failure, randomness, transforms, messages
     #[command(long_about = words::AUDIT)]
     Audit(AuditArguments),
+    /// Explains the cryptography at toy size, number by number: encryption, products, lookups, an encrypted head
+    #[command(long_about = words::EXPLAIN)]
+    Explain(ExplainArguments),
     /// Prepares (calibrates) one attention head, all heads of a layer, or blocks, and writes it to files
     #[command(long_about = words::QUANTIZE)]
     Quantize(QuantizeArguments),
@@ -179,6 +182,13 @@ pub(crate) struct HeadArguments {
     /// Its shape is [tokens, size of a head], or [tokens, n_embd] with --all-heads.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+    /// JSON file to write every number on its way to, step by step, which `explain --of FILE` shows: with noise (--mode simulate, execute)
+    ///
+    /// Of each number it has what the owner of the key would decrypt there, what it is without encryption, the noise, what was predicted of that,
+    /// and how much more it could bear. With --mode execute this program decrypts what the server has in the middle of its computation,
+    /// which it can as it is both parties: it is for study. A server alone cannot. The file is as secret as the input: nothing in it is encrypted.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) replacing: Replacing,
     #[command(flatten)]
@@ -442,6 +452,7 @@ impl CommandLine {
             Some(Command::Circuit(arguments)) => arguments.reporting,
             Some(Command::Plan(arguments)) => arguments.reporting,
             Some(Command::Audit(arguments)) => arguments.reporting,
+            Some(Command::Explain(arguments)) => arguments.reporting,
             Some(Command::Quantize(arguments)) => arguments.reporting,
             Some(Command::Evaluate(arguments)) => arguments.reporting,
             Some(Command::Keygen(arguments)) => arguments.reporting,
@@ -464,7 +475,13 @@ impl CommandLine {
             Some(Command::Plan(arguments)) => arguments.threads,
             Some(Command::Keygen(arguments)) => arguments.threads,
             Some(Command::Compute(arguments)) => arguments.threads,
-            Some(Command::Circuit(_) | Command::Quantize(_) | Command::Encrypt(_) | Command::Decrypt(_)) => None,
+            Some(
+                Command::Circuit(_)
+                | Command::Explain(_)
+                | Command::Quantize(_)
+                | Command::Encrypt(_)
+                | Command::Decrypt(_),
+            ) => None,
         }
     }
 

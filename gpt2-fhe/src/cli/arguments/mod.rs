@@ -3,6 +3,7 @@
 mod audit;
 mod commands;
 mod exchange;
+mod explain;
 mod given;
 mod optional;
 mod words;
@@ -31,6 +32,7 @@ pub(super) use commands::{
 pub(super) use exchange::{
     ClientFiles, ComputeArguments, DecryptArguments, EncryptArguments, KeygenArguments, Serving,
 };
+pub(super) use explain::ExplainArguments;
 pub(super) use given::{Given, NotApplicable};
 pub(super) use optional::OptionalBlock;
 

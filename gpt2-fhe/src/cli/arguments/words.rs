@@ -131,6 +131,18 @@ pub(super) const AUDIT: &str = concat!(
      bits: The logarithm of the number of operations that the cheapest known attack takes.\n"
 );
 
+pub(super) const EXPLAIN: &str = concat!(
+    "Explains the cryptography at toy size, number by number, in lessons that build on each other.\n\n\
+     Every number is that of a real computation, by the same functions with which the other commands compute, on keys so small that a \
+     person can follow. Each step shows what the owner of the key would decrypt there. Toy keys protect nothing, and no real secret is \
+     involved. A lesson is the same each time, unless --seed is given. What a lesson says is checked as it is made: the program ends with \
+     code 1 if something is not so.\n\nWords:\n",
+    lookup!(),
+    "  noise: Small random errors in every ciphertext. Encryption is not secure without them, and with too many of them results are wrong.\n  \
+     torus: The circle on which all numbers lie: parts of a turn, from 0 to 1.\n  \
+     phase: What decryption has before it rounds: the message and the noise.\n"
+);
+
 pub(super) const QUANTIZE: &str = concat!(
     "Calibrates one attention head, all heads of a layer, or, with --encrypt, blocks, and writes the result to files.\n\n\
      The other commands read these files by --quantized. The server needs weights and ranges, the client needs scales: \

@@ -5,19 +5,9 @@ use std::fmt::Write as _;
 use gpt2_fhe::audit::{AuditClaim, AuditSection, ClaimVerdict, NoiseHistogram};
 
 use super::report::Audit;
+use crate::cli::page::{Page, escaped};
 
 const STYLE: &str = "
-:root { color-scheme: light dark; --ink: #1c1f24; --paper: #ffffff; --soft: #5b6470; --line: #d8dde3; --bar: #7aa7d9; --curve: #1c1f24;
-  --good: #1a7f37; --bad: #c62828; --open: #8a6100 }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --paper: #14171b; --soft: #9aa4b0; --line: #2d333b; --bar: #3d6ea5;
-  --curve: #e6e8eb; --good: #57c26d; --bad: #ff7b72; --open: #e0b341 } }
-* { box-sizing: border-box }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 auto; padding: 1rem; max-width: 62rem;
-  overflow-wrap: anywhere }
-h1 { font-size: 1.5rem; margin: .5rem 0 }
-h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem; border-bottom: 1px solid var(--line) }
-ul { padding-left: 1.2rem; margin: .4rem 0 }
-.soft, dt, small { color: var(--soft) }
 .summary { font-size: 1.1rem; font-weight: 600 }
 .claim { border-top: 1px solid var(--line); padding: .6rem 0 }
 .claim p { margin: 0 }
@@ -39,10 +29,7 @@ const PICTURE: [f64; 2] = [320.0, 120.0];
 const AXIS: f64 = 16.0;
 
 pub(super) fn page(audit: &Audit) -> String {
-    let mut out = String::from("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
-    out +=
-        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Audit of gpt2-fhe</title>\n";
-    let _ = write!(out, "<style>{STYLE}</style>\n</head>\n<body>\n<h1>Audit of gpt2-fhe {}</h1>\n", audit.version);
+    let mut out = format!("<h1>Audit of gpt2-fhe {}</h1>\n", audit.version);
     let what = if audit.quick { "Quick audit" } else { "Audit" };
     let sets = escaped(&audit.sets.join(", "));
     let _ = writeln!(out, "<p class=\"summary\">{}</p>", escaped(&audit.summary()));
@@ -70,7 +57,7 @@ pub(super) fn page(audit: &Audit) -> String {
     }
     out += "</ul></nav>\n";
     audit.sections.iter().for_each(|section| out += &of_section(section));
-    out + "</body>\n</html>\n"
+    Page { title: "Audit of gpt2-fhe", style: STYLE, body: &out, script: "" }.document()
 }
 
 fn of_section(section: &AuditSection) -> String {
@@ -157,10 +144,6 @@ fn picture(histogram: &NoiseHistogram) -> String {
         let _ = writeln!(out, "<text x=\"{x:.1}\" y=\"{:.1}\">{deviation} σ</text>", height + AXIS - 3.0);
     }
     out + "</svg>\n"
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

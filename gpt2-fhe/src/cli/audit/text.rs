@@ -5,9 +5,8 @@ use std::fmt::Write as _;
 use gpt2_fhe::audit::{AuditClaim, AuditSection, ClaimVerdict, NoiseHistogram};
 
 use super::report::Audit;
+use crate::cli::text::wrapped;
 
-/// Characters to a line.
-const WIDTH: usize = 118;
 /// Characters of the verdict and its space.
 const MARGIN: usize = 16;
 /// Heights of the bars of a picture.
@@ -70,37 +69,9 @@ fn sparkline(histogram: &NoiseHistogram) -> String {
     histogram.counts.iter().map(bar).collect()
 }
 
-/// In lines of [`WIDTH`], the first with one indent, the others with another.
-fn wrapped(text: &str, first: usize, rest: usize) -> String {
-    let (mut out, mut column) = (" ".repeat(first), first);
-    // Of several spaces, each but one is a word without characters: they stay.
-    for (index, word) in text.split(' ').enumerate() {
-        let length = word.chars().count();
-        if index > 0 && column + 1 + length > WIDTH {
-            out = out.trim_end().to_owned();
-            let _ = write!(out, "\n{}", " ".repeat(rest));
-            column = rest;
-        } else if index > 0 {
-            out.push(' ');
-            column += 1;
-        }
-        out.push_str(word);
-        column += length;
-    }
-    out + "\n"
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_are_no_wider_than_they_may_be() {
-        let text = wrapped(&"word ".repeat(100), 2, 15);
-        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
-        assert!(text.lines().nth(1).unwrap().starts_with(&" ".repeat(15)));
-        assert_eq!(wrapped("a  b", 1, 2), " a  b\n");
-    }
 
     #[test]
     fn a_claim_that_does_not_hold_stands_out() {

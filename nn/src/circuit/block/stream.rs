@@ -5,7 +5,7 @@ use super::calibrate::BlockPart;
 use super::end::EndProgram;
 use super::program::{BlockCache, BlockProgram};
 use crate::evaluator::{BlockEvaluator, Rows};
-use crate::watched::{Operation, Watched, WatchedError};
+use crate::watched::{Inspected, Operation, Watched, WatchedBy, WatchedError};
 use std::ops::ControlFlow;
 
 /// Some of a model's blocks, and how they end: weights and tables, and nothing of what numbers of the stream stand for.
@@ -166,10 +166,11 @@ impl StreamProgram {
         watcher: W,
     ) -> Result<E::Tensor, WatchedError<E::Error>>
     where
-        E: BlockEvaluator,
-        W: FnMut(Operation, Rows<E::Lane>) -> ControlFlow<()>,
+        E: BlockEvaluator + Inspected,
+        W: FnMut(Operation, Rows<E::Shown>) -> ControlFlow<()>,
     {
-        let mut watched = Watched::new(evaluator, watcher);
+        let mut watcher = WatchedBy(watcher);
+        let mut watched = Watched::new(evaluator, &mut watcher);
         let mut caches = self.caches(&mut watched);
         self.answer(&mut watched, stream, &mut caches)
     }
