@@ -9,6 +9,7 @@ use std::process::Command;
 
 /// A formula as MathML. What the renderer does not know is an error.
 pub(crate) fn mathml(tex: &str, is_display: bool) -> Result<String> {
+    let tex = &lists(tex);
     let storage = Storage::new();
     let events: Vec<Event<'_>> =
         Parser::new(tex, &storage).collect::<Result<_, _>>().map_err(|error| anyhow!("${tex}$: {error}"))?;
@@ -19,6 +20,20 @@ pub(crate) fn mathml(tex: &str, is_display: bool) -> Result<String> {
         .map_err(|error| anyhow!("${tex}$: {error}"))?;
     ensure!(!written.contains("merror"), "${tex}$ is no formula");
     Ok(tight(&written))
+}
+
+/// With a space behind each comma between digits: the renderer takes `(1,0)` for a number with groups of digits, and TeX for two.
+/// Numbers of the book have no groups within formulas.
+fn lists(tex: &str) -> String {
+    let mut written = String::with_capacity(tex.len());
+    for (at, c) in tex.char_indices() {
+        written.push(c);
+        let is_digit = |next: Option<char>| next.is_some_and(|next| next.is_ascii_digit());
+        if c == ',' && is_digit(tex[..at].chars().next_back()) && is_digit(tex[at + 1..].chars().next()) {
+            written.push(' ');
+        }
+    }
+    written
 }
 
 /// Without the space that browsers leave around a slash, and around brackets of a size of their own: TeX has none there.
@@ -62,6 +77,7 @@ mod tests {
     fn formulas_are_rendered_and_what_is_none_is_refused() {
         let written = mathml(r"\underbrace{\tfrac12\lVert x\rVert}_{\text{half}}", true).expect("a formula");
         assert!(written.starts_with("<math display=\"block\"") && written.contains("<mfrac"), "{written}");
+        assert_eq!(lists("(1,0,2),a,1"), "(1, 0, 2),a,1");
         assert_eq!(mathml(r"\big(a/b", false).expect("a formula").matches("lspace=\"0\"").count(), 2);
         for wrong in [r"\frac{1}{", r"\nosuchcommand", "x^", r"\left( x"] {
             mathml(wrong, false).expect_err(wrong);
