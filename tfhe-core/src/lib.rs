@@ -48,6 +48,10 @@
 //! 18. How hard it is to break: [`security::level`].
 //! 19. Who has which keys, the client's and the server's side of it all: [`keys`], and the example below.
 //!
+//! # Formulas
+//! are plain text, as `β^(−2ℓ)/12`, which reads in the source as on this page. `RUSTDOCFLAGS="--html-in-header tfhe-core/formulas.html" cargo doc`
+//! raises exponents and lowers indices.
+//!
 //! # The book
 //! The same course with the ideas behind it, worked examples, pictures and exercises is a book, in the repository's folder `docs`. Modules name
 //! their chapter; these links lead somewhere once the book has been built as well (`cargo run --release --manifest-path book/Cargo.toml`,
