@@ -68,7 +68,8 @@ fn reading(trace: &HeadTrace) -> LessonStep {
              number: there, formulas give the most that it can be."
         }
         Circuit::Exact => {
-            "σ: the standard deviation that formulas predict for the noise: two thirds of all noise is smaller, and hardly any is five times as large."
+            "σ: the standard deviation that formulas predict for the noise: two thirds of all noise is smaller, and hardly any is five times as large. \
+             They hold on every kind of CPU: where transforms round less, noise is smaller."
         }
     };
     let headroom = match trace.circuit {
