@@ -6,6 +6,9 @@ use clap::Args;
 
 use super::{Replacing, Reporting};
 
+/// Without `--seed`: the small key of most lessons has as many ones as zeros, not all of them together.
+const SEED: u64 = 7;
+
 /// The arguments of `explain`.
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArguments {
@@ -31,7 +34,7 @@ pub(crate) struct ExplainArguments {
     /// Number that keys, masks and noise are computed from: another number, other numbers in the lessons
     ///
     /// There is nothing secret in a lesson: its keys are so small that everybody can find them, and are printed.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = SEED)]
     pub(crate) seed: u64,
     #[command(flatten)]
     pub(crate) replacing: Replacing,

@@ -43,7 +43,7 @@ pub(super) fn lesson(seed: u64) -> anyhow::Result<Lesson> {
         "Blind rotation",
         "A polynomial that holds a table is turned by an encrypted number, so that the entry asked for comes to the front.",
     )
-    .of_chapter("5, Bootstrapping");
+    .of_chapter("Bootstrapping");
     let short: Vec<u64> = (1..=8).collect();
     let moved = |by: usize| {
         let mut output = vec![0; short.len()];
@@ -349,7 +349,8 @@ mod tests {
         for count in 1..=rows.len() {
             let key = BootstrappingKey::from_raw(toy.fft(), toy.shape(), toy.gadget(), &rows[..count]);
             // The switched body stands for the whole input; the masks of a shorter one are the first of it.
-            let steps = rotation.switched.mask()[..count].iter().chain([&rotation.switched.body()]);
+            let body = rotation.switched.body();
+            let steps = rotation.switched.mask()[..count].iter().chain([&body]);
             let short = steps.map(|&step| encode(step as i64, 5)).collect();
             let turned = key.unwrap().blind_rotate(&[LweCiphertext::from_data(short)], &[&start]).swap_remove(0);
             assert_eq!(turned, rotation.states[count].accumulator, "{count}");

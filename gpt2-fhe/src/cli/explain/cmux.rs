@@ -32,7 +32,7 @@ pub(super) fn lesson(seed: u64) -> anyhow::Result<Lesson> {
 
     let lesson =
         Lesson::new("cmux", "CMUX", "An encrypted bit chooses between two ciphertexts, and nobody sees which.")
-            .of_chapter("3, Gadgets and the external product");
+            .of_chapter("Gadgets and the external product");
     let phases = inputs.each_ref().map(|input| toy.phase(input));
     let lesson = lesson.step(
         LessonStep::new("A choice as a sum")

@@ -49,7 +49,7 @@ pub(super) fn lesson(seed: u64) -> anyhow::Result<Lesson> {
         "Decomposition",
         "A number is cut into small digits, so that multiplying by it does not multiply noise by a large number.",
     )
-    .of_chapter("3, Gadgets and the external product");
+    .of_chapter("Gadgets and the external product");
     let lesson = lesson.step(
         LessonStep::new("Why large factors do harm")
             .say(format!(
@@ -145,7 +145,7 @@ pub(super) fn lesson(seed: u64) -> anyhow::Result<Lesson> {
                 format!("at once:    noise times {}", signed(x).abs()),
                 format!(
                     "in digits:  noise times √({}) = {:.1}",
-                    cut.map(|digit| format!("{digit}²").replace('-', "−")).join(" + "),
+                    cut.map(|digit| if digit < 0 { format!("({digit})²") } else { format!("{digit}²") }).join(" + "),
                     squares.sqrt()
                 ),
             ])
@@ -182,8 +182,9 @@ fn picture(x: u64, digits: [i32; LEVELS]) -> LessonPicture {
             drawing.text(class, Anchor::Middle, 13.0, [place(number.into()), y + 22.0], &number.to_string());
         }
         let exact = place(rest as f64 / weight(level) as f64);
-        drawing.line("to-red", [exact, y - 4.0], [exact, y + 34.0]);
+        drawing.line("to-red", [exact, y - 5.0], [exact, y + 8.0]);
         let name = format!("level {}: one is 1/{} turn", level + 1, TURN / weight(level));
+        drawing.rectangle("paper", [left, y - 20.0], [170.0, 15.0]);
         drawing.text("soft", Anchor::Start, 12.0, [left, y - 8.0], &name);
         rest -= i64::from(digit) * weight(level);
         bounds = Some([from, to]);

@@ -118,7 +118,9 @@ impl Drawing {
 
     /// As an element of a page that has [`STYLE`].
     pub(super) fn element(&self, title: &str) -> String {
-        self.svg("", title, "")
+        // On a narrow page it is moved to and fro rather than made too small to be read.
+        let least = format!(" style=\"min-width: {}px\"", at(0.86 * self.size[0]));
+        self.svg(&least, title, "")
     }
 
     /// As a file of its own.
@@ -127,10 +129,10 @@ impl Drawing {
         self.svg(" xmlns=\"http://www.w3.org/2000/svg\"", title, &style)
     }
 
-    fn svg(&self, namespace: &str, title: &str, style: &str) -> String {
+    fn svg(&self, attributes: &str, title: &str, style: &str) -> String {
         let ([width, height], title) = (self.size.map(at), escaped(title));
         format!(
-            "<svg{namespace} class=\"picture\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" role=\"img\" \
+            "<svg{attributes} class=\"picture\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" role=\"img\" \
              aria-label=\"{title}\">\n{style}<rect class=\"paper\" width=\"{width}\" height=\"{height}\" rx=\"6\"/>\n{}</svg>\n",
             self.shapes
         )

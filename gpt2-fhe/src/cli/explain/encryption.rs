@@ -45,7 +45,7 @@ pub(super) fn lesson(seed: u64) -> anyhow::Result<Lesson> {
         "Encryption",
         "One small number is encrypted under a key of 8 bits, decrypted again, and added to another without decrypting.",
     )
-    .of_chapter("1, Torus and LWE");
+    .of_chapter("Torus and LWE");
     let lesson = lesson.step(
         LessonStep::new("Numbers on a circle")
             .say(
@@ -64,7 +64,7 @@ pub(super) fn lesson(seed: u64) -> anyhow::Result<Lesson> {
         LessonStep::new("The key")
             .say(
                 "The key is a list of bits, drawn at random. Only its owner knows it. This one has 8 bits, which anybody finds by trying all 256 \
-                 keys: toy keys protect nothing. Real keys have 900 bits and more.",
+                 keys: toy keys protect nothing. Real keys have hundreds of bits.",
             )
             .table(of_bits("the secret key s", bits)),
     );
@@ -267,17 +267,20 @@ fn ruler(phase: u64, message: i64) -> Vec<String> {
 fn picture(ciphertext: &LweCiphertext, bits: &[u64], plaintext: u64, error: u64) -> LessonPicture {
     let mut drawing = Drawing::new(480.0, 250.0);
     let width = 54.0;
+    // The line that joins them goes to where the sum is.
+    let mut joined = [72.0_f64; 2];
     for (i, (&a, &s)) in ciphertext.mask().iter().zip(bits).enumerate() {
         let x = 24.0 + width * i as f64;
         drawing.cell(if s == 1 { "blues" } else { "box" }, [x, 30.0], [width - 6.0, 26.0], 13.0, &ticks(a).to_string());
         drawing.text(if s == 1 { "blue" } else { "soft" }, Anchor::Middle, 14.0, [x + 24.0, 76.0], &format!("× {s}"));
         if s == 1 {
             drawing.line("to-blue", [x + 24.0, 84.0], [x + 24.0, 100.0]);
+            joined = [joined[0].min(x + 24.0), joined[1].max(x + 24.0)];
         }
     }
     drawing.text("soft", Anchor::Start, 13.0, [24.0, 20.0], "mask, public");
     drawing.text("soft", Anchor::End, 13.0, [450.0, 20.0], "key, secret: 0 or 1");
-    drawing.line("to-blue", [48.0, 100.0], [426.0, 100.0]);
+    drawing.line("to-blue", [joined[0], 100.0], [joined[1], 100.0]);
     drawing.arrow("to-blue", [72.0, 100.0], [72.0, 136.0]);
     let sum = ciphertext.body().wrapping_sub(plaintext).wrapping_sub(error);
     let parts = [

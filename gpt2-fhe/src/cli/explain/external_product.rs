@@ -50,7 +50,7 @@ pub(super) fn lesson(seed: u64) -> anyhow::Result<Lesson> {
         "The external product",
         "An encrypted bit is multiplied with an encrypted polynomial, by digits times rows.",
     )
-    .of_chapter("3, Gadgets and the external product");
+    .of_chapter("Gadgets and the external product");
     let lesson = lesson.step(
         LessonStep::new("A ciphertext of a polynomial")
             .say(format!(
@@ -193,7 +193,7 @@ fn picture(levels: usize) -> LessonPicture {
     let mut drawing = Drawing::new(480.0, 322.0);
     let (high, top) = (26.0, 44.0);
     drawing.text("soft", Anchor::Middle, 13.0, [70.0, 24.0], "ciphertext");
-    drawing.text("soft", Anchor::Middle, 13.0, [190.0, 24.0], "digits");
+    drawing.text("soft", Anchor::Middle, 13.0, [185.0, 24.0], "digits");
     drawing.text("soft", Anchor::Middle, 13.0, [358.0, 24.0], "rows of the GGSW ciphertext");
     for (part, name) in ["A", "B"].into_iter().enumerate() {
         let y = top + part as f64 * (levels as f64 * (high + 6.0) + 10.0);
@@ -202,9 +202,9 @@ fn picture(levels: usize) -> LessonPicture {
         drawing.cell(class, [36.0, middle - 18.0], [68.0, 36.0], 16.0, name);
         for level in 0..levels {
             let y = y + level as f64 * (high + 6.0);
-            drawing.line("line", [104.0, middle], [150.0, y + high / 2.0]);
-            drawing.cell(class, [150.0, y], [80.0, high], 13.0, &format!("{name}: level {}", level + 1));
-            drawing.text("", Anchor::Middle, 15.0, [244.0, y + high / 2.0 + 5.0], "×");
+            drawing.line("line", [104.0, middle], [136.0, y + high / 2.0]);
+            drawing.cell(class, [136.0, y], [98.0, high], 13.0, &format!("{name}: level {}", level + 1));
+            drawing.text("", Anchor::Middle, 15.0, [246.0, y + high / 2.0 + 5.0], "×");
             let row = if part == 0 { format!("bit·(−S)/16^{}", level + 1) } else { format!("bit/16^{}", level + 1) };
             drawing.cell("greens", [258.0, y], [200.0, high], 13.0, &row);
         }

@@ -35,7 +35,7 @@ pub(super) fn lesson(seed: u64) -> anyhow::Result<Lesson> {
         "Key switching",
         "A ciphertext under a long key becomes one under a short key, without decrypting.",
     )
-    .of_chapter("6, Key switching and packing");
+    .of_chapter("Key switching and packing");
     let lesson = lesson.step(
         LessonStep::new("Two keys")
             .say(format!(
@@ -137,8 +137,8 @@ pub(super) fn lesson(seed: u64) -> anyhow::Result<Lesson> {
                 allowed: 1.0 / 16.0,
             })
             .say(
-                "The phase has changed a little: rows have noise, and digits round. The key is short now. That its noise may be larger than the long key's is what \
-                 keeps a short key safe.",
+                "The phase has changed a little: rows have noise, and digits round. The key is short now. In real sets what is under the short key has \
+                 far more noise than what is under the long one: that is what keeps a short key safe.",
             ),
     ))
 }
@@ -173,7 +173,7 @@ fn picture(from: usize, to: usize) -> LessonPicture {
         }
         drawing.text("soft", Anchor::Start, 16.0, [408.0, 110.0 + 25.0 * f64::from(level)], "…");
     }
-    drawing.text("soft", Anchor::Start, 13.0, [216.0, 84.0], "rows: the long key's bits, encrypted");
+    drawing.text("soft", Anchor::Start, 13.0, [216.0, 84.0], "rows: encrypted bits");
     drawing.arrow("to-green", [24.0 + 17.0 * from as f64 + 24.0, 46.0], [440.0, 46.0]);
     drawing.line("to-green", [440.0, 46.0], [440.0, 204.0]);
     drawing.arrow("to-green", [440.0, 204.0], [330.0, 204.0]);

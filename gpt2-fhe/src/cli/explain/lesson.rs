@@ -249,7 +249,10 @@ impl NoiseGauge {
         out += &format!("; right up to {}", amount(*allowed));
         if let Some(deviations) = self.deviations() {
             let decimals = usize::from(deviations < 10.0);
-            out += &format!(", {deviations:.decimals$} standard deviations");
+            out += &match deviations {
+                1e6.. => ", more than a million standard deviations".into(),
+                deviations => format!(", {deviations:.decimals$} standard deviations"),
+            };
         }
         out
     }

@@ -104,7 +104,7 @@ pub(super) fn lesson(seed: u64) -> anyhow::Result<Lesson> {
         "A lookup, from beginning to end",
         "Two encrypted numbers are multiplied, added and looked up in a table. Noise grows with each step, and the lookup makes it small again.",
     )
-    .of_chapter("5, Bootstrapping");
+    .of_chapter("Bootstrapping");
     let f = TABLE.iter().enumerate().map(|(m, value)| format!("f({m}) = {value}")).collect::<Vec<_>>().join(", ");
     let lesson = lesson.step(
         LessonStep::new("What is to be computed")
@@ -226,9 +226,8 @@ fn growth(stages: &[Stage]) -> LessonPicture {
     drawing.area("oranges", &band);
     drawing.line("thin", [left, middle], [left + width, middle]);
     for (index, Stage { name, gauge }) in stages.iter().enumerate() {
-        if gauge.measured != 0.0 {
-            drawing.circle("blue", [place(index), middle - gauge.measured.signum() * half(gauge.measured)], 4.0);
-        }
+        let up = if gauge.measured == 0.0 { 0.0 } else { gauge.measured.signum() * half(gauge.measured) };
+        drawing.circle("blue", [place(index), middle - up], 4.0);
         drawing.text("", Anchor::Middle, 12.5, [place(index), 232.0], name);
         drawing.text("soft", Anchor::Middle, 12.0, [place(index), 250.0], &format!("2^{:.1}", gauge.predicted.log2()));
     }

@@ -6,6 +6,7 @@ mod decomposition;
 mod drawing;
 mod encryption;
 mod external_product;
+mod head;
 mod key_switch;
 mod lesson;
 mod lookup;
@@ -26,7 +27,7 @@ use serde::Serialize;
 
 use super::arguments::ExplainArguments;
 use super::files::{self, Contents, OutputFiles};
-use super::head_trace::HeadTrace;
+use super::head_trace::RunTrace;
 use super::output::{print, print_json, stream};
 use super::quiet::is_quiet;
 use super::text::table;
@@ -37,7 +38,7 @@ use lesson::Lesson;
 type Made = fn(u64) -> anyhow::Result<Lesson>;
 
 /// The lessons, in the order in which they are read.
-const LESSONS: [(&str, Made); 8] = [
+const LESSONS: [(&str, Made); 9] = [
     ("encryption", encryption::lesson),
     ("decomposition", decomposition::lesson),
     ("external-product", external_product::lesson),
@@ -46,6 +47,7 @@ const LESSONS: [(&str, Made); 8] = [
     ("sample-extraction", sample_extraction::lesson),
     ("key-switch", key_switch::lesson),
     ("lookup", lookup::lesson),
+    ("head", head::lesson),
 ];
 /// The name of all of them.
 const ALL: &str = "all";
@@ -63,7 +65,7 @@ const OF_RUN: &str =
 /// What is wrong with the arguments; that a file cannot be read or written.
 pub(super) fn run(arguments: &ExplainArguments) -> anyhow::Result<Verdict> {
     if let Some(of) = &arguments.of {
-        let lessons = [of::lesson(&HeadTrace::read(of, "--of")?)];
+        let lessons = [of::lesson(&RunTrace::read(of, "--of")?)];
         write(arguments, OF_RUN, &lessons)?;
         return Ok(verdict(&lessons));
     }

@@ -7,15 +7,15 @@ use nn::packed::steps as packed;
 
 use super::drawing::{Anchor, Drawing};
 use super::lesson::{Lesson, LessonPicture, LessonStep, LessonTable, NoiseGauge};
-use crate::cli::head_trace::HeadTrace;
+use crate::cli::head_trace::RunTrace;
 use crate::cli::text::{plural, power_of_two};
 
 /// How many numbers of a place are shown, and that with the least headroom besides.
 const SHOWN: usize = 6;
 
 /// The lesson of a trace.
-pub(super) fn lesson(trace: &HeadTrace) -> Lesson {
-    let HeadTrace { layer, tokens, tensor, mode, circuit, .. } = trace;
+pub(super) fn lesson(trace: &RunTrace) -> Lesson {
+    let RunTrace { layer, tokens, tensor, mode, circuit, .. } = trace;
     let what = match trace.head {
         Some(head) => format!("attention head {head} of layer {layer}"),
         None => format!("all {} attention heads of layer {layer} and their output projection", trace.heads),
@@ -40,7 +40,7 @@ fn capitalized(text: &str) -> String {
 }
 
 /// What the tables show.
-fn reading(trace: &HeadTrace) -> LessonStep {
+fn reading(trace: &RunTrace) -> LessonStep {
     let decrypted = match trace.mode {
         Mode::Simulate => {
             "decrypted: the same number with noise drawn at random, as large as that of ciphertexts is predicted to be. Nothing was encrypted in this \
@@ -106,7 +106,7 @@ fn reading(trace: &HeadTrace) -> LessonStep {
 }
 
 /// Places that belong together.
-fn step(trace: &HeadTrace, places: &[TracePlace]) -> LessonStep {
+fn step(trace: &RunTrace, places: &[TracePlace]) -> LessonStep {
     let first = &places[0];
     let (heading, prose) = words(trace.circuit, &first.step, trace.head.is_none());
     let rounds =
@@ -199,7 +199,7 @@ fn statistics(places: &[TracePlace]) -> LessonTable {
 }
 
 /// The first numbers of a place, and the one to look at.
-fn numbers(trace: &HeadTrace, place: &TracePlace) -> LessonTable {
+fn numbers(trace: &RunTrace, place: &TracePlace) -> LessonTable {
     let first = &place.numbers[..place.numbers.len().min(SHOWN)];
     let marked = place.narrowest.filter(|_| place.count > 1);
     let more = marked.filter(|marked| !first.contains(marked));
@@ -238,7 +238,7 @@ fn numbers(trace: &HeadTrace, place: &TracePlace) -> LessonTable {
 }
 
 /// Where a number is.
-fn place_of(trace: &HeadTrace, place: &TracePlace, &TraceNumber { group, row, column, .. }: &TraceNumber) -> String {
+fn place_of(trace: &RunTrace, place: &TracePlace, &TraceNumber { group, row, column, .. }: &TraceNumber) -> String {
     let head = if trace.heads > 1 { format!("head {group}, ") } else { String::new() };
     if place.operation == "arguments of lookups" || place.operation == "lookups" {
         return looked_up(trace, place, column).unwrap_or_else(|| format!("number {column}"));
@@ -254,7 +254,7 @@ fn place_of(trace: &HeadTrace, place: &TracePlace, &TraceNumber { group, row, co
 }
 
 /// Where a looked-up number is, of one head: they come row after row.
-fn looked_up(trace: &HeadTrace, place: &TracePlace, number: usize) -> Option<String> {
+fn looked_up(trace: &RunTrace, place: &TracePlace, number: usize) -> Option<String> {
     // More heads come after each other, and the first circuit takes them in batches.
     if trace.heads > 1 {
         return None;
@@ -330,7 +330,7 @@ fn with_noise(place: &TracePlace, number: f64) -> String {
 }
 
 /// Noise beside what is allowed, in turns: of the number with the least headroom; of integers, of all of them.
-fn gauge(trace: &HeadTrace, place: &TracePlace) -> Option<NoiseGauge> {
+fn gauge(trace: &RunTrace, place: &TracePlace) -> Option<NoiseGauge> {
     let turns = |noise: f64| noise * place.unit_in_turns;
     if trace.circuit == Circuit::Exact {
         return Some(NoiseGauge {
@@ -352,7 +352,7 @@ fn gauge(trace: &HeadTrace, place: &TracePlace) -> Option<NoiseGauge> {
 }
 
 /// Where least is left, and what follows from it.
-fn narrowest(trace: &HeadTrace) -> LessonStep {
+fn narrowest(trace: &RunTrace) -> LessonStep {
     let mut read: Vec<(&TracePlace, f64)> =
         trace.places.iter().filter_map(|place| Some((place, place.headroom?))).collect();
     let drawing = chart(trace.circuit, &read);

@@ -91,7 +91,7 @@ pub(super) fn page(title: &str, introduction: &str, lessons: &[Lesson]) -> Strin
 fn of_lesson(lesson: &Lesson) -> String {
     let name = escaped(&lesson.name);
     let mut out = format!("<article id=\"{name}\">\n<h2>{}</h2>\n", escaped(&lesson.title));
-    let chapter = lesson.chapter.map(|chapter| format!(" In the book: chapter {chapter}.")).unwrap_or_default();
+    let chapter = lesson.chapter.map(|chapter| format!(" In the book: the chapter \"{chapter}\".")).unwrap_or_default();
     let _ = writeln!(out, "<p class=\"soft\">{}{}</p>", escaped(&lesson.summary), escaped(&chapter));
     for (index, step) in lesson.steps.iter().enumerate() {
         let number = index + 1;
@@ -105,7 +105,7 @@ fn of_lesson(lesson: &Lesson) -> String {
 
 fn of_part(part: &LessonPart) -> String {
     match part {
-        LessonPart::Prose { text } => format!("<p>{}</p>\n", escaped(text)),
+        LessonPart::Prose { text } => format!("<p>{}</p>\n", prose(text)),
         LessonPart::Formula { lines } => format!("<pre>{}</pre>\n", escaped(&lines.join("\n"))),
         LessonPart::Table(table) => of_table(table),
         LessonPart::Picture(picture) => {
@@ -129,6 +129,13 @@ fn of_part(part: &LessonPart) -> String {
             format!("<p class=\"{class}\">{}</p>\n", escaped(&check.sentence))
         }
     }
+}
+
+/// A paragraph; what is between backquotes is code.
+fn prose(text: &str) -> String {
+    let escaped = escaped(text);
+    let parts = escaped.split('`').enumerate();
+    parts.map(|(index, part)| if index % 2 == 0 { part.to_owned() } else { format!("<code>{part}</code>") }).collect()
 }
 
 fn of_table(table: &LessonTable) -> String {
@@ -176,14 +183,19 @@ mod tests {
     fn a_page_loads_nothing_and_every_step_has_a_place() {
         let gauge = NoiseGauge { what: "b".into(), measured: 0.001, predicted: 0.002, allowed: 0.1 };
         let table = LessonTable::new("numbers", ["a<b", "c"]).row(["1", "2"]).mark(1);
-        let first = LessonStep::new("First").say("1 < 2").table(table).noise(gauge);
+        let first = LessonStep::new("First").say("1 < 2, by `two`").table(table).noise(gauge);
         let lesson = Lesson::new("one", "One", "What it shows.")
             .step(first)
             .step(LessonStep::new("Second").check("x & y", false));
         let page = page("Lessons", "What they are.", &[lesson, Lesson::new("two", "Two", "")]);
-        for text in
-            ["id=\"one-1\"", "id=\"one-2\"", "1 &lt; 2", "<td class=\"mark\">2</td>", "x &amp; y", "href=\"#two\""]
-        {
+        for text in [
+            "id=\"one-1\"",
+            "id=\"one-2\"",
+            "1 &lt; 2, by <code>two</code>",
+            "<td class=\"mark\">2</td>",
+            "x &amp; y",
+            "href=\"#two\"",
+        ] {
             assert!(page.contains(text), "{text}: {page}");
         }
         assert!(!page.contains("http") && !page.contains("url(") && !page.contains("src="), "{page}");

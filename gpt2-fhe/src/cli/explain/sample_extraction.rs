@@ -30,7 +30,7 @@ pub(super) fn lesson(seed: u64) -> anyhow::Result<Lesson> {
         "Sample extraction",
         "One coefficient of an encrypted polynomial becomes a ciphertext of its own, without a key and without noise.",
     )
-    .of_chapter("2, GLWE and polynomials");
+    .of_chapter("GLWE and polynomials");
     let lesson = lesson.step(
         LessonStep::new("A polynomial of messages")
             .say(

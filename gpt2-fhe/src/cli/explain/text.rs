@@ -21,7 +21,7 @@ pub(super) fn heading(lesson: &Lesson) -> String {
     let mut out = format!("{}\n{}\n\n", lesson.title, "=".repeat(lesson.title.chars().count()));
     out += &wrapped(&lesson.summary, MARGIN, MARGIN);
     if let Some(chapter) = lesson.chapter {
-        out += &wrapped(&format!("In the book: chapter {chapter}."), MARGIN, MARGIN);
+        out += &wrapped(&format!("In the book: the chapter \"{chapter}\"."), MARGIN, MARGIN);
     }
     out
 }
@@ -116,9 +116,9 @@ mod tests {
     fn a_step_has_its_parts_in_order_and_marked_cells_in_brackets() {
         let numbers = LessonTable::new("digits", ["level", "digit"]).row(["1", "-3"]).row(["2", "7"]).mark(1);
         let step = LessonStep::new("Digits").say("They are small.").table(numbers).check("the sum is x", true);
-        let text = super::lesson(&Lesson::new("l", "Title", "What it is.").of_chapter("3. Gadgets").step(step));
-        let expected = "Title\n=====\n\n  What it is.\n  In the book: chapter 3. Gadgets.\n\n1. Digits\n---------\n\n  They are small.\n\n  \
-                        digits:\n    level  digit\n    1        -3\n    2        [7]\n\n  checked: the sum is x\n";
+        let text = super::lesson(&Lesson::new("l", "Title", "What it is.").of_chapter("Gadgets").step(step));
+        let expected = "Title\n=====\n\n  What it is.\n  In the book: the chapter \"Gadgets\".\n\n1. Digits\n---------\n\n  They are small.\n\n  \
+                        digits:\n    level  digit\n    1         -3\n    2         [7]\n\n  checked: the sum is x\n";
         assert_eq!(text.lines().map(str::trim_end).collect::<Vec<_>>(), expected.lines().collect::<Vec<_>>());
     }
 
