@@ -364,7 +364,7 @@ fn narrowest(trace: &RunTrace) -> LessonStep {
     };
     let label = label(trace.circuit, place);
     let step = step.say(format!(
-        "Noise has the least room at \"{label}\": a number may be off by {headroom:.1} predicted standard deviations there, and everywhere else by more."
+        "Noise has the least room at \"{label}\": a number may be off by {headroom:.1} predicted standard deviations there, and nowhere by less."
     ));
     let step = step.say(match trace.circuit {
         Circuit::Packed => format!(
