@@ -79,7 +79,8 @@ fn reading(trace: &RunTrace) -> LessonStep {
         }
         Circuit::Exact => {
             "headroom: how far what a lookup reads may be off before its result is wrong, in predicted standard deviations. A lookup is several \
-             bootstrappings, each with noise of its own: it is that of the narrowest one of the step."
+             bootstrappings, each with noise of its own: it is that of the narrowest one of the step. (The bars below tables show the noise of the \
+             integers themselves, which is far smaller, beside half the distance between two of them.)"
         }
     };
     let step = LessonStep::new("How to read this")
@@ -169,7 +170,6 @@ fn statistics(places: &[TracePlace]) -> LessonTable {
             low,
             high,
             small(place.measured_noise),
-            small(place.largest_noise),
             small(place.simulated_noise.or(place.predicted_noise)),
             ratio,
             small(place.noise_when_read),
@@ -177,19 +177,8 @@ fn statistics(places: &[TracePlace]) -> LessonTable {
             place.range_left.map_or("-".into(), |left| exactly(place, left)),
         ]
     };
-    let names = [
-        "what",
-        "numbers",
-        "least",
-        "largest",
-        "noise",
-        "largest noise",
-        "σ",
-        "noise by σ",
-        "σ when read",
-        "headroom",
-        "range left",
-    ];
+    let names =
+        ["what", "numbers", "least", "largest", "noise", "σ", "noise by σ", "σ when read", "headroom", "range left"];
     let rows: Vec<_> = places.iter().map(row).collect();
     // What no place has is no column.
     let has = |column: usize| rows.iter().any(|row| row[column] != "-");
@@ -307,6 +296,7 @@ fn later(step: &str) -> &'static str {
     match step {
         packed::SOFTPLUS => "The same with what the last round left: each number stands for twice as many tokens.",
         exact::MAXIMUM => "The same with what the last round left: the larger ones of pairs.",
+        exact::QUERY_KEY_VALUE => "The same for the values.",
         _ => "The same with the next numbers.",
     }
 }
@@ -324,7 +314,8 @@ fn exactly(place: &TracePlace, number: f64) -> String {
 /// A number with it.
 fn with_noise(place: &TracePlace, number: f64) -> String {
     match place.unit {
-        TraceUnit::Integers => format!("{number:.4}"),
+        // Zero has no sign, though noise has.
+        TraceUnit::Integers => format!("{:.4}", (number * 1e4).round() / 1e4 + 0.0),
         _ => exactly(place, number),
     }
 }
@@ -417,10 +408,10 @@ fn chart(circuit: Circuit, read: &[(&TracePlace, f64)]) -> LessonPicture {
         let class = if *headroom < RARE { "red" } else { "blue" };
         drawing.text("", Anchor::Start, 11.0, [10.0, y + 10.0], &format!("{label}: {headroom:.1} σ"));
         drawing.rectangle(class, [10.0, y + 15.0], [(x(*headroom) - 10.0).max(1.0), 8.0]);
+        drawing.line("to-orange", [x(RARE), y + 13.0], [x(RARE), y + 25.0]);
         let length = (position(*headroom) * 40.0).round().clamp(0.0, 40.0) as usize;
         plain.push(format!("{:<42}{} {headroom:.1} σ", label.chars().take(40).collect::<String>(), "■".repeat(length)));
     }
-    drawing.line("to-orange", [x(RARE), 4.0], [x(RARE), height + 8.0]);
     drawing.text("orange", Anchor::Start, 11.0, [x(RARE) + 3.0, height + 20.0], "7.1 σ: once in 2^40 errors");
     drawing.text("soft", Anchor::Start, 11.0, [10.0, height + 36.0], "each doubling is as long");
     LessonPicture {
