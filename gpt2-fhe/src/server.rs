@@ -36,12 +36,25 @@ pub trait Prepared {
     /// What is another attention's.
     fn check(&self, encoding: &Self::Encoding, parameters: &Parameters) -> Result<(), Refused>;
 
-    /// The ciphertexts of the answer to those of a request that was opened for these keys and this encoding. A watcher, if there is one, sees
-    /// what each operation gives.
+    /// The ciphertexts of the answer to those of a request that was opened for these keys and this encoding.
+    ///
+    /// # Errors
+    /// [`EvaluationError::Cancelled`] if the observer stops the computation.
+    fn evaluate(
+        &self,
+        keys: &Self::Keys<'_>,
+        encoding: &Self::Encoding,
+        input: &[SeededGlweCiphertext],
+        observer: &mut dyn Observer,
+    ) -> Result<(Vec<GlweCiphertext>, Statistics), EvaluationError> {
+        self.evaluate_watched(keys, encoding, input, observer, None)
+    }
+
+    /// The same. A watcher, if there is one, sees the ciphertexts that each operation gives.
     ///
     /// # Errors
     /// [`EvaluationError::Cancelled`] if the observer or the watcher stops the computation.
-    fn evaluate(
+    fn evaluate_watched(
         &self,
         keys: &Self::Keys<'_>,
         encoding: &Self::Encoding,
@@ -100,7 +113,8 @@ impl<'a, P: Prepared> Server<'a, P> {
         encoding.check(parameters)?;
         self.prepared.check(encoding, parameters)?;
         let opened = request.open(self.keys, &encoding.context(), encoding.request_len()).map_err(Refused::from)?;
-        let (ciphertexts, statistics) = self.prepared.evaluate(&self.taken, encoding, opened, observer, watcher)?;
+        let (ciphertexts, statistics) =
+            self.prepared.evaluate_watched(&self.taken, encoding, opened, observer, watcher)?;
         Ok((encoding.answer(request.label(), ciphertexts), statistics))
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::arguments::{Given, HeadArguments, NotApplicable, Selection};
 use super::describe;
 use super::files::{Contents, OutputFiles, bytes};
-use super::head_trace::HeadTrace;
+use super::head_trace::RunTrace;
 use super::input::HeadInput;
 use super::output::{print, print_json};
 use super::progress::while_showing;
@@ -46,7 +46,7 @@ pub(super) fn run(arguments: &HeadArguments, given: &Given) -> anyhow::Result<Ve
     };
     let tensor = Tensor::from(outcome.output.clone());
     let report = Report::new(selection, mode, &input, &outcome)?;
-    let traced = trace.as_ref().map(|_| HeadTrace::new(selection, mode, &input, &outcome, places));
+    let traced = trace.as_ref().map(|_| RunTrace::new(selection, mode, &input, &outcome, places));
     let traced = traced.map(|traced| traced.to_json()).transpose()?.map(bytes);
     let output =
         out.as_ref().map(|_| -> Contents<'_> { Box::new(|path| write_tensors(path, &[("head_out", &tensor)], &[])) });

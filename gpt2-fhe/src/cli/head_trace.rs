@@ -25,7 +25,7 @@ const MAX_SIZE: usize = 1 << 16;
 /// The JSON object: what was run, and the places of the circuit in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct HeadTrace {
+pub(super) struct RunTrace {
     r#type: String,
     format: u64,
     /// That of the program that wrote it.
@@ -60,7 +60,7 @@ struct Beginning {
     format: Option<Value>,
 }
 
-impl HeadTrace {
+impl RunTrace {
     pub(super) fn new(
         selection: &Selection,
         mode: Mode,
@@ -162,7 +162,7 @@ impl HeadTrace {
 
 /// One of a place with one number.
 #[cfg(test)]
-pub(super) fn small() -> HeadTrace {
+pub(super) fn small() -> RunTrace {
     use gpt2_fhe::run::trace::{TraceNumber, TraceUnit};
     let number = TraceNumber {
         group: 0,
@@ -197,7 +197,7 @@ pub(super) fn small() -> HeadTrace {
         numbers: vec![number],
         narrowest: Some(number),
     };
-    HeadTrace {
+    RunTrace {
         r#type: TYPE.into(),
         format: FORMAT,
         version: "0".into(),
@@ -226,14 +226,14 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let text = String::from_utf8(small().to_json().unwrap()).unwrap();
-        assert_eq!(HeadTrace::parse(&text).unwrap(), small());
+        assert_eq!(RunTrace::parse(&text).unwrap(), small());
     }
 
     #[test]
     fn a_file_that_is_cut_off_anywhere_is_refused_by_one_line() {
         let text = String::from_utf8(small().to_json().unwrap()).unwrap();
         for end in 0..text.trim_end().len() {
-            let message = HeadTrace::parse(&text[..end]).unwrap_err().to_string();
+            let message = RunTrace::parse(&text[..end]).unwrap_err().to_string();
             assert!(message.contains("head --trace") && !message.contains('\n'), "{end}: {message}");
         }
     }
@@ -243,7 +243,7 @@ mod tests {
         let changed = |path: &str, value: Value| {
             let mut object = serde_json::to_value(small()).unwrap();
             *object.pointer_mut(path).expect("there") = value;
-            HeadTrace::parse(&object.to_string()).unwrap_err().to_string()
+            RunTrace::parse(&object.to_string()).unwrap_err().to_string()
         };
         for (path, value, what) in [
             ("/type", json!("head"), "no trace of a head"),
@@ -284,10 +284,10 @@ mod tests {
             ("7.25", "1e999", "out of range"),
             ("7.25", "7.25.1", "head --trace"),
         ] {
-            let message = HeadTrace::parse(&text.replace(found, other)).unwrap_err().to_string();
+            let message = RunTrace::parse(&text.replace(found, other)).unwrap_err().to_string();
             assert!(message.contains(what), "{message:?} without {what:?}");
         }
-        assert!(HeadTrace::parse("[1]").unwrap_err().to_string().contains("no trace of a head"));
-        assert!(HeadTrace::parse("\u{7f}ELF").unwrap_err().to_string().contains("no trace of a head"));
+        assert!(RunTrace::parse("[1]").unwrap_err().to_string().contains("no trace of a head"));
+        assert!(RunTrace::parse("\u{7f}ELF").unwrap_err().to_string().contains("no trace of a head"));
     }
 }

@@ -70,7 +70,7 @@ impl Prepared for PreparedProgram {
         if *encoding == own { Ok(()) } else { Err(Mismatch::Context("request").into()) }
     }
 
-    fn evaluate(
+    fn evaluate_watched(
         &self,
         (backend, predictor): &Self::Keys<'_>,
         encoding: &IntegerEncoding,

@@ -63,7 +63,7 @@ impl Prepared for PreparedAttention {
         if *encoding == own { Ok(()) } else { Err(Mismatch::Context("request").into()) }
     }
 
-    fn evaluate(
+    fn evaluate_watched(
         &self,
         keys: &PackedKeys<'_>,
         encoding: &PackedEncoding,

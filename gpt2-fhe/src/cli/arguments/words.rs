@@ -136,7 +136,9 @@ pub(super) const EXPLAIN: &str = concat!(
      Every number is that of a real computation, by the same functions with which the other commands compute, on keys so small that a \
      person can follow. Each step shows what the owner of the key would decrypt there. Toy keys protect nothing, and no real secret is \
      involved. A lesson is the same each time, unless --seed is given. What a lesson says is checked as it is made: the program ends with \
-     code 1 if something is not so.\n\nWords:\n",
+     code 1 if something is not so.\n\n\
+     --of FILE shows a run of `head` in the same way, with keys of full size, from the file that `head --trace FILE` wrote: decrypted numbers of \
+     every step. That file, and what is made of it, is as secret as the input of the run.\n\nWords:\n",
     lookup!(),
     "  noise: Small random errors in every ciphertext. Encryption is not secure without them, and with too many of them results are wrong.\n  \
      torus: The circle on which all numbers lie: parts of a turn, from 0 to 1.\n  \

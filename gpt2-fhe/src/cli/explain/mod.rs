@@ -27,7 +27,7 @@ use serde::Serialize;
 
 use super::arguments::ExplainArguments;
 use super::files::{self, Contents, OutputFiles};
-use super::head_trace::HeadTrace;
+use super::head_trace::RunTrace;
 use super::output::{print, print_json, stream};
 use super::quiet::is_quiet;
 use super::text::table;
@@ -65,7 +65,7 @@ const OF_RUN: &str =
 /// What is wrong with the arguments; that a file cannot be read or written.
 pub(super) fn run(arguments: &ExplainArguments) -> anyhow::Result<Verdict> {
     if let Some(of) = &arguments.of {
-        let lessons = [of::lesson(&HeadTrace::read(of, "--of")?)];
+        let lessons = [of::lesson(&RunTrace::read(of, "--of")?)];
         write(arguments, OF_RUN, &lessons)?;
         return Ok(verdict(&lessons));
     }

@@ -7,15 +7,15 @@ use nn::packed::steps as packed;
 
 use super::drawing::{Anchor, Drawing};
 use super::lesson::{Lesson, LessonPicture, LessonStep, LessonTable, NoiseGauge};
-use crate::cli::head_trace::HeadTrace;
+use crate::cli::head_trace::RunTrace;
 use crate::cli::text::{plural, power_of_two};
 
 /// How many numbers of a place are shown, and that with the least headroom besides.
 const SHOWN: usize = 6;
 
 /// The lesson of a trace.
-pub(super) fn lesson(trace: &HeadTrace) -> Lesson {
-    let HeadTrace { layer, tokens, tensor, mode, circuit, .. } = trace;
+pub(super) fn lesson(trace: &RunTrace) -> Lesson {
+    let RunTrace { layer, tokens, tensor, mode, circuit, .. } = trace;
     let what = match trace.head {
         Some(head) => format!("attention head {head} of layer {layer}"),
         None => format!("all {} attention heads of layer {layer} and their output projection", trace.heads),
@@ -40,7 +40,7 @@ fn capitalized(text: &str) -> String {
 }
 
 /// What the tables show.
-fn reading(trace: &HeadTrace) -> LessonStep {
+fn reading(trace: &RunTrace) -> LessonStep {
     let decrypted = match trace.mode {
         Mode::Simulate => {
             "decrypted: the same number with noise drawn at random, as large as that of ciphertexts is predicted to be. Nothing was encrypted in this \
@@ -68,7 +68,8 @@ fn reading(trace: &HeadTrace) -> LessonStep {
              number: there, formulas give the most that it can be."
         }
         Circuit::Exact => {
-            "σ: the standard deviation that formulas predict for the noise: two thirds of all noise is smaller, and hardly any is five times as large."
+            "σ: the standard deviation that formulas predict for the noise: two thirds of all noise is smaller, and hardly any is five times as large. \
+             They hold on every kind of CPU: where transforms round less, noise is smaller."
         }
     };
     let headroom = match trace.circuit {
@@ -78,7 +79,8 @@ fn reading(trace: &HeadTrace) -> LessonStep {
         }
         Circuit::Exact => {
             "headroom: how far what a lookup reads may be off before its result is wrong, in predicted standard deviations. A lookup is several \
-             bootstrappings, each with noise of its own: it is that of the narrowest one of the step."
+             bootstrappings, each with noise of its own: it is that of the narrowest one of the step. (The bars below tables show the noise of the \
+             integers themselves, which is far smaller, beside half the distance between two of them.)"
         }
     };
     let step = LessonStep::new("How to read this")
@@ -105,7 +107,7 @@ fn reading(trace: &HeadTrace) -> LessonStep {
 }
 
 /// Places that belong together.
-fn step(trace: &HeadTrace, places: &[TracePlace]) -> LessonStep {
+fn step(trace: &RunTrace, places: &[TracePlace]) -> LessonStep {
     let first = &places[0];
     let (heading, prose) = words(trace.circuit, &first.step, trace.head.is_none());
     let rounds =
@@ -168,7 +170,6 @@ fn statistics(places: &[TracePlace]) -> LessonTable {
             low,
             high,
             small(place.measured_noise),
-            small(place.largest_noise),
             small(place.simulated_noise.or(place.predicted_noise)),
             ratio,
             small(place.noise_when_read),
@@ -176,19 +177,8 @@ fn statistics(places: &[TracePlace]) -> LessonTable {
             place.range_left.map_or("-".into(), |left| exactly(place, left)),
         ]
     };
-    let names = [
-        "what",
-        "numbers",
-        "least",
-        "largest",
-        "noise",
-        "largest noise",
-        "σ",
-        "noise by σ",
-        "σ when read",
-        "headroom",
-        "range left",
-    ];
+    let names =
+        ["what", "numbers", "least", "largest", "noise", "σ", "noise by σ", "σ when read", "headroom", "range left"];
     let rows: Vec<_> = places.iter().map(row).collect();
     // What no place has is no column.
     let has = |column: usize| rows.iter().any(|row| row[column] != "-");
@@ -198,7 +188,7 @@ fn statistics(places: &[TracePlace]) -> LessonTable {
 }
 
 /// The first numbers of a place, and the one to look at.
-fn numbers(trace: &HeadTrace, place: &TracePlace) -> LessonTable {
+fn numbers(trace: &RunTrace, place: &TracePlace) -> LessonTable {
     let first = &place.numbers[..place.numbers.len().min(SHOWN)];
     let marked = place.narrowest.filter(|_| place.count > 1);
     let more = marked.filter(|marked| !first.contains(marked));
@@ -237,7 +227,7 @@ fn numbers(trace: &HeadTrace, place: &TracePlace) -> LessonTable {
 }
 
 /// Where a number is.
-fn place_of(trace: &HeadTrace, place: &TracePlace, &TraceNumber { group, row, column, .. }: &TraceNumber) -> String {
+fn place_of(trace: &RunTrace, place: &TracePlace, &TraceNumber { group, row, column, .. }: &TraceNumber) -> String {
     let head = if trace.heads > 1 { format!("head {group}, ") } else { String::new() };
     if place.operation == "arguments of lookups" || place.operation == "lookups" {
         return looked_up(trace, place, column).unwrap_or_else(|| format!("number {column}"));
@@ -253,7 +243,7 @@ fn place_of(trace: &HeadTrace, place: &TracePlace, &TraceNumber { group, row, co
 }
 
 /// Where a looked-up number is, of one head: they come row after row.
-fn looked_up(trace: &HeadTrace, place: &TracePlace, number: usize) -> Option<String> {
+fn looked_up(trace: &RunTrace, place: &TracePlace, number: usize) -> Option<String> {
     // More heads come after each other, and the first circuit takes them in batches.
     if trace.heads > 1 {
         return None;
@@ -306,6 +296,7 @@ fn later(step: &str) -> &'static str {
     match step {
         packed::SOFTPLUS => "The same with what the last round left: each number stands for twice as many tokens.",
         exact::MAXIMUM => "The same with what the last round left: the larger ones of pairs.",
+        exact::QUERY_KEY_VALUE => "The same for the values.",
         _ => "The same with the next numbers.",
     }
 }
@@ -323,13 +314,14 @@ fn exactly(place: &TracePlace, number: f64) -> String {
 /// A number with it.
 fn with_noise(place: &TracePlace, number: f64) -> String {
     match place.unit {
-        TraceUnit::Integers => format!("{number:.4}"),
+        // Zero has no sign, though noise has.
+        TraceUnit::Integers => format!("{:.4}", (number * 1e4).round() / 1e4 + 0.0),
         _ => exactly(place, number),
     }
 }
 
 /// Noise beside what is allowed, in turns: of the number with the least headroom; of integers, of all of them.
-fn gauge(trace: &HeadTrace, place: &TracePlace) -> Option<NoiseGauge> {
+fn gauge(trace: &RunTrace, place: &TracePlace) -> Option<NoiseGauge> {
     let turns = |noise: f64| noise * place.unit_in_turns;
     if trace.circuit == Circuit::Exact {
         return Some(NoiseGauge {
@@ -351,7 +343,7 @@ fn gauge(trace: &HeadTrace, place: &TracePlace) -> Option<NoiseGauge> {
 }
 
 /// Where least is left, and what follows from it.
-fn narrowest(trace: &HeadTrace) -> LessonStep {
+fn narrowest(trace: &RunTrace) -> LessonStep {
     let mut read: Vec<(&TracePlace, f64)> =
         trace.places.iter().filter_map(|place| Some((place, place.headroom?))).collect();
     let drawing = chart(trace.circuit, &read);
@@ -363,7 +355,7 @@ fn narrowest(trace: &HeadTrace) -> LessonStep {
     };
     let label = label(trace.circuit, place);
     let step = step.say(format!(
-        "Noise has the least room at \"{label}\": a number may be off by {headroom:.1} predicted standard deviations there, and everywhere else by more."
+        "Noise has the least room at \"{label}\": a number may be off by {headroom:.1} predicted standard deviations there, and nowhere by less."
     ));
     let step = step.say(match trace.circuit {
         Circuit::Packed => format!(
@@ -416,10 +408,10 @@ fn chart(circuit: Circuit, read: &[(&TracePlace, f64)]) -> LessonPicture {
         let class = if *headroom < RARE { "red" } else { "blue" };
         drawing.text("", Anchor::Start, 11.0, [10.0, y + 10.0], &format!("{label}: {headroom:.1} σ"));
         drawing.rectangle(class, [10.0, y + 15.0], [(x(*headroom) - 10.0).max(1.0), 8.0]);
+        drawing.line("to-orange", [x(RARE), y + 13.0], [x(RARE), y + 25.0]);
         let length = (position(*headroom) * 40.0).round().clamp(0.0, 40.0) as usize;
         plain.push(format!("{:<42}{} {headroom:.1} σ", label.chars().take(40).collect::<String>(), "■".repeat(length)));
     }
-    drawing.line("to-orange", [x(RARE), 4.0], [x(RARE), height + 8.0]);
     drawing.text("orange", Anchor::Start, 11.0, [x(RARE) + 3.0, height + 20.0], "7.1 σ: once in 2^40 errors");
     drawing.text("soft", Anchor::Start, 11.0, [10.0, height + 36.0], "each doubling is as long");
     LessonPicture {

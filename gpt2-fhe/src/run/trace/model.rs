@@ -131,6 +131,6 @@ impl TracePlace {
         if numbers.is_empty() != (*count == 0) || least > largest || noises.into_iter().any(is_negative) {
             return Some("its statistics contradict each other".into());
         }
-        (!(self.unit_in_turns > 0.0)).then(|| "its unit is nothing".into())
+        (self.unit_in_turns <= 0.0).then(|| "its unit is nothing".into())
     }
 }
