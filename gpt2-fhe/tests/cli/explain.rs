@@ -137,7 +137,6 @@ fn what_is_wrong_is_said_in_a_line() {
         "there is no lesson \"nothing\"; the lessons are encryption, decomposition, ",
     );
     assert_error(&mut explain(&["--pictures", "/no/such/folder"]), "its folder is not there");
-    assert_error_of(2, &mut explain(&["cmux", "--seed", "-1"]), "");
 }
 
 #[test]

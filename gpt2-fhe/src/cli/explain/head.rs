@@ -336,16 +336,16 @@ pub(super) fn lesson(seed: u64) -> anyhow::Result<Lesson> {
 fn of_step(step: &str, group: &[&Done]) -> LessonStep {
     let (heading, text) = in_words(step);
     let numbers: Vec<Compared> = group.iter().flat_map(|done| done.rows.iter().flatten().copied()).collect();
-    let columns = ["numbers", "clear", "decrypted", "noise, log2", "σ, log2", "may be, log2"];
+    let columns = ["of", "clear", "decrypted", "noise, log2", "σ, log2", "may be, log2"];
     let mut table = LessonTable::new("all numbers, row by row; of noise the largest of the row", columns);
-    for row in group.iter().flat_map(|done| rows(done)) {
+    for (index, row) in group.iter().flat_map(|done| rows(done)).enumerate() {
         let list =
             |number: &dyn Fn(Compared) -> i64| row.iter().map(|&x| number(x).to_string()).collect::<Vec<_>>().join(" ");
         let log2 = |x: f64| if x == 0.0 { "none".into() } else { format!("{:.1}", x.abs().log2()) };
         let gauges: Vec<NoiseGauge> = row.iter().map(|number| number.gauge("")).collect();
         let largest = gauges.iter().map(|gauge| gauge.measured.abs()).fold(0.0, f64::max);
         table = table.row([
-            row.len().to_string(),
+            row_name(step, index),
             list(&|x| x.clear),
             list(&Compared::decrypted),
             log2(largest),
@@ -369,9 +369,23 @@ fn of_step(step: &str, group: &[&Done]) -> LessonStep {
     }
 }
 
+/// What the numbers of a row belong to.
+fn row_name(step: &str, index: usize) -> String {
+    let of_token = format!("token {}", index + 1);
+    match (step, index) {
+        (steps::PROJECT | steps::SCORES | steps::NORMALIZE | steps::OUTPUT, _) => of_token,
+        (steps::QUERY_KEY_VALUE, 0) => "queries".into(),
+        (steps::QUERY_KEY_VALUE, 1) => "keys, by channel".into(),
+        (steps::QUERY_KEY_VALUE, _) => "values".into(),
+        (steps::MAXIMUM, 0) => "tokens 2 and 3".into(),
+        (steps::MAXIMUM, _) => "token 3".into(),
+        _ => "all tokens".into(),
+    }
+}
+
 /// The rows of an operation; long ones, as those of lookups, in pieces.
 fn rows(done: &Done) -> Vec<&[Compared]> {
-    done.rows.iter().flat_map(|row| row.chunks(6)).collect()
+    done.rows.iter().flat_map(|row| row.chunks(TOKENS * CHANNELS)).collect()
 }
 
 /// Tokens as a table: queries, keys, scores, shares, values.

@@ -6,22 +6,22 @@ use serde::Serialize;
 
 /// A lesson, or anything else that is shown step by step.
 #[derive(Clone, Debug, Serialize)]
-pub(in crate::cli) struct Lesson {
+pub(super) struct Lesson {
     r#type: &'static str,
     /// Its name on the command line; letters, digits and hyphens, for it is part of the names of a page's places.
-    pub(in crate::cli) name: String,
-    pub(in crate::cli) title: String,
+    pub(super) name: String,
+    pub(super) title: String,
     /// What it shows, in one line.
-    pub(in crate::cli) summary: String,
+    pub(super) summary: String,
     /// Where the book says more.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::cli) chapter: Option<&'static str>,
-    pub(in crate::cli) steps: Vec<LessonStep>,
+    pub(super) chapter: Option<&'static str>,
+    pub(super) steps: Vec<LessonStep>,
 }
 
 impl Lesson {
     /// One without steps.
-    pub(in crate::cli) fn new(name: impl Into<String>, title: impl Into<String>, summary: impl Into<String>) -> Self {
+    pub(super) fn new(name: impl Into<String>, title: impl Into<String>, summary: impl Into<String>) -> Self {
         Self {
             r#type: "lesson",
             name: name.into(),
@@ -34,19 +34,19 @@ impl Lesson {
 
     /// That a chapter of the book says more.
     #[must_use]
-    pub(in crate::cli) fn of_chapter(self, chapter: &'static str) -> Self {
+    pub(super) fn of_chapter(self, chapter: &'static str) -> Self {
         Self { chapter: Some(chapter), ..self }
     }
 
     /// With one step more.
     #[must_use]
-    pub(in crate::cli) fn step(mut self, step: LessonStep) -> Self {
+    pub(super) fn step(mut self, step: LessonStep) -> Self {
         self.steps.push(step);
         self
     }
 
     /// All pictures, each with its name.
-    pub(in crate::cli) fn pictures(&self) -> impl Iterator<Item = &LessonPicture> {
+    pub(super) fn pictures(&self) -> impl Iterator<Item = &LessonPicture> {
         self.parts().filter_map(|part| match part {
             LessonPart::Picture(picture) => Some(picture),
             _ => None,
@@ -54,7 +54,7 @@ impl Lesson {
     }
 
     /// Everything that is checked and is not so, in a sentence each.
-    pub(in crate::cli) fn broken(&self) -> Vec<String> {
+    pub(super) fn broken(&self) -> Vec<String> {
         let broken = |part: &LessonPart| match part {
             LessonPart::Check(check) if !check.holds => Some(check.sentence.clone()),
             LessonPart::Noise(gauge) if !gauge.is_as_predicted() => {
@@ -72,14 +72,14 @@ impl Lesson {
 
 /// What is read at once.
 #[derive(Clone, Debug, Serialize)]
-pub(in crate::cli) struct LessonStep {
-    pub(in crate::cli) heading: String,
-    pub(in crate::cli) parts: Vec<LessonPart>,
+pub(super) struct LessonStep {
+    pub(super) heading: String,
+    pub(super) parts: Vec<LessonPart>,
 }
 
 impl LessonStep {
     /// One with a heading and nothing else.
-    pub(in crate::cli) fn new(heading: impl Into<String>) -> Self {
+    pub(super) fn new(heading: impl Into<String>) -> Self {
         Self { heading: heading.into(), parts: Vec::new() }
     }
 
@@ -90,37 +90,37 @@ impl LessonStep {
 
     /// And a paragraph.
     #[must_use]
-    pub(in crate::cli) fn say(self, text: impl Into<String>) -> Self {
+    pub(super) fn say(self, text: impl Into<String>) -> Self {
         self.with(LessonPart::Prose { text: text.into() })
     }
 
     /// And lines as they stand, of formulas and sums.
     #[must_use]
-    pub(in crate::cli) fn formula<Line: Into<String>>(self, lines: impl IntoIterator<Item = Line>) -> Self {
+    pub(super) fn formula<Line: Into<String>>(self, lines: impl IntoIterator<Item = Line>) -> Self {
         self.with(LessonPart::Formula { lines: lines.into_iter().map(Into::into).collect() })
     }
 
     /// And a table.
     #[must_use]
-    pub(in crate::cli) fn table(self, table: LessonTable) -> Self {
+    pub(super) fn table(self, table: LessonTable) -> Self {
         self.with(LessonPart::Table(table))
     }
 
     /// And a picture.
     #[must_use]
-    pub(in crate::cli) fn picture(self, picture: LessonPicture) -> Self {
+    pub(super) fn picture(self, picture: LessonPicture) -> Self {
         self.with(LessonPart::Picture(picture))
     }
 
     /// And the noise of a result beside its prediction and what it may be.
     #[must_use]
-    pub(in crate::cli) fn noise(self, gauge: NoiseGauge) -> Self {
+    pub(super) fn noise(self, gauge: NoiseGauge) -> Self {
         self.with(LessonPart::Noise(gauge))
     }
 
     /// And a sentence that is true or not.
     #[must_use]
-    pub(in crate::cli) fn check(self, sentence: impl Into<String>, holds: bool) -> Self {
+    pub(super) fn check(self, sentence: impl Into<String>, holds: bool) -> Self {
         self.with(LessonPart::Check(LessonCheck { sentence: sentence.into(), holds }))
     }
 }
@@ -128,7 +128,7 @@ impl LessonStep {
 /// A part of a step.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub(in crate::cli) enum LessonPart {
+pub(super) enum LessonPart {
     /// A paragraph.
     Prose {
         text: String,
@@ -145,28 +145,25 @@ pub(in crate::cli) enum LessonPart {
 
 /// Rows of cells, all of one length.
 #[derive(Clone, Debug, Serialize)]
-pub(in crate::cli) struct LessonTable {
-    pub(in crate::cli) caption: String,
-    pub(in crate::cli) columns: Vec<String>,
-    pub(in crate::cli) rows: Vec<Vec<String>>,
+pub(super) struct LessonTable {
+    pub(super) caption: String,
+    pub(super) columns: Vec<String>,
+    pub(super) rows: Vec<Vec<String>>,
     /// Cells to look at: row and column.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(in crate::cli) marks: Vec<[usize; 2]>,
+    pub(super) marks: Vec<[usize; 2]>,
 }
 
 impl LessonTable {
     /// One without rows.
-    pub(in crate::cli) fn new<Name: Into<String>>(
-        caption: impl Into<String>,
-        columns: impl IntoIterator<Item = Name>,
-    ) -> Self {
+    pub(super) fn new<Name: Into<String>>(caption: impl Into<String>, columns: impl IntoIterator<Item = Name>) -> Self {
         let columns = columns.into_iter().map(Into::into).collect();
         Self { caption: caption.into(), columns, rows: Vec::new(), marks: Vec::new() }
     }
 
     /// With one row more, of as many cells as there are columns; what is missing is empty.
     #[must_use]
-    pub(in crate::cli) fn row<Cell: Into<String>>(mut self, cells: impl IntoIterator<Item = Cell>) -> Self {
+    pub(super) fn row<Cell: Into<String>>(mut self, cells: impl IntoIterator<Item = Cell>) -> Self {
         let mut cells: Vec<String> = cells.into_iter().map(Into::into).collect();
         debug_assert!(cells.len() <= self.columns.len(), "{:?}: {cells:?}", self.columns);
         cells.resize(self.columns.len(), String::new());
@@ -176,60 +173,60 @@ impl LessonTable {
 
     /// With a cell of the last row to look at.
     #[must_use]
-    pub(in crate::cli) fn mark(mut self, column: usize) -> Self {
+    pub(super) fn mark(mut self, column: usize) -> Self {
         self.marks.extend(self.rows.len().checked_sub(1).map(|row| [row, column]));
         self
     }
 
     /// Whether a cell is to be looked at.
-    pub(in crate::cli) fn is_marked(&self, row: usize, column: usize) -> bool {
+    pub(super) fn is_marked(&self, row: usize, column: usize) -> bool {
         self.marks.contains(&[row, column])
     }
 }
 
 /// A picture: drawn, and where it can be, in characters.
 #[derive(Clone, Debug, Serialize)]
-pub(in crate::cli) struct LessonPicture {
+pub(super) struct LessonPicture {
     /// That of its file, without an ending.
-    pub(in crate::cli) name: &'static str,
+    pub(super) name: &'static str,
     /// What one sees.
-    pub(in crate::cli) title: String,
+    pub(super) title: String,
     #[serde(skip)]
-    pub(in crate::cli) drawing: super::drawing::Drawing,
+    pub(super) drawing: super::drawing::Drawing,
     /// For a terminal; empty if it cannot be said in characters.
     #[serde(skip)]
-    pub(in crate::cli) plain: Vec<String>,
+    pub(super) plain: Vec<String>,
 }
 
 /// The noise of one number, in turns.
 #[derive(Clone, Debug, Serialize)]
-pub(in crate::cli) struct NoiseGauge {
+pub(super) struct NoiseGauge {
     /// Whose noise it is, with an article.
-    pub(in crate::cli) what: String,
+    pub(super) what: String,
     /// What it is: decrypted less expected.
-    pub(in crate::cli) measured: f64,
+    pub(super) measured: f64,
     /// The standard deviation that it should have; 0 where there should be none.
-    pub(in crate::cli) predicted: f64,
+    pub(super) predicted: f64,
     /// How large it may be for the result to be right.
-    pub(in crate::cli) allowed: f64,
+    pub(super) allowed: f64,
 }
 
 impl NoiseGauge {
     /// Beyond so many standard deviations noise is not as predicted.
-    pub(in crate::cli) const DEVIATIONS: f64 = 8.0;
+    pub(super) const DEVIATIONS: f64 = 8.0;
 
     /// Whether the noise is at most 8 standard deviations.
-    pub(in crate::cli) fn is_as_predicted(&self) -> bool {
+    pub(super) fn is_as_predicted(&self) -> bool {
         self.measured.abs() <= Self::DEVIATIONS * self.predicted
     }
 
     /// How many predicted standard deviations the noise may be; `None` where there should be no noise.
-    pub(in crate::cli) fn deviations(&self) -> Option<f64> {
+    pub(super) fn deviations(&self) -> Option<f64> {
         (self.predicted > 0.0).then(|| self.allowed / self.predicted)
     }
 
     /// Powers of two, from and to which a logarithmic scale of this noise goes: the end is what is allowed.
-    pub(in crate::cli) fn scale(&self) -> [f64; 2] {
+    pub(super) fn scale(&self) -> [f64; 2] {
         let end = self.allowed.log2();
         let least = [self.measured.abs(), self.predicted].into_iter().filter(|&x| x > 0.0).fold(self.allowed, f64::min);
         // Where noise is far smaller than that, the scale begins near what is predicted.
@@ -238,7 +235,7 @@ impl NoiseGauge {
     }
 
     /// How large, what was predicted, what is allowed: in words.
-    pub(in crate::cli) fn sentence(&self) -> String {
+    pub(super) fn sentence(&self) -> String {
         let Self { what, measured, predicted, allowed } = self;
         let mut out = format!("noise of {what}: {}", amount(*measured));
         if *predicted > 0.0 {
@@ -270,9 +267,9 @@ fn amount(x: f64) -> String {
 
 /// A sentence that was checked.
 #[derive(Clone, Debug, Serialize)]
-pub(in crate::cli) struct LessonCheck {
-    pub(in crate::cli) sentence: String,
-    pub(in crate::cli) holds: bool,
+pub(super) struct LessonCheck {
+    pub(super) sentence: String,
+    pub(super) holds: bool,
 }
 
 #[cfg(test)]
