@@ -12,6 +12,6 @@ mod pass;
 mod place;
 
 pub use model::{KEPT_NUMBERS, TraceNumber, TracePlace, TraceUnit};
-pub(in crate::run) use pass::Collector;
+pub(super) use pass::Collector;
 pub use pass::{NoisyNumber, WatchedPass};
-pub(in crate::run) use place::{trace_executed, trace_simulated};
+pub(super) use place::{trace_executed, trace_simulated};
