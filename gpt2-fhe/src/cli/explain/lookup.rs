@@ -187,7 +187,7 @@ pub(super) fn lesson(seed: u64) -> anyhow::Result<Lesson> {
             .table(table)
             .picture(growth(&stages))
             .say(
-                "The lookup has thrown away the noise of its input and has its own, always the same. So one can go on: add, multiply, look up again, as often as one \
+                "The lookup has thrown away the noise of its input and has its own, which is small again. So one can go on: add, multiply, look up again, as often as one \
                  likes. That is what bootstrapping means.",
             )
             .check("the result has less noise than what was looked up, as predicted", best.predicted < worst.predicted)
@@ -197,6 +197,12 @@ pub(super) fn lesson(seed: u64) -> anyhow::Result<Lesson> {
                 worst.deviations().unwrap_or_default()
             )),
     ))
+}
+
+/// The band at one place, a character up and down for each factor of two above 2^-18.
+fn in_characters(Stage { name, gauge }: &Stage) -> String {
+    let half = (gauge.predicted.log2() + 18.0).round().clamp(1.0, 15.0) as usize;
+    format!("{name:<10}{:>15}|{}", "▒".repeat(half), "▒".repeat(half))
 }
 
 /// Noise as a band around the exact number; its width is logarithmic.
@@ -237,7 +243,7 @@ fn growth(stages: &[Stage]) -> LessonPicture {
                 too much. Each factor of two is as wide as any other."
             .into(),
         drawing,
-        plain: Vec::new(),
+        plain: stages.iter().map(in_characters).collect(),
     }
 }
 
