@@ -165,7 +165,7 @@ fn statistics(places: &[TracePlace]) -> LessonTable {
             (None, _) => "-".into(),
         };
         [
-            format!("{}, {}", name(place), unit(place)),
+            format!("{}, {}", name(place).trim_start_matches("what the "), unit(place)),
             place.count.to_string(),
             low,
             high,
@@ -201,7 +201,10 @@ fn numbers(trace: &RunTrace, place: &TracePlace) -> LessonTable {
         [
             place_of(trace, place, number),
             exactly(place, number.clear),
-            or_none(number.decrypted.map(|decrypted| with_noise(place, decrypted))),
+            or_none(number.decrypted.map(|decrypted| match number.noise {
+                Some(_) => with_noise(place, decrypted),
+                None => exactly(place, decrypted),
+            })),
             or_none(number.noise.map(|noise| format!("{noise:+.1e}"))),
             or_none(number.predicted.map(|predicted| format!("{predicted:.1e}"))),
             or_none(number.headroom.map(|headroom| format!("{headroom:.1} σ"))),
@@ -386,9 +389,11 @@ fn narrowest(trace: &RunTrace) -> LessonStep {
 /// A place in a list.
 fn label(circuit: Circuit, place: &TracePlace) -> String {
     let (heading, _) = words(circuit, &place.step, false);
-    let round = if place.round > 0 { format!(", round {}", place.round + 1) } else { String::new() };
-    let numbers = if place.numbers_of.is_empty() { String::new() } else { format!(": {}", place.numbers_of) };
-    format!("{heading}{round}{numbers}")
+    match (place.numbers_of.as_str(), place.round) {
+        ("", 0) => heading.into(),
+        ("", round) => format!("{heading}, round {}", round + 1),
+        (numbers, _) => format!("{heading}: {numbers}"),
+    }
 }
 
 /// Bars as long as the headroom of places, and a mark at what a normal error exceeds once in 2^40 times.
