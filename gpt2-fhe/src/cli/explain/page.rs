@@ -81,16 +81,21 @@ pub(super) fn page(title: &str, introduction: &str, lessons: &[Lesson]) -> Strin
         }
         out += "</nav>\n";
     }
-    lessons.iter().for_each(|lesson| out += &of_lesson(lesson));
+    // The title of a page with one lesson is that of the lesson.
+    let titled = lessons.len() > 1;
+    lessons.iter().for_each(|lesson| out += &of_lesson(lesson, titled));
     out += "<div class=\"controls\" hidden><button type=\"button\">Back</button><span class=\"place soft\"></span>\
             <button type=\"button\">Next</button><button type=\"button\"></button></div>\n";
     let style = format!("{STYLE}{}", drawing::STYLE);
     Page { title, style: &style, body: &out, script: SCRIPT }.document()
 }
 
-fn of_lesson(lesson: &Lesson) -> String {
+fn of_lesson(lesson: &Lesson, titled: bool) -> String {
     let name = escaped(&lesson.name);
-    let mut out = format!("<article id=\"{name}\">\n<h2>{}</h2>\n", escaped(&lesson.title));
+    let mut out = format!("<article id=\"{name}\">\n");
+    if titled {
+        let _ = writeln!(out, "<h2>{}</h2>", escaped(&lesson.title));
+    }
     let chapter = lesson.chapter.map(|chapter| format!(" In the book: the chapter \"{chapter}\".")).unwrap_or_default();
     let _ = writeln!(out, "<p class=\"soft\">{}{}</p>", escaped(&lesson.summary), escaped(&chapter));
     for (index, step) in lesson.steps.iter().enumerate() {
