@@ -13,6 +13,7 @@ pub mod messages;
 pub mod noise;
 mod operations;
 pub mod randomness;
+mod refreshes;
 mod rows;
 pub mod secrets;
 pub mod statistics;

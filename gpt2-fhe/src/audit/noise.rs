@@ -3,12 +3,13 @@
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::key_graph::{Edge, Node, Parameters};
 use tfhe_core::random::SampleSeed;
+use tfhe_core::sets::PRECISE;
 
 use super::bench::AuditBench;
 use super::claim::{AuditClaim, AuditSection, ClaimVerdict, MeasuredNoise};
 use super::error::AuditError;
 use super::operations::{self, NoiseEffort};
-use super::rows;
+use super::{refreshes, rows};
 
 /// The set that a quick audit measures: that of whole blocks.
 const QUICK: &str = "packed_block";
@@ -35,7 +36,6 @@ pub fn section(
         let mut bench = AuditBench::new(set, seed, &samples.derive(index))?;
         let measured = measure(&mut bench, effort, begin)?;
         claims.extend(measured.iter().map(MeasuredNoise::claim));
-        claims.extend(elsewhere(set));
     }
     Ok(AuditSection {
         id: "B",
@@ -86,18 +86,16 @@ fn measure(
     }
     if let Some(gadget) = refreshing(&bench.parameters) {
         say("refresh");
-        all.push(operations::refresh(bench, gadget, effort)?);
+        all.push(refreshes::refresh(bench, gadget, effort)?);
+        // Requests of whole blocks are dense, and integers that multiply are looked up by the gadget that other sets do not have.
+        if gadget == PRECISE {
+            say("expansion of requests");
+            all.extend(refreshes::expansion(bench, effort)?);
+            say("looked-up integers");
+            all.push(refreshes::looked_up(bench, gadget, effort)?);
+        }
     }
     Ok(all)
-}
-
-/// What of a set is measured by tests alone.
-fn elsewhere(set: &Parameters) -> Option<AuditClaim> {
-    refreshing(set)?;
-    let sentence =
-        format!("{}: expanding requests, and products with looked-up integers, have the predicted noise", set.name());
-    let claim = AuditClaim::new(format!("B.{}.elsewhere", set.name()), sentence, ClaimVerdict::NotChecked);
-    Some(claim.note("measured by `cargo test --release -p integration-tests --test looked_up --test block_noise --test packed_noise`"))
 }
 
 /// The most precise bootstrapping of a set that refreshes: one with a lift from results to the ring of inputs.

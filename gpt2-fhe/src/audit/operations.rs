@@ -5,9 +5,8 @@ use tfhe_core::key_graph::{Edge, Node};
 use tfhe_core::keys::Needs;
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::modulus_switch;
-use tfhe_core::noise::{self, RefreshParameters, Spread, Variance};
+use tfhe_core::noise::{self, Spread, Variance};
 use tfhe_core::params::{GlweDimension, GlweShape, NoiseDistribution};
-use tfhe_core::refresh::{FunctionTable, Lane, Source};
 use tfhe_core::{polynomial, torus};
 
 use super::bench::AuditBench;
@@ -23,9 +22,9 @@ pub(super) struct NoiseEffort {
     /// Ciphertexts, each with the errors of all its coefficients.
     pub(super) ciphertexts: usize,
     /// Packings of 16 numbers.
-    packings: usize,
+    pub(super) packings: usize,
     /// Values that are refreshed.
-    values: usize,
+    pub(super) values: usize,
 }
 
 impl NoiseEffort {
@@ -37,13 +36,13 @@ impl NoiseEffort {
 
 /// What errors of an operation have in common, as the relative standard deviation of a factor of their variance.
 #[derive(Clone, Copy, Debug)]
-struct Common {
+pub(super) struct Common {
     /// How many errors of a key each error is a sum over: the mean of their squares is that of so many.
-    terms: usize,
+    pub(super) terms: usize,
     /// The bits of the key that what is rounded meets: half of them are 1, more or less.
-    bits: usize,
+    pub(super) bits: usize,
     /// Of errors at all coefficients, the ciphertexts.
-    ciphertexts: Option<usize>,
+    pub(super) ciphertexts: Option<usize>,
 }
 
 impl Common {
@@ -58,7 +57,7 @@ impl Common {
     }
 
     /// Of a prediction for keys with noise of some variance: that with `key`, and what errors have in common.
-    fn of(self, prediction: impl Fn(Variance) -> Variance, key: Variance) -> (Variance, f64) {
+    pub(super) fn of(self, prediction: impl Fn(Variance) -> Variance, key: Variance) -> (Variance, f64) {
         let predicted = prediction(key);
         (predicted, self.shared(prediction(Variance::ZERO), predicted))
     }
@@ -350,30 +349,4 @@ pub(super) fn lift(
     let (predicted, shared) = common.of(lifted, large.noise.variance());
     let what = ("lift", format!("key switch from the {} ring to the {} ring", from.name(), to.name()));
     Ok(Some(measured(bench, what, predicted, errors, shared)))
-}
-
-/// Key switch, bootstrapping, packing and lift in turns: values of a flat table, so that the reading does not count.
-pub(super) fn refresh(bench: &mut AuditBench, gadget: usize, effort: NoiseEffort) -> Result<MeasuredNoise, AuditError> {
-    const VALUE: f64 = 0.03;
-    let keys = bench.keys(&Needs::default().refresh(gadget))?;
-    let refresh = keys.refresh(gadget)?;
-    let table = FunctionTable::new(bench.parameters.lookup().shape, -0.1875..=0.1875, |_| VALUE)?;
-    // Zeros with noise: in the middle of the table's range.
-    let input = bench.zeros(1, 16)?.remove(0);
-    let spacing = input.shape().polynomial_size.get() / effort.values.next_power_of_two();
-    let lane = |i: usize| Lane {
-        source: Source { ciphertext: &input, coefficient: i },
-        table: &table,
-        place: (i * spacing).into(),
-    };
-    let lanes: Vec<Lane<'_>> = (0..effort.values).map(lane).collect();
-    let outputs = refresh.refresh(&[&lanes])?;
-    let phase = bench.phase(Node::Arithmetic, &outputs[0])?;
-    let places: Vec<u64> = lanes.iter().map(|lane| phase[lane.place.coefficient]).collect();
-    let errors = differences(&places, vec![torus::from_f64(VALUE); places.len()]);
-    let transforms = AuditBench::transforms(bench.parameters.arithmetic().size());
-    let predicted = noise::refresh(&RefreshParameters::new(&bench.parameters, gadget, transforms)?).fresh();
-    // Lookups of one key in one flat table begin with the same digits: a hundredth of the variance, or three.
-    let what = ("refresh", "refresh: a value looked up and packed again".into());
-    Ok(measured(bench, what, predicted, errors, 0.1))
 }
