@@ -189,15 +189,3 @@ fn picture(from: usize, to: usize) -> LessonPicture {
         plain: Vec::new(),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_lesson_says_is_so_for_many_keys() {
-        for seed in 0..20 {
-            assert!(lesson(seed).unwrap().broken().is_empty(), "{seed}");
-        }
-    }
-}
