@@ -72,16 +72,10 @@ impl Runner {
         hidden: &Matrix<f32>,
         span: Span,
     ) -> Result<Outcome, RunError> {
-        if !self.allow_out_of_range {
-            check_saturation(&attention.saturation(hidden)?)?;
-        }
-        let outcome = self.engine.run(attention, layer, hidden, span).map_err(|error| error.in_layer(layer))?;
-        outcome.check(self.allow_out_of_range)?;
-        Ok(outcome)
+        self.checked(attention, layer, hidden, |engine| Ok((engine.run(attention, layer, hidden, span)?, ())))
+            .map(|(outcome, ())| outcome)
     }
-}
 
-impl Runner {
     /// The same of all rows, with every number on its way, in the modes that have noise.
     ///
     /// # Errors
@@ -92,18 +86,23 @@ impl Runner {
         layer: usize,
         hidden: &Matrix<f32>,
     ) -> Result<(Outcome, Vec<TracePlace>), RunError> {
+        self.checked(attention, layer, hidden, |engine| engine.trace(attention, layer, hidden))
+    }
+
+    /// What is computed of an input within its ranges, unless others are allowed; and what else that gives.
+    fn checked<T>(
+        &mut self,
+        attention: &Attention,
+        layer: usize,
+        hidden: &Matrix<f32>,
+        compute: impl FnOnce(&mut Engine) -> Result<(Outcome, T), RunError>,
+    ) -> Result<(Outcome, T), RunError> {
         if !self.allow_out_of_range {
             check_saturation(&attention.saturation(hidden)?)?;
         }
-        let progress = &mut Progress::new(attention);
-        let traced = match &mut self.engine {
-            Engine::Clear => attention.run_clear(hidden, Span::all(hidden.rows())).map(|outcome| (outcome, Vec::new())),
-            Engine::Simulate { seed, runs } => attention.trace_simulated(hidden, &next_seed(seed, runs), progress),
-            Engine::Execute(sessions) => session(sessions, attention, layer).trace(attention, hidden, progress),
-        };
-        let (outcome, places) = traced.map_err(|error| error.in_layer(layer))?;
+        let (outcome, rest) = compute(&mut self.engine).map_err(|error| error.in_layer(layer))?;
         outcome.check(self.allow_out_of_range)?;
-        Ok((outcome, places))
+        Ok((outcome, rest))
     }
 }
 
@@ -146,6 +145,21 @@ impl Engine {
             Self::Clear => attention.run_clear(hidden, span),
             Self::Simulate { seed, runs } => attention.run_simulated(hidden, span, &next_seed(seed, runs), progress),
             Self::Execute(sessions) => session(sessions, attention, layer).execute(attention, hidden, span, progress),
+        }
+    }
+
+    /// The same of all rows, and every place of the circuit. On plain numbers there is nothing to see.
+    fn trace(
+        &mut self,
+        attention: &Attention,
+        layer: usize,
+        hidden: &Matrix<f32>,
+    ) -> Result<(Outcome, Vec<TracePlace>), RunError> {
+        let progress = &mut Progress::new(attention);
+        match self {
+            Self::Clear => attention.run_clear(hidden, Span::all(hidden.rows())).map(|outcome| (outcome, Vec::new())),
+            Self::Simulate { seed, runs } => attention.trace_simulated(hidden, &next_seed(seed, runs), progress),
+            Self::Execute(sessions) => session(sessions, attention, layer).trace(attention, hidden, progress),
         }
     }
 }
