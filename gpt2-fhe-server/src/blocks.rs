@@ -229,7 +229,7 @@ impl Engine for BlockEngine {
     ) -> Result<Vec<u8>, Refusal> {
         let (circuit, request) = self.read(request)?;
         let text = text.map(Store::open).transpose().map_err(|error| not_stored(&error))?;
-        let (answer, _) = compute(circuit, keys, &request, text, &mut Told(progress)).map_err(not_computed)?;
+        let (answer, _) = compute(circuit, (keys, None), &request, text, &mut Told(progress)).map_err(not_computed)?;
         let (header, contents) = BlockAgreement::answer_file(&answer, circuit.fingerprint());
         let mut bytes = Vec::new();
         format::write(&mut bytes, &header, contents).map_err(internal)?;

@@ -4,6 +4,9 @@ use nn::evaluator::{Entries, Form, LinearMap, Rows, SmoothUse};
 use nn::table::SmoothTable;
 use tfhe_core::noise::{Distribution, Variance};
 
+/// How many lookups are done together on one machine: whoever watches is told after each time.
+pub(crate) const TOGETHER: usize = 256;
+
 /// A number on its way to lookups: what represents it, and which kinds of ciphertexts it is a sum of: of neither, if it is known.
 #[derive(Clone, Debug)]
 pub struct ReadNumber<C> {
@@ -39,6 +42,11 @@ pub trait BlockBackend {
     /// Whether the noise of every number is predicted on the way. Where many are drawn it was, once, before.
     fn is_tracked(&self) -> bool {
         true
+    }
+
+    /// How many numbers are looked up together at most.
+    fn together(&self) -> usize {
+        TOGETHER
     }
 
     /// The integer of a multiplier that is not packed yet, if it is known here: noise is predicted for it then, and not for the largest.

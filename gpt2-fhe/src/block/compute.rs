@@ -5,6 +5,7 @@ use tfhe_core::keys::{Answer, EvaluationKeys};
 use super::agreement::BlockRequest;
 use super::circuit::BlockCircuit;
 use super::forecast::{BlockForecast, UnreliableBlocks, check_reliable, forecast};
+use super::keys::Rotators;
 use super::server::BlockServer;
 use crate::store::{Store, StoreError};
 use crate::track::statistics::Statistics;
@@ -50,18 +51,20 @@ pub fn look_ahead(circuit: &BlockCircuit, earlier: usize, tokens: usize) -> Resu
 
 /// The answer to a request. `text`: where the server keeps what it has of the request's text, from which requests that follow go on; a request
 /// that was stopped goes on after its last block that was done, if it is sent again, and is forgotten if another one comes; the last one that
-/// was answered is answered again. Without it, the request has to be the text's first, and nothing is kept.
+/// was answered is answered again. Without it, the request has to be the text's first, and nothing is kept. `rotators`: who does the blind
+/// rotations of lookups, if others do.
 ///
 /// # Errors
 /// [`ComputeError`].
 pub fn compute(
     circuit: &BlockCircuit,
-    keys: &EvaluationKeys,
+    (keys, rotators): (&EvaluationKeys, Option<Rotators<'_>>),
     BlockRequest { earlier, tokens, request }: &BlockRequest,
     text: Option<Store>,
     observer: &mut dyn Observer,
 ) -> Result<(Answer, Statistics), ComputeError> {
-    let mut server = BlockServer::new(circuit, keys, observer).map_err(EvaluationError::from)?;
+    let server = BlockServer::with_rotators(circuit, (keys, rotators), observer);
+    let mut server = server.map_err(EvaluationError::from)?;
     let encoding = circuit.encoding(*tokens);
     if let Some(text) = text {
         server.keep_in(text, circuit.agreement().max_tokens(), Some(request.label()))?;

@@ -19,9 +19,6 @@ use crate::track::statistics::{Statistics, Tails};
 use crate::track::timed::Timed;
 use crate::track::{EvaluationError, Observer};
 
-/// How many lookups are done between two reports of progress.
-pub(crate) const BATCH: usize = 256;
-
 /// An error of numbers. There are as many as numbers; what products of ciphertexts add is the same for those of a tensor.
 #[derive(Debug)]
 struct IndependentError {
@@ -385,7 +382,7 @@ impl<B: BlockBackend> Evaluator for StreamEvaluator<'_, B> {
                 let is_of_kind =
                     |index: &usize| [lanes[*index].summed.arithmetic, lanes[*index].summed.lookup] == parts;
                 let chosen: Vec<usize> = (0..lanes.len()).filter(is_of_kind).collect();
-                for chosen in chosen.chunks(BATCH) {
+                for chosen in chosen.chunks(evaluator.backend.together()) {
                     let found = evaluator.look_up_batch((step, result.smooth), (lanes, tables), chosen);
                     chosen.iter().zip(found).for_each(|(&index, number)| results[index] = Some(number));
                     evaluator.advance(chosen.len())?;

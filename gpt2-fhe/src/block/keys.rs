@@ -2,15 +2,19 @@
 
 use nn::evaluator::SmoothUse;
 use tfhe_core::automorphism::AutomorphismKeys;
+use tfhe_core::blind_rotation::BlindRotator;
 use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::key_graph::Node::{Arithmetic, Lookup};
-use tfhe_core::key_graph::{Edge, Parameters};
+use tfhe_core::key_graph::{Edge, MissingEdge, Parameters};
 use tfhe_core::keys::{EvaluationKeys, Needs, NoRefresh};
+use tfhe_core::noise::RefreshParameters;
 use tfhe_core::params::Gadget;
 use tfhe_core::refresh::Refresh;
+use tfhe_core::rounding::Transforms;
 use tfhe_core::sets::{COARSE, FINE, PRECISE};
 use tfhe_core::tensor_product::RelinearizationKey;
 
+use super::backend::TOGETHER;
 use crate::boundary::Refused;
 
 /// Everything that multiplies: rows times their factor, queries times keys, values times probabilities.
@@ -31,10 +35,30 @@ pub fn gadget(result: SmoothUse) -> usize {
     }
 }
 
+/// What rounding may add to the variance of a result of a lookup, as a share of it.
+const ROUNDING_SHARE: f64 = 1.0 / 1024.0;
+
+/// To how many bits results of lookups with bootstrapping gadget number `gadget` are rounded: what others compute has to be sent.
+///
+/// # Errors
+/// If the set is not one of this circuit.
+pub fn result_bits(parameters: &Parameters, gadget: usize) -> Result<u32, MissingEdge> {
+    Ok(RefreshParameters::new(parameters, gadget, Transforms::ANY)?.fewest_result_bits(ROUNDING_SHARE))
+}
+
 /// The evaluation keys that a block needs, whatever the size of its heads.
 pub fn needs() -> Needs {
     let products = Needs::default().looked_up_ggsw(PRECISE).automorphisms(Arithmetic, 0, 0);
     [COARSE, FINE].into_iter().fold(products, Needs::bootstrapping)
+}
+
+/// Who does the blind rotations of lookups, if it is not the server itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Rotators<'a> {
+    /// One for each bootstrapping gadget.
+    pub by_gadget: [&'a dyn BlindRotator; GADGETS],
+    /// How many lookups are given to them together at most.
+    pub together: usize,
 }
 
 /// The keys of one party that a block takes: all of [`needs`].
@@ -50,6 +74,8 @@ pub struct BlockKeys<'a> {
     pub expansion: &'a AutomorphismKeys,
     /// The gadget of [`PRODUCT`].
     pub product: Gadget,
+    /// How many lookups are done together at most.
+    pub(in crate::block) together: usize,
     read: Refresh<'a>,
     feature: Refresh<'a>,
     precise: Refresh<'a>,
@@ -62,10 +88,12 @@ impl<'a> BlockKeys<'a> {
     /// If one is missing, or their set is not one of this circuit.
     pub fn new(keys: &'a EvaluationKeys) -> Result<Self, Refused> {
         let refresh = |result| {
-            keys.refresh(gadget(result)).map_err(|missing| match missing {
+            let refresh = keys.refresh(gadget(result)).map_err(|missing| match missing {
                 NoRefresh::Missing(key) => Refused::Keys(key),
                 NoRefresh::Set(_) => Refused::NoRefresh(keys.parameters().name()),
-            })
+            });
+            let bits = result_bits(keys.parameters(), gadget(result));
+            Ok::<_, Refused>(refresh?.with_result_bits(bits?))
         };
         // A refresh without it reads no results of lookups.
         keys.keyswitch(Lookup)?;
@@ -75,10 +103,24 @@ impl<'a> BlockKeys<'a> {
             relinearization: keys.relinearization(Arithmetic)?,
             expansion: keys.automorphisms(Arithmetic, 0, 0)?,
             product: keys.parameters().gadget(PRODUCT)?,
+            together: TOGETHER,
             read: refresh(SmoothUse::Read)?,
             feature: refresh(SmoothUse::Feature)?,
             precise: refresh(SmoothUse::Update)?,
         })
+    }
+
+    /// The same where the blind rotations of lookups are done by others.
+    #[must_use]
+    pub fn with_rotators(self, Rotators { by_gadget, together }: Rotators<'a>) -> Self {
+        let with = |refresh: Refresh<'a>, gadget: usize| refresh.with_rotator(by_gadget[gadget]);
+        Self {
+            together,
+            read: with(self.read, COARSE),
+            feature: with(self.feature, FINE),
+            precise: with(self.precise, PRECISE),
+            ..self
+        }
     }
 
     /// Key switches, the bootstrapping for a use, and what packs its results.

@@ -13,7 +13,7 @@ use tfhe_core::sets::{COARSE, FINE, PRECISE};
 
 use super::backend::LookupNoise;
 use super::encoding::{BlockAnswer, input_log};
-use super::keys::{EXPANSION, GADGETS, PRODUCT, gadget};
+use super::keys::{EXPANSION, GADGETS, PRODUCT, gadget, result_bits};
 use super::layout::BlockLayout;
 use super::noise::FreshNoise;
 
@@ -59,7 +59,7 @@ impl BlockPrediction {
         let keyswitch = |node| Ok(noise::refresh(&refresh.with_arguments(parameters, &[node])?).keyswitch);
         let result = |gadget| {
             let refresh = RefreshParameters::new(parameters, gadget, transforms)?;
-            Ok(noise::refresh(&refresh).bootstrapping)
+            Ok(noise::refresh(&refresh.with_result_bits(result_bits(parameters, gadget)?)).bootstrapping)
         };
         let (ring, gadget) = (parameters.arithmetic(), parameters.gadget(EXPANSION)?.on(transforms));
         let expansion = Expansion::new(gadget, ring.shape, ring.noise.variance(), layout.expansion_steps());
@@ -80,7 +80,8 @@ impl BlockPrediction {
             packed,
             between: Variance::new(beside / layout.size() as f64),
             fresh: FreshNoise { numbers: expansion.kept(sent), between: expansion.beside() },
-            looked_up: LookedUpNoise::new(parameters, PRECISE, transforms)?,
+            looked_up: LookedUpNoise::new(parameters, PRECISE, transforms)?
+                .with_result_bits(result_bits(parameters, PRECISE)?),
             without_noise: Vec::new(),
             factor: 1.0,
             layout,

@@ -12,7 +12,7 @@ use super::ciphertexts::{BlockCiphertexts, EncryptedMultipliers, EncryptedNumber
 use super::circuit::{BlockCircuit, Running};
 use super::encoding::BlockEncoding;
 use super::evaluator::StreamEvaluator;
-use super::keys::BlockKeys;
+use super::keys::{BlockKeys, Rotators};
 use super::state::{HeadRows, KeptState, KeptStream};
 use super::tensor::{Held, StreamNumber, StreamTensor};
 use crate::boundary::Refused;
@@ -48,11 +48,25 @@ impl<'a> BlockServer<'a> {
         keys: &'a EvaluationKeys,
         observer: &'a mut dyn Observer,
     ) -> Result<Self, Refused> {
+        Self::with_rotators(circuit, (keys, None), observer)
+    }
+
+    /// The same where others do the blind rotations of lookups, if there are others.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_rotators(
+        circuit: &'a BlockCircuit,
+        (keys, rotators): (&'a EvaluationKeys, Option<Rotators<'a>>),
+        observer: &'a mut dyn Observer,
+    ) -> Result<Self, Refused> {
         if circuit.parameters().fingerprint() != keys.identity().set {
             return Err(Refused::Prepared(keys.parameters().name()));
         }
+        let own = BlockKeys::new(keys)?;
+        let block_keys = rotators.map_or(own, |rotators| own.with_rotators(rotators));
         let prediction = circuit.prediction();
-        let backend = BlockCiphertexts { keys: BlockKeys::new(keys)?, layout: prediction.layout() };
+        let backend = BlockCiphertexts { keys: block_keys, layout: prediction.layout() };
         let running = Running::new(circuit, StreamEvaluator::new(backend, prediction, observer));
         Ok(Self { circuit, keys, backend, running, kept: None, found: None })
     }

@@ -18,6 +18,33 @@ use crate::modulus_switch::{ModulusSwitchedLwe, modulus_switch};
 /// How many ciphertexts go through a blind rotation together at most: each element of the key is read once for all of them.
 pub const BLIND_ROTATION_BLOCK: usize = 8;
 
+/// Whoever can do blind rotations under one bootstrapping key: the key itself, or others who were given it.
+pub trait BlindRotator: std::fmt::Debug + Sync {
+    /// What [`BootstrappingKey::blind_rotate`] gives, and the same bits of it: of result i the mask and the first `wanted.bodies[i]`
+    /// coefficients of the body, at least, rounded to `wanted.bits` bits or not rounded yet.
+    fn rotate(
+        &self,
+        inputs: &[LweCiphertext],
+        polynomials: &[&GlweCiphertext],
+        wanted: &Wanted<'_>,
+    ) -> Vec<GlweCiphertext>;
+}
+
+/// What is used of the results of blind rotations.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// How many of the highest bits of each coefficient.
+    pub bits: u32,
+    /// How many of the first coefficients of each body.
+    pub bodies: &'a [usize],
+}
+
+impl BlindRotator for BootstrappingKey {
+    fn rotate(&self, inputs: &[LweCiphertext], polynomials: &[&GlweCiphertext], _: &Wanted<'_>) -> Vec<GlweCiphertext> {
+        self.blind_rotate(inputs, polynomials)
+    }
+}
+
 impl BootstrappingKey {
     /// Blind rotation of `polynomials[i]` by the phase of `inputs[i]`, in blocks, blocks in parallel:
     /// n·(k+1)·ℓ forward transforms each. The result's constant coefficient is the value looked up.

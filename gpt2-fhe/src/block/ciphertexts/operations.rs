@@ -42,6 +42,10 @@ impl BlockBackend for BlockCiphertexts<'_> {
     type Multipliers = EncryptedMultipliers;
     type Number = EncryptedNumber;
 
+    fn together(&self) -> usize {
+        self.keys.together
+    }
+
     fn linear(&mut self, input: &EncryptedReals, maps: &[LinearMap<'_>], _: &[Variance]) -> Vec<EncryptedReals> {
         self.map(input, maps)
     }

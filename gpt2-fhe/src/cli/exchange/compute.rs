@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &ComputeArguments) -> anyhow::Result<Verdict> {
     }
     let mut progress = BlockProgress::new(circuit.program().end().ending());
     let start = Instant::now();
-    let computed = compute(&circuit, &keys, &request, store, &mut progress);
+    let computed = compute(&circuit, (&keys, None), &request, store, &mut progress);
     progress.end();
     let (answer, statistics) = computed.map_err(|error| match error {
         ComputeError::Evaluation(EvaluationError::Refused(refused)) => {

@@ -9,10 +9,10 @@ use tfhe_core::derivation::ClientSeed;
 use tfhe_core::noise::Variance;
 
 use super::session::BlockKeyPair;
+use crate::block::backend::TOGETHER;
 use crate::block::backend::{BlockBackend, LookupNoise, ReadNumber};
 use crate::block::ciphertexts::{BlockCiphertexts, EncryptedNumber};
 use crate::block::circuit::BlockCircuit;
-use crate::block::evaluator::BATCH;
 use crate::block::keys::{BlockKeys, GADGETS, gadget};
 use crate::block::server::opened;
 use crate::run::error::RunError;
@@ -42,20 +42,20 @@ impl OperationSeconds {
         let BlockKeyPair(keys) = BlockKeyPair::new(circuit.parameters(), &ClientSeed::from_number(0))?;
         let (server, channels) = (&keys.evaluation_keys, circuit.program().sent_channels());
         // What is encrypted makes no difference.
-        let encoding = circuit.encoding(BATCH.div_ceil(channels));
+        let encoding = circuit.encoding(TOGETHER.div_ceil(channels));
         let request = keys.client.encrypt(&Matrix::from_fn(encoding.tokens, channels, |_, _| 0), &encoding)?;
         let reals = opened(circuit, server, &request, &encoding)?.into_reals();
         let mut backend = BlockCiphertexts { keys: BlockKeys::new(server)?, layout: circuit.prediction().layout() };
         let read = |content| ReadNumber { content, arithmetic: true, lookup: false };
         let numbers: Vec<ReadNumber<EncryptedNumber>> =
-            backend.numbers(reals.clone()).into_iter().flatten().take(BATCH).map(read).collect();
+            backend.numbers(reals.clone()).into_iter().flatten().take(TOGETHER).map(read).collect();
         let mut bootstrapping = [0.0; GADGETS];
         for result in USES {
             let rotations = match result {
                 SmoothUse::Multiplier { .. } => circuit.prediction().levels(),
                 _ => 1,
             };
-            let numbers = &numbers[..BATCH / rotations];
+            let numbers = &numbers[..TOGETHER / rotations];
             let seconds = median_seconds(|| look_up(&mut backend, result, numbers));
             bootstrapping[gadget(result)] = seconds / (numbers.len() * rotations) as f64;
         }
@@ -64,7 +64,7 @@ impl OperationSeconds {
         let multipliers =
             backend.pack_multipliers(multipliers.into_iter().map(|x| vec![x]).collect(), Form::Multipliers);
         let products = encoding.tokens * encoding.row_len();
-        let repeated = BATCH.div_ceil(products);
+        let repeated = TOGETHER.div_ceil(products);
         let scale = || (0..repeated).for_each(|_| drop(backend.multiply_rows(&reals, &multipliers)));
         Ok(Self { bootstrapping, external_product: median_seconds(scale) / (repeated * products) as f64 })
     }

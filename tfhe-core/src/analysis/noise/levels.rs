@@ -148,6 +148,12 @@ impl LookedUpNoise {
         })
     }
 
+    /// With results of lookups rounded to `bits` bits ([`RefreshParameters::with_result_bits`]).
+    #[must_use]
+    pub fn with_result_bits(self, bits: u32) -> Self {
+        Self { refresh: self.refresh.with_result_bits(bits), ..self }
+    }
+
     /// Of a row that has a value at each of the given coefficients.
     pub fn level(&self, coefficients: &[usize]) -> LevelNoise {
         LevelNoise::packed(&self.refresh, refresh(&self.refresh).bootstrapping, coefficients)

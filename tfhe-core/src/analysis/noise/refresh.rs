@@ -1,6 +1,9 @@
 //! The noise of a refresh, step by step.
 
-use super::{Distribution, Variance, blind_rotation, glwe_keyswitch_from, modulus_switch, packing};
+use super::{
+    Distribution, MODULUS_LOG, Variance, blind_rotation, glwe_keyswitch_from, modulus_switch, packing,
+    rounded_ciphertext,
+};
 use crate::key_graph::{Edge, KeyParameters, MissingEdge, Node, Parameters};
 use crate::params::{GadgetTransforms, GlweDimension, GlweShape, NoiseDistribution};
 use crate::rounding::Transforms;
@@ -16,6 +19,8 @@ pub struct RefreshParameters {
     pub log_tables: u32,
     /// Of the bootstrapping.
     pub bootstrapping: GadgetTransforms,
+    /// To how many bits what it leaves is rounded: 64 if it is not.
+    pub result_bits: u32,
     /// Of the automorphisms of the lookup ring.
     pub automorphism: GadgetTransforms,
     /// Of the key switch from the lookup ring to the arithmetic ring.
@@ -47,6 +52,7 @@ impl RefreshParameters {
             lookup_keyswitch: None,
             log_tables: 0,
             bootstrapping: gadget(Edge::Bootstrapping { gadget: bootstrap })?,
+            result_bits: MODULUS_LOG,
             automorphism: gadget(Edge::Automorphisms { ring: Node::Lookup, gadget: 0 })?,
             lift: gadget(Edge::Lift { from: Node::Lookup, to: Node::Arithmetic })?,
             small: ring(parameters.small())?,
@@ -73,6 +79,33 @@ impl RefreshParameters {
     pub fn with_tables(self, log_tables: u32) -> Self {
         Self { log_tables, ..self }
     }
+
+    /// With results rounded to `result_bits` bits ([`crate::refresh::Refresh::with_result_bits`]).
+    #[must_use]
+    pub fn with_result_bits(self, result_bits: u32) -> Self {
+        Self { result_bits, ..self }
+    }
+
+    /// To how few bits results can be rounded, if that is to add at most `share` of the bootstrapping's variance.
+    ///
+    /// ```
+    /// use tfhe_core::noise::{RefreshParameters, refresh};
+    /// use tfhe_core::{rounding::Transforms, sets};
+    ///
+    /// let parameters = RefreshParameters::new(&sets::PACKED_BLOCK.compile()?, sets::FINE, Transforms::ANY)?;
+    /// let bits = parameters.fewest_result_bits(0.001);
+    /// let added = |bits| {
+    ///     let [plain, rounded] = [parameters, parameters.with_result_bits(bits)].map(|p| refresh(&p).bootstrapping.get());
+    ///     rounded / plain - 1.0
+    /// };
+    /// assert!(added(bits) <= 0.001 && added(bits - 1) > 0.001);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn fewest_result_bits(&self, share: f64) -> u32 {
+        let plain = refresh(&self.with_result_bits(MODULUS_LOG)).bootstrapping.get();
+        let is_fine = |&bits: &u32| rounded_ciphertext(self.lookup.0, bits).get() <= share * plain;
+        (1..MODULUS_LOG).find(is_fine).unwrap_or(MODULUS_LOG)
+    }
 }
 
 /// The noise of a refresh, step by step. The same at each place, whatever the number of places: see [`packing`].
@@ -83,7 +116,7 @@ pub struct RefreshNoise {
     /// What rounding to one of 2N'/2^v angles adds to the argument: the mask's rounding errors that are not compensated, and the width of
     /// a table's slot, 2^v/2N', whose middle the table has. With 2^v tables that is 2^v times what it is with one.
     pub modulus_switch: Variance,
-    /// What the bootstrapping leaves.
+    /// What the bootstrapping leaves, rounded as the parameters say.
     pub bootstrapping: Variance,
     /// What packing adds.
     pub packing: Variance,
@@ -124,7 +157,8 @@ pub fn refresh(parameters: &RefreshParameters) -> RefreshNoise {
     RefreshNoise {
         keyswitch: keyswitch(parameters.keyswitch, arithmetic.0) + keyswitch(parameters.lookup_keyswitch, lookup.0),
         modulus_switch: fine.scaled(2f64.powi(parameters.log_tables as i32)),
-        bootstrapping: blind_rotation(bootstrapping, lookup.0, small_dimension, lookup.1.variance()),
+        bootstrapping: blind_rotation(bootstrapping, lookup.0, small_dimension, lookup.1.variance())
+            + rounded_ciphertext(lookup.0, parameters.result_bits),
         packing: packing(automorphism, lookup.0, lookup.1.variance()),
         lift: glwe_keyswitch_from(lift, lookup.0, arithmetic.0, arithmetic.1.variance()),
     }

@@ -99,6 +99,21 @@ impl std::str::FromStr for Backend {
     }
 }
 
+/// What decides the bits of results of transforms in this process: the selected backend, and how its butterflies add. Two processes of one
+/// version of this crate with the same name compute the same bits.
+///
+/// # Panics
+/// If the environment selects an unusable backend; a program should call [`Backend::selected`] once to report that.
+pub fn arithmetic_name() -> String {
+    let adders = match selected_capability() {
+        #[cfg(target_arch = "x86_64")]
+        Capability::Vector(VectorInstructions::Avx512Adders(_)) => "-adders",
+        _ => "",
+    };
+    let backend = selected_capability().backend().name();
+    format!("{backend}{adders}")
+}
+
 /// A backend that this CPU is known to support.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Capability {

@@ -49,6 +49,7 @@ pub use self::error::RefreshError;
 pub use self::levels::LevelTables;
 pub use self::table::{FunctionTable, FunctionTables};
 use crate::automorphism::AutomorphismKeys;
+use crate::blind_rotation::{BlindRotator, Wanted};
 use crate::bootstrapping_key::BootstrappingKey;
 use crate::glwe::GlweCiphertext;
 use crate::glwe_keyswitch::GlweKeyswitchKey;
@@ -186,6 +187,10 @@ pub struct Refresh<'a> {
     /// From the lookup ring.
     lookup_keyswitch: Option<&'a GlweKeyswitchKey>,
     bootstrapping: &'a BootstrappingKey,
+    /// Who does the blind rotations with it.
+    rotator: &'a dyn BlindRotator,
+    /// To how many bits their results are rounded.
+    result_bits: u32,
     automorphisms: &'a AutomorphismKeys,
     lift: &'a GlweKeyswitchKey,
 }
@@ -218,7 +223,15 @@ impl<'a> Refresh<'a> {
                 && lift.input_shape().polynomial_size >= lookup.polynomial_size,
             "the lift is not from the ring of lookups",
         )?;
-        Ok(Self { keyswitch, lookup_keyswitch: None, bootstrapping, automorphisms, lift })
+        Ok(Self {
+            keyswitch,
+            lookup_keyswitch: None,
+            bootstrapping,
+            rotator: bootstrapping,
+            result_bits: u64::BITS,
+            automorphisms,
+            lift,
+        })
     }
 
     /// With a key switch from the lookup ring to the small key besides, for [`Argument`]s with a part under its key.
@@ -245,7 +258,20 @@ impl<'a> Refresh<'a> {
         if rings(bootstrapping) != rings(self.bootstrapping) {
             return Err(RefreshError::Keys("the bootstrapping keys are of different rings"));
         }
-        Ok(Self { bootstrapping, ..self })
+        Ok(Self { bootstrapping, rotator: bootstrapping, ..self })
+    }
+
+    /// With blind rotations done by `rotator`, which has the same bootstrapping key, instead of here.
+    #[must_use]
+    pub fn with_rotator(self, rotator: &'a dyn BlindRotator) -> Self {
+        Self { rotator, ..self }
+    }
+
+    /// With results of lookups rounded to their highest `bits` bits, so that less of them has to be sent if others compute them. What
+    /// that adds to their noise, [`crate::noise::RefreshParameters::with_result_bits`] says.
+    #[must_use]
+    pub fn with_result_bits(self, bits: u32) -> Self {
+        Self { result_bits: bits, ..self }
     }
 
     /// N.
@@ -380,7 +406,10 @@ impl<'a> Refresh<'a> {
         };
         let moved: Vec<LweCiphertext> = arguments.iter().zip(tables).map(moved).collect();
         let polynomials: Vec<&GlweCiphertext> = tables.iter().map(|table| table.polynomial()).collect();
-        let rotated = self.bootstrapping.blind_rotate(&moved, &polynomials);
+        let bodies: Vec<usize> = tables.iter().map(|table| table.count()).collect();
+        let mut rotated =
+            self.rotator.rotate(&moved, &polynomials, &Wanted { bits: self.result_bits, bodies: &bodies });
+        rotated.iter_mut().for_each(|rotated| rotated.round(self.result_bits));
         let values = |(rotated, table): (&GlweCiphertext, &&FunctionTables)| {
             (0..table.count()).map(|i| rotated.sample_extract(i)).collect()
         };

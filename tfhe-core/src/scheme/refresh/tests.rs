@@ -126,6 +126,7 @@ impl Client {
             lookup_keyswitch: None,
             log_tables: 0,
             bootstrapping,
+            result_bits: 64,
             automorphism,
             lift: self.lift_gadget.on(self.fft.transforms()),
             small: (self.small.shape(), SMALL_NOISE),

@@ -47,7 +47,7 @@ impl Served {
 
     fn observed(&self, request: &[u8], text: &TempDir, observer: &mut dyn Observer) -> Result<Vec<u8>, ComputeError> {
         let (request, text) = (self.read(request).unwrap(), Store::open(&text.path().join("text")).unwrap());
-        let (answer, _) = compute(&self.circuit, &self.keys, &request, Some(text), observer)?;
+        let (answer, _) = compute(&self.circuit, (&self.keys, None), &request, Some(text), observer)?;
         Ok(bytes(BlockAgreement::answer_file(&answer, self.circuit.fingerprint())))
     }
 }
@@ -194,11 +194,12 @@ fn what_does_not_belong_is_refused() {
 
     let (stranger, _) = parties(6);
     let strange = stranger.request(&hidden.row_range(0..1), 0).unwrap();
-    let error = compute(&served.circuit, &served.keys, &strange, None, &mut Unobserved).unwrap_err().to_string();
+    let error =
+        compute(&served.circuit, (&served.keys, None), &strange, None, &mut Unobserved).unwrap_err().to_string();
     assert!(error.starts_with("the request belongs to other keys"), "{error}");
 
     let late = BlockRequest { earlier: 1, ..request.clone() };
-    let error = compute(&served.circuit, &served.keys, &late, None, &mut Unobserved).unwrap_err();
+    let error = compute(&served.circuit, (&served.keys, None), &late, None, &mut Unobserved).unwrap_err();
     assert!(matches!(error, ComputeError::Place { asked: 1, kept: 0 }), "{error}");
     // Rows that no text has, and that the ciphertexts have not.
     for (earlier, tokens) in [(0, 0), (0, 2), (7, 1), (usize::MAX, 1), (0, usize::MAX), (1 << 32, 1 << 32)] {
