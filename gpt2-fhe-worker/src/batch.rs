@@ -1,10 +1,27 @@
 //! Batches of blind rotations, and their results, as bytes.
+//!
+//! Both are in the envelope of [`tfhe_core::format`], each kind one of its own; `docs/formats.md` has them to the byte. What turns a
+//! polynomial of N' coefficients is sent as exponents, multiples of 1/2N' of a turn, so log2 2N' bits each, and no bit is lost. Of a result
+//! the mask and the coefficients of the body that are wanted are sent, each with as many bits as are wanted.
+//!
+//! What comes from others may be anything. A batch says of which parameter set it is, and that has to be one that this program knows: all
+//! sizes are the set's. How many there are of anything is compared with the bytes that are there before memory is taken.
+
+mod contents;
+mod error;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::keys::Identity;
 use tfhe_core::lwe::LweCiphertext;
+use tfhe_core::params::GlweShape;
+
+pub(crate) use self::contents::one_line;
+pub use self::contents::{BATCH, RESULT};
+pub use self::error::{BatchError, RefusedBatch};
 
 /// Which batch it is: the run of a server, chosen at random when it starts, and a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,11 +69,24 @@ pub struct Batch {
     pub lookups: Vec<(usize, usize)>,
 }
 
+/// What whoever has made a batch knows of its result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpectedResult {
+    /// k' and N'.
+    pub shape: GlweShape,
+    /// As of the batch.
+    pub bits: u32,
+    /// Of each result, how many coefficients of the body are wanted.
+    pub bodies: Vec<usize>,
+}
+
 /// What a worker answers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchResult {
     /// To which batch.
     pub id: BatchId,
+    /// Whose keys, as of the batch.
+    pub identity: Identity,
     /// The worker's name.
     pub worker: String,
     /// Seconds of computing.

@@ -11,3 +11,6 @@
 pub mod batch;
 pub mod exchange;
 pub mod info;
+pub mod keys;
+#[cfg(test)]
+mod testing;

@@ -1,6 +1,6 @@
 //! Evaluation keys, in the order of edges ([`crate::key_graph::Edge`]).
 
-use std::io;
+use std::io::{self, ErrorKind};
 
 use super::decoder::Decoder;
 use super::encoder::Encoder;
@@ -61,6 +61,10 @@ impl KeySizes {
     }
 }
 
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(ErrorKind::InvalidInput, error)
+}
+
 impl Encoder<'_> {
     /// Evaluation keys.
     ///
@@ -70,13 +74,34 @@ impl Encoder<'_> {
         self.check_identity(keys.identity())?;
         let stored = keys.numbers();
         self.integer(stored.len() as u64)?;
-        for StoredKey { need, seed, parts } in stored {
-            self.integers(numbers(need.edge))?;
-            self.integers(need.sizes(keys.parameters()).numbers())?;
-            self.digest(&seed.0)?;
-            parts.into_iter().try_for_each(|bodies| self.elements(bodies, u64::BITS))?;
-        }
-        Ok(())
+        stored.into_iter().try_for_each(|key| self.evaluation_key(key, keys.parameters()))
+    }
+
+    /// Those of the evaluation keys that are needed, for whoever needs fewer of them.
+    ///
+    /// # Errors
+    /// As [`Self::evaluation_keys`]; that one that is needed is not there, or has other automorphisms.
+    pub fn some_evaluation_keys(&mut self, keys: &SeededEvaluationKeys, needs: &Needs) -> io::Result<()> {
+        self.check_identity(keys.identity())?;
+        let needs = needs.of_set(keys.parameters()).map_err(invalid)?;
+        self.integer(needs.len() as u64)?;
+        needs.into_iter().try_for_each(|need| {
+            let found = keys.numbers().find(|key| key.need.edge == need.edge);
+            let key = found.ok_or_else(|| invalid(MissingKey::Edge(need.edge)))?;
+            let (edge, made, asked) = (need.edge, key.need.subring_log, need.subring_log);
+            if made != asked {
+                return Err(invalid(MissingKey::Automorphisms { edge, made, asked }));
+            }
+            self.evaluation_key(key, keys.parameters())
+        })
+    }
+
+    fn evaluation_key(&mut self, key: StoredKey<&[u64]>, parameters: &Parameters) -> io::Result<()> {
+        let StoredKey { need, seed, parts } = key;
+        self.integers(numbers(need.edge))?;
+        self.integers(need.sizes(parameters).numbers())?;
+        self.digest(&seed.0)?;
+        parts.into_iter().try_for_each(|bodies| self.elements(bodies, u64::BITS))
     }
 }
 

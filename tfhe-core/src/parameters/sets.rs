@@ -3,6 +3,7 @@
 //! Each set's security level and failure probability are computed by [`crate::security`] and [`crate::noise`], and asserted
 //! in tests.
 
+use crate::fingerprint::Fingerprint;
 use crate::key_graph::Node::{Arithmetic, Lookup, Small};
 use crate::key_graph::{KeyLiteral, Node, Parameters, ParametersLiteral, ShapeLiteral};
 use crate::params::NoiseDistribution::{self, Gaussian, TUniform};
@@ -134,6 +135,12 @@ pub const PACKED_BLOCK: ParametersLiteral = ParametersLiteral {
 /// All named sets.
 pub const ALL: [ParametersLiteral; 7] =
     [TOY, MESSAGE_2_CARRY_2, HEAD_EXACT_NARROW, HEAD_EXACT, HEAD_EXACT_WIDE, PACKED_HEAD, PACKED_BLOCK];
+
+/// The named set whose fingerprint this is: what a file says of itself, and nothing else.
+pub fn by_fingerprint(fingerprint: &Fingerprint) -> Option<Parameters> {
+    let sets = ALL.iter().map(|literal| literal.compile().expect("named sets are valid"));
+    sets.into_iter().find(|set| set.fingerprint() == *fingerprint)
+}
 
 /// The named set `name`.
 pub fn by_name(name: &str) -> Option<Parameters> {

@@ -349,3 +349,25 @@ fn every_other_length_is_refused() {
         }
     }
 }
+
+/// What is written for somebody who needs fewer keys is the file of these keys alone; what is not there is not written.
+#[test]
+fn some_evaluation_keys_are_a_file_of_their_own() {
+    let client = client(TINY);
+    let (parameters, identity) = (client.parameters(), *client.identity());
+    let header = Header { kind: Kind::EVALUATION_KEYS, identity, context: context() };
+    let all = client.evaluation_keys(&Needs::everything(parameters)).unwrap();
+    let needs = Needs::default().bootstrapping(1).automorphisms(Lookup, 0, 0);
+    let made = client.evaluation_keys(&needs).unwrap();
+    let written = file(&header, |encoder| encoder.some_evaluation_keys(&all, &needs));
+    assert!(written == file(&header, |encoder| encoder.evaluation_keys(&made)));
+
+    let refused = |needs: Needs| {
+        let written = write(&mut Vec::new(), &header, |encoder| encoder.some_evaluation_keys(&made, &needs));
+        written.unwrap_err().to_string()
+    };
+    assert!(refused(Needs::default().bootstrapping(0)).contains("no key for bootstrapping with gadget number 0"));
+    assert!(refused(Needs::default().bootstrapping(7)).contains("has no bootstrapping with gadget number 7"));
+    let automorphisms = refused(Needs::default().automorphisms(Lookup, 0, 1));
+    assert!(automorphisms.contains("automorphisms for subrings of 2^0 coefficients"), "{automorphisms}");
+}

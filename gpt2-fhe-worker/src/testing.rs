@@ -1,0 +1,62 @@
+//! What unit tests share: parties of the toy set, and batches of theirs, the same each time.
+
+use tfhe_core::derivation::ClientSeed;
+use tfhe_core::glwe::GlweCiphertext;
+use tfhe_core::keys::{ClientKeys, EvaluationKeys, Needs, SeededEvaluationKeys};
+use tfhe_core::lwe::LweCiphertext;
+use tfhe_core::random::SampleSeed;
+use tfhe_core::sets;
+
+use crate::batch::{Batch, BatchId, KeyName};
+
+/// Bits of results.
+pub(crate) const BITS: u32 = 21;
+pub(crate) const RUN: [u8; 16] = *b"the run of tests";
+
+/// A client of the toy set, and what it sends.
+pub(crate) struct Toy {
+    pub(crate) sent: SeededEvaluationKeys,
+    pub(crate) prepared: EvaluationKeys,
+}
+
+impl Toy {
+    pub(crate) fn new(number: u64) -> Self {
+        let parameters = sets::TOY.compile().unwrap();
+        let client = ClientKeys::generate(&parameters, &ClientSeed::from_number(number)).unwrap();
+        let sent = client.evaluation_keys(&Needs::everything(&parameters)).unwrap();
+        Self { prepared: sent.clone().prepare().unwrap(), sent }
+    }
+
+    /// `count` blind rotations of three polynomials.
+    pub(crate) fn batch(&self, number: u64, count: usize) -> Batch {
+        let parameters = self.sent.parameters();
+        let (shape, dimension) = (parameters.lookup().shape, parameters.small().lwe_dimension().get());
+        let mut stream = SampleSeed::from_number(number).stream(0);
+        let exponents = shape.polynomial_size.log2() + 1;
+        let mut elements = |count: usize, bits: u32| -> Vec<u64> {
+            (0..count).map(|_| stream.uniform() >> (64 - bits) << (64 - bits)).collect()
+        };
+        let inputs = (0..count).map(|_| LweCiphertext::from_data(elements(dimension + 1, exponents))).collect();
+        let size = shape.polynomial_size.get();
+        let polynomials = (0..3).map(|_| GlweCiphertext::trivial(shape, &elements(size, 64))).collect();
+        Batch {
+            id: BatchId { run: RUN, number },
+            identity: *self.sent.identity(),
+            keys: KeyName([7; 32]),
+            gadget: 0,
+            bits: BITS,
+            inputs,
+            polynomials,
+            lookups: (0..count).map(|i| (i % 3, 1 + i * 5 % size)).collect(),
+        }
+    }
+
+    /// What its results are.
+    pub(crate) fn results(&self, batch: &Batch) -> Vec<GlweCiphertext> {
+        let polynomials: Vec<_> = batch.lookups.iter().map(|lookup| &batch.polynomials[lookup.0]).collect();
+        let key = self.prepared.bootstrapping_key(batch.gadget).unwrap();
+        let mut results = key.blind_rotate(&batch.inputs, &polynomials);
+        batch.expected().unwrap().trim(&mut results);
+        results
+    }
+}
