@@ -9,6 +9,7 @@
 #![deny(unsafe_code)]
 
 pub mod batch;
+pub mod compute;
 pub mod exchange;
 pub mod info;
 pub mod keys;

@@ -8,6 +8,7 @@ use tfhe_core::random::SampleSeed;
 use tfhe_core::sets;
 
 use crate::batch::{Batch, BatchId, KeyName};
+use crate::keys::write_keys;
 
 /// Bits of results.
 pub(crate) const BITS: u32 = 21;
@@ -17,6 +18,9 @@ pub(crate) const RUN: [u8; 16] = *b"the run of tests";
 pub(crate) struct Toy {
     pub(crate) sent: SeededEvaluationKeys,
     pub(crate) prepared: EvaluationKeys,
+    /// The file of its bootstrapping keys, and what it is called.
+    pub(crate) file: Vec<u8>,
+    pub(crate) name: KeyName,
 }
 
 impl Toy {
@@ -24,7 +28,9 @@ impl Toy {
         let parameters = sets::TOY.compile().unwrap();
         let client = ClientKeys::generate(&parameters, &ClientSeed::from_number(number)).unwrap();
         let sent = client.evaluation_keys(&Needs::everything(&parameters)).unwrap();
-        Self { prepared: sent.clone().prepare().unwrap(), sent }
+        let mut file = Vec::new();
+        write_keys(&sent, &mut file).unwrap();
+        Self { prepared: sent.clone().prepare().unwrap(), sent, name: KeyName::of_bytes(&file), file }
     }
 
     /// `count` blind rotations of three polynomials.
@@ -42,7 +48,7 @@ impl Toy {
         Batch {
             id: BatchId { run: RUN, number },
             identity: *self.sent.identity(),
-            keys: KeyName([7; 32]),
+            keys: self.name,
             gadget: 0,
             bits: BITS,
             inputs,

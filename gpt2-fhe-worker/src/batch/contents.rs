@@ -125,7 +125,7 @@ impl Batch {
         self.encode_for(&arithmetic())
     }
 
-    pub(super) fn encode_for(&self, arithmetic: &str) -> io::Result<Vec<u8>> {
+    pub(crate) fn encode_for(&self, arithmetic: &str) -> io::Result<Vec<u8>> {
         self.check()?;
         let header = Header { kind: BATCH, identity: self.identity, context: batch_context(arithmetic) };
         let mut bytes = Vec::new();
