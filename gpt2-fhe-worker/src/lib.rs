@@ -15,3 +15,4 @@ pub mod info;
 pub mod keys;
 #[cfg(test)]
 mod testing;
+pub mod scale;

@@ -12,6 +12,7 @@ use super::encoding::BlockEncoding;
 use super::evaluator::StreamEvaluator;
 use super::layout::HeadBeyondRing;
 use super::prediction::BlockPrediction;
+use super::schedule::{OwnOperation, Schedule};
 use crate::track::statistics::Statistics;
 use crate::track::timed::Timed;
 
@@ -125,6 +126,20 @@ impl<B: BlockBackend> Running<StreamEvaluator<'_, B>> {
         step.automorphisms += encoding.automorphisms();
         step.result(fresh);
         step.seconds += seconds;
+        // One ciphertext after the other, each split as often; the parts of one at the same time.
+        let splits = encoding.expanded().count() * encoding.layout.expansion_steps() as usize;
+        let automorphisms = encoding.automorphisms();
+        self.evaluator.note_own(OwnOperation::Expansion, automorphisms, automorphisms / splits.max(1));
+    }
+
+    /// From now on notes what is done, in order.
+    pub(crate) fn begin_schedule(&mut self) {
+        self.evaluator.begin_schedule();
+    }
+
+    /// What was done since then, or since this was called last.
+    pub(crate) fn take_schedule(&mut self) -> Schedule {
+        self.evaluator.take_schedule()
     }
 
     /// What was done since this was asked last.

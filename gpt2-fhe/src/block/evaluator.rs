@@ -14,6 +14,7 @@ use super::backend::{BlockBackend, LookupNoise, ReadNumber};
 use super::keys::gadget;
 use super::noise::{Errors, IntegerBounds, MultipliersNoise, NumberErrors, RealsNoise, Slopes, room};
 use super::prediction::{BlockPrediction, log_shared};
+use super::schedule::{OwnOperation, Schedule, Scheduled, distinct};
 use super::tensor::{Held, StreamMultipliers, StreamNumber, StreamReals, StreamScores, StreamTensor};
 use crate::track::statistics::{Statistics, Tails};
 use crate::track::timed::Timed;
@@ -38,13 +39,60 @@ pub struct StreamEvaluator<'a, B> {
     tracked: bool,
     /// Of each exponential that multiplies, the largest noise with which it was read.
     exponents: Vec<(SmoothTable, Variance)>,
+    /// What is done, in order, if that is wanted.
+    schedule: Option<Schedule>,
 }
 
 impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
     /// On a backend.
     pub fn new(backend: B, prediction: &'a BlockPrediction, observer: &'a mut dyn Observer) -> Self {
         let (tails, statistics, tracked) = (Tails::default(), Statistics::default(), backend.is_tracked());
-        Self { backend, prediction, observer, errors: Vec::new(), tails, statistics, tracked, exponents: Vec::new() }
+        let (errors, exponents) = (Vec::new(), Vec::new());
+        Self { backend, prediction, observer, errors, tails, statistics, tracked, exponents, schedule: None }
+    }
+
+    /// From now on notes what is done, in order.
+    pub(super) fn begin_schedule(&mut self) {
+        self.schedule = Some(Schedule::default());
+    }
+
+    /// What was done since then, or since this was called last.
+    pub(super) fn take_schedule(&mut self) -> Schedule {
+        self.schedule.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Notes what the server does.
+    pub(super) fn note_own(&mut self, operation: OwnOperation, count: usize, parts: usize) {
+        if let Some(schedule) = &mut self.schedule {
+            schedule.own(operation, count, parts);
+        }
+    }
+
+    /// Notes lookups, all of one kind.
+    fn note_lookups(
+        &mut self,
+        (step, result): (&'static str, SmoothUse),
+        lanes: &[StreamNumber<B::Number>],
+        (chosen, tables): (&[usize], &[&SmoothTable]),
+    ) {
+        let rotations = self.rotations(result);
+        let (Some(schedule), Some(&first)) = (&mut self.schedule, chosen.first()) else { return };
+        let read = &lanes[first].summed;
+        let tables: Vec<&SmoothTable> = chosen.iter().map(|&index| tables[index]).collect();
+        schedule.0.push(Scheduled::Lookups {
+            step,
+            gadget: gadget(result),
+            lookups: chosen.len(),
+            rotations,
+            switches: usize::from(read.arithmetic) + usize::from(read.lookup),
+            tables: distinct(&tables) * rotations,
+        });
+    }
+
+    /// How many blind rotations a lookup is.
+    fn rotations(&self, result: SmoothUse) -> usize {
+        let multiplies = matches!(result, SmoothUse::Multiplier { .. });
+        if multiplies { self.prediction.levels().div_ceil(1 << log_shared(result)) } else { 1 }
     }
 
     /// What represents numbers.
@@ -146,7 +194,7 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
         let noise = self.prediction.lookup(result, parts);
         let found = self.backend.look_up(result, &numbers, &tables, noise);
         let multiplies = matches!(result, SmoothUse::Multiplier { .. });
-        let rotations = if multiplies { self.prediction.levels().div_ceil(1 << log_shared(result)) } else { 1 };
+        let rotations = self.rotations(result);
         let statistics = self.statistics.step(step);
         statistics.lookups += chosen.len();
         statistics.bootstrapped(gadget(result), chosen.len() * rotations);
@@ -188,6 +236,13 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
         let added = |map: &LinearMap<'_>| self.prediction.mapped(map.weight, map.form, input.noise.between);
         let added: Vec<Variance> = maps.iter().map(added).collect();
         let results = self.backend.linear(&input.content, maps, &added).into_iter();
+        let layout = *self.prediction.layout();
+        for map in maps {
+            let [rows, inputs] = [input.shape[0], layout.features_ciphertexts(input.shape[1])];
+            let products = inputs * layout.ciphertexts(map.form, map.weight.cols());
+            self.note_own(OwnOperation::Weights, products, products);
+            self.note_own(OwnOperation::MapProduct, rows * products, products);
+        }
         let tracked = self.tracked;
         let tensor = |((content, map), added): ((B::Reals, &LinearMap<'_>), Variance)| {
             assert!(map.bias.is_empty(), "maps of features have no biases");
@@ -239,6 +294,14 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
             _ => [levels * automorphisms(1) * row.len(), 2 * levels * row.len()],
         };
         let counts = rows.iter().map(row).fold([0, 0], |sum, one| [sum[0] + one[0], sum[1] + one[1]]);
+        match form {
+            Form::Multipliers => {
+                let multipliers = rows.iter().map(Vec::len).sum();
+                self.note_own(OwnOperation::Multiplier, multipliers, multipliers);
+            }
+            // A key switch to the arithmetic ring for each ciphertext, which can be packed while others are.
+            _ => self.note_own(OwnOperation::Packing, counts[0], counts[1]),
+        }
         let statistics = self.statistics.step(step);
         statistics.automorphisms += counts[0];
         statistics.key_switches += counts[1];
@@ -300,8 +363,10 @@ impl<B: BlockBackend> Evaluator for StreamEvaluator<'_, B> {
                 let passed = evaluator.scored(&queries.noise, &keys.noise, entries);
                 let largest = passed.iter().flatten().fold(Variance::ZERO, |a, &b| if b > a { b } else { a });
                 let products = queries.noise.products.scaled(keys.noise.largest_row_squares().sqrt()) + added;
+                let count = contents.iter().map(Vec::len).sum::<usize>();
+                evaluator.note_own(OwnOperation::ExternalProduct, count, count);
                 let statistics = evaluator.statistics.step(step);
-                statistics.external_products += contents.iter().map(Vec::len).sum::<usize>();
+                statistics.external_products += count;
                 statistics.result(largest + products.variance());
                 evaluator.advance(1)?;
                 Ok(Held::Scores(StreamScores { contents, passed, products }))
@@ -327,8 +392,10 @@ impl<B: BlockBackend> Evaluator for StreamEvaluator<'_, B> {
             });
             let content = evaluator.backend.weigh(&weights.content, &values.content, earlier, &added);
             let ciphertexts = evaluator.prediction.layout().ciphertexts(values.form, values.shape[1]);
+            let count = ciphertexts * weights.noise.squares.iter().map(Vec::len).sum::<usize>();
+            evaluator.note_own(OwnOperation::ExternalProduct, count, ciphertexts * weights.noise.squares.len());
             let statistics = evaluator.statistics.step(step);
-            statistics.external_products += ciphertexts * weights.noise.squares.iter().map(Vec::len).sum::<usize>();
+            statistics.external_products += count;
             statistics.result(noise.largest());
             evaluator.advance(1)?;
             let shape = [weights.noise.squares.len(), values.shape[1]];
@@ -382,6 +449,7 @@ impl<B: BlockBackend> Evaluator for StreamEvaluator<'_, B> {
                 let is_of_kind =
                     |index: &usize| [lanes[*index].summed.arithmetic, lanes[*index].summed.lookup] == parts;
                 let chosen: Vec<usize> = (0..lanes.len()).filter(is_of_kind).collect();
+                evaluator.note_lookups((step, result.smooth), lanes, (&chosen, tables));
                 for chosen in chosen.chunks(evaluator.backend.together()) {
                     let found = evaluator.look_up_batch((step, result.smooth), (lanes, tables), chosen);
                     chosen.iter().zip(found).for_each(|(&index, number)| results[index] = Some(number));
@@ -434,8 +502,10 @@ impl<B: BlockBackend> BlockEvaluator for StreamEvaluator<'_, B> {
             let content = evaluator.backend.scale_rows(reals.content, &multipliers.content, &added);
             let noise = reals.noise.scaled(&multipliers.noise, added);
             let ciphertexts = evaluator.prediction.layout().ciphertexts(reals.form, reals.shape[1]);
+            let count = reals.shape[0] * ciphertexts;
+            evaluator.note_own(OwnOperation::ExternalProduct, count, count);
             let statistics = evaluator.statistics.step(step);
-            statistics.external_products += reals.shape[0] * ciphertexts;
+            statistics.external_products += count;
             statistics.result(noise.largest());
             evaluator.advance(1)?;
             Ok(Held::Reals(StreamReals { content, noise, ..reals }))

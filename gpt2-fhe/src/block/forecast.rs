@@ -6,6 +6,7 @@ use std::cell::Cell;
 use super::circuit::{BlockCircuit, Running};
 use super::counted::{CountedBlock, CountedReals};
 use super::evaluator::StreamEvaluator;
+use super::schedule::Schedule;
 use super::tensor::Held;
 use crate::track::statistics::{Statistics, StepStatistics};
 use crate::track::{EvaluationError, MAX_LOG2_FAILURE, Observer};
@@ -17,6 +18,8 @@ pub struct BlockForecast {
     pub statistics: Statistics,
     /// How many lookups and products an observer will be told of.
     pub operations: usize,
+    /// In order; empty where it was not asked for.
+    pub schedule: Schedule,
 }
 
 /// Lookups of blocks do not read reliably.
@@ -37,6 +40,18 @@ pub struct UnreliableBlocks {
 /// # Errors
 /// [`EvaluationError::Refused`] if the set is not one of this circuit.
 pub fn forecast(circuit: &BlockCircuit, requests: &[usize]) -> Result<Vec<BlockForecast>, EvaluationError> {
+    counted(circuit, requests, false)
+}
+
+/// The same with what is done in order ([`BlockForecast::schedule`]).
+///
+/// # Errors
+/// As [`forecast`].
+pub fn forecast_schedule(circuit: &BlockCircuit, requests: &[usize]) -> Result<Vec<BlockForecast>, EvaluationError> {
+    counted(circuit, requests, true)
+}
+
+fn counted(circuit: &BlockCircuit, requests: &[usize], in_order: bool) -> Result<Vec<BlockForecast>, EvaluationError> {
     let (prediction, operations) = (circuit.prediction(), Cell::new(0));
     let channels = circuit.program().sent_channels();
     let mut count = Count(&operations);
@@ -44,12 +59,15 @@ pub fn forecast(circuit: &BlockCircuit, requests: &[usize]) -> Result<Vec<BlockF
     // What is known of public tokens is no part of a request.
     running.take_statistics();
     operations.take();
+    if in_order {
+        running.begin_schedule();
+    }
     let of_request = |&rows: &usize| {
         let reals = CountedReals { rows, channels };
         running.note_expansion(&circuit.encoding(rows), 0.0);
         running.advance(circuit, Held::fresh(reals, [rows, channels], prediction.fresh()))?;
         let statistics = running.take_statistics().without_times();
-        Ok(BlockForecast { statistics, operations: operations.take() })
+        Ok(BlockForecast { statistics, operations: operations.take(), schedule: running.take_schedule() })
     };
     requests.iter().map(of_request).collect()
 }

@@ -22,6 +22,7 @@ pub mod keys;
 pub mod layout;
 pub mod noise;
 pub mod prediction;
+pub mod schedule;
 pub mod server;
 pub mod simulated;
 pub mod state;

@@ -16,6 +16,7 @@ pub(super) use packed::{plan_packed, plan_reliable};
 
 use super::Circuit;
 use super::error::RunError;
+use crate::block::schedule::Schedule;
 use crate::encoding::Encoding;
 use crate::packed::layout::Layout;
 use crate::packed::prediction::Prediction;
@@ -42,7 +43,7 @@ pub struct Plan {
 enum Kind {
     Exact,
     Packed(Box<Packing>),
-    Blocks,
+    Blocks(Schedule),
 }
 
 /// How numbers are packed, and what noise that leaves.
@@ -63,7 +64,15 @@ impl Plan {
         match self.kind {
             Kind::Exact => Some(Circuit::Exact),
             Kind::Packed(_) => Some(Circuit::Packed),
-            Kind::Blocks => None,
+            Kind::Blocks(_) => None,
+        }
+    }
+
+    /// What is done in order; `None` of what is no request for whole blocks.
+    pub fn schedule(&self) -> Option<&Schedule> {
+        match &self.kind {
+            Kind::Blocks(schedule) => Some(schedule),
+            Kind::Exact | Kind::Packed(_) => None,
         }
     }
 
@@ -74,7 +83,7 @@ impl Plan {
     pub fn packing(&self) -> Result<&Packing, RunError> {
         match &self.kind {
             Kind::Packed(packing) => Ok(packing),
-            Kind::Exact | Kind::Blocks => Err(RunError::OtherCircuit),
+            Kind::Exact | Kind::Blocks(_) => Err(RunError::OtherCircuit),
         }
     }
 

@@ -1,0 +1,120 @@
+//! What is asked of the model: calls, and the machines that they meet.
+
+/// Work of the server itself that is done before a call: some parts that can be done at the same time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OwnWork {
+    /// Of all parts together, on one core.
+    pub seconds: f64,
+    /// How many parts of one size it has.
+    pub parts: usize,
+}
+
+impl OwnWork {
+    /// How long it takes on so many cores: some of them do a part more than others.
+    pub fn seconds_on(&self, cores: usize) -> f64 {
+        let parts = self.parts.max(1);
+        self.seconds * parts.div_ceil(cores.max(1)) as f64 / parts as f64
+    }
+}
+
+/// Blind rotations that wait for nothing but what comes before.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LookupCall {
+    /// With which of the set's bootstrapping gadgets.
+    pub gadget: usize,
+    /// How many; none where the server works only.
+    pub rotations: usize,
+    /// How many different polynomials they turn.
+    pub tables: usize,
+    /// What the server does before, one after the other.
+    pub own: Vec<OwnWork>,
+}
+
+/// How many bytes messages have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MessageSizes {
+    /// Of a batch, besides what follows.
+    pub batch: f64,
+    /// Of what turns a polynomial: n + 1 exponents, and which polynomial it is.
+    pub input: f64,
+    /// Of a polynomial, once to a batch.
+    pub table: f64,
+    /// Of a result, besides what follows.
+    pub answer: f64,
+    /// Of a turned polynomial, by gadget: its mask and what is wanted of its body, rounded.
+    pub output: Vec<f64>,
+}
+
+impl MessageSizes {
+    /// Nothing takes bytes.
+    pub fn none(gadgets: usize) -> Self {
+        Self { batch: 0.0, input: 0.0, table: 0.0, answer: 0.0, output: vec![0.0; gadgets] }
+    }
+
+    /// Bytes of a batch of `rotations` of a call.
+    pub fn out(&self, call: &LookupCall, rotations: usize) -> f64 {
+        self.batch + rotations as f64 * self.input + call.tables.min(rotations) as f64 * self.table
+    }
+
+    /// Bytes of its result.
+    pub fn back(&self, call: &LookupCall, rotations: usize) -> f64 {
+        self.answer + rotations as f64 * self.output.get(call.gadget).copied().unwrap_or(0.0)
+    }
+}
+
+/// How calls are cut into batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cutting {
+    /// Rotations of a batch, at least, where there are as many.
+    pub least: usize,
+    /// Rotations of a batch, at most.
+    pub most: usize,
+    /// How many batches each core is to have of a call, if they are not too small for it.
+    pub rounds: usize,
+}
+
+impl Cutting {
+    /// The sizes of the batches of a call of so many rotations for so many cores; they differ by one at most.
+    pub fn sizes(&self, rotations: usize, cores: usize) -> Vec<usize> {
+        let wanted = rotations.div_ceil(cores.max(1) * self.rounds.max(1));
+        let size = wanted.clamp(self.least.max(1), self.most.max(self.least).max(1));
+        let count = rotations.div_ceil(size);
+        (0..count).map(|i| (i + 1) * rotations / count - i * rotations / count).collect()
+    }
+}
+
+/// The machines, and what is between them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cluster {
+    /// Cores of workers: each computes one batch at a time.
+    pub workers: usize,
+    /// Cores of the server.
+    pub server_cores: usize,
+    /// Whether the server's cores compute batches while it waits.
+    pub own_lookups: bool,
+    /// Bytes a second of the server's way to all workers, and of the way back: each at the same time as the other.
+    pub bandwidth: f64,
+    /// Seconds of a message without bytes, one way.
+    pub latency: f64,
+    /// How many batches are on their way or with workers at the same time, for each core of theirs.
+    pub in_flight: usize,
+    /// Batches.
+    pub cutting: Cutting,
+}
+
+impl Cluster {
+    /// All cores that compute batches.
+    pub fn cores(&self) -> usize {
+        self.workers + if self.own_lookups || self.workers == 0 { self.server_cores } else { 0 }
+    }
+
+    /// The sizes of a call's batches.
+    pub fn sizes(&self, call: &LookupCall) -> Vec<usize> {
+        self.cutting.sizes(call.rotations, self.cores())
+    }
+
+    /// How many cores of the server compute batches.
+    pub(super) fn helping(&self) -> usize {
+        self.cores() - self.workers
+    }
+}
