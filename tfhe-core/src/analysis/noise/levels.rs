@@ -203,3 +203,126 @@ pub fn effective_squares(message: &[i64]) -> f64 {
     });
     (squares * (1.0 + n / 4.0) + sums.sum::<f64>() / 4.0) / (1.0 + n / 2.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::tests::{Decomposed, assert_close, shape};
+    use crate::params::NoiseDistribution;
+
+    /// A lookup ring of 8 in an arithmetic ring of 16, and one gadget for all.
+    fn parameters(by: &Decomposed, key: Variance) -> RefreshParameters {
+        let gadget = by.gadget.on(Transforms::ANY);
+        let noise = NoiseDistribution::Gaussian { log2_std: key.log2_std() };
+        RefreshParameters {
+            keyswitch: None,
+            lookup_keyswitch: None,
+            log_tables: 0,
+            bootstrapping: gadget,
+            automorphism: gadget,
+            lift: gadget,
+            small: (shape(2, 8), noise),
+            lookup: (shape(1, 8), noise),
+            arithmetic: (shape(1, 16), noise),
+        }
+    }
+
+    /// ‖U(X^r)·U‖² for rings of n and n/r coefficients, where U = 1 + X + … + X^(n−1), by multiplying.
+    fn waves(n: usize, r: usize) -> f64 {
+        let sparse: Vec<u64> = (0..n).map(|j| u64::from(j % r == 0)).collect();
+        let mut product = vec![0; n];
+        crate::polynomial::schoolbook_add(&vec![1; n], &sparse, &mut product);
+        product.iter().map(|&x| (x as i64 as f64).powi(2)).sum()
+    }
+
+    /// The module's sum for what a lift rounds, N·N'²/48, up to terms of lower degree.
+    #[test]
+    fn slow_waves_have_the_energy_of_the_module() {
+        for (n, r) in [(256, 1), (512, 2), (1024, 8)] {
+            let small = (n / r) as f64;
+            assert!((waves(n, r) / 16.0 / (n as f64 * small * small / 48.0) - 1.0).abs() < 0.01, "{n}, {r}");
+        }
+    }
+
+    /// The energy of a row, and of what is rounded under the key's mean.
+    #[test]
+    fn packed_rows_have_what_is_added_up_by_hand() {
+        for by in [Decomposed::coarse(), Decomposed::fine()] {
+            let key = by.key();
+            let row = LevelNoise::packed(&parameters(&by, key), Variance::new(1e-7), &[0, 6]);
+            // Places 0 and 6 of 16 are 0 and 3 of 8.
+            let packed = packing_energy(by.gadget.into(), shape(1, 8), key, &[0, 3]).get();
+            // 8 coefficients are decomposed: noise of keys and the error of transforms is everywhere, what is rounded at 8 places of 16.
+            let (noise, transforms) = (8.0 * by.digits * key.get(), by.transforms(1, 8, 16, 9.0));
+            let lifted = 16.0 * (noise + transforms) + 8.0 * 8.0 * by.rounding / 2.0;
+            assert_close(row.energy().get(), 2.0 * 1e-7 + packed + lifted);
+            // R(X^2)·D has 8 terms of what is rounded. What it meets: 16·8²/48, of which 16·8/16 is in the spread.
+            let rounded = 8.0 * by.rounding * (16.0 * 64.0 / 48.0 - 16.0 * 8.0 / 16.0);
+            // Errors of transforms, less 1 of 9 that is the body's, meet S² and not S: 16³/48, of which 16²/4 is in the spread.
+            let of_transforms = 16.0 * by.transforms(1, 8, 16, 1.0) * (4096.0 / 48.0 - 64.0);
+            assert_close(row.slow.get(), rounded + of_transforms);
+        }
+    }
+
+    /// Levels are as many equal parts, each of two distributions. Beside them: relinearization's noise under digits, and what is rounded.
+    #[test]
+    fn products_have_what_is_added_up_by_hand() {
+        let (by, shape) = (Decomposed::coarse(), shape(1, 16));
+        let row = LevelNoise { spread: Spread::new(Variance::new(1e-9), 4), slow: Variance::new(2e-8) };
+        let digits = by.digits / 2.0;
+        // (1 + 2/4)·(1 + 1/4·2/3) − 1 is the relative variance of a level's, 2/degrees.
+        let degrees = 2.0 / (1.5 * 7.0 / 6.0 - 1.0);
+        let met = Distribution::mixture(Variance::new(digits * 9.0 * 4e-9), Mixture::Scattered { degrees });
+        let slow = Distribution::mixture(Variance::new(digits * 2e-8), Mixture::Scattered { degrees: 1.0 });
+        let relinearized = by.digits * 16.0 * 3e-9;
+        let expected = met.clone() + met + slow.clone() + slow + Variance::new(relinearized + 1e-6 * by.rounding * 9.0);
+        let found = row.product(by.gadget, shape, Variance::new(3e-9), 1e-6);
+        assert_close(found.variance().get(), expected.variance().get());
+        let threshold = 6.0 * expected.variance().std();
+        assert!((found.log2_tail(threshold) - expected.log2_tail(threshold)).abs() < 1e-3);
+        let none = LevelNoise::new(Spread::new(Variance::ZERO, 1));
+        let exact = none.product(Decomposed::fine().gadget, shape, Variance::ZERO, 0.0);
+        assert_close(exact.variance().get(), Decomposed::fine().transforms(2, 32, 16, 9.0));
+    }
+
+    /// For one place 3·7/6 − 1 = 5/2: less than one degree, counted as one. For very many what is left is the walk's, 1/6.
+    #[test]
+    fn degrees_are_those_of_the_factors_variances() {
+        let of = |places| degrees(Spread::new(Variance::new(1.0), places));
+        assert_eq!(of(1), 1.0);
+        assert!((of(2) - 2.0 / (4.0 / 3.0)).abs() < 1e-12 && (of(1 << 30) - 12.0).abs() < 1e-6);
+    }
+
+    /// ‖M‖²·(1 + N/4) + ‖M·U‖²/4 by multiplying, as a multiple of 1 + N/2.
+    #[test]
+    fn effective_squares_are_those_of_products() {
+        for message in [vec![1, -2, 3, 0, 0, 5, -1, 2], vec![2; 8], vec![0, 0, 0, 7, 0, 0, 0, 0]] {
+            let mut product = vec![0; 8];
+            crate::polynomial::schoolbook_add(&message, &[1; 8], &mut product);
+            let sum = |values: &mut dyn Iterator<Item = i64>| values.map(|x| (x * x) as f64).sum::<f64>();
+            let (squares, waves) = (sum(&mut message.iter().copied()), sum(&mut product.iter().map(|&x| x as i64)));
+            assert_close(effective_squares(&message), (squares * 3.0 + waves / 4.0) / 5.0);
+        }
+    }
+
+    /// The set's own gadgets, and the noise of a bootstrapping at each value.
+    #[test]
+    fn rows_of_a_set_have_its_noise() {
+        let set = crate::sets::PACKED_BLOCK.compile().unwrap();
+        let noise = LookedUpNoise::new(&set, crate::sets::PRECISE, Transforms::ANY).unwrap();
+        let refreshing = RefreshParameters::new(&set, crate::sets::PRECISE, Transforms::ANY).unwrap();
+        let ring = set.arithmetic();
+        let secret = set.gadget(Edge::Relinearization { ring: Node::Arithmetic }).unwrap();
+        let of_relinearization = relinearization(secret, ring.shape, ring.noise.variance());
+        assert_eq!(noise.relinearization(), of_relinearization);
+        let row = LevelNoise::packed(&refreshing, refresh(&refreshing).bootstrapping, &[0, 2]);
+        assert_eq!(noise.level(&[0, 2]), row);
+        let product = set.gadget(Edge::ExternalProduct { ring: Node::Arithmetic }).unwrap();
+        let expected = row.product(product, ring.shape, of_relinearization, 9.0);
+        assert_eq!(noise.product(&[0, 2], 9.0), expected);
+        let more = noise.with_relinearization(Variance::new(1e-9));
+        assert_eq!(more.relinearization(), Variance::new(1e-9));
+        assert_eq!(more.product(&[0, 2], 9.0), row.product(product, ring.shape, Variance::new(1e-9), 9.0));
+        assert_eq!(LevelNoise::new(Spread::new(Variance::new(1.0), 3)).slow, Variance::ZERO);
+    }
+}

@@ -202,4 +202,72 @@ mod tests {
         assert!(noise.log2_misread(&input, 1.0 / 16.0) < -128.0);
         assert!(noise.fresh().log2_std() - noise.bootstrapping.log2_std() < 0.3);
     }
+
+    /// Each step is the operation's own formula, with the gadget and the keys of that step. 8 small polynomials of 16 make up the lookup
+    /// ring's 128, and 16 the arithmetic ring's 256.
+    #[test]
+    fn steps_have_the_noise_of_their_operations() {
+        use crate::params::{Gadget, Precision};
+        let shape = |k, n| GlweShape::new(k, n).unwrap();
+        let gadget = |base_log, levels| Gadget::new(base_log, levels, Precision::Single).unwrap().on(Transforms::ANY);
+        let noise = |log2_std| NoiseDistribution::Gaussian { log2_std };
+        let parameters = RefreshParameters {
+            keyswitch: Some(gadget(2, 8)),
+            lookup_keyswitch: Some(gadget(3, 5)),
+            log_tables: 2,
+            bootstrapping: gadget(10, 3),
+            automorphism: gadget(7, 5),
+            lift: gadget(8, 4),
+            small: (shape(3, 16), noise(-20.0)),
+            lookup: (shape(1, 128), noise(-40.0)),
+            arithmetic: (shape(1, 256), noise(-45.0)),
+        };
+        let (small, lookup, arithmetic) = (noise(-20.0).variance(), noise(-40.0).variance(), noise(-45.0).variance());
+        let found = refresh(&parameters);
+        let from_arithmetic = glwe_keyswitch_from(gadget(2, 8), shape(16, 16), shape(3, 16), small);
+        let from_lookup = glwe_keyswitch_from(gadget(3, 5), shape(8, 16), shape(3, 16), small);
+        assert_eq!(found.keyswitch, from_arithmetic + from_lookup);
+        // Four tables: exponents are four times as coarse.
+        let rounded = modulus_switch(shape(3, 16).extracted_lwe_dimension(), shape(1, 128).polynomial_size);
+        assert_eq!(found.modulus_switch, rounded.repeated(16.0));
+        let small_dimension = shape(3, 16).extracted_lwe_dimension();
+        assert_eq!(found.bootstrapping, blind_rotation(gadget(10, 3), shape(1, 128), small_dimension, lookup));
+        assert_eq!(found.packing, packing(gadget(7, 5), shape(1, 128), lookup));
+        assert_eq!(found.lift, glwe_keyswitch_from(gadget(8, 4), shape(1, 128), shape(1, 256), arithmetic));
+
+        let input = Distribution::from(Variance::new(1e-9));
+        let argument = 1e-9 + found.keyswitch.get() + found.modulus_switch.get();
+        assert!((found.argument(&input).variance().get() / argument - 1.0).abs() < 1e-12);
+        let fresh = found.bootstrapping.get() + found.packing.get() + found.lift.get();
+        assert!((found.fresh().get() / fresh - 1.0).abs() < 1e-12);
+        assert!((found.value(&input, 0.1).variance().get() / (0.01 * argument + fresh) - 1.0).abs() < 1e-12);
+        let misread = Distribution::from(Variance::new(argument)).log2_tail(0.3);
+        assert!((found.log2_misread(&input, 0.3) - misread).abs() < 1e-6 && misread < -10.0);
+    }
+
+    /// A set's gadgets, keys and key switches: those that a refresh names, and of its parts those that are asked for.
+    #[test]
+    fn parameters_are_those_of_the_set() {
+        let set = crate::sets::PACKED_BLOCK.compile().unwrap();
+        let parameters = RefreshParameters::new(&set, crate::sets::FINE, Transforms::AVX2).unwrap();
+        let gadget = |edge| set.gadget(edge).unwrap().on(Transforms::AVX2);
+        let [from_arithmetic, from_lookup] =
+            [Node::Arithmetic, Node::Lookup].map(|from| Some(gadget(Edge::Keyswitch { from })));
+        assert_eq!(
+            (parameters.keyswitch, parameters.lookup_keyswitch, parameters.log_tables),
+            (from_arithmetic, None, 0)
+        );
+        assert_eq!(parameters.bootstrapping, gadget(Edge::Bootstrapping { gadget: crate::sets::FINE }));
+        let switches = |parts: &[Node]| {
+            let parameters = parameters.with_arguments(&set, parts).unwrap();
+            (parameters.keyswitch, parameters.lookup_keyswitch)
+        };
+        assert_eq!(switches(&[Node::Arithmetic]), (from_arithmetic, None));
+        assert_eq!(switches(&[Node::Lookup]), (None, from_lookup));
+        assert_eq!(switches(&[Node::Lookup, Node::Arithmetic]), (from_arithmetic, from_lookup));
+        assert_eq!(parameters.with_tables(3).log_tables, 3);
+        // A set without an arithmetic ring of its own has no refresh.
+        let toy = crate::sets::TOY.compile().unwrap();
+        assert!(RefreshParameters::new(&toy, 0, Transforms::ANY).is_err());
+    }
 }
