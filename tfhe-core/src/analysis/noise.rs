@@ -238,7 +238,8 @@ fn transform_error(product: GadgetTransforms, shape: GlweShape, inputs: usize, c
         }
         Precision::Split => {
             let margin = gadget.split_margin(transforms, inputs, coefficients, n);
-            beyond(margin) * (2f64.powi(-64) + 2f64.powi(-128))
+            // One in the low half, 2^-64, has a variance that is below the last bit of the other's.
+            beyond(margin) * 2f64.powi(-64)
         }
     };
     Variance::new(one).repeated(1.0 + (k * n) as f64 / 2.0)

@@ -94,3 +94,29 @@ impl BootstrappingKey {
         Self { fft: fft.clone(), shape, bits: FourierGgsw::gather(bits.len(), bits) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lwe::LweSecretKey;
+    use crate::params::Precision;
+
+    /// (k+1)·ℓ rows of k+1 polynomials for each bit, 8 bytes to a coefficient, twice as many for halves; in order, with more bits than are
+    /// prepared together.
+    #[test]
+    fn keys_have_a_ciphertext_for_each_bit() {
+        let setup = crate::testing::Setup::new(2, 16);
+        let lwe = LweDimension::new(70).unwrap();
+        let small = LweSecretKey::generate(&mut setup.seed.experiment_bits(1), lwe);
+        for (precision, limbs) in [(Precision::Single, 1), (Precision::Split, 2)] {
+            let gadget = Gadget::new(8, 2, precision).unwrap();
+            let seed = setup.seed.experiment(1);
+            let seeded = SeededBootstrappingKey::generate(&setup.fft, &small, &setup.key, gadget, setup.noise, seed);
+            let bits: Vec<_> = seeded.bits().iter().map(|bit| bit.clone().prepare(&setup.fft)).collect();
+            let key = seeded.prepare(&setup.fft, setup.key.shape());
+            assert_eq!((key.lwe_dimension(), key.gadget(), key.shape()), (lwe, gadget, setup.key.shape()));
+            assert_eq!(key.bytes(), 70 * (3 * 2) * 3 * 16 * 8 * limbs);
+            assert!(key.bits().iter().zip(&bits).all(|(bit, expected)| bit.rows().data() == expected.rows().data()));
+        }
+    }
+}

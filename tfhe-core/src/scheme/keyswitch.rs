@@ -216,3 +216,64 @@ impl LweKeyswitchKey {
         Self { input, output, gadget, rows: Rows::Wide(rows) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lwe::LweSecretKey;
+    use crate::params::Precision;
+    use crate::random::SecretSeed;
+
+    /// Rounding to 2^-32 has the variance 2^-64/12 in a body and in the half of 10 masks, 6·2^-64/12 in all: a thousand times that is
+    /// 500·2^-64. Larger digits than the product's instructions take are never rounded, nor is any key without noise.
+    #[test]
+    fn keys_are_rounded_where_their_noise_hides_it() {
+        let rounded = |base_log, variance: f64| {
+            let noise = NoiseDistribution::Gaussian { log2_std: 0.5 * variance.log2() - 32.0 };
+            let gadget = Gadget::new(base_log, 2, Precision::Single).unwrap();
+            may_be_rounded(gadget, LweDimension::new(10).unwrap(), noise)
+        };
+        assert!(rounded(4, 501.0) && !rounded(4, 499.0));
+        assert!(rounded(MAXIMUM_BASE_LOG, 501.0) && !rounded(MAXIMUM_BASE_LOG + 1, 501.0));
+        assert!(!rounded(MAXIMUM_BASE_LOG + 1, 499.0) && !rounded(4, 1e-30));
+    }
+
+    /// The trivial ciphertext of b, less each digit times its row, by hand: with rows as they are, and rounded to multiples of 2^-32 where
+    /// the key's noise hides that. There are more rows than a panel has, and a last panel that is shorter.
+    #[test]
+    fn digits_meet_their_rows() {
+        let seed = SecretSeed::from_number(5);
+        let [from, to] = [200, 7].map(|n| LweDimension::new(n).unwrap());
+        let keys = [from, to].map(|n| LweSecretKey::generate(&mut seed.experiment_bits(n.get() as u64), n));
+        for (number, levels, bound_log, narrow) in [(1, 3, 50, true), (2, 3, 10, false), (3, 1, 50, true)] {
+            let gadget = Gadget::new(4, levels, Precision::Single).unwrap();
+            let noise = NoiseDistribution::TUniform { bound_log };
+            let seeded = SeededLweKeyswitchKey::generate(&keys[0], &keys[1], gadget, noise, seed.experiment(number));
+            let mut rows = seeded.all_rows();
+            let key = seeded.expand();
+            assert_eq!(matches!(key.rows, Rows::Narrow(_)), narrow);
+            assert_eq!(format!("{key:?}"), format!("LweKeyswitchKey(200 -> 7, {gadget:?})"));
+            // A row has its 8 numbers, of 4 bytes or 8.
+            let bytes = rows.len() * 8;
+            assert!(if narrow { (bytes / 2..2 * bytes).contains(&key.bytes()) } else { key.bytes() == bytes });
+            if narrow {
+                rows.iter_mut().for_each(|x| *x = x.wrapping_add(1 << 31) >> 32 << 32);
+            }
+            let (mut masks, mut noises) = seed.experiment(10 + number).into_streams();
+            let inputs: Vec<_> = (0..40).map(|m| keys[0].encrypt(m << 58, noise, &mut masks, &mut noises)).collect();
+            for (input, output) in inputs.iter().zip(key.keyswitch(&inputs)) {
+                let mut expected = [0, 0, 0, 0, 0, 0, 0, input.body()];
+                let mut rows = rows.chunks_exact(8);
+                for a in input.mask() {
+                    let mut digits = vec![0; levels as usize];
+                    decompose(&[*a], gadget, &mut digits);
+                    for (digit, row) in digits.iter().zip(&mut rows) {
+                        let term = |x: u64| x.wrapping_mul(*digit as i64 as u64);
+                        expected.iter_mut().zip(row).for_each(|(out, &x)| *out = out.wrapping_sub(term(x)));
+                    }
+                }
+                assert_eq!([output.mask(), &[output.body()]].concat(), expected);
+            }
+        }
+    }
+}

@@ -251,6 +251,7 @@ mod tests {
             (0..4_u64).map(|m| small.encrypt((m << 61) + half_slot(2), quiet, &mut masks, &mut noises)).collect();
         let outputs = key.programmable_bootstrap_many_tables(&inputs, &[&accumulator; 4], 2);
         let big = setup.key.extracted_lwe_key();
+        assert_eq!(outputs.iter().map(Vec::len).collect::<Vec<_>>(), [4; 4]);
         for (m, outputs) in outputs.iter().enumerate() {
             for (table, output) in outputs.iter().enumerate() {
                 let read = torus::switch_modulus(big.phase(output), 4) % 16;
