@@ -122,7 +122,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Target {
 }
 
 async fn metrics(State(hub): Shared) -> Result<Response, Failure> {
-    let text = hub.metrics.text(&hub.levels()).map_err(|_| Failure::internal("figures cannot be written"))?;
+    let text = hub
+        .metrics
+        .text(&hub.levels(), &hub.engine_counts())
+        .map_err(|_| Failure::internal("figures cannot be written"))?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }

@@ -1,23 +1,32 @@
 //! The engine of whole blocks: `gpt2_fhe` without its client.
 
 use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
 
 use gpt2_fhe::block::agreement::{BlockAgreement, BlockRequest, keys_bytes, read_keys};
 use gpt2_fhe::block::circuit::BlockCircuit;
 use gpt2_fhe::block::compute::{ComputeError, compute, look_ahead};
 use gpt2_fhe::block::encoding::BlockEncoding;
+use gpt2_fhe::block::keys::{GADGETS, Rotators};
 use gpt2_fhe::block::layout::HeadBeyondRing;
 use gpt2_fhe::block::state::kept_bytes;
 use gpt2_fhe::encoding::Encoding;
 use gpt2_fhe::store::{Store, StoreError, open_file};
 use gpt2_fhe::track::{EvaluationError, Observer};
+use gpt2_fhe_worker::batch::KeyName;
+use gpt2_fhe_worker::dispatcher::{Dispatcher, KeyFile, Session};
+use gpt2_fhe_worker::info::RequestInfo;
+use gpt2_fhe_worker::keys::write_keys;
 use nn::record::{QuantizedFile, ServerHalf};
 use tfhe_core::format::{self, FormatError, Header};
-use tfhe_core::keys::EvaluationKeys;
+use tfhe_core::keys::{EvaluationKeys, SeededEvaluationKeys};
+use tfhe_core::sets::{COARSE, FINE, PRECISE};
 use tfhe_core::simd::{Backend, BackendError};
 
-use crate::engine::{Checked, Engine, ProgramInfo, Progress, Refusal, RefusalClass};
+use crate::engine::{Checked, Engine, EngineCount, ProgramInfo, Progress, Refusal, RefusalClass};
 
 /// Why there is nothing to compute.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +60,16 @@ pub enum ProgramError {
 #[derive(Debug)]
 pub struct BlockEngine {
     programs: Vec<BlockCircuit>,
+    /// Who hands lookups to workers, if there may be workers.
+    dispatcher: Option<Dispatcher>,
+}
+
+/// Evaluation keys, ready.
+#[derive(Debug)]
+pub struct BlockServerKeys {
+    keys: EvaluationKeys,
+    /// Those of them that workers need.
+    file: Option<Arc<KeyFile>>,
 }
 
 impl BlockEngine {
@@ -73,7 +92,13 @@ impl BlockEngine {
             }
             programs.push(circuit);
         }
-        Ok(Self { programs })
+        Ok(Self { programs, dispatcher: None })
+    }
+
+    /// The same with lookups handed to workers, too.
+    #[must_use]
+    pub fn with_workers(self, dispatcher: Dispatcher) -> Self {
+        Self { dispatcher: Some(dispatcher), ..self }
     }
 
     /// The request in a file, and the program that it is to.
@@ -152,21 +177,65 @@ fn not_computed(error: ComputeError) -> Refusal {
     Refusal::new(class, error.to_string())
 }
 
-/// Tells the server what the computation tells.
-struct Told<'a>(&'a mut dyn Progress);
+/// Tells the server, and whoever watches workers, what the computation tells.
+struct Told<'a> {
+    progress: &'a mut dyn Progress,
+    watched: Option<Watched<'a>>,
+}
+
+/// A request whose lookups are handed to workers.
+struct Watched<'a> {
+    session: &'a Session<'a>,
+    info: RequestInfo,
+    begun: Instant,
+}
 
 impl Observer for Told<'_> {
     fn begin(&mut self, step: &'static str, operations: usize) {
-        self.0.begin(step, operations);
+        if let Some(watched) = &mut self.watched {
+            step.clone_into(&mut watched.info.step);
+        }
+        self.progress.begin(step, operations);
     }
 
     fn advance(&mut self, operations: usize) -> bool {
-        self.0.advance(operations)
+        let goes_on = self.progress.advance(operations);
+        let Some(Watched { session, info, begun }) = &mut self.watched else { return goes_on };
+        info.done += operations as u64;
+        info.seconds = begun.elapsed().as_secs_f64();
+        session.note(info.clone());
+        goes_on && session.failure().is_none()
     }
 }
 
+/// Bootstrapping keys of a client's file, as workers get them.
+fn key_file(path: &Path, keys: &SeededEvaluationKeys) -> Result<KeyFile, Refusal> {
+    let name = KeyName::of(keys).map_err(internal)?;
+    let path = path.to_owned();
+    let write = move |output: &mut dyn Write| {
+        let (mut file, length) = open_file(&path).map_err(io::Error::other)?.ok_or(io::ErrorKind::NotFound)?;
+        let keys = read_keys(&mut file, length).map_err(io::Error::other)?;
+        write_keys(&keys, output)
+    };
+    Ok(KeyFile { name, write: Box::new(write) })
+}
+
+/// The numbers of the bootstrapping gadgets.
+const GADGETS_OF_SET: [usize; GADGETS] = [COARSE, FINE, PRECISE];
+
+/// A request's way to workers.
+fn begin<'a>(
+    dispatcher: &'a Dispatcher,
+    keys: &'a EvaluationKeys,
+    file: &Arc<KeyFile>,
+) -> Result<Session<'a>, Refusal> {
+    let bootstrapping = GADGETS_OF_SET.map(|gadget| keys.bootstrapping_key(gadget));
+    let bootstrapping: Vec<_> = bootstrapping.into_iter().collect::<Result<_, _>>().map_err(internal)?;
+    Ok(dispatcher.begin(bootstrapping, *keys.identity(), file))
+}
+
 impl Engine for BlockEngine {
-    type Keys = EvaluationKeys;
+    type Keys = BlockServerKeys;
 
     fn programs(&self) -> Vec<ProgramInfo> {
         let info = |circuit: &BlockCircuit| ProgramInfo {
@@ -189,18 +258,48 @@ impl Engine for BlockEngine {
         self.programs.iter().map(|circuit| circuit.agreement().request_limit()).max().unwrap_or(0)
     }
 
-    fn load_keys(&self, path: &Path) -> Result<EvaluationKeys, Refusal> {
+    fn load_keys(&self, path: &Path) -> Result<BlockServerKeys, Refusal> {
         let (mut file, length) = opened(path)?;
-        read_keys(&mut file, length).map_err(refused)?.prepare().map_err(internal)
+        let seeded = read_keys(&mut file, length).map_err(refused)?;
+        let file = self.dispatcher.is_some().then(|| key_file(path, &seeded)).transpose()?.map(Arc::new);
+        Ok(BlockServerKeys { keys: seeded.prepare().map_err(internal)?, file })
     }
 
-    fn memory_of(&self, keys: &EvaluationKeys) -> u64 {
-        keys.bytes() as u64
+    fn memory_of(&self, keys: &BlockServerKeys) -> u64 {
+        keys.keys.bytes() as u64
     }
 
     /// A file has bodies. Masks, which are made again from its seeds, are as large, and both are kept.
     fn memory_for(&self, file_bytes: u64) -> u64 {
         file_bytes.saturating_mul(2)
+    }
+
+    fn counts(&self) -> Vec<EngineCount> {
+        let Some(dispatcher) = &self.dispatcher else { return Vec::new() };
+        let counts = dispatcher.counts();
+        let count = |name, help, is_total, value| EngineCount { name, help, is_total, value };
+        vec![
+            count(
+                "worker_threads",
+                "Threads of workers that can be given batches",
+                false,
+                dispatcher.worker_threads() as u64,
+            ),
+            count("worker_exchange_up", "1 if the NATS server can be reached", false, dispatcher.is_connected().into()),
+            count("rotations", "Blind rotations, whoever computed them", true, counts.rotations),
+            count("worker_rotations", "Blind rotations that workers computed", true, counts.by_workers),
+            count("worker_batches", "Batches handed to workers", true, counts.published),
+            count("worker_results", "Results of workers that were used", true, counts.used),
+            count("worker_results_late", "Results that came twice or too late", true, counts.late),
+            count("worker_results_damaged", "Results that could not be read", true, counts.damaged),
+            count("worker_results_verified", "Results that were computed again", true, counts.verified),
+            count("worker_results_wrong", "Results that were wrong", true, counts.wrong),
+            count("worker_batches_refused", "Batches that workers refused", true, counts.refused),
+            count("worker_batches_overdue", "Batches that took too long", true, counts.overdue),
+            count("worker_bytes_sent", "Bytes of batches", true, counts.bytes_out),
+            count("worker_bytes_received", "Bytes of results", true, counts.bytes_in),
+            count("worker_exchange_lost", "How often the NATS server was lost", true, counts.disconnected),
+        ]
     }
 
     fn check(&self, keys: &Path, request: &Path, text: Option<&Path>) -> Result<Checked, Refusal> {
@@ -222,14 +321,33 @@ impl Engine for BlockEngine {
 
     fn compute(
         &self,
-        keys: &EvaluationKeys,
+        BlockServerKeys { keys, file }: &BlockServerKeys,
         request: &Path,
         text: Option<&Path>,
         progress: &mut dyn Progress,
     ) -> Result<Vec<u8>, Refusal> {
         let (circuit, request) = self.read(request)?;
         let text = text.map(Store::open).transpose().map_err(|error| not_stored(&error))?;
-        let (answer, _) = compute(circuit, (keys, None), &request, text, &mut Told(progress)).map_err(not_computed)?;
+        let session = match (&self.dispatcher, file) {
+            (Some(dispatcher), Some(file)) => Some(begin(dispatcher, keys, file)?),
+            _ => None,
+        };
+        let rotators: Option<Rotators<'_>> =
+            session.as_ref().map(|session| GADGETS_OF_SET.map(|gadget| session.rotator(gadget)));
+        let operations = match &session {
+            Some(_) => look_ahead(circuit, request.earlier, request.tokens).map_err(not_computed)?.operations,
+            None => 0,
+        };
+        let watched = session.as_ref().map(|session| Watched {
+            session,
+            info: RequestInfo { step: String::new(), done: 0, operations: operations as u64, seconds: 0.0 },
+            begun: Instant::now(),
+        });
+        let computed = compute(circuit, (keys, rotators), &request, text, &mut Told { progress, watched });
+        if let Some(line) = session.as_ref().and_then(Session::failure) {
+            return Err(internal(line));
+        }
+        let (answer, _) = computed.map_err(not_computed)?;
         let (header, contents) = BlockAgreement::answer_file(&answer, circuit.fingerprint());
         let mut bytes = Vec::new();
         format::write(&mut bytes, &header, contents).map_err(internal)?;

@@ -44,6 +44,11 @@ pub trait Engine: Send + Sync + 'static {
     /// Whatever is wrong with the request.
     fn check(&self, keys: &Path, request: &Path, text: Option<&Path>) -> Result<Checked, Refusal>;
 
+    /// What it has counted since it started, besides operations, for whoever watches the server.
+    fn counts(&self) -> Vec<EngineCount> {
+        Vec::new()
+    }
+
     /// Computes the answer to a request.
     ///
     /// `text` is a folder that is the engine's alone: it is empty at first, and what the engine writes there is what later requests of
@@ -61,6 +66,19 @@ pub trait Engine: Send + Sync + 'static {
         text: Option<&Path>,
         progress: &mut dyn Progress,
     ) -> Result<Vec<u8>, Refusal>;
+}
+
+/// Something that an engine counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineCount {
+    /// Of it alone, in small letters with underscores.
+    pub name: &'static str,
+    /// What is counted, in a few words.
+    pub help: &'static str,
+    /// Whether it only grows.
+    pub is_total: bool,
+    /// How many.
+    pub value: u64,
 }
 
 /// Is told how far a computation has come, and may stop it.

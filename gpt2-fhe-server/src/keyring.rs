@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::engine::{Checked, Engine, ProgramInfo, Progress, Refusal};
+use crate::engine::{Checked, Engine, EngineCount, ProgramInfo, Progress, Refusal};
 use crate::folder::bytes_of;
 use crate::name::Name;
 
@@ -19,6 +19,7 @@ pub(crate) trait Machine: Send + Sync {
     fn forget(&self, name: &Name);
     fn check(&self, keys: &Path, request: &Path, text: Option<&Path>) -> Result<Checked, Refusal>;
     fn compute(&self, work: &Work<'_>, progress: &mut dyn Progress) -> Result<Vec<u8>, Refusal>;
+    fn counts(&self) -> Vec<EngineCount>;
     /// How many keys are in memory, and the bytes they take.
     fn memory(&self) -> (usize, u64);
 }
@@ -140,6 +141,10 @@ impl<E: Engine> Machine for Keyring<E> {
         drop(keys);
         self.slots().shrink(self.limit);
         answer
+    }
+
+    fn counts(&self) -> Vec<EngineCount> {
+        self.engine.counts()
     }
 
     fn memory(&self) -> (usize, u64) {

@@ -32,6 +32,8 @@ mod queue;
 pub mod service;
 mod tracker;
 mod upload;
+#[cfg(feature = "nats")]
+pub mod workers;
 
 pub use access::AccessError;
 pub use folder::FolderError;

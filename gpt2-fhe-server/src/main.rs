@@ -21,6 +21,9 @@ struct CommandLine {
     /// Threads to compute with, of all requests together [default: as many as the machine has cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    #[cfg(feature = "nats")]
+    #[command(flatten)]
+    workers: gpt2_fhe_server::workers::WorkerArguments,
     #[command(flatten)]
     server: ServerArguments,
 }
@@ -29,7 +32,13 @@ fn run(line: &CommandLine) -> Result<(), Box<dyn std::error::Error>> {
     if let Some(threads) = line.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
     }
-    Ok(gpt2_fhe_server::service::run(BlockEngine::load(&line.quantized)?, &line.server)?)
+    let engine = BlockEngine::load(&line.quantized)?;
+    #[cfg(feature = "nats")]
+    let engine = match line.workers.dispatcher(rayon::current_num_threads())? {
+        Some(dispatcher) => engine.with_workers(dispatcher),
+        None => engine,
+    };
+    Ok(gpt2_fhe_server::service::run(engine, &line.server)?)
 }
 
 fn main() -> ExitCode {

@@ -8,6 +8,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::engine::EngineCount;
+
 type Labels = Vec<(&'static str, String)>;
 
 /// How a request ended.
@@ -79,7 +81,7 @@ impl Metrics {
     ///
     /// # Errors
     /// None that can come: writing to memory.
-    pub(crate) fn text(&self, levels: &Levels) -> Result<String, std::fmt::Error> {
+    pub(crate) fn text(&self, levels: &Levels, engine: &[EngineCount]) -> Result<String, std::fmt::Error> {
         let mut registry = Registry::with_prefix("gpt2_fhe_server");
         registry.register("requests", "Requests that have ended, by outcome", self.requests.clone());
         registry.register("responses", "Responses, by status", self.responses.clone());
@@ -106,6 +108,19 @@ impl Metrics {
         gauge("connections", "Connections that are open", None, levels.connections as u64);
         if let Some(bytes) = resident_bytes() {
             gauge("resident_memory", "Memory of the process", Some(Unit::Bytes), bytes);
+        }
+        let mut totals = Vec::new();
+        for &EngineCount { name, help, is_total, value } in engine {
+            if is_total {
+                totals.push((name, help, value));
+            } else {
+                gauge(name, help, None, value);
+            }
+        }
+        for (name, help, value) in totals {
+            let counter = Counter::<u64>::default();
+            counter.inc_by(value);
+            registry.register(name, help, counter);
         }
         let mut text = String::new();
         encode(&mut text, &registry)?;

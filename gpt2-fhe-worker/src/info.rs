@@ -102,3 +102,12 @@ pub struct Counts {
 pub fn arithmetic() -> String {
     tfhe_core::simd::arithmetic_name()
 }
+
+/// The name of this machine, where the system says it.
+pub fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "unknown".into(),
+        name => name.into(),
+    }
+}

@@ -10,9 +10,10 @@
 
 pub mod batch;
 pub mod compute;
+pub mod dispatcher;
 pub mod exchange;
 pub mod info;
 pub mod keys;
+pub mod scale;
 #[cfg(test)]
 mod testing;
-pub mod scale;

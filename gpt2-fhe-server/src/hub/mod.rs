@@ -18,6 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::arguments::ServerArguments;
+use crate::engine::EngineCount;
 use crate::folder::DataFolder;
 use crate::keyring::Machine;
 use crate::metrics::{Levels, Metrics};
@@ -95,6 +96,11 @@ impl Hub {
                 return;
             }
         }
+    }
+
+    /// What the engine has counted.
+    pub(crate) fn engine_counts(&self) -> Vec<EngineCount> {
+        self.machine.counts()
     }
 
     /// What there is at the moment.

@@ -37,6 +37,9 @@ const SECONDS: &str = "the time of computing is no number of seconds";
 const COUNT: &str = "another number of results than is expected";
 const OUTCOME: &str = "it says neither that there are results nor that there are none";
 
+/// Where a result says of which batch it is: after the envelope's header, and the version.
+const ID_AT: usize = format::HEADER_BYTES + size_of::<u64>();
+
 /// As one line that can be sent: without control characters, and cut off where it is too long.
 pub(crate) fn one_line(text: &str) -> String {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -289,6 +292,12 @@ impl BatchResult {
             check(rest.iter().all(|&x| x == 0), BODIES)?;
             encoder.elements(sent, expected.bits)
         })
+    }
+
+    /// Which batch it says that it is of, whatever else is in it: to give it to whoever waits for it, and decodes it.
+    pub fn peek(bytes: &[u8]) -> Option<BatchId> {
+        let (run, rest) = bytes.get(ID_AT..)?.split_first_chunk()?;
+        Some(BatchId { run: *run, number: u64::from_le_bytes(*rest.first_chunk()?) })
     }
 
     /// A result out of the bytes of a file. `expected` is asked, with the batch's id and the worker's name, what the result is to be: nothing

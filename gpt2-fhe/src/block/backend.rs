@@ -2,10 +2,8 @@
 
 use nn::evaluator::{Entries, Form, LinearMap, Rows, SmoothUse};
 use nn::table::SmoothTable;
+use tfhe_core::blind_rotation::TOGETHER;
 use tfhe_core::noise::{Distribution, Variance};
-
-/// How many lookups are done together on one machine: whoever watches is told after each time.
-pub(crate) const TOGETHER: usize = 256;
 
 /// A number on its way to lookups: what represents it, and which kinds of ciphertexts it is a sum of: of neither, if it is known.
 #[derive(Clone, Debug)]
@@ -44,7 +42,7 @@ pub trait BlockBackend {
         true
     }
 
-    /// How many numbers are looked up together at most.
+    /// How many numbers are looked up together at most: whoever watches is told after each time.
     fn together(&self) -> usize {
         TOGETHER
     }

@@ -14,7 +14,6 @@ use tfhe_core::rounding::Transforms;
 use tfhe_core::sets::{COARSE, FINE, PRECISE};
 use tfhe_core::tensor_product::RelinearizationKey;
 
-use super::backend::TOGETHER;
 use crate::boundary::Refused;
 
 /// Everything that multiplies: rows times their factor, queries times keys, values times probabilities.
@@ -52,14 +51,8 @@ pub fn needs() -> Needs {
     [COARSE, FINE].into_iter().fold(products, Needs::bootstrapping)
 }
 
-/// Who does the blind rotations of lookups, if it is not the server itself.
-#[derive(Clone, Copy, Debug)]
-pub struct Rotators<'a> {
-    /// One for each bootstrapping gadget.
-    pub by_gadget: [&'a dyn BlindRotator; GADGETS],
-    /// How many lookups are given to them together at most.
-    pub together: usize,
-}
+/// Who does the blind rotations of lookups, if it is not the server itself: one for each bootstrapping gadget.
+pub type Rotators<'a> = [&'a dyn BlindRotator; GADGETS];
 
 /// The keys of one party that a block takes: all of [`needs`].
 #[derive(Clone, Copy, Debug)]
@@ -74,8 +67,6 @@ pub struct BlockKeys<'a> {
     pub expansion: &'a AutomorphismKeys,
     /// The gadget of [`PRODUCT`].
     pub product: Gadget,
-    /// How many lookups are done together at most.
-    pub(in crate::block) together: usize,
     read: Refresh<'a>,
     feature: Refresh<'a>,
     precise: Refresh<'a>,
@@ -103,7 +94,6 @@ impl<'a> BlockKeys<'a> {
             relinearization: keys.relinearization(Arithmetic)?,
             expansion: keys.automorphisms(Arithmetic, 0, 0)?,
             product: keys.parameters().gadget(PRODUCT)?,
-            together: TOGETHER,
             read: refresh(SmoothUse::Read)?,
             feature: refresh(SmoothUse::Feature)?,
             precise: refresh(SmoothUse::Update)?,
@@ -112,10 +102,9 @@ impl<'a> BlockKeys<'a> {
 
     /// The same where the blind rotations of lookups are done by others.
     #[must_use]
-    pub fn with_rotators(self, Rotators { by_gadget, together }: Rotators<'a>) -> Self {
-        let with = |refresh: Refresh<'a>, gadget: usize| refresh.with_rotator(by_gadget[gadget]);
+    pub fn with_rotators(self, rotators: Rotators<'a>) -> Self {
+        let with = |refresh: Refresh<'a>, gadget: usize| refresh.with_rotator(rotators[gadget]);
         Self {
-            together,
             read: with(self.read, COARSE),
             feature: with(self.feature, FINE),
             precise: with(self.precise, PRECISE),

@@ -18,6 +18,9 @@ use crate::modulus_switch::{ModulusSwitchedLwe, modulus_switch};
 /// How many ciphertexts go through a blind rotation together at most: each element of the key is read once for all of them.
 pub const BLIND_ROTATION_BLOCK: usize = 8;
 
+/// How many blind rotations a machine is given together: enough for all of its threads, and done within a second.
+pub const TOGETHER: usize = 256;
+
 /// Whoever can do blind rotations under one bootstrapping key: the key itself, or others who were given it.
 pub trait BlindRotator: std::fmt::Debug + Sync {
     /// What [`BootstrappingKey::blind_rotate`] gives, and the same bits of it: of result i the mask and the first `wanted.bodies[i]`
@@ -28,6 +31,11 @@ pub trait BlindRotator: std::fmt::Debug + Sync {
         polynomials: &[&GlweCiphertext],
         wanted: &Wanted<'_>,
     ) -> Vec<GlweCiphertext>;
+
+    /// How many are worth being given together, where there are so many: that all who compute have enough to do.
+    fn together(&self) -> usize {
+        TOGETHER
+    }
 }
 
 /// What is used of the results of blind rotations.

@@ -43,7 +43,7 @@ impl BlockBackend for BlockCiphertexts<'_> {
     type Number = EncryptedNumber;
 
     fn together(&self) -> usize {
-        self.keys.together
+        self.keys.refresh(SmoothUse::Read).rotator().together()
     }
 
     fn linear(&mut self, input: &EncryptedReals, maps: &[LinearMap<'_>], _: &[Variance]) -> Vec<EncryptedReals> {

@@ -5,11 +5,11 @@ use std::time::Instant;
 use nn::evaluator::{Form, SmoothUse};
 use nn::matrix::Matrix;
 use nn::table::{Smooth, SmoothTable};
+use tfhe_core::blind_rotation::TOGETHER;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::noise::Variance;
 
 use super::session::BlockKeyPair;
-use crate::block::backend::TOGETHER;
 use crate::block::backend::{BlockBackend, LookupNoise, ReadNumber};
 use crate::block::ciphertexts::{BlockCiphertexts, EncryptedNumber};
 use crate::block::circuit::BlockCircuit;

@@ -274,6 +274,11 @@ impl<'a> Refresh<'a> {
         Self { result_bits: bits, ..self }
     }
 
+    /// Who does the blind rotations.
+    pub fn rotator(&self) -> &'a dyn BlindRotator {
+        self.rotator
+    }
+
     /// N.
     fn size(&self) -> PolynomialSize {
         self.lift.input_shape().polynomial_size

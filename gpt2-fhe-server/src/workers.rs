@@ -1,0 +1,110 @@
+//! The options of a server whose lookups are computed by workers, too.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use gpt2_fhe_worker::dispatcher::{DispatchError, Dispatcher, Options};
+use gpt2_fhe_worker::nats::{NatsError, NatsExchange, NatsOptions};
+
+/// The options of workers.
+#[derive(Args, Clone, Debug)]
+pub struct WorkerArguments {
+    /// NATS server over which workers get lookups: nats://HOST:4222, or tls://HOST:4222
+    ///
+    /// Workers (gpt2-fhe-worker) may come and go at any time. They see evaluation keys and ciphertexts, nothing else. Without workers the
+    /// server computes everything itself, as it does without this option.
+    #[arg(long, value_name = "URL")]
+    engine: Option<String>,
+    /// File of credentials for the NATS server
+    #[arg(long, value_name = "FILE", requires = "engine")]
+    nats_creds: Option<PathBuf>,
+    /// File of certificates that the NATS server's is signed by, if the system does not have them
+    #[arg(long, value_name = "FILE", requires = "engine")]
+    nats_ca: Option<PathBuf>,
+    /// What lookups the server computes itself
+    #[arg(long, value_enum, value_name = "WHICH", default_value_t = OwnLookups::Some, requires = "engine")]
+    own_lookups: OwnLookups,
+    /// Which share of the workers' results the server computes again, to compare every bit: 1/100, say, or 0.01
+    ///
+    /// A worker whose result is wrong is not believed any more, and the request ends with an error.
+    #[arg(long, value_name = "SHARE", default_value = "0", requires = "engine")]
+    verify: Share,
+}
+
+/// What a server with workers computes itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OwnLookups {
+    /// As many as it can, while workers compute others
+    Some,
+    /// Those that no worker computes in time: for a server on the same machine as its workers
+    Late,
+}
+
+/// A share, from 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Share(f64);
+
+impl FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| text.trim().parse::<f64>().map_err(|_| format!("{text} is no number"));
+        let share = match text.split_once('/') {
+            Some((part, whole)) => number(part)? / number(whole)?,
+            None => number(text)?,
+        };
+        // Not a number is not in the range.
+        if (0.0..=1.0).contains(&share) {
+            Ok(Self(share))
+        } else {
+            Err("a share is from 0 to 1, as 1/100 or 0.01".into())
+        }
+    }
+}
+
+/// Why lookups cannot be handed to workers.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkersError {
+    /// The NATS server cannot be used.
+    #[error(transparent)]
+    Nats(#[from] NatsError),
+    /// The system does not give what it takes.
+    #[error(transparent)]
+    Dispatch(#[from] DispatchError),
+}
+
+impl WorkerArguments {
+    /// Who hands lookups to workers, if there may be any; `threads` of this process compute.
+    ///
+    /// # Errors
+    /// [`WorkersError`].
+    pub fn dispatcher(&self, threads: usize) -> Result<Option<Dispatcher>, WorkersError> {
+        let Some(url) = &self.engine else { return Ok(None) };
+        let run = Dispatcher::random_run()?;
+        let nats = NatsOptions { url: url.clone(), creds: self.nats_creds.clone(), ca: self.nats_ca.clone() };
+        let options = Options {
+            own_threads: threads,
+            beside_workers: self.own_lookups == OwnLookups::Some,
+            verify: self.verify.0,
+            ..Options::default()
+        };
+        Ok(Some(Dispatcher::new(Arc::new(NatsExchange::connect(&nats, run)?), run, options)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Share;
+
+    #[test]
+    fn shares_are_from_nothing_to_all() {
+        for (text, share) in [("1/100", 0.01), ("0.25", 0.25), ("1", 1.0), ("0", 0.0)] {
+            assert_eq!(text.parse(), Ok(Share(share)), "{text}");
+        }
+        for text in ["", "1/0", "0/0", "2", "-1", "NaN", "a/b", "1/"] {
+            assert!(text.parse::<Share>().is_err(), "{text}");
+        }
+    }
+}

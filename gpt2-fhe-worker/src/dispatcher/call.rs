@@ -1,0 +1,447 @@
+//! One call: blind rotations that are wanted now, cut into batches.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tfhe_core::blind_rotation::{BLIND_ROTATION_BLOCK, Wanted};
+use tfhe_core::glwe::GlweCiphertext;
+use tfhe_core::lwe::LweCiphertext;
+
+use super::inbox::{Inbox, Message};
+use super::session::SessionKey;
+use super::{Dispatcher, Shared, locked};
+use crate::batch::{Batch, BatchId, BatchResult, ExpectedResult};
+
+/// The most blind rotations of a batch: some tenths of a second on one core, beside which its way is nothing.
+const MOST: usize = 64;
+
+/// Into how many batches for each thread a call is cut at least, if these are not too small: so that all threads end at about the same time.
+const ROUNDS: usize = 3;
+
+/// How many blind rotations a call should have for each thread.
+pub(super) const FOR_EACH_THREAD: usize = 2 * MOST;
+
+/// How many batches there are on their way for each thread of a worker: one is computed, the next is there when it is done.
+const DEPTH: usize = 2;
+
+/// How many times as long as expected a batch may take.
+const SLACK: u32 = 3;
+
+/// How long the coordinator waits for messages before it looks at the clock.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Something that a thread of this process may compute.
+struct Task {
+    batch: usize,
+    /// Whether workers have had it, or must not.
+    is_own: bool,
+    claimed: Option<(String, Vec<GlweCiphertext>)>,
+}
+
+/// Tasks that nobody has begun.
+struct Queue {
+    tasks: VecDeque<Task>,
+    /// Whether threads of this process take tasks that workers could have.
+    is_open: bool,
+    is_closed: bool,
+}
+
+/// Tasks, as threads share them.
+struct Tasks {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+impl Tasks {
+    fn put(&self, task: Task) {
+        locked(&self.queue).tasks.push_front(task);
+        self.changed.notify_all();
+    }
+
+    /// The next task for a thread of this process; `None` when there is none any more.
+    fn own(&self) -> Option<Task> {
+        let mut queue = locked(&self.queue);
+        loop {
+            if queue.is_closed {
+                return None;
+            }
+            // What only this process can do is at the front.
+            let is_open = queue.is_open;
+            if queue.tasks.front().is_some_and(|task| is_open || task.is_own) {
+                return queue.tasks.pop_front();
+            }
+            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// A batch for workers.
+    fn others(&self) -> Option<Task> {
+        let mut queue = locked(&self.queue);
+        if queue.tasks.back().is_some_and(|task| !task.is_own) { queue.tasks.pop_back() } else { None }
+    }
+
+    fn open(&self, is_open: bool) {
+        let mut queue = locked(&self.queue);
+        if queue.is_open != is_open {
+            queue.is_open = is_open;
+            self.changed.notify_all();
+        }
+    }
+
+    fn close(&self) {
+        locked(&self.queue).is_closed = true;
+        self.changed.notify_all();
+    }
+}
+
+/// Ends the threads that wait for tasks, however whoever hands them out ends.
+struct CloseTasks<'a>(&'a Tasks);
+
+impl Drop for CloseTasks<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Tells whoever waits for a thread that it has ended by a panic.
+struct TellPanic<'a>(&'a Inbox);
+
+impl Drop for TellPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.put(Message::Panicked);
+        }
+    }
+}
+
+/// A batch that was published.
+struct Sent {
+    batch: usize,
+    at: Instant,
+    overdue: Instant,
+    /// Whether it was given to somebody else since.
+    is_given_up: bool,
+}
+
+/// Blind rotations that are wanted now.
+pub(super) struct Call<'a> {
+    pub(super) dispatcher: &'a Dispatcher,
+    pub(super) session: &'a SessionKey<'a>,
+    pub(super) inputs: &'a [LweCiphertext],
+    pub(super) polynomials: &'a [&'a GlweCiphertext],
+    pub(super) wanted: &'a Wanted<'a>,
+}
+
+/// How far a call is.
+struct Progress {
+    ranges: Vec<Range<usize>>,
+    results: Vec<Option<Vec<GlweCiphertext>>>,
+    left: usize,
+    sent: BTreeMap<u64, Sent>,
+    /// Whether a batch was given to somebody else while it was on its way.
+    is_given_up: bool,
+}
+
+/// Into ranges of nearly one size, of whole blocks of blind rotations but for the last; of less than a block only where threads would have none.
+fn cut(count: usize, threads: usize, most: usize) -> Vec<Range<usize>> {
+    let (threads, most) = (threads.max(1), most.max(BLIND_ROTATION_BLOCK));
+    let size = match count.div_ceil(threads) {
+        few @ 0..BLIND_ROTATION_BLOCK => few.max(1),
+        _ => count.div_ceil(threads * ROUNDS).next_multiple_of(BLIND_ROTATION_BLOCK).min(most),
+    };
+    (0..count).step_by(size).map(|start| start..(start + size).min(count)).collect()
+}
+
+impl Call<'_> {
+    fn shared(&self) -> &Shared {
+        &self.dispatcher.shared
+    }
+
+    /// The most blind rotations that a message has room for, each with a polynomial of its own.
+    fn most(&self) -> usize {
+        let (key, bits) = (self.session.key, self.wanted.bits as usize);
+        let size = key.shape().polynomial_size.get();
+        let masks = key.shape().extracted_lwe_dimension().get();
+        let bodies = self.wanted.bodies.iter().max().copied().unwrap_or(0);
+        let batch = key.lwe_dimension().get() * size.ilog2() as usize / 8 + 8 * size + 64;
+        let result = (masks + bodies) * bits / 8 + 64;
+        let limit = self.shared().exchange.message_limit().saturating_sub(4096);
+        let most = (limit / batch.max(result)).min(MOST);
+        most - most % BLIND_ROTATION_BLOCK
+    }
+
+    /// The turned polynomials.
+    pub(super) fn run(&self) -> Vec<GlweCiphertext> {
+        let ranges = cut(self.inputs.len(), self.dispatcher.threads(), self.most());
+        self.shared().calls.fetch_add(1, Ordering::Relaxed);
+        self.shared().count(|counts| counts.rotations += self.inputs.len() as u64);
+        let (tasks, inbox) = (Tasks::new(ranges.len()), Arc::<Inbox>::default());
+        let results = vec![None; ranges.len()];
+        let progress =
+            Progress { left: ranges.len(), ranges: ranges.clone(), results, sent: BTreeMap::new(), is_given_up: false };
+        let done = std::thread::scope(|scope| {
+            for pool in &self.dispatcher.pools {
+                let (tasks, inbox, ranges) = (&tasks, &inbox, &ranges);
+                scope.spawn(move || self.compute(pool, ranges, tasks, inbox));
+            }
+            let _closed = CloseTasks(&tasks);
+            self.coordinate(progress, &tasks, &inbox)
+        });
+        let mut inboxes = locked(&self.shared().inboxes);
+        done.sent.keys().for_each(|number| {
+            inboxes.remove(number);
+        });
+        drop(inboxes);
+        // What nobody needs any more is not computed, if it is not another call's that it would take back, too.
+        let is_last = self.shared().calls.fetch_sub(1, Ordering::Relaxed) == 1;
+        if is_last && done.is_given_up {
+            self.shared().exchange.withdraw();
+        }
+        done.results.into_iter().flatten().flatten().collect()
+    }
+
+    /// What one thread of this process does.
+    fn compute(&self, pool: &rayon::ThreadPool, ranges: &[Range<usize>], tasks: &Tasks, inbox: &Inbox) {
+        let _told = TellPanic(inbox);
+        while let Some(Task { batch, claimed, .. }) = tasks.own() {
+            let range = ranges[batch].clone();
+            let start = Instant::now();
+            let mut results = pool.install(|| {
+                self.session.key.blind_rotate(&self.inputs[range.clone()], &self.polynomials[range.clone()])
+            });
+            self.expected(&range).trim(&mut results);
+            self.took(range.len(), start.elapsed().as_secs_f64());
+            inbox.put(Message::Own { batch, results, claimed });
+        }
+    }
+
+    /// What a result has to be.
+    fn expected(&self, range: &Range<usize>) -> ExpectedResult {
+        let bodies = self.wanted.bodies[range.clone()].to_vec();
+        ExpectedResult { shape: self.session.key.shape(), bits: self.wanted.bits, bodies }
+    }
+
+    fn took(&self, rotations: usize, seconds: f64) {
+        locked(&self.shared().board).took(self.session.gadget, rotations, seconds);
+    }
+
+    /// Publishes, takes what comes, and looks at the clock, until all is there.
+    fn coordinate(&self, mut progress: Progress, tasks: &Tasks, inbox: &Arc<Inbox>) -> Progress {
+        let shared = self.shared();
+        while progress.left > 0 {
+            let has_keys = self.dispatcher.shared.has_keys(&self.session.file);
+            let workers = if has_keys { shared.worker_threads() } else { 0 };
+            tasks.open(shared.options.beside_workers || workers == 0);
+            for _ in progress.on_the_way()..workers * DEPTH {
+                let Some(task) = tasks.others() else { break };
+                if !self.publish(task.batch, workers, &mut progress, inbox) {
+                    tasks.put(Task { is_own: true, ..task });
+                    break;
+                }
+            }
+            for message in inbox.take(TICK) {
+                match message {
+                    Message::Result(number, bytes) => self.take(number, &bytes, &mut progress, tasks),
+                    // It goes on to whoever asked, when all threads have ended.
+                    Message::Panicked => return progress,
+                    Message::Own { batch, results, claimed } => {
+                        if let Some((worker, claimed)) = claimed {
+                            self.verify(&worker, claimed == results);
+                        }
+                        progress.keep(batch, results);
+                    }
+                }
+            }
+            let now = Instant::now();
+            for sent in progress.sent.values_mut() {
+                let is_done = progress.results[sent.batch].is_some();
+                if !is_done && !sent.is_given_up && (workers == 0 || sent.overdue < now) {
+                    (sent.is_given_up, progress.is_given_up) = (true, true);
+                    shared.count(|counts| counts.overdue += 1);
+                    tasks.put(Task { batch: sent.batch, is_own: true, claimed: None });
+                }
+            }
+        }
+        progress
+    }
+
+    /// Whether a batch is on its way to workers.
+    fn publish(&self, batch: usize, workers: usize, progress: &mut Progress, inbox: &Arc<Inbox>) -> bool {
+        let (shared, range) = (self.shared(), progress.ranges[batch].clone());
+        let id = shared.new_id();
+        let bytes = match self.batch(id, &range).encode() {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::error!("a batch cannot be written, it is computed here: {error}");
+                return false;
+            }
+        };
+        let length = bytes.len() as u64;
+        locked(&shared.inboxes).insert(id.number, Arc::downgrade(inbox));
+        if let Err(error) = shared.exchange.publish(id, bytes) {
+            locked(&shared.inboxes).remove(&id.number);
+            tracing::warn!("a batch does not reach the exchange, it is computed here: {error}");
+            return false;
+        }
+        shared.count(|counts| {
+            counts.published += 1;
+            counts.bytes_out += length;
+        });
+        let now = Instant::now();
+        let expected =
+            locked(&shared.board).expected(self.session.gadget, range.len()).unwrap_or(shared.options.overdue);
+        // All that is on its way may be before it.
+        let before = (progress.on_the_way() / workers.max(1) + 1) as u32;
+        let overdue = now + shared.options.overdue + expected * SLACK * before;
+        progress.sent.insert(id.number, Sent { batch, at: now, overdue, is_given_up: false });
+        true
+    }
+
+    fn batch(&self, id: BatchId, range: &Range<usize>) -> Batch {
+        let mut polynomials: Vec<&GlweCiphertext> = Vec::new();
+        let mut indices = HashMap::new();
+        let mut lookups = Vec::with_capacity(range.len());
+        for index in range.clone() {
+            let polynomial = self.polynomials[index];
+            // Those of a call are shared where they are equal.
+            let place = *indices.entry(std::ptr::from_ref(polynomial)).or_insert_with(|| {
+                polynomials.push(polynomial);
+                polynomials.len() - 1
+            });
+            lookups.push((place, self.wanted.bodies[index]));
+        }
+        Batch {
+            id,
+            identity: self.session.identity,
+            keys: self.session.file.name,
+            gadget: self.session.gadget,
+            bits: self.wanted.bits,
+            inputs: self.inputs[range.clone()].to_vec(),
+            polynomials: polynomials.into_iter().cloned().collect(),
+            lookups,
+        }
+    }
+
+    /// Takes a worker's result, if it is one, and the first.
+    fn take(&self, number: u64, bytes: &[u8], progress: &mut Progress, tasks: &Tasks) {
+        let shared = self.shared();
+        let Some(sent) = progress.sent.get_mut(&number) else { return };
+        let batch = sent.batch;
+        if progress.results[batch].is_some() {
+            shared.count(|counts| counts.late += 1);
+            return;
+        }
+        // Whatever is wrong with it: the batch is computed here, if it is not already.
+        let again = |sent: &mut Sent| {
+            if !std::mem::replace(&mut sent.is_given_up, true) {
+                tasks.put(Task { batch, is_own: true, claimed: None });
+            }
+        };
+        let range = progress.ranges[batch].clone();
+        let BatchResult { worker, seconds, outcome, .. } =
+            match BatchResult::decode(bytes, |_, _| Some(self.expected(&range))) {
+                Ok(result) => result,
+                Err(error) => {
+                    tracing::warn!("a result is dropped: {error}");
+                    shared.count(|counts| counts.damaged += 1);
+                    return again(sent);
+                }
+            };
+        if !locked(&shared.board).trusts(&worker) {
+            return again(sent);
+        }
+        match outcome {
+            Err(line) => {
+                tracing::warn!(worker, "a worker refuses a batch: {line}");
+                shared.count(|counts| counts.refused += 1);
+                // Perhaps the keys are not there any more.
+                locked(&shared.offered).remove(&self.session.file.name);
+                again(sent);
+            }
+            Ok(results) => {
+                self.took(range.len(), seconds);
+                tracing::debug!(
+                    worker,
+                    number,
+                    rotations = range.len(),
+                    seconds,
+                    way = sent.at.elapsed().as_secs_f64()
+                );
+                shared.count(|counts| {
+                    counts.used += 1;
+                    counts.by_workers += range.len() as u64;
+                });
+                if self.is_chosen() {
+                    sent.is_given_up = true;
+                    tasks.put(Task { batch, is_own: true, claimed: Some((worker, results)) });
+                } else {
+                    progress.keep(batch, results);
+                }
+            }
+        }
+    }
+
+    /// Whether a result is computed again, by chance that no worker can foresee.
+    fn is_chosen(&self) -> bool {
+        let share = self.shared().options.verify;
+        // Without randomness, all are.
+        share > 0.0 && getrandom::u32().map_or(true, |draw| f64::from(draw) < share * 2f64.powi(32))
+    }
+
+    fn verify(&self, worker: &str, is_right: bool) {
+        self.shared().count(|counts| {
+            counts.verified += 1;
+            counts.wrong += u64::from(!is_right);
+        });
+        if is_right {
+            return;
+        }
+        tracing::error!(worker, "a worker's result is wrong: it is not believed any more");
+        locked(&self.shared().board).distrust(worker);
+        self.session.fail(format!(
+            "worker {worker} has sent a wrong result, so what else it computed for this request cannot be relied on: it gets no more \
+             batches, send the request again"
+        ));
+    }
+}
+
+impl Tasks {
+    fn new(batches: usize) -> Self {
+        let tasks = (0..batches).map(|batch| Task { batch, is_own: false, claimed: None }).collect();
+        Self { queue: Mutex::new(Queue { tasks, is_open: false, is_closed: false }), changed: Condvar::new() }
+    }
+}
+
+impl Progress {
+    /// How many batches workers have, or will have.
+    fn on_the_way(&self) -> usize {
+        self.sent.values().filter(|sent| !sent.is_given_up && self.results[sent.batch].is_none()).count()
+    }
+
+    /// The first result counts.
+    fn keep(&mut self, batch: usize, results: Vec<GlweCiphertext>) {
+        if self.results[batch].is_none() {
+            self.results[batch] = Some(results);
+            self.left -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn batches_are_whole_blocks_and_as_many_for_each_thread() {
+        let sizes =
+            |count, threads, most| cut(count, threads, most).iter().map(ExactSizeIterator::len).collect::<Vec<_>>();
+        assert_eq!(sizes(256, 4, 64), [24, 24, 24, 24, 24, 24, 24, 24, 24, 24, 16]);
+        assert_eq!(sizes(1024, 4, 64), [64; 16]);
+        assert_eq!(sizes(5, 4, 64), [2, 2, 1]);
+        assert_eq!(sizes(17, 0, 0), [8, 8, 1]);
+        assert_eq!(sizes(0, 4, 64), [0; 0]);
+    }
+}

@@ -1,0 +1,46 @@
+//! Where whoever waits for batches gets their results.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use tfhe_core::glwe::GlweCiphertext;
+
+use super::locked;
+
+/// What comes to a call.
+pub(super) enum Message {
+    /// A worker's result, by the number of its batch, not read yet.
+    Result(u64, Vec<u8>),
+    /// A thread of this process has ended by a panic.
+    Panicked,
+    /// A batch was computed here.
+    Own {
+        /// Which.
+        batch: usize,
+        /// What it gave.
+        results: Vec<GlweCiphertext>,
+        /// What a worker's result was, and whose, if that is to be compared.
+        claimed: Option<(String, Vec<GlweCiphertext>)>,
+    },
+}
+
+/// Messages to one call.
+#[derive(Default)]
+pub(super) struct Inbox {
+    messages: Mutex<Vec<Message>>,
+    changed: Condvar,
+}
+
+impl Inbox {
+    pub(super) fn put(&self, message: Message) {
+        locked(&self.messages).push(message);
+        self.changed.notify_all();
+    }
+
+    /// All that there is, or comes within `patience`.
+    pub(super) fn take(&self, patience: Duration) -> Vec<Message> {
+        let messages = locked(&self.messages);
+        let waited = self.changed.wait_timeout_while(messages, patience, |messages| messages.is_empty());
+        std::mem::take(&mut *waited.unwrap_or_else(PoisonError::into_inner).0)
+    }
+}
