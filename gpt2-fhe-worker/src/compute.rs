@@ -57,8 +57,10 @@ impl Slot {
     pub fn compute(&self, bytes: &[u8]) -> Result<Computed, BatchError> {
         let batch = match Batch::decode(bytes) {
             Ok(batch) => batch,
-            Err(RefusedBatch { batch: None, error }) => return Err(error),
-            Err(RefusedBatch { batch: Some(of), error }) => return Ok(self.refuse(of, &error)),
+            Err(refused) => {
+                let RefusedBatch { batch, error } = *refused;
+                return if let Some(of) = batch { Ok(self.refuse(of, &error)) } else { Err(error) };
+            }
         };
         let of = (batch.id, batch.identity);
         let key = match self.keys.get(batch.keys, &batch.identity) {

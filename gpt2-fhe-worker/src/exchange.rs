@@ -1,5 +1,7 @@
 //! What carries batches to workers and results back.
 
+pub mod memory;
+
 use std::io::{self, Write};
 use std::time::Duration;
 

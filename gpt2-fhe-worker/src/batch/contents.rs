@@ -180,13 +180,14 @@ impl Batch {
     ///
     /// # Errors
     /// [`RefusedBatch`], with the batch's id where that could be read.
-    pub fn decode(bytes: &[u8]) -> Result<Self, RefusedBatch> {
-        let unknown = |error| RefusedBatch { batch: None, error };
+    pub fn decode(bytes: &[u8]) -> Result<Self, Box<RefusedBatch>> {
+        let unknown = |error| Box::new(RefusedBatch { batch: None, error });
         let document = open(bytes).map_err(|error| unknown(error.into()))?;
         let mut decoder = document.open_of(BATCH).map_err(|error| unknown(error.into()))?;
         let id = read_id(&mut decoder).map_err(unknown)?;
         let header = document.header();
-        Self::read(id, header, decoder).map_err(|error| RefusedBatch { batch: Some((id, header.identity)), error })
+        let of = (id, header.identity);
+        Self::read(id, header, decoder).map_err(|error| Box::new(RefusedBatch { batch: Some(of), error }))
     }
 
     fn read(id: BatchId, header: &Header, mut decoder: Decoder<'_>) -> Result<Self, BatchError> {
