@@ -128,8 +128,13 @@ impl Batch {
         self.encode_for(&arithmetic())
     }
 
-    pub(crate) fn encode_for(&self, arithmetic: &str) -> io::Result<Vec<u8>> {
+    /// [`Self::encode`], for workers with another arithmetic.
+    ///
+    /// # Errors
+    /// As [`Self::encode`]; if the arithmetic's name is no name.
+    pub fn encode_for(&self, arithmetic: &str) -> io::Result<Vec<u8>> {
         self.check()?;
+        check(is_line(arithmetic, NAME_BYTES), NAME)?;
         let header = Header { kind: BATCH, identity: self.identity, context: batch_context(arithmetic) };
         let mut bytes = Vec::new();
         format::write(&mut bytes, &header, |encoder| self.write(encoder, arithmetic))?;
@@ -176,27 +181,35 @@ impl Batch {
         self.polynomials.iter().try_for_each(|polynomial| encoder.elements(polynomial.body(), u64::BITS))
     }
 
-    /// A batch out of the bytes of a file.
+    /// A batch out of the bytes of a file, for this process.
     ///
     /// # Errors
     /// [`RefusedBatch`], with the batch's id where that could be read.
     pub fn decode(bytes: &[u8]) -> Result<Self, Box<RefusedBatch>> {
+        Self::decode_for(&arithmetic(), bytes)
+    }
+
+    /// [`Self::decode`], for a worker with this arithmetic.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn decode_for(own: &str, bytes: &[u8]) -> Result<Self, Box<RefusedBatch>> {
         let unknown = |error| Box::new(RefusedBatch { batch: None, error });
         let document = open(bytes).map_err(|error| unknown(error.into()))?;
         let mut decoder = document.open_of(BATCH).map_err(|error| unknown(error.into()))?;
         let id = read_id(&mut decoder).map_err(unknown)?;
         let header = document.header();
         let of = (id, header.identity);
-        Self::read(id, header, decoder).map_err(|error| Box::new(RefusedBatch { batch: Some(of), error }))
+        Self::read(id, header, (decoder, own)).map_err(|error| Box::new(RefusedBatch { batch: Some(of), error }))
     }
 
-    fn read(id: BatchId, header: &Header, mut decoder: Decoder<'_>) -> Result<Self, BatchError> {
-        let (asked, own) = (read_line(&mut decoder, NAME_BYTES, NAME)?, arithmetic());
+    fn read(id: BatchId, header: &Header, (mut decoder, own): (Decoder<'_>, &str)) -> Result<Self, BatchError> {
+        let asked = read_line(&mut decoder, NAME_BYTES, NAME)?;
         if asked != own {
-            return Err(BatchError::Arithmetic { asked, own });
+            return Err(BatchError::Arithmetic { asked, own: own.to_owned() });
         }
         let identity = header.identity;
-        header.check_of(BATCH, &identity.set, &batch_context(&own))?;
+        header.check_of(BATCH, &identity.set, &batch_context(own))?;
         let parameters = sets::by_fingerprint(&identity.set).ok_or(BatchError::Set)?;
         let keys = KeyName(decoder.digest()?);
         let gadget = decoder.count(parameters.bootstraps().len())?;

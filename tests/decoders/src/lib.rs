@@ -9,8 +9,11 @@
 mod samples;
 
 use std::io::{self, Read};
+use std::sync::LazyLock;
 
 use gpt2_fhe::block::state::{StreamSizes, encode_stream};
+use gpt2_fhe_worker::batch::{BATCH, Batch, BatchResult, ExpectedResult, KeyName, RESULT};
+use gpt2_fhe_worker::keys::{read_keys, write_keys};
 use sha2::{Digest, Sha256};
 use tfhe_core::fingerprint::{Fields, Fingerprint};
 use tfhe_core::format::{
@@ -18,7 +21,7 @@ use tfhe_core::format::{
 };
 use tfhe_core::key_graph::Node::{Arithmetic, Lookup};
 use tfhe_core::key_graph::Parameters;
-use tfhe_core::keys::Needs;
+use tfhe_core::keys::{Identity, Needs};
 use tfhe_core::params::GlweShape;
 use tfhe_core::sets;
 
@@ -30,6 +33,12 @@ const LIMIT: u64 = 1 << 20;
 const COUNT: usize = 2;
 /// Bits of the elements of an answer. Those of a request are all 64, as a client makes them.
 const ANSWER_BITS: u32 = 45;
+/// For which processors a batch is.
+const ARITHMETIC: &str = "portable";
+/// Whose keys a worker has.
+static IDENTITY: LazyLock<Identity> = LazyLock::new(samples::identity);
+/// What whoever has made the batch expects.
+static EXPECTED: LazyLock<Option<ExpectedResult>> = LazyLock::new(|| samples::batch().expected());
 
 /// What reads bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,12 +55,27 @@ pub enum Target {
     Secret,
     /// The stream of a checkpoint.
     Stream,
+    /// A batch of blind rotations, by a worker.
+    Batch,
+    /// The result of a batch, by a server.
+    BatchResult,
+    /// The keys of a worker.
+    WorkerKeys,
 }
 
 impl Target {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Envelope, Self::Request, Self::Answer, Self::EvaluationKeys, Self::Secret, Self::Stream];
+    pub const ALL: [Self; 9] = [
+        Self::Envelope,
+        Self::Request,
+        Self::Answer,
+        Self::EvaluationKeys,
+        Self::Secret,
+        Self::Stream,
+        Self::Batch,
+        Self::BatchResult,
+        Self::WorkerKeys,
+    ];
 
     /// What its fuzz target is called, and the folder of its files.
     pub fn name(self) -> &'static str {
@@ -62,6 +86,9 @@ impl Target {
             Self::EvaluationKeys => "evaluation_keys",
             Self::Secret => "secret",
             Self::Stream => "stream",
+            Self::Batch => "batch",
+            Self::BatchResult => "batch_result",
+            Self::WorkerKeys => "worker_keys",
         }
     }
 
@@ -70,9 +97,11 @@ impl Target {
             Self::Envelope => Kind(*b"any     "),
             Self::Request => Kind::REQUEST,
             Self::Answer => Kind::ANSWER,
-            Self::EvaluationKeys => Kind::EVALUATION_KEYS,
+            Self::EvaluationKeys | Self::WorkerKeys => Kind::EVALUATION_KEYS,
             Self::Secret => Kind::SECRET,
             Self::Stream => Kind(*b"stream  "),
+            Self::Batch => BATCH,
+            Self::BatchResult => RESULT,
         }
     }
 
@@ -81,7 +110,27 @@ impl Target {
     /// # Panics
     /// If the decoder is not what it should be.
     pub fn read(self, file: &[u8]) -> bool {
-        if self == Self::Envelope { read_envelope(file) } else { self.read_contents(&repaired(file)) }
+        match self {
+            Self::Envelope => read_envelope(file),
+            Self::Batch => is_written_again(&repaired(file), |file| {
+                let batch = Batch::decode_for(ARITHMETIC, file).ok()?;
+                batch.encode_for(ARITHMETIC).ok()
+            }),
+            Self::BatchResult => is_written_again(&repaired(file), |file| {
+                let expected = &*EXPECTED;
+                let result = BatchResult::decode(file, |_, _| expected.clone()).ok()?;
+                result.encode(expected.as_ref()).ok()
+            }),
+            Self::WorkerKeys => is_written_again(&repaired(file), |file| {
+                let (name, mut input, parameters) = (KeyName::of_bytes(file), file, parameters());
+                let of = (*IDENTITY, &parameters);
+                let keys = read_keys(name, &mut input, file.len() as u64, of).ok()?;
+                let mut again = Vec::new();
+                write_keys(&keys, &mut again).ok()?;
+                Some(again)
+            }),
+            _ => self.read_contents(&repaired(file)),
+        }
     }
 
     fn read_contents(self, file: &[u8]) -> bool {
@@ -108,7 +157,8 @@ impl Target {
     fn again(self, header: &Header, decoder: &mut Decoder<'_>) -> Result<Vec<u8>, FormatError> {
         let (identity, shape, parameters) = (header.identity, shape(), parameters());
         match self {
-            Self::Envelope => Ok(Vec::new()),
+            // They are read otherwise.
+            Self::Envelope | Self::Batch | Self::BatchResult | Self::WorkerKeys => Ok(Vec::new()),
             Self::Request => {
                 let request = decoder.request(identity, shape, COUNT, u64::BITS)?;
                 request.ciphertexts().iter().for_each(|ciphertext| drop(ciphertext.expand()));
@@ -133,6 +183,14 @@ impl Target {
             }
         }
     }
+}
+
+/// Whether a file is accepted by what reads it and writes it again.
+fn is_written_again(file: &[u8], again: impl Fn(&[u8]) -> Option<Vec<u8>>) -> bool {
+    again(file).is_some_and(|again| {
+        assert!(again == file, "what was read is written again to the byte");
+        true
+    })
 }
 
 /// An envelope as it is, whatever is in it: the same by both ways of reading it.

@@ -3,15 +3,18 @@
 use std::io;
 
 use gpt2_fhe::block::state::{KeptRequest, encode_stream};
+use gpt2_fhe_worker::batch::{Batch, BatchId, BatchResult, KeyName};
+use gpt2_fhe_worker::keys::write_keys;
 use tfhe_core::derivation::{ClientSeed, RequestRandomness};
 use tfhe_core::fingerprint::Fields;
 use tfhe_core::format::{Encoder, Header};
 use tfhe_core::glwe::GlweCiphertext;
-use tfhe_core::keys::{Answer, ClientKeys, Request};
-use tfhe_core::random::SecretSeed;
+use tfhe_core::keys::{Answer, ClientKeys, Identity, Request};
+use tfhe_core::lwe::LweCiphertext;
+use tfhe_core::random::{SampleSeed, SecretSeed};
 use zeroize::Zeroizing;
 
-use super::{ANSWER_BITS, COUNT, Target, context, file, needs, parameters, shape};
+use super::{ANSWER_BITS, ARITHMETIC, COUNT, Target, context, file, needs, parameters, shape};
 
 /// A client, and what it and its server send.
 struct Parties {
@@ -48,6 +51,53 @@ impl Parties {
         let ciphertexts: Vec<_> = ciphertexts.iter().collect();
         self.file(Target::Stream, |encoder| encode_stream(encoder, &requests, done, (shape(), &ciphertexts)))
     }
+}
+
+/// Whose keys there are.
+pub(crate) fn identity() -> Identity {
+    *Parties::new().client.identity()
+}
+
+/// Three blind rotations of two polynomials, of the first client's keys.
+pub(crate) fn batch() -> Batch {
+    let (identity, shape) = (identity(), shape());
+    let mut stream = SampleSeed::from_number(1).stream(0);
+    let exponents = shape.polynomial_size.log2() + 1;
+    let mut elements = |count: usize, bits: u32| -> Vec<u64> {
+        (0..count).map(|_| stream.uniform() >> (64 - bits) << (64 - bits)).collect()
+    };
+    let dimension = parameters().small().lwe_dimension().get();
+    Batch {
+        id: BatchId { run: *b"the run of tests", number: 5 },
+        identity,
+        keys: KeyName([7; 32]),
+        gadget: 0,
+        bits: 21,
+        inputs: (0..3).map(|_| LweCiphertext::from_data(elements(dimension + 1, exponents))).collect(),
+        polynomials: (0..2)
+            .map(|_| GlweCiphertext::trivial(shape, &elements(shape.polynomial_size.get(), u64::BITS)))
+            .collect(),
+        lookups: vec![(1, 1), (0, 5), (1, 64)],
+    }
+}
+
+/// What a worker may answer to it: ciphertexts of nothing in particular.
+fn result(outcome: Result<(), &str>) -> Vec<u8> {
+    let (batch, mut stream) = (batch(), SampleSeed::from_number(2).stream(0));
+    let expected = batch.expected().expect("it has polynomials");
+    let mut result = |bodies: usize| {
+        let mut result = GlweCiphertext::zero(expected.shape);
+        let sent = expected.shape.extracted_lwe_dimension().get() + bodies;
+        result.data_mut()[..sent].iter_mut().for_each(|x| *x = stream.uniform() >> 43 << 43);
+        result
+    };
+    let outcome = match outcome {
+        Ok(()) => Ok(expected.bodies.iter().map(|&bodies| result(bodies)).collect()),
+        Err(line) => Err(line.to_owned()),
+    };
+    let (id, identity, worker) = (batch.id, batch.identity, "worker 1".to_owned());
+    let result = BatchResult { id, identity, worker, seconds: 0.25, outcome };
+    result.encode(Some(&expected)).expect("it is as expected")
 }
 
 /// A file of a target that is whole but for a number that cannot be.
@@ -92,6 +142,14 @@ pub fn samples(target: Target) -> Vec<(&'static str, Vec<u8>)> {
             ("fresh", secret(1, RequestRandomness::Fresh)),
             ("reproducible", secret(2, RequestRandomness::Reproducible)),
         ],
+        Target::Batch => vec![("three", batch().encode_for(ARITHMETIC).expect("a batch"))],
+        Target::BatchResult => vec![("computed", result(Ok(()))), ("refused", result(Err("for some reason")))],
+        Target::WorkerKeys => {
+            let keys = parties.client.evaluation_keys(&needs()).expect("edges of the set");
+            let mut bytes = Vec::new();
+            write_keys(&keys, &mut bytes).expect("keys that are there");
+            vec![("bootstrapping", bytes)]
+        }
         Target::Stream => vec![("in_work", parties.stream(1, 3)), ("done", parties.stream(3, 1))],
     }
 }

@@ -153,3 +153,18 @@ fn changed_secrets() {
 fn changed_streams() {
     mutate(Target::Stream);
 }
+
+#[test]
+fn changed_batches() {
+    mutate(Target::Batch);
+}
+
+#[test]
+fn changed_results() {
+    mutate(Target::BatchResult);
+}
+
+#[test]
+fn changed_keys_of_workers() {
+    mutate(Target::WorkerKeys);
+}

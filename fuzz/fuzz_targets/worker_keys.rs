@@ -1,0 +1,7 @@
+#![no_main]
+
+use decoders::Target;
+
+libfuzzer_sys::fuzz_target!(|file: &[u8]| {
+    Target::WorkerKeys.read(file);
+});
