@@ -1,5 +1,8 @@
 //! What is asked of the model: calls, and the machines that they meet.
 
+use tfhe_core::format::ENVELOPE_BYTES;
+use tfhe_core::params::{GlweShape, LweDimension};
+
 /// Work of the server itself that is done before a call: some parts that can be done at the same time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OwnWork {
@@ -45,7 +48,28 @@ pub struct MessageSizes {
     pub output: Vec<f64>,
 }
 
+/// Numbers in a batch besides its lookups and elements: id (3), lengths and the arithmetic's name (3), the keys' name (4), sizes and counts (7).
+const BATCH_NUMBERS: f64 = 17.0;
+/// In a result: id (3), the worker's name and its length (4), seconds, outcome, sizes (6).
+const ANSWER_NUMBERS: f64 = 13.0;
+
 impl MessageSizes {
+    /// As [`crate::batch`] has them, up to the lengths of names: of polynomials of one shape, for inputs of one dimension, with results of so
+    /// many bits by gadget, of each of which one coefficient of the body is wanted.
+    pub fn of_formats(shape: GlweShape, dimension: LweDimension, bits: &[u32]) -> Self {
+        let (k, n) = (shape.dimension.get(), shape.polynomial_size.get());
+        let exponent_bits = shape.polynomial_size.log2() + 1;
+        let packed = |elements: usize, bits: u32| (elements * bits as usize).div_ceil(8) as f64;
+        Self {
+            batch: ENVELOPE_BYTES as f64 + 8.0 * BATCH_NUMBERS,
+            // Besides, which polynomial it turns, and how much of the result is wanted.
+            input: packed(dimension.get() + 1, exponent_bits) + 16.0,
+            table: 8.0 * n as f64,
+            answer: ENVELOPE_BYTES as f64 + 8.0 * ANSWER_NUMBERS,
+            output: bits.iter().map(|&bits| packed(k * n + 1, bits)).collect(),
+        }
+    }
+
     /// Nothing takes bytes.
     pub fn none(gadgets: usize) -> Self {
         Self { batch: 0.0, input: 0.0, table: 0.0, answer: 0.0, output: vec![0.0; gadgets] }

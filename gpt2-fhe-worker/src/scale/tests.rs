@@ -165,6 +165,32 @@ fn cuts_are_whole_and_even() {
     assert_eq!(Cutting { least: 8, most: 64, rounds: 2 }.sizes(3072, 2).len(), 48);
 }
 
+#[test]
+fn messages_have_the_bytes_of_their_formats() {
+    let toy = crate::testing::Toy::new(1);
+    let parameters = tfhe_core::sets::TOY.compile().unwrap();
+    let dimension = parameters.small().lwe_dimension();
+    let sizes = MessageSizes::of_formats(parameters.lookup().shape, dimension, &[crate::testing::BITS]);
+    for count in [3, 40] {
+        let mut batch = toy.batch(0, count);
+        batch.lookups.iter_mut().for_each(|lookup| lookup.1 = 1);
+        let result = crate::batch::BatchResult {
+            id: batch.id,
+            identity: batch.identity,
+            worker: "0123456789abcdef".into(),
+            seconds: 1.0,
+            outcome: Ok(toy.results(&batch)),
+        };
+        let call = LookupCall { gadget: 0, rotations: count, tables: 3, own: Vec::new() };
+        let [out, back] = [batch.encode().unwrap(), result.encode(batch.expected().as_ref()).unwrap()];
+        for (name, bytes, expected) in
+            [("batch", out, sizes.out(&call, count)), ("result", back, sizes.back(&call, count))]
+        {
+            assert!((bytes.len() as f64 - expected).abs() <= 24.0, "{name}: {} bytes, {expected}", bytes.len());
+        }
+    }
+}
+
 /// A bootstrapping key of toy sizes, insecure, and what it can turn.
 struct Toy {
     key: BootstrappingKey,

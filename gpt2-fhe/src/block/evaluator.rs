@@ -274,11 +274,7 @@ impl<'a, B: BlockBackend> StreamEvaluator<'a, B> {
     /// ciphertext, and relinearization, which is a key switch from the secret's square, for each of a multiplier's levels.
     fn count_packing(&mut self, step: &'static str, form: Form, rows: &Rows<StreamNumber<B::Number>>) {
         let (layout, lookup_log) = (self.prediction.layout(), self.prediction.lookup_size().log2() as usize);
-        // Of `held` equally spaced places.
-        let automorphisms = |held: usize| {
-            let merged = held.next_power_of_two();
-            merged - 1 + lookup_log - merged.ilog2() as usize
-        };
+        let automorphisms = |held: usize| self.prediction.packing_automorphisms(held);
         // Of `held` neighbours: in each level, one for each remainder.
         let side_by_side = |held: usize| (0..lookup_log).map(|level| held.min(1 << level)).sum::<usize>();
         let features = |channels: usize| {

@@ -106,6 +106,12 @@ impl BlockPrediction {
         &self.layout
     }
 
+    /// How many automorphisms pack so many numbers, equally spaced, into one ciphertext.
+    pub fn packing_automorphisms(&self, held: usize) -> usize {
+        let merged = held.next_power_of_two();
+        merged - 1 + self.lookup_size.log2() as usize - merged.ilog2() as usize
+    }
+
     /// N'.
     pub fn lookup_size(&self) -> PolynomialSize {
         self.lookup_size

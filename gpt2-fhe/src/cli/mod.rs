@@ -40,6 +40,7 @@ mod remote;
 mod report;
 mod run_report;
 mod runner;
+mod scale;
 mod selected;
 mod source;
 mod stored;

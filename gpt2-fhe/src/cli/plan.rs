@@ -18,6 +18,7 @@ use super::model::LanguageModel;
 use super::output::{print, print_json};
 use super::progress::while_showing;
 use super::report::ParametersReport;
+use super::scale::{self, ScaledPlan};
 use super::selected::{self, BlockChoice};
 use super::stored::{self, Stored};
 use super::text::{count, line, plural, table};
@@ -50,8 +51,10 @@ const TOKENS: usize = 8;
 /// # Errors
 /// What is wrong with the arguments, the model or the files.
 pub(super) fn run(arguments: &PlanArguments, given: &Given) -> anyhow::Result<Verdict> {
-    let given_times = Times::given(&arguments.pbs_ms)?;
+    let given_times = Times::given(&arguments.pbs_ms, &arguments.scale.own_ms)?;
     check_cores(&arguments.cores)?;
+    scale::check(arguments)?;
+    let record = scale::record(arguments.scale.record.as_deref())?;
     if !arguments.cores.is_empty() && !arguments.measure && given_times.is_none() {
         let what = "--cores needs times of operations; measure them by --measure, or give them by --pbs-ms";
         return Err(NotApplicable::new(what).into());
@@ -71,7 +74,13 @@ pub(super) fn run(arguments: &PlanArguments, given: &Given) -> anyhow::Result<Ve
     // All have the same parameters.
     let times = if arguments.measure { Some(Times::measure(planned.models[0].circuit())?) } else { given_times };
     for (model, plan) in planned.models.iter().zip(&plans) {
-        let report = Report::new((arguments, &planned), model.circuit(), plan, times.as_ref());
+        let scaled = match times.as_ref().zip(plan.schedule()) {
+            Some((times, schedule)) if !arguments.scale.workers.is_empty() => {
+                Some(ScaledPlan::new(&arguments.scale, model.circuit(), schedule, (times, record.as_ref()))?)
+            }
+            _ => None,
+        };
+        let report = Report::new((arguments, &planned), model.circuit(), (plan, scaled), times.as_ref());
         if arguments.reporting.json { print_json(&report)? } else { print(&report.text(&planned.what, plan))? }
     }
     Ok(Verdict::Right)
@@ -145,6 +154,8 @@ struct Report<'a> {
     pbs_seconds: Option<f64>,
     /// The same with external products, by step, and on other numbers of cores; null without.
     time: Option<TimedPlan>,
+    /// With lookups by workers; null without `--workers`.
+    scale: Option<ScaledPlan>,
     key_switches: usize,
     automorphisms: usize,
     external_products: usize,
@@ -162,7 +173,7 @@ impl<'a> Report<'a> {
     fn new(
         (arguments, planned): (&PlanArguments, &Planned),
         circuit: &BlockCircuit,
-        plan: &'a Plan,
+        (plan, scale): (&'a Plan, Option<ScaledPlan>),
         times: Option<&Times>,
     ) -> Self {
         let (program, statistics) = (circuit.program(), &plan.statistics);
@@ -181,6 +192,7 @@ impl<'a> Report<'a> {
             pbs_by_gadget,
             pbs_seconds: times.map(|times| times.of_pbs(&statistics.pbs_by_gadget())),
             time: times.map(|times| TimedPlan::new(times, statistics, &arguments.cores)),
+            scale,
             key_switches: statistics.key_switches(),
             automorphisms: statistics.automorphisms(),
             external_products: plan.external_products(),
@@ -216,6 +228,9 @@ impl<'a> Report<'a> {
             if time.has_cores() {
                 lines.push(format!("\n{CORES_MODEL}"));
             }
+        }
+        if let Some(scale) = &self.scale {
+            lines.push(format!("\n{}", scale.text()));
         }
         lines.join("\n")
     }

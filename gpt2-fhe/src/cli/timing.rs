@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use gpt2_fhe::block::circuit::BlockCircuit;
 use gpt2_fhe::block::keys::GADGETS;
+use gpt2_fhe::block::schedule::OwnOperation;
 use gpt2_fhe::run::block::OperationSeconds;
 use gpt2_fhe::track::statistics::{Statistics, StepStatistics};
 use serde::Serialize;
 
 use super::progress::while_showing;
+use super::scale::own_times;
 use super::text::{seconds, table};
 
 /// The most cores that one is asked about.
@@ -33,22 +35,25 @@ pub(super) struct Times {
     pbs_ms: [f64; GADGETS],
     /// Of an external product outside of bootstrappings; null where it is not given.
     external_product_ms: Option<f64>,
+    /// Of what a server does itself, in the order of [`OwnOperation::ALL`]; null where it is not given.
+    own_ms: Option<[f64; OwnOperation::ALL.len()]>,
 }
 
 /// More than a bootstrapping takes anywhere.
 const MOST_MILLISECONDS: f64 = 1e6;
 
 impl Times {
-    /// Those of `--pbs-ms`, if there are any.
+    /// Those of `--pbs-ms` and `--own-ms`, if there are any.
     ///
     /// # Errors
     /// That there are not as many as gadgets, or one is no time.
-    pub(super) fn given(pbs_ms: &[f64]) -> anyhow::Result<Option<Self>> {
+    pub(super) fn given(pbs_ms: &[f64], own_ms: &[f64]) -> anyhow::Result<Option<Self>> {
+        let own_ms = own_times(own_ms, MOST_MILLISECONDS)?;
         let is_time = |ms: &f64| (0.0..=MOST_MILLISECONDS).contains(ms);
         match <[f64; GADGETS]>::try_from(pbs_ms) {
             _ if pbs_ms.is_empty() => Ok(None),
             Ok(pbs_ms) if pbs_ms.iter().all(is_time) => {
-                Ok(Some(Self { source: "given", threads: 1, pbs_ms, external_product_ms: None }))
+                Ok(Some(Self { source: "given", threads: 1, pbs_ms, external_product_ms: None, own_ms }))
             }
             _ => {
                 let found = pbs_ms.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
@@ -70,7 +75,18 @@ impl Times {
             threads: rayon::current_num_threads(),
             pbs_ms: measured.bootstrapping.map(|seconds| 1000.0 * seconds),
             external_product_ms: Some(1000.0 * measured.external_product),
+            own_ms: Some(measured.own.map(|seconds| 1000.0 * seconds)),
         })
+    }
+
+    /// Seconds of a bootstrapping, on one core.
+    pub(super) fn of_one(&self, gadget: usize) -> f64 {
+        self.pbs_ms[gadget] * self.threads as f64 / 1000.0
+    }
+
+    /// Seconds of what a server does itself, on one core, in the order of [`OwnOperation::ALL`], if they are known.
+    pub(super) fn own_seconds(&self) -> Option<[f64; OwnOperation::ALL.len()]> {
+        self.own_ms.map(|own_ms| own_ms.map(|ms| ms * self.threads as f64 / 1000.0))
     }
 
     /// Seconds that bootstrappings take, so many by gadget.
@@ -104,11 +120,14 @@ impl Times {
     pub(super) fn text(&self) -> String {
         let pbs = self.pbs_ms.map(|ms| format!("{ms:.3}")).join(", ");
         let product = self.external_product_ms.map_or(String::new(), |ms| format!("; an external product {ms:.3} ms"));
+        let own = self.own_ms.map_or(String::new(), |own| {
+            format!("; the server's own operations {} ms", own.map(|ms| format!("{ms:.4}")).join(", "))
+        });
         let with = match self.source {
             "measured" => format!("measured here with {}", super::text::plural(self.threads, "thread")),
             _ => "by --pbs-ms".into(),
         };
-        format!("a bootstrapping by gadget {pbs} ms{product}, {with}")
+        format!("a bootstrapping by gadget {pbs} ms{product}{own}, {with}")
     }
 }
 

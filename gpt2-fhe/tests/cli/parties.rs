@@ -181,6 +181,30 @@ fn two_folders_that_share_files_are_enough() {
     assert_eq!(decrypted["next"]["token"], next(texts[1]));
     let [_, whole, decrypted] = parties.run("whole", &mut parties.encrypt(texts[1], "whole"), None);
     assert_eq!(decrypted["next"]["token"], next(texts[1]));
+    // In batches, as workers would do them: the same bits, and what a plan takes as times.
+    let [record, other] = ["record", "other-record"].map(|name| parties.path("server").join(name));
+    let mut recorded = parties.compute("whole", "recorded-answer");
+    let report = json(recorded.arg("--record").arg(&record).args(["--record-note", "a test", "--record-batch", "16"]));
+    assert_eq!(parties.bytes("server/recorded-answer"), parties.bytes("server/whole-answer"));
+    let of_run: Value = serde_json::from_slice(&parties.bytes("server/record")).unwrap();
+    let sum = |calls: &Value, key: &str| {
+        calls.as_array().unwrap().iter().map(|call| call[key].as_u64().unwrap()).sum::<u64>()
+    };
+    assert_eq!(sum(&of_run["calls"], "rotations"), report["pbs"].as_u64().unwrap());
+    assert!(of_run["header"]["note"] == "a test" && of_run["header"]["workers"] == 0, "{}", of_run["header"]);
+    let scaled = |record: &Path| {
+        let mut plan = program();
+        plan.args(["plan", "--tokens", "1", "--workers", "1,100", "--pbs-ms", "1,1,1", "--own-ms", "1,1,1,1,1,1,1"]);
+        plan.args(["--encrypt", "blocks:0"]).arg("--record").arg(record);
+        plan
+    };
+    let plan = json(&mut scaled(&record));
+    let [planned, kept] = [&plan["scale"], &plan["scale"]["record"]];
+    assert!(planned["source"] == "record" && kept["calls"] == of_run["calls"].as_array().unwrap().len());
+    let [replayed, took] = [&kept["replayed_seconds"], &kept["seconds"]].map(|seconds| seconds.as_f64().unwrap());
+    assert!((0.5..1.5).contains(&(replayed / took)), "{replayed} and {took}");
+    std::fs::write(&other, "{\"calls\":[]}").unwrap();
+    assert_error(&mut scaled(&other), "not a record of lookups");
     let [first, second, whole] = [first, second, whole].map(|report| report["pbs"].as_u64().unwrap());
     // A whole text is answered of its last token only.
     assert!(first > 0 && second < whole && first + second > whole, "{first} and {second} beside {whole}");

@@ -18,7 +18,7 @@ impl BlockCiphertexts<'_> {
     ///
     /// Weights stay integers. Their polynomials are transformed as they are multiplied, once for all rows that are held as transforms: a
     /// layer's transforms would fill gibibytes.
-    pub(super) fn map(&self, input: &EncryptedReals, maps: &[LinearMap<'_>]) -> Vec<EncryptedReals> {
+    pub(crate) fn map(&self, input: &EncryptedReals, maps: &[LinearMap<'_>]) -> Vec<EncryptedReals> {
         assert_eq!(input.form, Form::Features, "what maps read");
         let empty = |map: &LinearMap<'_>| {
             assert_eq!(map.weight.rows(), input.channels, "a weight for each feature");

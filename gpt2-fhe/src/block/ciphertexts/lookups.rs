@@ -48,7 +48,7 @@ fn middle(table: &SmoothTable) -> f64 {
 
 impl BlockCiphertexts<'_> {
     /// Numbers under the small key.
-    fn arguments(&self, result: SmoothUse, numbers: &[&EncryptedSum]) -> Vec<LweCiphertext> {
+    pub(crate) fn arguments(&self, result: SmoothUse, numbers: &[&EncryptedSum]) -> Vec<LweCiphertext> {
         let (refresh, lookup) = (self.keys.refresh(result), self.keys.parameters.lookup().lwe_dimension());
         let switch = |numbers: &[&EncryptedSum]| {
             let samples: Vec<Samples> = numbers.iter().map(|number| number.samples(lookup)).collect();

@@ -47,6 +47,11 @@ impl EncryptedReals {
         Self { form, channels, rows }
     }
 
+    /// How many numbers a row has.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
     /// The ciphertexts, row by row.
     pub fn rows(&self) -> &[Vec<Arc<GlweCiphertext>>] {
         &self.rows

@@ -1,6 +1,7 @@
 //! The command line, and the arguments of each command.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 use gpt2_fhe::run::{Circuit, Mode};
@@ -293,7 +294,80 @@ pub(crate) struct PlanArguments {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["weights", "layers", "calibration_text"])]
     pub(crate) quantized: Vec<PathBuf>,
     #[command(flatten)]
+    pub(crate) scale: ScaleArguments,
+    #[command(flatten)]
     pub(crate) reporting: Reporting,
+}
+
+/// What is asked about lookups on many machines.
+#[derive(Debug, Args)]
+pub(crate) struct ScaleArguments {
+    /// Also say how long the request takes if workers compute its lookups, with so many cores, several numbers separated by commas
+    ///
+    /// Each core of a worker computes one batch of blind rotations at a time; all else stays with the server. This needs --measure, or both
+    /// --pbs-ms and --own-ms. Besides a formula, the run is simulated, batch by batch.
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pub(crate) workers: Vec<usize>,
+    /// With --workers: how many cores the server has, for what stays with it
+    #[arg(long, value_name = "N", default_value_t = 16, requires = "workers")]
+    pub(crate) server_cores: usize,
+    /// With --workers: the server's cores compute lookups, too, while it waits
+    #[arg(long, requires = "workers")]
+    pub(crate) own_lookups: bool,
+    /// With --workers: bits a second from the server to its workers, and as many back, as 1Gbit or 100Mbit
+    #[arg(long, value_name = "BITS", default_value = "10Gbit", requires = "workers")]
+    pub(crate) bandwidth: BitsPerSecond,
+    /// With --workers: how long a message without contents takes, one way, as 100us, 1ms or 0.1s
+    #[arg(long, value_name = "TIME", default_value = "1ms", requires = "workers")]
+    pub(crate) latency: MessageTime,
+    /// With --workers: blind rotations of a batch, at least; at most 8 times as many
+    #[arg(long, value_name = "N", default_value_t = 8, requires = "workers")]
+    pub(crate) batch: usize,
+    /// With --workers: how many lookups the server hands out together at most
+    #[arg(long, value_name = "N", default_value_t = 4096, requires = "workers")]
+    pub(crate) together: usize,
+    /// Milliseconds of what the server does itself, seven numbers as --measure prints them, on one core
+    ///
+    /// Of a key switch of an argument, an automorphism of the expansion, one of packing, a multiplier (a GGSW ciphertext of levels), the
+    /// transform of a polynomial of weights, its product with a ciphertext, an external product.
+    #[arg(long, value_name = "MS", value_delimiter = ',', conflicts_with = "measure")]
+    pub(crate) own_ms: Vec<f64>,
+    /// With --workers: a file that `compute --record` wrote; blind rotations take as long as in that run, the slow ones as well
+    #[arg(long, value_name = "FILE", requires = "workers")]
+    pub(crate) record: Option<PathBuf>,
+}
+
+/// Bits a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct BitsPerSecond(pub(crate) f64);
+
+/// Seconds of a message.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct MessageTime(pub(crate) f64);
+
+/// A number with one of the units, times what the unit stands for.
+fn with_unit(text: &str, units: &[(&str, f64)]) -> Option<f64> {
+    let of_unit = |&(unit, factor): &(&str, f64)| Some(text.strip_suffix(unit)?.trim().parse::<f64>().ok()? * factor);
+    units.iter().find_map(of_unit).filter(|value| value.is_finite())
+}
+
+impl FromStr for BitsPerSecond {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bits = with_unit(text, &[("Gbit", 1e9), ("Mbit", 1e6), ("kbit", 1e3)]).filter(|&bits| bits >= 1e3);
+        bits.map(Self).ok_or_else(|| format!("{text:?} is no bandwidth; 10Gbit, 100Mbit or 500kbit would be one"))
+    }
+}
+
+impl FromStr for MessageTime {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let seconds = with_unit(text, &[("us", 1e-6), ("ms", 1e-3), ("s", 1.0)]);
+        let seconds = seconds.filter(|seconds| (0.0..=3600.0).contains(seconds));
+        seconds.map(Self).ok_or_else(|| format!("{text:?} is no time of a message; 100us, 1ms or 0.1s would be one"))
+    }
 }
 
 /// The arguments of `quantize`.

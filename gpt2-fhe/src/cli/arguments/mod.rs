@@ -27,7 +27,7 @@ use tfhe_core::random::{RandomnessError, SampleSeed, SecretSeed};
 pub(super) use audit::AuditArguments;
 pub(super) use commands::{
     BlockArguments, CircuitArguments, Command, CommandLine, DemoArguments, EvaluateArguments, GenerateArguments,
-    GenerationArguments, HeadArguments, PlanArguments, QuantizeArguments,
+    GenerationArguments, HeadArguments, PlanArguments, QuantizeArguments, ScaleArguments,
 };
 pub(super) use exchange::{
     ClientFiles, ComputeArguments, DecryptArguments, EncryptArguments, KeygenArguments, Serving,

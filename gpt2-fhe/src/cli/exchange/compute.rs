@@ -2,21 +2,29 @@
 
 use std::time::Instant;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use gpt2_fhe::block::agreement::{BlockAgreement, read_keys};
 use gpt2_fhe::block::compute::{ComputeError, compute, look_ahead};
+use gpt2_fhe::block::keys::{GADGETS, Rotators};
 use gpt2_fhe::store::Store;
 use gpt2_fhe::track::EvaluationError;
+use gpt2_fhe_worker::scale::{LookupRecorder, RecordingRotator};
 use serde::Serialize;
+use tfhe_core::blind_rotation::BlindRotator;
 use tfhe_core::format::Kind;
+use tfhe_core::keys::{EvaluationKeys, MissingKey};
+use tfhe_core::sets::{COARSE, FINE, PRECISE};
 
 use super::{circuit, open, refused};
 use crate::cli::arguments::ComputeArguments;
-use crate::cli::files::{OutputFiles, envelope};
+use crate::cli::files::{OutputFiles, bytes, envelope};
 use crate::cli::output::{print, print_json};
 use crate::cli::progress::{BlockProgress, while_showing};
 use crate::cli::text::{line, plural, seconds};
 use crate::cli::verdict::Verdict;
+
+/// How many lookups are handed out together where they are recorded: as with workers.
+const RECORDED_TOGETHER: usize = 4096;
 
 /// Evaluates blocks on a request.
 ///
@@ -30,7 +38,8 @@ pub(crate) fn run(arguments: &ComputeArguments) -> anyhow::Result<Verdict> {
         ("--request", Some(&**path)),
         ("--text", text.as_deref()),
     ];
-    let files = OutputFiles::create(&[("--out", Some(out))], &inputs, replacing.force)?;
+    let outputs = [("--out", Some(&**out)), ("--record", arguments.record.as_deref())];
+    let files = OutputFiles::create(&outputs, &inputs, replacing.force)?;
     let circuit = circuit(quantized)?;
     // What is small is looked at first.
     let (mut file, length) = open(path, "--request", Kind::REQUEST)?;
@@ -48,8 +57,18 @@ pub(crate) fn run(arguments: &ComputeArguments) -> anyhow::Result<Verdict> {
         bail!("{} follows {earlier}; give --text the folder in which the server kept them", path.display());
     }
     let mut progress = BlockProgress::new(circuit.program().end().ending());
+    let recorder = arguments.record.as_ref().map(|_| {
+        let (batch, note) = (arguments.record_batch.into(), arguments.record_note.as_str());
+        LookupRecorder::new(rayon::current_num_threads(), batch, note).context("cannot start threads that are recorded")
+    });
+    let recorder = recorder.transpose()?;
+    let rotators = recorder.as_ref().map(|recorder| recorded(&keys, recorder)).transpose()?;
+    let by_others = rotators.as_ref().map(|rotators| {
+        let by_gadget = std::array::from_fn(|gadget| &rotators[gadget] as &dyn BlindRotator);
+        Rotators { by_gadget, together: RECORDED_TOGETHER }
+    });
     let start = Instant::now();
-    let computed = compute(&circuit, (&keys, None), &request, store, &mut progress);
+    let computed = compute(&circuit, (&keys, by_others), &request, store, &mut progress);
     progress.end();
     let (answer, statistics) = computed.map_err(|error| match error {
         ComputeError::Evaluation(EvaluationError::Refused(refused)) => {
@@ -66,9 +85,23 @@ pub(crate) fn run(arguments: &ComputeArguments) -> anyhow::Result<Verdict> {
         pbs: statistics.pbs(),
         seconds: start.elapsed().as_secs_f64(),
     };
-    let contents = vec![envelope(BlockAgreement::answer_file(&answer, circuit.fingerprint()))];
+    let mut contents = vec![envelope(BlockAgreement::answer_file(&answer, circuit.fingerprint()))];
+    if let Some(recorder) = recorder {
+        let mut record = Vec::new();
+        recorder.into_record().write_to(&mut record)?;
+        contents.push(bytes(record));
+    }
     files.write(contents, || if reporting.json { print_json(&report) } else { print(&report.text()) })?;
     Ok(Verdict::Right)
+}
+
+/// The rotators of the keys, whose calls are recorded.
+fn recorded<'a>(
+    keys: &'a EvaluationKeys,
+    recorder: &'a LookupRecorder,
+) -> anyhow::Result<[RecordingRotator<'a>; GADGETS]> {
+    let rotator = |gadget| Ok::<_, MissingKey>(recorder.rotator(keys.bootstrapping_key(gadget)?, gadget));
+    Ok([rotator(COARSE)?, rotator(FINE)?, rotator(PRECISE)?])
 }
 
 #[derive(Serialize)]

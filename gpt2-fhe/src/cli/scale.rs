@@ -1,0 +1,283 @@
+//! What more machines give: a plan's lookups computed by workers, in a closed form and simulated.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use gpt2_fhe::block::circuit::BlockCircuit;
+use gpt2_fhe::block::keys::{GADGETS, result_bits};
+use gpt2_fhe::block::schedule::{OwnOperation, Schedule, Scheduled};
+use gpt2_fhe_worker::scale::{
+    ClosedForm, Cluster, Cutting, Durations, LookupCall, MessageSizes, OwnWork, RunRecord, simulate,
+};
+use serde::Serialize;
+use tfhe_core::sets::PRECISE;
+
+use super::arguments::{NotApplicable, PlanArguments, ScaleArguments};
+use super::text::{bytes, line, seconds, table};
+use super::timing::Times;
+
+/// The most cores that one is asked about.
+const MAX_CORES: usize = 1 << 16;
+/// What a simulation draws from: any number does.
+const SEED: u64 = 1;
+/// Batches that are on their way or with workers, for each core of theirs.
+const IN_FLIGHT: usize = 2;
+/// Batches of a call for each core, if they are not too small: what a slow one leaves undone, others do.
+const ROUNDS: usize = 2;
+
+/// What the columns mean, and what is not in them.
+const LEGEND: &str = "  \
+  cores: cores of workers, each of which computes one batch of blind rotations at a time
+  rotations: what these take, with the last batch of each call waited for; server: key switches, packing, products and linear maps, which
+             stay with the server; network: what bytes and waiting for messages add; formula: the sum of the three
+  simulated: the same by events, one for each batch and message, with durations drawn from the record, if one was given
+  limit: the largest of the three parts. Not counted: sums and copies of the server, workers that fail, other requests";
+
+/// Checks what was given, before anything is computed.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn check(arguments: &PlanArguments) -> anyhow::Result<()> {
+    let PlanArguments { scale, measure, pbs_ms, .. } = arguments;
+    if scale.workers.is_empty() {
+        return Ok(());
+    }
+    let cores = scale.workers.iter().chain([&scale.server_cores]);
+    if let Some(wrong) = cores.clone().find(|cores| !(1..=MAX_CORES).contains(*cores)) {
+        bail!("--workers or --server-cores has {wrong}; 1 to {MAX_CORES} are possible");
+    }
+    if scale.batch == 0 || scale.together == 0 {
+        bail!("--batch is {} and --together {}; both are at least 1", scale.batch, scale.together);
+    }
+    if !measure && (pbs_ms.is_empty() || scale.own_ms.is_empty()) {
+        let what =
+            "--workers needs times of all operations; measure them by --measure, or give them by --pbs-ms and --own-ms";
+        return Err(NotApplicable::new(what).into());
+    }
+    Ok(())
+}
+
+/// The server's own operations that are given by `--own-ms`.
+///
+/// # Errors
+/// That there are not as many, or one is no time.
+pub(super) fn own_times(own_ms: &[f64], most: f64) -> anyhow::Result<Option<[f64; OwnOperation::ALL.len()]>> {
+    match <[f64; OwnOperation::ALL.len()]>::try_from(own_ms) {
+        _ if own_ms.is_empty() => Ok(None),
+        Ok(own_ms) if own_ms.iter().all(|ms| (0.0..=most).contains(ms)) => Ok(Some(own_ms)),
+        _ => {
+            let names = OwnOperation::ALL.map(OwnOperation::name).join(", ");
+            bail!(
+                "--own-ms needs {} numbers of milliseconds, at most {most}, separated by commas: of {names}",
+                OwnOperation::ALL.len()
+            )
+        }
+    }
+}
+
+/// What more machines give to one request.
+#[derive(Serialize)]
+pub(super) struct ScaledPlan {
+    server_cores: usize,
+    bandwidth_bits: f64,
+    latency_seconds: f64,
+    /// Calls of lookups, one after the other.
+    calls: usize,
+    rotations: usize,
+    /// Of a blind rotation by gadget, on one core.
+    rotation_ms: [f64; GADGETS],
+    /// Where that is from.
+    source: &'static str,
+    /// By the number of the workers' cores.
+    workers: Vec<ScaledTo>,
+    /// Of the record that was given; null without.
+    record: Option<RecordReport>,
+}
+
+#[derive(Serialize)]
+struct ScaledTo {
+    workers: usize,
+    /// By the closed form: the sum of the next three.
+    seconds: f64,
+    rotations_seconds: f64,
+    server_seconds: f64,
+    network_seconds: f64,
+    simulated_seconds: f64,
+    limit: &'static str,
+    bytes_out: f64,
+    bytes_back: f64,
+}
+
+/// A record beside its own simulation.
+#[derive(Serialize)]
+struct RecordReport {
+    calls: usize,
+    workers: usize,
+    server_cores: usize,
+    seconds: f64,
+    server_seconds: f64,
+    replayed_seconds: f64,
+}
+
+impl RecordReport {
+    fn new(record: &RunRecord) -> anyhow::Result<Self> {
+        let replayed = record.replay(&record.cluster(), &MessageSizes::none(GADGETS), SEED)?;
+        Ok(Self {
+            calls: record.calls.len(),
+            workers: record.header.workers,
+            server_cores: record.header.server_cores,
+            seconds: record.seconds(),
+            server_seconds: record.calls.iter().map(|call| call.own_seconds).sum(),
+            replayed_seconds: replayed.seconds,
+        })
+    }
+
+    fn text(&self) -> String {
+        format!(
+            "{} calls on {} cores of workers and {} of the server took {}, of which {} were the server's own work; simulated as \
+             recorded: {}, {:.2} times that",
+            self.calls,
+            self.workers,
+            self.server_cores,
+            seconds(self.seconds),
+            seconds(self.server_seconds),
+            seconds(self.replayed_seconds),
+            self.replayed_seconds / self.seconds,
+        )
+    }
+}
+
+/// Reads a record.
+///
+/// # Errors
+/// That it is none.
+pub(super) fn record(path: Option<&Path>) -> anyhow::Result<Option<RunRecord>> {
+    let read = |path: &Path| RunRecord::read(path).with_context(|| format!("cannot use --record {}", path.display()));
+    path.map(read).transpose()
+}
+
+impl ScaledPlan {
+    /// Of a plan's schedule, with times of operations, or those of blind rotations from a record.
+    ///
+    /// # Errors
+    /// That a record has none of some gadget.
+    pub(super) fn new(
+        arguments: &ScaleArguments,
+        circuit: &BlockCircuit,
+        schedule: &Schedule,
+        (times, record): (&Times, Option<&RunRecord>),
+    ) -> anyhow::Result<Self> {
+        let Some(own) = times.own_seconds() else { bail!("nothing says how long the server's own operations take") };
+        let levels = circuit.prediction().levels();
+        let switch = own[0];
+        // A bootstrapping's time has its argument's key switch, which is the server's; of several levels there is one.
+        let rotation = |gadget: usize| {
+            let share = if gadget == PRECISE { levels as f64 } else { 1.0 };
+            (times.of_one(gadget) - switch / share).max(0.0)
+        };
+        let mut rotation_seconds: [f64; GADGETS] = std::array::from_fn(rotation);
+        let durations = record.map_or_else(|| Durations::constant(&rotation_seconds), Durations::recorded);
+        for (gadget, seconds) in rotation_seconds.iter_mut().enumerate() {
+            *seconds = durations.mean(gadget)?;
+        }
+        let calls = calls(schedule, &own, arguments.together);
+        let sizes = message_sizes(circuit)?;
+        let scaled = |&workers: &usize| {
+            let cluster = Cluster {
+                workers,
+                server_cores: arguments.server_cores,
+                own_lookups: arguments.own_lookups,
+                bandwidth: arguments.bandwidth.0 / 8.0,
+                latency: arguments.latency.0,
+                in_flight: IN_FLIGHT,
+                cutting: Cutting { least: arguments.batch, most: 8 * arguments.batch, rounds: ROUNDS },
+            };
+            let closed = ClosedForm::new(&calls, &sizes, &durations, &cluster)?;
+            let simulated = simulate((&calls, None), &sizes, &durations, &cluster, SEED)?;
+            Ok(ScaledTo {
+                workers,
+                seconds: closed.seconds(),
+                rotations_seconds: closed.rotations,
+                server_seconds: closed.server,
+                network_seconds: closed.network,
+                simulated_seconds: simulated.seconds,
+                limit: closed.binding().name(),
+                bytes_out: closed.bytes_out,
+                bytes_back: closed.bytes_back,
+            })
+        };
+        Ok(Self {
+            server_cores: arguments.server_cores,
+            bandwidth_bits: arguments.bandwidth.0,
+            latency_seconds: arguments.latency.0,
+            calls: calls.iter().filter(|call| call.rotations > 0).count(),
+            rotations: calls.iter().map(|call| call.rotations).sum(),
+            rotation_ms: rotation_seconds.map(|seconds| 1000.0 * seconds),
+            source: if record.is_some() { "record" } else { "times" },
+            workers: arguments.workers.iter().map(scaled).collect::<anyhow::Result<_>>()?,
+            record: record.map(RecordReport::new).transpose()?,
+        })
+    }
+
+    /// Lines and a table.
+    pub(super) fn text(&self) -> String {
+        let by_gadget = self.rotation_ms.map(|ms| format!("{ms:.3}")).join(", ");
+        let way =
+            format!("{:.3} Gbit/s each way, {} a message", self.bandwidth_bits / 1e9, seconds(self.latency_seconds));
+        let mut lines = vec![
+            "Lookups by workers".to_owned(),
+            line("calls", format!("{} with {} blind rotations: {by_gadget} ms by gadget", self.calls, self.rotations)),
+            line("server and network", format!("{} cores; {way}", self.server_cores)),
+        ];
+        lines.extend(self.record.iter().map(|record| line("record", record.text())));
+        let header = ["cores", "rotations", "server", "network", "formula", "simulated", "out", "back", "limit"];
+        let mut rows = vec![header.map(String::from).to_vec()];
+        for to in &self.workers {
+            let parts = [to.rotations_seconds, to.server_seconds, to.network_seconds, to.seconds, to.simulated_seconds];
+            let mut row = vec![to.workers.to_string()];
+            row.extend(parts.map(|seconds| format!("{seconds:.2}")));
+            row.extend([to.bytes_out, to.bytes_back].map(|count| bytes(count as usize)));
+            row.push(to.limit.into());
+            rows.push(row);
+        }
+        lines.push(format!("\n{}\n\n{LEGEND}", table(&rows)));
+        lines.join("\n")
+    }
+}
+
+/// What the model is asked: calls of at most `together` lookups, as the server makes them.
+fn calls(schedule: &Schedule, own: &[f64; OwnOperation::ALL.len()], together: usize) -> Vec<LookupCall> {
+    let seconds = |operation: OwnOperation, count: usize| {
+        let index = OwnOperation::ALL.iter().position(|&other| other == operation).unwrap_or(0);
+        own[index] * count as f64
+    };
+    let (mut calls, mut before) = (Vec::new(), Vec::new());
+    for scheduled in &schedule.0 {
+        match *scheduled {
+            Scheduled::Own { operation, count, parts } => {
+                before.push(OwnWork { seconds: seconds(operation, count), parts });
+            }
+            Scheduled::Lookups { gadget, lookups, rotations, switches, tables, .. } => {
+                for first in (0..lookups).step_by(together) {
+                    let now = together.min(lookups - first);
+                    let mut own = std::mem::take(&mut before);
+                    own.push(OwnWork { seconds: seconds(OwnOperation::KeySwitch, now * switches), parts: now });
+                    calls.push(LookupCall {
+                        gadget,
+                        rotations: now * rotations,
+                        tables: tables.min(now * rotations),
+                        own,
+                    });
+                }
+            }
+        }
+    }
+    calls.push(LookupCall { own: before, ..LookupCall::default() });
+    calls
+}
+
+fn message_sizes(circuit: &BlockCircuit) -> anyhow::Result<MessageSizes> {
+    let parameters = circuit.parameters();
+    let bits = (0..GADGETS).map(|gadget| result_bits(parameters, gadget)).collect::<Result<Vec<_>, _>>()?;
+    Ok(MessageSizes::of_formats(parameters.lookup().shape, parameters.small().lwe_dimension(), &bits))
+}
