@@ -640,7 +640,7 @@ fn divided_digits(gadget: Gadget, bits: u32) -> f64 {
 /// assert_eq!(log2_sum(-40.0, f64::NEG_INFINITY), -40.0);
 /// ```
 pub fn log2_sum(a: f64, b: f64) -> f64 {
-    let (large, small) = if a > b { (a, b) } else { (b, a) };
+    let (large, small) = (a.max(b), a.min(b));
     if small == f64::NEG_INFINITY { large } else { large + (1.0 + (small - large).exp2()).log2() }
 }
 

@@ -42,9 +42,25 @@ fn split_products_have_the_error_of_off_by_ones() {
     assert!(fft_error(gadget, shape, 2).repeated(902.0).log2_std() < -36.9);
 }
 
+/// Sums of 2·4·4096 products of digits with halves of torus elements, which are uniform in 2^32 integers; 1/2 is so many standard deviations
+/// of their error away. Each of 3 columns has 4096 coefficients of two halves.
+#[test]
+fn margins_and_off_by_ones_are_those_of_sums() {
+    let (gadget, n) = (Gadget::new(11, 4, Precision::Split).unwrap(), PolynomialSize::new(4096).unwrap());
+    let sum = 2.0 * 4096.0 * gadget.digits_square(1) * 2f64.powi(64) / 12.0;
+    let margin = 0.5 / (sum * Transforms::ANY.of_integers(8, 4096)).sqrt();
+    assert_close(split_margin_log2(gadget, n, 2).exp2(), margin);
+    let tail = Distribution::from(Variance::new(1.0)).log2_tail(margin).exp2();
+    assert_close(off_by_ones(gadget, n, 2, 3), 3.0 * 4096.0 * 2.0 * tail);
+}
+
 #[test]
 fn probabilities_add() {
     assert!((log2_sum(-40.0, -40.0) + 39.0).abs() < 1e-12);
+    assert!((log2_sum(-40.0, -41.0) + 40.0 - 1.5f64.log2()).abs() < 1e-12);
+    assert!((log2_sum(-41.0, -40.0) + 40.0 - 1.5f64.log2()).abs() < 1e-12);
+    // Far below what a f64 has beside 1.
+    assert_eq!(log2_sum(-3.0, -3000.0), -3.0);
     assert_eq!(log2_sum(f64::NEG_INFINITY, -3.0), -3.0);
 }
 
