@@ -95,6 +95,11 @@ impl BlindRotator for RecordingRotator<'_> {
         state.ended = Instant::now();
         done.into_iter().flat_map(|(_, turned, _)| turned).collect()
     }
+
+    /// As with many workers.
+    fn together(&self) -> usize {
+        4096
+    }
 }
 
 /// How many different polynomials there are. One that is used twice is there once: whoever asks tabulates each once.

@@ -23,9 +23,6 @@ use crate::cli::progress::{BlockProgress, while_showing};
 use crate::cli::text::{line, plural, seconds};
 use crate::cli::verdict::Verdict;
 
-/// How many lookups are handed out together where they are recorded: as with workers.
-const RECORDED_TOGETHER: usize = 4096;
-
 /// Evaluates blocks on a request.
 ///
 /// # Errors
@@ -63,10 +60,8 @@ pub(crate) fn run(arguments: &ComputeArguments) -> anyhow::Result<Verdict> {
     });
     let recorder = recorder.transpose()?;
     let rotators = recorder.as_ref().map(|recorder| recorded(&keys, recorder)).transpose()?;
-    let by_others = rotators.as_ref().map(|rotators| {
-        let by_gadget = std::array::from_fn(|gadget| &rotators[gadget] as &dyn BlindRotator);
-        Rotators { by_gadget, together: RECORDED_TOGETHER }
-    });
+    let by_others: Option<Rotators<'_>> =
+        rotators.as_ref().map(|rotators| std::array::from_fn(|gadget| &rotators[gadget] as &dyn BlindRotator));
     let start = Instant::now();
     let computed = compute(&circuit, (&keys, by_others), &request, store, &mut progress);
     progress.end();
