@@ -138,7 +138,7 @@ fn workers_may_come_in_mid_call() {
 #[test]
 fn every_failure_of_a_worker_is_made_up_for() {
     type Counted = fn(&Counts) -> u64;
-    let late = Duration::from_millis(400);
+    let late = Duration::from_secs(2);
     let cases: [(&str, Vec<Fault>, Counted); 5] = [
         ("it dies", vec![Fault::None, Fault::Die], |counts| counts.overdue),
         ("it freezes", vec![Fault::Freeze(late)], |counts| counts.overdue),
@@ -291,5 +291,6 @@ fn batches_are_small_enough_for_messages() {
     server.call(&session, 1, 300);
     let counts = server.counts();
     assert_eq!(counts.by_workers, 300);
-    assert!(counts.published >= 300 / 16, "{counts:?}");
+    // With room enough they are of 64.
+    assert!(counts.published > 300_u64.div_ceil(64), "{counts:?}");
 }
