@@ -1,35 +1,27 @@
 //! The options of a server whose lookups are computed by workers, too.
 
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use gpt2_fhe_worker::dispatcher::{DispatchError, Dispatcher, Options};
-use gpt2_fhe_worker::nats::{NatsError, NatsExchange, NatsOptions};
+use gpt2_fhe_worker::nats::{ConnectFailure, NatsExchange, NatsOptions};
 
-/// The options of workers.
+/// Who computes lookups.
+///
+/// With --engine, workers (gpt2-fhe-worker) can: they may come and go at any time, and see evaluation keys and ciphertexts, nothing else.
+/// Without it, and without workers, the server computes everything itself.
 #[derive(Args, Clone, Debug)]
 pub struct WorkerArguments {
-    /// NATS server over which workers get lookups: nats://HOST:4222, or tls://HOST:4222
-    ///
-    /// Workers (gpt2-fhe-worker) may come and go at any time. They see evaluation keys and ciphertexts, nothing else. Without workers the
-    /// server computes everything itself, as it does without this option.
-    #[arg(long, value_name = "URL")]
-    engine: Option<String>,
-    /// File of credentials for the NATS server
-    #[arg(long, value_name = "FILE", requires = "engine")]
-    nats_creds: Option<PathBuf>,
-    /// File of certificates that the NATS server's is signed by, if the system does not have them
-    #[arg(long, value_name = "FILE", requires = "engine")]
-    nats_ca: Option<PathBuf>,
+    #[command(flatten)]
+    nats: Option<NatsOptions>,
     /// What lookups the server computes itself
-    #[arg(long, value_enum, value_name = "WHICH", default_value_t = OwnLookups::Some, requires = "engine")]
+    #[arg(long, value_enum, value_name = "WHICH", default_value_t = OwnLookups::Some, requires = "NatsOptions")]
     own_lookups: OwnLookups,
     /// Which share of the workers' results the server computes again, to compare every bit: 1/100, say, or 0.01
     ///
     /// A worker whose result is wrong is not believed any more, and the request ends with an error.
-    #[arg(long, value_name = "SHARE", default_value = "0", requires = "engine")]
+    #[arg(long, value_name = "SHARE", default_value = "0", requires = "NatsOptions")]
     verify: Share,
 }
 
@@ -69,7 +61,7 @@ impl FromStr for Share {
 pub enum WorkersError {
     /// The NATS server cannot be used.
     #[error(transparent)]
-    Nats(#[from] NatsError),
+    Nats(#[from] ConnectFailure),
     /// The system does not give what it takes.
     #[error(transparent)]
     Dispatch(#[from] DispatchError),
@@ -81,16 +73,15 @@ impl WorkerArguments {
     /// # Errors
     /// [`WorkersError`].
     pub fn dispatcher(&self, threads: usize) -> Result<Option<Dispatcher>, WorkersError> {
-        let Some(url) = &self.engine else { return Ok(None) };
+        let Some(nats) = &self.nats else { return Ok(None) };
         let run = Dispatcher::random_run()?;
-        let nats = NatsOptions { url: url.clone(), creds: self.nats_creds.clone(), ca: self.nats_ca.clone() };
         let options = Options {
             own_threads: threads,
             beside_workers: self.own_lookups == OwnLookups::Some,
             verify: self.verify.0,
             ..Options::default()
         };
-        Ok(Some(Dispatcher::new(Arc::new(NatsExchange::connect(&nats, run)?), run, options)?))
+        Ok(Some(Dispatcher::new(Arc::new(NatsExchange::connect(nats, run)?), run, options)?))
     }
 }
 

@@ -103,11 +103,7 @@ pub fn arithmetic() -> String {
     tfhe_core::simd::arithmetic_name()
 }
 
-/// The name of this machine, where the system says it.
+/// The name of this machine.
 pub fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    match name.trim() {
-        "" => "unknown".into(),
-        name => name.into(),
-    }
+    gethostname::gethostname().to_string_lossy().into_owned()
 }

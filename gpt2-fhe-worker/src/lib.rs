@@ -14,6 +14,10 @@ pub mod dispatcher;
 pub mod exchange;
 pub mod info;
 pub mod keys;
+#[cfg(feature = "nats")]
+pub mod nats;
+#[cfg(feature = "nats")]
+pub mod program;
 pub mod scale;
 #[cfg(test)]
 mod testing;

@@ -141,7 +141,7 @@ fn every_failure_of_a_worker_is_made_up_for() {
     let late = Duration::from_secs(2);
     let cases: [(&str, Vec<Fault>, Counted); 5] = [
         ("it dies", vec![Fault::None, Fault::Die], |counts| counts.overdue),
-        ("it freezes", vec![Fault::Freeze(late)], |counts| counts.overdue),
+        ("it freezes", vec![Fault::Freeze(late)], |counts| counts.overdue.min(counts.late)),
         ("it answers twice", vec![Fault::Twice; 3], |counts| counts.late),
         ("its answer is damaged", vec![Fault::Damage; 2], |counts| counts.damaged),
         ("it refuses", vec![Fault::Refuse("I am of another version".into()); 2], |counts| counts.refused),
