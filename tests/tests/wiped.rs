@@ -233,13 +233,21 @@ fn derived(seed: &[u8; 32]) -> Vec<Pattern> {
     };
     let experiment = scope(&Fields::new("no parameters").fingerprint(), "experiment");
     let client = scope(&toy().fingerprint(), "circuit");
+    let (noise, bits) =
+        (key(&experiment, Role::Noise, Purpose::Experiment, 0), key(&experiment, Role::Secret, Purpose::Experiment, 0));
     let mut patterns = vec![
         Pattern::new("the seed", seed),
         Pattern::new("the scope of experiments", &experiment),
         Pattern::new("the scope of a client", &client),
-        Pattern::new("the seed of noise", &key(&experiment, Role::Noise, Purpose::Experiment, 0)),
-        Pattern::new("the seed of bits", &key(&experiment, Role::Secret, Purpose::Experiment, 0)),
+        Pattern::new("the seed of noise", &noise),
+        Pattern::new("the seed of bits", &bits),
     ];
+    // As rows of the cipher's state, which vector registers have, and what is saved of them.
+    for (name, seed) in [("noise", &noise), ("bits", &bits)] {
+        for (half, row) in seed.chunks(16).enumerate() {
+            patterns.push(Pattern::new(format!("half {half} of the seed of {name}"), row));
+        }
+    }
     for (role, purpose, index) in [
         (Role::Secret, Purpose::SecretKey, Node::Small as u64),
         (Role::Secret, Purpose::SecretKey, Node::Lookup as u64),

@@ -70,8 +70,7 @@ impl SeededLweKeyswitchKey {
     pub fn expand(&self) -> LweKeyswitchKey {
         let (levels, columns) = (self.gadget.levels(), self.output.get() + 1);
         let rows = if self.narrow {
-            // Two input bits are an even number of rows.
-            let panel_bits = 2 * (PANEL_ROWS / (2 * levels)).max(1);
+            let panel_bits = panel_bits(levels);
             let mut matrix = PackedMatrix::zeros(self.bodies.len(), columns, panel_bits * levels);
             let panels: Vec<_> = matrix.panels_mut().zip(self.bodies.chunks(panel_bits * levels)).collect();
             panels.into_par_iter().enumerate().for_each_init(Vec::new, |rows, (p, (panel, bodies))| {
@@ -112,6 +111,11 @@ impl SeededLweKeyswitchKey {
 
 /// About how many rows of a key stay in the first-level cache for all ciphertexts of a block, 16 columns at a time.
 const PANEL_ROWS: usize = 256;
+
+/// Of how many input bits a panel has the rows: of two at least, and always an even number of rows.
+fn panel_bits(levels: usize) -> usize {
+    2 * (PANEL_ROWS / (2 * levels)).max(1)
+}
 
 /// A key-switching key, ready for use.
 #[derive(Clone)]
@@ -236,6 +240,12 @@ mod tests {
         assert!(rounded(4, 501.0) && !rounded(4, 499.0));
         assert!(rounded(MAXIMUM_BASE_LOG, 501.0) && !rounded(MAXIMUM_BASE_LOG + 1, 501.0));
         assert!(!rounded(MAXIMUM_BASE_LOG + 1, 499.0) && !rounded(4, 1e-30));
+    }
+
+    /// As many pairs of bits as fit, and one if none does.
+    #[test]
+    fn panels_are_full() {
+        assert_eq!([1, 3, 4, 31, 128, 129].map(panel_bits), [256, 84, 64, 8, 2, 2]);
     }
 
     /// The trivial ciphertext of b, less each digit times its row, by hand: with rows as they are, and rounded to multiples of 2^-32 where
