@@ -132,10 +132,10 @@ fn without_its_feature_the_library_has_no_secret() {
     assert_eq!(Probe::new("secrets", "\"secret-keys\"").unknown(), [0, 0]);
 }
 
-/// The server's program is built without what can have a secret, whatever the other packages ask for; the client's has it.
+/// The server's program and the workers' are built without what can have a secret, whatever the other packages ask for; the client's has it.
 #[test]
-fn the_server_is_built_without_secrets() {
-    let features = |package: &str, edges: &str| {
+fn servers_and_workers_are_built_without_secrets() {
+    let features_of = |names: &[&str], package: &str, edges: &str| -> Vec<BTreeSet<String>> {
         let lines = listed(&["--package", package, "--edges", edges]);
         let of = |name: &str| -> BTreeSet<String> {
             // tfhe-core v0.1.0 (a path) [one,two]
@@ -144,8 +144,12 @@ fn the_server_is_built_without_secrets() {
             let (_, features) = lines[0].rsplit_once('[').expect("features");
             features.trim_end_matches(']').split(',').filter(|feature| !feature.is_empty()).map(str::to_owned).collect()
         };
-        [of("tfhe-core"), of("gpt2-fhe")]
+        names.iter().map(|name| of(name)).collect()
     };
+    let features = |package: &str, edges: &str| {
+        <[_; 2]>::try_from(features_of(&["tfhe-core", "gpt2-fhe"], package, edges)).expect("of two packages")
+    };
+    assert_eq!(features_of(&["tfhe-core"], "gpt2-fhe-worker", "normal,build"), [BTreeSet::new()]);
     let none: [BTreeSet<String>; 2] = Default::default();
     assert_eq!(features("gpt2-fhe-server", "normal,build"), none);
     let [cryptography, client] = features("gpt2-fhe", "normal,build");
