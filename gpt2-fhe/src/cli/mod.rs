@@ -43,6 +43,8 @@ mod runner;
 mod scale;
 mod selected;
 mod source;
+#[cfg(feature = "nats")]
+mod status;
 mod stored;
 mod text;
 mod threads;
@@ -145,6 +147,8 @@ fn run(line: &CommandLine, given: &Given) -> anyhow::Result<Verdict> {
         Some(Command::Encrypt(arguments)) => exchange::encrypt(arguments),
         Some(Command::Compute(arguments)) => exchange::compute(arguments),
         Some(Command::Decrypt(arguments)) => exchange::decrypt(arguments),
+        #[cfg(feature = "nats")]
+        Some(Command::Status(arguments)) => status::run(arguments),
     };
     verdict.map_err(|error| advise(error, line))
 }

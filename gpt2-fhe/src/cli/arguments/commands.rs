@@ -77,6 +77,10 @@ pub(crate) enum Command {
     /// The client: decrypts an answer, and says what the next token is
     #[command(long_about = words::DECRYPT)]
     Decrypt(DecryptArguments),
+    /// Shows who computes lookups for servers with workers: workers, batches, how far requests are
+    #[cfg(feature = "nats")]
+    #[command(long_about = words::STATUS)]
+    Status(super::StatusArguments),
 }
 
 /// Which attention of a model is computed how, and how much of a text.
@@ -533,6 +537,8 @@ impl CommandLine {
             Some(Command::Encrypt(arguments)) => arguments.reporting,
             Some(Command::Compute(arguments)) => arguments.reporting,
             Some(Command::Decrypt(arguments)) => arguments.reporting,
+            #[cfg(feature = "nats")]
+            Some(Command::Status(arguments)) => arguments.reporting,
         }
     }
 
@@ -556,6 +562,8 @@ impl CommandLine {
                 | Command::Encrypt(_)
                 | Command::Decrypt(_),
             ) => None,
+            #[cfg(feature = "nats")]
+            Some(Command::Status(_)) => None,
         }
     }
 

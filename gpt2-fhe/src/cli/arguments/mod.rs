@@ -6,6 +6,8 @@ mod exchange;
 mod explain;
 mod given;
 mod optional;
+#[cfg(feature = "nats")]
+mod status;
 mod words;
 
 use std::ops::RangeInclusive;
@@ -35,6 +37,8 @@ pub(super) use exchange::{
 pub(super) use explain::ExplainArguments;
 pub(super) use given::{Given, NotApplicable};
 pub(super) use optional::OptionalBlock;
+#[cfg(feature = "nats")]
+pub(super) use status::StatusArguments;
 
 /// Which attention of a model.
 #[derive(Debug, Args)]

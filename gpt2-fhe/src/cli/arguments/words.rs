@@ -145,6 +145,14 @@ pub(super) const EXPLAIN: &str = concat!(
      phase: What decryption has before it rounds: the message and the noise.\n"
 );
 
+#[cfg(feature = "nats")]
+pub(super) const STATUS: &str = "Shows who computes lookups for servers that have workers.\n\n\
+     Servers (gpt2-fhe-server --engine URL) hand lookups to workers (gpt2-fhe-worker --engine URL) by a NATS server. Both say every second what \
+     they do, and this command listens for a while and shows it: each worker, what it computes, and why it gets nothing if it does not; each \
+     server, with its requests, how far they are, and how long they still take; how many batches wait.\n\nWords:\n  \
+     lookup: A table that is read at an encrypted number: nearly all of the work.\n  \
+     batch: Some lookups that a worker computes together.";
+
 pub(super) const QUANTIZE: &str = concat!(
     "Calibrates one attention head, all heads of a layer, or, with --encrypt, blocks, and writes the result to files.\n\n\
      The other commands read these files by --quantized. The server needs weights and ranges, the client needs scales: \
