@@ -4,6 +4,7 @@
 //! skipped.
 #![cfg(feature = "nats")]
 
+mod blocks;
 mod deploy;
 mod failures;
 mod refusals;
