@@ -125,7 +125,8 @@ impl KeyCache {
     }
 
     /// The keys of this name, which are those of `identity`. If several ask at the same time, one of them fetches and prepares them, and the
-    /// others wait; if that fails, all of them are told, and the next one who asks tries again.
+    /// others wait; if that fails, all of them are told, and the next one who asks tries again. Keys are prepared by the threads of rayon's
+    /// pool: the global one, where nobody has chosen another.
     ///
     /// # Errors
     /// [`KeyError`].

@@ -148,10 +148,11 @@ fn a_worker_that_dies_is_replaced() {
 fn a_batch_on_which_workers_die_is_given_up() {
     let test = Test::new(SHORT);
     let batch = test.publish(0);
-    for worker in ["first", "second", "third"] {
+    for (worker, left) in [("first", 2), ("second", 1), ("third", 0)] {
         test.exchange.add_worker(worker, [Fault::Die]);
-        test.wait_until(|exchange| exchange.waiting() == 0);
-        std::thread::sleep(2 * SHORT);
+        test.wait_until(|exchange| {
+            exchange.shared.lock().given.first().is_some_and(|(_, work)| work.deliveries == left)
+        });
     }
     test.exchange.add_worker("fourth", []);
     let other = test.publish(1);
