@@ -1,6 +1,6 @@
 //! One call: blind rotations that are wanted now, cut into batches.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -14,6 +14,7 @@ use super::inbox::{Inbox, Message};
 use super::session::SessionKey;
 use super::{Dispatcher, Shared, locked};
 use crate::batch::{Batch, BatchId, BatchResult, ExpectedResult};
+use crate::scale::record::{BatchRecord, CallRecord};
 
 /// The most blind rotations of a batch: some tenths of a second on one core, beside which its way is nothing.
 const MOST: usize = 64;
@@ -121,6 +122,7 @@ impl Drop for TellPanic<'_> {
 struct Sent {
     batch: usize,
     at: Instant,
+    bytes: u64,
     overdue: Instant,
     /// Whether it was given to somebody else since.
     is_given_up: bool,
@@ -140,6 +142,8 @@ struct Progress {
     ranges: Vec<Range<usize>>,
     results: Vec<Option<Vec<GlweCiphertext>>>,
     left: usize,
+    /// Of batches that are done.
+    records: Vec<BatchRecord>,
     sent: BTreeMap<u64, Sent>,
     /// Whether a batch was given to somebody else while it was on its way.
     is_given_up: bool,
@@ -175,13 +179,20 @@ impl Call<'_> {
 
     /// The turned polynomials.
     pub(super) fn run(&self) -> Vec<GlweCiphertext> {
+        let begun = Instant::now();
         let ranges = cut(self.inputs.len(), self.dispatcher.threads(), self.most());
         self.shared().calls.fetch_add(1, Ordering::Relaxed);
         self.shared().count(|counts| counts.rotations += self.inputs.len() as u64);
         let (tasks, inbox) = (Tasks::new(ranges.len()), Arc::<Inbox>::default());
         let results = vec![None; ranges.len()];
-        let progress =
-            Progress { left: ranges.len(), ranges: ranges.clone(), results, sent: BTreeMap::new(), is_given_up: false };
+        let progress = Progress {
+            left: ranges.len(),
+            ranges: ranges.clone(),
+            results,
+            sent: BTreeMap::new(),
+            is_given_up: false,
+            records: Vec::new(),
+        };
         let done = std::thread::scope(|scope| {
             for pool in &self.dispatcher.pools {
                 let (tasks, inbox, ranges) = (&tasks, &inbox, &ranges);
@@ -195,12 +206,28 @@ impl Call<'_> {
             inboxes.remove(number);
         });
         drop(inboxes);
+        if !self.inputs.is_empty() {
+            self.session.note(self.record(&done), begun);
+        }
         // What nobody needs any more is not computed, if it is not another call's that it would take back, too.
         let is_last = self.shared().calls.fetch_sub(1, Ordering::Relaxed) == 1;
         if is_last && done.is_given_up {
             self.shared().exchange.withdraw();
         }
         done.results.into_iter().flatten().flatten().collect()
+    }
+
+    /// What is recorded of it, but for times.
+    fn record(&self, done: &Progress) -> CallRecord {
+        let tables: HashSet<*const GlweCiphertext> = self.polynomials.iter().map(|&p| std::ptr::from_ref(p)).collect();
+        CallRecord {
+            gadget: self.session.gadget,
+            rotations: self.inputs.len(),
+            tables: tables.len(),
+            own_seconds: 0.0,
+            seconds: 0.0,
+            batches: done.records.clone(),
+        }
     }
 
     /// What one thread of this process does.
@@ -213,8 +240,9 @@ impl Call<'_> {
                 self.session.key.blind_rotate(&self.inputs[range.clone()], &self.polynomials[range.clone()])
             });
             self.expected(&range).trim(&mut results);
-            self.took(range.len(), start.elapsed().as_secs_f64());
-            inbox.put(Message::Own { batch, results, claimed });
+            let seconds = start.elapsed().as_secs_f64();
+            self.took(range.len(), seconds);
+            inbox.put(Message::Own { batch, results, seconds, claimed });
         }
     }
 
@@ -247,11 +275,20 @@ impl Call<'_> {
                     Message::Result(number, bytes) => self.take(number, &bytes, &mut progress, tasks),
                     // It goes on to whoever asked, when all threads have ended.
                     Message::Panicked => return progress,
-                    Message::Own { batch, results, claimed } => {
+                    Message::Own { batch, results, seconds, claimed } => {
                         if let Some((worker, claimed)) = claimed {
                             self.verify(&worker, claimed == results);
                         }
-                        progress.keep(batch, results);
+                        let rotations = results.len();
+                        let record = BatchRecord {
+                            rotations,
+                            seconds,
+                            turnaround: seconds,
+                            bytes_out: 0,
+                            bytes_back: 0,
+                            by_server: true,
+                        };
+                        progress.keep(batch, results, record);
                     }
                 }
             }
@@ -296,7 +333,7 @@ impl Call<'_> {
         // All that is on its way may be before it.
         let before = (progress.on_the_way() / workers.max(1) + 1) as u32;
         let overdue = now + shared.options.overdue + expected * SLACK * before;
-        progress.sent.insert(id.number, Sent { batch, at: now, overdue, is_given_up: false });
+        progress.sent.insert(id.number, Sent { batch, at: now, bytes: length, overdue, is_given_up: false });
         true
     }
 
@@ -378,7 +415,15 @@ impl Call<'_> {
                     sent.is_given_up = true;
                     tasks.put(Task { batch, is_own: true, claimed: Some((worker, results)) });
                 } else {
-                    progress.keep(batch, results);
+                    let record = BatchRecord {
+                        rotations: range.len(),
+                        seconds,
+                        turnaround: sent.at.elapsed().as_secs_f64(),
+                        bytes_out: sent.bytes,
+                        bytes_back: bytes.len() as u64,
+                        by_server: false,
+                    };
+                    progress.keep(batch, results, record);
                 }
             }
         }
@@ -422,10 +467,11 @@ impl Progress {
     }
 
     /// The first result counts.
-    fn keep(&mut self, batch: usize, results: Vec<GlweCiphertext>) {
+    fn keep(&mut self, batch: usize, results: Vec<GlweCiphertext>, record: BatchRecord) {
         if self.results[batch].is_none() {
             self.results[batch] = Some(results);
             self.left -= 1;
+            self.records.push(record);
         }
     }
 }

@@ -19,6 +19,8 @@ pub(super) enum Message {
         batch: usize,
         /// What it gave.
         results: Vec<GlweCiphertext>,
+        /// Seconds of computing.
+        seconds: f64,
         /// What a worker's result was, and whose, if that is to be compared.
         claimed: Option<(String, Vec<GlweCiphertext>)>,
     },

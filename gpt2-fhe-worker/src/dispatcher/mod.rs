@@ -171,8 +171,12 @@ impl Dispatcher {
 
     /// How many threads compute, of workers and of this process.
     fn threads(&self) -> usize {
-        let (workers, own) = (self.worker_threads(), self.pools.len());
-        if self.shared.options.beside_workers || workers == 0 { workers + own } else { workers }
+        self.worker_threads() + self.own_threads()
+    }
+
+    /// How many of this process compute, as long as workers are in time.
+    fn own_threads(&self) -> usize {
+        if self.shared.options.beside_workers || self.worker_threads() == 0 { self.pools.len() } else { 0 }
     }
 
     /// Whether the exchange can be reached, as far as is known.

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use tfhe_core::blind_rotation::{BlindRotator, TOGETHER, Wanted};
 use tfhe_core::bootstrapping_key::BootstrappingKey;
@@ -13,6 +14,7 @@ use super::call::{Call, FOR_EACH_THREAD};
 use super::{Dispatcher, locked};
 use crate::batch::KeyName;
 use crate::info::RequestInfo;
+use crate::scale::record::{CallRecord, RecordHeader, RunRecord};
 
 /// Writes a file of keys, as often as it is asked to.
 pub type WriteKeys = Box<dyn Fn(&mut dyn Write) -> io::Result<()> + Send + Sync>;
@@ -37,7 +39,16 @@ pub struct Session<'a> {
     dispatcher: &'a Dispatcher,
     number: u64,
     failure: Arc<Mutex<Option<String>>>,
+    recording: Arc<Mutex<Option<Recording>>>,
     keys: Vec<SessionKey<'a>>,
+}
+
+/// What a session's calls leave.
+#[derive(Debug)]
+struct Recording {
+    record: RunRecord,
+    /// When the last call ended.
+    ended: Instant,
 }
 
 /// One bootstrapping key of a session.
@@ -49,12 +60,22 @@ pub(super) struct SessionKey<'a> {
     pub(super) identity: Identity,
     pub(super) file: Arc<KeyFile>,
     failure: Arc<Mutex<Option<String>>>,
+    recording: Arc<Mutex<Option<Recording>>>,
 }
 
 impl SessionKey<'_> {
     /// Notes why the request has to end; the first reason counts.
     pub(super) fn fail(&self, line: String) {
         locked(&self.failure).get_or_insert(line);
+    }
+
+    /// Notes a call that is done, if calls are recorded.
+    pub(super) fn note(&self, call: CallRecord, begun: Instant) {
+        if let Some(Recording { record, ended }) = &mut *locked(&self.recording) {
+            let own_seconds = begun.saturating_duration_since(*ended).as_secs_f64();
+            record.calls.push(CallRecord { own_seconds, seconds: begun.elapsed().as_secs_f64(), ..call });
+            *ended = Instant::now();
+        }
     }
 }
 
@@ -67,6 +88,7 @@ impl Dispatcher {
         file: &Arc<KeyFile>,
     ) -> Session<'a> {
         let failure = Arc::<Mutex<Option<String>>>::default();
+        let recording = Arc::<Mutex<Option<Recording>>>::default();
         let key = |(gadget, key)| SessionKey {
             dispatcher: self,
             key,
@@ -74,11 +96,12 @@ impl Dispatcher {
             identity,
             file: file.clone(),
             failure: failure.clone(),
+            recording: recording.clone(),
         };
         let keys = keys.into_iter().enumerate().map(key).collect();
         let number = self.shared.new_id().number;
         self.shared.has_keys(file);
-        Session { dispatcher: self, number, failure, keys }
+        Session { dispatcher: self, number, failure, recording: recording.clone(), keys }
     }
 }
 
@@ -94,6 +117,18 @@ impl Session<'_> {
     /// Why the request has to end, if it has: what was computed cannot be relied on.
     pub fn failure(&self) -> Option<String> {
         locked(&self.failure).clone()
+    }
+
+    /// From now on calls are recorded, until [`Self::take_record`].
+    pub fn record(&self, note: &str) {
+        let (workers, own) = (self.dispatcher.worker_threads(), self.dispatcher.own_threads());
+        let record = RunRecord::new(RecordHeader::here(workers, own, note));
+        *locked(&self.recording) = Some(Recording { record, ended: Instant::now() });
+    }
+
+    /// What was recorded, if anything was.
+    pub fn take_record(&self) -> Option<RunRecord> {
+        locked(&self.recording).take().map(|recording| recording.record)
     }
 
     /// Notes how far the request is, for whoever watches.

@@ -11,6 +11,7 @@ use crate::batch::Batch;
 use crate::exchange::Exchange;
 use crate::exchange::memory::{Fault, MemoryExchange};
 use crate::info::{Counts, RequestInfo};
+use crate::scale::{BatchRecord, MessageSizes, RunRecord};
 use crate::testing::{BITS, RUN, Toy};
 
 /// A server with one client, and an exchange.
@@ -265,6 +266,37 @@ fn requests_at_the_same_time_have_their_own_results() {
         }
     });
     assert_eq!(server.counts().rotations, 1200);
+}
+
+/// What a record says of calls is what was called; it can be read, and replayed.
+#[test]
+fn calls_are_recorded() {
+    let server = Server::new(MemoryExchange::default(), options());
+    server.exchange.add_worker("a", []);
+    server.wait_for_workers(1);
+    let session = server.begin();
+    server.call(&session, 1, 10);
+    session.record("a test");
+    for (number, count) in [(2, 0), (3, 100), (4, 7)] {
+        server.call(&session, number, count);
+    }
+    let record = session.take_record().unwrap();
+    assert_eq!(session.take_record(), None);
+    let calls: Vec<_> = record.calls.iter().map(|call| (call.gadget, call.rotations, call.tables)).collect();
+    assert_eq!(calls, [(0, 100, 3), (0, 7, 3)]);
+    assert_eq!((record.header.workers, record.header.note.as_str()), (1, "a test"));
+    for call in &record.calls {
+        assert_eq!(call.batches.iter().map(|batch| batch.rotations).sum::<usize>(), call.rotations);
+        let is_whole = |batch: &BatchRecord| {
+            !batch.by_server && batch.bytes_out > 0 && batch.bytes_back > 0 && batch.turnaround >= batch.seconds
+        };
+        assert!(call.batches.iter().all(is_whole), "{call:?}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("record");
+    record.write(&file).unwrap();
+    assert_eq!(RunRecord::read(&file).unwrap(), record);
+    assert!(record.replay(&record.cluster(), &MessageSizes::none(1), 1).unwrap().by_workers > 0);
 }
 
 #[test]

@@ -13,6 +13,10 @@ use super::verdict::Verdict;
 /// If the NATS server cannot be used.
 pub(super) fn run(arguments: &StatusArguments) -> anyhow::Result<Verdict> {
     let status = while_showing("listening", || watch(&arguments.nats, arguments.listen))?;
-    if arguments.reporting.json { print_json(&status)? } else { print(&table(&status))? }
+    if arguments.reporting.json {
+        print_json(&status)?
+    } else {
+        print(&table(&status))?
+    }
     Ok(Verdict::Right)
 }
