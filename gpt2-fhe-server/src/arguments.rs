@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use gpt2_fhe_worker::program::LogFormat;
 
 /// The options of a server, whatever it computes.
 ///
@@ -81,13 +82,4 @@ pub struct ServerArguments {
     /// How the log is written, to standard error
     #[arg(long, value_enum, default_value_t = LogFormat::Plain)]
     pub log: LogFormat,
-}
-
-/// How a log is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Lines to read
-    Plain,
-    /// A JSON object a line
-    Json,
 }

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
+use gpt2_fhe_worker::program::{Signals, start_log};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -21,7 +22,7 @@ use tokio_io_timeout::TimeoutStream;
 
 use crate::access::{Access, AccessError};
 use crate::api::router;
-use crate::arguments::{LogFormat, ServerArguments};
+use crate::arguments::ServerArguments;
 use crate::engine::Engine;
 use crate::folder::FolderError;
 use crate::hub::Hub;
@@ -76,15 +77,6 @@ pub fn run<E: Engine>(engine: E, arguments: &ServerArguments) -> Result<(), Star
     tracing::info!("shutting down: computations have {:?}, a second signal ends them", arguments.grace);
     service.stop_unless(async move { signals.next().await });
     Ok(())
-}
-
-fn start_log(format: LogFormat) {
-    let log = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(tracing::Level::INFO).with_target(false);
-    // Whoever has one already keeps it.
-    let _ = match format {
-        LogFormat::Plain => log.with_ansi(false).try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
-    };
 }
 
 impl Service {
@@ -205,40 +197,4 @@ async fn connect(stream: TcpStream, _permit: OwnedSemaphorePermit, app: Router, 
         tracing::debug!(%error, "a connection has ended");
     }
     hub.connections.fetch_sub(1, Ordering::Relaxed);
-}
-
-/// What asks the process to end.
-struct Signals {
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-}
-
-#[cfg(not(unix))]
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        Ok(Self {})
-    }
-
-    async fn next(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await
-        }
-    }
 }

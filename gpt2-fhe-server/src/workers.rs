@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use gpt2_fhe_worker::dispatcher::{DispatchError, Dispatcher, Options};
-use gpt2_fhe_worker::nats::{ConnectFailure, NatsExchange, NatsOptions};
+use gpt2_fhe_worker::nats::{NatsError, NatsExchange, NatsOptions};
 
 /// Who computes lookups.
 ///
@@ -61,7 +61,7 @@ impl FromStr for Share {
 pub enum WorkersError {
     /// The NATS server cannot be used.
     #[error(transparent)]
-    Nats(#[from] ConnectFailure),
+    Nats(#[from] NatsError),
     /// The system does not give what it takes.
     #[error(transparent)]
     Dispatch(#[from] DispatchError),

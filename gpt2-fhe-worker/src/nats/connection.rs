@@ -33,15 +33,15 @@ pub struct NatsOptions {
     /// The port is 4222 if none is given. A user's name and password can stand before the host: nats://NAME:PASSWORD@HOST, with %40 for
     /// @, %3A for : and %2F for /. The servers of a cluster are separated by commas. The NATS server needs JetStream, its part that keeps
     /// messages.
-    #[arg(long = "engine", value_name = "URL")]
+    #[arg(id = "engine", long = "engine", value_name = "URL")]
     pub url: EngineUrl,
     /// File of NATS credentials (.creds), if that is how the NATS server knows its users
-    #[arg(long = "nats-creds", value_name = "FILE")]
+    #[arg(long = "nats-creds", value_name = "FILE", requires = "engine")]
     pub credentials: Option<PathBuf>,
     /// File with the certificate of the authority that signed the NATS server's, in PEM; for tls:// only
     ///
     /// Without it, those that this system trusts are accepted.
-    #[arg(long = "nats-ca", value_name = "FILE")]
+    #[arg(long = "nats-ca", value_name = "FILE", requires = "engine")]
     pub authorities: Option<PathBuf>,
 }
 
@@ -100,7 +100,7 @@ impl EngineUrl {
 
 /// Why there is no connection that can be used.
 #[derive(Debug, thiserror::Error)]
-pub enum ConnectFailure {
+pub enum NatsError {
     /// Nobody is there.
     #[error("no NATS server at {0} ({1}): start one (deploy/nats.sh does), or say with --engine where it is")]
     NoServer(EngineUrl, String),
@@ -162,7 +162,7 @@ pub(super) struct Link {
 impl Link {
     /// Connects. `name` is what the NATS server calls us. Answers come to subjects with `role` in them, so that a NATS server's users can
     /// be kept from reading each other's.
-    pub(super) async fn connect(options: &NatsOptions, (role, name): (&str, &str)) -> Result<Self, ConnectFailure> {
+    pub(super) async fn connect(options: &NatsOptions, (role, name): (&str, &str)) -> Result<Self, NatsError> {
         let url = options.url.clone();
         let (tell, state) = watch::channel(LinkState::default());
         let forbidden = Arc::new(Mutex::new(None));
@@ -176,11 +176,11 @@ impl Link {
             let reason = reason(&error);
             match error.kind() {
                 ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-                    ConnectFailure::User(url.clone())
+                    NatsError::User(url.clone())
                 }
-                ConnectErrorKind::Tls => ConnectFailure::Tls(url.clone(), reason),
-                _ if is_of_tls(&reason) => ConnectFailure::Tls(url.clone(), reason),
-                _ => ConnectFailure::NoServer(url.clone(), reason),
+                ConnectErrorKind::Tls => NatsError::Tls(url.clone(), reason),
+                _ if is_of_tls(&reason) => NatsError::Tls(url.clone(), reason),
+                _ => NatsError::NoServer(url.clone(), reason),
             }
         })?;
         let mut jetstream = jetstream::new(client.clone());
@@ -191,28 +191,28 @@ impl Link {
     }
 
     /// Whether the server is one that will do.
-    async fn check(&self) -> Result<(), ConnectFailure> {
+    async fn check(&self) -> Result<(), NatsError> {
         const NO_JETSTREAM: [ErrorCode; 2] =
             [ErrorCode::JETSTREAM_NOT_ENABLED, ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT];
         let url = || self.url.clone();
         self.jetstream.query_account().await.map_err(|error| match error.kind() {
-            AccountErrorKind::JetStreamUnavailable => ConnectFailure::NoJetStream(url()),
+            AccountErrorKind::JetStreamUnavailable => NatsError::NoJetStream(url()),
             AccountErrorKind::JetStream(error) if NO_JETSTREAM.contains(&error.error_code()) => {
-                ConnectFailure::NoJetStream(url())
+                NatsError::NoJetStream(url())
             }
             _ => self.failure(reason(&error)),
         })?;
         if self.client.max_payload() < SMALLEST_MESSAGE {
-            return Err(ConnectFailure::SmallMessages(url(), self.client.max_payload()));
+            return Err(NatsError::SmallMessages(url(), self.client.max_payload()));
         }
         Ok(())
     }
 
     /// What it is that failed: what is forbidden is not answered, but said elsewhere.
-    pub(super) fn failure(&self, reason: String) -> ConnectFailure {
+    pub(super) fn failure(&self, reason: String) -> NatsError {
         match self.forbidden.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-            Some(what) => ConnectFailure::Forbidden(self.url.clone(), what),
-            None => ConnectFailure::Other(self.url.clone(), reason),
+            Some(what) => NatsError::Forbidden(self.url.clone(), what),
+            None => NatsError::Other(self.url.clone(), reason),
         }
     }
 
@@ -227,7 +227,7 @@ impl Link {
     }
 
     /// Makes streams and bucket, where they are not there or are different.
-    pub(super) async fn make_streams(&self) -> Result<(), ConnectFailure> {
+    pub(super) async fn make_streams(&self) -> Result<(), NatsError> {
         for stream in names::streams() {
             self.jetstream.create_or_update_stream(stream).await.map_err(|error| self.failure(reason(&error)))?;
         }
@@ -258,7 +258,7 @@ fn is_missing(error: &ObjectStoreError) -> bool {
         })
 }
 
-async fn connect_options(options: &NatsOptions, name: &str) -> Result<ConnectOptions, ConnectFailure> {
+async fn connect_options(options: &NatsOptions, name: &str) -> Result<ConnectOptions, NatsError> {
     let mut connect = ConnectOptions::new().name(name).connection_timeout(PATIENCE).request_timeout(Some(PATIENCE));
     connect = connect.max_reconnects(None).reconnect_delay_callback(|attempts| {
         let doubled = Duration::from_millis(50).saturating_mul(1 << attempts.saturating_sub(1).min(10));
@@ -268,11 +268,11 @@ async fn connect_options(options: &NatsOptions, name: &str) -> Result<ConnectOpt
         connect = connect.user_and_password(name, password);
     }
     if let Some(file) = &options.credentials {
-        let failed = |error: std::io::Error| ConnectFailure::File("--nats-creds", file.clone(), error.to_string());
+        let failed = |error: std::io::Error| NatsError::File("--nats-creds", file.clone(), error.to_string());
         connect = connect.credentials_file(file).await.map_err(failed)?;
     }
     if let Some(file) = &options.authorities {
-        let failed = |reason| ConnectFailure::File("--nats-ca", file.clone(), reason);
+        let failed = |reason| NatsError::File("--nats-ca", file.clone(), reason);
         let text = tokio::fs::read_to_string(file).await.map_err(|error| failed(error.to_string()))?;
         if !text.contains("-----BEGIN CERTIFICATE-----") {
             return Err(failed("it has no certificate in PEM".to_owned()));

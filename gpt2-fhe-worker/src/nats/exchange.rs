@@ -11,7 +11,7 @@ use tfhe_core::format;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
 
-use super::connection::{ConnectFailure, Link, LinkState, NatsOptions, reason};
+use super::connection::{Link, LinkState, NatsError, NatsOptions, reason};
 use super::events::EventQueue;
 use super::{keys, names};
 use crate::batch::{BatchId, KeyName};
@@ -43,13 +43,13 @@ impl NatsExchange {
     /// within it.
     ///
     /// # Errors
-    /// [`ConnectFailure`].
-    pub fn connect(options: &NatsOptions, run: [u8; 16]) -> Result<Self, ConnectFailure> {
+    /// [`NatsError`].
+    pub fn connect(options: &NatsOptions, run: [u8; 16]) -> Result<Self, NatsError> {
         let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("nats").enable_all().build()?;
         let link = runtime.block_on(async {
             let link = Link::connect(options, ("server", "gpt2-fhe-server")).await?;
             link.make_streams().await?;
-            Ok::<_, ConnectFailure>(link)
+            Ok::<_, NatsError>(link)
         })?;
         let events = Arc::new(EventQueue::default());
         runtime.spawn(watch_connection(link.clone(), events.clone()));

@@ -18,5 +18,5 @@ pub mod names;
 pub mod status;
 pub mod worker;
 
-pub use self::connection::{ConnectFailure, EngineUrl, NatsOptions};
+pub use self::connection::{EngineUrl, NatsError, NatsOptions};
 pub use self::exchange::NatsExchange;

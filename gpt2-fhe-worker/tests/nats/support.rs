@@ -15,7 +15,7 @@ use gpt2_fhe_worker::batch::{Batch, BatchId, BatchResult, KeyName};
 use gpt2_fhe_worker::exchange::{Event, Exchange};
 use gpt2_fhe_worker::info::WorkerInfo;
 use gpt2_fhe_worker::keys::write_keys;
-use gpt2_fhe_worker::nats::{ConnectFailure, NatsExchange, NatsOptions};
+use gpt2_fhe_worker::nats::{NatsError, NatsExchange, NatsOptions};
 use tempfile::TempDir;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::GlweCiphertext;
@@ -243,7 +243,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn connect(options: &NatsOptions) -> Result<Self, ConnectFailure> {
+    pub(crate) fn connect(options: &NatsOptions) -> Result<Self, NatsError> {
         static RUNS: AtomicU64 = AtomicU64::new(1);
         let mut run = [0; 16];
         run[..8].copy_from_slice(&RUNS.fetch_add(1, Ordering::Relaxed).to_be_bytes());

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::runtime::Builder;
 
 pub use self::table::table;
-use super::connection::{ConnectFailure, Link, NatsOptions, reason};
+use super::connection::{Link, NatsError, NatsOptions, reason};
 use super::names;
 use crate::info::{PROTOCOL, RequestInfo, ServerInfo, WorkerInfo};
 
@@ -89,8 +89,8 @@ impl<T: Clone> Heard<T> {
 /// Listens for a while, [`WATCH_TIME`] as a rule.
 ///
 /// # Errors
-/// [`ConnectFailure`].
-pub fn watch(options: &NatsOptions, time: Duration) -> Result<Status, ConnectFailure> {
+/// [`NatsError`].
+pub fn watch(options: &NatsOptions, time: Duration) -> Result<Status, NatsError> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let link = Link::connect(options, ("status", "gpt2-fhe status")).await?;

@@ -19,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use self::slots::Slots;
 use self::taker::{Load, Taker};
-use super::connection::{ConnectFailure, Link, NatsOptions};
+use super::connection::{Link, NatsError, NatsOptions};
 use super::keys::fetch;
 use super::names;
 use crate::batch::KeyName;
@@ -58,7 +58,7 @@ pub struct WorkerOptions {
 pub enum WorkerError {
     /// Of the NATS server.
     #[error(transparent)]
-    Connection(#[from] ConnectFailure),
+    Connection(#[from] NatsError),
     /// `TFHE_BACKEND` asks for vector instructions that this CPU does not have.
     #[error(transparent)]
     Backend(#[from] BackendError),

@@ -13,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::Shared;
 use crate::compute::Computed;
-use crate::nats::connection::{ConnectFailure, reason};
+use crate::nats::connection::{NatsError, reason};
 use crate::nats::names;
 
 /// How long a request for a batch waits at the NATS server before it is made again.
@@ -70,7 +70,7 @@ impl Taker {
     }
 
     /// Takes batches until the worker ends.
-    pub(super) async fn run(self: Arc<Self>) -> Result<(), ConnectFailure> {
+    pub(super) async fn run(self: Arc<Self>) -> Result<(), NatsError> {
         let mut stopping = self.shared.stopping.clone();
         let (load, set) = (&self.load.0, self.load.1);
         loop {
@@ -96,7 +96,7 @@ impl Taker {
     }
 
     /// Waits until there is a consumer, and another batch can be asked for; then it counts as asked for.
-    async fn may_ask(&self) -> Result<Consumer<pull::Config>, ConnectFailure> {
+    async fn may_ask(&self) -> Result<Consumer<pull::Config>, NatsError> {
         let (load, set) = (&self.load.0, self.load.1);
         let consumer = self.consumer().await?;
         let mut changes = load.subscribe();
@@ -108,7 +108,7 @@ impl Taker {
     }
 
     /// The consumer. Until a server was there, there is none.
-    async fn consumer(&self) -> Result<Consumer<pull::Config>, ConnectFailure> {
+    async fn consumer(&self) -> Result<Consumer<pull::Config>, NatsError> {
         let link = &self.shared.link;
         // All takers but one wait here.
         let mut consumer = self.consumer.lock().await;
