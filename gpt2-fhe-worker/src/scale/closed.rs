@@ -8,6 +8,8 @@ use super::durations::{Durations, NoDuration};
 pub enum Binding {
     /// The blind rotations: more cores would help.
     Rotations,
+    /// One batch of each call, and one call after the other: no number of cores helps, smaller batches would.
+    Chain,
     /// What stays with the server: more cores of workers do not help.
     Server,
     /// The way between: bytes, and waiting for messages.
@@ -19,6 +21,7 @@ impl Binding {
     pub fn name(self) -> &'static str {
         match self {
             Self::Rotations => "rotations",
+            Self::Chain => "one batch a call",
             Self::Server => "server's own work",
             Self::Network => "network",
         }
@@ -32,6 +35,8 @@ pub struct ClosedForm {
     pub server: f64,
     /// Of the rotations, on a network that takes no time.
     pub rotations: f64,
+    /// The part of these that is left with any number of cores: one batch of each call.
+    pub chain: f64,
     /// What the network adds.
     pub network: f64,
     /// Bytes to workers.
@@ -95,6 +100,7 @@ impl ClosedForm {
         Ok(Self {
             server,
             rotations,
+            chain: seconds,
             network: all - rotations,
             bytes_out: remote as f64 * bytes_out,
             bytes_back: remote as f64 * bytes_back,
@@ -106,7 +112,7 @@ impl ClosedForm {
         self.server + self.rotations + self.network
     }
 
-    /// The largest part.
+    /// The largest part: of the rotations, what more cores would do at the same time and what they would not are two.
     pub fn binding(&self) -> Binding {
         let parts =
             [(self.rotations, Binding::Rotations), (self.server, Binding::Server), (self.network, Binding::Network)];
@@ -121,6 +127,7 @@ impl std::ops::Add for ClosedForm {
         Self {
             server: self.server + other.server,
             rotations: self.rotations + other.rotations,
+            chain: self.chain + other.chain,
             network: self.network + other.network,
             bytes_out: self.bytes_out + other.bytes_out,
             bytes_back: self.bytes_back + other.bytes_back,

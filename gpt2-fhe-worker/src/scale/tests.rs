@@ -72,6 +72,12 @@ fn of_many_workers_the_serial_rest_is_left() {
     assert_near(simulated, closed);
     let form = ClosedForm::new(&calls(), &MessageSizes::none(1), &constant(), &cluster(100_000)).unwrap();
     assert_eq!(form.binding(), Binding::Server);
+    assert_near(form.chain, form.rotations);
+    let slow =
+        ClosedForm::new(&calls(), &MessageSizes::none(1), &Durations::constant(&[1.0]), &cluster(100_000)).unwrap();
+    assert_eq!(slow.binding(), Binding::Chain);
+    let few = ClosedForm::new(&calls(), &MessageSizes::none(1), &constant(), &cluster(4)).unwrap();
+    assert_eq!(few.binding(), Binding::Rotations);
 }
 
 #[test]

@@ -31,7 +31,8 @@ const LEGEND: &str = "  \
   rotations: what these take, with the last batch of each call waited for; server: key switches, packing, products and linear maps, which
              stay with the server; network: what bytes and waiting for messages add; formula: the sum of the three
   simulated: the same by events, one for each batch and message, with durations drawn from the record, if one was given
-  limit: the largest of the three parts. Not counted: sums and copies of the server, workers that fail, other requests";
+  limit: the largest part; rotations are in two, what more cores would share, and one batch of each call, which no number of cores makes
+         shorter (a smaller --batch would, but a batch reads the key once for 8). Not counted: sums and copies of the server, workers that fail, other requests";
 
 /// Checks what was given, before anything is computed.
 ///

@@ -498,6 +498,7 @@ fn more_workers_leave_what_stays_with_the_server() {
     let far = plan(&["--workers", "1,4,1000", "--latency", "20ms", "--bandwidth", "100Mbit"]);
     let scaled = far["scale"]["workers"].as_array().unwrap();
     let of = |scaled: &Value, key: &str| scaled[key].as_f64().unwrap();
+    assert_eq!(far["scale"]["rotations"], far["pbs"]);
     // Times of bootstrappings have the key switch of their argument, of multipliers one for all of their levels, which the server does.
     let by_gadget = far["scale"]["rotation_ms"].as_array().unwrap();
     let by_gadget: Vec<f64> = by_gadget.iter().map(|ms| ms.as_f64().unwrap()).collect();
