@@ -16,7 +16,7 @@ pub mod info;
 pub mod keys;
 #[cfg(feature = "nats")]
 pub mod nats;
-#[cfg(feature = "nats")]
+#[cfg(feature = "program")]
 pub mod program;
 pub mod scale;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Parser;
+use gpt2_fhe_worker::info::host;
 use gpt2_fhe_worker::nats::NatsOptions;
 use gpt2_fhe_worker::nats::worker::{WorkerError, WorkerOptions, run, sets_with_lookups};
 use gpt2_fhe_worker::program::{LogFormat, start_log};
@@ -66,7 +67,7 @@ fn options(line: CommandLine) -> WorkerOptions {
     WorkerOptions {
         nats: line.nats,
         threads: line.threads.map_or(cores, usize::from),
-        host: line.host.unwrap_or_else(gpt2_fhe_worker::info::host),
+        host: line.host.unwrap_or_else(host),
         sets: if line.sets.is_empty() { sets_with_lookups() } else { line.sets },
         key_memory: line.key_memory.as_u64(),
         keep_keys: line.keep_keys,

@@ -3,6 +3,11 @@
 use std::io;
 
 use clap::ValueEnum;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{fmt, registry};
 
 /// How a log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -13,12 +18,13 @@ pub enum LogFormat {
     Json,
 }
 
-/// Logs to standard error from now on. Whoever has a log already keeps it.
+/// Logs to standard error from now on; of other libraries only what is wrong. Whoever has a log already keeps it.
 pub fn start_log(format: LogFormat) {
-    let log = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(tracing::Level::INFO).with_target(false);
+    let wanted = Targets::new().with_default(Level::INFO).with_target("async_nats", Level::WARN);
+    let log = fmt::layer().with_writer(io::stderr).with_target(false);
     let _ = match format {
-        LogFormat::Plain => log.with_ansi(false).try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
+        LogFormat::Plain => registry().with(log.with_ansi(false).with_filter(wanted)).try_init(),
+        LogFormat::Json => registry().with(log.json().flatten_event(true).with_filter(wanted)).try_init(),
     };
 }
 
