@@ -216,7 +216,12 @@ impl Link {
         }
     }
 
-    /// Whether something was forbidden since we came.
+    /// Before something is tried: what was forbidden until now is not why it fails.
+    pub(super) fn begin(&self) {
+        *self.forbidden.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether something was forbidden since then.
     pub(super) fn is_forbidden(&self) -> bool {
         self.forbidden.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
@@ -228,6 +233,7 @@ impl Link {
 
     /// Makes streams and bucket, where they are not there or are different.
     pub(super) async fn make_streams(&self) -> Result<(), NatsError> {
+        self.begin();
         for stream in names::streams() {
             self.jetstream.create_or_update_stream(stream).await.map_err(|error| self.failure(reason(&error)))?;
         }

@@ -24,7 +24,7 @@ fn a_batch_of_a_worker_that_is_killed_is_given_to_another_one() {
     first.kill();
     assert!(server.results.is_empty());
     let second = broker.worker(&[]);
-    server.all_right(keys, &[batch.clone()]);
+    server.all_right(keys, std::slice::from_ref(&batch));
     assert_eq!(server.by(keys, &batch), second.name());
 }
 
@@ -42,7 +42,7 @@ fn a_batch_of_a_worker_that_is_frozen_is_given_to_another_one() {
     first.signal("-STOP");
     assert!(server.results.is_empty());
     let second = broker.worker(&[]);
-    server.all_right(keys, &[batch.clone()]);
+    server.all_right(keys, std::slice::from_ref(&batch));
     assert_eq!(server.by(keys, &batch), second.name());
     // It wakes up and goes on; what it still sends has the same bits.
     first.signal("-CONT");

@@ -1,10 +1,11 @@
 //! What a worker does: it takes batches, computes them, and sends results, until it is asked to end.
 
+mod shared;
 mod slots;
 mod taker;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tfhe_core::key_graph::Parameters;
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use self::shared::{Done, Shared};
 use self::slots::Slots;
 use self::taker::{Load, Taker};
 use super::connection::{Link, NatsError, NatsOptions};
@@ -65,9 +67,6 @@ pub enum WorkerError {
     /// The system gives no threads, or no signals.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
-    /// No thread is there to compute with.
-    #[error("cannot start a thread to compute with: {0}")]
-    Threads(#[from] rayon::ThreadPoolBuildError),
 }
 
 /// The parameter sets whose lookups can be done by others: all named ones that can refresh.
@@ -105,7 +104,7 @@ fn run_in(runtime: &Runtime, options: &WorkerOptions) -> Result<(), WorkerError>
     let keys = Arc::new(KeyCache::new(source, limit, options.keep_keys));
     let slots = Slots::start(options.threads, &name, &keys)?;
     let (stop, stopping) = watch::channel(false);
-    let shared = Arc::new(Shared { link, slots, counts: Counts::default(), stopping });
+    let shared = Arc::new(Shared { link, slots, counts: Done::default(), stopping });
     tracing::info!(
         worker = name,
         arithmetic = arithmetic(),
@@ -152,24 +151,6 @@ fn new_name() -> String {
         bytes = (since ^ (u64::from(std::process::id()) << 40)).to_be_bytes();
     }
     format!("{:016x}", u64::from_be_bytes(bytes))
-}
-
-/// What all takers have.
-struct Shared {
-    link: Link,
-    slots: Slots,
-    counts: Counts,
-    /// True: nothing is taken any more.
-    stopping: watch::Receiver<bool>,
-}
-
-/// What was done since the worker started.
-#[derive(Default)]
-struct Counts {
-    batches: AtomicU64,
-    rotations: AtomicU64,
-    microseconds: AtomicU64,
-    refused: AtomicU64,
 }
 
 /// Says what the worker does, and drops keys that nobody needs.

@@ -1,12 +1,12 @@
 //! Threads that compute, each on one core.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use tokio::sync::oneshot;
 
-use super::WorkerError;
 use crate::compute::{Computed, KeyCache, Slot};
 
 /// What a batch comes to: what was computed, or why nothing can be made of its bytes.
@@ -40,12 +40,12 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    pub(super) fn start(threads: usize, worker: &str, keys: &Arc<KeyCache>) -> Result<Self, WorkerError> {
+    pub(super) fn start(threads: usize, worker: &str, keys: &Arc<KeyCache>) -> io::Result<Self> {
         let (jobs, receiver) = mpsc::channel::<Job>();
         let receiver = Arc::new(Mutex::new(receiver));
         let busy = Arc::new(AtomicUsize::new(0));
         for number in 0..threads {
-            let slot = Slot::new(worker, keys.clone())?;
+            let slot = Slot::new(worker, keys.clone()).map_err(io::Error::other)?;
             let (receiver, busy) = (receiver.clone(), busy.clone());
             std::thread::Builder::new().name(format!("slot {number}")).spawn(move || {
                 loop {

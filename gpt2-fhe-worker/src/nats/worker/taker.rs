@@ -11,7 +11,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::Shared;
+use super::shared::Shared;
 use crate::compute::Computed;
 use crate::nats::connection::{NatsError, reason};
 use crate::nats::names;
@@ -122,6 +122,7 @@ impl Taker {
                     link.jetstream.get_stream_no_info(names::WORK_STREAM).await.map_err(|error| reason(&error))?;
                 stream.create_consumer(self.config.clone()).await.map_err(|error| reason(&error))
             };
+            link.begin();
             match made.await {
                 Ok(made) => *consumer = Some(made),
                 Err(reason) if link.is_forbidden() => return Err(link.failure(reason)),
