@@ -1,7 +1,5 @@
 //! How long batches take: constants, or what was recorded.
 
-use super::record::RunRecord;
-
 /// Seconds of a rotation by gadget, as they were in batches of a run: with those that took longest, as often as they did.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Durations {
@@ -19,14 +17,8 @@ impl Durations {
         Self { by_gadget: seconds.iter().map(|&seconds| vec![seconds]).collect() }
     }
 
-    /// What the batches of a run took.
-    pub fn recorded(record: &RunRecord) -> Self {
-        let gadgets = record.calls.iter().map(|call| call.gadget + 1).max().unwrap_or(0);
-        let mut by_gadget = vec![Vec::new(); gadgets];
-        for call in &record.calls {
-            let of_batch = call.batches.iter().map(|batch| batch.seconds / batch.rotations as f64);
-            by_gadget[call.gadget].extend(of_batch);
-        }
+    /// Those that are known, by gadget.
+    pub fn known(by_gadget: Vec<Vec<f64>>) -> Self {
         Self { by_gadget }
     }
 

@@ -165,6 +165,17 @@ impl RunRecord {
         ways.get(ways.len() / 10).copied()
     }
 
+    /// How long its batches took.
+    pub fn durations(&self) -> Durations {
+        let gadgets = self.calls.iter().map(|call| call.gadget + 1).max().unwrap_or(0);
+        let mut by_gadget = vec![Vec::new(); gadgets];
+        for call in &self.calls {
+            let of_batch = call.batches.iter().map(|batch| batch.seconds / batch.rotations as f64);
+            by_gadget[call.gadget].extend(of_batch);
+        }
+        Durations::known(by_gadget)
+    }
+
     /// The same run on other machines, simulated: calls and batches as they are, of the durations that they had, drawn anew. The server's own
     /// work takes as long as it did.
     ///
@@ -180,7 +191,7 @@ impl RunRecord {
         let calls: Vec<LookupCall> = self.calls.iter().map(call).collect();
         let rotations = |call: &CallRecord| call.batches.iter().map(|batch| batch.rotations).collect();
         let batches: Vec<Vec<usize>> = self.calls.iter().map(rotations).collect();
-        simulate((&calls, Some(&batches)), sizes, &Durations::recorded(self), cluster, seed)
+        simulate((&calls, Some(&batches)), sizes, &self.durations(), cluster, seed)
     }
 
     /// The machines that it was recorded on, as far as it says: a way of no limit, and the [latency](Self::latency) that it had.

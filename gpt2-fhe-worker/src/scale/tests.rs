@@ -144,7 +144,7 @@ fn stragglers_are_waited_for() {
     (0..1000).for_each(|i| record.add_batch(call, batch(if i % 100 == 99 { 0.32 } else { 0.032 })));
     record.end_call(call, 1.0);
     assert_near(record.latency().unwrap(), 0.001);
-    let durations = Durations::recorded(&record);
+    let durations = record.durations();
     assert_near(durations.mean(0).unwrap(), 0.004 * 1.09);
     let few = [LookupCall { gadget: 0, rotations: 8 * 1000, tables: 1, own: Vec::new() }];
     let [closed, simulated] = both(&few, &MessageSizes::none(1), &durations, &cluster(1000));

@@ -58,24 +58,6 @@ pub(super) fn check(arguments: &PlanArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The server's own operations that are given by `--own-ms`.
-///
-/// # Errors
-/// That there are not as many, or one is no time.
-pub(super) fn own_times(own_ms: &[f64], most: f64) -> anyhow::Result<Option<[f64; OwnOperation::ALL.len()]>> {
-    match <[f64; OwnOperation::ALL.len()]>::try_from(own_ms) {
-        _ if own_ms.is_empty() => Ok(None),
-        Ok(own_ms) if own_ms.iter().all(|ms| (0.0..=most).contains(ms)) => Ok(Some(own_ms)),
-        _ => {
-            let names = OwnOperation::ALL.map(OwnOperation::name).join(", ");
-            bail!(
-                "--own-ms needs {} numbers of milliseconds, at most {most}, separated by commas: of {names}",
-                OwnOperation::ALL.len()
-            )
-        }
-    }
-}
-
 /// What more machines give to one request.
 #[derive(Serialize)]
 pub(super) struct ScaledPlan {
@@ -177,7 +159,7 @@ impl ScaledPlan {
             (times.of_one(gadget) - switch / share).max(0.0)
         };
         let mut rotation_seconds: [f64; GADGETS] = std::array::from_fn(rotation);
-        let durations = record.map_or_else(|| Durations::constant(&rotation_seconds), Durations::recorded);
+        let durations = record.map_or_else(|| Durations::constant(&rotation_seconds), RunRecord::durations);
         for (gadget, seconds) in rotation_seconds.iter_mut().enumerate() {
             *seconds = durations.mean(gadget)?;
         }

@@ -11,7 +11,6 @@ use gpt2_fhe::track::statistics::{Statistics, StepStatistics};
 use serde::Serialize;
 
 use super::progress::while_showing;
-use super::scale::own_times;
 use super::text::{seconds, table};
 
 /// The most cores that one is asked about.
@@ -42,13 +41,31 @@ pub(super) struct Times {
 /// More than a bootstrapping takes anywhere.
 const MOST_MILLISECONDS: f64 = 1e6;
 
+/// The server's own operations that are given by `--own-ms`.
+///
+/// # Errors
+/// That there are not as many, or one is no time.
+fn own_times(own_ms: &[f64]) -> anyhow::Result<Option<[f64; OwnOperation::ALL.len()]>> {
+    match <[f64; OwnOperation::ALL.len()]>::try_from(own_ms) {
+        _ if own_ms.is_empty() => Ok(None),
+        Ok(own_ms) if own_ms.iter().all(|ms| (0.0..=MOST_MILLISECONDS).contains(ms)) => Ok(Some(own_ms)),
+        _ => {
+            let names = OwnOperation::ALL.map(OwnOperation::name).join(", ");
+            bail!(
+                "--own-ms needs {} numbers of milliseconds, at most {MOST_MILLISECONDS}, separated by commas: of {names}",
+                OwnOperation::ALL.len()
+            )
+        }
+    }
+}
+
 impl Times {
     /// Those of `--pbs-ms` and `--own-ms`, if there are any.
     ///
     /// # Errors
     /// That there are not as many as gadgets, or one is no time.
     pub(super) fn given(pbs_ms: &[f64], own_ms: &[f64]) -> anyhow::Result<Option<Self>> {
-        let own_ms = own_times(own_ms, MOST_MILLISECONDS)?;
+        let own_ms = own_times(own_ms)?;
         let is_time = |ms: &f64| (0.0..=MOST_MILLISECONDS).contains(ms);
         match <[f64; GADGETS]>::try_from(pbs_ms) {
             _ if pbs_ms.is_empty() => Ok(None),
