@@ -9,6 +9,7 @@
 
 mod contents;
 mod error;
+mod polynomial;
 #[cfg(test)]
 mod tests;
 

@@ -11,7 +11,7 @@ use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::params::{GlweShape, PolynomialSize};
 use tfhe_core::sets;
 
-use super::{Batch, BatchError, BatchId, BatchResult, ExpectedResult, KeyName, RefusedBatch};
+use super::{Batch, BatchError, BatchId, BatchResult, ExpectedResult, KeyName, RefusedBatch, polynomial};
 use crate::info::{PROTOCOL, arithmetic};
 
 /// A [`Batch`].
@@ -28,6 +28,7 @@ const EMPTY: &str = "a batch has one lookup at least";
 const LOOKUPS: &str = "a batch has as many lookups as inputs";
 const SIZES: &str = "ciphertexts of another dimension, or another ring, than is expected";
 const POLYNOMIAL: &str = "a lookup has a polynomial that is not there";
+const POLYNOMIALS: &str = "a batch has more polynomials than lookups";
 const BODIES: &str = "of a body, one coefficient to all of them are wanted";
 const BITS: &str = "torus elements have 1 to 64 bits";
 const TRIVIAL: &str = "a polynomial is encrypted";
@@ -178,7 +179,7 @@ impl Batch {
         }
         let bits = exponent_bits(shape.polynomial_size);
         self.inputs.iter().try_for_each(|input| encoder.elements(input.data(), bits))?;
-        self.polynomials.iter().try_for_each(|polynomial| encoder.elements(polynomial.body(), u64::BITS))
+        self.polynomials.iter().try_for_each(|p| polynomial::write(encoder, p.body()))
     }
 
     /// A batch out of the bytes of a file, for this process.
@@ -224,6 +225,8 @@ impl Batch {
         // Nothing is taken for so many before they come.
         let [inputs, polynomials] = [decoder.count(usize::MAX)?, decoder.count(usize::MAX)?];
         expect(inputs >= 1 && polynomials >= 1, EMPTY)?;
+        // One that no lookup has would take memory for little.
+        expect(polynomials <= inputs, POLYNOMIALS)?;
         let mut lookup = |_| {
             let lookup = (decoder.count(usize::MAX)?, decoder.count(usize::MAX)?);
             expect(lookup.0 < polynomials, POLYNOMIAL)?;
@@ -235,7 +238,7 @@ impl Batch {
         let mut input = |_| Ok::<_, FormatError>(LweCiphertext::from_data(decoder.elements(dimension + 1, exponents)?));
         let inputs = (0..inputs).map(&mut input).collect::<Result<_, _>>()?;
         let mut polynomial = |_| {
-            let body = decoder.elements(shape.polynomial_size.get(), u64::BITS)?;
+            let body = polynomial::read(&mut decoder, shape.polynomial_size.get())?;
             Ok::<_, FormatError>(GlweCiphertext::trivial(shape, &body))
         };
         let polynomials = (0..polynomials).map(&mut polynomial).collect::<Result<_, _>>()?;

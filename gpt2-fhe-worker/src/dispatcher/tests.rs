@@ -89,7 +89,7 @@ fn without_workers_everything_is_computed_here() {
 #[test]
 fn workers_compute_everything_that_they_can() {
     let server = Server::new(MemoryExchange::default(), options());
-    ["a", "b"].map(|name| server.exchange.add_worker(name, []));
+    ["a", "b"].into_iter().for_each(|name| server.exchange.add_worker(name, []));
     server.wait_for_workers(2);
     let session = server.begin();
     for (number, count) in [(1, 1), (2, 7), (3, 500)] {
@@ -254,7 +254,7 @@ fn a_share_of_results_is_verified() {
 #[test]
 fn requests_at_the_same_time_have_their_own_results() {
     let server = Server::new(MemoryExchange::default(), Options { beside_workers: true, ..options() });
-    ["a", "b"].map(|name| server.exchange.add_worker(name, []));
+    ["a", "b"].into_iter().for_each(|name| server.exchange.add_worker(name, []));
     server.wait_for_workers(2);
     std::thread::scope(|scope| {
         for request in 0..3 {

@@ -81,6 +81,7 @@ impl BlockCiphertexts<'_> {
             _ => {
                 let tables = Tabulated::new(tables, |table| {
                     FunctionTable::new(shape, middle(table)..=middle(table), |turns| table.at(turns))
+                        .map(|tabulated| tabulated.rounded(refresh.result_bits()))
                 });
                 let results = refresh.look_up(&arguments, &tables.of_numbers()).expect(MATCH);
                 results.into_iter().map(|result| EncryptedNumber::Sum(EncryptedSum::result(result))).collect()

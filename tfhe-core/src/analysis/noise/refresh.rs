@@ -1,7 +1,7 @@
 //! The noise of a refresh, step by step.
 
 use super::{
-    Distribution, MODULUS_LOG, Variance, blind_rotation, glwe_keyswitch_from, modulus_switch, packing,
+    Distribution, MODULUS_LOG, Variance, blind_rotation, glwe_keyswitch_from, modulus_switch, packing, rounded_body,
     rounded_ciphertext,
 };
 use crate::key_graph::{Edge, KeyParameters, MissingEdge, Node, Parameters};
@@ -103,7 +103,8 @@ impl RefreshParameters {
     /// ```
     pub fn fewest_result_bits(&self, share: f64) -> u32 {
         let plain = refresh(&self.with_result_bits(MODULUS_LOG)).bootstrapping.get();
-        let is_fine = |&bits: &u32| rounded_ciphertext(self.lookup.0, bits).get() <= share * plain;
+        let added = |bits| rounded_ciphertext(self.lookup.0, bits) + rounded_body(bits);
+        let is_fine = |&bits: &u32| added(bits).get() <= share * plain;
         (1..MODULUS_LOG).find(is_fine).unwrap_or(MODULUS_LOG)
     }
 }
@@ -158,7 +159,9 @@ pub fn refresh(parameters: &RefreshParameters) -> RefreshNoise {
         keyswitch: keyswitch(parameters.keyswitch, arithmetic.0) + keyswitch(parameters.lookup_keyswitch, lookup.0),
         modulus_switch: fine.scaled(2f64.powi(parameters.log_tables as i32)),
         bootstrapping: blind_rotation(bootstrapping, lookup.0, small_dimension, lookup.1.variance())
-            + rounded_ciphertext(lookup.0, parameters.result_bits),
+            // And the table's values, which have as many.
+            + rounded_ciphertext(lookup.0, parameters.result_bits)
+            + rounded_body(parameters.result_bits),
         packing: packing(automorphism, lookup.0, lookup.1.variance()),
         lift: glwe_keyswitch_from(lift, lookup.0, arithmetic.0, arithmetic.1.variance()),
     }

@@ -274,6 +274,11 @@ impl<'a> Refresh<'a> {
         Self { result_bits: bits, ..self }
     }
 
+    /// To how many bits results are rounded.
+    pub fn result_bits(&self) -> u32 {
+        self.result_bits
+    }
+
     /// Who does the blind rotations.
     pub fn rotator(&self) -> &'a dyn BlindRotator {
         self.rotator

@@ -75,6 +75,14 @@ impl FunctionTable {
         }
     }
 
+    /// The same with values rounded to their highest `bits` bits, as results are where others compute them
+    /// ([`Refresh::with_result_bits`](super::Refresh::with_result_bits)): so a table has fewer bits to send.
+    #[must_use]
+    pub fn rounded(mut self, bits: u32) -> Self {
+        self.0.polynomial.round(bits);
+        self
+    }
+
     /// The same as a list of one function.
     pub fn as_tables(&self) -> &FunctionTables {
         &self.0
