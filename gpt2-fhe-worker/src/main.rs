@@ -33,8 +33,8 @@ struct CommandLine {
     threads: Option<u16>,
     /// How much memory evaluation keys may take, as 500MB or 64GiB
     ///
-    /// Those of a client take about as much as their file has bytes. The least recently used ones are dropped, and fetched again when they
-    /// are needed. Keys that are in use stay, whatever they take.
+    /// Ready for use, keys take more memory than their file has bytes. The least recently used ones are dropped, and fetched again when
+    /// they are needed. Keys that are in use stay.
     #[arg(long, value_name = "SIZE", default_value = "2GiB")]
     key_memory: ByteSize,
     /// How long evaluation keys are kept that no batch asks for, as 90s, 15m or 12h
