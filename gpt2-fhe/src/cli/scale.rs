@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{anyhow, bail};
 use gpt2_fhe::block::circuit::BlockCircuit;
 use gpt2_fhe::block::keys::{GADGETS, result_bits};
 use gpt2_fhe::block::schedule::{OwnOperation, Schedule, Scheduled};
@@ -135,7 +135,8 @@ impl RecordReport {
 /// # Errors
 /// That it is none.
 pub(super) fn record(path: Option<&Path>) -> anyhow::Result<Option<RunRecord>> {
-    let read = |path: &Path| RunRecord::read(path).with_context(|| format!("cannot use --record {}", path.display()));
+    let read =
+        |path: &Path| RunRecord::read(path).map_err(|error| anyhow!("cannot use --record {}: {error}", path.display()));
     path.map(read).transpose()
 }
 
