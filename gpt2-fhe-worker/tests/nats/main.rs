@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use gpt2_fhe_worker::exchange::Exchange;
 use gpt2_fhe_worker::info::{Counts, PROTOCOL, RequestInfo, ServerInfo, arithmetic};
-use gpt2_fhe_worker::nats::status::{table, watch};
+use gpt2_fhe_worker::nats::status::{Status, table, watch};
 use tfhe_core::sets;
 
 use crate::support::{Broker, Party, Server, broker, wait_until};
@@ -69,7 +69,12 @@ fn results_have_the_bits_of_the_key_whoever_computes() {
                     std::thread::sleep(Duration::from_millis(200));
                 }
             });
-            let status = watch(&broker.options(), Duration::from_millis(2500)).unwrap();
+            // On a machine that is busy it may take longer until everyone was heard twice.
+            let seen = || watch(&broker.options(), Duration::from_millis(2500)).unwrap();
+            let is_heard = |status: &Status| {
+                status.servers.len() == 1 && status.workers.iter().filter(|worker| worker.rate.is_some()).count() == 2
+            };
+            let status = (0..10).map(|_| seen()).find(is_heard).unwrap();
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
             telling.join().unwrap();
             status

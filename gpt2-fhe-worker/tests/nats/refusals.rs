@@ -92,7 +92,10 @@ fn workers_of_another_kind_get_nothing_and_are_told_why() {
     });
     let info = told(&server);
     let status = std::thread::scope(|scope| {
-        let watching = scope.spawn(|| watch(&broker.options(), Duration::from_millis(2500)).unwrap());
+        // On a machine that is busy it may take longer until everyone was heard.
+        let seen = || watch(&broker.options(), Duration::from_millis(2500)).unwrap();
+        let watching = scope
+            .spawn(move || (0..10).map(|_| seen()).find(|s| s.workers.len() == 3 && s.servers.len() == 1).unwrap());
         while !watching.is_finished() {
             server.exchange.tell(&info);
             std::thread::sleep(Duration::from_millis(200));
