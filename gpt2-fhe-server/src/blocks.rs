@@ -17,7 +17,7 @@ use gpt2_fhe::encoding::Encoding;
 use gpt2_fhe::store::{Store, StoreError, open_file};
 use gpt2_fhe::track::{EvaluationError, Observer};
 use gpt2_fhe_worker::batch::KeyName;
-use gpt2_fhe_worker::dispatcher::{Dispatcher, KeyFile, Session};
+use gpt2_fhe_worker::dispatcher::{Dispatcher, KeyFile, LookupSession};
 use gpt2_fhe_worker::info::RequestInfo;
 use gpt2_fhe_worker::keys::write_keys;
 use nn::record::{QuantizedFile, ServerHalf};
@@ -185,7 +185,7 @@ struct Told<'a> {
 
 /// A request whose lookups are handed to workers.
 struct Watched<'a> {
-    session: &'a Session<'a>,
+    session: &'a LookupSession<'a>,
     info: RequestInfo,
     begun: Instant,
 }
@@ -228,7 +228,7 @@ fn begin<'a>(
     dispatcher: &'a Dispatcher,
     keys: &'a EvaluationKeys,
     file: &Arc<KeyFile>,
-) -> Result<Session<'a>, Refusal> {
+) -> Result<LookupSession<'a>, Refusal> {
     let bootstrapping = GADGETS_OF_SET.map(|gadget| keys.bootstrapping_key(gadget));
     let bootstrapping: Vec<_> = bootstrapping.into_iter().collect::<Result<_, _>>().map_err(internal)?;
     Ok(dispatcher.begin(bootstrapping, *keys.identity(), file))
@@ -344,7 +344,7 @@ impl Engine for BlockEngine {
             begun: Instant::now(),
         });
         let computed = compute(circuit, (keys, rotators), &request, text, &mut Told { progress, watched });
-        if let Some(line) = session.as_ref().and_then(Session::failure) {
+        if let Some(line) = session.as_ref().and_then(LookupSession::failure) {
             return Err(internal(line));
         }
         let (answer, _) = computed.map_err(not_computed)?;

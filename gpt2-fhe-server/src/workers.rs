@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use gpt2_fhe_worker::dispatcher::{DispatchError, Dispatcher, Options};
+use gpt2_fhe_worker::dispatcher::{DispatchError, DispatchOptions, Dispatcher};
 use gpt2_fhe_worker::nats::{NatsError, NatsExchange, NatsOptions};
 
 /// Who computes lookups.
@@ -12,6 +12,8 @@ use gpt2_fhe_worker::nats::{NatsError, NatsExchange, NatsOptions};
 /// With --engine, workers (gpt2-fhe-worker) can: they may come and go at any time, and see evaluation keys and ciphertexts, nothing else.
 /// Without it, and without workers, the server computes everything itself.
 #[derive(Args, Clone, Debug)]
+// Of what is needed for workers, the address alone says whether there are to be any.
+#[command(mut_arg("url", |url| url.required(false)))]
 pub struct WorkerArguments {
     #[command(flatten)]
     nats: Option<NatsOptions>,
@@ -75,11 +77,11 @@ impl WorkerArguments {
     pub fn dispatcher(&self, threads: usize) -> Result<Option<Dispatcher>, WorkersError> {
         let Some(nats) = &self.nats else { return Ok(None) };
         let run = Dispatcher::random_run()?;
-        let options = Options {
+        let options = DispatchOptions {
             own_threads: threads,
             beside_workers: self.own_lookups == OwnLookups::Some,
             verify: self.verify.0,
-            ..Options::default()
+            ..DispatchOptions::default()
         };
         Ok(Some(Dispatcher::new(Arc::new(NatsExchange::connect(nats, run)?), run, options)?))
     }
@@ -87,7 +89,29 @@ impl WorkerArguments {
 
 #[cfg(test)]
 mod tests {
-    use super::Share;
+    use clap::Parser;
+
+    use super::{Share, WorkerArguments};
+
+    /// Workers are for who asks for them; what is said of them without that is a mistake.
+    #[test]
+    fn workers_are_asked_for_by_the_address_alone() {
+        #[derive(Parser)]
+        struct CommandLine {
+            #[command(flatten)]
+            workers: WorkerArguments,
+        }
+        let parsed = |words: &[&str]| CommandLine::try_parse_from([&["server"], words].concat());
+        assert!(parsed(&[]).unwrap().workers.nats.is_none());
+        let engine = ["--engine", "nats://127.0.0.1"];
+        assert!(parsed(&engine).unwrap().workers.nats.is_some());
+        assert!(parsed(&[&engine[..], &["--verify", "1/100", "--own-lookups", "late"]].concat()).is_ok());
+        for alone in [["--verify", "1/100"], ["--own-lookups", "late"], ["--nats-ca", "file"], ["--nats-creds", "file"]]
+        {
+            let error = parsed(&alone).err().unwrap().to_string();
+            assert!(error.contains("--engine"), "{error}");
+        }
+    }
 
     #[test]
     fn shares_are_from_nothing_to_all() {

@@ -1,9 +1,8 @@
 //! Which workers there are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use super::Distrusted;
 use crate::info::{PROTOCOL, WorkerInfo};
 
 /// After how long without a word a worker is taken to be gone.
@@ -13,7 +12,8 @@ const SILENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct Board {
     workers: HashMap<String, (WorkerInfo, Instant)>,
-    distrusted: Distrusted,
+    /// Names of those whose results were wrong.
+    distrusted: HashSet<String>,
     /// Seconds of a blind rotation on one core, by gadget, as workers have needed them.
     seconds: HashMap<usize, f64>,
 }

@@ -10,9 +10,11 @@ use tfhe_core::blind_rotation::{BLIND_ROTATION_BLOCK, Wanted};
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::lwe::LweCiphertext;
 
+use super::handle::Dispatcher;
 use super::inbox::{Inbox, Message};
-use super::session::SessionKey;
-use super::{Dispatcher, Shared, locked};
+use super::key::SessionKey;
+use super::lock::locked;
+use super::shared::Shared;
 use crate::batch::{Batch, BatchId, BatchResult, ExpectedResult};
 use crate::scale::record::{BatchRecord, CallRecord};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tfhe_core::glwe::GlweCiphertext;
 
-use super::locked;
+use super::lock::locked;
 
 /// What comes to a call.
 pub(super) enum Message {

@@ -1,6 +1,5 @@
 //! One request's way to workers.
 
-use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -11,72 +10,21 @@ use tfhe_core::keys::Identity;
 use tfhe_core::lwe::LweCiphertext;
 
 use super::call::{Call, FOR_EACH_THREAD};
-use super::{Dispatcher, locked};
-use crate::batch::KeyName;
+use super::handle::Dispatcher;
+use super::key::{Recording, SessionKey};
+use super::key_file::KeyFile;
+use super::lock::locked;
 use crate::info::RequestInfo;
-use crate::scale::record::{CallRecord, RecordHeader, RunRecord};
-
-/// Writes a file of keys, as often as it is asked to.
-pub type WriteKeys = Box<dyn Fn(&mut dyn Write) -> io::Result<()> + Send + Sync>;
-
-/// A file of bootstrapping keys, for workers.
-pub struct KeyFile {
-    /// The hash of its bytes.
-    pub name: KeyName,
-    /// Writes its bytes.
-    pub write: WriteKeys,
-}
-
-impl std::fmt::Debug for KeyFile {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyFile").field("name", &self.name).finish_non_exhaustive()
-    }
-}
+use crate::scale::record::{RecordHeader, RunRecord};
 
 /// One request, from its beginning to its end: a rotator for each of its bootstrapping keys.
 #[derive(Debug)]
-pub struct Session<'a> {
+pub struct LookupSession<'a> {
     dispatcher: &'a Dispatcher,
     number: u64,
     failure: Arc<Mutex<Option<String>>>,
     recording: Arc<Mutex<Option<Recording>>>,
     keys: Vec<SessionKey<'a>>,
-}
-
-/// What a session's calls leave.
-#[derive(Debug)]
-struct Recording {
-    record: RunRecord,
-    /// When the last call ended.
-    ended: Instant,
-}
-
-/// One bootstrapping key of a session.
-#[derive(Debug)]
-pub(super) struct SessionKey<'a> {
-    dispatcher: &'a Dispatcher,
-    pub(super) key: &'a BootstrappingKey,
-    pub(super) gadget: usize,
-    pub(super) identity: Identity,
-    pub(super) file: Arc<KeyFile>,
-    failure: Arc<Mutex<Option<String>>>,
-    recording: Arc<Mutex<Option<Recording>>>,
-}
-
-impl SessionKey<'_> {
-    /// Notes why the request has to end; the first reason counts.
-    pub(super) fn fail(&self, line: String) {
-        locked(&self.failure).get_or_insert(line);
-    }
-
-    /// Notes a call that is done, if calls are recorded.
-    pub(super) fn note(&self, call: CallRecord, begun: Instant) {
-        if let Some(Recording { record, ended }) = &mut *locked(&self.recording) {
-            let own_seconds = begun.saturating_duration_since(*ended).as_secs_f64();
-            record.calls.push(CallRecord { own_seconds, seconds: begun.elapsed().as_secs_f64(), ..call });
-            *ended = Instant::now();
-        }
-    }
 }
 
 impl Dispatcher {
@@ -86,7 +34,7 @@ impl Dispatcher {
         keys: impl IntoIterator<Item = &'a BootstrappingKey>,
         identity: Identity,
         file: &Arc<KeyFile>,
-    ) -> Session<'a> {
+    ) -> LookupSession<'a> {
         let failure = Arc::<Mutex<Option<String>>>::default();
         let recording = Arc::<Mutex<Option<Recording>>>::default();
         let key = |(gadget, key)| SessionKey {
@@ -101,11 +49,11 @@ impl Dispatcher {
         let keys = keys.into_iter().enumerate().map(key).collect();
         let number = self.shared.new_id().number;
         self.shared.has_keys(file);
-        Session { dispatcher: self, number, failure, recording: recording.clone(), keys }
+        LookupSession { dispatcher: self, number, failure, recording: recording.clone(), keys }
     }
 }
 
-impl Session<'_> {
+impl LookupSession<'_> {
     /// Who does blind rotations with bootstrapping gadget number `gadget`.
     ///
     /// # Panics
@@ -137,7 +85,7 @@ impl Session<'_> {
     }
 }
 
-impl Drop for Session<'_> {
+impl Drop for LookupSession<'_> {
     fn drop(&mut self) {
         locked(&self.dispatcher.shared.requests).remove(&self.number);
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tfhe_core::blind_rotation::Wanted;
 use tfhe_core::glwe::GlweCiphertext;
 
-use super::{Dispatcher, KeyFile, Options, Session};
+use super::{DispatchOptions, Dispatcher, KeyFile, LookupSession};
 use crate::batch::Batch;
 use crate::exchange::Exchange;
 use crate::exchange::memory::{Fault, MemoryExchange};
@@ -23,12 +23,12 @@ struct Server {
 }
 
 /// What is computed by workers if there are any, and what takes long is noticed at once.
-fn options() -> Options {
-    Options { own_threads: 1, beside_workers: false, verify: 0.0, overdue: Duration::from_millis(100) }
+fn options() -> DispatchOptions {
+    DispatchOptions { own_threads: 1, beside_workers: false, verify: 0.0, overdue: Duration::from_millis(100) }
 }
 
 impl Server {
-    fn new(exchange: MemoryExchange, options: Options) -> Self {
+    fn new(exchange: MemoryExchange, options: DispatchOptions) -> Self {
         let (toy, exchange) = (Toy::new(1), Arc::new(exchange));
         let dispatcher = Dispatcher::new(exchange.clone() as Arc<dyn Exchange>, RUN, options).unwrap();
         let bytes = toy.file.clone();
@@ -36,7 +36,7 @@ impl Server {
         Self { toy, exchange, dispatcher, file }
     }
 
-    fn begin(&self) -> Session<'_> {
+    fn begin(&self) -> LookupSession<'_> {
         let key = self.toy.prepared.bootstrapping_key(0).unwrap();
         self.dispatcher.begin([key], *self.toy.sent.identity(), &self.file)
     }
@@ -59,7 +59,7 @@ impl Server {
     }
 
     /// Blind rotations, whose bits have to be right.
-    fn call(&self, session: &Session<'_>, number: u64, count: usize) {
+    fn call(&self, session: &LookupSession<'_>, number: u64, count: usize) {
         let batch = self.toy.batch(number, count);
         assert!(rotated(session, &batch) == self.toy.results(&batch), "call {number}");
     }
@@ -69,7 +69,7 @@ impl Server {
     }
 }
 
-fn rotated(session: &Session<'_>, batch: &Batch) -> Vec<GlweCiphertext> {
+fn rotated(session: &LookupSession<'_>, batch: &Batch) -> Vec<GlweCiphertext> {
     let polynomials: Vec<_> = batch.lookups.iter().map(|lookup| &batch.polynomials[lookup.0]).collect();
     let bodies: Vec<usize> = batch.lookups.iter().map(|lookup| lookup.1).collect();
     session.rotator(0).rotate(&batch.inputs, &polynomials, &Wanted { bits: BITS, bodies: &bodies })
@@ -103,7 +103,7 @@ fn workers_compute_everything_that_they_can() {
 
 #[test]
 fn this_process_computes_beside_workers() {
-    let server = Server::new(MemoryExchange::default(), Options { beside_workers: true, ..options() });
+    let server = Server::new(MemoryExchange::default(), DispatchOptions { beside_workers: true, ..options() });
     server.exchange.add_worker("a", vec![Fault::Hold; 2]);
     server.wait_for_workers(1);
     let session = server.begin();
@@ -120,7 +120,8 @@ fn this_process_computes_beside_workers() {
 /// A worker that is added later is given batches, of the same call.
 #[test]
 fn workers_may_come_in_mid_call() {
-    let server = Server::new(MemoryExchange::default(), Options { overdue: Duration::from_secs(60), ..options() });
+    let server =
+        Server::new(MemoryExchange::default(), DispatchOptions { overdue: Duration::from_secs(60), ..options() });
     server.exchange.add_worker("a", [Fault::Hold]);
     server.wait_for_workers(1);
     let session = server.begin();
@@ -205,7 +206,7 @@ fn an_exchange_that_is_lost_and_found_again() {
 /// A wrong result has the right form: only whoever computes it again knows.
 #[test]
 fn wrong_results_are_found_and_their_worker_is_not_believed_any_more() {
-    let server = Server::new(MemoryExchange::default(), Options { verify: 1.0, ..options() });
+    let server = Server::new(MemoryExchange::default(), DispatchOptions { verify: 1.0, ..options() });
     server.exchange.add_worker("honest", []);
     server.wait_for_workers(1);
     let session = server.begin();
@@ -235,7 +236,7 @@ fn wrong_results_are_found_and_their_worker_is_not_believed_any_more() {
 /// A share of results is computed again, about as many as asked for.
 #[test]
 fn a_share_of_results_is_verified() {
-    let server = Server::new(MemoryExchange::default(), Options { verify: 0.25, ..options() });
+    let server = Server::new(MemoryExchange::default(), DispatchOptions { verify: 0.25, ..options() });
     server.exchange.add_worker("a", []);
     server.wait_for_workers(1);
     let session = server.begin();
@@ -253,7 +254,7 @@ fn a_share_of_results_is_verified() {
 /// Two requests at the same time: neither gets the other's results.
 #[test]
 fn requests_at_the_same_time_have_their_own_results() {
-    let server = Server::new(MemoryExchange::default(), Options { beside_workers: true, ..options() });
+    let server = Server::new(MemoryExchange::default(), DispatchOptions { beside_workers: true, ..options() });
     ["a", "b"].into_iter().for_each(|name| server.exchange.add_worker(name, []));
     server.wait_for_workers(2);
     std::thread::scope(|scope| {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use gpt2_fhe_server::blocks::BlockEngine;
 use gpt2_fhe_server::engine::{Engine, Progress};
-use gpt2_fhe_worker::dispatcher::{Dispatcher, Options};
+use gpt2_fhe_worker::dispatcher::{DispatchOptions, Dispatcher};
 use gpt2_fhe_worker::info::arithmetic;
 use gpt2_fhe_worker::nats::NatsExchange;
 use nn::block::BlockPart;
@@ -80,15 +80,15 @@ impl Progress for After<'_> {
 }
 
 /// A server over a broker.
-fn served(broker: &Broker, options: Options) -> BlockEngine {
+fn served(broker: &Broker, options: DispatchOptions) -> BlockEngine {
     let run = Dispatcher::random_run().unwrap();
     let exchange = Arc::new(NatsExchange::connect(&broker.options(), run).unwrap());
     engine(REQUEST.folder.path()).with_workers(Dispatcher::new(exchange, run, options).unwrap())
 }
 
 /// A server that leaves to its workers what these can do in time.
-fn leaving() -> Options {
-    Options { own_threads: 2, beside_workers: false, ..Options::default() }
+fn leaving() -> DispatchOptions {
+    DispatchOptions { own_threads: 2, beside_workers: false, ..DispatchOptions::default() }
 }
 
 fn worker(broker: &Broker, backend: Option<&str>) -> Worker {
@@ -117,7 +117,7 @@ fn assert_right(engine: &BlockEngine, progress: &mut After<'_>) {
 #[test]
 fn answers_have_the_same_bits_with_workers_beside_them_and_without() {
     let broker = broker!("");
-    for options in [leaving(), Options { own_threads: 1, verify: 0.2, ..Options::default() }] {
+    for options in [leaving(), DispatchOptions { own_threads: 1, verify: 0.2, ..DispatchOptions::default() }] {
         let engine = served(&broker, options.clone());
         assert_right(&engine, &mut After::nothing());
         assert_eq!(count(&engine, "worker_rotations"), 0, "nobody is there");
