@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use gpt2_fhe_server::arguments::ServerArguments;
 use gpt2_fhe_server::blocks::BlockEngine;
 
@@ -42,7 +42,11 @@ fn run(line: &CommandLine) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn main() -> ExitCode {
-    match run(&CommandLine::parse()) {
+    let command = CommandLine::command();
+    #[cfg(feature = "nats")]
+    let command = gpt2_fhe_server::workers::WorkerArguments::optional(command);
+    let line = CommandLine::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    match run(&line) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Command, ValueEnum};
 use gpt2_fhe_worker::dispatcher::{DispatchError, DispatchOptions, Dispatcher};
 use gpt2_fhe_worker::nats::{NatsError, NatsExchange, NatsOptions};
 
@@ -12,18 +12,16 @@ use gpt2_fhe_worker::nats::{NatsError, NatsExchange, NatsOptions};
 /// With --engine, workers (gpt2-fhe-worker) can: they may come and go at any time, and see evaluation keys and ciphertexts, nothing else.
 /// Without it, and without workers, the server computes everything itself.
 #[derive(Args, Clone, Debug)]
-// Of what is needed for workers, the address alone says whether there are to be any.
-#[command(mut_arg("url", |url| url.required(false)))]
 pub struct WorkerArguments {
     #[command(flatten)]
     nats: Option<NatsOptions>,
     /// What lookups the server computes itself
-    #[arg(long, value_enum, value_name = "WHICH", default_value_t = OwnLookups::Some, requires = "NatsOptions")]
+    #[arg(long, value_enum, value_name = "WHICH", default_value_t = OwnLookups::Some, requires = "engine")]
     own_lookups: OwnLookups,
     /// Which share of the workers' results the server computes again, to compare every bit: 1/100, say, or 0.01
     ///
     /// A worker whose result is wrong is not believed any more, and the request ends with an error.
-    #[arg(long, value_name = "SHARE", default_value = "0", requires = "NatsOptions")]
+    #[arg(long, value_name = "SHARE", default_value = "0", requires = "engine")]
     verify: Share,
 }
 
@@ -70,6 +68,13 @@ pub enum WorkersError {
 }
 
 impl WorkerArguments {
+    /// A command line with these options, none of which has to be given: whoever needs a NATS server has to say where it is, and a server
+    /// does not need one.
+    #[must_use]
+    pub fn optional(command: Command) -> Command {
+        command.mut_arg("engine", |engine| engine.required(false))
+    }
+
     /// Who hands lookups to workers, if there may be any; `threads` of this process compute.
     ///
     /// # Errors
@@ -89,7 +94,7 @@ impl WorkerArguments {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory, FromArgMatches, Parser};
 
     use super::{Share, WorkerArguments};
 
@@ -101,7 +106,11 @@ mod tests {
             #[command(flatten)]
             workers: WorkerArguments,
         }
-        let parsed = |words: &[&str]| CommandLine::try_parse_from([&["server"], words].concat());
+        let parsed = |words: &[&str]| {
+            let matches = WorkerArguments::optional(CommandLine::command());
+            let matches = matches.try_get_matches_from([&["server"], words].concat())?;
+            CommandLine::from_arg_matches(&matches)
+        };
         assert!(parsed(&[]).unwrap().workers.nats.is_none());
         let engine = ["--engine", "nats://127.0.0.1"];
         assert!(parsed(&engine).unwrap().workers.nats.is_some());
