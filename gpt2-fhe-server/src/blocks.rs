@@ -1,9 +1,9 @@
 //! The engine of whole blocks: `gpt2_fhe` without its client.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use gpt2_fhe::block::agreement::{BlockAgreement, BlockRequest, keys_bytes, read_keys};
@@ -208,14 +208,13 @@ impl Observer for Told<'_> {
     }
 }
 
-/// Bootstrapping keys of a client's file, as workers get them.
-fn key_file(path: &Path, keys: &SeededEvaluationKeys) -> Result<KeyFile, Refusal> {
-    let name = KeyName::of(keys).map_err(internal)?;
-    let path = path.to_owned();
+/// Bootstrapping keys of a client's file, as workers get them. The file stays open: it has another name once it is known to be right.
+fn key_file((file, length): (File, u64), keys: &SeededEvaluationKeys) -> Result<KeyFile, Refusal> {
+    let (name, file) = (KeyName::of(keys).map_err(internal)?, Mutex::new(file));
     let write = move |output: &mut dyn Write| {
-        let (mut file, length) = open_file(&path).map_err(io::Error::other)?.ok_or(io::ErrorKind::NotFound)?;
-        let keys = read_keys(&mut file, length).map_err(io::Error::other)?;
-        write_keys(&keys, output)
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.rewind()?;
+        write_keys(&read_keys(&mut *file, length).map_err(io::Error::other)?, output)
     };
     Ok(KeyFile { name, write: Box::new(write) })
 }
@@ -261,7 +260,7 @@ impl Engine for BlockEngine {
     fn load_keys(&self, path: &Path) -> Result<BlockServerKeys, Refusal> {
         let (mut file, length) = opened(path)?;
         let seeded = read_keys(&mut file, length).map_err(refused)?;
-        let file = self.dispatcher.is_some().then(|| key_file(path, &seeded)).transpose()?.map(Arc::new);
+        let file = self.dispatcher.is_some().then(|| key_file((file, length), &seeded)).transpose()?.map(Arc::new);
         Ok(BlockServerKeys { keys: seeded.prepare().map_err(internal)?, file })
     }
 

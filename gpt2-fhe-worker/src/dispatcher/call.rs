@@ -151,14 +151,15 @@ struct Progress {
     is_given_up: bool,
 }
 
-/// Into ranges of nearly one size, of whole blocks of blind rotations but for the last; of less than a block only where threads would have none.
+/// Into ranges of nearly one size, as many for each thread: of whole blocks of blind rotations but for the last one, of less than a block only
+/// where threads would have none.
 fn cut(count: usize, threads: usize, most: usize) -> Vec<Range<usize>> {
-    let (threads, most) = (threads.max(1), most.max(BLIND_ROTATION_BLOCK));
-    let size = match count.div_ceil(threads) {
-        few @ 0..BLIND_ROTATION_BLOCK => few.max(1),
-        _ => count.div_ceil(threads * ROUNDS).next_multiple_of(BLIND_ROTATION_BLOCK).min(most),
-    };
-    (0..count).step_by(size).map(|start| start..(start + size).min(count)).collect()
+    let threads = threads.max(1);
+    let unit = count.div_ceil(threads).clamp(1, BLIND_ROTATION_BLOCK);
+    let (units, most) = (count.div_ceil(unit), (most / unit).max(1));
+    let ranges = units.div_ceil(most).max(threads * ROUNDS).next_multiple_of(threads).min(units);
+    let start = |range: usize| (range * units / ranges * unit).min(count);
+    (0..ranges).map(|range| start(range)..start(range + 1)).collect()
 }
 
 impl Call<'_> {
@@ -486,10 +487,14 @@ mod tests {
     fn batches_are_whole_blocks_and_as_many_for_each_thread() {
         let sizes =
             |count, threads, most| cut(count, threads, most).iter().map(ExactSizeIterator::len).collect::<Vec<_>>();
-        assert_eq!(sizes(256, 4, 64), [24, 24, 24, 24, 24, 24, 24, 24, 24, 24, 16]);
+        assert_eq!(sizes(256, 2, 64), [40, 40, 48, 40, 40, 48]);
         assert_eq!(sizes(1024, 4, 64), [64; 16]);
+        assert_eq!(
+            sizes(1000, 3, 64),
+            [[48, 56, 56, 56, 56, 56], [48, 56, 56, 56, 56, 56], [48, 56, 56, 56, 56, 56]].concat()[..18]
+        );
         assert_eq!(sizes(5, 4, 64), [2, 2, 1]);
-        assert_eq!(sizes(17, 0, 0), [8, 8, 1]);
+        assert_eq!(sizes(17, 1, 0), [8, 8, 1]);
         assert_eq!(sizes(0, 4, 64), [0; 0]);
     }
 }
