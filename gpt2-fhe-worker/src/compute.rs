@@ -168,7 +168,7 @@ mod tests {
         refused(&changed(&|batch| batch.keys = other.name), "cannot be fetched: entity not found");
         refused(&changed(&|batch| batch.gadget = 1), "no such bootstrapping gadget");
         let shape = GlweShape::new(1, 128).unwrap();
-        refused(&changed(&|batch| batch.polynomials = vec![GlweCiphertext::zero(shape); 3]), "another ring");
+        refused(&changed(&|batch| batch.polynomials = vec![GlweCiphertext::zero(shape); 2]), "another ring");
 
         // Keys that the worker has, in a batch of somebody else.
         let foreign = Batch { identity: *other.sent.identity(), ..batch.clone() };

@@ -148,6 +148,7 @@ impl Batch {
         };
         let shape = polynomial.shape();
         check(self.inputs.len() == self.lookups.len(), LOOKUPS)?;
+        check(self.polynomials.len() <= self.inputs.len(), POLYNOMIALS)?;
         check((1..=u64::BITS).contains(&self.bits), BITS)?;
         check(self.inputs.iter().all(|other| other.dimension() == input.dimension()), SIZES)?;
         for polynomial in &self.polynomials {

@@ -42,9 +42,9 @@ fn batches_and_results_are_what_was_written() {
     assert_eq!(Batch::decode(&sent).unwrap(), batch);
     assert_eq!(decode_result(&answered, &expected).unwrap(), result);
     assert!(answered.len() as u64 <= expected.bytes());
-    // As many bytes as the document says: of an input 9 exponents of 7 bits, of a polynomial 64 elements.
+    // As many bytes as the document says: of an input 9 exponents of 7 bits, of a polynomial 64 elements without any order.
     let before = 124 + 8 + 24 + 8 + arithmetic().len() + 32 + 16 + 40;
-    assert_eq!(sent.len(), before + 4 * (16 + (9 * 7_usize).div_ceil(8)) + 3 * 64 * 8 + 32);
+    assert_eq!(sent.len(), before + 4 * (16 + (9 * 7_usize).div_ceil(8)) + 3 * (24 + 8 + 64 * 8) + 32);
     let of_result = |bodies: usize| ((64 + bodies) * BITS as usize).div_ceil(8);
     let results: usize = [1, 6, 11, 16].map(of_result).iter().sum();
     assert_eq!(answered.len(), 124 + 8 + 24 + 8 + "worker 1".len() + 8 + 8 + 32 + results + 32);

@@ -489,12 +489,16 @@ mod tests {
             |count, threads, most| cut(count, threads, most).iter().map(ExactSizeIterator::len).collect::<Vec<_>>();
         assert_eq!(sizes(256, 2, 64), [40, 40, 48, 40, 40, 48]);
         assert_eq!(sizes(1024, 4, 64), [64; 16]);
-        assert_eq!(
-            sizes(1000, 3, 64),
-            [[48, 56, 56, 56, 56, 56], [48, 56, 56, 56, 56, 56], [48, 56, 56, 56, 56, 56]].concat()[..18]
-        );
         assert_eq!(sizes(5, 4, 64), [2, 2, 1]);
         assert_eq!(sizes(17, 1, 0), [8, 8, 1]);
         assert_eq!(sizes(0, 4, 64), [0; 0]);
+        for (count, threads, most) in [(1000, 3, 64), (4096, 70, 48), (777, 2, 16), (100, 64, 64), (9, 8, 64)] {
+            let ranges = cut(count, threads, most);
+            let whole = ranges[..ranges.len() - 1].iter().map(ExactSizeIterator::len);
+            let (smallest, largest) = whole.fold((usize::MAX, 0), |(s, l), size| (s.min(size), l.max(size)));
+            assert!(largest <= most && largest - smallest <= 8, "{count}: from {smallest} to {largest}");
+            assert!(ranges.len() % threads == 0 || smallest <= 8, "{count}: {} batches", ranges.len());
+            assert!(ranges.into_iter().flatten().eq(0..count), "{count}");
+        }
     }
 }

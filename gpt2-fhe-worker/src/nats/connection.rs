@@ -57,7 +57,12 @@ impl FromStr for EngineUrl {
             if !["nats://", "tls://"].iter().any(|scheme| text.starts_with(scheme)) {
                 return Err("a NATS server is written nats://HOST, or tls://HOST".to_owned());
             }
-            text.parse::<ServerAddr>().map_err(|error| error.to_string())
+            let address = text.parse::<ServerAddr>().map_err(|error| error.to_string())?;
+            if address.host().is_empty() {
+                Err("the address of the NATS server has no host".to_owned())
+            } else {
+                Ok(address)
+            }
         };
         Ok(Self(text.split(',').map(address).collect::<Result<_, _>>()?))
     }

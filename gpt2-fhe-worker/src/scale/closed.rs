@@ -114,8 +114,12 @@ impl ClosedForm {
 
     /// The largest part: of the rotations, what more cores would do at the same time and what they would not are two.
     pub fn binding(&self) -> Binding {
-        let parts =
-            [(self.rotations, Binding::Rotations), (self.server, Binding::Server), (self.network, Binding::Network)];
+        let parts = [
+            (self.rotations - self.chain, Binding::Rotations),
+            (self.chain, Binding::Chain),
+            (self.server, Binding::Server),
+            (self.network, Binding::Network),
+        ];
         parts.into_iter().max_by(|a, b| a.0.total_cmp(&b.0)).map_or(Binding::Rotations, |(_, binding)| binding)
     }
 }

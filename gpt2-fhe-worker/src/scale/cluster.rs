@@ -55,7 +55,8 @@ const ANSWER_NUMBERS: f64 = 13.0;
 
 impl MessageSizes {
     /// As [`crate::batch`] has them, up to the lengths of names: of polynomials of one shape, for inputs of one dimension, with results of so
-    /// many bits by gadget, of each of which one coefficient of the body is wanted.
+    /// many bits by gadget, of each of which one coefficient of the body is wanted. Polynomials are taken to be without any order: those of smooth
+    /// functions take a fraction of that ([`crate::batch`]).
     pub fn of_formats(shape: GlweShape, dimension: LweDimension, bits: &[u32]) -> Self {
         let (k, n) = (shape.dimension.get(), shape.polynomial_size.get());
         let exponent_bits = shape.polynomial_size.log2() + 1;
@@ -64,7 +65,7 @@ impl MessageSizes {
             batch: ENVELOPE_BYTES as f64 + 8.0 * BATCH_NUMBERS,
             // Besides, which polynomial it turns, and how much of the result is wanted.
             input: packed(dimension.get() + 1, exponent_bits) + 16.0,
-            table: 8.0 * n as f64,
+            table: 8.0 * (n + 3 + n.div_ceil(64)) as f64,
             answer: ENVELOPE_BYTES as f64 + 8.0 * ANSWER_NUMBERS,
             output: bits.iter().map(|&bits| packed(k * n + 1, bits)).collect(),
         }
