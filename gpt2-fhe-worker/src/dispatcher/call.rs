@@ -497,7 +497,7 @@ mod tests {
             let whole = ranges[..ranges.len() - 1].iter().map(ExactSizeIterator::len);
             let (smallest, largest) = whole.fold((usize::MAX, 0), |(s, l), size| (s.min(size), l.max(size)));
             assert!(largest <= most && largest - smallest <= 8, "{count}: from {smallest} to {largest}");
-            assert!(ranges.len() % threads == 0 || smallest <= 8, "{count}: {} batches", ranges.len());
+            assert!(ranges.len().is_multiple_of(threads) || smallest <= 8, "{count}: {} batches", ranges.len());
             assert!(ranges.into_iter().flatten().eq(0..count), "{count}");
         }
     }

@@ -1,4 +1,4 @@
-//! A model of scale: how long calls of lookups take with so many workers, in a [closed form](closed) and by a [simulation](simulation), and what
+//! A model of scale: how long calls of lookups take with so many workers, in a [closed form](closed) and by a [simulation], and what
 //! a [record] of a run has to hold so that both can be compared with it.
 //!
 //! A request is a sequence of [`LookupCall`]s. Before each, the server does work that stays with it; then the call's blind rotations, which wait

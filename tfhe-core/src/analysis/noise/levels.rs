@@ -219,6 +219,7 @@ mod tests {
             lookup_keyswitch: None,
             log_tables: 0,
             bootstrapping: gadget,
+            result_bits: 64,
             automorphism: gadget,
             lift: gadget,
             small: (shape(2, 8), noise),

@@ -219,6 +219,7 @@ mod tests {
             lookup_keyswitch: Some(gadget(3, 5)),
             log_tables: 2,
             bootstrapping: gadget(10, 3),
+            result_bits: MODULUS_LOG,
             automorphism: gadget(7, 5),
             lift: gadget(8, 4),
             small: (shape(3, 16), noise(-20.0)),
