@@ -11,10 +11,8 @@ use tfhe_core::format::{Decoder, Encoder, FormatError};
 
 /// How many differences have the same number of bits.
 const BLOCK: usize = 64;
-/// The highest order of differences.
-const ORDERS: u32 = 4;
-/// How many functions may take turns: 2^this.
-const STRIDES: u32 = 3;
+/// The forms that are tried, order and logarithm of the distance: few, as each takes time for every table.
+const FORMS: [(u32, u32); 4] = [(0, 0), (3, 0), (3, 1), (3, 2)];
 
 /// How a polynomial is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +41,8 @@ impl Form {
         (x << self.zeros) as i64 >> self.zeros
     }
 
-    fn elements(self, differences: Vec<u64>) -> Vec<u64> {
-        let mut elements: Vec<u64> = differences.into_iter().map(|x| (x >> 1) ^ (x & 1).wrapping_neg()).collect();
+    fn elements(self, differences: &[u64]) -> Vec<u64> {
+        let mut elements: Vec<u64> = differences.iter().map(|x| (x >> 1) ^ (x & 1).wrapping_neg()).collect();
         for _ in 0..self.order {
             for i in 1 << self.log_stride..elements.len() {
                 elements[i] = elements[i].wrapping_add(elements[i - (1 << self.log_stride)]);
@@ -58,10 +56,10 @@ fn width(block: &[u64]) -> u32 {
     u64::BITS - block.iter().fold(0, |all, x| all | x).leading_zeros()
 }
 
-/// The form with the fewest bits.
+/// The form with the fewest bits, the first of several.
 fn form(elements: &[u64]) -> Form {
     let zeros = elements.iter().fold(0, |all, x| all | x).trailing_zeros().min(u64::BITS - 1);
-    let forms = (0..=ORDERS).flat_map(|order| (0..=STRIDES).map(move |log_stride| Form { zeros, order, log_stride }));
+    let forms = FORMS.map(|(order, log_stride)| Form { zeros, order, log_stride }).into_iter();
     let bits = |form: &Form| form.differences(elements).chunks(BLOCK).map(width).sum::<u32>();
     forms.min_by_key(bits).unwrap_or(Form { zeros, order: 0, log_stride: 0 })
 }
@@ -84,23 +82,34 @@ pub(super) fn write(encoder: &mut Encoder<'_>, elements: &[u64]) -> io::Result<(
     Ok(())
 }
 
-/// Reads a polynomial of `size` coefficients.
+const OTHERWISE: FormatError = FormatError::Contents("a polynomial is not written as this program writes it");
+
+/// Reads a polynomial of `size` coefficients. Of the ways to write one, that of [`write`] is accepted alone.
 ///
 /// # Errors
 /// [`FormatError`].
 pub(super) fn read(decoder: &mut Decoder<'_>, size: usize) -> Result<Vec<u64>, FormatError> {
     let zeros = decoder.count(u64::BITS as usize - 1)? as u32;
-    let (order, log_stride) = (decoder.count(ORDERS as usize)? as u32, decoder.count(STRIDES as usize)? as u32);
+    let (order, log_stride) = (decoder.integer()?, decoder.integer()?);
+    let found = FORMS.into_iter().find(|&(a, b)| (u64::from(a), u64::from(b)) == (order, log_stride));
+    let (order, log_stride) = found.ok_or(OTHERWISE)?;
     let mut differences = Vec::new();
     for start in (0..size).step_by(BLOCK) {
         let (count, bits) = (BLOCK.min(size - start), decoder.count(u64::BITS as usize)? as u32);
         if bits == 0 {
             differences.extend(std::iter::repeat_n(0, count));
         } else {
-            differences.extend(decoder.elements(count, bits)?.into_iter().map(|x| x >> (u64::BITS - bits)));
+            let block: Vec<u64> = decoder.elements(count, bits)?.into_iter().map(|x| x >> (u64::BITS - bits)).collect();
+            if width(&block) != bits {
+                return Err(OTHERWISE);
+            }
+            differences.extend(block);
         }
     }
-    Ok(Form { zeros, order, log_stride }.elements(differences))
+    let written = Form { zeros, order, log_stride };
+    let elements = written.elements(&differences);
+    let is_own = form(&elements) == written && written.differences(&elements) == differences;
+    if is_own { Ok(elements) } else { Err(OTHERWISE) }
 }
 
 #[cfg(test)]

@@ -53,6 +53,10 @@ const BATCH_NUMBERS: f64 = 17.0;
 /// In a result: id (3), the worker's name and its length (4), seconds, outcome, sizes (6).
 const ANSWER_NUMBERS: f64 = 13.0;
 
+/// The part of the bytes of a polynomial without order that one of a smooth function takes: of the tables of the embedded model's blocks, sent to workers,
+/// as if of all rotations of a batch each had a table of its own, where a call has so many.
+const SMOOTH_SHARE: f64 = 1.0 / 16.0;
+
 impl MessageSizes {
     /// As [`crate::batch`] has them, up to the lengths of names: of polynomials of one shape, for inputs of one dimension, with results of so
     /// many bits by gadget, of each of which one coefficient of the body is wanted. Polynomials are taken to be without any order: those of smooth
@@ -69,6 +73,12 @@ impl MessageSizes {
             answer: ENVELOPE_BYTES as f64 + 8.0 * ANSWER_NUMBERS,
             output: bits.iter().map(|&bits| packed(k * n + 1, bits)).collect(),
         }
+    }
+
+    /// With polynomials of smooth functions, whose differences take few bits.
+    #[must_use]
+    pub fn with_smooth_tables(self) -> Self {
+        Self { table: self.table * SMOOTH_SHARE, ..self }
     }
 
     /// Nothing takes bytes.

@@ -263,5 +263,6 @@ fn calls(schedule: &Schedule, own: &[f64; OwnOperation::ALL.len()], together: us
 fn message_sizes(circuit: &BlockCircuit) -> anyhow::Result<MessageSizes> {
     let parameters = circuit.parameters();
     let bits = (0..GADGETS).map(|gadget| result_bits(parameters, gadget)).collect::<Result<Vec<_>, _>>()?;
-    Ok(MessageSizes::of_formats(parameters.lookup().shape, parameters.small().lwe_dimension(), &bits))
+    let sizes = MessageSizes::of_formats(parameters.lookup().shape, parameters.small().lwe_dimension(), &bits);
+    Ok(sizes.with_smooth_tables())
 }

@@ -519,10 +519,11 @@ fn more_workers_leave_what_stays_with_the_server() {
     }
     let seconds = |key| [0, 1, 2].map(|index| of(&scaled[index], key));
     assert!(seconds("rotations_seconds").is_sorted_by(|a, b| a > b), "{scaled:?}");
-    assert_eq!((&scaled[0]["limit"], &scaled[2]["limit"]), (&"rotations".into(), &"network".into()));
+    assert_eq!(scaled[2]["limit"], "network");
     assert_eq!(seconds("server_seconds"), [of(&scaled[0], "server_seconds"); 3]);
     let near = plan(&["--workers", "1000", "--latency", "0us", "--bandwidth", "1000000Gbit"]);
     let near = &near["scale"]["workers"][0];
+    assert_ne!(near["limit"], "network");
     assert!(of(near, "network_seconds") < 1e-3 * of(&scaled[2], "network_seconds"), "{near}");
     let helped = plan(&["--workers", "1", "--own-lookups", "--latency", "0us", "--bandwidth", "1000000Gbit"]);
     assert!(of(&helped["scale"]["workers"][0], "rotations_seconds") < 0.5 * all, "{helped}");

@@ -205,6 +205,9 @@ fn two_folders_that_share_files_are_enough() {
     assert!((0.5..1.5).contains(&(replayed / took)), "{replayed} and {took}");
     std::fs::write(&other, "{\"calls\":[]}").unwrap();
     assert_error(&mut scaled(&other), "not a record of lookups");
+    for name in ["record", "other-record", "recorded-answer"] {
+        std::fs::remove_file(parties.path("server").join(name)).unwrap();
+    }
     let [first, second, whole] = [first, second, whole].map(|report| report["pbs"].as_u64().unwrap());
     // A whole text is answered of its last token only.
     assert!(first > 0 && second < whole && first + second > whole, "{first} and {second} beside {whole}");

@@ -261,9 +261,9 @@ fn what_nobody_has_is_withdrawn() {
 fn an_exchange_that_is_dropped_ends_its_workers() {
     let test = Test::with_worker([Fault::Freeze(LONG)]);
     test.exchange.add_worker("second", [Fault::Hold]);
-    test.exchange.add_worker("third", []);
     (0..3).for_each(|number| drop(test.publish(number)));
     test.wait_until(|exchange| exchange.given() >= 2);
+    test.exchange.add_worker("third", []);
     let begin = Instant::now();
     drop(test);
     assert!(begin.elapsed() < LONG / 2);
