@@ -74,6 +74,7 @@ fn workers_of_another_kind_get_nothing_and_are_told_why() {
     }
     assert!(batches.iter().all(|batch| server.by(keys, batch) == same));
 
+    server.until("the worker says that it is there", |server| server.workers.contains_key(&same));
     // One that was built of another version says so, too.
     let stranger = WorkerInfo {
         protocol: PROTOCOL + 1,
