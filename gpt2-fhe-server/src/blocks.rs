@@ -10,7 +10,7 @@ use gpt2_fhe::block::agreement::{BlockAgreement, BlockRequest, keys_bytes, read_
 use gpt2_fhe::block::circuit::BlockCircuit;
 use gpt2_fhe::block::compute::{ComputeError, compute, look_ahead};
 use gpt2_fhe::block::encoding::BlockEncoding;
-use gpt2_fhe::block::keys::{GADGETS, Rotators};
+use gpt2_fhe::block::keys::{Rotators, bootstrapping_keys};
 use gpt2_fhe::block::layout::HeadBeyondRing;
 use gpt2_fhe::block::state::kept_bytes;
 use gpt2_fhe::encoding::Encoding;
@@ -23,7 +23,6 @@ use gpt2_fhe_worker::keys::write_keys;
 use nn::record::{QuantizedFile, ServerHalf};
 use tfhe_core::format::{self, FormatError, Header};
 use tfhe_core::keys::{EvaluationKeys, SeededEvaluationKeys};
-use tfhe_core::sets::{COARSE, FINE, PRECISE};
 use tfhe_core::simd::{Backend, BackendError};
 
 use crate::engine::{Checked, Engine, EngineCount, ProgramInfo, Progress, Refusal, RefusalClass};
@@ -62,6 +61,8 @@ pub struct BlockEngine {
     programs: Vec<BlockCircuit>,
     /// Who hands lookups to workers, if there may be workers.
     dispatcher: Option<Dispatcher>,
+    /// Where records of what they took are written.
+    records: Option<PathBuf>,
 }
 
 /// Evaluation keys, ready.
@@ -92,13 +93,13 @@ impl BlockEngine {
             }
             programs.push(circuit);
         }
-        Ok(Self { programs, dispatcher: None })
+        Ok(Self { programs, dispatcher: None, records: None })
     }
 
-    /// The same with lookups handed to workers, too.
+    /// The same with lookups handed to workers, too; of each request a record of them is written to the folder `records`, if there is one.
     #[must_use]
-    pub fn with_workers(self, dispatcher: Dispatcher) -> Self {
-        Self { dispatcher: Some(dispatcher), ..self }
+    pub fn with_workers(self, dispatcher: Dispatcher, records: Option<PathBuf>) -> Self {
+        Self { dispatcher: Some(dispatcher), records, ..self }
     }
 
     /// The request in a file, and the program that it is to.
@@ -219,20 +220,6 @@ fn key_file((file, length): (File, u64), keys: &SeededEvaluationKeys) -> Result<
     Ok(KeyFile { name, write: Box::new(write) })
 }
 
-/// The numbers of the bootstrapping gadgets.
-const GADGETS_OF_SET: [usize; GADGETS] = [COARSE, FINE, PRECISE];
-
-/// A request's way to workers.
-fn begin<'a>(
-    dispatcher: &'a Dispatcher,
-    keys: &'a EvaluationKeys,
-    file: &Arc<KeyFile>,
-) -> Result<LookupSession<'a>, Refusal> {
-    let bootstrapping = GADGETS_OF_SET.map(|gadget| keys.bootstrapping_key(gadget));
-    let bootstrapping: Vec<_> = bootstrapping.into_iter().collect::<Result<_, _>>().map_err(internal)?;
-    Ok(dispatcher.begin(bootstrapping, *keys.identity(), file))
-}
-
 impl Engine for BlockEngine {
     type Keys = BlockServerKeys;
 
@@ -328,18 +315,21 @@ impl Engine for BlockEngine {
         let (circuit, request) = self.read(request)?;
         let text = text.map(Store::open).transpose().map_err(|error| not_stored(&error))?;
         let session = match (&self.dispatcher, file) {
-            (Some(dispatcher), Some(file)) => Some(begin(dispatcher, keys, file)?),
+            (Some(dispatcher), Some(file)) => {
+                let bootstrapping = bootstrapping_keys(keys).map_err(internal)?;
+                Some(dispatcher.begin(bootstrapping, *keys.identity(), file))
+            }
             _ => None,
         };
+        if let (Some(session), Some(_)) = (&session, &self.records) {
+            session.record("");
+        }
         let rotators: Option<Rotators<'_>> =
-            session.as_ref().map(|session| GADGETS_OF_SET.map(|gadget| session.rotator(gadget)));
-        let operations = match &session {
-            Some(_) => look_ahead(circuit, request.earlier, request.tokens).map_err(not_computed)?.operations,
-            None => 0,
-        };
+            session.as_ref().map(|session| std::array::from_fn(|gadget| session.rotator(gadget)));
+        let operations = progress.total();
         let watched = session.as_ref().map(|session| Watched {
             session,
-            info: RequestInfo { step: String::new(), done: 0, operations: operations as u64, seconds: 0.0 },
+            info: RequestInfo { step: String::new(), done: 0, operations, seconds: 0.0 },
             begun: Instant::now(),
         });
         let computed = compute(circuit, (keys, rotators), &request, text, &mut Told { progress, watched });
@@ -347,6 +337,12 @@ impl Engine for BlockEngine {
             return Err(internal(line));
         }
         let (answer, _) = computed.map_err(not_computed)?;
+        if let (Some(folder), Some(record)) = (&self.records, session.as_ref().and_then(LookupSession::take_record)) {
+            let file = folder.join(format!("{}.json", hex(request.request.label().fingerprint().as_bytes())));
+            if let Err(error) = record.write(&file) {
+                tracing::warn!(%error, "a record of lookups cannot be written to {}", file.display());
+            }
+        }
         let (header, contents) = BlockAgreement::answer_file(&answer, circuit.fingerprint());
         let mut bytes = Vec::new();
         format::write(&mut bytes, &header, contents).map_err(internal)?;

@@ -83,6 +83,11 @@ pub struct EngineCount {
 
 /// Is told how far a computation has come, and may stop it.
 pub trait Progress {
+    /// How many operations there will be in all, as [`Engine::check`] has said; 0 if that is not known.
+    fn total(&self) -> u64 {
+        0
+    }
+
     /// A step begins, or goes on, with so many more lookups or products.
     fn begin(&mut self, step: &str, operations: usize);
 

@@ -34,10 +34,7 @@ fn run(line: &CommandLine) -> Result<(), Box<dyn std::error::Error>> {
     }
     let engine = BlockEngine::load(&line.quantized)?;
     #[cfg(feature = "nats")]
-    let engine = match line.workers.dispatcher(rayon::current_num_threads())? {
-        Some(dispatcher) => engine.with_workers(dispatcher),
-        None => engine,
-    };
+    let engine = line.workers.engine(engine, rayon::current_num_threads())?;
     Ok(gpt2_fhe_server::service::run(engine, &line.server)?)
 }
 

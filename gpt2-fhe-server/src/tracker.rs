@@ -54,9 +54,15 @@ impl Tracker {
 pub(crate) struct Tracking<'a> {
     pub(crate) tracker: &'a Tracker,
     pub(crate) metrics: &'a Metrics,
+    /// Of operations.
+    pub(crate) total: u64,
 }
 
 impl Progress for Tracking<'_> {
+    fn total(&self) -> u64 {
+        self.total
+    }
+
     fn begin(&mut self, step: &str, _operations: usize) {
         let mut current = self.tracker.step.lock().unwrap_or_else(PoisonError::into_inner);
         step.clone_into(&mut current);

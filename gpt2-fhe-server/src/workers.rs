@@ -1,11 +1,14 @@
 //! The options of a server whose lookups are computed by workers, too.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::{Args, Command, ValueEnum};
 use gpt2_fhe_worker::dispatcher::{DispatchError, DispatchOptions, Dispatcher};
 use gpt2_fhe_worker::nats::{NatsError, NatsExchange, NatsOptions};
+
+use crate::blocks::BlockEngine;
 
 /// Who computes lookups.
 ///
@@ -23,6 +26,9 @@ pub struct WorkerArguments {
     /// A worker whose result is wrong is not believed any more, and the request ends with an error.
     #[arg(long, value_name = "SHARE", default_value = "0", requires = "engine")]
     verify: Share,
+    /// Folder for a record of each request's lookups, as JSON: how long each batch took, and its bytes. `gpt2-fhe plan --record` reads it
+    #[arg(long, value_name = "DIR", requires = "engine")]
+    records: Option<PathBuf>,
 }
 
 /// What a server with workers computes itself.
@@ -65,6 +71,9 @@ pub enum WorkersError {
     /// The system does not give what it takes.
     #[error(transparent)]
     Dispatch(#[from] DispatchError),
+    /// The folder of records cannot be made.
+    #[error("cannot make the folder {0} of --records: {1}")]
+    Records(PathBuf, #[source] std::io::Error),
 }
 
 impl WorkerArguments {
@@ -75,12 +84,15 @@ impl WorkerArguments {
         command.mut_arg("engine", |engine| engine.required(false))
     }
 
-    /// Who hands lookups to workers, if there may be any; `threads` of this process compute.
+    /// An engine that hands lookups to workers, if there may be any; `threads` of this process compute.
     ///
     /// # Errors
     /// [`WorkersError`].
-    pub fn dispatcher(&self, threads: usize) -> Result<Option<Dispatcher>, WorkersError> {
-        let Some(nats) = &self.nats else { return Ok(None) };
+    pub fn engine(&self, engine: BlockEngine, threads: usize) -> Result<BlockEngine, WorkersError> {
+        let Some(nats) = &self.nats else { return Ok(engine) };
+        if let Some(folder) = &self.records {
+            std::fs::create_dir_all(folder).map_err(|error| WorkersError::Records(folder.clone(), error))?;
+        }
         let run = Dispatcher::random_run()?;
         let options = DispatchOptions {
             own_threads: threads,
@@ -88,7 +100,8 @@ impl WorkerArguments {
             verify: self.verify.0,
             ..DispatchOptions::default()
         };
-        Ok(Some(Dispatcher::new(Arc::new(NatsExchange::connect(nats, run)?), run, options)?))
+        let exchange = Arc::new(NatsExchange::connect(nats, run)?);
+        Ok(engine.with_workers(Dispatcher::new(exchange, run, options)?, self.records.clone()))
     }
 }
 
@@ -115,8 +128,13 @@ mod tests {
         let engine = ["--engine", "nats://127.0.0.1"];
         assert!(parsed(&engine).unwrap().workers.nats.is_some());
         assert!(parsed(&[&engine[..], &["--verify", "1/100", "--own-lookups", "late"]].concat()).is_ok());
-        for alone in [["--verify", "1/100"], ["--own-lookups", "late"], ["--nats-ca", "file"], ["--nats-creds", "file"]]
-        {
+        for alone in [
+            ["--verify", "1/100"],
+            ["--own-lookups", "late"],
+            ["--nats-ca", "file"],
+            ["--nats-creds", "file"],
+            ["--records", "folder"],
+        ] {
             let error = parsed(&alone).err().unwrap().to_string();
             assert!(error.contains("--engine"), "{error}");
         }

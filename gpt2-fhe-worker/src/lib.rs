@@ -10,6 +10,7 @@
 
 pub mod batch;
 pub mod compute;
+pub mod cutting;
 pub mod dispatcher;
 pub mod exchange;
 pub mod info;

@@ -26,6 +26,7 @@ struct Job {
     text: Option<Name>,
     tracker: Arc<Tracker>,
     begun: Instant,
+    operations: u64,
 }
 
 impl Hub {
@@ -78,12 +79,13 @@ impl Hub {
         let begun = Instant::now();
         entry.running = Some(begun);
         let (keys, text, tracker) = (entry.record.keys.clone(), entry.record.text.clone(), entry.tracker.clone());
+        let operations = entry.record.operations;
         if let Some(text) = text.as_ref().and_then(|text| state.texts.get_mut(text)) {
             text.is_running = true;
         }
         state.running += 1;
         tracing::info!(request = %name, "request begun");
-        Some(Job { name, keys, text, tracker, begun })
+        Some(Job { name, keys, text, tracker, begun, operations })
     }
 
     /// The answer, in its file.
@@ -92,7 +94,7 @@ impl Hub {
         let (key_file, request) = (path(Part::Keys, &job.keys), path(Part::Requests, &job.name));
         let text: Option<PathBuf> = job.text.as_ref().map(|text| path(Part::Texts, text));
         let work = Work { keys: &job.keys, key_file: &key_file, request: &request, text: text.as_deref() };
-        let mut progress = Tracking { tracker: &job.tracker, metrics: &self.metrics };
+        let mut progress = Tracking { tracker: &job.tracker, metrics: &self.metrics, total: job.operations };
         let computed = catch_unwind(AssertUnwindSafe(|| self.machine.compute(&work, &mut progress)));
         let Ok(answer) = computed else {
             tracing::error!(request = %job.name, "a computation has panicked");

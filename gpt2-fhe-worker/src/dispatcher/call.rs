@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tfhe_core::blind_rotation::{BLIND_ROTATION_BLOCK, Wanted};
+use tfhe_core::blind_rotation::Wanted;
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::lwe::LweCiphertext;
 
@@ -16,19 +16,8 @@ use super::key::SessionKey;
 use super::lock::locked;
 use super::shared::Shared;
 use crate::batch::{Batch, BatchId, BatchResult, ExpectedResult};
+use crate::cutting::{Cutting, IN_FLIGHT};
 use crate::scale::record::{BatchRecord, CallRecord};
-
-/// The most blind rotations of a batch: some tenths of a second on one core, beside which its way is nothing.
-const MOST: usize = 64;
-
-/// Into how many batches for each thread a call is cut at least, if these are not too small: so that all threads end at about the same time.
-const ROUNDS: usize = 3;
-
-/// How many blind rotations a call should have for each thread.
-pub(super) const FOR_EACH_THREAD: usize = 2 * MOST;
-
-/// How many batches there are on their way for each thread of a worker: one is computed, the next is there when it is done.
-const DEPTH: usize = 2;
 
 /// How many times as long as expected a batch may take.
 const SLACK: u32 = 3;
@@ -151,39 +140,28 @@ struct Progress {
     is_given_up: bool,
 }
 
-/// Into ranges of nearly one size, as many for each thread: of whole blocks of blind rotations but for the last one, of less than a block only
-/// where threads would have none.
-fn cut(count: usize, threads: usize, most: usize) -> Vec<Range<usize>> {
-    let threads = threads.max(1);
-    let unit = count.div_ceil(threads).clamp(1, BLIND_ROTATION_BLOCK);
-    let (units, most) = (count.div_ceil(unit), (most / unit).max(1));
-    let ranges = units.div_ceil(most).max(threads * ROUNDS).next_multiple_of(threads).min(units);
-    let start = |range: usize| (range * units / ranges * unit).min(count);
-    (0..ranges).map(|range| start(range)..start(range + 1)).collect()
-}
-
 impl Call<'_> {
     fn shared(&self) -> &Shared {
         &self.dispatcher.shared
     }
 
-    /// The most blind rotations that a message has room for, each with a polynomial of its own.
-    fn most(&self) -> usize {
-        let (key, bits) = (self.session.key, self.wanted.bits as usize);
+    /// In batches that messages have room for, each rotation with a polynomial of its own.
+    fn cutting(&self) -> Cutting {
+        let (key, bits, cutting) = (self.session.key, self.wanted.bits as usize, Cutting::default());
         let size = key.shape().polynomial_size.get();
         let masks = key.shape().extracted_lwe_dimension().get();
         let bodies = self.wanted.bodies.iter().max().copied().unwrap_or(0);
-        let batch = key.lwe_dimension().get() * size.ilog2() as usize / 8 + 8 * size + 64;
+        // Elements, and what stands beside them.
+        let batch = key.lwe_dimension().get() * size.ilog2() as usize / 8 + 9 * size + 128;
         let result = (masks + bodies) * bits / 8 + 64;
         let limit = self.shared().exchange.message_limit().saturating_sub(4096);
-        let most = (limit / batch.max(result)).min(MOST);
-        most - most % BLIND_ROTATION_BLOCK
+        Cutting { most: (limit / batch.max(result)).clamp(1, cutting.most), ..cutting }
     }
 
     /// The turned polynomials.
     pub(super) fn run(&self) -> Vec<GlweCiphertext> {
         let begun = Instant::now();
-        let ranges = cut(self.inputs.len(), self.dispatcher.threads(), self.most());
+        let ranges = self.cutting().ranges(self.inputs.len(), self.dispatcher.threads());
         self.shared().calls.fetch_add(1, Ordering::Relaxed);
         self.shared().count(|counts| counts.rotations += self.inputs.len() as u64);
         let (tasks, inbox) = (Tasks::new(ranges.len()), Arc::<Inbox>::default());
@@ -266,7 +244,7 @@ impl Call<'_> {
             let has_keys = self.dispatcher.shared.has_keys(&self.session.file);
             let workers = if has_keys { shared.worker_threads() } else { 0 };
             tasks.open(shared.options.beside_workers || workers == 0);
-            for _ in progress.on_the_way()..workers * DEPTH {
+            for _ in progress.on_the_way()..workers * IN_FLIGHT {
                 let Some(task) = tasks.others() else { break };
                 if !self.publish(task.batch, workers, &mut progress, inbox) {
                     tasks.put(Task { is_own: true, ..task });
@@ -475,30 +453,6 @@ impl Progress {
             self.results[batch] = Some(results);
             self.left -= 1;
             self.records.push(record);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cut;
-
-    #[test]
-    fn batches_are_whole_blocks_and_as_many_for_each_thread() {
-        let sizes =
-            |count, threads, most| cut(count, threads, most).iter().map(ExactSizeIterator::len).collect::<Vec<_>>();
-        assert_eq!(sizes(256, 2, 64), [40, 40, 48, 40, 40, 48]);
-        assert_eq!(sizes(1024, 4, 64), [64; 16]);
-        assert_eq!(sizes(5, 4, 64), [2, 2, 1]);
-        assert_eq!(sizes(17, 1, 0), [8, 8, 1]);
-        assert_eq!(sizes(0, 4, 64), [0; 0]);
-        for (count, threads, most) in [(1000, 3, 64), (4096, 70, 48), (777, 2, 16), (100, 64, 64), (9, 8, 64)] {
-            let ranges = cut(count, threads, most);
-            let whole = ranges[..ranges.len() - 1].iter().map(ExactSizeIterator::len);
-            let (smallest, largest) = whole.fold((usize::MAX, 0), |(s, l), size| (s.min(size), l.max(size)));
-            assert!(largest <= most && largest - smallest <= 8, "{count}: from {smallest} to {largest}");
-            assert!(ranges.len().is_multiple_of(threads) || smallest <= 8, "{count}: {} batches", ranges.len());
-            assert!(ranges.into_iter().flatten().eq(0..count), "{count}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::lock::locked;
 use super::shared::{DispatchOptions, Shared};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Nobody};
 use crate::info::{Counts, arithmetic};
 
 /// How long the listener waits for an event before it looks at the clock.
@@ -61,6 +61,15 @@ impl Dispatcher {
         let listener = std::thread::Builder::new().name("exchange".into()).spawn(move || listen(&listened));
         listener.map_err(|error| DispatchError::Thread(error.to_string()))?;
         Ok(Self { shared, pools })
+    }
+
+    /// With nobody but this process: to cut calls into batches, and record them, as with workers.
+    ///
+    /// # Errors
+    /// [`DispatchError`].
+    pub fn alone(own_threads: usize) -> Result<Self, DispatchError> {
+        let options = DispatchOptions { own_threads, ..DispatchOptions::default() };
+        Self::new(Arc::new(Nobody), Self::random_run()?, options)
     }
 
     /// A name for a run, at random.

@@ -20,3 +20,10 @@ impl std::fmt::Debug for KeyFile {
         f.debug_struct("KeyFile").field("name", &self.name).finish_non_exhaustive()
     }
 }
+
+impl KeyFile {
+    /// Of keys that nobody else gets.
+    pub fn nowhere() -> Self {
+        Self { name: KeyName::of_bytes(&[]), write: Box::new(|_| Ok(())) }
+    }
+}

@@ -3,17 +3,18 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use tfhe_core::blind_rotation::{BlindRotator, TOGETHER, Wanted};
+use tfhe_core::blind_rotation::{BlindRotator, Wanted};
 use tfhe_core::bootstrapping_key::BootstrappingKey;
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::keys::Identity;
 use tfhe_core::lwe::LweCiphertext;
 
-use super::call::{Call, FOR_EACH_THREAD};
+use super::call::Call;
 use super::handle::Dispatcher;
 use super::key::{Recording, SessionKey};
 use super::key_file::KeyFile;
 use super::lock::locked;
+use crate::cutting::Cutting;
 use crate::info::RequestInfo;
 use crate::scale::record::{RecordHeader, RunRecord};
 
@@ -102,6 +103,6 @@ impl BlindRotator for SessionKey<'_> {
     }
 
     fn together(&self) -> usize {
-        (self.dispatcher.threads() * FOR_EACH_THREAD).max(TOGETHER)
+        Cutting::default().together(self.dispatcher.threads())
     }
 }

@@ -81,20 +81,7 @@ mod tests {
     use super::*;
 
     fn worker(name: &str, batches: u64) -> Event {
-        Event::Worker(WorkerInfo {
-            protocol: 1,
-            version: String::new(),
-            worker: name.into(),
-            host: String::new(),
-            arithmetic: String::new(),
-            threads: 1,
-            busy: 0,
-            batches,
-            rotations: 0,
-            seconds: 0.0,
-            refused: 0,
-            keys: Vec::new(),
-        })
+        Event::Worker(WorkerInfo { worker: name.into(), batches, ..WorkerInfo::default() })
     }
 
     #[test]

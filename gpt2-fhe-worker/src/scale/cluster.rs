@@ -3,6 +3,8 @@
 use tfhe_core::format::ENVELOPE_BYTES;
 use tfhe_core::params::{GlweShape, LweDimension};
 
+use crate::cutting::Cutting;
+
 /// Work of the server itself that is done before a call: some parts that can be done at the same time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OwnWork {
@@ -94,27 +96,6 @@ impl MessageSizes {
     /// Bytes of its result.
     pub fn back(&self, call: &LookupCall, rotations: usize) -> f64 {
         self.answer + rotations as f64 * self.output.get(call.gadget).copied().unwrap_or(0.0)
-    }
-}
-
-/// How calls are cut into batches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cutting {
-    /// Rotations of a batch, at least, where there are as many.
-    pub least: usize,
-    /// Rotations of a batch, at most.
-    pub most: usize,
-    /// How many batches each core is to have of a call, if they are not too small for it.
-    pub rounds: usize,
-}
-
-impl Cutting {
-    /// The sizes of the batches of a call of so many rotations for so many cores; they differ by one at most.
-    pub fn sizes(&self, rotations: usize, cores: usize) -> Vec<usize> {
-        let wanted = rotations.div_ceil(cores.max(1) * self.rounds.max(1));
-        let size = wanted.clamp(self.least.max(1), self.most.max(self.least).max(1));
-        let count = rotations.div_ceil(size);
-        (0..count).map(|i| (i + 1) * rotations / count - i * rotations / count).collect()
     }
 }
 

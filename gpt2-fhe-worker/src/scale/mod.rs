@@ -8,14 +8,12 @@ pub mod closed;
 pub mod cluster;
 pub mod durations;
 pub mod record;
-pub mod rotator;
 pub mod simulation;
 
 pub use closed::{Binding, ClosedForm};
-pub use cluster::{Cluster, Cutting, LookupCall, MessageSizes, OwnWork};
+pub use cluster::{Cluster, LookupCall, MessageSizes, OwnWork};
 pub use durations::{Durations, NoDuration};
 pub use record::{BatchRecord, CallRecord, RecordError, RecordHeader, RunRecord};
-pub use rotator::{LookupRecorder, RecordingRotator};
 pub use simulation::{Simulated, simulate};
 
 #[cfg(test)]

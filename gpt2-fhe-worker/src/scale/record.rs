@@ -1,15 +1,16 @@
 //! What a run leaves for the model: its calls, and how long their batches took.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufReader, Read as _, Write};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::cluster::{Cluster, Cutting, LookupCall, MessageSizes, OwnWork};
+use super::cluster::{Cluster, LookupCall, MessageSizes, OwnWork};
 use super::durations::{Durations, NoDuration};
 use super::simulation::{Simulated, simulate};
+use crate::cutting::Cutting;
 
 /// What a record's header says that it is.
 const KIND: &str = "gpt2-fhe record of lookups";
@@ -131,26 +132,6 @@ impl RunRecord {
         Self { header, calls: Vec::new() }
     }
 
-    /// A call begins, after so many seconds of the server's own work; its number. What it takes is said by [`Self::end_call`].
-    pub fn add_call(&mut self, gadget: usize, rotations: usize, tables: usize, own_seconds: f64) -> usize {
-        self.calls.push(CallRecord { gadget, rotations, tables, own_seconds, seconds: 0.0, batches: Vec::new() });
-        self.calls.len() - 1
-    }
-
-    /// One of a call's batches is done. Of a call that is not there, nothing is noted.
-    pub fn add_batch(&mut self, call: usize, batch: BatchRecord) {
-        if let Some(call) = self.calls.get_mut(call) {
-            call.batches.push(batch);
-        }
-    }
-
-    /// All of a call's results are there.
-    pub fn end_call(&mut self, call: usize, seconds: f64) {
-        if let Some(call) = self.calls.get_mut(call) {
-            call.seconds = seconds;
-        }
-    }
-
     /// Seconds of its calls, and of what the server did between them.
     pub fn seconds(&self) -> f64 {
         self.calls.iter().map(|call| call.own_seconds + call.seconds).sum()
@@ -174,6 +155,18 @@ impl RunRecord {
             by_gadget[call.gadget].extend(of_batch);
         }
         Durations::known(by_gadget)
+    }
+
+    /// Sizes of messages with polynomials as large as they were on the way to workers; with those that `sizes` has, if none went there.
+    pub fn message_sizes(&self, sizes: MessageSizes) -> MessageSizes {
+        let (mut bytes, mut tables) = (0.0, 0.0);
+        for call in &self.calls {
+            for batch in call.batches.iter().filter(|batch| !batch.by_server) {
+                bytes += batch.bytes_out as f64 - sizes.batch - batch.rotations as f64 * sizes.input;
+                tables += call.tables.min(batch.rotations) as f64;
+            }
+        }
+        if tables > 0.0 { MessageSizes { table: (bytes / tables).max(0.0), ..sizes } } else { sizes }
     }
 
     /// The same run on other machines, simulated: calls and batches as they are, of the durations that they had, drawn anew. The server's own
@@ -204,7 +197,7 @@ impl RunRecord {
             bandwidth: f64::INFINITY,
             latency: self.latency().unwrap_or(0.0),
             in_flight: 2,
-            cutting: Cutting { least: 1, most: 1, rounds: 1 },
+            cutting: Cutting::default(),
         }
     }
 
@@ -216,14 +209,17 @@ impl RunRecord {
         Ok(serde_json::to_writer(writer, self)?)
     }
 
-    /// Writes it to a new file, or over the one that is there.
+    /// Writes it to a new file, or over the one that is there, once it is whole.
     ///
     /// # Errors
     /// That it cannot be written.
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        let mut file = io::BufWriter::new(File::create(path)?);
-        self.write_to(&mut file)?;
-        file.flush()
+        let part = path.with_extension("part");
+        let mut file = io::BufWriter::new(File::create(&part)?);
+        self.write_to(&mut file).and_then(|()| file.flush()).and_then(|()| fs::rename(&part, path)).inspect_err(|_| {
+            // What is left of it is no record.
+            let _ = fs::remove_file(&part);
+        })
     }
 
     /// Reads one, which anybody may have written.

@@ -4,20 +4,20 @@
 #[path = "../../../gpt2-fhe-server/tests/server/party.rs"]
 mod party;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use gpt2_fhe_server::blocks::BlockEngine;
 use gpt2_fhe_server::engine::{Engine, Progress};
 use gpt2_fhe_worker::dispatcher::{DispatchOptions, Dispatcher};
-use gpt2_fhe_worker::info::arithmetic;
 use gpt2_fhe_worker::nats::NatsExchange;
+use gpt2_fhe_worker::scale::{MessageSizes, RunRecord};
 use nn::block::BlockPart;
 use tempfile::TempDir;
 
 use self::party::{Blocks, Owner};
-use crate::support::{Broker, Worker, broker, wait_until};
+use crate::support::{Broker, Worker, broker, other_backend, wait_until};
 
 /// What a server has on its disk, and what it answers by itself.
 struct Request {
@@ -81,9 +81,13 @@ impl Progress for After<'_> {
 
 /// A server over a broker.
 fn served(broker: &Broker, options: DispatchOptions) -> BlockEngine {
+    recorded(broker, options, None)
+}
+
+fn recorded(broker: &Broker, options: DispatchOptions, records: Option<PathBuf>) -> BlockEngine {
     let run = Dispatcher::random_run().unwrap();
     let exchange = Arc::new(NatsExchange::connect(&broker.options(), run).unwrap());
-    engine(REQUEST.folder.path()).with_workers(Dispatcher::new(exchange, run, options).unwrap())
+    engine(REQUEST.folder.path()).with_workers(Dispatcher::new(exchange, run, options).unwrap(), records)
 }
 
 /// A server that leaves to its workers what these can do in time.
@@ -132,6 +136,29 @@ fn answers_have_the_same_bits_with_workers_beside_them_and_without() {
         assert_eq!([count(&engine, "worker_results_wrong"), count(&engine, "worker_results_damaged")], [0, 0]);
         drop(workers);
     }
+}
+
+/// A record of a request with workers says what they did, and replayed takes about as long as it took.
+#[test]
+fn a_request_is_recorded_and_replayed() {
+    let (broker, records) = (broker!(""), tempfile::tempdir().unwrap());
+    let engine = recorded(&broker, leaving(), Some(records.path().to_owned()));
+    let _workers = [worker(&broker, None), worker(&broker, None)];
+    ready(&engine, 2);
+    assert_right(&engine, &mut After::nothing());
+    let files: Vec<PathBuf> = std::fs::read_dir(records.path()).unwrap().map(|file| file.unwrap().path()).collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    let record = RunRecord::read(&files[0]).unwrap();
+    let rotations: usize = record.calls.iter().map(|call| call.rotations).sum();
+    assert_eq!(rotations as u64, count(&engine, "rotations"));
+    let batches = || record.calls.iter().flat_map(|call| &call.batches);
+    let by_workers: usize = batches().filter(|batch| !batch.by_server).map(|batch| batch.rotations).sum();
+    assert_eq!(by_workers as u64, count(&engine, "worker_rotations"));
+    assert_eq!(batches().map(|batch| batch.bytes_back).sum::<u64>(), count(&engine, "worker_bytes_received"));
+    let replayed = record.replay(&record.cluster(), &MessageSizes::none(3), 1).unwrap();
+    let ratio = replayed.seconds / record.seconds();
+    // The first batches waited for their keys, which the simulation does not know.
+    assert!((0.4..1.3).contains(&ratio), "{} s replayed, {} s recorded", replayed.seconds, record.seconds());
 }
 
 #[test]
@@ -201,8 +228,7 @@ fn the_broker_is_killed_in_mid_request_for_ever() {
 fn a_worker_with_other_transforms_is_given_nothing() {
     let broker = broker!("");
     let engine = served(&broker, leaving());
-    let other = if arithmetic() == "portable" { return } else { "portable" };
-    let _worker = worker(&broker, Some(other));
+    let _worker = worker(&broker, Some(other_backend()));
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(count(&engine, "worker_threads"), 0);
     assert_right(&engine, &mut After::nothing());

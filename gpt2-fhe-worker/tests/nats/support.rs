@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use gpt2_fhe_worker::batch::{Batch, BatchId, BatchResult, KeyName};
 use gpt2_fhe_worker::exchange::{Event, Exchange};
-use gpt2_fhe_worker::info::WorkerInfo;
+use gpt2_fhe_worker::info::{WorkerInfo, arithmetic};
 use gpt2_fhe_worker::keys::write_keys;
 use gpt2_fhe_worker::nats::{NatsError, NatsExchange, NatsOptions};
 use tempfile::TempDir;
@@ -23,6 +23,7 @@ use tfhe_core::key_graph::Parameters;
 use tfhe_core::keys::{ClientKeys, EvaluationKeys, Needs, SeededEvaluationKeys};
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::random::SampleSeed;
+use tfhe_core::simd::Backend;
 
 /// How long it is waited for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -374,6 +375,12 @@ impl Party {
     pub(crate) fn decode(&self, batch: &Batch, bytes: &[u8]) -> BatchResult {
         BatchResult::decode(bytes, |_, _| batch.expected()).unwrap()
     }
+}
+
+/// Instructions that round in another way than those of this process, and that every CPU of this kind has.
+pub(crate) fn other_backend() -> &'static str {
+    let other = Backend::available().find(|backend| !arithmetic().starts_with(backend.name()));
+    other.expect("a CPU with AVX2, as all that are not very old have").name()
 }
 
 /// Something that is to fail with one line.

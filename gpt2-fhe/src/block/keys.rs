@@ -3,10 +3,11 @@
 use nn::evaluator::SmoothUse;
 use tfhe_core::automorphism::AutomorphismKeys;
 use tfhe_core::blind_rotation::BlindRotator;
+use tfhe_core::bootstrapping_key::BootstrappingKey;
 use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::key_graph::Node::{Arithmetic, Lookup};
 use tfhe_core::key_graph::{Edge, MissingEdge, Parameters};
-use tfhe_core::keys::{EvaluationKeys, Needs, NoRefresh};
+use tfhe_core::keys::{EvaluationKeys, MissingKey, Needs, NoRefresh};
 use tfhe_core::noise::RefreshParameters;
 use tfhe_core::params::Gadget;
 use tfhe_core::refresh::Refresh;
@@ -43,6 +44,14 @@ const ROUNDING_SHARE: f64 = 1.0 / 1024.0;
 /// If the set is not one of this circuit.
 pub fn result_bits(parameters: &Parameters, gadget: usize) -> Result<u32, MissingEdge> {
     Ok(RefreshParameters::new(parameters, gadget, Transforms::ANY)?.fewest_result_bits(ROUNDING_SHARE))
+}
+
+/// The bootstrapping key of each gadget.
+///
+/// # Errors
+/// If one is missing.
+pub fn bootstrapping_keys(keys: &EvaluationKeys) -> Result<[&BootstrappingKey; GADGETS], MissingKey> {
+    Ok([keys.bootstrapping_key(COARSE)?, keys.bootstrapping_key(FINE)?, keys.bootstrapping_key(PRECISE)?])
 }
 
 /// The evaluation keys that a block needs, whatever the size of its heads.

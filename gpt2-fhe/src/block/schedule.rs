@@ -90,6 +90,15 @@ impl Schedule {
         }
     }
 
+    /// Blind rotations of all lookups.
+    pub fn rotations(&self) -> usize {
+        let rotations = |scheduled: &Scheduled| match *scheduled {
+            Scheduled::Lookups { lookups, rotations, .. } => lookups * rotations,
+            Scheduled::Own { .. } => 0,
+        };
+        self.0.iter().map(rotations).sum()
+    }
+
     /// How often the server does something.
     pub fn count(&self, of: OwnOperation) -> usize {
         let count = |scheduled: &Scheduled| match *scheduled {

@@ -6,9 +6,8 @@ use anyhow::{anyhow, bail};
 use gpt2_fhe::block::circuit::BlockCircuit;
 use gpt2_fhe::block::keys::{GADGETS, result_bits};
 use gpt2_fhe::block::schedule::{OwnOperation, Schedule, Scheduled};
-use gpt2_fhe_worker::scale::{
-    ClosedForm, Cluster, Cutting, Durations, LookupCall, MessageSizes, OwnWork, RunRecord, simulate,
-};
+use gpt2_fhe_worker::cutting::{Cutting, IN_FLIGHT};
+use gpt2_fhe_worker::scale::{ClosedForm, Cluster, Durations, LookupCall, MessageSizes, OwnWork, RunRecord, simulate};
 use serde::Serialize;
 use tfhe_core::sets::PRECISE;
 
@@ -20,10 +19,6 @@ use super::timing::Times;
 const MAX_CORES: usize = 1 << 16;
 /// What a simulation draws from: any number does.
 const SEED: u64 = 1;
-/// Batches that are on their way or with workers, for each core of theirs.
-const IN_FLIGHT: usize = 2;
-/// Batches of a call for each core, if they are not too small: what a slow one leaves undone, others do.
-const ROUNDS: usize = 2;
 
 /// What the columns mean, and what is not in them.
 const LEGEND: &str = "  \
@@ -31,8 +26,9 @@ const LEGEND: &str = "  \
   rotations: what these take, with the last batch of each call waited for; server: key switches, packing, products and linear maps, which
              stay with the server; network: what bytes and waiting for messages add; formula: the sum of the three
   simulated: the same by events, one for each batch and message, with durations drawn from the record, if one was given
-  limit: the largest part; rotations are in two, what more cores would share, and one batch of each call, which no number of cores makes
-         shorter (a smaller --batch would, but a batch reads the key once for 8). Not counted: sums and copies of the server, workers that fail, other requests";
+  limit: the largest part; rotations are in two, what more cores would share, and one batch of each call, which is one rotation where cores
+         are as many. Not counted: sums and copies of the server, workers that fail, other requests, and that a rotation alone takes longer
+         than in a batch of 8, which reads the key once";
 
 /// Checks what was given, before anything is computed.
 ///
@@ -47,8 +43,8 @@ pub(super) fn check(arguments: &PlanArguments) -> anyhow::Result<()> {
     if let Some(wrong) = cores.clone().find(|cores| !(1..=MAX_CORES).contains(*cores)) {
         bail!("--workers or --server-cores has {wrong}; 1 to {MAX_CORES} are possible");
     }
-    if scale.batch == 0 || scale.together == 0 {
-        bail!("--batch is {} and --together {}; both are at least 1", scale.batch, scale.together);
+    if scale.batch == 0 || scale.together == Some(0) {
+        bail!("--batch and --together are at least 1");
     }
     if !measure && (pbs_ms.is_empty() || scale.own_ms.is_empty()) {
         let what =
@@ -64,8 +60,6 @@ pub(super) struct ScaledPlan {
     server_cores: usize,
     bandwidth_bits: f64,
     latency_seconds: f64,
-    /// Calls of lookups, one after the other.
-    calls: usize,
     rotations: usize,
     /// Of a blind rotation by gadget, on one core.
     rotation_ms: [f64; GADGETS],
@@ -80,6 +74,8 @@ pub(super) struct ScaledPlan {
 #[derive(Serialize)]
 struct ScaledTo {
     workers: usize,
+    /// Calls of lookups, one after the other.
+    calls: usize,
     /// By the closed form: the sum of the next three.
     seconds: f64,
     rotations_seconds: f64,
@@ -164,8 +160,12 @@ impl ScaledPlan {
         for (gadget, seconds) in rotation_seconds.iter_mut().enumerate() {
             *seconds = durations.mean(gadget)?;
         }
-        let calls = calls(schedule, &own, arguments.together);
         let sizes = message_sizes(circuit)?;
+        let sizes = match record {
+            Some(record) => record.message_sizes(sizes),
+            None => sizes,
+        };
+        let cutting = Cutting { least: arguments.batch, ..Cutting::default() };
         let scaled = |&workers: &usize| {
             let cluster = Cluster {
                 workers,
@@ -174,12 +174,14 @@ impl ScaledPlan {
                 bandwidth: arguments.bandwidth.0 / 8.0,
                 latency: arguments.latency.0,
                 in_flight: IN_FLIGHT,
-                cutting: Cutting { least: arguments.batch, most: 8 * arguments.batch, rounds: ROUNDS },
+                cutting,
             };
+            let calls = calls(schedule, &own, arguments.together.unwrap_or_else(|| cutting.together(cluster.cores())));
             let closed = ClosedForm::new(&calls, &sizes, &durations, &cluster)?;
             let simulated = simulate((&calls, None), &sizes, &durations, &cluster, SEED)?;
             Ok(ScaledTo {
                 workers,
+                calls: calls.iter().filter(|call| call.rotations > 0).count(),
                 seconds: closed.seconds(),
                 rotations_seconds: closed.rotations,
                 server_seconds: closed.server,
@@ -194,8 +196,7 @@ impl ScaledPlan {
             server_cores: arguments.server_cores,
             bandwidth_bits: arguments.bandwidth.0,
             latency_seconds: arguments.latency.0,
-            calls: calls.iter().filter(|call| call.rotations > 0).count(),
-            rotations: calls.iter().map(|call| call.rotations).sum(),
+            rotations: schedule.rotations(),
             rotation_ms: rotation_seconds.map(|seconds| 1000.0 * seconds),
             source: if record.is_some() { "record" } else { "times" },
             workers: arguments.workers.iter().map(scaled).collect::<anyhow::Result<_>>()?,
@@ -210,15 +211,16 @@ impl ScaledPlan {
             format!("{:.3} Gbit/s each way, {} a message", self.bandwidth_bits / 1e9, seconds(self.latency_seconds));
         let mut lines = vec![
             "Lookups by workers".to_owned(),
-            line("calls", format!("{} with {} blind rotations: {by_gadget} ms by gadget", self.calls, self.rotations)),
+            line("blind rotations", format!("{}: {by_gadget} ms by gadget", self.rotations)),
             line("server and network", format!("{} cores; {way}", self.server_cores)),
         ];
         lines.extend(self.record.iter().map(|record| line("record", record.text())));
-        let header = ["cores", "rotations", "server", "network", "formula", "simulated", "out", "back", "limit"];
+        let header =
+            ["cores", "calls", "rotations", "server", "network", "formula", "simulated", "out", "back", "limit"];
         let mut rows = vec![header.map(String::from).to_vec()];
         for to in &self.workers {
             let parts = [to.rotations_seconds, to.server_seconds, to.network_seconds, to.seconds, to.simulated_seconds];
-            let mut row = vec![to.workers.to_string()];
+            let mut row = vec![to.workers.to_string(), to.calls.to_string()];
             row.extend(parts.map(|seconds| format!("{seconds:.2}")));
             row.extend([to.bytes_out, to.bytes_back].map(|count| bytes(count as usize)));
             row.push(to.limit.into());

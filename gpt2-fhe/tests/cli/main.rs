@@ -16,6 +16,7 @@ mod quantized;
 mod quantized_blocks;
 #[cfg(unix)]
 mod remote;
+mod scale;
 #[cfg(unix)]
 mod small;
 #[cfg(unix)]

@@ -184,7 +184,7 @@ fn two_folders_that_share_files_are_enough() {
     // In batches, as workers would do them: the same bits, and what a plan takes as times.
     let [record, other] = ["record", "other-record"].map(|name| parties.path("server").join(name));
     let mut recorded = parties.compute("whole", "recorded-answer");
-    let report = json(recorded.arg("--record").arg(&record).args(["--record-note", "a test", "--record-batch", "16"]));
+    let report = json(recorded.arg("--record").arg(&record).args(["--record-note", "a test"]));
     assert_eq!(parties.bytes("server/recorded-answer"), parties.bytes("server/whole-answer"));
     let of_run: Value = serde_json::from_slice(&parties.bytes("server/record")).unwrap();
     let sum = |calls: &Value, key: &str| {

@@ -42,12 +42,7 @@ impl MemoryWorker {
             host: "memory".to_owned(),
             arithmetic: arithmetic(),
             threads: 1,
-            busy: 0,
-            batches: 0,
-            rotations: 0,
-            seconds: 0.0,
-            refused: 0,
-            keys: Vec::new(),
+            ..WorkerInfo::default()
         };
         Self { info, shared, faults, keys: Arc::new(KeyCache::new(source, usize::MAX, IDLE)) }
     }

@@ -203,13 +203,7 @@ fn worker_info(bytes: &[u8]) -> Option<WorkerInfo> {
         worker: word(&value, "worker"),
         host: word(&value, "host"),
         arithmetic: word(&value, "arithmetic"),
-        threads: 0,
-        busy: 0,
-        batches: 0,
-        rotations: 0,
-        seconds: 0.0,
-        refused: 0,
-        keys: Vec::new(),
+        ..WorkerInfo::default()
     })
 }
 

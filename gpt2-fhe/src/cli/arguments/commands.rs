@@ -324,19 +324,19 @@ pub(crate) struct ScaleArguments {
     /// With --workers: how long a message without contents takes, one way, as 100us, 1ms or 0.1s
     #[arg(long, value_name = "TIME", default_value = "1ms", requires = "workers")]
     pub(crate) latency: MessageTime,
-    /// With --workers: blind rotations of a batch, at least; at most 8 times as many
-    #[arg(long, value_name = "N", default_value_t = 8, requires = "workers")]
+    /// With --workers: blind rotations of a batch, at least, where there are as many
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "workers")]
     pub(crate) batch: usize,
-    /// With --workers: how many lookups the server hands out together at most
-    #[arg(long, value_name = "N", default_value_t = 4096, requires = "workers")]
-    pub(crate) together: usize,
+    /// With --workers: how many lookups the server hands out together at most [default: 128 for each core, and 256 at least]
+    #[arg(long, value_name = "N", requires = "workers")]
+    pub(crate) together: Option<usize>,
     /// Milliseconds of what the server does itself, seven numbers as --measure prints them, on one core
     ///
     /// Of a key switch of an argument, an automorphism of the expansion, one of packing, a multiplier (a GGSW ciphertext of levels), the
     /// transform of a polynomial of weights, its product with a ciphertext, an external product.
     #[arg(long, value_name = "MS", value_delimiter = ',', conflicts_with = "measure")]
     pub(crate) own_ms: Vec<f64>,
-    /// With --workers: a file that `compute --record` wrote; blind rotations take as long as in that run, the slow ones as well
+    /// With --workers: a file that `compute --record` wrote, or a server with --records; blind rotations take as long as in that run, the slow ones as well
     #[arg(long, value_name = "FILE", requires = "workers")]
     pub(crate) record: Option<PathBuf>,
 }

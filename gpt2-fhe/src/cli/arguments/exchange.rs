@@ -112,9 +112,6 @@ pub(crate) struct ComputeArguments {
     /// Blind rotations are done in batches then, each by one thread, as workers do them; the answer is the same. `plan --record` reads it.
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
-    /// With --record: blind rotations of a batch, from 1 to 4096
-    #[arg(long, value_name = "N", default_value_t = 8, requires = "record", value_parser = clap::value_parser!(u16).range(1..=4096))]
-    pub(crate) record_batch: u16,
     /// With --record: what it is a record of, in a line
     #[arg(long, value_name = "TEXT", default_value = "", requires = "record")]
     pub(crate) record_note: String,

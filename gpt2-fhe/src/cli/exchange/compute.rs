@@ -1,19 +1,18 @@
 //! The command `compute`: what a server does, once.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use gpt2_fhe::block::agreement::{BlockAgreement, read_keys};
 use gpt2_fhe::block::compute::{ComputeError, compute, look_ahead};
-use gpt2_fhe::block::keys::{GADGETS, Rotators};
+use gpt2_fhe::block::keys::{Rotators, bootstrapping_keys};
 use gpt2_fhe::store::Store;
 use gpt2_fhe::track::EvaluationError;
-use gpt2_fhe_worker::scale::{LookupRecorder, RecordingRotator};
+use gpt2_fhe_worker::dispatcher::{Dispatcher, KeyFile, LookupSession};
 use serde::Serialize;
-use tfhe_core::blind_rotation::BlindRotator;
 use tfhe_core::format::Kind;
-use tfhe_core::keys::{EvaluationKeys, MissingKey};
-use tfhe_core::sets::{COARSE, FINE, PRECISE};
+use tfhe_core::keys::MissingKey;
 
 use super::{circuit, open, refused};
 use crate::cli::arguments::ComputeArguments;
@@ -54,16 +53,18 @@ pub(crate) fn run(arguments: &ComputeArguments) -> anyhow::Result<Verdict> {
         bail!("{} follows {earlier}; give --text the folder in which the server kept them", path.display());
     }
     let mut progress = BlockProgress::new(circuit.program().end().ending());
-    let recorder = arguments.record.as_ref().map(|_| {
-        let (batch, note) = (arguments.record_batch.into(), arguments.record_note.as_str());
-        LookupRecorder::new(rayon::current_num_threads(), batch, note).context("cannot start threads that are recorded")
+    // In batches, as with workers.
+    let dispatcher = arguments.record.as_ref().map(|_| Dispatcher::alone(rayon::current_num_threads())).transpose()?;
+    let session = dispatcher.as_ref().map(|dispatcher| {
+        let session = dispatcher.begin(bootstrapping_keys(&keys)?, *keys.identity(), &Arc::new(KeyFile::nowhere()));
+        session.record(&arguments.record_note);
+        Ok::<_, MissingKey>(session)
     });
-    let recorder = recorder.transpose()?;
-    let rotators = recorder.as_ref().map(|recorder| recorded(&keys, recorder)).transpose()?;
-    let by_others: Option<Rotators<'_>> =
-        rotators.as_ref().map(|rotators| std::array::from_fn(|gadget| &rotators[gadget] as &dyn BlindRotator));
+    let session = session.transpose()?;
+    let rotators: Option<Rotators<'_>> =
+        session.as_ref().map(|session| std::array::from_fn(|gadget| session.rotator(gadget)));
     let start = Instant::now();
-    let computed = compute(&circuit, (&keys, by_others), &request, store, &mut progress);
+    let computed = compute(&circuit, (&keys, rotators), &request, store, &mut progress);
     progress.end();
     let (answer, statistics) = computed.map_err(|error| match error {
         ComputeError::Evaluation(EvaluationError::Refused(refused)) => {
@@ -81,22 +82,13 @@ pub(crate) fn run(arguments: &ComputeArguments) -> anyhow::Result<Verdict> {
         seconds: start.elapsed().as_secs_f64(),
     };
     let mut contents = vec![envelope(BlockAgreement::answer_file(&answer, circuit.fingerprint()))];
-    if let Some(recorder) = recorder {
+    if let Some(written) = session.as_ref().and_then(LookupSession::take_record) {
         let mut record = Vec::new();
-        recorder.into_record().write_to(&mut record)?;
+        written.write_to(&mut record)?;
         contents.push(bytes(record));
     }
     files.write(contents, || if reporting.json { print_json(&report) } else { print(&report.text()) })?;
     Ok(Verdict::Right)
-}
-
-/// The rotators of the keys, whose calls are recorded.
-fn recorded<'a>(
-    keys: &'a EvaluationKeys,
-    recorder: &'a LookupRecorder,
-) -> anyhow::Result<[RecordingRotator<'a>; GADGETS]> {
-    let rotator = |gadget| Ok::<_, MissingKey>(recorder.rotator(keys.bootstrapping_key(gadget)?, gadget));
-    Ok([rotator(COARSE)?, rotator(FINE)?, rotator(PRECISE)?])
 }
 
 #[derive(Serialize)]
