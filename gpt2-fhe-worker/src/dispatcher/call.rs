@@ -299,6 +299,8 @@ impl Call<'_> {
         };
         let length = bytes.len() as u64;
         locked(&shared.inboxes).insert(id.number, Arc::downgrade(inbox));
+        // Before it is sent: the way there is a part of what it takes.
+        let now = Instant::now();
         if let Err(error) = shared.exchange.publish(id, bytes) {
             locked(&shared.inboxes).remove(&id.number);
             tracing::warn!("a batch does not reach the exchange, it is computed here: {error}");
@@ -308,7 +310,6 @@ impl Call<'_> {
             counts.published += 1;
             counts.bytes_out += length;
         });
-        let now = Instant::now();
         let expected =
             locked(&shared.board).expected(self.session.gadget, range.len()).unwrap_or(shared.options.overdue);
         // All that is on its way may be before it.

@@ -68,11 +68,15 @@ impl ClosedForm {
     ) -> Result<Self, NoDuration> {
         let server = call.own.iter().map(|own| own.seconds_on(cluster.server_cores)).sum();
         let batches = cluster.sizes(call);
-        let Some(&most) = batches.iter().max() else { return Ok(Self { server, ..Self::default() }) };
-        // The mean batch: their sizes differ by one at most.
-        let mean = call.rotations as f64 / batches.len() as f64;
+        if batches.is_empty() {
+            return Ok(Self { server, ..Self::default() });
+        }
+        // The mean batch: their sizes differ by a block at most.
+        let mean_of =
+            |of: &dyn Fn(usize) -> f64| batches.iter().map(|&size| of(size)).sum::<f64>() / batches.len() as f64;
+        let mean = mean_of(&|size| size as f64);
         let seconds = mean * durations.mean(call.gadget)?;
-        let [bytes_out, bytes_back] = [sizes.out(call, most), sizes.back(call, most)];
+        let [bytes_out, bytes_back] = [mean_of(&|size| sizes.out(call, size)), mean_of(&|size| sizes.back(call, size))];
         let [out, back] = [bytes_out, bytes_back].map(|bytes| bytes / cluster.bandwidth);
         // So many batches by workers, all others by the server.
         let split = |remote: usize, free: bool| {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use gpt2_fhe_worker::batch::{Batch, KeyName};
 use gpt2_fhe_worker::exchange::Exchange;
-use gpt2_fhe_worker::info::{PROTOCOL, WorkerInfo, arithmetic};
+use gpt2_fhe_worker::info::{PROTOCOL, WorkerInfo};
 use gpt2_fhe_worker::nats::NatsExchange;
 use gpt2_fhe_worker::nats::status::watch;
 
-use crate::support::{Broker, Server, Worker, broker, line, nats_server, options};
+use crate::support::{Broker, Server, Worker, broker, line, nats_server, options, other_backend};
 use crate::{TOY, told};
 
 /// A worker that was started with these options ends, with one line that has these words.
