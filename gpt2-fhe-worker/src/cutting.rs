@@ -27,14 +27,16 @@ impl Default for Cutting {
 
 impl Cutting {
     /// The batches of a call of so many rotations for so many cores, as many for each: of whole blocks of blind rotations but for the last
-    /// one, of less than a block only where cores would have none.
+    /// one, of less than a block only where cores would have none. Those of a block more are the first, so that whoever takes one batch
+    /// after the other ends at the same time as all others.
     pub fn ranges(&self, rotations: usize, cores: usize) -> Vec<Range<usize>> {
         let (cores, least) = (cores.max(1), self.least.max(1));
         let most = self.most.max(least);
         let unit = rotations.div_ceil(cores).clamp(least, BLIND_ROTATION_BLOCK.max(least)).min(most);
         let (units, most) = (rotations.div_ceil(unit), most / unit);
         let count = units.div_ceil(most).max(cores * self.rounds.max(1)).next_multiple_of(cores).min(units);
-        let start = |range: usize| (range * units / count * unit).min(rotations);
+        let (of_all, larger) = (units / count.max(1), units % count.max(1));
+        let start = |range: usize| ((range * of_all + range.min(larger)) * unit).min(rotations);
         (0..count).map(|range| start(range)..start(range + 1)).collect()
     }
 
@@ -56,7 +58,7 @@ mod tests {
     #[test]
     fn batches_are_whole_blocks_and_as_many_for_each_core() {
         let of_most = |most| Cutting { most, ..Cutting::default() };
-        assert_eq!(of_most(64).sizes(256, 2), [40, 40, 48, 40, 40, 48]);
+        assert_eq!(of_most(64).sizes(256, 2), [48, 48, 40, 40, 40, 40]);
         assert_eq!(of_most(64).sizes(1024, 4), [64; 16]);
         assert_eq!(of_most(64).sizes(5, 4), [2, 2, 1]);
         assert_eq!(of_most(8).sizes(17, 1), [8, 8, 1]);
@@ -69,16 +71,20 @@ mod tests {
                     let ranges = Cutting { least, most, rounds }.ranges(rotations, cores);
                     let sizes: Vec<usize> = ranges.iter().map(ExactSizeIterator::len).collect();
                     let (last, whole) = sizes.split_last().unwrap();
-                    let largest = whole.iter().max().unwrap_or(last);
+                    let largest = sizes[0];
+                    assert!(sizes.is_sorted_by(|a, b| a >= b) && *last > 0, "{what}: {sizes:?}");
                     assert!(whole.iter().all(|size| (least..=most.max(least)).contains(size)), "{what}: {sizes:?}");
                     assert!(
                         whole.iter().all(|size| largest - size <= BLIND_ROTATION_BLOCK.max(least)),
                         "{what}: {sizes:?}"
                     );
-                    assert!(
-                        (1..=most.max(least)).contains(last) && *last <= largest + BLIND_ROTATION_BLOCK,
-                        "{what}: {sizes:?}"
-                    );
+                    if sizes.len().is_multiple_of(cores) {
+                        // Whoever is free takes the next one: no core has a block more than it must.
+                        let mut busy = vec![0; cores];
+                        sizes.iter().for_each(|size| *busy.iter_mut().min().unwrap() += size);
+                        let unit = BLIND_ROTATION_BLOCK.max(least).min(most.max(least));
+                        assert!(*busy.iter().max().unwrap() < rotations.div_ceil(cores) + unit, "{what}: {sizes:?}");
+                    }
                     assert!(ranges.into_iter().flatten().eq(0..rotations), "{what}");
                 }
             }

@@ -2,25 +2,29 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::Range;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rayon::prelude::*;
 use tfhe_core::blind_rotation::Wanted;
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::lwe::LweCiphertext;
 
 use super::handle::Dispatcher;
-use super::inbox::{Inbox, Message};
+use super::inbox::{Awaited, Inbox, Message};
 use super::key::SessionKey;
 use super::lock::locked;
 use super::shared::Shared;
-use crate::batch::{Batch, BatchId, BatchResult, ExpectedResult};
+use crate::batch::{Batch, BatchError, BatchId, BatchResult, ExpectedResult};
 use crate::cutting::{Cutting, IN_FLIGHT};
 use crate::scale::record::{BatchRecord, CallRecord};
 
 /// How many times as long as expected a batch may take.
 const SLACK: u32 = 3;
+
+/// How many batches are published at the same time.
+const AT_ONCE: usize = 64;
 
 /// How long the coordinator waits for messages before it looks at the clock.
 const TICK: Duration = Duration::from_millis(20);
@@ -166,7 +170,7 @@ impl Call<'_> {
         self.shared().count(|counts| counts.rotations += self.inputs.len() as u64);
         let (tasks, inbox) = (Tasks::new(ranges.len()), Arc::<Inbox>::default());
         let results = vec![None; ranges.len()];
-        let progress = Progress {
+        let mut done = Progress {
             left: ranges.len(),
             ranges: ranges.clone(),
             results,
@@ -174,19 +178,20 @@ impl Call<'_> {
             is_given_up: false,
             records: Vec::new(),
         };
-        let done = std::thread::scope(|scope| {
+        let span = tracing::Span::current();
+        std::thread::scope(|scope| {
             for pool in &self.dispatcher.pools {
                 let (tasks, inbox, ranges) = (&tasks, &inbox, &ranges);
                 scope.spawn(move || self.compute(pool, ranges, tasks, inbox));
             }
-            let _closed = CloseTasks(&tasks);
-            self.coordinate(progress, &tasks, &inbox)
+            // Not on the caller's thread: one of rayon that waits for other threads may begin something else, which may take long.
+            scope.spawn(|| span.in_scope(|| self.coordinate(&mut done, &tasks, &inbox)));
         });
-        let mut inboxes = locked(&self.shared().inboxes);
+        let mut awaited = locked(&self.shared().awaited);
         done.sent.keys().for_each(|number| {
-            inboxes.remove(number);
+            awaited.remove(number);
         });
-        drop(inboxes);
+        drop(awaited);
         if !self.inputs.is_empty() {
             self.session.note(self.record(&done), begun);
         }
@@ -238,24 +243,25 @@ impl Call<'_> {
     }
 
     /// Publishes, takes what comes, and looks at the clock, until all is there.
-    fn coordinate(&self, mut progress: Progress, tasks: &Tasks, inbox: &Arc<Inbox>) -> Progress {
+    fn coordinate(&self, progress: &mut Progress, tasks: &Tasks, inbox: &Arc<Inbox>) {
+        let _closed = CloseTasks(tasks);
         let shared = self.shared();
         while progress.left > 0 {
             let has_keys = self.dispatcher.shared.has_keys(&self.session.file);
             let workers = if has_keys { shared.worker_threads() } else { 0 };
             tasks.open(shared.options.beside_workers || workers == 0);
-            for _ in progress.on_the_way()..workers * IN_FLIGHT {
-                let Some(task) = tasks.others() else { break };
-                if !self.publish(task.batch, workers, &mut progress, inbox) {
-                    tasks.put(Task { is_own: true, ..task });
-                    break;
-                }
+            let room = (workers * IN_FLIGHT).saturating_sub(progress.on_the_way()).min(AT_ONCE);
+            let next: Vec<usize> = std::iter::from_fn(|| tasks.others()).map(|task| task.batch).take(room).collect();
+            if !next.is_empty() {
+                self.publish(&next, workers, progress, (tasks, inbox));
             }
-            for message in inbox.take(TICK) {
+            // Where there are more, what has come is looked at in between.
+            let patience = if next.len() == AT_ONCE { Duration::ZERO } else { TICK };
+            for message in inbox.take(patience) {
                 match message {
-                    Message::Result(number, bytes) => self.take(number, &bytes, &mut progress, tasks),
+                    Message::Result { number, bytes, read } => self.take(number, (bytes, *read), progress, tasks),
                     // It goes on to whoever asked, when all threads have ended.
-                    Message::Panicked => return progress,
+                    Message::Panicked => return,
                     Message::Own { batch, results, seconds, claimed } => {
                         if let Some((worker, claimed)) = claimed {
                             self.verify(&worker, claimed == results);
@@ -283,40 +289,65 @@ impl Call<'_> {
                 }
             }
         }
-        progress
     }
 
-    /// Whether a batch is on its way to workers.
-    fn publish(&self, batch: usize, workers: usize, progress: &mut Progress, inbox: &Arc<Inbox>) -> bool {
-        let (shared, range) = (self.shared(), progress.ranges[batch].clone());
+    /// Batches are on their way to workers, but for those that cannot be brought there, which this process computes.
+    fn publish(
+        &self,
+        batches: &[usize],
+        workers: usize,
+        progress: &mut Progress,
+        (tasks, inbox): (&Tasks, &Arc<Inbox>),
+    ) {
+        let shared = self.shared();
+        let ranges = &progress.ranges;
+        // Where one cannot be sent, the next ones are not tried: each would be waited for as long.
+        let is_failed = AtomicBool::new(false);
+        let send = |&batch: &usize| {
+            let sent = if is_failed.load(Ordering::Relaxed) { None } else { self.send(&ranges[batch], inbox) };
+            is_failed.fetch_or(sent.is_none(), Ordering::Relaxed);
+            (batch, sent)
+        };
+        // Writing takes time, and each waits until the exchange has it.
+        let sent: Vec<_> = shared.messages.install(|| batches.par_iter().map(send).collect());
+        for (batch, sent) in sent {
+            let Some((number, at, bytes)) = sent else {
+                tasks.put(Task { batch, is_own: true, claimed: None });
+                continue;
+            };
+            shared.count(|counts| {
+                counts.published += 1;
+                counts.bytes_out += bytes;
+            });
+            let expected = locked(&shared.board).expected(self.session.gadget, progress.ranges[batch].len());
+            let expected = expected.unwrap_or(shared.options.overdue);
+            // All that is on its way may be before it.
+            let before = (progress.on_the_way() / workers.max(1) + 1) as u32;
+            let overdue = at + shared.options.overdue + expected * SLACK * before;
+            progress.sent.insert(number, Sent { batch, at, bytes, overdue, is_given_up: false });
+        }
+    }
+
+    /// Brings a batch to the exchange: its number, when that began, and how many bytes it has.
+    fn send(&self, range: &Range<usize>, inbox: &Arc<Inbox>) -> Option<(u64, Instant, u64)> {
+        let (shared, at) = (self.shared(), Instant::now());
         let id = shared.new_id();
-        let bytes = match self.batch(id, &range).encode() {
+        let bytes = match self.batch(id, range).encode() {
             Ok(bytes) => bytes,
             Err(error) => {
                 tracing::error!("a batch cannot be written, it is computed here: {error}");
-                return false;
+                return None;
             }
         };
         let length = bytes.len() as u64;
-        locked(&shared.inboxes).insert(id.number, Arc::downgrade(inbox));
-        // Before it is sent: the way there is a part of what it takes.
-        let now = Instant::now();
+        let awaited = Awaited { inbox: Arc::downgrade(inbox), expected: self.expected(range) };
+        locked(&shared.awaited).insert(id.number, awaited);
         if let Err(error) = shared.exchange.publish(id, bytes) {
-            locked(&shared.inboxes).remove(&id.number);
+            locked(&shared.awaited).remove(&id.number);
             tracing::warn!("a batch does not reach the exchange, it is computed here: {error}");
-            return false;
+            return None;
         }
-        shared.count(|counts| {
-            counts.published += 1;
-            counts.bytes_out += length;
-        });
-        let expected =
-            locked(&shared.board).expected(self.session.gadget, range.len()).unwrap_or(shared.options.overdue);
-        // All that is on its way may be before it.
-        let before = (progress.on_the_way() / workers.max(1) + 1) as u32;
-        let overdue = now + shared.options.overdue + expected * SLACK * before;
-        progress.sent.insert(id.number, Sent { batch, at: now, bytes: length, overdue, is_given_up: false });
-        true
+        Some((id.number, at, length))
     }
 
     fn batch(&self, id: BatchId, range: &Range<usize>) -> Batch {
@@ -345,7 +376,13 @@ impl Call<'_> {
     }
 
     /// Takes a worker's result, if it is one, and the first.
-    fn take(&self, number: u64, bytes: &[u8], progress: &mut Progress, tasks: &Tasks) {
+    fn take(
+        &self,
+        number: u64,
+        (bytes, read): (u64, Result<BatchResult, BatchError>),
+        progress: &mut Progress,
+        tasks: &Tasks,
+    ) {
         let shared = self.shared();
         let Some(sent) = progress.sent.get_mut(&number) else { return };
         let batch = sent.batch;
@@ -360,15 +397,14 @@ impl Call<'_> {
             }
         };
         let range = progress.ranges[batch].clone();
-        let BatchResult { worker, seconds, outcome, .. } =
-            match BatchResult::decode(bytes, |_, _| Some(self.expected(&range))) {
-                Ok(result) => result,
-                Err(error) => {
-                    tracing::warn!("a result is dropped: {error}");
-                    shared.count(|counts| counts.damaged += 1);
-                    return again(sent);
-                }
-            };
+        let BatchResult { worker, seconds, outcome, .. } = match read {
+            Ok(result) => result,
+            Err(error) => {
+                tracing::warn!("a result is dropped: {error}");
+                shared.count(|counts| counts.damaged += 1);
+                return again(sent);
+            }
+        };
         if !locked(&shared.board).trusts(&worker) {
             return again(sent);
         }
@@ -402,7 +438,7 @@ impl Call<'_> {
                         seconds,
                         turnaround: sent.at.elapsed().as_secs_f64(),
                         bytes_out: sent.bytes,
-                        bytes_back: bytes.len() as u64,
+                        bytes_back: bytes,
                         by_server: false,
                     };
                     progress.keep(batch, results, record);

@@ -12,6 +12,9 @@ use crate::info::{Counts, arithmetic};
 /// How long the listener waits for an event before it looks at the clock.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// How many threads write batches and read results, at least: most of their time they wait until the exchange has a batch.
+const MESSAGE_THREADS: usize = 8;
+
 /// How often the server tells of itself.
 const TELL: Duration = Duration::from_secs(1);
 
@@ -43,6 +46,9 @@ impl Dispatcher {
         let one = |_| rayon::ThreadPoolBuilder::new().num_threads(1).thread_name(|_| "lookups".into()).build();
         let pools = (0..options.own_threads.max(1)).map(one).collect::<Result<Vec<_>, _>>();
         let pools = pools.map_err(|error| DispatchError::Thread(error.to_string()))?;
+        let messages = rayon::ThreadPoolBuilder::new().num_threads(MESSAGE_THREADS.max(pools.len()));
+        let messages = messages.thread_name(|_| "messages".into()).build();
+        let messages = messages.map_err(|error| DispatchError::Thread(error.to_string()))?;
         let shared = Arc::new(Shared {
             exchange,
             options,
@@ -52,7 +58,8 @@ impl Dispatcher {
             calls: AtomicUsize::new(0),
             connected: AtomicBool::new(true),
             board: Mutex::default(),
-            inboxes: Mutex::default(),
+            awaited: Mutex::default(),
+            messages,
             counts: Mutex::default(),
             offered: Mutex::default(),
             requests: Mutex::default(),

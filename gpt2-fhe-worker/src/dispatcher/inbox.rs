@@ -1,16 +1,24 @@
 //! Where whoever waits for batches gets their results.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tfhe_core::glwe::GlweCiphertext;
 
 use super::lock::locked;
+use crate::batch::{BatchError, BatchResult, ExpectedResult};
 
 /// What comes to a call.
 pub(super) enum Message {
-    /// A worker's result, by the number of its batch, not read yet.
-    Result(u64, Vec<u8>),
+    /// A worker's result.
+    Result {
+        /// Of which batch.
+        number: u64,
+        /// How many it had.
+        bytes: u64,
+        /// What is in it.
+        read: Box<Result<BatchResult, BatchError>>,
+    },
     /// A thread of this process has ended by a panic.
     Panicked,
     /// A batch was computed here.
@@ -24,6 +32,15 @@ pub(super) enum Message {
         /// What a worker's result was, and whose, if that is to be compared.
         claimed: Option<(String, Vec<GlweCiphertext>)>,
     },
+}
+
+/// A result that somebody waits for.
+#[derive(Clone)]
+pub(super) struct Awaited {
+    /// Where it goes.
+    pub(super) inbox: Weak<Inbox>,
+    /// What it has to be.
+    pub(super) expected: ExpectedResult,
 }
 
 /// Messages to one call.

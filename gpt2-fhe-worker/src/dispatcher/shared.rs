@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::board::Board;
-use super::inbox::{Inbox, Message};
+use super::inbox::{Awaited, Message};
 use super::key_file::KeyFile;
 use super::lock::locked;
 use crate::batch::{BatchId, BatchResult, KeyName};
@@ -47,8 +47,10 @@ pub(super) struct Shared {
     pub(super) calls: AtomicUsize,
     pub(super) connected: AtomicBool,
     pub(super) board: Mutex<Board>,
-    /// Where results of batches go.
-    pub(super) inboxes: Mutex<HashMap<u64, Weak<Inbox>>>,
+    /// Results that somebody waits for, by the number of their batch.
+    pub(super) awaited: Mutex<HashMap<u64, Awaited>>,
+    /// Who writes batches and reads results.
+    pub(super) messages: rayon::ThreadPool,
     pub(super) counts: Mutex<Counts>,
     /// Keys that are where workers find them, or are on their way, or could not be brought there.
     pub(super) offered: Mutex<HashMap<KeyName, Offer>>,
@@ -96,7 +98,7 @@ impl Shared {
         }
     }
 
-    /// Hands a result to whoever waits for it.
+    /// Hands a result to whoever waits for it, when it is read.
     pub(super) fn deliver(&self, bytes: Vec<u8>) {
         self.count(|counts| counts.bytes_in += bytes.len() as u64);
         let Some(id) = BatchResult::peek(&bytes) else {
@@ -104,12 +106,15 @@ impl Shared {
             self.count(|counts| counts.damaged += 1);
             return;
         };
-        let is_own = id.run == self.run;
-        let inbox = if is_own { locked(&self.inboxes).get(&id.number).and_then(Weak::upgrade) } else { None };
-        match inbox {
-            Some(inbox) => inbox.put(Message::Result(id.number, bytes)),
-            None => locked(&self.counts).late += 1,
-        }
+        let awaited = if id.run == self.run { locked(&self.awaited).get(&id.number).cloned() } else { None };
+        let Some((inbox, expected)) = awaited.and_then(|it| Some((it.inbox.upgrade()?, it.expected))) else {
+            locked(&self.counts).late += 1;
+            return;
+        };
+        self.messages.spawn(move || {
+            let read = Box::new(BatchResult::decode(&bytes, |_, _| Some(expected)));
+            inbox.put(Message::Result { number: id.number, bytes: bytes.len() as u64, read });
+        });
     }
 
     pub(super) fn worker_threads(&self) -> usize {

@@ -12,7 +12,7 @@ pub enum Binding {
     Chain,
     /// What stays with the server: more cores of workers do not help.
     Server,
-    /// The way between: bytes, and waiting for messages.
+    /// The way between: bytes, messages that the server writes and reads, and waiting for them.
     Network,
 }
 
@@ -37,7 +37,7 @@ pub struct ClosedForm {
     pub rotations: f64,
     /// The part of these that is left with any number of cores: one batch of each call.
     pub chain: f64,
-    /// What the network adds.
+    /// What the network and its messages add.
     pub network: f64,
     /// Bytes to workers.
     pub bytes_out: f64,
@@ -78,6 +78,7 @@ impl ClosedForm {
         let seconds = mean * durations.mean(call.gadget)?;
         let [bytes_out, bytes_back] = [mean_of(&|size| sizes.out(call, size)), mean_of(&|size| sizes.back(call, size))];
         let [out, back] = [bytes_out, bytes_back].map(|bytes| bytes / cluster.bandwidth);
+        let [write, read] = [0, 1].map(|which: usize| mean_of(&|size| cluster.message_seconds(size)[which]));
         // So many batches by workers, all others by the server.
         let split = |remote: usize, free: bool| {
             let own = (batches.len() - remote).div_ceil(cluster.helping().max(1)) as f64 * seconds;
@@ -87,8 +88,13 @@ impl ClosedForm {
                 0 => 0.0,
                 _ if free => turns,
                 _ => {
-                    let slowest = turns.max(others * out + seconds).max(others * back + seconds);
-                    2.0 * cluster.latency + out + back + slowest
+                    // Cores of the server write and read as many at the same time.
+                    let hands = cluster.server_cores.max(1);
+                    let turns_of_hands = (remote.div_ceil(hands) - 1) as f64;
+                    let slowest = [others * out, others * back, turns_of_hands * write.max(read)];
+                    let slowest = slowest.into_iter().map(|before| before + seconds).fold(turns, f64::max);
+                    let through = 2.0 * cluster.latency + write + out + back + read + slowest;
+                    through.max(remote as f64 * (write + read) / hands as f64)
                 }
             };
             far.max(own)

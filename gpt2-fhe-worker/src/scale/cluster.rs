@@ -3,6 +3,7 @@
 use tfhe_core::format::ENVELOPE_BYTES;
 use tfhe_core::params::{GlweShape, LweDimension};
 
+use super::messages::MessageSeconds;
 use crate::cutting::Cutting;
 
 /// Work of the server itself that is done before a call: some parts that can be done at the same time.
@@ -112,6 +113,8 @@ pub struct Cluster {
     pub bandwidth: f64,
     /// Seconds of a message without bytes, one way.
     pub latency: f64,
+    /// What its cores take for messages.
+    pub messages: MessageSeconds,
     /// How many batches are on their way or with workers at the same time, for each core of theirs.
     pub in_flight: usize,
     /// Batches.
@@ -127,6 +130,11 @@ impl Cluster {
     /// The sizes of a call's batches.
     pub fn sizes(&self, call: &LookupCall) -> Vec<usize> {
         self.cutting.sizes(call.rotations, self.cores())
+    }
+
+    /// Seconds of a core of the server until a batch of so many rotations is written, and until its result is read.
+    pub(super) fn message_seconds(&self, rotations: usize) -> [f64; 2] {
+        [self.messages.write, self.messages.read].map(|seconds| rotations as f64 * seconds)
     }
 
     /// How many cores of the server compute batches.

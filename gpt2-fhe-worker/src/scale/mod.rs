@@ -7,12 +7,14 @@
 pub mod closed;
 pub mod cluster;
 pub mod durations;
+pub mod messages;
 pub mod record;
 pub mod simulation;
 
 pub use closed::{Binding, ClosedForm};
 pub use cluster::{Cluster, LookupCall, MessageSizes, OwnWork};
 pub use durations::{Durations, NoDuration};
+pub use messages::MessageSeconds;
 pub use record::{BatchRecord, CallRecord, RecordError, RecordHeader, RunRecord};
 pub use simulation::{Simulated, simulate};
 

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::cluster::{Cluster, LookupCall, MessageSizes, OwnWork};
 use super::durations::{Durations, NoDuration};
+use super::messages::MessageSeconds;
 use super::simulation::{Simulated, simulate};
-use crate::cutting::Cutting;
+use crate::cutting::{Cutting, IN_FLIGHT};
 
 /// What a record's header says that it is.
 const KIND: &str = "gpt2-fhe record of lookups";
@@ -196,7 +197,9 @@ impl RunRecord {
             own_lookups: self.calls.iter().flat_map(|call| &call.batches).any(|batch| batch.by_server),
             bandwidth: f64::INFINITY,
             latency: self.latency().unwrap_or(0.0),
-            in_flight: 2,
+            // They are in the latency.
+            messages: MessageSeconds::default(),
+            in_flight: IN_FLIGHT,
             cutting: Cutting::default(),
         }
     }

@@ -1,5 +1,5 @@
-//! A simulation by events: a server with a queue of batches, a way to workers and back that carries one message after the other, and workers
-//! that take batches in order, each of which takes as long as one that was recorded. What the last batches of a call wait for, and what the
+//! A simulation by events: a server with a queue of batches, whose cores write them and read results, a way to workers and back that carries one message
+//! after the other, and workers that take batches in order, each of which takes as long as one that was recorded. What the last batches of a call wait for, and what the
 //! slow ones do to all that comes after, appear by themselves.
 
 use std::cmp::Ordering;
@@ -52,7 +52,7 @@ pub fn simulate(
         let back: Vec<f64> = bytes(&|call, rotations| sizes.back(call, rotations));
         simulated.computing += seconds.iter().sum::<f64>();
         simulated.batches += cut.len();
-        let mut waiting = Waiting::new(cluster, &seconds, [&out, &back]);
+        let mut waiting = Waiting::new(cluster, (&cut, &seconds), [&out, &back]);
         simulated.seconds += waiting.run();
         simulated.by_workers += waiting.by_workers;
         simulated.bytes_out += waiting.bytes[0];
@@ -64,6 +64,8 @@ pub fn simulate(
 /// What happens, and to which batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Happening {
+    /// A core of the server has written a batch.
+    Written(usize),
     /// The way out is free.
     Sent,
     /// A batch is where workers take theirs.
@@ -73,7 +75,9 @@ enum Happening {
     /// The way back is free.
     Returned,
     /// A result is with the server.
-    Result,
+    Result(usize),
+    /// A core of the server has read it.
+    Read,
     /// A core of the server has computed a batch.
     OwnComputed,
 }
@@ -110,6 +114,8 @@ impl Ord for Event {
 /// A call that is waited for.
 struct Waiting<'a> {
     cluster: &'a Cluster,
+    /// Of each batch: its rotations, how long they take, bytes out and back.
+    rotations: &'a [usize],
     seconds: &'a [f64],
     out: &'a [f64],
     back: &'a [f64],
@@ -117,10 +123,16 @@ struct Waiting<'a> {
     known: usize,
     /// Batches that nobody has yet: workers' are taken from the front, the server's own from the back.
     left: VecDeque<usize>,
+    /// Written ones that wait for the way out.
+    written: VecDeque<usize>,
     /// Where workers take theirs.
     queue: VecDeque<usize>,
     /// Results that wait for the way back.
     results: VecDeque<usize>,
+    /// Results with the server that nobody has read.
+    unread: VecDeque<usize>,
+    /// Cores of the server that neither write nor read.
+    idle_hands: usize,
     idle_workers: usize,
     idle_cores: usize,
     is_sending: bool,
@@ -131,17 +143,21 @@ struct Waiting<'a> {
 }
 
 impl<'a> Waiting<'a> {
-    fn new(cluster: &'a Cluster, seconds: &'a [f64], [out, back]: [&'a [f64]; 2]) -> Self {
+    fn new(cluster: &'a Cluster, (rotations, seconds): (&'a [usize], &'a [f64]), [out, back]: [&'a [f64]; 2]) -> Self {
         Self {
             cluster,
+            rotations,
             seconds,
             out,
             back,
             events: BinaryHeap::new(),
             known: 0,
             left: (0..seconds.len()).collect(),
+            written: VecDeque::new(),
             queue: VecDeque::new(),
             results: VecDeque::new(),
+            unread: VecDeque::new(),
+            idle_hands: cluster.server_cores.max(1),
             idle_workers: cluster.workers,
             idle_cores: cluster.helping(),
             is_sending: false,
@@ -159,6 +175,10 @@ impl<'a> Waiting<'a> {
         while let Some(Event { time, what, .. }) = self.events.pop() {
             now = time;
             match what {
+                Happening::Written(batch) => {
+                    self.idle_hands += 1;
+                    self.written.push_back(batch);
+                }
                 Happening::Sent => self.is_sending = false,
                 Happening::Arrived(batch) => self.queue.push_back(batch),
                 Happening::Computed(batch) => {
@@ -166,7 +186,11 @@ impl<'a> Waiting<'a> {
                     self.results.push_back(batch);
                 }
                 Happening::Returned => self.is_returning = false,
-                Happening::Result => self.in_flight -= 1,
+                Happening::Result(batch) => self.unread.push_back(batch),
+                Happening::Read => {
+                    self.idle_hands += 1;
+                    self.in_flight -= 1;
+                }
                 Happening::OwnComputed => self.idle_cores += 1,
             }
             self.begin(now);
@@ -177,11 +201,25 @@ impl<'a> Waiting<'a> {
     /// Begins whatever can be begun.
     fn begin(&mut self, now: f64) {
         let Cluster { workers, bandwidth, latency, in_flight, .. } = *self.cluster;
-        if !self.is_sending
+        // Results first: whoever computed them waits for the next batch.
+        while self.idle_hands > 0
+            && let Some(batch) = self.unread.pop_front()
+        {
+            self.idle_hands -= 1;
+            self.note(now + self.message_seconds(batch)[1], Happening::Read);
+        }
+        while self.idle_hands > 0
             && self.in_flight < workers * in_flight.max(1)
             && let Some(batch) = self.left.pop_front()
         {
-            (self.is_sending, self.in_flight, self.by_workers) = (true, self.in_flight + 1, self.by_workers + 1);
+            self.idle_hands -= 1;
+            (self.in_flight, self.by_workers) = (self.in_flight + 1, self.by_workers + 1);
+            self.note(now + self.message_seconds(batch)[0], Happening::Written(batch));
+        }
+        if !self.is_sending
+            && let Some(batch) = self.written.pop_front()
+        {
+            self.is_sending = true;
             self.bytes[0] += self.out[batch];
             let sent = now + self.out[batch] / bandwidth;
             self.note(sent, Happening::Sent);
@@ -200,7 +238,7 @@ impl<'a> Waiting<'a> {
             self.bytes[1] += self.back[batch];
             let sent = now + self.back[batch] / bandwidth;
             self.note(sent, Happening::Returned);
-            self.note(sent + latency, Happening::Result);
+            self.note(sent + latency, Happening::Result(batch));
         }
         while self.idle_cores > 0
             && let Some(batch) = self.left.pop_back()
@@ -208,6 +246,11 @@ impl<'a> Waiting<'a> {
             self.idle_cores -= 1;
             self.note(now + self.seconds[batch], Happening::OwnComputed);
         }
+    }
+
+    /// Of writing a batch, and of reading its result.
+    fn message_seconds(&self, batch: usize) -> [f64; 2] {
+        self.cluster.message_seconds(self.rotations[batch])
     }
 
     fn note(&mut self, time: f64, what: Happening) {

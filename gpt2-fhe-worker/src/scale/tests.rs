@@ -30,6 +30,7 @@ fn cluster(workers: usize) -> Cluster {
         own_lookups: false,
         bandwidth: f64::INFINITY,
         latency: 0.0,
+        messages: MessageSeconds::default(),
         in_flight: 1 << 20,
         cutting: Cutting { least: 8, most: 8, rounds: 1 },
     }
@@ -98,6 +99,37 @@ fn a_narrow_way_carries_its_bytes() {
 }
 
 #[test]
+fn messages_are_written_and_read_by_the_servers_cores() {
+    let calls = &calls()[..1];
+    let of = |messages| Cluster { messages, ..cluster(1000) };
+    let [before, _] = both(calls, &MessageSizes::none(1), &constant(), &of(MessageSeconds::default()));
+    // A batch of 8 takes 8 ms to be written, of which the first is waited for, and four cores write 512.
+    let slow_to_write = of(MessageSeconds { write: 0.001, read: 0.0 });
+    let [closed, simulated] = both(calls, &MessageSizes::none(1), &constant(), &slow_to_write);
+    assert_near(closed, before + 512.0 / 4.0 * 0.008);
+    assert_near(simulated, closed);
+    let form = ClosedForm::new(calls, &MessageSizes::none(1), &constant(), &slow_to_write).unwrap();
+    assert_eq!(form.binding(), Binding::Network);
+    // All results come together.
+    let [closed, simulated] =
+        both(calls, &MessageSizes::none(1), &constant(), &of(MessageSeconds { write: 0.0, read: 0.001 }));
+    assert_near(closed, before + 512.0 / 4.0 * 0.008);
+    assert_near(simulated, closed);
+    // The same cores do both: results that are there are read before more is written.
+    let [closed, simulated] =
+        both(calls, &MessageSizes::none(1), &constant(), &of(MessageSeconds { write: 0.001, read: 0.001 }));
+    assert_near(closed, SERVER / 3.0 + 512.0 / 4.0 * 0.016);
+    assert!((1.0..1.05).contains(&(simulated / closed)), "{simulated} {closed}");
+}
+
+#[test]
+fn a_message_takes_time() {
+    let toy = crate::testing::Toy::new(1);
+    let measured = MessageSeconds::measure(toy.sent.parameters(), *toy.sent.identity(), 23).unwrap();
+    assert!([measured.write, measured.read].iter().all(|&seconds| seconds > 0.0 && seconds < 0.01), "{measured:?}");
+}
+
+#[test]
 fn latency_is_waited_for_twice_in_each_call() {
     let far = Cluster { latency: 0.25, ..cluster(100_000) };
     let near = both(&calls(), &MessageSizes::none(1), &constant(), &cluster(100_000));
@@ -112,9 +144,11 @@ fn no_simulation_is_faster_than_any_bound() {
     let mut compared = 0;
     for (workers, own_lookups, in_flight) in [(1, true, 1), (7, false, 2), (64, true, 2), (1000, false, 4)] {
         for (bandwidth, latency) in [(1e6, 0.0), (1e8, 0.01), (1e9, 0.0001)] {
-            for least in [1, 8, 64] {
+            for (least, write, read) in [(1, 0.0, 0.0), (8, 1e-4, 2e-4), (64, 2e-3, 1e-3)] {
                 let cutting = Cutting { least, most: 64, rounds: 2 };
-                let cluster = Cluster { own_lookups, bandwidth, latency, in_flight, cutting, ..self::cluster(workers) };
+                let messages = MessageSeconds { write, read };
+                let cluster =
+                    Cluster { own_lookups, bandwidth, latency, messages, in_flight, cutting, ..self::cluster(workers) };
                 let simulated = simulate((&calls, None), &sizes, &constant(), &cluster, 1).unwrap();
                 let computing = rotations as f64 * SECONDS / cluster.cores() as f64;
                 let ways = [simulated.bytes_out, simulated.bytes_back].map(|bytes| bytes / bandwidth);

@@ -154,7 +154,13 @@ fn a_request_is_recorded_and_replayed() {
     let batches = || record.calls.iter().flat_map(|call| &call.batches);
     let by_workers: usize = batches().filter(|batch| !batch.by_server).map(|batch| batch.rotations).sum();
     assert_eq!(by_workers as u64, count(&engine, "worker_rotations"));
-    assert_eq!(batches().map(|batch| batch.bytes_back).sum::<u64>(), count(&engine, "worker_bytes_received"));
+    let (back, received) =
+        (batches().map(|batch| batch.bytes_back).sum::<u64>(), count(&engine, "worker_bytes_received"));
+    // Of batches that were overdue results may have come as well, and are none of it.
+    assert!(
+        if count(&engine, "worker_results_late") == 0 { back == received } else { back < received },
+        "{back} {received}"
+    );
     let replayed = record.replay(&record.cluster(), &MessageSizes::none(3), 1).unwrap();
     let ratio = replayed.seconds / record.seconds();
     // The first batches waited for their keys, which the simulation does not know.

@@ -59,8 +59,8 @@ fn a_worker_that_is_asked_to_end_loses_nothing() {
     let asked = first.name();
     let keys = &*SLOW;
     server.offer(keys);
-    // One that is computed, and one that waits for it.
-    let batches = keys.batches(server.run, 2, LONG);
+    // One that is computed, and some that wait for it: where the machine is busy it may be heard late that it is.
+    let batches = keys.batches(server.run, 5, LONG);
     batches.iter().for_each(|batch| server.publish(batch));
     server.busy(&asked);
     std::thread::sleep(Duration::from_millis(200));
@@ -70,7 +70,10 @@ fn a_worker_that_is_asked_to_end_loses_nothing() {
     let second = broker.worker(&["--threads", "2"]);
     server.all_right(keys, &batches);
     let by: Vec<String> = batches.iter().map(|batch| server.by(keys, batch)).collect();
-    assert_eq!(by, [asked, second.name()]);
+    // What it had begun it has computed, and nothing after that.
+    let begun = by.iter().take_while(|worker| **worker == asked).count();
+    assert!((1..by.len()).contains(&begun), "{by:?}");
+    assert!(by[begun..].iter().all(|worker| *worker == second.name()), "{by:?}");
 }
 
 #[test]

@@ -51,7 +51,7 @@ const TOKENS: usize = 8;
 /// # Errors
 /// What is wrong with the arguments, the model or the files.
 pub(super) fn run(arguments: &PlanArguments, given: &Given) -> anyhow::Result<Verdict> {
-    let given_times = Times::given(&arguments.pbs_ms, &arguments.scale.own_ms)?;
+    let given_times = Times::given(&arguments.pbs_ms, &arguments.scale.own_ms, &arguments.scale.message_ms)?;
     check_cores(&arguments.cores)?;
     scale::check(arguments)?;
     let record = scale::record(arguments.scale.record.as_deref())?;

@@ -24,7 +24,8 @@ const SEED: u64 = 1;
 const LEGEND: &str = "  \
   cores: cores of workers, each of which computes one batch of blind rotations at a time
   rotations: what these take, with the last batch of each call waited for; server: key switches, packing, products and linear maps, which
-             stay with the server; network: what bytes and waiting for messages add; formula: the sum of the three
+             stay with the server; network: what bytes, messages that the server writes and reads, and waiting for them add; formula: the
+             sum of the three
   simulated: the same by events, one for each batch and message, with durations drawn from the record, if one was given
   limit: the largest part; rotations are in two, what more cores would share, and one batch of each call, which is one rotation where cores
          are as many. Not counted: sums and copies of the server, workers that fail, other requests, and that a rotation alone takes longer
@@ -46,9 +47,8 @@ pub(super) fn check(arguments: &PlanArguments) -> anyhow::Result<()> {
     if scale.batch == 0 || scale.together == Some(0) {
         bail!("--batch and --together are at least 1");
     }
-    if !measure && (pbs_ms.is_empty() || scale.own_ms.is_empty()) {
-        let what =
-            "--workers needs times of all operations; measure them by --measure, or give them by --pbs-ms and --own-ms";
+    if !measure && (pbs_ms.is_empty() || scale.own_ms.is_empty() || scale.message_ms.is_empty()) {
+        let what = "--workers needs times of all operations; measure them by --measure, or give them by --pbs-ms, --own-ms and --message-ms";
         return Err(NotApplicable::new(what).into());
     }
     Ok(())
@@ -147,7 +147,9 @@ impl ScaledPlan {
         schedule: &Schedule,
         (times, record): (&Times, Option<&RunRecord>),
     ) -> anyhow::Result<Self> {
-        let Some(own) = times.own_seconds() else { bail!("nothing says how long the server's own operations take") };
+        let (Some(own), Some(messages)) = (times.own_seconds(), times.message_seconds()) else {
+            bail!("nothing says how long the server's own operations take")
+        };
         let levels = circuit.prediction().levels();
         let switch = own[0];
         // A bootstrapping's time has its argument's key switch, which is the server's; of several levels there is one.
@@ -173,6 +175,7 @@ impl ScaledPlan {
                 own_lookups: arguments.own_lookups,
                 bandwidth: arguments.bandwidth.0 / 8.0,
                 latency: arguments.latency.0,
+                messages,
                 in_flight: IN_FLIGHT,
                 cutting,
             };

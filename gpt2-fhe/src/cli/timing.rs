@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 
 use anyhow::bail;
 use gpt2_fhe::block::circuit::BlockCircuit;
-use gpt2_fhe::block::keys::GADGETS;
+use gpt2_fhe::block::keys::{GADGETS, result_bits};
 use gpt2_fhe::block::schedule::OwnOperation;
 use gpt2_fhe::run::block::OperationSeconds;
 use gpt2_fhe::track::statistics::{Statistics, StepStatistics};
+use gpt2_fhe_worker::scale::MessageSeconds;
 use serde::Serialize;
+use tfhe_core::derivation::ClientSeed;
+use tfhe_core::keys::ClientKeys;
+use tfhe_core::sets::FINE;
 
 use super::progress::while_showing;
 use super::text::{seconds, table};
@@ -36,6 +40,8 @@ pub(super) struct Times {
     external_product_ms: Option<f64>,
     /// Of what a server does itself, in the order of [`OwnOperation::ALL`]; null where it is not given.
     own_ms: Option<[f64; OwnOperation::ALL.len()]>,
+    /// Of a blind rotation in a message, to be written and to be read, on one core; null where it is not given.
+    message_ms: Option<[f64; 2]>,
 }
 
 /// More than a bootstrapping takes anywhere.
@@ -60,17 +66,24 @@ fn own_times(own_ms: &[f64]) -> anyhow::Result<Option<[f64; OwnOperation::ALL.le
 }
 
 impl Times {
-    /// Those of `--pbs-ms` and `--own-ms`, if there are any.
+    /// Those of `--pbs-ms`, `--own-ms` and `--message-ms`, if there are any.
     ///
     /// # Errors
     /// That there are not as many as gadgets, or one is no time.
-    pub(super) fn given(pbs_ms: &[f64], own_ms: &[f64]) -> anyhow::Result<Option<Self>> {
+    pub(super) fn given(pbs_ms: &[f64], own_ms: &[f64], message_ms: &[f64]) -> anyhow::Result<Option<Self>> {
         let own_ms = own_times(own_ms)?;
         let is_time = |ms: &f64| (0.0..=MOST_MILLISECONDS).contains(ms);
+        let message_ms = match message_ms {
+            [] => None,
+            &[write, read] if is_time(&write) && is_time(&read) => Some([write, read]),
+            _ => {
+                bail!("--message-ms needs 2 numbers of milliseconds, at most {MOST_MILLISECONDS}: to write and to read")
+            }
+        };
         match <[f64; GADGETS]>::try_from(pbs_ms) {
             _ if pbs_ms.is_empty() => Ok(None),
             Ok(pbs_ms) if pbs_ms.iter().all(is_time) => {
-                Ok(Some(Self { source: "given", threads: 1, pbs_ms, external_product_ms: None, own_ms }))
+                Ok(Some(Self { source: "given", threads: 1, pbs_ms, external_product_ms: None, own_ms, message_ms }))
             }
             _ => {
                 let found = pbs_ms.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
@@ -87,12 +100,16 @@ impl Times {
     /// As [`OperationSeconds::measure`].
     pub(super) fn measure(circuit: &BlockCircuit) -> anyhow::Result<Self> {
         let measured = while_showing("measuring", || OperationSeconds::measure(circuit))?;
+        let client = ClientKeys::generate(circuit.parameters(), &ClientSeed::from_number(0))?;
+        let bits = result_bits(circuit.parameters(), FINE)?;
+        let messages = MessageSeconds::measure(circuit.parameters(), *client.identity(), bits)?;
         Ok(Self {
             source: "measured",
             threads: rayon::current_num_threads(),
             pbs_ms: measured.bootstrapping.map(|seconds| 1000.0 * seconds),
             external_product_ms: Some(1000.0 * measured.external_product),
             own_ms: Some(measured.own.map(|seconds| 1000.0 * seconds)),
+            message_ms: Some([messages.write, messages.read].map(|seconds| 1000.0 * seconds)),
         })
     }
 
@@ -104,6 +121,12 @@ impl Times {
     /// Seconds of what a server does itself, on one core, in the order of [`OwnOperation::ALL`], if they are known.
     pub(super) fn own_seconds(&self) -> Option<[f64; OwnOperation::ALL.len()]> {
         self.own_ms.map(|own_ms| own_ms.map(|ms| ms * self.threads as f64 / 1000.0))
+    }
+
+    /// What messages take, if that is known.
+    pub(super) fn message_seconds(&self) -> Option<MessageSeconds> {
+        let [write, read] = self.message_ms?;
+        Some(MessageSeconds { write: write / 1000.0, read: read / 1000.0 })
     }
 
     /// Seconds that bootstrappings take, so many by gadget.
@@ -140,11 +163,14 @@ impl Times {
         let own = self.own_ms.map_or(String::new(), |own| {
             format!("; the server's own operations {} ms", own.map(|ms| format!("{ms:.4}")).join(", "))
         });
+        let messages = self.message_ms.map_or(String::new(), |[write, read]| {
+            format!("; a rotation in a message {write:.4}, {read:.4} ms on one core")
+        });
         let with = match self.source {
             "measured" => format!("measured here with {}", super::text::plural(self.threads, "thread")),
             _ => "by --pbs-ms".into(),
         };
-        format!("a bootstrapping by gadget {pbs} ms{product}{own}, {with}")
+        format!("a bootstrapping by gadget {pbs} ms{product}{own}{messages}, {with}")
     }
 }
 

@@ -194,7 +194,19 @@ fn two_folders_that_share_files_are_enough() {
     assert!(of_run["header"]["note"] == "a test" && of_run["header"]["workers"] == 0, "{}", of_run["header"]);
     let scaled = |record: &Path| {
         let mut plan = program();
-        plan.args(["plan", "--tokens", "1", "--workers", "1,100", "--pbs-ms", "1,1,1", "--own-ms", "1,1,1,1,1,1,1"]);
+        plan.args([
+            "plan",
+            "--tokens",
+            "1",
+            "--workers",
+            "1,100",
+            "--pbs-ms",
+            "1,1,1",
+            "--own-ms",
+            "1,1,1,1,1,1,1",
+            "--message-ms",
+            "0,0",
+        ]);
         plan.args(["--encrypt", "blocks:0"]).arg("--record").arg(record);
         plan
     };

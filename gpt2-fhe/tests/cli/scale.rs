@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn more_workers_leave_what_stays_with_the_server() {
     let files = Files::new().with_block("");
-    let times = ["--pbs-ms", "1.5,2.5,3.5", "--own-ms", "0.5,0.1,0.01,0.1,0.01,0.01,0.1"];
+    let times = ["--pbs-ms", "1.5,2.5,3.5", "--own-ms", "0.5,0.1,0.01,0.1,0.01,0.01,0.1", "--message-ms", "0.04,0.01"];
     let plan = |arguments: &[&str]| {
         json(files.on_block("plan", "states", "input").args(times).args(["--server-cores", "2"]).args(arguments))
     };
@@ -26,7 +26,7 @@ fn more_workers_leave_what_stays_with_the_server() {
         let [formula, simulated] = [of(scaled, "seconds"), of(scaled, "simulated_seconds")];
         assert!((parts.iter().sum::<f64>() - formula).abs() < 1e-9, "{scaled}");
         assert!(parts.iter().all(|&part| part > 0.0 && part < simulated), "{scaled}");
-        assert!((0.97..1.3).contains(&(simulated / formula)), "{scaled}");
+        assert!((0.97..1.05).contains(&(simulated / formula)), "{scaled}");
         // Not fewer bytes than exponents out, and masks of 2,048 back of at least 16 bits.
         let rotations = of(&far["scale"], "rotations");
         assert!(of(scaled, "bytes_out") > 1345.0 * rotations && of(scaled, "bytes_back") > 4096.0 * rotations);
@@ -38,7 +38,8 @@ fn more_workers_leave_what_stays_with_the_server() {
     let near = plan(&["--workers", "1000", "--latency", "0us", "--bandwidth", "1000000Gbit"]);
     let near = &near["scale"]["workers"][0];
     assert_ne!(near["limit"], "network");
-    assert!(of(near, "network_seconds") < 1e-3 * of(&scaled[2], "network_seconds"), "{near}");
+    // What is left are messages that are written and read.
+    assert!(of(near, "network_seconds") < 0.02 * of(&scaled[2], "network_seconds"), "{near} {}", scaled[2]);
     let helped = plan(&["--workers", "1", "--own-lookups", "--latency", "0us", "--bandwidth", "1000000Gbit"]);
     assert!(of(&helped["scale"]["workers"][0], "rotations_seconds") < 0.6 * all, "{helped}");
 
@@ -51,6 +52,11 @@ fn more_workers_leave_what_stays_with_the_server() {
     };
     assert_error_of(2, &mut refused(&["--workers", "4"]), "--workers needs times of all operations");
     assert_error_of(2, &mut refused(&["--workers", "4", "--pbs-ms", "1,1,1"]), "--workers needs times");
+    assert_error_of(
+        2,
+        &mut refused(&["--workers", "4", "--pbs-ms", "1,1,1", "--own-ms", "1,1,1,1,1,1,1"]),
+        "--message-ms",
+    );
     let wrong = |arguments: &[&str]| refused(&[&times[..], arguments].concat());
     assert_error(&mut wrong(&["--workers", "0"]), "has 0; 1 to 65536");
     assert_error(&mut wrong(&["--workers", "1", "--batch", "0"]), "--batch and --together are at least 1");
@@ -61,4 +67,6 @@ fn more_workers_leave_what_stays_with_the_server() {
         assert_eq!(output(&mut wrong(option)).status.code(), Some(2), "{option:?}");
     }
     assert_error(&mut refused(&["--pbs-ms", "1,1,1", "--own-ms", "1,2"]), "--own-ms needs 7 numbers");
+    assert_error(&mut refused(&["--pbs-ms", "1,1,1", "--message-ms", "1"]), "--message-ms needs 2 numbers");
+    assert_error(&mut refused(&["--pbs-ms", "1,1,1", "--message-ms", "1,NaN"]), "--message-ms needs 2 numbers");
 }

@@ -308,8 +308,8 @@ pub(crate) struct PlanArguments {
 pub(crate) struct ScaleArguments {
     /// Also say how long the request takes if workers compute its lookups, with so many cores, several numbers separated by commas
     ///
-    /// Each core of a worker computes one batch of blind rotations at a time; all else stays with the server. This needs --measure, or both
-    /// --pbs-ms and --own-ms. Besides a formula, the run is simulated, batch by batch.
+    /// Each core of a worker computes one batch of blind rotations at a time; all else stays with the server. This needs --measure, or
+    /// --pbs-ms, --own-ms and --message-ms. Besides a formula, the run is simulated, batch by batch.
     #[arg(long, value_name = "N", value_delimiter = ',')]
     pub(crate) workers: Vec<usize>,
     /// With --workers: how many cores the server has, for what stays with it
@@ -336,6 +336,10 @@ pub(crate) struct ScaleArguments {
     /// transform of a polynomial of weights, its product with a ciphertext, an external product.
     #[arg(long, value_name = "MS", value_delimiter = ',', conflicts_with = "measure")]
     pub(crate) own_ms: Vec<f64>,
+    /// Milliseconds that a core of the server takes to write one blind rotation of a batch, and to read one of a result, as --measure prints
+    /// them
+    #[arg(long, value_name = "MS", value_delimiter = ',', conflicts_with = "measure")]
+    pub(crate) message_ms: Vec<f64>,
     /// With --workers: a file that `compute --record` wrote, or a server with --records; blind rotations take as long as in that run, the slow ones as well
     #[arg(long, value_name = "FILE", requires = "workers")]
     pub(crate) record: Option<PathBuf>,
