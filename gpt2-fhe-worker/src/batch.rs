@@ -10,6 +10,7 @@
 mod contents;
 mod error;
 mod polynomial;
+mod random;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use tfhe_core::params::GlweShape;
 pub(crate) use self::contents::one_line;
 pub use self::contents::{BATCH, RESULT};
 pub use self::error::{BatchError, RefusedBatch};
+pub(crate) use self::random::elements;
 
 /// Which batch it is: the run of a server, chosen at random when it starts, and a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -3,8 +3,6 @@
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::keys::{ClientKeys, EvaluationKeys, Needs, SeededEvaluationKeys};
-use tfhe_core::lwe::LweCiphertext;
-use tfhe_core::random::SampleSeed;
 use tfhe_core::sets;
 
 use crate::batch::{Batch, BatchId, KeyName};
@@ -36,25 +34,12 @@ impl Toy {
     /// `count` blind rotations of three polynomials.
     pub(crate) fn batch(&self, number: u64, count: usize) -> Batch {
         let parameters = self.sent.parameters();
-        let (shape, dimension) = (parameters.lookup().shape, parameters.small().lwe_dimension().get());
-        let mut stream = SampleSeed::from_number(number).stream(0);
-        let exponents = shape.polynomial_size.log2() + 1;
-        let mut elements = |count: usize, bits: u32| -> Vec<u64> {
-            (0..count).map(|_| stream.uniform() >> (64 - bits) << (64 - bits)).collect()
-        };
-        let inputs = (0..count).map(|_| LweCiphertext::from_data(elements(dimension + 1, exponents))).collect();
-        let size = shape.polynomial_size.get();
-        let polynomials = (0..count.min(3)).map(|_| GlweCiphertext::trivial(shape, &elements(size, 64))).collect();
-        Batch {
-            id: BatchId { run: RUN, number },
-            identity: *self.sent.identity(),
-            keys: self.name,
-            gadget: 0,
-            bits: BITS,
-            inputs,
-            polynomials,
-            lookups: (0..count).map(|i| (i % 3, 1 + i * 5 % size)).collect(),
-        }
+        let of = (BatchId { run: RUN, number }, *self.sent.identity(), self.name);
+        let polynomials = Batch::random_polynomials(parameters, number, count.min(3));
+        let mut batch = Batch::random(parameters, of, BITS, count, polynomials);
+        let size = parameters.lookup().shape.polynomial_size.get();
+        batch.lookups.iter_mut().enumerate().for_each(|(index, lookup)| lookup.1 = 1 + index * 5 % size);
+        batch
     }
 
     /// What its results are.

@@ -7,11 +7,9 @@ use std::time::Instant;
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::key_graph::Parameters;
 use tfhe_core::keys::Identity;
-use tfhe_core::lwe::LweCiphertext;
-use tfhe_core::random::SampleSeed;
 use tfhe_core::refresh::FunctionTable;
 
-use crate::batch::{Batch, BatchId, BatchResult, KeyName};
+use crate::batch::{Batch, BatchId, BatchResult, KeyName, elements};
 use crate::cutting::Cutting;
 
 /// How often each is timed; the median is taken.
@@ -33,33 +31,19 @@ impl MessageSeconds {
     /// # Errors
     /// If the parameter set has no such batches.
     pub fn measure(parameters: &Parameters, identity: Identity, bits: u32) -> io::Result<Self> {
-        let shape = parameters.lookup().shape;
-        let mut stream = SampleSeed::from_number(0).stream(0);
-        let mut elements = |count: usize, bits: u32| -> Vec<u64> {
-            (0..count).map(|_| stream.uniform() >> (u64::BITS - bits) << (u64::BITS - bits)).collect()
-        };
-        let count = Cutting::default().most;
-        let (dimension, exponent_bits) = (parameters.small().lwe_dimension().get(), shape.polynomial_size.log2() + 1);
-        let inputs = (0..count).map(|_| LweCiphertext::from_data(elements(dimension + 1, exponent_bits))).collect();
+        let (shape, count) = (parameters.lookup().shape, Cutting::default().most);
         let table = |index: usize| {
             let function = |x: f64| 0.1 * (x * (6.0 + index as f64 / count as f64)).sin();
             let table = FunctionTable::new(shape, -0.2..=0.2, function).map_err(io::Error::other)?;
             Ok(table.rounded(bits).polynomial().clone())
         };
-        let batch = Batch {
-            id: BatchId { run: [0; 16], number: 0 },
-            identity,
-            keys: KeyName::of_bytes(&[]),
-            gadget: 0,
-            bits,
-            inputs,
-            polynomials: (0..count).map(table).collect::<io::Result<_>>()?,
-            lookups: (0..count).map(|index| (index, 1)).collect(),
-        };
+        let tables = (0..count).map(table).collect::<io::Result<_>>()?;
+        let id = BatchId { run: [0; 16], number: 0 };
+        let batch = Batch::random(parameters, (id, identity, KeyName::of_bytes(&[])), bits, count, tables);
         let sent = shape.extracted_lwe_dimension().get() + 1;
-        let result = |_| {
+        let result = |index: usize| {
             let mut result = GlweCiphertext::zero(shape);
-            result.data_mut()[..sent].copy_from_slice(&elements(sent, bits));
+            result.data_mut()[..sent].copy_from_slice(&elements(index as u64, sent, bits));
             result
         };
         let outcome = Ok((0..count).map(result).collect());

@@ -21,8 +21,6 @@ use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::key_graph::Parameters;
 use tfhe_core::keys::{ClientKeys, EvaluationKeys, Needs, SeededEvaluationKeys};
-use tfhe_core::lwe::LweCiphertext;
-use tfhe_core::random::SampleSeed;
 use tfhe_core::simd::Backend;
 
 /// How long it is waited for anything.
@@ -335,26 +333,11 @@ impl Party {
 
     /// `count` blind rotations of two polynomials.
     pub(crate) fn batch(&self, run: [u8; 16], number: u64, count: usize) -> Batch {
-        let parameters = self.sent.parameters();
-        let (shape, dimension) = (parameters.lookup().shape, parameters.small().lwe_dimension().get());
-        let mut stream = SampleSeed::from_number(number).stream(0);
-        let exponents = shape.polynomial_size.log2() + 1;
-        let mut elements = |count: usize, bits: u32| -> Vec<u64> {
-            (0..count).map(|_| stream.uniform() >> (64 - bits) << (64 - bits)).collect()
-        };
-        let inputs = (0..count).map(|_| LweCiphertext::from_data(elements(dimension + 1, exponents))).collect();
-        let size = shape.polynomial_size.get();
-        let polynomials = (0..2).map(|_| GlweCiphertext::trivial(shape, &elements(size, 64))).collect();
-        Batch {
-            id: BatchId { run, number },
-            identity: *self.sent.identity(),
-            keys: self.name,
-            gadget: 0,
-            bits: 20,
-            inputs,
-            polynomials,
-            lookups: (0..count).map(|i| (i % 2, 1 + i % 4)).collect(),
-        }
+        let (parameters, of) = (self.sent.parameters(), (BatchId { run, number }, *self.sent.identity(), self.name));
+        let polynomials = Batch::random_polynomials(parameters, number, 2);
+        let mut batch = Batch::random(parameters, of, 20, count, polynomials);
+        batch.lookups.iter_mut().enumerate().for_each(|(index, lookup)| lookup.1 = 1 + index % 4);
+        batch
     }
 
     pub(crate) fn batches(&self, run: [u8; 16], count: u64, lookups: usize) -> Vec<Batch> {
