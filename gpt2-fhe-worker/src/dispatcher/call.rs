@@ -137,8 +137,8 @@ struct Progress {
     ranges: Vec<Range<usize>>,
     results: Vec<Option<Vec<GlweCiphertext>>>,
     left: usize,
-    /// Of batches that are done.
-    records: Vec<BatchRecord>,
+    /// Of each batch, what it took, when it is done.
+    records: Vec<Option<BatchRecord>>,
     sent: BTreeMap<u64, Sent>,
     /// Whether a batch was given to somebody else while it was on its way.
     is_given_up: bool,
@@ -176,7 +176,7 @@ impl Call<'_> {
             results,
             sent: BTreeMap::new(),
             is_given_up: false,
-            records: Vec::new(),
+            records: vec![None; ranges.len()],
         };
         let span = tracing::Span::current();
         std::thread::scope(|scope| {
@@ -212,7 +212,7 @@ impl Call<'_> {
             tables: tables.len(),
             own_seconds: 0.0,
             seconds: 0.0,
-            batches: done.records.clone(),
+            batches: done.records.iter().flatten().copied().collect(),
         }
     }
 
@@ -487,9 +487,8 @@ impl Progress {
     /// The first result counts.
     fn keep(&mut self, batch: usize, results: Vec<GlweCiphertext>, record: BatchRecord) {
         if self.results[batch].is_none() {
-            self.results[batch] = Some(results);
+            (self.results[batch], self.records[batch]) = (Some(results), Some(record));
             self.left -= 1;
-            self.records.push(record);
         }
     }
 }

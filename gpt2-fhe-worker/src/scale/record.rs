@@ -103,7 +103,7 @@ pub struct CallRecord {
     pub own_seconds: f64,
     /// Seconds of the call itself.
     pub seconds: f64,
-    /// Its batches, those that workers computed in the order of their publication.
+    /// Its batches, in the order in which they were cut.
     pub batches: Vec<BatchRecord>,
 }
 
