@@ -10,6 +10,10 @@
 # The program nats-server is looked for in NATS_SERVER, a file, and then in PATH.
 set -euo pipefail
 
+case ${1:-} in
+    -*) sed -n '2,/^set/ s/^# \{0,1\}//p' "$0"; case $1 in -h | --help) exit 0 ;; *) exit 2 ;; esac ;;
+    *'"'*) echo 'error: FOLDER has a quotation mark in its name, which the configuration of NATS cannot have: give another one' >&2; exit 2 ;;
+esac
 folder=${1:-}
 port=${2:-4222}
 server=${NATS_SERVER:-$(command -v nats-server || true)}
@@ -29,7 +33,7 @@ if [ -z "$folder" ]; then
     folder=$(mktemp -d)
     trap 'rm -rf "$settings" "$folder"' EXIT
 fi
-# A batch has each table that its lookups read, of 16 KiB, so more fits into one if messages can be larger than the 1 MiB that NATS has by
+# A batch of 64 lookups, each with a table of its own, has 1.2 MiB if tables cannot be sent in few bytes: more than the 1 MiB that NATS allows by
 # itself. Less than 256 KiB is refused.
 cat > "$settings" <<SETTINGS
 listen: "127.0.0.1:$port"
@@ -40,7 +44,16 @@ SETTINGS
 echo "NATS at nats://127.0.0.1:$port, files in $folder" >&2
 "$server" --config "$settings" &
 child=$!
-trap 'kill "$child" 2>/dev/null || true' INT TERM
-wait "$child" || true
-# A second time if a signal has ended the first.
-wait "$child" 2>/dev/null || true
+asked=
+trap 'asked=1; kill "$child" 2>/dev/null || true' INT TERM
+status=0
+wait "$child" || status=$?
+if [ -n "$asked" ]; then
+    # The signal has ended the first one.
+    wait "$child" 2>/dev/null || true
+    exit 0
+fi
+if [ "$status" -ne 0 ]; then
+    echo "error: nats-server has ended, and says why above" >&2
+fi
+exit "$status"

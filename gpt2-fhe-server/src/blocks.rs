@@ -96,6 +96,15 @@ impl BlockEngine {
         Ok(Self { programs, dispatcher: None, records: None })
     }
 
+    /// The names of the parameter sets of its programs.
+    pub fn set_names(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            self.programs.iter().map(|circuit| circuit.parameters().name().to_owned()).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
     /// The same with lookups handed to workers, too; of each request a record of them is written to the folder `records`, if there is one.
     #[must_use]
     pub fn with_workers(self, dispatcher: Dispatcher, records: Option<PathBuf>) -> Self {
@@ -272,7 +281,7 @@ impl Engine for BlockEngine {
                 dispatcher.worker_threads() as u64,
             ),
             count("worker_exchange_up", "1 if the NATS server can be reached", false, dispatcher.is_connected().into()),
-            count("rotations", "Blind rotations, whoever computed them", true, counts.rotations),
+            count("rotations", "Blind rotations that are done, whoever computed them", true, counts.rotations),
             count("worker_rotations", "Blind rotations that workers computed", true, counts.by_workers),
             count("worker_batches", "Batches handed to workers", true, counts.published),
             count("worker_results", "Results of workers that were used", true, counts.used),
@@ -339,8 +348,9 @@ impl Engine for BlockEngine {
         let (answer, _) = computed.map_err(not_computed)?;
         if let (Some(folder), Some(record)) = (&self.records, session.as_ref().and_then(LookupSession::take_record)) {
             let file = folder.join(format!("{}.json", hex(request.request.label().fingerprint().as_bytes())));
-            if let Err(error) = record.write(&file) {
-                tracing::warn!(%error, "a record of lookups cannot be written to {}", file.display());
+            match record.write(&file) {
+                Ok(()) => tracing::info!("a record of lookups is written to {}", file.display()),
+                Err(error) => tracing::warn!(%error, "a record of lookups cannot be written to {}", file.display()),
             }
         }
         let (header, contents) = BlockAgreement::answer_file(&answer, circuit.fingerprint());

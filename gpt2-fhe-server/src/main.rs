@@ -33,6 +33,9 @@ fn run(line: &CommandLine) -> Result<(), Box<dyn std::error::Error>> {
         rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
     }
     let engine = BlockEngine::load(&line.quantized)?;
+    // The connection to the NATS server is told of.
+    #[cfg(feature = "nats")]
+    gpt2_fhe_worker::program::start_log(line.server.log);
     #[cfg(feature = "nats")]
     let engine = line.workers.engine(engine, rayon::current_num_threads())?;
     Ok(gpt2_fhe_server::service::run(engine, &line.server)?)

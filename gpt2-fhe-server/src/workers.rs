@@ -48,7 +48,9 @@ impl FromStr for Share {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let number = |text: &str| text.trim().parse::<f64>().map_err(|_| format!("{text} is no number"));
+        let number = |text: &str| {
+            text.trim().parse::<f64>().map_err(|_| format!("{text} is no number; a share is 1/100 or 0.01, say"))
+        };
         let share = match text.split_once('/') {
             Some((part, whole)) => number(part)? / number(whole)?,
             None => number(text)?,
@@ -71,8 +73,8 @@ pub enum WorkersError {
     /// The system does not give what it takes.
     #[error(transparent)]
     Dispatch(#[from] DispatchError),
-    /// The folder of records cannot be made.
-    #[error("cannot make the folder {0} of --records: {1}")]
+    /// The folder of records cannot be made, or written to.
+    #[error("cannot write to the folder {0} of --records: {1}")]
     Records(PathBuf, #[source] std::io::Error),
 }
 
@@ -91,10 +93,16 @@ impl WorkerArguments {
     pub fn engine(&self, engine: BlockEngine, threads: usize) -> Result<BlockEngine, WorkersError> {
         let Some(nats) = &self.nats else { return Ok(engine) };
         if let Some(folder) = &self.records {
-            std::fs::create_dir_all(folder).map_err(|error| WorkersError::Records(folder.clone(), error))?;
+            let tried = folder.join(".gpt2-fhe-records");
+            // Not after hours.
+            let made = std::fs::create_dir_all(folder)
+                .and_then(|()| std::fs::write(&tried, b"records"))
+                .and_then(|()| std::fs::remove_file(&tried));
+            made.map_err(|error| WorkersError::Records(folder.clone(), error))?;
         }
         let run = Dispatcher::random_run()?;
         let options = DispatchOptions {
+            sets: engine.set_names(),
             own_threads: threads,
             beside_workers: self.own_lookups == OwnLookups::Some,
             verify: self.verify.0,

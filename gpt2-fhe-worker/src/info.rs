@@ -18,6 +18,8 @@ pub struct WorkerInfo {
     pub host: String,
     /// How its transforms round: batches are for workers with the same one ([`arithmetic`]).
     pub arithmetic: String,
+    /// The names of the parameter sets of its batches.
+    pub sets: Vec<String>,
     /// How many batches it computes at the same time, each on one core.
     pub threads: u32,
     /// How many of them are at work.
@@ -47,6 +49,8 @@ pub struct ServerInfo {
     pub host: String,
     /// As of workers.
     pub arithmetic: String,
+    /// The names of the parameter sets of its batches; if there are none, it may be any.
+    pub sets: Vec<String>,
     /// What is being computed.
     pub requests: Vec<RequestInfo>,
     /// What has been handed out since the server started.
@@ -69,7 +73,7 @@ pub struct RequestInfo {
 /// What a dispatcher has counted since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Blind rotations asked for.
+    /// Blind rotations that are done, whoever computed them.
     pub rotations: u64,
     /// Of these, computed by workers.
     pub by_workers: u64,
@@ -95,6 +99,11 @@ pub struct Counts {
     pub bytes_in: u64,
     /// How many times the exchange could not be reached.
     pub disconnected: u64,
+}
+
+/// Whether batches of a server that has these sets are for a worker that has those.
+pub fn is_for(server: &[String], worker: &[String]) -> bool {
+    server.is_empty() || server.iter().any(|set| worker.contains(set))
 }
 
 /// How transforms of this process round: their instruction set, and how butterflies add. Two processes with the same name compute the same

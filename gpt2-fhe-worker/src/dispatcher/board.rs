@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use crate::info::{PROTOCOL, WorkerInfo};
+use crate::info::{PROTOCOL, WorkerInfo, is_for};
 
 /// After how long without a word a worker is taken to be gone.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -19,10 +19,10 @@ pub(super) struct Board {
 }
 
 impl Board {
-    /// Notes a worker that has the same arithmetic; whether it is a new one.
-    pub(super) fn seen(&mut self, info: WorkerInfo, arithmetic: &str) -> bool {
+    /// Notes a worker that has the same arithmetic, and one of the sets; whether it is a new one.
+    pub(super) fn seen(&mut self, info: WorkerInfo, arithmetic: &str, sets: &[String]) -> bool {
         self.workers.retain(|_, (_, at)| at.elapsed() < SILENCE);
-        if info.protocol != PROTOCOL || info.arithmetic != arithmetic {
+        if info.protocol != PROTOCOL || info.arithmetic != arithmetic || !is_for(sets, &info.sets) {
             return false;
         }
         self.workers.insert(info.worker.clone(), (info, Instant::now())).is_none()

@@ -167,7 +167,6 @@ impl Call<'_> {
         let begun = Instant::now();
         let ranges = self.cutting().ranges(self.inputs.len(), self.dispatcher.threads());
         self.shared().calls.fetch_add(1, Ordering::Relaxed);
-        self.shared().count(|counts| counts.rotations += self.inputs.len() as u64);
         let (tasks, inbox) = (Tasks::new(ranges.len()), Arc::<Inbox>::default());
         let results = vec![None; ranges.len()];
         let mut done = Progress {
@@ -275,7 +274,7 @@ impl Call<'_> {
                             bytes_back: 0,
                             by_server: true,
                         };
-                        progress.keep(batch, results, record);
+                        self.keep(batch, results, record, progress);
                     }
                 }
             }
@@ -441,9 +440,18 @@ impl Call<'_> {
                         bytes_back: bytes,
                         by_server: false,
                     };
-                    progress.keep(batch, results, record);
+                    self.keep(batch, results, record, progress);
                 }
             }
+        }
+    }
+
+    /// The first result counts.
+    fn keep(&self, batch: usize, results: Vec<GlweCiphertext>, record: BatchRecord, progress: &mut Progress) {
+        if progress.results[batch].is_none() {
+            self.shared().count(|counts| counts.rotations += record.rotations as u64);
+            (progress.results[batch], progress.records[batch]) = (Some(results), Some(record));
+            progress.left -= 1;
         }
     }
 
@@ -482,13 +490,5 @@ impl Progress {
     /// How many batches workers have, or will have.
     fn on_the_way(&self) -> usize {
         self.sent.values().filter(|sent| !sent.is_given_up && self.results[sent.batch].is_none()).count()
-    }
-
-    /// The first result counts.
-    fn keep(&mut self, batch: usize, results: Vec<GlweCiphertext>, record: BatchRecord) {
-        if self.results[batch].is_none() {
-            (self.results[batch], self.records[batch]) = (Some(results), Some(record));
-            self.left -= 1;
-        }
     }
 }

@@ -19,6 +19,8 @@ const OFFER_AGAIN: Duration = Duration::from_secs(30);
 /// How a dispatcher shares the work.
 #[derive(Clone, Debug)]
 pub struct DispatchOptions {
+    /// The names of the parameter sets of batches: workers that have none of them get none. If there are none, any may be.
+    pub sets: Vec<String>,
     /// How many threads of this process compute lookups.
     pub own_threads: usize,
     /// Whether they do that beside workers, or only what workers do not.
@@ -32,7 +34,7 @@ pub struct DispatchOptions {
 impl Default for DispatchOptions {
     fn default() -> Self {
         let own_threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { own_threads, beside_workers: true, verify: 0.0, overdue: Duration::from_secs(2) }
+        Self { sets: Vec::new(), own_threads, beside_workers: true, verify: 0.0, overdue: Duration::from_secs(2) }
     }
 }
 
@@ -77,7 +79,7 @@ impl Shared {
         match event {
             Event::Worker(info) => {
                 let name = info.worker.clone();
-                if locked(&self.board).seen(info, &self.arithmetic) {
+                if locked(&self.board).seen(info, &self.arithmetic, &self.options.sets) {
                     tracing::info!(worker = name, "a worker is there");
                 }
             }
@@ -136,6 +138,7 @@ impl Shared {
             run: format!("{:032x}", u128::from_be_bytes(self.run)),
             host: crate::info::host(),
             arithmetic: self.arithmetic.clone(),
+            sets: self.options.sets.clone(),
             requests: locked(&self.requests).values().cloned().collect(),
             counts: *locked(&self.counts),
         }

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use tfhe_core::blind_rotation::Wanted;
 use tfhe_core::glwe::GlweCiphertext;
 
+use super::board::Board;
 use super::{DispatchOptions, Dispatcher, KeyFile, LookupSession};
 use crate::batch::Batch;
 use crate::exchange::Exchange;
 use crate::exchange::memory::{Fault, MemoryExchange};
-use crate::info::{Counts, RequestInfo};
+use crate::info::{Counts, PROTOCOL, RequestInfo, WorkerInfo};
 use crate::scale::{BatchRecord, MessageSizes, RunRecord};
 use crate::testing::{BITS, RUN, Toy};
 
@@ -24,7 +25,8 @@ struct Server {
 
 /// What is computed by workers if there are any, and what takes long is noticed at once.
 fn options() -> DispatchOptions {
-    DispatchOptions { own_threads: 1, beside_workers: false, verify: 0.0, overdue: Duration::from_millis(100) }
+    let overdue = Duration::from_millis(100);
+    DispatchOptions { own_threads: 1, beside_workers: false, overdue, ..DispatchOptions::default() }
 }
 
 impl Server {
@@ -326,4 +328,25 @@ fn batches_are_small_enough_for_messages() {
     assert_eq!(counts.by_workers, 300);
     // With room enough they are of 64.
     assert!(counts.published > 300_u64.div_ceil(64), "{counts:?}");
+}
+
+/// Whoever could not be given anything is not waited for.
+#[test]
+fn workers_of_other_sets_do_not_count() {
+    let worker = |name: &str, sets: &[&str]| WorkerInfo {
+        protocol: PROTOCOL,
+        worker: name.into(),
+        arithmetic: "avx2".into(),
+        sets: sets.iter().map(|&set| set.into()).collect(),
+        threads: 2,
+        ..WorkerInfo::default()
+    };
+    let mut board = Board::default();
+    let sets = ["packed_block".to_owned()];
+    assert!(!board.seen(worker("a", &["toy"]), "avx2", &sets));
+    assert!(!board.seen(worker("b", &["packed_block"]), "avx512", &sets));
+    assert_eq!(board.threads(), 0);
+    assert!(board.seen(worker("c", &["toy", "packed_block"]), "avx2", &sets));
+    assert!(board.seen(worker("d", &["toy"]), "avx2", &[]));
+    assert_eq!(board.threads(), 4);
 }

@@ -38,7 +38,7 @@ pub struct NatsOptions {
     /// File of NATS credentials (.creds), if that is how the NATS server knows its users
     #[arg(long = "nats-creds", value_name = "FILE", requires = "engine")]
     pub credentials: Option<PathBuf>,
-    /// File with the certificate of the authority that signed the NATS server's, in PEM; for tls:// only
+    /// File with the certificate of the authority that signed the NATS server's, in PEM; the connection is encrypted then
     ///
     /// Without it, those that this system trusts are accepted.
     #[arg(long = "nats-ca", value_name = "FILE", requires = "engine")]
@@ -59,10 +59,16 @@ impl FromStr for EngineUrl {
             }
             let address = text.parse::<ServerAddr>().map_err(|error| error.to_string())?;
             if address.host().is_empty() {
-                Err("the address of the NATS server has no host".to_owned())
-            } else {
-                Ok(address)
+                return Err("the address of the NATS server has no host".to_owned());
             }
+            let url = address.clone().into_inner();
+            if !["", "/"].contains(&url.path()) || url.query().is_some() || url.fragment().is_some() {
+                // Not what it is: it may be a part of a password.
+                return Err("nothing follows the host and the port of a NATS server; in names and passwords @ is written %40, : is %3A, / is \
+                            %2F, ? is %3F, # is %23 and % is %25"
+                    .to_owned());
+            }
+            Ok(address)
         };
         Ok(Self(text.split(',').map(address).collect::<Result<_, _>>()?))
     }
@@ -72,7 +78,10 @@ impl fmt::Display for EngineUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, address) in self.0.iter().enumerate() {
             let comma = if i > 0 { "," } else { "" };
-            write!(f, "{comma}{}://{}:{}", address.scheme(), address.host(), address.port())?;
+            let (host, port) = (address.host(), address.port());
+            // Of an IPv6 address without its brackets, the port would be a part.
+            let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+            write!(f, "{comma}{}://{host}:{port}", address.scheme())?;
         }
         Ok(())
     }
@@ -117,7 +126,8 @@ pub enum NatsError {
     User(EngineUrl),
     /// It has no TLS, or a certificate that is not trusted.
     #[error(
-        "no encrypted connection to the NATS server at {0} ({1}): --nats-ca names the certificate of the authority that signed the server's"
+        "no encrypted connection to the NATS server at {0} ({1}): --nats-ca names the certificate of the authority that signed the server's; \
+         a server without TLS is reached by nats://HOST, without --nats-ca"
     )]
     Tls(EngineUrl, String),
     /// A file of the options cannot be used.
@@ -322,7 +332,7 @@ fn note(event: &Event, tell: &watch::Sender<LinkState>, (forbidden, url): &(Arc<
 
 /// Whether it is TLS that failed, where async-nats calls it something else.
 fn is_of_tls(reason: &str) -> bool {
-    ["certificate", "tls", "TLS", "handshake"].iter().any(|word| reason.contains(word))
+    ["certificate", "tls", "TLS", "handshake", "InvalidContentType"].iter().any(|word| reason.contains(word))
 }
 
 /// What is at the bottom of an error, in one line.
@@ -342,6 +352,7 @@ mod tests {
     fn a_password_is_used_and_not_shown() {
         let url: EngineUrl = "tls://worker:a%40b%3A@host,nats://other:5222".parse().unwrap();
         assert_eq!(url.to_string(), "tls://host:4222,nats://other:5222");
+        assert_eq!("nats://[::1]:5000".parse::<EngineUrl>().unwrap().to_string(), "nats://[::1]:5000");
         assert!(!format!("{url:?}").contains("a%40b"));
         assert_eq!(url.user(), Some(("worker".into(), "a@b:".into())));
         assert!(url.servers().iter().all(|address| !address.has_user_pass()));
@@ -349,7 +360,17 @@ mod tests {
 
     #[test]
     fn what_is_no_url_of_nats_is_refused() {
-        for text in ["", "host", "http://host", "nats://", "nats://host,", "ws://host", "nats://host:99999"] {
+        for text in [
+            "",
+            "host",
+            "http://host",
+            "nats://",
+            "nats://host,",
+            "ws://host",
+            "nats://host:99999",
+            "nats://a/b",
+            "tls://u:p@ss/w@host",
+        ] {
             let error = text.parse::<EngineUrl>().unwrap_err();
             assert!(!error.contains('\n'), "{text}: {error}");
         }

@@ -19,6 +19,8 @@ const KIND: &str = "gpt2-fhe record of lookups";
 const VERSION: u32 = 1;
 /// The most bytes of a record that is read: that of a run of days has less.
 const MOST_BYTES: u64 = 1 << 30;
+/// More than any number of cores of a run.
+const MOST_CORES: usize = 1 << 20;
 /// More than any number of seconds that a record is about.
 const MOST_SECONDS: f64 = 1e9;
 
@@ -248,6 +250,10 @@ impl RunRecord {
                 "its header says \"{kind}\", version {version}; \"{KIND}\", version {VERSION}, is needed"
             ));
         }
+        let RecordHeader { workers, server_cores, .. } = self.header;
+        if workers > MOST_CORES || server_cores > MOST_CORES {
+            return Err(format!("its header says {workers} cores of workers and {server_cores} of the server"));
+        }
         let are_times = |times: &[f64]| times.iter().all(|time| (0.0..=MOST_SECONDS).contains(time));
         for (index, call) in self.calls.iter().enumerate() {
             let batches = call.batches.iter();
@@ -264,6 +270,6 @@ impl RunRecord {
                 return Err(format!("call {index} has gadget {}", call.gadget));
             }
         }
-        if self.calls.is_empty() { Err("it has no calls".into()) } else { Ok(()) }
+        if self.seconds() > 0.0 { Ok(()) } else { Err("it has no calls, or they took no time".into()) }
     }
 }

@@ -277,6 +277,10 @@ fn a_recorded_run_has_the_same_bits_and_can_be_replayed() {
     std::fs::write(&folder, changed).unwrap();
     let error = RunRecord::read(&folder).unwrap_err().to_string();
     assert!(error.contains("call 0 has 204 rotations"), "{error}");
+    let huge = RunRecord { header: RecordHeader { workers: usize::MAX, ..record.header.clone() }, ..record.clone() };
+    huge.write(&folder).unwrap();
+    let error = RunRecord::read(&folder).unwrap_err().to_string();
+    assert!(error.contains("cores of workers"), "{error}");
     std::fs::write(&folder, "{}").unwrap();
     assert!(RunRecord::read(&folder).unwrap_err().to_string().starts_with("not a record of lookups"));
     std::fs::remove_file(&folder).unwrap();

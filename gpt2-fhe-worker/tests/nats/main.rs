@@ -33,6 +33,7 @@ fn told(server: &Server) -> ServerInfo {
         run: format!("{:032x}", u128::from_be_bytes(server.run)),
         host: "front".into(),
         arithmetic: arithmetic(),
+        sets: vec!["toy".into()],
         requests: vec![request],
         counts: Counts::default(),
     }

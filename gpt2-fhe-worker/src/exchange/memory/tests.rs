@@ -125,6 +125,7 @@ fn workers_say_what_they_do() {
         run: String::new(),
         host: String::new(),
         arithmetic: String::new(),
+        sets: Vec::new(),
         requests: Vec::new(),
         counts: Counts::default(),
     };

@@ -15,7 +15,7 @@ use tokio::runtime::Builder;
 pub use self::table::table;
 use super::connection::{Link, NatsError, NatsOptions, reason};
 use super::names;
-use crate::info::{PROTOCOL, RequestInfo, ServerInfo, WorkerInfo};
+use crate::info::{PROTOCOL, RequestInfo, ServerInfo, WorkerInfo, is_for};
 
 /// How long it takes to see everybody twice, who speak once a second.
 pub const WATCH_TIME: Duration = Duration::from_millis(2500);
@@ -26,6 +26,7 @@ const MOST_SEEN: usize = 16_384;
 
 /// Everybody who has said something while it was watched.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename = "status")]
 pub struct Status {
     /// Workers, by host and name.
     pub workers: Vec<WorkerStatus>,
@@ -111,6 +112,9 @@ pub fn watch(options: &NatsOptions, time: Duration) -> Result<Status, NatsError>
                 () = &mut end => break,
             }
         }
+        if !link.state.borrow().is_connected {
+            return Err(NatsError::NoServer(options.url.clone(), "the connection was lost".to_owned()));
+        }
         if link.is_forbidden() {
             return Err(link.failure(String::new()));
         }
@@ -149,8 +153,10 @@ fn status(
     };
     let mut workers: Vec<WorkerStatus> = workers.values().map(worker).collect();
     workers.sort_by(|a, b| (&a.info.host, &a.info.worker).cmp(&(&b.info.host, &b.info.worker)));
-    let worker_rate = workers.iter().filter_map(|worker| worker.rate).sum();
-    let server_rate = servers.iter().filter_map(|server| server.rate).sum();
+    // A sum of nothing is -0 otherwise.
+    let sum = |rates: &mut dyn Iterator<Item = f64>| rates.fold(0.0, |sum, rate| sum + rate);
+    let worker_rate = sum(&mut workers.iter().filter_map(|worker| worker.rate));
+    let server_rate = sum(&mut servers.iter().filter_map(|server| server.rate));
     Status { workers, servers, waiting, worker_rate, server_rate }
 }
 
@@ -167,7 +173,16 @@ fn gets_nothing(worker: &WorkerInfo, servers: &[ServerStatus]) -> Option<String>
             worker.version
         ));
     }
-    if servers.iter().filter(same_version).any(|server| server.info.arithmetic == worker.arithmetic) {
+    let same_sets = |server: &&ServerStatus| is_for(&server.info.sets, &worker.sets);
+    if !servers.iter().filter(same_version).any(|server| same_sets(&server)) {
+        let theirs = list(servers.iter().filter(same_version).flat_map(|server| server.info.sets.clone()));
+        return Some(format!(
+            "its parameter sets are {}, and those of servers {theirs}: start it without --set, or with another one",
+            list(worker.sets.iter().cloned())
+        ));
+    }
+    let is_for_it = |server: &ServerStatus| server.info.arithmetic == worker.arithmetic && same_sets(&server);
+    if servers.iter().filter(same_version).any(is_for_it) {
         return None;
     }
     let theirs = list(servers.iter().filter(same_version).map(|server| server.info.arithmetic.clone()));
@@ -219,6 +234,7 @@ fn server_info(bytes: &[u8]) -> Option<ServerInfo> {
         run: word(&value, "run"),
         host: word(&value, "host"),
         arithmetic: word(&value, "arithmetic"),
+        sets: Vec::new(),
         requests: Vec::new(),
         counts: Default::default(),
     })

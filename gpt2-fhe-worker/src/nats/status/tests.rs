@@ -8,6 +8,7 @@ fn worker(name: &str, arithmetic: &str, rotations: u64) -> WorkerInfo {
         worker: name.into(),
         host: "host".into(),
         arithmetic: arithmetic.into(),
+        sets: vec!["toy".into(), "packed_block".into()],
         threads: 4,
         busy: 3,
         batches: 0,
@@ -26,6 +27,7 @@ fn server(arithmetic: &str, requests: Vec<RequestInfo>) -> ServerInfo {
         run: "0123".into(),
         host: "front".into(),
         arithmetic: arithmetic.into(),
+        sets: vec!["packed_block".into()],
         requests,
         counts,
     }
@@ -65,6 +67,10 @@ fn who_gets_nothing_is_told_why() {
     assert_eq!(reason(&info, vec![]).unwrap(), "there is no server");
     let other = reason(&info, vec![server("avx512-adders", vec![])]).unwrap();
     assert!(other.contains("avx512-adders") && other.contains("TFHE_BACKEND=avx2"), "{other}");
+    let toy = WorkerInfo { sets: vec!["toy".into()], ..info.clone() };
+    let other = reason(&toy, vec![server("avx2", vec![])]).unwrap();
+    assert!(other.contains("sets are toy, and those of servers packed_block"), "{other}");
+    assert_eq!(reason(&toy, vec![ServerInfo { sets: vec![], ..server("avx2", vec![]) }]), None);
     let old = reason(&WorkerInfo { protocol: 0, ..info }, vec![server("avx2", vec![])]).unwrap();
     assert!(old.contains("version"), "{old}");
 }
@@ -87,7 +93,8 @@ fn another_version_is_seen_and_nonsense_is_not() {
 fn the_table_has_everyone_and_no_control_characters() {
     let request = |done, seconds| RequestInfo { step: "block 3, GELU".into(), done, operations: 400, seconds };
     let said = server("avx512", vec![request(100, 60.0), request(0, 1.0)]);
-    let servers = [("s".to_owned(), twice(said.clone(), said))].into();
+    let before = ServerInfo { counts: Counts::default(), ..said.clone() };
+    let servers = [("s".to_owned(), twice(before, said))].into();
     let status = status(&seen(&[("a", "avx512"), ("evil\u{1b}[2J", "portable")]), &servers, None);
     let text = table(&status);
     assert!(!text.contains('\u{1b}'), "{text}");
@@ -96,13 +103,15 @@ fn the_table_has_everyone_and_no_control_characters() {
         "0123: block 3, GELU: 100 of 400 operations, about 3m left",
         "0123: block 3, GELU: 0 of 400 operations, time left not known yet",
         "0123: 2 batches took too long and were computed elsewhere",
-        "0 lookups a second, 20 of them by workers; no stream of batches yet",
+        "35 lookups a second, 20 of them by workers; no stream of batches yet",
     ] {
         assert!(text.contains(line), "{line} is not in {text}");
     }
-    let none = table(&Status::default());
+    let none = table(&super::status(&BTreeMap::new(), &BTreeMap::new(), None));
+    assert!(none.contains("\n0 lookups a second, 0 of them"), "{none}");
     assert!(none.contains("no workers") && none.contains("no servers"), "{none}");
     // Both directions of JSON.
     let json = serde_json::to_string(&status).unwrap();
+    assert!(json.starts_with(r#"{"type":"status","#), "{json}");
     assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
 }

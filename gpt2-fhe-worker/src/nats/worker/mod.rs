@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use tfhe_core::format::evaluation_key_bytes;
 use tfhe_core::key_graph::Parameters;
 use tfhe_core::noise::RefreshParameters;
 use tfhe_core::rounding::Transforms;
@@ -27,6 +28,7 @@ use super::names;
 use crate::batch::KeyName;
 use crate::compute::KeyCache;
 use crate::info::{PROTOCOL, WorkerInfo, arithmetic};
+use crate::keys::needs;
 use crate::program::Signals;
 
 /// How often a worker says that it is there.
@@ -64,6 +66,20 @@ pub enum WorkerError {
     /// `TFHE_BACKEND` asks for vector instructions that this CPU does not have.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// No keys of a set have room.
+    #[error(
+        "evaluation keys of {set} take at least {} of memory, and --key-memory allows {}: allow more, or name other sets by --set",
+        bytesize::ByteSize(*.bytes),
+        bytesize::ByteSize(*.limit)
+    )]
+    KeyMemory {
+        /// The parameter set.
+        set: String,
+        /// What its keys take at least.
+        bytes: u64,
+        /// What they may.
+        limit: u64,
+    },
     /// The system gives no threads, or no signals.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
@@ -75,12 +91,24 @@ pub fn sets_with_lookups() -> Vec<Parameters> {
     sets.filter(|set| RefreshParameters::new(set, 0, Transforms::ANY).is_ok()).collect()
 }
 
+fn names_of(sets: &[Parameters]) -> Vec<String> {
+    sets.iter().map(|set| set.name().to_owned()).collect()
+}
+
 /// Takes batches and computes them until Ctrl-C or SIGTERM: what is being computed then is finished, everything else given back. It logs.
 ///
 /// # Errors
 /// [`WorkerError`].
 pub fn run(options: &WorkerOptions) -> Result<(), WorkerError> {
     Backend::selected()?;
+    for set in &options.sets {
+        // Prepared keys have their masks as well, which are as large as what is in a file.
+        let bytes = evaluation_key_bytes(set, &needs(set)).unwrap_or(0).saturating_mul(2);
+        if bytes > options.key_memory {
+            let (set, limit) = (set.name().to_owned(), options.key_memory);
+            return Err(WorkerError::KeyMemory { set, bytes, limit });
+        }
+    }
     let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("nats").enable_all().build()?;
     let ended = run_in(&runtime, options);
     runtime.shutdown_timeout(FLUSH_TIME);
@@ -121,7 +149,7 @@ fn run_in(runtime: &Runtime, options: &WorkerOptions) -> Result<(), WorkerError>
             let taker = Arc::new(Taker::new(shared.clone(), (load.clone(), i), consumer));
             (0..=options.threads).for_each(|_| drop(takers.spawn(taker.clone().run())));
         }
-        let told = tokio::spawn(tell(shared.clone(), keys, (name, options.host.clone())));
+        let told = tokio::spawn(tell(shared.clone(), keys, (name, options.host.clone(), names_of(&options.sets))));
         let failure = tokio::select! {
             () = signals.next() => None,
             Some(Ok(Err(failure))) = takers.join_next() => Some(failure),
@@ -154,7 +182,7 @@ fn new_name() -> String {
 }
 
 /// Says what the worker does, and drops keys that nobody needs.
-async fn tell(shared: Arc<Shared>, keys: Arc<KeyCache>, (worker, host): (String, String)) {
+async fn tell(shared: Arc<Shared>, keys: Arc<KeyCache>, (worker, host, sets): (String, String, Vec<String>)) {
     let mut ticks = interval(HEARTBEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -167,6 +195,7 @@ async fn tell(shared: Arc<Shared>, keys: Arc<KeyCache>, (worker, host): (String,
             worker: worker.clone(),
             host: host.clone(),
             arithmetic: arithmetic(),
+            sets: sets.clone(),
             threads: shared.slots.threads() as u32,
             busy: shared.slots.busy() as u32,
             batches: counts.batches.load(Ordering::Relaxed),
