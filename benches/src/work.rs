@@ -1,6 +1,6 @@
 //! How much work a call is: what its time is divided by.
 
-use tfhe_core::params::Gadget;
+use tfhe_core::params::{Gadget, Grouping};
 
 /// What one call of a kernel does.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -38,6 +38,19 @@ impl Work {
         Self { operations: transforms + Self::pointwise(n).operations * (rows * sums) as f64, ..Self::ONE }
     }
 
+    /// A step of a blind rotation that takes so many bits of the key: of two, the digits' products with three keys, and those of each sum with
+    /// a factor of its own.
+    pub fn rotation_step(n: usize, gadget: Gadget, grouping: Grouping, columns: usize) -> Self {
+        let product = Self::product(n, gadget, columns, columns);
+        match grouping {
+            Grouping::One => product,
+            Grouping::Two => {
+                let more = 2 * columns * gadget.levels() * columns + 3 * columns;
+                Self { operations: product.operations + Self::pointwise(n).operations * more as f64, ..product }
+            }
+        }
+    }
+
     /// The same so often, for one thing.
     pub fn repeated(self, times: usize) -> Self {
         Self { operations: self.operations * times as f64, bytes: self.bytes * times as f64, ..self }
@@ -72,6 +85,11 @@ mod tests {
         // 8 rows and 4 sums, two of each column.
         let product = Work::product(8, gadget, 2, 2);
         assert_eq!(product.operations, 12.0 * 40.0 + 32.0 * 32.0);
+        // Of single precision 8 rows and 2 sums, of pairs three times as many products, and three factors for each sum.
+        let gadget = Gadget::new(11, 4, Precision::Single).unwrap();
+        let step = |grouping| Work::rotation_step(8, gadget, grouping, 2).operations;
+        assert_eq!(step(Grouping::One), 10.0 * 40.0 + 16.0 * 32.0);
+        assert_eq!(step(Grouping::Two), 10.0 * 40.0 + (3.0 * 16.0 + 6.0) * 32.0);
         assert_eq!(product.times(3).count, 3);
         assert_eq!(product.times(3).operations, 3.0 * product.operations);
         assert_eq!(product.reading(5).repeated(2).bytes, 10.0);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use gpt2_fhe::block::agreement::{BlockAgreement, BlockRequest, keys_bytes, read_keys};
+use gpt2_fhe::block::agreement::{BlockAgreement, BlockRequest, keys_bytes, prepared_keys_bytes, read_keys};
 use gpt2_fhe::block::circuit::BlockCircuit;
 use gpt2_fhe::block::compute::{ComputeError, compute, look_ahead};
 use gpt2_fhe::block::encoding::BlockEncoding;
@@ -264,9 +264,8 @@ impl Engine for BlockEngine {
         keys.keys.bytes() as u64
     }
 
-    /// A file has bodies. Masks, which are made again from its seeds, are as large, and both are kept.
-    fn memory_for(&self, file_bytes: u64) -> u64 {
-        file_bytes.saturating_mul(2)
+    fn memory_for_keys(&self) -> u64 {
+        prepared_keys_bytes()
     }
 
     fn counts(&self) -> Vec<EngineCount> {

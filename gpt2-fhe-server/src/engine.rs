@@ -31,8 +31,8 @@ pub trait Engine: Send + Sync + 'static {
     /// Bytes of memory that prepared keys take.
     fn memory_of(&self, keys: &Self::Keys) -> u64;
 
-    /// About as many, of keys that are not read yet, by the bytes of their file: room is made for them before.
-    fn memory_for(&self, file_bytes: u64) -> u64;
+    /// As many, of keys that are not read yet: room is made for them before.
+    fn memory_for_keys(&self) -> u64;
 
     /// Checks, before it is queued, that a request is one, that it belongs to a program and to the keys in the file `keys`. It is to be
     /// quick: it reads what names the keys, and does not prepare them.

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::engine::{Checked, Engine, EngineCount, ProgramInfo, Progress, Refusal};
-use crate::folder::bytes_of;
 use crate::name::Name;
 
 /// An engine and the keys that it has prepared, of whatever type they are.
@@ -97,7 +96,7 @@ impl<E: Engine> Keyring<E> {
             return Ok(keys);
         }
         // Room is made before, so that they are not in memory beside those that have to go.
-        self.slots().shrink(self.limit.saturating_sub(self.engine.memory_for(bytes_of(file))));
+        self.slots().shrink(self.limit.saturating_sub(self.engine.memory_for_keys()));
         let keys = Arc::new(self.engine.load_keys(file)?);
         let bytes = self.engine.memory_of(&keys);
         let mut slots = self.slots();

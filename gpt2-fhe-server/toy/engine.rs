@@ -126,7 +126,7 @@ impl Engine for ToyEngine {
         KEY_MEMORY
     }
 
-    fn memory_for(&self, _file_bytes: u64) -> u64 {
+    fn memory_for_keys(&self) -> u64 {
         KEY_MEMORY
     }
 

@@ -9,7 +9,7 @@ use gpt2_fhe::integer::prediction::Predictor;
 use tfhe_core::key_graph::Node::{Arithmetic, Lookup};
 use tfhe_core::key_graph::{Bootstrap, Edge, KeyParameters, KeyShape, Node, Parameters, ParametersLiteral};
 use tfhe_core::noise::{self, Distribution, LevelNoise, LookedUpNoise, RefreshNoise, RefreshParameters, Variance};
-use tfhe_core::params::{Gadget, GlweDimension, GlweShape, PolynomialSize, Precision};
+use tfhe_core::params::{Gadget, GlweDimension, GlweShape, Grouping, PolynomialSize, Precision};
 use tfhe_core::rounding::Transforms;
 use tfhe_core::security;
 use tfhe_core::sets::{
@@ -67,15 +67,21 @@ fn one_ring(literal: ParametersLiteral) {
 
 /// The products of one of a set's bootstrapping keys, and what their noise is made of.
 fn bootstrapping(parameters: &Parameters, index: usize) {
-    let (name, shape, gadget) = (parameters.name(), parameters.lookup().shape, parameters.bootstraps()[index].gadget);
+    let (name, shape) = (parameters.name(), parameters.lookup().shape);
+    let Bootstrap { gadget, grouping, .. } = parameters.bootstraps()[index];
     let (n, key) = (parameters.small().lwe_dimension(), parameters.lookup().noise.variance());
     line(name, &format!("external product {index}"), noise::external_product(gadget, shape, key));
-    let all = noise::blind_rotation(gadget, shape, n, key);
+    let all = noise::blind_rotation(gadget, grouping, shape, n, key);
     line(name, &format!("bootstrapping {index}"), all);
-    let without_rows = noise::blind_rotation(gadget, shape, n, Variance::ZERO);
+    let without_rows = noise::blind_rotation(gadget, grouping, shape, n, Variance::ZERO);
     line(name, &format!("bootstrapping {index}, its rows"), Variance::new(all.get() - without_rows.get()));
     let product = noise::fft_error(gadget, shape, shape.dimension.get() + 1);
-    let transforms = product.repeated(n.get() as f64);
+    // Of two bits together, three products, each turned and as it is.
+    let products = match grouping {
+        Grouping::One => n.get() as f64,
+        Grouping::Two => 2.0 * grouping.ciphertexts(n) as f64,
+    };
+    let transforms = product.repeated(products);
     let rounding = Variance::new(without_rows.get() - transforms.get());
     line(name, &format!("bootstrapping {index}, its rounding"), rounding);
     if product.get() > 0.0 {

@@ -58,7 +58,7 @@ fn times(client: &RefreshClient, lanes: &[Lane<'_>], threads: usize) -> [f64; 3]
 fn report(count: usize) {
     let parameters = PACKED_BLOCK.compile().expect("named sets are valid");
     let client = RefreshClient::new(&parameters, PRECISE, 1);
-    let (_, (base_log, levels, _)) = PACKED_BLOCK.bootstraps[PRECISE];
+    let (_, (base_log, levels, _), _) = PACKED_BLOCK.bootstraps[PRECISE];
     let mut samples = SampleSeed::from_number(1).stream(0);
     let values: Vec<f64> = (0..count).map(|_| torus::to_f64(samples.uniform()) * 0.36).collect();
     let ciphertext = client.encrypt(&values, 0);

@@ -211,6 +211,25 @@ impl Decomposition {
         mask.iter().zip(key).fold(start, |turned, (&a, bit)| self.cmux(bit, &turned, &turn(&turned, a)))
     }
 
+    /// The same, two bits at a time, with three GGSW ciphertexts of each pair: of s_1(1 − s_2), (1 − s_1)s_2 and s_1·s_2, of which the one
+    /// that is 1 adds what the accumulator lacks to be turned by a_1, a_2 or both (Bourse, Minelli, Minihold, Paillier, Crypto 2018).
+    pub fn blind_rotation_by_pairs(&self, key: &[Rows], exponents: &[usize], accumulator: &[Polynomial]) -> Glwe {
+        let (&body, mask) = exponents.split_last().expect("a body");
+        let turn = |ciphertext: &[Polynomial], e: usize| ciphertext.iter().map(|p| rotate(p, e)).collect::<Glwe>();
+        let mut turned = turn(accumulator, 2 * accumulator[0].len() - body);
+        for (pair, key) in mask.chunks(2).zip(key.chunks(3)) {
+            let (first, second) = (pair[0], *pair.get(1).unwrap_or(&0));
+            let products: Vec<Glwe> = key.iter().map(|ggsw| self.external_product(ggsw, &turned)).collect();
+            for (product, exponent) in products.iter().zip([first, second, first + second]) {
+                let lacking = turn(product, exponent % (2 * accumulator[0].len()));
+                for ((sum, more), less) in turned.iter_mut().zip(&lacking).zip(product) {
+                    *sum = add(sum, &subtract(more, less));
+                }
+            }
+        }
+        turned
+    }
+
     /// Programmable bootstrapping: the coefficient of V that the phase points to, as an LWE ciphertext (CGGI, Algorithm 4).
     pub fn bootstrap(&self, key: &[Rows], exponents: &[usize], accumulator: &[Polynomial]) -> Vec<u64> {
         sample_extract(&self.blind_rotation(key, exponents, accumulator), 0)

@@ -26,6 +26,7 @@ fn bootstrapping_reads_and_has_the_predicted_noise() {
     }
     let predicted = noise::blind_rotation(
         parameters.bootstraps()[0].gadget.on(parties.fft().transforms()),
+        parameters.bootstraps()[0].grouping,
         parameters.lookup().shape,
         parameters.small().lwe_dimension(),
         parameters.lookup().noise.variance(),

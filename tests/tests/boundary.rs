@@ -29,7 +29,7 @@ use nn::table::LookupTable;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::key_graph::{Edge, Node, Parameters, ParametersLiteral};
 use tfhe_core::keys::{Answer, ClientKeys, EvaluationKeys, Mismatch, MissingKey, Needs, Request};
-use tfhe_core::params::Precision;
+use tfhe_core::params::{Grouping, Precision};
 use tfhe_core::random::SampleSeed;
 use tfhe_core::sets::{HEAD_EXACT, HEAD_EXACT_WIDE, PACKED_HEAD, TOY};
 use tfhe_core::torus;
@@ -114,7 +114,7 @@ fn the_exact_server_refuses_keys_that_it_cannot_use() {
     // A set of fewer gadgets than the program's.
     assert_eq!(refused(TOY, &all.bootstrapping(0)), missing(Edge::Bootstrapping { gadget: 1 }));
     assert_eq!(refused(PACKED_HEAD, &Needs::default()), Refused::TwoRings("packed_head"));
-    let gadgets: &[_] = &[(Node::Lookup, (8, 3, Precision::Single)); 3];
+    let gadgets: &[_] = &[(Node::Lookup, (8, 3, Precision::Single), Grouping::One); 3];
     let small_ring = ParametersLiteral { bootstraps: gadgets, ..TOY };
     assert_eq!(refused(small_ring, &Needs::everything(&set(small_ring))), Refused::SmallRing("toy"));
     let bare = ParametersLiteral { relinearizations: &[], ..TOY };
@@ -411,7 +411,10 @@ fn the_packed_server_refuses_encodings_and_requests_that_are_not_its_own() {
         let request = packed_client(PACKED_HEAD, &other).encrypt(&packed.input, &encoding).unwrap();
         assert_eq!(evaluate(&request), Refused::Message(Mismatch::Keys("request")));
     }
-    let finer = &[(Node::Lookup, (23, 1, Precision::Single)), (Node::Lookup, (14, 2, Precision::Single))];
+    let finer = &[
+        (Node::Lookup, (23, 1, Precision::Single), Grouping::One),
+        (Node::Lookup, (14, 2, Precision::Single), Grouping::One),
+    ];
     let finer = packed_client(ParametersLiteral { bootstraps: finer, ..PACKED_HEAD }, &seed());
     let request = finer.encrypt(&packed.input, &encoding).unwrap();
     assert_eq!(evaluate(&request), Refused::Message(Mismatch::Set("request")));

@@ -3,8 +3,10 @@
 use gpt2_fhe::integer::prediction::Predictor;
 use tfhe_core::key_graph::{Bootstrap, Node, ParametersLiteral};
 use tfhe_core::noise::{self, Variance};
-use tfhe_core::params::{ParameterError, Precision};
-use tfhe_core::sets::{ALL, COARSE, FINE, HEAD_EXACT, HEAD_EXACT_NARROW, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, TOY};
+use tfhe_core::params::{Grouping, ParameterError, Precision};
+use tfhe_core::sets::{
+    ALL, COARSE, FINE, HEAD_EXACT, HEAD_EXACT_NARROW, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, MESSAGE_2_CARRY_2_PAIRS, TOY,
+};
 use tfhe_core::wide::{self, WideTable};
 
 /// log2 of the failure probability of one lookup of p bits of an input with the noise of one bootstrapping, times `norm`.
@@ -17,9 +19,11 @@ fn narrow(literal: ParametersLiteral, gadget: usize, norm: f64, p: u32) -> f64 {
 #[test]
 fn message_2_carry_2_fails_with_at_most_2_to_the_minus_128() {
     // As tfhe-rs counts: linear combinations of norm 5 between bootstrappings; it publishes 2^-129.6 for this set.
-    let failure = narrow(MESSAGE_2_CARRY_2, 0, 5.0, 4);
-    println!("message_2_carry_2: 2^{failure:.1}");
-    assert!((-140.0..=-128.0).contains(&failure), "{failure}");
+    for set in [MESSAGE_2_CARRY_2, MESSAGE_2_CARRY_2_PAIRS] {
+        let failure = narrow(set, 0, 5.0, 4);
+        println!("{}: 2^{failure:.1}", set.name);
+        assert!((-140.0..=-128.0).contains(&failure), "{failure}");
+    }
 }
 
 #[test]
@@ -73,7 +77,10 @@ fn split_gadgets_are_exact() {
             );
         }
     }
-    let bootstraps = &[(Node::Lookup, (23, 1, Precision::Single)), (Node::Lookup, (12, 4, Precision::Split))];
+    let bootstraps = &[
+        (Node::Lookup, (23, 1, Precision::Single), Grouping::One),
+        (Node::Lookup, (12, 4, Precision::Split), Grouping::One),
+    ];
     let refused = ParametersLiteral { bootstraps, ..HEAD_EXACT }.compile().unwrap_err();
     assert!(
         matches!(refused, ParameterError::Inexact { base_log: 12, polynomial_size: 4096, inputs: 2, .. }),

@@ -11,7 +11,8 @@ use tfhe_core::polynomial::schoolbook_add;
 use tfhe_core::programmable_bootstrap::table_accumulator;
 use tfhe_core::random::SecretSeed;
 use tfhe_core::sets::{
-    COARSE, FINE, HEAD_EXACT, HEAD_EXACT_NARROW, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, PACKED_HEAD, PRECISE,
+    COARSE, FINE, HEAD_EXACT, HEAD_EXACT_NARROW, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, MESSAGE_2_CARRY_2_PAIRS,
+    PACKED_HEAD, PRECISE,
 };
 
 const SAMPLES: u64 = 512;
@@ -42,6 +43,7 @@ fn key_switch_and_bootstrap(literal: ParametersLiteral, gadgets: &[usize]) {
         let expected = (0..SAMPLES).map(|i| values[(i % 16) as usize]);
         let predicted = noise::blind_rotation(
             parameters.bootstraps()[gadget].gadget.on(parties.fft().transforms()),
+            parameters.bootstraps()[gadget].grouping,
             shape,
             parameters.small().lwe_dimension(),
             parameters.lookup().noise.variance(),
@@ -54,6 +56,7 @@ fn key_switch_and_bootstrap(literal: ParametersLiteral, gadgets: &[usize]) {
 #[test]
 fn key_switch_and_bootstrap_of_2_2() {
     key_switch_and_bootstrap(MESSAGE_2_CARRY_2, &[0]);
+    key_switch_and_bootstrap(MESSAGE_2_CARRY_2_PAIRS, &[0]);
 }
 
 #[test]

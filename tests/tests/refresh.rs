@@ -70,7 +70,7 @@ fn assert_no_correlation(what: &str, lines: &[Vec<f64>], variance: Variance) {
 /// measured variance over the predicted one.
 fn measure_values(clients: u64, count: usize, tolerance: f64) -> f64 {
     let parameters = PACKED_BLOCK.compile().unwrap();
-    let (_, (base_log, levels, _)) = PACKED_BLOCK.bootstraps[PRECISE];
+    let (_, (base_log, levels, _), _) = PACKED_BLOCK.bootstraps[PRECISE];
     let what = format!("packed_block: refresh (2^{base_log}, {levels})");
     let (mut flat, mut predicted) = (Vec::new(), Variance::ZERO);
     for number in 0..clients {

@@ -5,7 +5,10 @@ use gpt2_fhe::integer::ciphertexts::IntegerCiphertexts;
 use integration_tests::Parties;
 use tfhe_core::key_graph::ParametersLiteral;
 use tfhe_core::programmable_bootstrap::table_accumulator;
-use tfhe_core::sets::{COARSE, FINE, HEAD_EXACT, HEAD_EXACT_NARROW, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, PRECISE, TOY};
+use tfhe_core::sets::{
+    COARSE, FINE, HEAD_EXACT, HEAD_EXACT_NARROW, HEAD_EXACT_WIDE, MESSAGE_2_CARRY_2, MESSAGE_2_CARRY_2_PAIRS, PRECISE,
+    TOY,
+};
 use tfhe_core::torus;
 use tfhe_core::wide::{self, WideTable};
 
@@ -41,6 +44,7 @@ fn toy_tables() {
 #[test]
 fn message_2_carry_2_tables() {
     narrow_tables(MESSAGE_2_CARRY_2, &[0], 1..=4);
+    narrow_tables(MESSAGE_2_CARRY_2_PAIRS, &[0], 1..=4);
 }
 
 #[test]

@@ -115,7 +115,7 @@ mod published {
     use tfhe_core::glwe::GlweCiphertext;
     use tfhe_core::lwe::LweCiphertext;
     use tfhe_core::noise::{self, Variance};
-    use tfhe_core::params::{Gadget, GlweShape, LweDimension, Precision};
+    use tfhe_core::params::{Gadget, GlweShape, Grouping, LweDimension, Precision};
 
     use super::Vector;
 
@@ -263,7 +263,7 @@ mod published {
         let (shape, gadget) = (GlweShape::new(1, N).unwrap(), Gadget::new(24, 1, Precision::Single).unwrap());
         let fft = NegacyclicFft::new(shape.polynomial_size);
         let of_key = noise_of_key(&published);
-        let one = noise::blind_rotation(gadget, shape, LweDimension::new(SMALL).unwrap(), of_key);
+        let one = noise::blind_rotation(gadget, Grouping::One, shape, LweDimension::new(SMALL).unwrap(), of_key);
         let (two, bound) = (one.repeated(2.0), 8.0 * one.repeated(2.0).std());
         println!("two results differ by 2^{:.1} of 2^64, bound 2^{:.1}", two.log2_std() + 64.0, bound.log2() + 64.0);
 

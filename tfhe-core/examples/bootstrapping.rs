@@ -60,7 +60,7 @@ fn read_table(set: ParametersLiteral, p: u32) -> Result<(), Box<dyn Error>> {
         );
     }
     let (gadget, n) = (bootstrapping.gadget(), bootstrapping.lwe_dimension());
-    let fresh = noise::blind_rotation(gadget, ring.shape, n, ring.noise.variance());
+    let fresh = noise::blind_rotation(gadget, bootstrapping.grouping(), ring.shape, n, ring.noise.variance());
     let mut largest = 0.0_f64;
     for (m, (result, &value)) in results.iter().zip(&values).enumerate() {
         let phase = client.phase_of_sample(Node::Lookup, result);

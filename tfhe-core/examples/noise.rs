@@ -13,7 +13,7 @@ use tfhe_core::keyswitch::SeededLweKeyswitchKey;
 use tfhe_core::lwe::{LweCiphertext, LweSecretKey};
 use tfhe_core::modulus_switch::modulus_switch;
 use tfhe_core::noise::{self, Distribution};
-use tfhe_core::params::{Gadget, GlweShape, LweDimension, NoiseDistribution, Precision};
+use tfhe_core::params::{Gadget, GlweShape, Grouping, LweDimension, NoiseDistribution, Precision};
 use tfhe_core::programmable_bootstrap::{half_slot, table_accumulator};
 use tfhe_core::random::{EncryptionSeed, MaskStream, NoiseStream, SecretStream};
 use tfhe_core::torus::{encode, to_f64};
@@ -86,7 +86,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let indices: Vec<_> = (0..COUNT).map(|_| encrypt(&small, half_slot(3), of_ring, streams)).collect();
     let outputs = key.programmable_bootstrap(&indices, &vec![&table; COUNT]);
     let errors: Vec<f64> = outputs.iter().map(|output| error(&big, output, value)).collect();
-    let bootstrapped = noise::blind_rotation(gadget.on(fft.transforms()), shape, small.dimension(), of_ring.variance());
+    let bootstrapped =
+        noise::blind_rotation(gadget.on(fft.transforms()), Grouping::One, shape, small.dimension(), of_ring.variance());
     compare("a bootstrapping", &errors, bootstrapped);
 
     // What it is for: how often a table is read wrongly after a sum, a key switch and a modulus switch. Each bit of the table makes its

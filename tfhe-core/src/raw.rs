@@ -11,7 +11,7 @@
 //! | GLWE ciphertext | `[k+1][N]` |
 //! | LWE key-switching key | `[n'][ℓ][n+1]`, the encryptions of s'_i·q/β^level |
 //! | GGSW ciphertext | `[k+1][ℓ][k+1][N]`, the rows of [`crate::ggsw`] |
-//! | bootstrapping key | a GGSW ciphertext for each of n bits |
+//! | bootstrapping key | a GGSW ciphertext for each of n bits, or three for each two |
 //!
 //! Secret keys can be imported and not exported: who has a secret to share has the bits, or the seed, that it was made from.
 //!
@@ -116,9 +116,10 @@ impl LweKeyswitchKey {
 }
 
 impl SeededBootstrappingKey {
-    /// The rows `[k+1][ℓ][k+1][N]` of the GGSW encryption of each bit in turn, masks expanded.
+    /// The rows `[k+1][ℓ][k+1][N]` of the GGSW ciphertexts in turn, masks expanded: of the encryption of each bit, or of the three of each
+    /// pair of them.
     pub fn to_raw(&self) -> impl ExactSizeIterator<Item = Vec<u64>> {
-        self.bits().iter().map(|bit| bit.expand())
+        self.ciphertexts().iter().map(|ciphertext| ciphertext.expand())
     }
 }
 
@@ -152,8 +153,8 @@ impl BootstrappingKey {
             .into_iter()
             .map(|rows| FourierGgsw::from_raw(fft, shape, gadget, rows.as_ref()))
             .collect::<Result<Vec<_>, _>>()?;
-        LweDimension::new(bits.len())?;
-        Ok(Self::from_bits(fft, shape, bits))
+        let dimension = LweDimension::new(bits.len())?;
+        Ok(Self::from_bits(fft, shape, dimension, bits))
     }
 }
 

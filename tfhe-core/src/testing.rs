@@ -5,6 +5,7 @@ use crate::glwe::{GlweCiphertext, GlweSecretKey};
 use crate::params::{Gadget, GlweShape, NoiseDistribution};
 use crate::random::{EncryptionSeed, SecretSeed};
 use crate::rows::RowGenerator;
+use crate::torus::MODULUS_LOG;
 
 pub(crate) struct Setup {
     pub(crate) fft: NegacyclicFft,
@@ -39,6 +40,13 @@ impl Setup {
     }
 
     pub(crate) fn row_generator(&self, gadget: Gadget) -> RowGenerator<'_> {
-        RowGenerator { fft: &self.fft, key: &self.key, gadget, noise: self.noise, seed: &self.rows }
+        RowGenerator {
+            fft: &self.fft,
+            key: &self.key,
+            gadget,
+            noise: self.noise,
+            seed: &self.rows,
+            body_bits: MODULUS_LOG,
+        }
     }
 }

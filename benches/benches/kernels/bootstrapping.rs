@@ -9,14 +9,14 @@ use tfhe_core::bootstrapping_key::SeededBootstrappingKey;
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::glwe::GlweSecretKey;
-use tfhe_core::key_graph::{Node, ParametersLiteral};
+use tfhe_core::key_graph::{Bootstrap, Node, ParametersLiteral};
 use tfhe_core::keys::{ClientKeys, Needs};
 use tfhe_core::lwe::{LweCiphertext, LweSecretKey};
 use tfhe_core::params::{Gadget, GlweShape, LweDimension, NoiseDistribution, Precision};
 use tfhe_core::programmable_bootstrap::table_accumulator;
 use tfhe_core::random::SecretSeed;
 
-use crate::{name, named_sets};
+use crate::{name_of, named_sets};
 
 /// Ciphertexts in a batch, on one thread and on all.
 const BATCH: usize = 64;
@@ -27,7 +27,7 @@ pub(crate) fn time(benches: &mut Benches) {
         let set = literal.compile().unwrap();
         // Only where there is a bootstrapping that another set does not have.
         let of_set = |gadget: usize| {
-            (set.small().lwe_dimension().get(), set.lookup().size().get(), name(set.bootstraps()[gadget].gadget))
+            (set.small().lwe_dimension().get(), set.lookup().size().get(), name_of(set.bootstraps()[gadget]))
         };
         let gadgets: Vec<usize> = (0..set.bootstraps().len()).filter(|&gadget| seen.insert(of_set(gadget))).collect();
         if !gadgets.is_empty() {
@@ -38,13 +38,13 @@ pub(crate) fn time(benches: &mut Benches) {
     large_polynomials(benches);
 }
 
-/// Of n products with a key that is read once for each block.
+/// Of a step for each bit of the key or each two, with a key that is read once for each block.
 fn work(literal: ParametersLiteral, gadget: usize, key_bytes: usize, count: usize) -> Work {
     let set = literal.compile().unwrap();
     let (n, columns) = (set.lookup().size().get(), set.lookup().shape.dimension.get() + 1);
-    let product = Work::product(n, set.bootstraps()[gadget].gadget, columns, columns);
-    product
-        .repeated(set.small().lwe_dimension().get())
+    let Bootstrap { gadget, grouping, .. } = set.bootstraps()[gadget];
+    let step = Work::rotation_step(n, gadget, grouping, columns);
+    step.repeated(grouping.steps(set.small().lwe_dimension()))
         .times(count)
         .reading(count.div_ceil(BLIND_ROTATION_BLOCK) * key_bytes)
 }
@@ -57,7 +57,7 @@ fn bootstrap(benches: &mut Benches, literal: ParametersLiteral, gadgets: &[usize
     let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     for &gadget in gadgets {
         let key = server.bootstrapping_key(gadget).unwrap();
-        let kind = name(server.parameters().bootstraps()[gadget].gadget);
+        let kind = name_of(server.parameters().bootstraps()[gadget]);
         for count in [1, 2 * BLIND_ROTATION_BLOCK] {
             let switched = keyswitch.keyswitch(&inputs(&client, Node::Lookup, count));
             let (tables, work) = (vec![&table; count], work(literal, gadget, key.bytes(), count));
@@ -68,7 +68,7 @@ fn bootstrap(benches: &mut Benches, literal: ParametersLiteral, gadgets: &[usize
         }
     }
     let (key, kind) =
-        (server.bootstrapping_key(gadgets[0]).unwrap(), name(server.parameters().bootstraps()[gadgets[0]].gadget));
+        (server.bootstrapping_key(gadgets[0]).unwrap(), name_of(server.parameters().bootstraps()[gadgets[0]]));
     let batch = inputs(&client, Node::Lookup, BATCH);
     let (tables, work) = (vec![&table; BATCH], work(literal, gadgets[0], key.bytes(), BATCH));
     let both = || key.programmable_bootstrap(&keyswitch.keyswitch(&batch), &tables);

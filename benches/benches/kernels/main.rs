@@ -16,8 +16,8 @@ mod refresh;
 mod transforms;
 
 use kernel_benches::Benches;
-use tfhe_core::key_graph::ParametersLiteral;
-use tfhe_core::params::{Gadget, Precision};
+use tfhe_core::key_graph::{Bootstrap, ParametersLiteral};
+use tfhe_core::params::{Gadget, Grouping, Precision};
 use tfhe_core::random::SampleSeed;
 use tfhe_core::sets;
 
@@ -44,6 +44,15 @@ fn name(gadget: Gadget) -> String {
         Precision::Split => "_split",
     };
     format!("{}x{}{split}", gadget.base_log(), gadget.levels())
+}
+
+/// The same of a bootstrapping.
+fn name_of(bootstrap: Bootstrap) -> String {
+    let pairs = match bootstrap.grouping {
+        Grouping::One => "",
+        Grouping::Two => "_pairs",
+    };
+    format!("{}{pairs}", name(bootstrap.gadget))
 }
 
 fn random(n: usize) -> Vec<u64> {

@@ -9,14 +9,14 @@ use tfhe_core::bootstrapping_key::SeededBootstrappingKey;
 use tfhe_core::fft::NegacyclicFft;
 use tfhe_core::gadget_product::FourierRows;
 use tfhe_core::glwe::{GlweCiphertext, GlweSecretKey};
-use tfhe_core::key_graph::{Edge, Node, Parameters};
+use tfhe_core::key_graph::{Bootstrap, Edge, Node, Parameters};
 use tfhe_core::lwe::{LweCiphertext, LweSecretKey};
 use tfhe_core::packing_keyswitch::PackingKeyswitchKey;
-use tfhe_core::params::{Gadget, GlweShape, LweDimension, NoiseDistribution, PolynomialSize, Precision};
+use tfhe_core::params::{Gadget, GlweShape, Grouping, LweDimension, NoiseDistribution, PolynomialSize, Precision};
 use tfhe_core::random::SecretSeed;
 use tfhe_core::sets::MESSAGE_2_CARRY_2;
 
-use crate::{name, named_sets, random};
+use crate::{name, name_of, named_sets, random};
 
 /// Bytes of keys that are read in turns where they are to come from memory: more than any second-level cache holds.
 const STREAMED: usize = 64 << 20;
@@ -35,8 +35,8 @@ pub(crate) fn time(benches: &mut Benches) {
             }
         }
         for bootstrap in set.bootstraps() {
-            if seen.insert(([set.lookup().size().get(), 0, 0], name(bootstrap.gadget))) {
-                cmux(benches, set.lookup().shape, bootstrap.gadget);
+            if seen.insert(([set.lookup().size().get(), 0, 0], name_of(*bootstrap))) {
+                rotation_step(benches, set.lookup().shape, *bootstrap);
             }
         }
     }
@@ -87,22 +87,28 @@ fn product(benches: &mut Benches, [n, inputs, columns]: [usize; 3], gadget: Gadg
     });
 }
 
-/// The cost of one CMUX: a blind rotation of one bit, with its modulus switch and copies, from a key of one bit.
-fn cmux(benches: &mut Benches, shape: GlweShape, gadget: Gadget) {
+/// The cost of one step, a CMUX or what takes two bits: a blind rotation, with its modulus switch and copies, from a key of one step.
+fn rotation_step(benches: &mut Benches, shape: GlweShape, bootstrap: Bootstrap) {
+    let Bootstrap { gadget, grouping, .. } = bootstrap;
     let (seed, n, columns) = (SecretSeed::from_number(1), shape.polynomial_size.get(), shape.dimension.get() + 1);
     let fft = NegacyclicFft::new(shape.polynomial_size);
     let to = GlweSecretKey::generate(&mut seed.experiment_bits(0), shape, &fft);
-    let from = LweSecretKey::generate(&mut seed.experiment_bits(1), LweDimension::new(1).unwrap());
+    let from = LweSecretKey::generate(&mut seed.experiment_bits(1), LweDimension::new(grouping.bits()).unwrap());
     // Its size makes no difference.
     let noise = NoiseDistribution::TUniform { bound_log: 3 };
-    let key =
-        SeededBootstrappingKey::generate(&fft, &from, &to, gadget, noise, seed.experiment(0)).prepare(&fft, shape);
-    let inputs = vec![LweCiphertext::from_data(vec![3 << 60, 1 << 60]); ROTATIONS];
+    let key = SeededBootstrappingKey::generate_grouped(&fft, &from, &to, (gadget, grouping), noise, seed.experiment(0))
+        .prepare(&fft, shape);
+    let input = [vec![3 << 60; grouping.bits()], vec![1 << 60]].concat();
+    let inputs = vec![LweCiphertext::from_data(input); ROTATIONS];
     let table = GlweCiphertext::trivial(shape, &random(n));
     let tables = vec![&table; inputs.len()];
-    let work = Work::product(n, gadget, columns, columns).times(ROTATIONS);
+    let work = Work::rotation_step(n, gadget, grouping, columns).times(ROTATIONS);
+    let step = match grouping {
+        Grouping::One => "cmux",
+        Grouping::Two => "turn_by_two_bits",
+    };
     let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-    benches.group(format!("cmux_{}", name(gadget))).kernel(format!("{columns}x{n}"), work, |b| {
+    benches.group(format!("{step}_{}", name(gadget))).kernel(format!("{columns}x{n}"), work, |b| {
         b.iter(|| one_thread.install(|| key.blind_rotate(&inputs, &tables)));
     });
 }

@@ -6,7 +6,7 @@ use tfhe_core::keys::Needs;
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::modulus_switch;
 use tfhe_core::noise::{self, Spread, Variance};
-use tfhe_core::params::{GlweDimension, GlweShape, NoiseDistribution};
+use tfhe_core::params::{GlweDimension, GlweShape, Grouping, NoiseDistribution};
 use tfhe_core::{polynomial, torus};
 
 use super::bench::AuditBench;
@@ -166,9 +166,10 @@ pub(super) fn bootstrapping(
     let transforms = bootstrap.gadget.on(AuditBench::transforms(size));
     let row = (ring.shape.dimension.get() + 1) * bootstrap.gadget.levels() * size.get();
     let ciphertexts = Some(effort.ciphertexts);
-    let common = Common { terms: n.get() * row, bits: n.get(), ciphertexts };
-    let (predicted, shared) =
-        common.of(|key| noise::blind_rotation(transforms, ring.shape, n, key), ring.noise.variance());
+    let terms = bootstrap.grouping.ciphertexts(n) * row;
+    let common = Common { terms, bits: n.get(), ciphertexts };
+    let (predicted, shared) = common
+        .of(|key| noise::blind_rotation(transforms, bootstrap.grouping, ring.shape, n, key), ring.noise.variance());
     let (base, levels) = (bootstrap.gadget.base_log(), bootstrap.gadget.levels());
     let id = format!("bootstrapping.{gadget}");
     let what = (&*id, format!("bootstrapping, gadget 2^{base}, {levels}"));
@@ -176,15 +177,19 @@ pub(super) fn bootstrapping(
 
     let errors = external_products(bench, key, bootstrap.ring, effort)?;
     let common = Common { terms: row, bits: ring.lwe_dimension().get(), ciphertexts };
-    let (predicted, shared) =
-        common.of(|key| noise::external_product(transforms, ring.shape, key), ring.noise.variance());
+    let step = |key| noise::rotation_step(transforms, bootstrap.grouping, ring.shape, key);
+    let (predicted, shared) = common.of(step, ring.noise.variance());
     let id = format!("external product.{gadget}");
-    let what = (&*id, format!("external product with a key bit, gadget 2^{base}, {levels}"));
+    let by = match bootstrap.grouping {
+        Grouping::One => "external product with a key bit",
+        Grouping::Two => "external products with a pair of key bits",
+    };
+    let what = (&*id, format!("{by}, gadget 2^{base}, {levels}"));
     let one = measured(bench, what, predicted, errors, shared);
     Ok(vec![one, bootstrapped])
 }
 
-/// Errors of blind rotations by ciphertexts with one number in their masks that is not zero: each is one external product, with a bit that is 1.
+/// Errors of blind rotations by ciphertexts with numbers in their masks that are not zero for one step alone, of which a bit is 1.
 fn external_products(
     bench: &mut AuditBench,
     key: &tfhe_core::bootstrapping_key::BootstrappingKey,
@@ -193,16 +198,24 @@ fn external_products(
 ) -> Result<Vec<f64>, AuditError> {
     let (shape, n) = (key.shape(), key.lwe_dimension().get());
     let size = shape.polynomial_size;
-    let ones: Vec<usize> = (0..n).zip(bench.bits(Node::Small)).filter(|(_, bit)| **bit == 1).map(|(i, _)| i).collect();
+    let group = key.grouping().bits();
+    let groups = bench.bits(Node::Small).chunks(group).enumerate();
+    let ones: Vec<usize> = groups.filter(|(_, bits)| bits.contains(&1)).map(|(step, _)| step).collect();
     if ones.is_empty() {
         return Ok(Vec::new());
     }
     let mut inputs = Vec::new();
     for index in 0..effort.ciphertexts {
         let mut data = vec![0; n + 1];
-        // Any rotation but none, without a rest to be rounded.
-        let steps = 1 + bench.below(2 * size.get() - 1) as u64;
-        data[ones[index % ones.len()]] = steps << (63 - size.log2());
+        // Any rotations but none, also of all bits of the group together, without a rest to be rounded.
+        let first = group * ones[index % ones.len()];
+        let numbers = &mut data[first..n.min(first + group)];
+        loop {
+            numbers.fill_with(|| (1 + bench.below(2 * size.get() - 1) as u64) << (63 - size.log2()));
+            if numbers.iter().fold(0, |sum: u64, number| sum.wrapping_add(*number)) != 0 {
+                break;
+            }
+        }
         inputs.push(LweCiphertext::from_data(data));
     }
     let accumulators = inputs.iter().map(|_| bench.glwe(shape)).collect::<Result<Vec<_>, _>>()?;

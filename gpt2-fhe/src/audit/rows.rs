@@ -5,6 +5,7 @@ use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::key_graph::{Edge, Node};
 use tfhe_core::keys::Needs;
 use tfhe_core::lwe::LweCiphertext;
+use tfhe_core::noise::stored_bits;
 use tfhe_core::noise::{self, Spread, effective_squares};
 use tfhe_core::{polynomial, torus};
 
@@ -35,7 +36,9 @@ pub(super) fn of_bootstrapping(bench: &mut AuditBench, gadget: usize) -> Result<
     }
     let id = format!("rows.bootstrapping.{gadget}");
     let what = (&*id, format!("rows of the bootstrapping key number {gadget}"));
-    Ok(Some(drawn(bench, what, ring.noise, found)))
+    // Their bodies are rounded.
+    let predicted = ring.noise.variance() + noise::rounded_body(stored_bits(ring.noise.variance()));
+    Ok(Some(MeasuredNoise { predicted, ..drawn(bench, what, ring.noise, found) }))
 }
 
 /// Rows of a key switch to an LWE key that encrypt a bit that is 0.

@@ -11,7 +11,7 @@ use nn::record::AttentionFingerprint;
 use tfhe_core::fingerprint::{Fields, Fingerprint};
 use tfhe_core::format::{self, Encoder, FormatError, Header, Kind};
 use tfhe_core::key_graph::Parameters;
-use tfhe_core::keys::{Answer, Identity, Request, SeededEvaluationKeys};
+use tfhe_core::keys::{Answer, EvaluationKeys, Identity, Request, SeededEvaluationKeys};
 use tfhe_core::sets;
 
 use super::encoding::{BlockAnswer, BlockEncoding};
@@ -107,6 +107,11 @@ pub fn keys_file(keys: &SeededEvaluationKeys) -> (Header, impl Fn(&mut Encoder<'
 /// Bytes of such a file.
 pub fn keys_bytes() -> u64 {
     format::evaluation_key_bytes(&parameters(), &needs()).expect("the set has what blocks need")
+}
+
+/// Bytes of memory that a client's keys take when they are prepared.
+pub fn prepared_keys_bytes() -> u64 {
+    EvaluationKeys::predicted_bytes(&parameters(), &needs()).expect("the set has what blocks need") as u64
 }
 
 /// Reads evaluation keys for blocks of any client from `available` bytes.

@@ -64,7 +64,7 @@ struct Report<'a> {
     tensor_products: usize,
     /// Packed circuit only.
     automorphisms: Option<usize>,
-    /// n in each bootstrapping, and those outside of them.
+    /// Those of each bootstrapping, n or for pairs of key bits 3n/2, and those outside of them.
     external_products: usize,
     steps: Vec<StepReport>,
     /// Packed circuit only.
@@ -157,8 +157,8 @@ struct NoiseReport {
 }
 
 impl StepReport {
-    /// Of a step in which a bootstrapping is `dimension` external products.
-    fn new(step: &StepStatistics, head: &Attention, dimension: usize) -> Self {
+    /// Of a step of the plan.
+    fn new(step: &StepStatistics, head: &Attention, plan: &Plan) -> Self {
         let tables = tables(head, step.name);
         Self {
             name: step.name,
@@ -169,7 +169,7 @@ impl StepReport {
             key_switches: step.key_switches,
             automorphisms: (head.circuit() == Circuit::Packed).then_some(step.automorphisms),
             tensor_products: step.tensor_products,
-            external_products: step.pbs * dimension + step.external_products,
+            external_products: plan.products_of_step(step),
             log2_read_noise: step.log2_read_noise,
             log2_result_noise: step.log2_result_noise,
             log2_failure_probability: step.log2_failure_probability,
@@ -218,7 +218,7 @@ fn noise_reports(plan: &Plan) -> Vec<NoiseReport> {
 impl<'a> Report<'a> {
     fn new(selection: &'a Selection, input: &'a HeadInput, plan: &'a Plan) -> Self {
         let statistics = &plan.statistics;
-        let step = |step: &StepStatistics| StepReport::new(step, &input.head, plan.small_dimension());
+        let step = |step: &StepStatistics| StepReport::new(step, &input.head, plan);
         let exact = match &input.head {
             Attention::Exact(exact) => Some(exact),
             Attention::Packed(_) => None,

@@ -5,6 +5,7 @@ use nn::attention::Part;
 use nn::matrix::relative_error;
 use nn::packed::PackedHead;
 use tfhe_core::key_graph::{Edge, KeyShape, Node};
+use tfhe_core::params::Grouping;
 
 use super::arguments::{Quantization, Selection};
 use super::input::HeadInput;
@@ -57,14 +58,14 @@ fn estimator() -> String {
 pub(super) fn work(plan: &Plan) -> Vec<String> {
     let statistics = &plan.statistics;
     let (lookups, pbs) = (statistics.lookups(), statistics.pbs());
-    let (external, dimension) = (plan.external_products(), plan.small_dimension());
+    let external = plan.external_products();
     let others = match statistics.external_products() {
         0 => String::new(),
         count => format!(", and {} besides", count),
     };
     let products_of_bootstrappings = match pbs {
         0 => plural(external, "external product"),
-        _ => format!("{}: {dimension} in each bootstrapping{others}", plural(external, "external product")),
+        _ => format!("{}: {}{others}", plural(external, "external product"), in_each_bootstrapping(plan)),
     };
     let products = plural(statistics.tensor_products(), "product");
     let key_switches = match statistics.key_switches() {
@@ -96,6 +97,23 @@ pub(super) fn work(plan: &Plan) -> Vec<String> {
         ),
     ]);
     lines
+}
+
+/// How many external products a bootstrapping has: each one, or those of each gadget.
+fn in_each_bootstrapping(plan: &Plan) -> String {
+    let one = |gadget: usize| {
+        let of_pairs = match plan.parameters.bootstraps()[gadget].grouping {
+            Grouping::One => "",
+            Grouping::Two => " (three for two bits of the key)",
+        };
+        format!("{}{of_pairs}", plan.products_of_bootstrapping(gadget))
+    };
+    let mut all: Vec<String> = (0..plan.parameters.bootstraps().len()).map(one).collect();
+    all.dedup();
+    match &all[..] {
+        [one] => format!("{one} in each bootstrapping"),
+        _ => format!("in a bootstrapping, by gadget, {}", all.join(", ")),
+    }
 }
 
 /// Bootstrappings by their gadget, where they are counted so.

@@ -19,13 +19,13 @@ pub(super) struct RunReport<'a> {
     /// Of tables.
     lookups: usize,
     pbs: Option<usize>,
-    /// Blocks only: the same by the number of the set's gadget.
+    /// The same by the number of the set's gadget.
     #[serde(skip_serializing_if = "Option::is_none")]
     pbs_by_gadget: Option<BTreeMap<usize, usize>>,
     key_switches: Option<usize>,
     automorphisms: Option<usize>,
     tensor_products: Option<usize>,
-    /// n for each bootstrapping, and those outside of them.
+    /// Those of each bootstrapping, n or for pairs of key bits 3n/2, and those outside of them.
     external_products: Option<usize>,
     seconds: SecondsReport<'a>,
     bytes: BytesReport,
@@ -75,14 +75,13 @@ impl<'a> RunReport<'a> {
         let statistics = plan.map(|_| &outcome.statistics);
         let executed = (mode == Mode::Execute).then_some(outcome);
         let packs = plan.is_some_and(|plan| plan.circuit() != Some(Circuit::Exact));
-        let of_blocks = plan.is_some_and(|plan| plan.circuit().is_none());
         Ok(Self {
             mode,
             threads: rayon::current_num_threads(),
             backend: Backend::selected()?.name(),
             lookups: outcome.statistics.lookups(),
             pbs: statistics.map(|statistics| statistics.pbs()),
-            pbs_by_gadget: of_blocks.then(|| outcome.statistics.pbs_by_gadget()),
+            pbs_by_gadget: statistics.map(|statistics| statistics.pbs_by_gadget()),
             key_switches: statistics.map(|statistics| statistics.key_switches()),
             automorphisms: packs.then(|| outcome.statistics.automorphisms()),
             tensor_products: statistics.map(|statistics| statistics.tensor_products()),

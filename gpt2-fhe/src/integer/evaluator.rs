@@ -35,7 +35,7 @@ impl<'a, B: IntegerBackend> IntegerEvaluator<'a, B> {
         program: &IntegerProgram,
         observer: &'a mut dyn Observer,
     ) -> Self {
-        let gadgets = Predictor::gadgets(multiply, program.input_bits(), program.is_whole());
+        let gadgets = Predictor::gadgets(predictor.parameters(), multiply, program.input_bits(), program.is_whole());
         let (statistics, tails) = (Statistics::default(), Tails::default());
         Self { backend, predictor, multiply, observer, statistics, tails, gadgets }
     }

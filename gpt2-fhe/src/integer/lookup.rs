@@ -190,18 +190,18 @@ impl<B: IntegerBackend> IntegerEvaluator<'_, B> {
         let variance = self.predictor.bootstrap(gadget);
         for input in inputs {
             let tolerance = 2f64.powi(-(input.bits as i32) - 2);
-            self.count_read(step, &input.noise, tolerance);
+            self.count_read(step, gadget, &input.noise, tolerance);
             self.step(step).key_switches += 1;
         }
         self.step(step).result(variance);
         outputs.into_iter().map(|ciphertext| Integer { ciphertext, bits: 0, noise: variance.into() }).collect()
     }
 
-    fn count_read(&mut self, step: &'static str, input: &Distribution, tolerance: f64) {
+    fn count_read(&mut self, step: &'static str, gadget: usize, input: &Distribution, tolerance: f64) {
         let read = input.clone() + self.predictor.switches();
         let failure = self.tails.log2_tail(&read, tolerance);
         let statistics = self.step(step);
-        statistics.pbs += 1;
+        statistics.bootstrapped(gadget, 1);
         statistics.read(read.variance(), tolerance, failure);
     }
 
@@ -355,10 +355,10 @@ fn read_wide<B: IntegerBackend>(
     let outputs = evaluator.backend.wide_lookup(low, high, &ciphertexts, &lookups);
     for (input, tables) in inputs.iter().zip(tables) {
         let scaled = input.noise.scaled(tables[0].low_factor() as f64);
-        evaluator.count_read(step, &scaled, tables[0].low_tolerance());
+        evaluator.count_read(step, low, &scaled, tables[0].low_tolerance());
         evaluator.step(step).key_switches += 2;
         for table in *tables {
-            evaluator.count_read(step, &input.noise, table.high_tolerance());
+            evaluator.count_read(step, high, &input.noise, table.high_tolerance());
         }
     }
     let bits = 62 - delta.trailing_zeros() + 1;

@@ -29,6 +29,14 @@ pub(super) fn pack_numbers(parameters: &Parameters) -> usize {
     if parameters.gadget(own).is_ok() { PACK_TABLES + 1 } else { PACK_TABLES }
 }
 
+/// Whether fine bootstrappings take so much less time than precise ones, a third at most, that a key of their own is worth its bytes where
+/// some would do that are precise anyway: the first of each wide table's.
+fn fine_is_quick(parameters: &Parameters) -> bool {
+    let (n, shape) = (parameters.small().lwe_dimension(), parameters.lookup().shape);
+    let transforms = |gadget: usize| Some(parameters.bootstraps().get(gadget)?.transforms(n, shape));
+    transforms(FINE).zip(transforms(PRECISE)).is_some_and(|(fine, precise)| 3 * fine <= precise)
+}
+
 /// How many columns of a right factor of `depth` rows go into one ciphertext.
 pub fn columns_per_ciphertext(depth: usize) -> usize {
     (PACKED_PLACES / depth.next_power_of_two()).max(1)
@@ -56,7 +64,8 @@ impl Predictor {
         }
         let (ring, lwe) = (parameters.lookup(), parameters.small().lwe_dimension());
         let (shape, key) = (ring.shape, ring.noise.variance());
-        let rotation = |bootstrap: &Bootstrap| noise::blind_rotation(bootstrap.gadget, shape, lwe, key);
+        let rotation =
+            |bootstrap: &Bootstrap| noise::blind_rotation(bootstrap.gadget, bootstrap.grouping, shape, lwe, key);
         let keyswitch = noise::lwe_keyswitch(
             parameters.gadget(Edge::Keyswitch { from: Node::Lookup })?,
             ring.lwe_dimension(),
@@ -206,8 +215,9 @@ impl Predictor {
 
     /// The gadgets whose keys a program with factors of at most `bits` bits needs; `whole`: with an output projection,
     /// whose sums are so wide that their terms have to be precise.
-    pub fn gadgets(multiply: Multiply, bits: u32, whole: bool) -> Vec<usize> {
+    pub fn gadgets(parameters: &Parameters, multiply: Multiply, bits: u32, whole: bool) -> Vec<usize> {
         match multiply {
+            Multiply::Product if fine_is_quick(parameters) => vec![COARSE, FINE, PRECISE],
             Multiply::Product => vec![COARSE, PRECISE],
             Multiply::Lut if bits <= 4 && !whole => vec![COARSE, FINE],
             Multiply::Lut => vec![COARSE, FINE, PRECISE],
@@ -218,7 +228,7 @@ impl Predictor {
     pub fn needs(parameters: &Parameters, multiply: Multiply, bits: u32, whole: bool) -> Needs {
         let needs = Needs::default().keyswitch(Node::Lookup).automorphisms(Node::Lookup, PACK_TABLES, 0);
         let needs = needs.automorphisms(Node::Lookup, pack_numbers(parameters), 0);
-        let needs = Self::gadgets(multiply, bits, whole).into_iter().fold(needs, Needs::bootstrapping);
+        let needs = Self::gadgets(parameters, multiply, bits, whole).into_iter().fold(needs, Needs::bootstrapping);
         if multiply == Multiply::Product { needs.relinearization(Node::Lookup) } else { needs }
     }
 }

@@ -57,7 +57,7 @@ impl Prepared for PreparedProgram {
     fn keys<'a>(&self, keys: &'a EvaluationKeys) -> Result<Self::Keys<'a>, Refused> {
         let (program, multiply) = (&self.program, self.multiply);
         let predictor = Predictor::new(keys.parameters())?;
-        let gadgets = Predictor::gadgets(multiply, program.input_bits(), program.is_whole());
+        let gadgets = Predictor::gadgets(keys.parameters(), multiply, program.input_bits(), program.is_whole());
         let backend = IntegerCiphertexts::new(keys, &gadgets, multiply == Multiply::Product)?;
         predictor.check(program, multiply)?;
         Ok((backend, predictor))

@@ -15,6 +15,7 @@ use tfhe_core::params::PolynomialSize;
 use super::backend::{PackedBackend, Summed, log_modulus};
 use super::layout::Layout;
 use super::prediction::{Prediction, ProjectionNoise, ValueNoise};
+use super::tables;
 use crate::track::statistics::{Statistics, Tails};
 use crate::track::timed::Timed;
 use crate::track::{EvaluationError, Observer};
@@ -138,7 +139,7 @@ impl<'a, B: PackedBackend> PackedEvaluator<'a, B> {
         let Summed { score, lookup, .. } = number.summed;
         let statistics = self.statistics.step(step);
         statistics.lookups += 1;
-        statistics.pbs += 1;
+        statistics.bootstrapped(tables::gadget(table.function()), 1);
         statistics.key_switches += usize::from(score) + usize::from(lookup);
         if !B::TRACKED {
             return BTreeMap::new();

@@ -118,7 +118,9 @@ impl Prediction {
         };
         let blind_rotation = |function| {
             let gadget = parameters.gadget(keys::bootstrapping(function))?.on(transforms);
-            Ok(noise::blind_rotation(gadget, lookup.shape, small.lwe_dimension(), lookup.noise.variance()))
+            let grouping = parameters.bootstraps()[tables::gadget(function)].grouping;
+            let (n, key) = (small.lwe_dimension(), lookup.noise.variance());
+            Ok(noise::blind_rotation(gadget, grouping, lookup.shape, n, key))
         };
         let isolation = parameters.gadget(keys::ISOLATION)?.on(transforms);
         let isolation = noise::glwe_keyswitch(isolation, lookup.shape, lookup.noise.variance());

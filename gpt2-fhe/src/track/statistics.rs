@@ -38,7 +38,7 @@ pub struct StepStatistics {
     pub lookups: usize,
     /// Programmable bootstrappings.
     pub pbs: usize,
-    /// The same by the number of the set's gadget, where the step counts them so.
+    /// The same by the number of the set's gadget.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub pbs_by_gadget: BTreeMap<usize, usize>,
     /// Key switches: of LWE ciphertexts, and of GLWE ciphertexts between keys.
@@ -145,7 +145,7 @@ impl Statistics {
         self.steps.iter().map(|step| step.pbs).sum()
     }
 
-    /// Programmable bootstrappings by the number of the set's gadget, of steps that count them so.
+    /// Programmable bootstrappings by the number of the set's gadget, in all steps.
     pub fn pbs_by_gadget(&self) -> BTreeMap<usize, usize> {
         let mut sum = BTreeMap::new();
         for (&gadget, count) in self.steps.iter().flat_map(|step| &step.pbs_by_gadget) {

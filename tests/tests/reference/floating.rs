@@ -5,12 +5,13 @@ use integration_tests::reference::{Rows, rows};
 use integration_tests::{assert_variance, errors};
 use tfhe_core::bootstrapping_key::{BootstrappingKey, SeededBootstrappingKey};
 use tfhe_core::ggsw::FourierGgsw;
+use tfhe_core::key_graph::{Bootstrap, ParametersLiteral};
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::noise::{self, Variance};
 use tfhe_core::params::Precision::{Single, Split};
-use tfhe_core::params::{Gadget, LweDimension};
+use tfhe_core::params::{Gadget, Grouping, LweDimension};
 use tfhe_core::programmable_bootstrap::{half_slot, table_accumulator};
-use tfhe_core::sets::{self, PACKED_BLOCK};
+use tfhe_core::sets::{self, MESSAGE_2_CARRY_2, MESSAGE_2_CARRY_2_PAIRS, PACKED_BLOCK};
 use tfhe_core::tensor_product::SeededRelinearizationKey;
 
 use super::{Draw, INPUTS, NOISE, Ring, gadget, lwe_key, own, parts};
@@ -58,7 +59,8 @@ fn external_products() {
 /// How far two results of one bootstrapping may be apart: each has the noise that is predicted, and where digits come out differently,
 /// noise of its own. Eight standard deviations of the difference.
 fn apart(ring: &Ring, gadget: Gadget, bits: LweDimension) -> f64 {
-    let one = noise::blind_rotation(gadget.on(ring.fft.transforms()), ring.shape, bits, NOISE.variance());
+    let one =
+        noise::blind_rotation(gadget.on(ring.fft.transforms()), Grouping::One, ring.shape, bits, NOISE.variance());
     8.0 * one.repeated(2.0).std()
 }
 
@@ -124,14 +126,15 @@ fn bootstrappings_of_the_toy_set() {
 /// What a bootstrapping of `message_2_carry_2` with the first `bits` bits of a key is off by, at all coefficients of the rotated table:
 /// with transforms, and with integers; and what is predicted of both. Here the digits have 23 bits and the transforms' error nearly
 /// reaches them, so that the two ciphertexts have nothing in common but their message.
-fn real_set(bits: usize, count: u64) -> [(Vec<f64>, Variance); 2] {
-    let (parameters, bits) = (sets::MESSAGE_2_CARRY_2.compile().unwrap(), LweDimension::new(bits).unwrap());
-    let (ring, fast) = (Ring::new(1, 2048), parameters.bootstraps()[0].gadget);
+fn real_set(literal: ParametersLiteral, bits: usize, count: u64) -> [(Vec<f64>, Variance); 2] {
+    let (parameters, bits) = (literal.compile().unwrap(), LweDimension::new(bits).unwrap());
+    let (ring, Bootstrap { gadget: fast, grouping, .. }) = (Ring::new(1, 2048), parameters.bootstraps()[0]);
     assert_eq!(ring.shape, parameters.lookup().shape);
     let (slow, noise) = (ring.decomposition(fast), parameters.lookup().noise);
-    // Half of them ones, as predictions have it.
-    let secret: Vec<u64> = (0..bits.get() as u64).map(|i| i % 2).collect();
-    let seeded = SeededBootstrappingKey::generate(&ring.fft, &lwe_key(&secret), &ring.key, fast, noise, own(33));
+    // Half of them ones, as predictions have it, and of pairs as many of each kind.
+    let secret: Vec<u64> = (0..bits.get()).map(|i| [0, 1, 1, 0, 0, 0, 1, 1][i % 8]).collect();
+    let (kind, small) = ((fast, grouping), lwe_key(&secret));
+    let seeded = SeededBootstrappingKey::generate_grouped(&ring.fft, &small, &ring.key, kind, noise, own(33));
     let naive_key: Vec<Rows> = seeded.to_raw().map(|bit| rows(&bit, fast.levels(), 2, 2048)).collect();
     let key: BootstrappingKey = seeded.prepare(&ring.fft, ring.shape);
     let values: Vec<u64> = (0..16).map(|m| ((m * 7) % 16) << 59).collect();
@@ -145,7 +148,10 @@ fn real_set(bits: usize, count: u64) -> [(Vec<f64>, Variance); 2] {
     let (mut of_fast, mut of_slow) = (Vec::new(), Vec::new());
     for ((output, input), m) in outputs.iter().zip(&inputs).zip(0_usize..) {
         let exponents = naive::modulus_switch(input.data(), 2048, true);
-        let exact = slow.blind_rotation(&naive_key, &exponents, &parts(&table));
+        let exact = match grouping {
+            Grouping::One => slow.blind_rotation(&naive_key, &exponents, &parts(&table)),
+            Grouping::Two => slow.blind_rotation_by_pairs(&naive_key, &exponents, &parts(&table)),
+        };
         // What the rotated table is at all places: by the phase in steps, which whoever has the key knows.
         let steps = exponents[..bits.get()].iter().zip(&secret).map(|(a, s)| a * *s as usize).sum::<usize>();
         let turned = naive::rotate(table.body(), (steps + 2 * 2048 - exponents[bits.get()]) % 4096);
@@ -153,24 +159,30 @@ fn real_set(bits: usize, count: u64) -> [(Vec<f64>, Variance); 2] {
         of_fast.extend(errors(&naive::glwe_phase(&ring.polynomials(), &parts(output)), turned.clone()));
         of_slow.extend(errors(&naive::glwe_phase(&ring.polynomials(), &exact), turned));
     }
-    let predicted = noise::blind_rotation(fast.on(ring.fft.transforms()), ring.shape, bits, noise.variance());
+    let predicted = noise::blind_rotation(fast.on(ring.fft.transforms()), grouping, ring.shape, bits, noise.variance());
     let transforms = noise::fft_error(fast.on(ring.fft.transforms()), ring.shape, ring.columns());
-    let with_integers = Variance::new(predicted.get() - transforms.repeated(bits.get() as f64).get());
+    // Of a pair, three products, each turned and as it is.
+    let products = match grouping {
+        Grouping::One => bits.get(),
+        Grouping::Two => 2 * grouping.ciphertexts(bits),
+    };
+    let with_integers = Variance::new(predicted.get() - transforms.repeated(products as f64).get());
     [(of_fast, predicted), (of_slow, with_integers)]
 }
 
 /// Rounding errors meet the key, whose bits are 1/2 on average: half of their energy is in few frequencies, and it varies by 40 % from
 /// result to result. The tolerance is four times that over the root of their number.
-fn assert_real_set(bits: usize, count: u64) {
-    let [fast, slow] = real_set(bits, count);
+fn assert_real_set(literal: ParametersLiteral, bits: usize, count: u64) {
+    let [fast, slow] = real_set(literal, bits, count);
     let tolerance = 4.0 * 0.4 / (count as f64).sqrt();
-    assert_variance(&format!("bootstrapping, {bits} bits of message_2_carry_2"), &fast.0, fast.1, tolerance);
+    assert_variance(&format!("bootstrapping, {bits} bits of {}", literal.name), &fast.0, fast.1, tolerance);
     assert_variance("the same with integers", &slow.0, slow.1, tolerance);
 }
 
 #[test]
 fn the_first_bits_of_a_real_set() {
-    assert_real_set(8, 32);
+    assert_real_set(MESSAGE_2_CARRY_2, 8, 32);
+    assert_real_set(MESSAGE_2_CARRY_2_PAIRS, 8, 32);
 }
 
 mod long {
@@ -179,7 +191,9 @@ mod long {
     #[test]
     #[ignore = "long: a minute"]
     fn all_bits_of_a_real_set() {
-        assert_real_set(sets::MESSAGE_2_CARRY_2.compile().unwrap().small().lwe_dimension().get(), 4);
+        let bits = MESSAGE_2_CARRY_2.compile().unwrap().small().lwe_dimension().get();
+        assert_real_set(MESSAGE_2_CARRY_2, bits, 4);
+        assert_real_set(MESSAGE_2_CARRY_2_PAIRS, bits, 4);
     }
 }
 

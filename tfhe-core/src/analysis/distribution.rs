@@ -104,12 +104,14 @@ impl Distribution {
     /// ```
     /// use tfhe_core::key_graph::{Edge, Node};
     /// use tfhe_core::noise::{self, Distribution};
+    /// use tfhe_core::params::Grouping;
     /// use tfhe_core::{programmable_bootstrap::half_slot, sets, torus};
     ///
     /// let set = sets::MESSAGE_2_CARRY_2.compile()?;
     /// let (small, ring) = (set.small(), set.lookup());
     /// let n = small.lwe_dimension();
-    /// let fresh = noise::blind_rotation(set.bootstraps()[0].gadget, ring.shape, n, ring.noise.variance());
+    /// let key = ring.noise.variance();
+    /// let fresh = noise::blind_rotation(set.bootstraps()[0].gadget, Grouping::One, ring.shape, n, key);
     /// let sum = fresh.repeated(5.0);
     /// let gadget = set.gadget(Edge::Keyswitch { from: Node::Lookup })?;
     /// let keyswitch = noise::lwe_keyswitch(gadget, ring.lwe_dimension(), small.noise().variance());

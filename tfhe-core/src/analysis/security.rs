@@ -146,7 +146,7 @@ mod tests {
         let keys: Vec<_> = sets
             .flat_map(|set| set.keys().iter().map(|key| (key.lwe_dimension(), key.noise())).collect::<Vec<_>>())
             .collect();
-        assert_eq!(keys.len(), 2 * 3 + 2 * 4);
+        assert_eq!(keys.len(), 2 * 3 + 2 * 5);
         for (dimension, noise) in keys {
             let level = level(dimension.get(), noise).unwrap();
             assert_eq!(level.basis, Basis::Estimate, "{dimension:?} {noise:?}");

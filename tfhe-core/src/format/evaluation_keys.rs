@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind};
 
 use super::decoder::Decoder;
+use super::elements::packed_bytes;
 use super::encoder::Encoder;
 use super::error::FormatError;
 use super::header::ENVELOPE_BYTES;
@@ -20,8 +21,8 @@ pub fn evaluation_key_bytes(parameters: &Parameters, needs: &Needs) -> Result<u6
 
 fn file_bytes(needs: impl Iterator<Item = Need>, parameters: &Parameters) -> u64 {
     /// An edge, sizes, a seed.
-    const BEFORE: usize = 8 * (3 + 6) + 32;
-    let key = |sizes: KeySizes| (BEFORE + sizes.parts * sizes.part_len() * size_of::<u64>()) as u64;
+    const BEFORE: u64 = 8 * (3 + 7) + 32;
+    let key = |sizes: KeySizes| BEFORE + sizes.parts as u64 * packed_bytes(sizes.part_len() as u64, sizes.bits);
     let count = 8;
     ENVELOPE_BYTES + count + needs.map(|need| key(need.sizes(parameters))).sum::<u64>()
 }
@@ -55,9 +56,9 @@ fn numbers(edge: Edge) -> [u64; 3] {
 }
 
 impl KeySizes {
-    fn numbers(&self) -> [u64; 6] {
-        let Self { parts, first_stream, inputs, levels, masks, size } = *self;
-        [parts as u64, first_stream.into(), inputs as u64, levels as u64, masks as u64, size as u64]
+    fn numbers(&self) -> [u64; 7] {
+        let Self { parts, first_stream, inputs, levels, masks, size, bits } = *self;
+        [parts as u64, first_stream.into(), inputs as u64, levels as u64, masks as u64, size as u64, bits.into()]
     }
 }
 
@@ -99,9 +100,10 @@ impl Encoder<'_> {
     fn evaluation_key(&mut self, key: StoredKey<&[u64]>, parameters: &Parameters) -> io::Result<()> {
         let StoredKey { need, seed, parts } = key;
         self.integers(numbers(need.edge))?;
-        self.integers(need.sizes(parameters).numbers())?;
+        let sizes = need.sizes(parameters);
+        self.integers(sizes.numbers())?;
         self.digest(&seed.0)?;
-        parts.into_iter().try_for_each(|bodies| self.elements(bodies, u64::BITS))
+        parts.into_iter().try_for_each(|bodies| self.elements(bodies, sizes.bits))
     }
 }
 
@@ -152,7 +154,7 @@ impl Decoder<'_> {
             });
         }
         let seed = PublicSeed(self.digest()?);
-        let parts = self.list(sizes.parts, sizes.part_len(), u64::BITS, |bodies| bodies)?;
+        let parts = self.list(sizes.parts, sizes.part_len(), sizes.bits, |bodies| bodies)?;
         Ok(StoredKey { need, seed, parts })
     }
 }

@@ -6,7 +6,7 @@ use crate::keys::Identity;
 /// What every envelope begins with.
 pub const MAGIC: [u8; 8] = *b"TFHECORE";
 /// The version that is written, and the only one that is read.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Bytes before the contents.
 pub const HEADER_BYTES: usize = 124;
 /// Bytes after them.

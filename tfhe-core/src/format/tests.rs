@@ -228,9 +228,9 @@ fn ciphertexts_of_other_sizes_are_not_written() {
 #[test]
 fn another_version_is_said_to_be_one() {
     let mut bytes = Contents::draw([0, 0, 0], 4).write();
-    bytes[8..12].copy_from_slice(&2_u32.to_le_bytes());
+    bytes[8..12].copy_from_slice(&1_u32.to_le_bytes());
     let refused = parse(&bytes).unwrap_err().to_string();
-    assert_eq!(refused, "it is of version 2 of the format, and only version 1 is read: use the program that wrote it");
+    assert_eq!(refused, "it is of version 1 of the format, and only version 2 is read: use the program that wrote it");
     bytes[..8].copy_from_slice(b"%PDF-1.7");
     assert!(matches!(parse(&bytes), Err(FormatError::Foreign)));
 }
@@ -245,7 +245,7 @@ fn bytes_are_those_of_the_definition() {
     let elements: Vec<u8> =
         [1, 5, 1, 2, 3, 4, 5, 0x0102_0304_0506_0708_u64].iter().flat_map(|x| x.to_le_bytes()).collect();
     let before = [
-        &b"TFHECORE\x01\0\0\0test    "[..],
+        &b"TFHECORE\x02\0\0\0test    "[..],
         identity.set.as_bytes(),
         &[7; 32],
         context.as_bytes(),

@@ -29,7 +29,7 @@
 //!   ([`crate::integer_product`]).
 //! - **Torus elements are below [`MAXIMUM_SUM`] = 2^115**, in units of 2^-64, before they are reduced modulo 1
 //!   ([`crate::fft::NegacyclicFft::inverse_add_torus`]). No sum of 2^23 digits of at most 2^29 can be larger, which are more than any product
-//!   of the named sets has. A debug assertion of every inverse transform.
+//!   of the named sets has, and than three that are turned and added ([`crate::params::Grouping::Two`]). A debug assertion of every inverse transform.
 //!
 //! The first two hold of random numbers, so with a probability:
 //!
@@ -119,7 +119,9 @@ impl Transforms {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key_graph::Edge;
     use crate::noise::{Distribution, Variance};
+    use crate::params::Grouping;
     use crate::sets;
 
     /// What the module says of its bounds, for a coefficient and for a run.
@@ -150,7 +152,12 @@ mod tests {
             let inputs = 2 * size;
             for (edge, gadget) in set.edges() {
                 let digits = (inputs * gadget.levels()) as f64;
-                let largest = digits * 2f64.powi(gadget.base_log() as i32 - 1) * 2f64.powi(63);
+                // Of two bits in a step, three products, each turned and as it is.
+                let products = match edge {
+                    Edge::Bootstrapping { gadget } if set.bootstraps()[gadget].grouping == Grouping::Two => 6.0,
+                    _ => 1.0,
+                };
+                let largest = products * digits * 2f64.powi(gadget.base_log() as i32 - 1) * 2f64.powi(63);
                 assert!(largest < MAXIMUM_SUM, "{}: {edge}", set.name());
             }
         }

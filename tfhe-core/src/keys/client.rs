@@ -13,7 +13,7 @@ use crate::fft::NegacyclicFft;
 use crate::fingerprint::Fingerprint;
 use crate::glwe::{GlweCiphertext, GlweSecretKey};
 use crate::glwe_keyswitch::SeededGlweKeyswitchKey;
-use crate::key_graph::{Edge, KeyParameters, MissingEdge, Node, Parameters};
+use crate::key_graph::{Bootstrap, Edge, KeyParameters, MissingEdge, Node, Parameters};
 use crate::keyswitch::SeededLweKeyswitchKey;
 use crate::lwe::{LweCiphertext, LweSecretKey};
 use crate::random::{EncryptionSeed, RandomnessError};
@@ -260,10 +260,11 @@ impl ClientKeys {
                 SeededKey::Relinearization(SeededRelinearizationKey::generate(fft, key, gadget, noise, seed))
             }
             Edge::Bootstrapping { gadget: index } => {
-                let ring = self.parameters.bootstraps()[index].ring;
+                let Bootstrap { ring, gadget, grouping } = self.parameters.bootstraps()[index];
                 let (fft, from, key, noise) =
                     (self.plan(ring), self.extracted(Node::Small), self.of_ring(ring), noise(ring));
-                SeededKey::Bootstrapping(SeededBootstrappingKey::generate(fft, &from, key, gadget, noise, seed))
+                let kind = (gadget, grouping);
+                SeededKey::Bootstrapping(SeededBootstrappingKey::generate_grouped(fft, &from, key, kind, noise, seed))
             }
             Edge::ExternalProduct { .. } => unreachable!("needs have edges with keys alone"),
         }

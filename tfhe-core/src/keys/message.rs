@@ -168,7 +168,7 @@ mod tests {
     use crate::fingerprint::Fields;
     use crate::key_graph::{Node, ParametersLiteral};
     use crate::keys::{ClientKeys, Needs};
-    use crate::params::Precision;
+    use crate::params::{Grouping, Precision};
     use crate::random::SecretSeed;
     use crate::sets::TOY;
 
@@ -204,7 +204,7 @@ mod tests {
 
     /// The same set with one number changed.
     fn other_set() -> ParametersLiteral {
-        ParametersLiteral { bootstraps: &[(Node::Lookup, (7, 3, Precision::Single))], ..TOY }
+        ParametersLiteral { bootstraps: &[(Node::Lookup, (7, 3, Precision::Single), Grouping::One)], ..TOY }
     }
 
     fn answer(request: &Request) -> Answer {

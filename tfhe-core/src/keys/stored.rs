@@ -1,7 +1,8 @@
 //! Evaluation keys as numbers, for [`crate::format`]: how many each has, by what the set and the needs say, and which they are.
 //!
 //! A key is a public seed and *parts*. A part has `inputs`·ℓ rows, of which the bodies are stored, N elements each; their masks are those of a
-//! stream of the seed.
+//! stream of the seed. Of the elements of bootstrapping keys' bodies, which are nearly all there is, the bits that are more than noise are kept
+//! ([`stored_bits`]).
 //!
 //! | key | parts | streams | inputs | N |
 //! |---|---|---|---|---|
@@ -9,21 +10,23 @@
 //! | key switch to a GLWE key, lift | 1 | 0 | k' | N |
 //! | automorphisms l > m | log2 N − m | l, from m + 1 | k | N |
 //! | relinearization | 1 | 0 | 1 | N |
-//! | bootstrapping | n, bits | one for each part, from 0 | k + 1 | N |
+//! | bootstrapping | GGSW ciphertexts ([`crate::params::Grouping::ciphertexts`]) | one for each part, from 0 | k + 1 | N |
 
-use super::evaluation::{SeededEvaluationKeys, SeededKey};
+use super::evaluation::{EvaluationKeys, SeededEvaluationKeys, SeededKey};
 use super::label::Identity;
-use super::needs::Need;
+use super::needs::{Need, Needs};
 use crate::automorphism::SeededAutomorphismKeys;
 use crate::bootstrapping_key::SeededBootstrappingKey;
 use crate::ggsw::SeededGgswCiphertext;
 use crate::glwe_keyswitch::SeededGlweKeyswitchKey;
-use crate::key_graph::{Edge, Node, Parameters, Ring};
+use crate::key_graph::{Edge, MissingEdge, Node, Parameters, Ring};
 use crate::keyswitch::SeededLweKeyswitchKey;
-use crate::params::{GlweShape, LweDimension};
+use crate::noise::stored_bits;
+use crate::params::{GlweShape, Grouping, LweDimension};
 use crate::random::PublicSeed;
 use crate::rows::SeededRows;
 use crate::tensor_product::SeededRelinearizationKey;
+use crate::torus::MODULUS_LOG;
 
 /// How many numbers a key has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +43,8 @@ pub(crate) struct KeySizes {
     pub(crate) masks: usize,
     /// N, or 1: how many elements a mask has, and a body.
     pub(crate) size: usize,
+    /// How many bits of each element of a body are kept.
+    pub(crate) bits: u32,
 }
 
 impl KeySizes {
@@ -88,17 +93,49 @@ impl Need {
         let levels = self.gadget.levels();
         let Some((input, ring)) = self.shapes(parameters) else {
             let [inputs, masks] = self.lwe_dimensions(parameters).map(LweDimension::get);
-            return KeySizes { parts: 1, first_stream: 0, inputs, levels, masks, size: 1 };
+            return KeySizes { parts: 1, first_stream: 0, inputs, levels, masks, size: 1, bits: MODULUS_LOG };
         };
         let (k, masks, size) = (input.dimension.get(), ring.shape.dimension.get(), ring.size().get());
         let (parts, first_stream, inputs) = match self.edge {
             Edge::Keyswitch { .. } | Edge::Lift { .. } => (1, 0, k),
             Edge::Automorphisms { .. } => ((ring.size().log2() - self.subring_log) as usize, self.subring_log + 1, k),
             Edge::Relinearization { .. } => (1, 0, 1),
-            Edge::Bootstrapping { .. } => (parameters.small().lwe_dimension().get(), 0, k + 1),
+            Edge::Bootstrapping { gadget } => {
+                let grouping = parameters.bootstraps()[gadget].grouping;
+                (grouping.ciphertexts(parameters.small().lwe_dimension()), 0, k + 1)
+            }
             Edge::ExternalProduct { .. } => (0, 0, k + 1),
         };
-        KeySizes { parts, first_stream, inputs, levels, masks, size }
+        let bits = match self.edge {
+            Edge::Bootstrapping { .. } => stored_bits(ring.noise.variance()),
+            _ => MODULUS_LOG,
+        };
+        KeySizes { parts, first_stream, inputs, levels, masks, size, bits }
+    }
+}
+
+impl EvaluationKeys {
+    /// What [`Self::bytes`] is of keys with these needs, before they are read: bodies and masks, prepared. (A key switch to an LWE key is
+    /// packed in another way; what it takes is counted as if it were not.)
+    ///
+    /// # Errors
+    /// If the set has not what is needed.
+    pub fn predicted_bytes(parameters: &Parameters, needs: &Needs) -> Result<usize, MissingEdge> {
+        let of = |need: Need| {
+            let sizes = need.sizes(parameters);
+            // Of a key of pairs, each bit of the first pair has one more.
+            let parts = match need.edge {
+                Edge::Bootstrapping { gadget } if parameters.bootstraps()[gadget].grouping == Grouping::Two => {
+                    sizes.parts + 2
+                }
+                _ => sizes.parts,
+            };
+            let elements = parts * sizes.part_len() * (sizes.masks + 1);
+            // Each is one f64, or one of each half.
+            let limbs = if sizes.size > 1 { need.gadget.precision().limbs() } else { 1 };
+            elements * limbs * size_of::<f64>()
+        };
+        Ok(needs.of_set(parameters)?.into_iter().map(of).sum())
     }
 }
 
@@ -120,7 +157,7 @@ impl SeededKey {
             Self::GlweKeyswitch(key) => of_rows([key.rows()]),
             Self::Automorphisms(_, keys) => of_rows(keys.rows()),
             Self::Relinearization(key) => of_rows([key.rows()]),
-            Self::Bootstrapping(key) => of_rows(key.bits().iter().map(SeededGgswCiphertext::rows)),
+            Self::Bootstrapping(key) => of_rows(key.ciphertexts().iter().map(SeededGgswCiphertext::rows)),
         }
     }
 
@@ -140,7 +177,9 @@ impl SeededKey {
             Edge::Automorphisms { .. } => {
                 Self::Automorphisms(subring_log, SeededAutomorphismKeys::from_rows(first, rows.collect()))
             }
-            Edge::Bootstrapping { .. } => Self::Bootstrapping(SeededBootstrappingKey::from_bits(
+            Edge::Bootstrapping { gadget } => Self::Bootstrapping(SeededBootstrappingKey::from_ciphertexts(
+                parameters.small().lwe_dimension(),
+                parameters.bootstraps()[gadget].grouping,
                 rows.map(SeededGgswCiphertext::from_rows).collect(),
             )),
             Edge::Relinearization { .. } => Self::Relinearization(SeededRelinearizationKey::from_rows(only(&mut rows))),

@@ -6,7 +6,7 @@ use crate::fingerprint::Fields;
 use crate::format::{self, Header, Kind};
 use crate::key_graph::Node::{Arithmetic, Lookup, Small};
 use crate::key_graph::{Edge, KeyLiteral, Node, ParametersLiteral, ShapeLiteral};
-use crate::params::{NoiseDistribution, Precision};
+use crate::params::{Grouping, NoiseDistribution, Precision};
 use crate::sets;
 
 const QUIET: NoiseDistribution = NoiseDistribution::TUniform { bound_log: 3 };
@@ -19,7 +19,10 @@ const fn glwe(nodes: &'static [Node], k: usize, n: usize) -> KeyLiteral {
 const MANY: ParametersLiteral = ParametersLiteral {
     name: "toy_pair",
     keys: &[glwe(&[Small], 2, 16), glwe(&[Lookup], 1, 64), glwe(&[Arithmetic], 1, 128)],
-    bootstraps: &[(Lookup, (23, 1, Precision::Single)), (Arithmetic, (12, 3, Precision::Single))],
+    bootstraps: &[
+        (Lookup, (23, 1, Precision::Single), Grouping::Two),
+        (Arithmetic, (12, 3, Precision::Single), Grouping::One),
+    ],
     automorphisms: &[
         (Lookup, (8, 5, Precision::Split)),
         (Arithmetic, (2, 31, Precision::Split)),
@@ -30,7 +33,8 @@ const MANY: ParametersLiteral = ParametersLiteral {
 
 #[test]
 fn sizes_of_keys_are_predicted() {
-    let bootstraps = &[(Lookup, (8, 3, Precision::Single)), (Lookup, (7, 4, Precision::Split))];
+    let bootstraps =
+        &[(Lookup, (8, 3, Precision::Single), Grouping::Two), (Lookup, (7, 4, Precision::Split), Grouping::One)];
     let toy = ParametersLiteral { bootstraps, ..sets::TOY }.compile().unwrap();
     let pair = MANY.compile().unwrap();
     let one = |needs: Needs| needs.keyswitch(Lookup).automorphisms(Lookup, 0, 0);
@@ -54,6 +58,10 @@ fn sizes_of_keys_are_predicted() {
         let mut file = Vec::new();
         format::write(&mut file, &header, |encoder| encoder.evaluation_keys(&keys)).unwrap();
         assert_eq!(keys.bytes(), file.len(), "{needs:?}");
+        if parameters.small().ring().is_some() {
+            let predicted = EvaluationKeys::predicted_bytes(parameters, &needs);
+            assert_eq!(predicted, Ok(keys.prepare().unwrap().bytes()), "{needs:?}");
+        }
     }
 }
 

@@ -9,7 +9,7 @@
 //! In the book: [chapter 3, gadgets and the external product](../../../book/03-gadget-and-external-product.html).
 
 use crate::buffer::{AlignedBuffer, Gathered};
-use crate::fft::{FftScratch, NegacyclicFft, ProductScratch};
+use crate::fft::{CIPHERTEXTS, FftScratch, NegacyclicFft, ProductScratch, Sums, TERMS};
 use crate::params::{Gadget, PolynomialSize, Precision};
 
 /// The rows of a key in the Fourier domain, in an order that belongs to the plan that prepared them.
@@ -33,8 +33,13 @@ impl GadgetScratch {
 
     /// Enough for products of `gadget` with at most `inputs` input polynomials and `columns` columns on the plan `fft`.
     pub fn for_inputs(fft: &NegacyclicFft, gadget: Gadget, inputs: usize, columns: usize) -> Self {
+        Self::for_ciphertexts(1, fft, gadget, inputs, columns)
+    }
+
+    /// The same, of so many ciphertexts together.
+    fn for_ciphertexts(ciphertexts: usize, fft: &NegacyclicFft, gadget: Gadget, inputs: usize, columns: usize) -> Self {
         let (levels, limbs) = (gadget.levels(), gadget.precision().limbs());
-        Self(fft.product_scratch(inputs * levels, levels, columns * limbs))
+        Self(fft.product_scratch(ciphertexts, inputs * levels, levels, columns * limbs))
     }
 
     /// Working memory of the plan's transforms.
@@ -72,10 +77,15 @@ impl FourierRows {
     /// If the number of polynomials is not inputs·levels·columns, or products with the gadget would not be exact
     /// ([`Gadget::in_ring`]).
     pub fn prepare(fft: &NegacyclicFft, gadget: Gadget, inputs: usize, columns: usize, rows: &[u64]) -> Self {
-        let n = fft.polynomial_size().get();
-        let polynomials = inputs * gadget.levels() * columns;
-        assert_eq!(rows.len(), polynomials * n);
+        assert_eq!(rows.len(), inputs * gadget.levels() * columns * fft.polynomial_size().get());
         check_exact(gadget, fft.polynomial_size(), inputs);
+        Self { gadget, inputs, columns, data: Self::transform(fft, gadget, 1, columns, rows) }
+    }
+
+    /// The values of `rows` = `[input polynomial][level][term][column][N]`, in the order of products.
+    fn transform(fft: &NegacyclicFft, gadget: Gadget, terms: usize, columns: usize, rows: &[u64]) -> AlignedBuffer {
+        let n = fft.polynomial_size().get();
+        let polynomials = rows.len() / n;
         let limbs = gadget.precision().limbs();
         let mut data = AlignedBuffer::zeros(polynomials * limbs * n);
         let mut scratch = fft.scratch();
@@ -93,7 +103,7 @@ impl FourierRows {
                 }
             }
         }
-        Self { gadget, inputs, columns, data: fft.order_rows(data, columns * limbs) }
+        fft.order_rows(data, terms, columns * limbs)
     }
 
     /// `count` keys of one size in one piece of memory, in which they are read one after the other ([`crate::buffer`]); each
@@ -170,7 +180,7 @@ impl FourierRows {
         assert_eq!(input.len(), self.inputs * n);
         assert_eq!(output.len(), self.columns * n);
         for (i, polynomial) in input.chunks_exact(n).enumerate() {
-            fft.start_digits(polynomial, self.gadget, i * self.gadget.levels(), &mut scratch.0);
+            fft.start_digits(polynomial, self.gadget, (0, i * self.gadget.levels()), &mut scratch.0);
         }
         self.finish_product(next.map_or(&[], |next| &*next.data), fft, output.chunks_exact_mut(n), scratch);
     }
@@ -190,14 +200,95 @@ impl FourierRows {
     ) {
         let limbs = self.gadget.precision().limbs();
         let rows = self.inputs * self.gadget.levels();
-        fft.multiply_rows(rows, self.columns * limbs, &self.data, next, &mut scratch.0);
+        fft.multiply_rows(Sums::Rows, rows, self.columns * limbs, &self.data, next, &mut scratch.0);
         for (i, column) in output.enumerate() {
             match self.gadget.precision() {
-                Precision::Single => fft.finish_add_torus(i, column, &mut scratch.0),
+                Precision::Single => fft.finish_add_torus((0, i), column, &mut scratch.0),
                 Precision::Split => {
-                    fft.finish_add_integers(2 * i, 32, column, &mut scratch.0);
-                    fft.finish_add_integers(2 * i + 1, 0, column, &mut scratch.0);
+                    fft.finish_add_integers((0, 2 * i), 32, column, &mut scratch.0);
+                    fft.finish_add_integers((0, 2 * i + 1), 0, column, &mut scratch.0);
                 }
+            }
+        }
+    }
+}
+
+/// Three matrices of rows in the Fourier domain, of one shape, for `output += Σ_t (X^(e_t) − 1)·Σ digits(output)·rows_t`: the digits are
+/// transformed once for all three, and the sum of all is transformed back. With one f64 to a coefficient of the key.
+#[derive(Clone, Debug)]
+pub(crate) struct FourierTriple(FourierRows);
+
+impl FourierTriple {
+    /// Transforms three times `rows` = `[column][level][column][N]` torus polynomials.
+    ///
+    /// # Panics
+    /// If the numbers of polynomials are not columns·levels·columns, or the gadget is split.
+    pub(crate) fn prepare(fft: &NegacyclicFft, gadget: Gadget, columns: usize, rows: &[Vec<u64>; TERMS]) -> Self {
+        let row_len = columns * fft.polynomial_size().get();
+        assert_eq!(gadget.precision(), Precision::Single, "turns are multiplied by in f64");
+        assert!(rows.iter().all(|rows| rows.len() == columns * gadget.levels() * row_len), "rows of one shape");
+        let mut together = Vec::with_capacity(TERMS * rows[0].len());
+        for at in (0..rows[0].len()).step_by(row_len) {
+            rows.iter().for_each(|rows| together.extend_from_slice(&rows[at..][..row_len]));
+        }
+        let data = FourierRows::transform(fft, gadget, TERMS, columns, &together);
+        Self(FourierRows { gadget, inputs: columns, columns, data })
+    }
+
+    /// [`FourierRows::gather`].
+    pub(crate) fn gather(count: usize, keys: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        FourierRows::gather(count, keys.into_iter().map(|key| key.0)).into_iter().map(Self).collect()
+    }
+
+    /// (β, ℓ).
+    pub(crate) fn gadget(&self) -> Gadget {
+        self.0.gadget
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+
+    /// The values.
+    pub(crate) fn data(&self) -> &[f64] {
+        &self.0.data
+    }
+
+    /// Working memory of one thread for products with these and others as many.
+    pub(crate) fn scratch(&self, fft: &NegacyclicFft) -> GadgetScratch {
+        GadgetScratch::for_ciphertexts(CIPHERTEXTS, fft, self.0.gadget, self.0.inputs, self.0.columns)
+    }
+
+    /// The sum above for each of up to [`CIPHERTEXTS`] ciphertexts `[columns·N]` with its exponents, below 2N. Fetches `next` into the
+    /// cache. O(columns·ℓ·(N log N + columns·N)) each.
+    ///
+    /// # Panics
+    /// If there are more ciphertexts, or not as many exponents, or the scratch was made for a smaller product.
+    pub(crate) fn turn(
+        &self,
+        next: &[f64],
+        fft: &NegacyclicFft,
+        exponents: &[[usize; TERMS]],
+        ciphertexts: &mut [&mut [u64]],
+        scratch: &mut GadgetScratch,
+    ) {
+        let (n, FourierRows { gadget, columns, data, .. }) = (fft.polynomial_size().get(), &self.0);
+        assert!(
+            exponents.len() == ciphertexts.len() && exponents.len() <= CIPHERTEXTS,
+            "exponents for each ciphertext"
+        );
+        for (c, ciphertext) in ciphertexts.iter().enumerate() {
+            assert_eq!(ciphertext.len(), columns * n);
+            for (i, polynomial) in ciphertext.chunks_exact(n).enumerate() {
+                fft.start_digits(polynomial, *gadget, (c, i * gadget.levels()), &mut scratch.0);
+            }
+        }
+        let rows = columns * gadget.levels();
+        fft.multiply_rows(Sums::Turned(exponents), rows, *columns, data, next, &mut scratch.0);
+        for (c, ciphertext) in ciphertexts.iter_mut().enumerate() {
+            for (i, polynomial) in ciphertext.chunks_exact_mut(n).enumerate() {
+                fft.finish_add_torus((c, i), polynomial, &mut scratch.0);
             }
         }
     }
@@ -206,6 +297,8 @@ impl FourierRows {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::Backend;
+    use crate::{polynomial, torus};
 
     /// Key switches, relinearization and all other keys are made of these rows.
     #[test]
@@ -227,6 +320,57 @@ mod tests {
         for x in [0, 1, u64::MAX, 1 << 31, (1 << 31) - 1, 0x8000_0000_8000_0000, 0x7fff_ffff_ffff_ffff] {
             let (high, low) = split_halves(x);
             assert_eq!((high as i64 as u64).wrapping_shl(32).wrapping_add(low as i64 as u64), x);
+        }
+    }
+
+    /// In every ring, on every backend, of one ciphertext and of two, what three products with [`FourierRows`], turned afterwards, give.
+    #[test]
+    fn a_turn_is_three_products_turned() {
+        for (backend, n) in Backend::available().flat_map(|backend| [16, 64, 256, 512, 2048].map(|n| (backend, n))) {
+            let size = PolynomialSize::new(n).unwrap();
+            let fft = &NegacyclicFft::with_backend(size, backend).unwrap();
+            let gadget = Gadget::new(6, 3, Precision::Single).unwrap();
+            let mut stream = crate::random::SampleSeed::from_number(n as u64).stream(0);
+            let mut random = |count: usize| {
+                let mut numbers = vec![0; count * n];
+                stream.fill_uniform(&mut numbers);
+                numbers
+            };
+            let rows = [(); TERMS].map(|()| random(2 * 3 * 2));
+            let before = [random(2), random(2)];
+            let key = FourierTriple::prepare(fft, gadget, 2, &rows);
+            let exponents = [[3, 2 * n - 5, n + 7], [0, n, 1]];
+
+            let expected: Vec<Vec<u64>> = before
+                .iter()
+                .zip(&exponents)
+                .map(|(before, exponents)| {
+                    let mut sum = before.clone();
+                    for (rows, &exponent) in rows.iter().zip(exponents) {
+                        let rows = FourierRows::prepare(fft, gadget, 2, 2, rows);
+                        let (mut product, mut turned) = (vec![0; 2 * n], vec![0; n]);
+                        rows.add_product(fft, before, &mut product, &mut rows.scratch(fft));
+                        for (sum, product) in sum.chunks_exact_mut(n).zip(product.chunks_exact(n)) {
+                            polynomial::rotate_subtract(product, exponent, &mut turned);
+                            sum.iter_mut().zip(&turned).for_each(|(sum, x)| *sum = sum.wrapping_add(*x));
+                        }
+                    }
+                    sum
+                })
+                .collect();
+            // The root mean square of the rounding of one product, and of three of them turned twice.
+            let size = gadget.digits_square(2 * n) / 12.0;
+            let deviation = (2.0 * 6.0 * size * fft.transforms().of_torus(6, n)).sqrt();
+            for count in 1..=2 {
+                let mut turned = before.clone();
+                let mut ciphertexts: Vec<&mut [u64]> = turned[..count].iter_mut().map(Vec::as_mut_slice).collect();
+                key.turn(&[], fft, &exponents[..count], &mut ciphertexts, &mut key.scratch(fft));
+                for (x, y) in turned[..count].iter().flatten().zip(expected[..count].iter().flatten()) {
+                    let error = torus::to_f64(x.wrapping_sub(*y)).abs();
+                    assert!(error < 8.0 * deviation, "{backend}, {n}: {error:e}, {deviation:e}");
+                }
+                assert!(turned[count..] == before[count..]);
+            }
         }
     }
 }

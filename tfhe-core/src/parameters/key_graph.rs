@@ -22,7 +22,8 @@ use std::collections::BTreeMap;
 
 use crate::fingerprint::{Fields, Fingerprint};
 use crate::params::{
-    Gadget, GlweDimension, GlweShape, LweDimension, NoiseDistribution, ParameterError, PolynomialSize, Precision,
+    Gadget, GlweDimension, GlweShape, Grouping, LweDimension, NoiseDistribution, ParameterError, PolynomialSize,
+    Precision,
 };
 
 /// What a secret key is for. The numbers are part of what keys are derived from: none may change its meaning.
@@ -147,8 +148,9 @@ pub struct ParametersLiteral {
     pub keys: &'static [KeyLiteral],
     /// Key switches to the small key, by the ring that they begin in.
     pub keyswitches: &'static [(Node, GadgetLiteral)],
-    /// Bootstrappings from the small key, by the ring that they lead to: from coarse and quick to precise.
-    pub bootstraps: &'static [(Node, GadgetLiteral)],
+    /// Bootstrappings from the small key, by the ring that they lead to, and how many bits of the key a step takes: from coarse and quick
+    /// to precise.
+    pub bootstraps: &'static [(Node, GadgetLiteral, Grouping)],
     /// Automorphisms (and so the trace and packing) of rings, of which each may have several.
     pub automorphisms: &'static [(Node, GadgetLiteral)],
     /// Relinearizations in rings.
@@ -242,6 +244,17 @@ pub struct Bootstrap {
     pub ring: Node,
     /// The gadget of its key.
     pub gadget: Gadget,
+    /// How many bits of the small key each step takes.
+    pub grouping: Grouping,
+}
+
+impl Bootstrap {
+    /// The transforms of a bootstrapping from a key of n bits, nearly all of its time: forward ones of (k+1)·ℓ polynomials of digits in each
+    /// step, and of k+1 sums back, or of their halves.
+    pub fn transforms(&self, dimension: LweDimension, shape: GlweShape) -> usize {
+        let (columns, gadget) = (shape.dimension.get() + 1, self.gadget);
+        self.grouping.steps(dimension) * columns * (gadget.levels() + gadget.precision().limbs())
+    }
 }
 
 /// A validated parameter set.
@@ -314,8 +327,12 @@ impl ParametersLiteral {
             return Err(ParameterError::RingOrder);
         }
         let mut set = Parameters { name: self.name, keys, rings, bootstraps: Vec::new(), gadgets: BTreeMap::new() };
-        for (gadget, &(to, literal)) in self.bootstraps.iter().enumerate() {
-            set.add(Edge::Bootstrapping { gadget }, to, literal)?;
+        for (number, &(to, literal, grouping)) in self.bootstraps.iter().enumerate() {
+            let gadget = set.add(Edge::Bootstrapping { gadget: number }, to, literal)?;
+            if grouping != Grouping::One && gadget.precision() == Precision::Split {
+                return Err(ParameterError::SplitGroups);
+            }
+            set.bootstraps.push(Bootstrap { ring: set.name_of(to), gadget, grouping });
         }
         for &(from, literal) in self.keyswitches {
             set.add(Edge::Keyswitch { from }, from, literal)?;
@@ -338,8 +355,8 @@ impl ParametersLiteral {
 }
 
 impl Parameters {
-    /// Adds an edge in, from or to the ring of `node`, whose products have to be exact where its gadget is split.
-    fn add(&mut self, edge: Edge, node: Node, literal: GadgetLiteral) -> Result<(), ParameterError> {
+    /// Adds an edge in, from or to the ring of `node`, whose products have to be exact where its gadget is split: its gadget.
+    fn add(&mut self, edge: Edge, node: Node, literal: GadgetLiteral) -> Result<Gadget, ParameterError> {
         let ring = key(&self.keys, node)?.ring().ok_or(ParameterError::NotARing(node.name()))?;
         let (base_log, levels, precision) = literal;
         let gadget = Gadget::new(base_log, levels, precision)?;
@@ -362,11 +379,8 @@ impl Parameters {
             Edge::Relinearization { .. } => gadget.in_ring(ring.size(), 1)?,
             Edge::Bootstrapping { .. } | Edge::ExternalProduct { .. } => gadget.in_ring(ring.size(), k + 1)?,
         };
-        if let Edge::Bootstrapping { .. } = edge {
-            self.bootstraps.push(Bootstrap { ring: self.name_of(node), gadget });
-        }
         match self.gadgets.insert(self.canonical(edge), gadget) {
-            None => Ok(()),
+            None => Ok(gadget),
             Some(_) => Err(ParameterError::Twice(edge.to_string())),
         }
     }
@@ -468,9 +482,16 @@ impl Parameters {
                 KeyShape::Glwe(shape) => shape.append_to(fields.name("GLWE")),
             });
         }
-        fields =
-            fields.integers(bootstraps.iter().map(|bootstrap| bootstrap.ring as u64)).integer(gadgets.len() as u64);
-        gadgets.iter().fold(fields, |fields, (edge, gadget)| gadget.append_to(edge.append_to(fields))).fingerprint()
+        fields = fields.integers(bootstraps.iter().map(|bootstrap| bootstrap.ring as u64));
+        fields = fields.integer(gadgets.len() as u64);
+        fields = gadgets.iter().fold(fields, |fields, (edge, gadget)| gadget.append_to(edge.append_to(fields)));
+        // Only if one of them is not one, so that sets without have the fingerprints that they had. It cannot be taken for a gadget: how many
+        // of these there are is said before.
+        let groupings = bootstraps.iter().map(|bootstrap| bootstrap.grouping.bits() as u64);
+        if groupings.clone().any(|bits| bits != 1) {
+            fields = fields.name("groupings").integers(groupings);
+        }
+        fields.fingerprint()
     }
 
     /// Whether this is one of the insecure sets that exist to be read.

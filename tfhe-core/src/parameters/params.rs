@@ -68,6 +68,9 @@ pub enum ParameterError {
     /// The set lists one edge twice.
     #[error("the set lists this twice: {0}")]
     Twice(String),
+    /// Turns of groups are multiplied by in f64, which is not exact.
+    #[error("a bootstrapping that takes two bits in a step needs a gadget of single precision")]
+    SplitGroups,
     /// The set lists no bootstrapping gadget.
     #[error("a parameter set needs at least one bootstrapping gadget")]
     NoBootstrap,
@@ -312,6 +315,52 @@ impl Gadget {
     pub(crate) fn append_to(self, fields: Fields) -> Fields {
         let Self { base_log, levels, precision } = self;
         fields.integer(base_log.into()).integer(levels.into()).integer(precision.limbs() as u64)
+    }
+}
+
+/// How many bits of the key one step of a blind rotation takes: the *grouping factor* of a bootstrapping key.
+///
+/// With one, a step is a CMUX by a GGSW ciphertext of the bit. With two, it is a product with three GGSW ciphertexts, of what tells which
+/// of the two bits are 1 (Zhou and others, IEEE Access 6, 2018; Bourse, Minelli, Minihold, Paillier, Crypto 2018):
+///
+/// | grouping | steps | GGSW ciphertexts | transforms of each step | variance that rows and transforms add in each, in that of a CMUX | that rounding adds, on average |
+/// |---|---|---|---|---|---|
+/// | one | n | n | (k+1)·ℓ, and k+1 back | 1 | 1 |
+/// | two | n/2 | 3n/2 | the same | 6 | 3 |
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Grouping {
+    /// One bit.
+    One,
+    /// Two bits.
+    Two,
+}
+
+impl Grouping {
+    /// How many bits.
+    pub const fn bits(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+        }
+    }
+
+    /// How many steps there are for a key of n bits.
+    pub fn steps(self, dimension: LweDimension) -> usize {
+        dimension.get().div_ceil(self.bits())
+    }
+
+    /// How many GGSW ciphertexts a key of n bits has.
+    ///
+    /// # Examples
+    /// Three for two bits, and as many for a last one that is left over.
+    /// ```
+    /// use tfhe_core::params::{Grouping, LweDimension};
+    /// let n = LweDimension::new(7)?;
+    /// assert_eq!([Grouping::One, Grouping::Two].map(|grouping| grouping.ciphertexts(n)), [7, 12]);
+    /// # Ok::<(), tfhe_core::params::ParameterError>(())
+    /// ```
+    pub fn ciphertexts(self, dimension: LweDimension) -> usize {
+        self.steps(dimension) * ((1 << self.bits()) - 1)
     }
 }
 

@@ -5,12 +5,21 @@
 //! Eurocrypt 2015; Chillotti et al., J. Cryptology 2020, Algorithm 3). V is a polynomial, trivial or encrypted; the result's
 //! noise is that of V and of n CMUXes ([`crate::noise::blind_rotation`]), whatever that of the LWE ciphertext was.
 //!
+//! With a key of pairs ([`crate::params::Grouping::Two`]) a step takes two bits: of X^(a_1·s_1 + a_2·s_2) there are four values, and
+//! `1 + s_1(1 − s_2)·(X^(a_1) − 1) + (1 − s_1)s_2·(X^(a_2) − 1) + s_1·s_2·(X^(a_1 + a_2) − 1)` is the right one. So the accumulator is multiplied
+//! with three GGSW ciphertexts; its digits are transformed once for all of them, and in the Fourier domain, where a power of X is a
+//! number at each place, the three products become one sum to be transformed back (Zhou and others, IEEE Access 6, 2018; Bourse, Minelli,
+//! Minihold, Paillier, Crypto 2018).
+//!
 //! In the book: [chapter 5, bootstrapping](../../../book/05-bootstrapping.html).
 
 use rayon::prelude::*;
 
-use crate::bootstrapping_key::BootstrappingKey;
+use crate::bootstrapping_key::{BootstrappingKey, Steps};
 use crate::cmux::Accumulator;
+use crate::fft::CIPHERTEXTS;
+use crate::gadget_product::FourierTriple;
+use crate::ggsw::FourierGgsw;
 use crate::glwe::GlweCiphertext;
 use crate::lwe::LweCiphertext;
 use crate::modulus_switch::{ModulusSwitchedLwe, modulus_switch};
@@ -55,7 +64,7 @@ impl BlindRotator for BootstrappingKey {
 
 impl BootstrappingKey {
     /// Blind rotation of `polynomials[i]` by the phase of `inputs[i]`, in blocks, blocks in parallel:
-    /// n·(k+1)·ℓ forward transforms each. The result's constant coefficient is the value looked up.
+    /// (k+1)·ℓ forward transforms for each of n steps, or of n/2. The result's constant coefficient is the value looked up.
     ///
     /// # Examples
     /// A polynomial is turned by an encrypted phase: for each bit of the key, a CMUX between it and its rotation. Of V = Σ
@@ -104,36 +113,85 @@ impl BootstrappingKey {
     }
 
     fn blind_rotate_block(&self, inputs: &[LweCiphertext], polynomials: &[&GlweCiphertext]) -> Vec<GlweCiphertext> {
-        let (shape, bits) = (self.shape(), self.bits());
-        let two_n = 2 * shape.polynomial_size.get();
+        let (dimension, size) = (self.lwe_dimension(), self.shape().polynomial_size);
         let rotations: Vec<ModulusSwitchedLwe> = inputs
             .iter()
             .map(|input| {
-                assert_eq!(input.dimension(), bits.len(), "an LWE ciphertext of the key's dimension");
-                modulus_switch(input, shape.polynomial_size)
+                assert_eq!(input.dimension(), dimension.get(), "an LWE ciphertext of the key's dimension");
+                modulus_switch(input, size)
             })
             .collect();
-        let mut accumulators: Vec<Accumulator> = polynomials
-            .iter()
-            .zip(&rotations)
-            .map(|(p, rotation)| Accumulator::new(p.data(), shape.polynomial_size, two_n - rotation.body()))
-            .collect();
-        let scratch = &mut bits[0].scratch(self.fft());
+        match self.steps() {
+            Steps::Bits(bits) => self.by_bits(bits, &rotations, polynomials),
+            Steps::Pairs { first, pairs } => self.by_pairs(first, pairs, &rotations, polynomials),
+        }
+    }
+
+    /// A CMUX for each bit.
+    fn by_bits(
+        &self,
+        bits: &[FourierGgsw],
+        rotations: &[ModulusSwitchedLwe],
+        polynomials: &[&GlweCiphertext],
+    ) -> Vec<GlweCiphertext> {
+        let size = self.shape().polynomial_size;
+        let accumulator = |(polynomial, rotation): (&&GlweCiphertext, &ModulusSwitchedLwe)| {
+            Accumulator::new(polynomial.data(), size, 2 * size.get() - rotation.body())
+        };
+        let mut accumulators: Vec<Accumulator> = polynomials.iter().zip(rotations).map(accumulator).collect();
+        let scratch = &mut self.scratch();
         for (i, bit) in bits.iter().enumerate() {
             // Each product fetches its share of the next bit's key.
             let next = bits.get(i + 1).map_or(&[][..], |bit| bit.rows().data());
-            let mut shares = next.chunks(next.len().div_ceil(accumulators.len()).max(1));
-            for (accumulator, rotation) in accumulators.iter_mut().zip(&rotations) {
+            let mut shares = shares(next, accumulators.len());
+            for (accumulator, rotation) in accumulators.iter_mut().zip(rotations) {
                 let share = shares.next().unwrap_or_default();
                 if rotation.mask()[i] != 0 {
                     bit.cmux_rotation(share, self.fft(), rotation.mask()[i], accumulator, scratch);
                 }
             }
         }
-        let mut outputs = vec![GlweCiphertext::zero(shape); inputs.len()];
+        let mut outputs = vec![GlweCiphertext::zero(self.shape()); rotations.len()];
         outputs.iter_mut().zip(&accumulators).for_each(|(out, accumulator)| accumulator.copy_to(out.data_mut()));
         outputs
     }
+
+    /// Three products for each pair of bits, of a few ciphertexts together; but for the first pair, whose bits take a CMUX each.
+    ///
+    /// A table in the clear is smooth: what is multiplied first has most of its energy in few frequencies, the lowest, and so have the rounding
+    /// errors of products with X^e − 1, which are as large as what is multiplied, place by place. Those of masks then meet the key,
+    /// of which the lowest frequencies are largest: by a product of pairs, ten times the noise of a step. A CMUX has hardly any roundings
+    /// between its transforms, and after it masks are as random as those of any ciphertext.
+    fn by_pairs(
+        &self,
+        first: &[FourierGgsw],
+        pairs: &[FourierTriple],
+        rotations: &[ModulusSwitchedLwe],
+        polynomials: &[&GlweCiphertext],
+    ) -> Vec<GlweCiphertext> {
+        let two_n = 2 * self.shape().polynomial_size.get();
+        let mut accumulators = self.by_bits(&first[..rotations[0].mask().len().min(2)], rotations, polynomials);
+        let scratch = &mut self.scratch();
+        for (i, pair) in pairs.iter().enumerate().skip(1) {
+            let next = pairs.get(i + 1).map_or(&[][..], FourierTriple::data);
+            let mut shares = shares(next, accumulators.len().div_ceil(CIPHERTEXTS));
+            let exponents = |rotation: &ModulusSwitchedLwe| {
+                let (first, second) = (rotation.mask()[2 * i], rotation.mask().get(2 * i + 1).copied().unwrap_or(0));
+                [first, second, (first + second) % two_n]
+            };
+            for (accumulators, rotations) in accumulators.chunks_mut(CIPHERTEXTS).zip(rotations.chunks(CIPHERTEXTS)) {
+                let exponents: Vec<_> = rotations.iter().map(exponents).collect();
+                let mut ciphertexts: Vec<&mut [u64]> = accumulators.iter_mut().map(GlweCiphertext::data_mut).collect();
+                pair.turn(shares.next().unwrap_or_default(), self.fft(), &exponents, &mut ciphertexts, scratch);
+            }
+        }
+        accumulators
+    }
+}
+
+/// `next` in so many pieces.
+fn shares(next: &[f64], count: usize) -> std::slice::Chunks<'_, f64> {
+    next.chunks(next.len().div_ceil(count).max(1))
 }
 
 /// Into how many blocks so many ciphertexts are split, nearly of one size: as many for each thread, so that none waits for one that has a block
@@ -148,7 +206,7 @@ mod tests {
     use crate::bootstrapping_key::SeededBootstrappingKey;
     use crate::lwe::LweSecretKey;
     use crate::noise::tests::assert_variance;
-    use crate::params::{Gadget, NoiseDistribution, Precision};
+    use crate::params::{Gadget, Grouping, NoiseDistribution, Precision};
     use crate::programmable_bootstrap::{half_slot, table_accumulator};
     use crate::{noise, torus};
 
@@ -166,7 +224,13 @@ mod tests {
     fn blind_rotation_has_the_predicted_noise() {
         let setup = crate::testing::Setup::new(1, 512);
         let lwe = crate::params::LweDimension::new(100).unwrap();
-        for (base_log, levels, precision) in [(12, 2, Precision::Single), (6, 6, Precision::Split)] {
+        for (base_log, levels, precision, grouping) in [
+            (12, 2, Precision::Single, Grouping::One),
+            (6, 6, Precision::Split, Grouping::One),
+            // Rows tell most of it, or rounding.
+            (12, 2, Precision::Single, Grouping::Two),
+            (5, 3, Precision::Single, Grouping::Two),
+        ] {
             let gadget = Gadget::new(base_log, levels, precision).unwrap();
             let values: Vec<u64> = (0..4_u64).map(|m| m << 60).collect();
             let accumulator = table_accumulator(setup.key.shape(), &values);
@@ -177,8 +241,10 @@ mod tests {
             for number in 0..6 {
                 let small = LweSecretKey::generate(&mut setup.seed.experiment_bits(100 + number), lwe);
                 let seed = setup.seed.experiment(100 + number);
-                let key = SeededBootstrappingKey::generate(&setup.fft, &small, &setup.key, gadget, setup.noise, seed)
-                    .prepare(&setup.fft, setup.key.shape());
+                let kind = (gadget, grouping);
+                let key =
+                    SeededBootstrappingKey::generate_grouped(&setup.fft, &small, &setup.key, kind, setup.noise, seed)
+                        .prepare(&setup.fft, setup.key.shape());
                 let (mut masks, mut noises) = setup.seed.experiment(200 + number).into_streams();
                 let inputs: Vec<LweCiphertext> = (0..200_u64)
                     .map(|i| small.encrypt(((i % 4) << 61) + half_slot(2), quiet, &mut masks, &mut noises))
@@ -189,12 +255,69 @@ mod tests {
             }
             let predicted = noise::blind_rotation(
                 gadget.on(setup.fft.transforms()),
+                grouping,
                 setup.key.shape(),
                 lwe,
                 setup.noise.variance(),
             );
             // 1200 samples: one standard error of the variance is 4.1 %; that of six keys of 100 bits is as much again.
-            assert_variance(&format!("blind rotation {gadget:?}"), &errors, predicted, 0.25);
+            assert_variance(&format!("blind rotation {gadget:?}, {grouping:?}"), &errors, predicted, 0.25);
+        }
+    }
+
+    /// Keys of as many bits as groups take, and of one more; one ciphertext, as many as are turned together, and others.
+    #[test]
+    fn pairs_of_bits_turn_as_far_as_bits_do() {
+        let setup = crate::testing::Setup::new(2, 64);
+        let gadget = Gadget::new(8, 4, Precision::Single).unwrap();
+        let ruler: Vec<u64> = (0..64).map(|j| torus::encode(j, 8)).collect();
+        let ruler = GlweCiphertext::trivial(setup.key.shape(), &ruler);
+        for bits in [1, 2, 9, 16] {
+            let lwe = crate::params::LweDimension::new(bits).unwrap();
+            let small = LweSecretKey::generate(&mut setup.seed.experiment_bits(bits as u64), lwe);
+            let [by_bits, by_pairs] = [Grouping::One, Grouping::Two].map(|grouping| {
+                let (kind, seed) = ((gadget, grouping), setup.seed.experiment(bits as u64));
+                SeededBootstrappingKey::generate_grouped(&setup.fft, &small, &setup.key, kind, setup.noise, seed)
+                    .prepare(&setup.fft, setup.key.shape())
+            });
+            let (mut masks, mut noises) = setup.seed.experiment(300).into_streams();
+            for count in [1, 2, 3, 11] {
+                let quiet = NoiseDistribution::TUniform { bound_log: 20 };
+                let inputs: Vec<_> = (0..count)
+                    .map(|i| small.encrypt(torus::encode(i * 11 % 64, 7), quiet, &mut masks, &mut noises))
+                    .collect();
+                let polynomials = vec![&ruler; inputs.len()];
+                let read = |outputs: Vec<GlweCiphertext>| -> Vec<Vec<i64>> {
+                    let phases = outputs.iter().map(|output| setup.key.phase(&setup.fft, output));
+                    phases.map(|phase| phase.iter().map(|&x| torus::decode(x, 8)).collect()).collect()
+                };
+                let turned = read(by_pairs.blind_rotate(&inputs, &polynomials));
+                assert_eq!(turned, read(by_bits.blind_rotate(&inputs, &polynomials)), "{bits} bits, {count} inputs");
+            }
+        }
+    }
+
+    /// Of pairs, two ciphertexts go through a product together, or one alone.
+    #[test]
+    fn a_result_has_the_same_bits_in_any_company() {
+        let setup = crate::testing::Setup::new(1, 512);
+        let (gadget, lwe) =
+            (Gadget::new(12, 2, Precision::Single).unwrap(), crate::params::LweDimension::new(11).unwrap());
+        let small = LweSecretKey::generate(&mut setup.seed.experiment_bits(7), lwe);
+        let (mut masks, mut noises) = setup.seed.experiment(8).into_streams();
+        let loud = NoiseDistribution::TUniform { bound_log: 60 };
+        let inputs: Vec<_> = (0..21).map(|i| small.encrypt(i << 58, loud, &mut masks, &mut noises)).collect();
+        let polynomial = setup.encrypt(&[1 << 60; 512], 9);
+        let polynomials = vec![&polynomial; inputs.len()];
+        for grouping in [Grouping::One, Grouping::Two] {
+            let (kind, seed) = ((gadget, grouping), setup.seed.experiment(7));
+            let key = SeededBootstrappingKey::generate_grouped(&setup.fft, &small, &setup.key, kind, setup.noise, seed)
+                .prepare(&setup.fft, setup.key.shape());
+            let together = key.blind_rotate(&inputs, &polynomials);
+            for (i, input) in inputs.iter().enumerate() {
+                let alone = key.blind_rotate(std::slice::from_ref(input), &[&polynomial]);
+                assert!(alone[0] == together[i], "{grouping:?}, input {i}");
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Bootstrapping keys: a GGSW encryption, under a GLWE key, of each bit of an LWE key.
+//! Bootstrapping keys: GGSW encryptions, under a GLWE key, of the bits of an LWE key, or of what tells which of two bits are 1.
 //!
 //! What they are for: [`crate::blind_rotation`] and [`crate::programmable_bootstrap`].
 //!
@@ -7,31 +7,71 @@
 use rayon::prelude::*;
 
 use crate::fft::NegacyclicFft;
+use crate::gadget_product::{FourierTriple, GadgetScratch};
 use crate::ggsw::{FourierGgsw, SeededGgswCiphertext};
-use crate::params::{Gadget, GlweShape, LweDimension};
+use crate::params::{Gadget, GlweShape, Grouping, LweDimension};
 
 #[cfg(feature = "secret-keys")]
 mod secret;
 
-/// A bootstrapping key as stored: a GGSW encryption of each bit of an LWE key.
+/// A bootstrapping key as stored: of each group of bits of an LWE key, GGSW encryptions.
+///
+/// | grouping | messages, in order |
+/// |---|---|
+/// | one | s_1, s_2, … |
+/// | two | s_1·(1 − s_2), (1 − s_1)·s_2, s_1·s_2; s_3·(1 − s_4), …; a last bit that is left over is beside a zero |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeededBootstrappingKey {
-    bits: Vec<SeededGgswCiphertext>,
+    dimension: LweDimension,
+    grouping: Grouping,
+    ciphertexts: Vec<SeededGgswCiphertext>,
 }
 
 impl SeededBootstrappingKey {
     /// Transforms the key for use with plan `fft`, releasing the stored one as it goes.
     pub fn prepare(self, fft: &NegacyclicFft, shape: GlweShape) -> BootstrappingKey {
-        /// How many bits are prepared in parallel before they are moved to where they stay.
-        const CHUNK: usize = 64;
-        let (count, mut rest) = (self.bits.len(), self.bits);
-        let chunks = std::iter::from_fn(|| {
-            let later = rest.split_off(rest.len().min(CHUNK));
-            let chunk = std::mem::replace(&mut rest, later);
-            (!chunk.is_empty()).then(|| chunk.into_par_iter().map(|bit| bit.prepare(fft)).collect::<Vec<_>>())
-        });
-        BootstrappingKey { fft: fft.clone(), shape, bits: FourierGgsw::gather(count, chunks.flatten()) }
+        let Self { dimension, grouping, ciphertexts } = self;
+        let count = grouping.steps(dimension);
+        let steps = match grouping {
+            Grouping::One => {
+                Steps::Bits(FourierGgsw::gather(count, in_parallel(ciphertexts, 1, |bit| bit[0].prepare(fft))))
+            }
+            Grouping::Two => {
+                let rows = |group: &[SeededGgswCiphertext]| {
+                    let [a, b, c] = group else { unreachable!("three for each group") };
+                    [a, b, c].map(SeededGgswCiphertext::expand)
+                };
+                let gadget = ciphertexts[0].gadget();
+                // s_1·(1 − s_2) + s_1·s_2 = s_1, and as much for s_2.
+                let [first, second, both] = rows(&ciphertexts[..3]);
+                let first = [first, second].map(|mut one| {
+                    one.iter_mut().zip(&both).for_each(|(x, y)| *x = x.wrapping_add(*y));
+                    FourierGgsw::from_rows(fft, shape, gadget, &one)
+                });
+                let triple = |group: &[SeededGgswCiphertext]| {
+                    FourierTriple::prepare(fft, gadget, shape.dimension.get() + 1, &rows(group))
+                };
+                Steps::Pairs { first, pairs: FourierTriple::gather(count, in_parallel(ciphertexts, 3, triple)) }
+            }
+        };
+        BootstrappingKey { fft: fft.clone(), shape, dimension, steps }
     }
+}
+
+/// What `prepare` makes of each `size` of the ciphertexts, which are released as it goes.
+fn in_parallel<T: Send>(
+    mut rest: Vec<SeededGgswCiphertext>,
+    size: usize,
+    prepare: impl Fn(&[SeededGgswCiphertext]) -> T + Sync,
+) -> impl Iterator<Item = T> {
+    /// How many groups are prepared in parallel before they are moved to where they stay.
+    const CHUNK: usize = 64;
+    let chunks = std::iter::from_fn(move || {
+        let later = rest.split_off(rest.len().min(CHUNK * size));
+        let chunk = std::mem::replace(&mut rest, later);
+        (!chunk.is_empty()).then(|| chunk.par_chunks(size).map(&prepare).collect::<Vec<_>>())
+    });
+    chunks.flatten()
 }
 
 /// A bootstrapping key in the Fourier domain.
@@ -39,13 +79,28 @@ impl SeededBootstrappingKey {
 pub struct BootstrappingKey {
     fft: NegacyclicFft,
     shape: GlweShape,
-    bits: Vec<FourierGgsw>,
+    dimension: LweDimension,
+    steps: Steps,
+}
+
+/// What each step of a blind rotation multiplies by.
+#[derive(Clone, Debug)]
+pub(crate) enum Steps {
+    /// A GGSW encryption of each bit.
+    Bits(Vec<FourierGgsw>),
+    /// Three for each pair of bits, as in [`SeededBootstrappingKey`]; and of each bit of the first pair, one.
+    Pairs { first: [FourierGgsw; 2], pairs: Vec<FourierTriple> },
 }
 
 impl BootstrappingKey {
     /// Bytes of memory.
     pub fn bytes(&self) -> usize {
-        self.bits.iter().map(FourierGgsw::bytes).sum()
+        match &self.steps {
+            Steps::Bits(bits) => bits.iter().map(FourierGgsw::bytes).sum(),
+            Steps::Pairs { first, pairs } => {
+                first.iter().map(FourierGgsw::bytes).chain(pairs.iter().map(FourierTriple::bytes)).sum()
+            }
+        }
     }
 
     /// The plan that it was prepared with.
@@ -53,14 +108,33 @@ impl BootstrappingKey {
         &self.fft
     }
 
-    /// The GGSW encryption of each bit.
-    pub(crate) fn bits(&self) -> &[FourierGgsw] {
-        &self.bits
+    /// What the steps multiply by.
+    pub(crate) fn steps(&self) -> &Steps {
+        &self.steps
+    }
+
+    /// Working memory of one thread.
+    pub(crate) fn scratch(&self) -> GadgetScratch {
+        match &self.steps {
+            Steps::Bits(bits) => bits[0].scratch(&self.fft),
+            Steps::Pairs { pairs, .. } => pairs[0].scratch(&self.fft),
+        }
     }
 
     /// (β, ℓ).
     pub fn gadget(&self) -> Gadget {
-        self.bits[0].gadget()
+        match &self.steps {
+            Steps::Bits(bits) => bits[0].gadget(),
+            Steps::Pairs { pairs, .. } => pairs[0].gadget(),
+        }
+    }
+
+    /// How many bits of the key a step takes.
+    pub fn grouping(&self) -> Grouping {
+        match &self.steps {
+            Steps::Bits(_) => Grouping::One,
+            Steps::Pairs { .. } => Grouping::Two,
+        }
     }
 
     /// k and N.
@@ -70,28 +144,39 @@ impl BootstrappingKey {
 
     /// n.
     pub fn lwe_dimension(&self) -> LweDimension {
-        LweDimension::new(self.bits.len()).expect("a key has the dimension it was made with")
+        self.dimension
     }
 }
 
 /// Parts, for [`crate::raw`] and [`crate::format`].
 impl SeededBootstrappingKey {
-    /// Of the GGSW encryption of each bit.
-    pub(crate) fn from_bits(bits: Vec<SeededGgswCiphertext>) -> Self {
-        Self { bits }
+    /// Of its GGSW ciphertexts, as many as [`Grouping::ciphertexts`] says.
+    pub(crate) fn from_ciphertexts(
+        dimension: LweDimension,
+        grouping: Grouping,
+        ciphertexts: Vec<SeededGgswCiphertext>,
+    ) -> Self {
+        debug_assert_eq!(ciphertexts.len(), grouping.ciphertexts(dimension));
+        Self { dimension, grouping, ciphertexts }
     }
 
-    /// The GGSW encryption of each bit.
-    pub(crate) fn bits(&self) -> &[SeededGgswCiphertext] {
-        &self.bits
+    /// The GGSW ciphertexts of each group in turn.
+    pub(crate) fn ciphertexts(&self) -> &[SeededGgswCiphertext] {
+        &self.ciphertexts
     }
 }
 
 /// Parts, for [`crate::raw`].
 impl BootstrappingKey {
     /// Of the GGSW encryption of each bit.
-    pub(crate) fn from_bits(fft: &NegacyclicFft, shape: GlweShape, bits: Vec<FourierGgsw>) -> Self {
-        Self { fft: fft.clone(), shape, bits: FourierGgsw::gather(bits.len(), bits) }
+    pub(crate) fn from_bits(
+        fft: &NegacyclicFft,
+        shape: GlweShape,
+        dimension: LweDimension,
+        bits: Vec<FourierGgsw>,
+    ) -> Self {
+        let steps = Steps::Bits(FourierGgsw::gather(bits.len(), bits));
+        Self { fft: fft.clone(), shape, dimension, steps }
     }
 }
 
@@ -101,22 +186,76 @@ mod tests {
     use crate::lwe::LweSecretKey;
     use crate::params::Precision;
 
-    /// (k+1)·ℓ rows of k+1 polynomials for each bit, 8 bytes to a coefficient, twice as many for halves; in order, with more bits than are
-    /// prepared together.
+    /// (k+1)·ℓ rows of k+1 polynomials for each ciphertext, 8 bytes to a coefficient, twice as many for halves; in order, with more bits
+    /// than are prepared together. An odd number of bits has a group of its own for the last.
     #[test]
-    fn keys_have_a_ciphertext_for_each_bit() {
+    fn keys_have_a_ciphertext_for_each_bit_or_three_for_two() {
         let setup = crate::testing::Setup::new(2, 16);
-        let lwe = LweDimension::new(70).unwrap();
+        let lwe = LweDimension::new(131).unwrap();
         let small = LweSecretKey::generate(&mut setup.seed.experiment_bits(1), lwe);
-        for (precision, limbs) in [(Precision::Single, 1), (Precision::Split, 2)] {
+        let columns = 3;
+        for (grouping, precision, ciphertexts, limbs) in [
+            (Grouping::One, Precision::Single, 131, 1),
+            (Grouping::One, Precision::Split, 131, 2),
+            (Grouping::Two, Precision::Single, 3 * 66, 1),
+        ] {
             let gadget = Gadget::new(8, 2, precision).unwrap();
             let seed = setup.seed.experiment(1);
-            let seeded = SeededBootstrappingKey::generate(&setup.fft, &small, &setup.key, gadget, setup.noise, seed);
-            let bits: Vec<_> = seeded.bits().iter().map(|bit| bit.clone().prepare(&setup.fft)).collect();
+            let seeded = SeededBootstrappingKey::generate_grouped(
+                &setup.fft,
+                &small,
+                &setup.key,
+                (gadget, grouping),
+                setup.noise,
+                seed,
+            );
+            let stored = seeded.ciphertexts().to_vec();
+            assert_eq!(stored.len(), ciphertexts);
             let key = seeded.prepare(&setup.fft, setup.key.shape());
             assert_eq!((key.lwe_dimension(), key.gadget(), key.shape()), (lwe, gadget, setup.key.shape()));
-            assert_eq!(key.bytes(), 70 * (3 * 2) * 3 * 16 * 8 * limbs);
-            assert!(key.bits().iter().zip(&bits).all(|(bit, expected)| bit.rows().data() == expected.rows().data()));
+            assert_eq!(key.grouping(), grouping);
+            let first = if grouping == Grouping::Two { 2 } else { 0 };
+            assert_eq!(key.bytes(), (ciphertexts + first) * (columns * 2) * columns * 16 * 8 * limbs);
+            match key.steps() {
+                Steps::Bits(bits) => {
+                    let same = |(bit, stored): (&FourierGgsw, &SeededGgswCiphertext)| {
+                        bit.rows().data() == stored.prepare(&setup.fft).rows().data()
+                    };
+                    assert!(bits.iter().zip(&stored).all(same));
+                }
+                Steps::Pairs { pairs, .. } => {
+                    let same = |(pair, stored): (&FourierTriple, &[SeededGgswCiphertext])| {
+                        let rows = [0, 1, 2].map(|t| stored[t].expand());
+                        pair.data() == FourierTriple::prepare(&setup.fft, gadget, columns, &rows).data()
+                    };
+                    assert!(pairs.iter().zip(stored.chunks(3)).all(same));
+                }
+            }
         }
+    }
+
+    /// What is encrypted, of each pair of bits there is, and of one that is left over.
+    #[test]
+    fn pairs_are_told_by_three_bits() {
+        let setup = crate::testing::Setup::new(1, 256);
+        let small = LweSecretKey::from_bits(vec![0, 0, 0, 1, 1, 0, 1, 1, 1]);
+        let gadget = Gadget::new(8, 3, Precision::Single).unwrap();
+        let seed = setup.seed.experiment(2);
+        let key = SeededBootstrappingKey::generate_grouped(
+            &setup.fft,
+            &small,
+            &setup.key,
+            (gadget, Grouping::Two),
+            setup.noise,
+            seed,
+        );
+        let one = setup.encrypt(&[1 << 62; 256], 3);
+        let read = |ggsw: &SeededGgswCiphertext| {
+            let ggsw = ggsw.prepare(&setup.fft);
+            let product = ggsw.external_product(&setup.fft, &one, &mut ggsw.scratch(&setup.fft));
+            crate::torus::decode(setup.key.phase(&setup.fft, &product)[7], 2)
+        };
+        let found: Vec<_> = key.ciphertexts().iter().map(read).collect();
+        assert_eq!(found, [[0, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1], [1, 0, 0]].concat());
     }
 }

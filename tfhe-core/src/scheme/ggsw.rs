@@ -34,6 +34,11 @@ impl SeededGgswCiphertext {
         &self.0
     }
 
+    /// (β, ℓ).
+    pub(crate) fn gadget(&self) -> Gadget {
+        self.0.gadget()
+    }
+
     /// Expands the masks: the rows `[k+1][ℓ][k+1][N]`, from the most to the least significant level.
     pub fn expand(&self) -> Vec<u64> {
         self.0.expand()

@@ -24,7 +24,7 @@ impl BootstrappingKey {
     /// # use tfhe_core::fft::NegacyclicFft;
     /// # use tfhe_core::glwe::{GlweCiphertext, GlweSecretKey};
     /// # use tfhe_core::lwe::LweSecretKey;
-    /// # use tfhe_core::params::{Gadget, GlweShape, LweDimension, NoiseDistribution, Precision};
+    /// # use tfhe_core::params::{Gadget, GlweShape, Grouping, LweDimension, NoiseDistribution, Precision};
     /// # use tfhe_core::random::{EncryptionSeed, SecretStream};
     /// # use tfhe_core::torus::{decode, encode};
     /// # let shape = GlweShape::new(1, 1024)?;
@@ -48,7 +48,7 @@ impl BootstrappingKey {
     ///
     /// let table = table_accumulator(shape, &squares);
     /// let outputs = key.programmable_bootstrap(&inputs, &vec![&table; 8]);
-    /// let fresh = noise::blind_rotation(gadget, shape, small.dimension(), noise.variance()).std();
+    /// let fresh = noise::blind_rotation(gadget, Grouping::One, shape, small.dimension(), noise.variance()).std();
     /// for (output, square) in outputs.iter().zip(&squares) {
     ///     let error = to_f64(big.extracted_lwe_key().phase(output).wrapping_sub(*square));
     ///     assert!(error.abs() < 8.0 * fresh, "{error}");

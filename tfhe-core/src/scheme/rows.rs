@@ -54,6 +54,11 @@ impl SeededRows {
         self.seed
     }
 
+    /// (β, ℓ).
+    pub(crate) fn gadget(&self) -> Gadget {
+        self.gadget
+    }
+
     /// k and N.
     pub(crate) fn shape(&self) -> GlweShape {
         self.shape

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tfhe_core::format::evaluation_key_bytes;
 use tfhe_core::key_graph::Parameters;
+use tfhe_core::keys::EvaluationKeys;
 use tfhe_core::noise::RefreshParameters;
 use tfhe_core::rounding::Transforms;
 use tfhe_core::sets;
@@ -102,8 +102,7 @@ fn names_of(sets: &[Parameters]) -> Vec<String> {
 pub fn run(options: &WorkerOptions) -> Result<(), WorkerError> {
     Backend::selected()?;
     for set in &options.sets {
-        // Prepared keys have their masks as well, which are as large as what is in a file.
-        let bytes = evaluation_key_bytes(set, &needs(set)).unwrap_or(0).saturating_mul(2);
+        let bytes = EvaluationKeys::predicted_bytes(set, &needs(set)).expect("a set has its own bootstrappings") as u64;
         if bytes > options.key_memory {
             let (set, limit) = (set.name().to_owned(), options.key_memory);
             return Err(WorkerError::KeyMemory { set, bytes, limit });

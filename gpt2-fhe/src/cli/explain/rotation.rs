@@ -5,7 +5,7 @@ use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::modulus_switch::{ModulusSwitchedLwe, modulus_switch};
 use tfhe_core::noise;
-use tfhe_core::params::LweDimension;
+use tfhe_core::params::{Grouping, LweDimension};
 use tfhe_core::polynomial::rotate;
 use tfhe_core::programmable_bootstrap::table_polynomial;
 use tfhe_core::torus::{encode, to_f64};
@@ -40,7 +40,7 @@ impl Turned {
             0 => 0.0,
             count => {
                 let gadget = toy.gadget().on(toy.fft().transforms());
-                noise::blind_rotation(gadget, toy.shape(), LweDimension::new(count)?, toy.fresh()).std()
+                noise::blind_rotation(gadget, Grouping::One, toy.shape(), LweDimension::new(count)?, toy.fresh()).std()
             }
         };
         Ok(Self { accumulator, steps, phase, exact, predicted })

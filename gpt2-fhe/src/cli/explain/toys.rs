@@ -16,7 +16,7 @@ use tfhe_core::lwe::LweCiphertext;
 use tfhe_core::noise;
 use tfhe_core::params::NoiseDistribution::TUniform;
 use tfhe_core::params::Precision::{Single, Split};
-use tfhe_core::params::{Gadget, GlweShape, LweDimension};
+use tfhe_core::params::{Gadget, GlweShape, Grouping, LweDimension};
 use tfhe_core::torus;
 use tfhe_core::variance::Variance;
 use zeroize::Zeroizing;
@@ -39,7 +39,7 @@ pub(super) const OF_8: ParametersLiteral = ParametersLiteral {
     name: "toy_8",
     keys: &keys(4, 8, 64 - BITS),
     keyswitches: &[(Lookup, (4, 3, Single))],
-    bootstraps: &[(Lookup, (4, 3, Split))],
+    bootstraps: &[(Lookup, (4, 3, Split), Grouping::One)],
     automorphisms: &[],
     relinearizations: &[],
     lifts: &[],
@@ -51,8 +51,12 @@ pub(super) const LOUD: ParametersLiteral =
     ParametersLiteral { name: "toy_8_loud", keys: &keys(4, 8, 64 - BITS + 9), ..OF_8 };
 
 /// Polynomials of 16 coefficients, key switches to 6 bits: tables of 4 values. **Insecure.**
-pub(super) const OF_16: ParametersLiteral =
-    ParametersLiteral { name: "toy_16", keys: &keys(6, 16, 64 - BITS), bootstraps: &[(Lookup, (4, 4, Split))], ..OF_8 };
+pub(super) const OF_16: ParametersLiteral = ParametersLiteral {
+    name: "toy_16",
+    keys: &keys(6, 16, 64 - BITS),
+    bootstraps: &[(Lookup, (4, 4, Split), Grouping::One)],
+    ..OF_8
+};
 
 /// The owner of toy keys, who looks at what nobody else can see.
 pub(super) struct Toy {

@@ -20,7 +20,7 @@ use crate::block::schedule::Schedule;
 use crate::encoding::Encoding;
 use crate::packed::layout::Layout;
 use crate::packed::prediction::Prediction;
-use crate::track::statistics::Statistics;
+use crate::track::statistics::{Statistics, StepStatistics};
 
 /// What is known of a run before anything is encrypted.
 #[derive(Clone, Debug)]
@@ -92,14 +92,20 @@ impl Plan {
         security::parameters_level(&self.parameters).map(|level| level.bits)
     }
 
-    /// n, the number of external products of a bootstrapping.
-    pub fn small_dimension(&self) -> usize {
-        self.parameters.small().lwe_dimension().get()
+    /// External products of a bootstrapping with the set's gadget number `gadget`.
+    pub fn products_of_bootstrapping(&self, gadget: usize) -> usize {
+        self.parameters.bootstraps()[gadget].grouping.ciphertexts(self.parameters.small().lwe_dimension())
     }
 
-    /// External products, in bootstrappings and outside of them.
+    /// External products of a step, in bootstrappings and outside of them.
+    pub fn products_of_step(&self, step: &StepStatistics) -> usize {
+        let of_gadget = |(&gadget, &pbs): (&usize, &usize)| pbs * self.products_of_bootstrapping(gadget);
+        step.pbs_by_gadget.iter().map(of_gadget).sum::<usize>() + step.external_products
+    }
+
+    /// The same of all steps.
     pub fn external_products(&self) -> usize {
-        self.statistics.pbs() * self.small_dimension() + self.statistics.external_products()
+        self.statistics.steps.iter().map(|step| self.products_of_step(step)).sum()
     }
 
     /// The plan to simulate as if every noise had `factor` times its standard deviation: packed circuit only. Failure probabilities stay

@@ -208,7 +208,7 @@ pub fn effective_squares(message: &[i64]) -> f64 {
 mod tests {
     use super::*;
     use crate::noise::tests::{Decomposed, assert_close, shape};
-    use crate::params::NoiseDistribution;
+    use crate::params::{Grouping, NoiseDistribution};
 
     /// A lookup ring of 8 in an arithmetic ring of 16, and one gadget for all.
     fn parameters(by: &Decomposed, key: Variance) -> RefreshParameters {
@@ -219,6 +219,7 @@ mod tests {
             lookup_keyswitch: None,
             log_tables: 0,
             bootstrapping: gadget,
+            grouping: Grouping::One,
             result_bits: 64,
             automorphism: gadget,
             lift: gadget,

@@ -5,7 +5,7 @@ use super::{
     rounded_ciphertext,
 };
 use crate::key_graph::{Edge, KeyParameters, MissingEdge, Node, Parameters};
-use crate::params::{GadgetTransforms, GlweDimension, GlweShape, NoiseDistribution};
+use crate::params::{GadgetTransforms, GlweDimension, GlweShape, Grouping, NoiseDistribution};
 use crate::rounding::Transforms;
 
 /// What the noise of a refresh ([`crate::refresh`]) depends on: gadgets, and shape and noise of what is encrypted under each key.
@@ -19,6 +19,8 @@ pub struct RefreshParameters {
     pub log_tables: u32,
     /// Of the bootstrapping.
     pub bootstrapping: GadgetTransforms,
+    /// How many bits of the small key each of its steps takes.
+    pub grouping: Grouping,
     /// To how many bits what it leaves is rounded: 64 if it is not.
     pub result_bits: u32,
     /// Of the automorphisms of the lookup ring.
@@ -52,6 +54,7 @@ impl RefreshParameters {
             lookup_keyswitch: None,
             log_tables: 0,
             bootstrapping: gadget(Edge::Bootstrapping { gadget: bootstrap })?,
+            grouping: parameters.bootstraps()[bootstrap].grouping,
             result_bits: MODULUS_LOG,
             automorphism: gadget(Edge::Automorphisms { ring: Node::Lookup, gadget: 0 })?,
             lift: gadget(Edge::Lift { from: Node::Lookup, to: Node::Arithmetic })?,
@@ -158,7 +161,7 @@ pub fn refresh(parameters: &RefreshParameters) -> RefreshNoise {
     RefreshNoise {
         keyswitch: keyswitch(parameters.keyswitch, arithmetic.0) + keyswitch(parameters.lookup_keyswitch, lookup.0),
         modulus_switch: fine.scaled(2f64.powi(parameters.log_tables as i32)),
-        bootstrapping: blind_rotation(bootstrapping, lookup.0, small_dimension, lookup.1.variance())
+        bootstrapping: blind_rotation(bootstrapping, parameters.grouping, lookup.0, small_dimension, lookup.1.variance())
             // And the table's values, which have as many.
             + rounded_ciphertext(lookup.0, parameters.result_bits)
             + rounded_body(parameters.result_bits),
@@ -219,6 +222,7 @@ mod tests {
             lookup_keyswitch: Some(gadget(3, 5)),
             log_tables: 2,
             bootstrapping: gadget(10, 3),
+            grouping: Grouping::Two,
             result_bits: MODULUS_LOG,
             automorphism: gadget(7, 5),
             lift: gadget(8, 4),
@@ -235,7 +239,10 @@ mod tests {
         let rounded = modulus_switch(shape(3, 16).extracted_lwe_dimension(), shape(1, 128).polynomial_size);
         assert_eq!(found.modulus_switch, rounded.repeated(16.0));
         let small_dimension = shape(3, 16).extracted_lwe_dimension();
-        assert_eq!(found.bootstrapping, blind_rotation(gadget(10, 3), shape(1, 128), small_dimension, lookup));
+        assert_eq!(
+            found.bootstrapping,
+            blind_rotation(gadget(10, 3), Grouping::Two, shape(1, 128), small_dimension, lookup)
+        );
         assert_eq!(found.packing, packing(gadget(7, 5), shape(1, 128), lookup));
         assert_eq!(found.lift, glwe_keyswitch_from(gadget(8, 4), shape(1, 128), shape(1, 256), arithmetic));
 

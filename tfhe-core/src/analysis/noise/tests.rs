@@ -138,8 +138,16 @@ fn products_with_keys_have_what_is_added_up_by_hand() {
         // 2 masks of 8 coefficients and a body, which meets no key.
         let (noises, rounded, transforms) = (24.0 * noise, 9.0 * by.rounding, by.transforms(3, 24, 8, 9.0));
         assert_close(external_product(gadget, shape(2, 8), key).get(), noises + rounded + transforms);
-        let rotated = 7.0 * (noises + rounded / 2.0 + transforms);
-        assert_close(blind_rotation(gadget, shape(2, 8), lwe(7), key).get(), rotated);
+        // Its key has rounded bodies.
+        let rounded_key = key + rounded_body(stored_bits(key));
+        assert!(rounded_key.get() <= key.get() * 65.0 / 64.0);
+        let noises = 24.0 * by.digits * rounded_key.get();
+        let rotated = |n, grouping| blind_rotation(gadget, grouping, shape(2, 8), lwe(n), key).get();
+        assert_close(rotated(7, Grouping::One), 7.0 * (noises + rounded / 2.0 + transforms));
+        // Three products, each turned and as it is; rounding unless both of two bits are 0. The seventh bit is in a step by itself.
+        let pair = 6.0 * (noises + transforms) + 0.75 * 2.0 * rounded;
+        assert_close(rotated(6, Grouping::Two), 3.0 * pair);
+        assert_close(rotated(7, Grouping::Two), 4.0 * pair);
         // S² of bits with mean 1/2: N³/48 in place of N/2.
         let relinearized = 16.0 * noise + 4096.0 / 48.0 * by.rounding + by.transforms(1, 16, 16, 9.0);
         assert_close(relinearization(gadget, shape(1, 16), key).get(), relinearized);

@@ -3,16 +3,17 @@
 
 use zeroize::Zeroizing;
 
+use super::elements::packed_bytes;
 use super::*;
 use crate::derivation::{ClientSeed, RequestRandomness};
 use crate::glwe::SeededGlweCiphertext;
 use crate::key_graph::Node::{Arithmetic, Lookup, Small};
 use crate::key_graph::{Edge, KeyLiteral, Node, ParametersLiteral, ShapeLiteral};
 use crate::keys::{Answer, ClientKeys, Needs, Request};
-use crate::params::{NoiseDistribution, Precision};
+use crate::params::{Grouping, NoiseDistribution, Precision};
 use crate::random::SecretSeed;
 
-const QUIET: NoiseDistribution = NoiseDistribution::TUniform { bound_log: 3 };
+pub(super) const QUIET: NoiseDistribution = NoiseDistribution::TUniform { bound_log: 3 };
 const BITS: u32 = 61;
 pub(super) const COUNT: usize = 2;
 
@@ -25,7 +26,10 @@ pub(super) const TINY: ParametersLiteral = ParametersLiteral {
     name: "toy_tiny",
     keys: &[glwe(&[Small], 1, 8), glwe(&[Lookup], 2, 8), glwe(&[Arithmetic], 1, 16)],
     keyswitches: &[(Arithmetic, (2, 3, Precision::Single)), (Lookup, (2, 2, Precision::Single))],
-    bootstraps: &[(Lookup, (23, 1, Precision::Single)), (Arithmetic, (12, 2, Precision::Single))],
+    bootstraps: &[
+        (Lookup, (23, 1, Precision::Single), Grouping::One),
+        (Arithmetic, (12, 2, Precision::Single), Grouping::One),
+    ],
     automorphisms: &[(Lookup, (8, 2, Precision::Split)), (Arithmetic, (2, 3, Precision::Split))],
     relinearizations: &[(Arithmetic, (8, 2, Precision::Split))],
     lifts: &[(Lookup, Arithmetic, (9, 2, Precision::Single))],
@@ -40,7 +44,7 @@ pub(super) const TINY_LWE: ParametersLiteral = ParametersLiteral {
         glwe(&[Lookup, Arithmetic], 1, 8),
     ],
     keyswitches: &[(Lookup, (2, 3, Precision::Single))],
-    bootstraps: &[(Lookup, (23, 1, Precision::Single))],
+    bootstraps: &[(Lookup, (23, 1, Precision::Single), Grouping::Two)],
     automorphisms: &[(Lookup, (8, 2, Precision::Split))],
     lifts: &[],
     external_products: &[],
@@ -194,8 +198,9 @@ impl Sample {
                 Edge::Automorphisms { .. } => &["automorphisms for subrings", "other sizes"],
                 _ => KEY_SIZES,
             };
-            let before = [(24, EDGE), (8, KEY_SIZES), (8, first), (32, KEY_SIZES)];
-            fields.extend(before.into_iter().chain([(32 + 8 * sizes.parts * sizes.part_len(), FREE)]));
+            let before = [(24, EDGE), (8, KEY_SIZES), (8, first), (40, KEY_SIZES)];
+            let bodies = sizes.parts * packed_bytes(sizes.part_len() as u64, sizes.bits) as usize;
+            fields.extend(before.into_iter().chain([(32 + bodies, FREE)]));
         }
         Self {
             bytes: file(&header, |encoder| encoder.evaluation_keys(&keys)),

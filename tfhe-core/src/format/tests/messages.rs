@@ -3,13 +3,15 @@
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 
-use super::files::{COUNT, Sample, TINY, TINY_LWE, client, context, file, rounded_answer, rounded_request};
+use super::elements::pack;
+use super::files::{COUNT, QUIET, Sample, TINY, TINY_LWE, client, context, file, rounded_answer, rounded_request};
 use super::*;
 use crate::derivation::{ClientSeed, RequestRandomness};
 use crate::glwe::SeededGlweCiphertext;
 use crate::key_graph::Node::{Arithmetic, Lookup};
 use crate::key_graph::{Node, Parameters};
 use crate::keys::{Answer, ClientKeys, Mismatch, Needs, Request, SeededEvaluationKeys};
+use crate::noise::stored_bits;
 use crate::random::SecretSeed;
 use crate::sets;
 
@@ -308,19 +310,25 @@ fn bytes_are_those_of_the_document() {
     let lwe = keys.lwe_keyswitch(Lookup).unwrap();
     let mut expected = words(&[3]);
     // From 8 bits to 3, 3 levels.
-    expected.extend(words(&[1, 2, 0, 1, 0, 8, 3, 3, 1]));
+    expected.extend(words(&[1, 2, 0, 1, 0, 8, 3, 3, 1, 64]));
     expected.extend(lwe.seed().0);
     expected.extend(words(lwe.bodies()));
     // l = 2 and 3, 2 levels in a ring of 8.
-    expected.extend(words(&[3, 2, 0, 2, 2, 1, 2, 1, 8]));
+    expected.extend(words(&[3, 2, 0, 2, 2, 1, 2, 1, 8, 64]));
     let automorphisms = expected.len();
     assert_eq!(bytes[..automorphisms], expected);
-    // Of each of 3 bits 2 inputs, one level.
+    // Of 3 bits, in two groups of three ciphertexts, 2 inputs each, one level.
     let bootstrapping = automorphisms + 32 + 2 * 2 * 8 * 8;
-    assert_eq!(bytes[bootstrapping..][..72], words(&[5, 0, 0, 3, 0, 2, 1, 1, 8]));
-    let bits = keys.bootstrapping_key(0).unwrap().bits();
-    let bodies: Vec<u8> = bits.iter().flat_map(|bit| words(bit.rows().bodies())).collect();
-    assert_eq!(bytes[bootstrapping + 72..], [&bits[0].rows().seed().0[..], &bodies].concat());
+    let bits = stored_bits(QUIET.variance());
+    assert!(bits < 64);
+    assert_eq!(bytes[bootstrapping..][..80], words(&[5, 0, 0, 6, 0, 2, 1, 1, 8, bits.into()]));
+    let ciphertexts = keys.bootstrapping_key(0).unwrap().ciphertexts();
+    let mut bodies = ciphertexts[0].rows().seed().0.to_vec();
+    for ggsw in ciphertexts {
+        assert!(ggsw.rows().bodies().iter().all(|x| x.is_multiple_of(1 << (64 - bits))));
+        pack(ggsw.rows().bodies(), bits, &mut bodies).unwrap();
+    }
+    assert_eq!(bytes[bootstrapping + 80..], bodies);
     let seed = SecretSeed::from_number(5);
     let bytes = contents(&file(&header(), |encoder| encoder.secret(&seed, RequestRandomness::Reproducible)));
     assert_eq!(bytes, [&seed.expose()[..], &words(&[1])].concat());

@@ -34,7 +34,8 @@ use std::sync::Arc;
 
 use coefficients::{AddIntegers, AddTorus};
 use digits::{RotatedDifference, StartDigits};
-use product::MultiplyRows;
+pub(crate) use product::{CIPHERTEXTS, TERMS};
+use product::{MultiplyRows, One};
 use vector::{Finish, Merge, MultiplyAccumulate, Split, Start};
 
 use crate::buffer::AlignedBuffer;
@@ -228,48 +229,70 @@ impl NegacyclicFft {
 /// longest vector.
 pub(crate) const ROTATION_PADDING: usize = 8;
 
+/// What is summed up of the products of rows with a key, for each output o.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sums<'a> {
+    /// Of one ciphertext, Σ_r row_r·key_(r, o).
+    Rows,
+    /// Of at most [`CIPHERTEXTS`] ciphertexts, Σ_t (X^(e_t) − 1)·Σ_r row_r·key_(r, t, o), for the exponents e of each, below 2N.
+    Turned(&'a [[usize; TERMS]]),
+}
+
 /// Working memory of the steps of a gadget product, for one thread.
 #[derive(Clone, Debug)]
 pub(crate) struct ProductScratch {
     pub(crate) fft: FftScratch,
-    /// [rows or outputs, whichever are more][N]
+    /// For each ciphertext, N times its rows or outputs, whichever are more.
     polynomials: AlignedBuffer,
-    /// One node of each row (vector instructions); the sums (portable).
+    /// How much of that is one ciphertext's.
+    room: usize,
+    /// One node of each row and factor of each ciphertext (vector instructions); the sums of one, and one more polynomial (portable).
     products: AlignedBuffer,
     /// A difference and its digits (portable).
     difference: Vec<u64>,
     digits: Vec<i32>,
 }
 
-/// The steps of a gadget product ([`crate::gadget_product`]): started transforms of digits (*rows*), their products with a key
-/// summed up, and finished inverse transforms. What is between the steps is meant for the next step only.
+/// The steps of gadget products ([`crate::gadget_product`]) of up to [`CIPHERTEXTS`] ciphertexts with one key: started transforms of digits
+/// (*rows*), their products with a key summed up, and finished inverse transforms. What is between the steps is meant for the next
+/// step only.
 impl NegacyclicFft {
-    /// Room for products of `rows` rows, `levels` of them started together, with `outputs` sums.
-    pub(crate) fn product_scratch(&self, rows: usize, levels: usize, outputs: usize) -> ProductScratch {
+    /// Room for products of `ciphertexts` ciphertexts of `rows` rows, `levels` of them started together, with `outputs` sums.
+    pub(crate) fn product_scratch(
+        &self,
+        ciphertexts: usize,
+        rows: usize,
+        levels: usize,
+        outputs: usize,
+    ) -> ProductScratch {
         let n = self.polynomial_size.get();
         let (products, portable) = match &self.plan {
-            Plan::Portable(_) => (outputs * n, n),
-            Plan::Vector(instructions, _) => (2 * instructions.lanes() * instructions.lanes() * rows, 0),
+            Plan::Portable(_) => ((outputs + 1) * n, n),
+            Plan::Vector(instructions, _) => {
+                (ciphertexts * (rows + TERMS) * 2 * instructions.lanes() * instructions.lanes(), 0)
+            }
         };
+        let room = rows.max(outputs) * n;
         ProductScratch {
             fft: self.scratch(),
-            polynomials: AlignedBuffer::zeros(rows.max(outputs) * n),
+            polynomials: AlignedBuffer::zeros(ciphertexts * room),
+            room,
             products: AlignedBuffer::zeros(products),
             difference: vec![0; portable],
             digits: vec![0; portable * levels],
         }
     }
 
-    /// Starts to transform the digits of `polynomial` [N]: rows `first_row` and following.
+    /// Starts to transform the digits of `polynomial` [N]: rows `first_row` and following of a ciphertext.
     pub(crate) fn start_digits(
         &self,
         polynomial: &[u64],
         gadget: Gadget,
-        first_row: usize,
+        (ciphertext, first_row): (usize, usize),
         scratch: &mut ProductScratch,
     ) {
         let (n, levels, base_log) = (self.polynomial_size.get(), gadget.levels(), gadget.base_log());
-        let rows = &mut scratch.polynomials[first_row * n..][..levels * n];
+        let rows = &mut scratch.polynomials[ciphertext * scratch.room..][first_row * n..][..levels * n];
         match &self.plan {
             Plan::Portable(_) => {
                 let digits = &mut scratch.digits[..levels * n];
@@ -284,7 +307,7 @@ impl NegacyclicFft {
         }
     }
 
-    /// Starts to transform the digits of X^exponent·p − p; `polynomial` holds p and the first [`ROTATION_PADDING`]
+    /// Starts to transform the digits of X^exponent·p − p, of one ciphertext; `polynomial` holds p and the first [`ROTATION_PADDING`]
     /// coefficients of −p.
     pub(crate) fn start_rotated_difference(
         &self,
@@ -299,7 +322,7 @@ impl NegacyclicFft {
             Plan::Portable(_) => {
                 let mut difference = std::mem::take(&mut scratch.difference);
                 crate::polynomial::rotate_subtract(&polynomial[..n], exponent, &mut difference);
-                self.start_digits(&difference, gadget, first_row, scratch);
+                self.start_digits(&difference, gadget, (0, first_row), scratch);
                 scratch.difference = difference;
             }
             Plan::Vector(instructions, plan) => {
@@ -310,66 +333,94 @@ impl NegacyclicFft {
         }
     }
 
-    /// Brings transformed polynomials `[rows][outputs][N]` into the order of the key of [`Self::multiply_rows`].
-    pub(crate) fn order_rows(&self, polynomials: AlignedBuffer, outputs: usize) -> AlignedBuffer {
+    /// Brings transformed polynomials `[rows][terms][outputs][N]` into the order of the key of [`Self::multiply_rows`].
+    pub(crate) fn order_rows(&self, polynomials: AlignedBuffer, terms: usize, outputs: usize) -> AlignedBuffer {
         match &self.plan {
             Plan::Portable(_) => polynomials,
             Plan::Vector(instructions, _) => {
-                product::order_rows(&polynomials, outputs, self.polynomial_size.get(), instructions.lanes())
+                product::order_rows(&polynomials, terms, outputs, self.polynomial_size.get(), instructions.lanes())
             }
         }
     }
 
-    /// Σ rows[r]·key[r, o] for each output o, in place of the rows. Fetches `next`, what is needed next or nothing, into
-    /// the cache. O(rows·outputs·N).
+    /// The sums of `rows` rows for each of `outputs` outputs, in place of the rows. Fetches `next`, what is needed next or nothing, into
+    /// the cache. O(rows·terms·outputs·N).
     pub(crate) fn multiply_rows(
         &self,
+        sums: Sums<'_>,
         rows: usize,
         outputs: usize,
         key: &[f64],
         next: &[f64],
         scratch: &mut ProductScratch,
     ) {
-        let n = self.polynomial_size.get();
-        let ProductScratch { polynomials, products, .. } = scratch;
-        let polynomials = &mut polynomials[..rows.max(outputs) * n];
-        match &self.plan {
-            Plan::Portable(plan) => {
-                let sums = &mut products[..outputs * n];
-                sums.fill(0.0);
-                for (row, key) in polynomials[..rows * n].chunks_exact(n).zip(key.chunks_exact(outputs * n)) {
-                    for (sum, key) in sums.chunks_exact_mut(n).zip(key.chunks_exact(n)) {
-                        plan.multiply_accumulate(sum, row, key);
-                    }
-                }
-                polynomials[..outputs * n].copy_from_slice(sums);
+        let ProductScratch { polynomials, room, products, .. } = scratch;
+        let room = *room;
+        match (&self.plan, sums) {
+            (Plan::Portable(plan), Sums::Rows) => {
+                plan.multiply_rows(&mut polynomials[..room], rows, outputs, key, products)
             }
-            Plan::Vector(instructions, plan) => {
-                instructions.run(MultiplyRows { plan, polynomials, rows, outputs, node: products, key, next });
+            (Plan::Portable(plan), Sums::Turned(exponents)) => {
+                for (exponents, polynomials) in exponents.iter().zip(polynomials.chunks_exact_mut(room)) {
+                    plan.multiply_turned(exponents, polynomials, rows, outputs, key, products);
+                }
+            }
+            (Plan::Vector(instructions, plan), Sums::Rows) => {
+                let terms = &[One];
+                instructions.run(MultiplyRows {
+                    plan,
+                    polynomials,
+                    room,
+                    rows,
+                    outputs,
+                    node: products,
+                    terms,
+                    key,
+                    next,
+                });
+            }
+            (Plan::Vector(instructions, plan), Sums::Turned(exponents)) => {
+                let terms = exponents;
+                instructions.run(MultiplyRows {
+                    plan,
+                    polynomials,
+                    room,
+                    rows,
+                    outputs,
+                    node: products,
+                    terms,
+                    key,
+                    next,
+                });
             }
         }
     }
 
-    /// The rest of [`Self::inverse_add_torus`], from sum `index`.
-    pub(crate) fn finish_add_torus(&self, index: usize, output: &mut [u64], scratch: &mut ProductScratch) {
+    /// The rest of [`Self::inverse_add_torus`], from sum `index` of a ciphertext.
+    pub(crate) fn finish_add_torus(
+        &self,
+        (ciphertext, index): (usize, usize),
+        output: &mut [u64],
+        scratch: &mut ProductScratch,
+    ) {
         let n = self.polynomial_size.get();
-        let input = &mut scratch.polynomials[index * n..][..n];
+        let input = &mut scratch.polynomials[ciphertext * scratch.room..][index * n..][..n];
         match &self.plan {
             Plan::Portable(_) => self.inverse_add_torus(input, output, &mut scratch.fft),
             Plan::Vector(instructions, plan) => instructions.run(Finish { plan, input, output: AddTorus(output) }),
         }
     }
 
-    /// The rest of [`Self::inverse_add_integers`], from sum `index`.
+    /// The rest of [`Self::inverse_add_integers`], from sum `index` of a ciphertext.
     pub(crate) fn finish_add_integers(
         &self,
-        index: usize,
+        (ciphertext, index): (usize, usize),
         shift: u32,
         output: &mut [u64],
         scratch: &mut ProductScratch,
     ) {
         let n = self.polynomial_size.get();
-        let input = &mut scratch.polynomials[index * n..][..n];
+        let input = &mut scratch.polynomials[ciphertext * scratch.room..][index * n..][..n];
         match &self.plan {
             Plan::Portable(_) => self.inverse_add_integers(input, shift, output, &mut scratch.fft),
             Plan::Vector(instructions, plan) => {

@@ -1,6 +1,6 @@
 //! Plans of the transform on vector instructions: the passes and their constants.
 
-use super::butterfly::{children, constants, merge_constants, split_constants, twiddle};
+use super::butterfly::{children, constants, merge_constants, root_of_unity, split_constants, twiddle};
 use crate::buffer::AlignedBuffer;
 use crate::simd::Simd;
 
@@ -17,6 +17,21 @@ pub(super) struct Plan {
     merge_tail: AlignedBuffer,
     /// exp(−iπk/N)/M for every coefficient k, in vectors, in the order in which the last pass needs them: one stream.
     pub(super) untwist: AlignedBuffer,
+    /// What powers of X are at the roots.
+    turns: Turns,
+}
+
+/// The values of X^e, 0 ≤ e < 2N, at the roots of a node of L²: the root x of the node's first leaf, and x·exp(2πi·t/L²) with the same numbers
+/// t in every node. So X^e has the values x^e·exp(2πi·e·t/L²), which are products of one number of the node and a vector that depends
+/// on e modulo L² alone.
+#[derive(Clone)]
+struct Turns {
+    /// exp(iπj/N) for 0 ≤ j < 2N, real and imaginary part.
+    roots: AlignedBuffer,
+    /// For each node of L², the j of its x.
+    nodes: Vec<u32>,
+    /// exp(2πi·e·t/L²) for 0 ≤ e < L²: [L²][2L²], each in the layout of a node.
+    leaves: AlignedBuffer,
 }
 
 /// A pass over memory: nodes of `radix` residues of `stride` coefficients each.
@@ -54,6 +69,7 @@ impl Plan {
             passes.push(Pass::new(&angles, radix, size, lanes));
             angles = descend(angles, radix);
         }
+        let turns = Turns::new(&angles, polynomial_size, lanes);
         let mut split_tails = Vec::with_capacity(angles.len() * split_tail_len(lanes));
         for angle in angles {
             let end = split_tails.len() + tail_scalars(lanes);
@@ -80,7 +96,19 @@ impl Plan {
             split_tails: AlignedBuffer::copy_of(&split_tails),
             merge_tail: AlignedBuffer::copy_of(&merge_tail),
             untwist: AlignedBuffer::copy_of(&untwist),
+            turns,
         })
+    }
+
+    /// Of X^exponent, 0 ≤ exponent < 2N, in node `tail` of L²: real and imaginary part of the number, and the vectors to multiply by
+    /// it, of 2L² numbers.
+    #[inline(always)]
+    pub(super) fn turn<S: Simd>(&self, exponent: usize, tail: usize) -> ((f64, f64), *const f64) {
+        let Turns { roots, nodes, leaves } = &self.turns;
+        let (node_len, two_n) = (2 * S::LANES * S::LANES, 4 * self.size);
+        let root = exponent * nodes[tail] as usize % two_n;
+        let leaves = &leaves[exponent % (S::LANES * S::LANES) * node_len..][..node_len];
+        ((roots[2 * root], roots[2 * root + 1]), leaves.as_ptr())
     }
 
     /// The number of nodes of L², which the passes over memory leave.
@@ -115,6 +143,32 @@ impl Plan {
     #[inline(always)]
     pub(super) fn merge_tail<S: Simd>(&self) -> *const f64 {
         self.merge_tail[..2 * S::LANES * constants(S::LANES)].as_ptr()
+    }
+}
+
+impl Turns {
+    /// For the nodes x^(L²) − e^(iπ·angle), for each of the angles.
+    fn new(angles: &[f64], polynomial_size: usize, lanes: usize) -> Self {
+        let leaves = lanes * lanes;
+        let roots = (0..2 * polynomial_size).map(|j| root_of_unity(j as f64 / polynomial_size as f64));
+        let roots: Vec<f64> = roots.flat_map(<[f64; 2]>::from).collect();
+        let of_node = (polynomial_size / leaves) as f64;
+        // Vector v has in lane l what is below node l of L.
+        let nodes: Vec<_> = descend(vec![0.0], lanes).iter().map(|&angle| descend(vec![angle], lanes)).collect();
+        let mut values = Vec::with_capacity(2 * leaves * leaves);
+        for exponent in 0..leaves {
+            for vector in 0..lanes {
+                // Exact: halves of integers, and sums of them.
+                let vector: Vec<_> = nodes.iter().map(|node| root_of_unity(exponent as f64 * node[vector])).collect();
+                values.extend(vector.iter().map(|value| value.0));
+                values.extend(vector.iter().map(|value| value.1));
+            }
+        }
+        Self {
+            roots: AlignedBuffer::copy_of(&roots),
+            nodes: angles.iter().map(|angle| (angle * of_node) as u32).collect(),
+            leaves: AlignedBuffer::copy_of(&values),
+        }
     }
 }
 

@@ -13,6 +13,8 @@ use crate::rounding::Transforms;
 pub(super) struct Plan {
     /// ω^j, ω = exp(iπ/N), 0 ≤ j < N/2.
     twist: Arc<[Complex<f64>]>,
+    /// ω^j, 0 ≤ j < 2N.
+    roots: Arc<[Complex<f64>]>,
     forward: Arc<dyn Fft<f64>>,
     inverse: Arc<dyn Fft<f64>>,
     pub(super) transforms: Transforms,
@@ -52,9 +54,10 @@ impl Plan {
         transforms: Transforms,
     ) -> Self {
         let half = polynomial_size / 2;
-        let twist = (0..half).map(|j| Complex::from_polar(1.0, PI * j as f64 / polynomial_size as f64)).collect();
+        let root = |j| Complex::from_polar(1.0, PI * j as f64 / polynomial_size as f64);
+        let (twist, roots) = ((0..half).map(root).collect(), (0..2 * polynomial_size).map(root).collect());
         let (forward, inverse) = (plan(half, FftDirection::Forward), plan(half, FftDirection::Inverse));
-        Self { twist, forward, inverse, transforms }
+        Self { twist, roots, forward, inverse, transforms }
     }
 
     pub(super) fn scratch(&self) -> Scratch {
@@ -100,5 +103,58 @@ impl Plan {
             acc_re[j] += a_re[j] * b_re[j] - a_im[j] * b_im[j];
             acc_im[j] += a_re[j] * b_im[j] + a_im[j] * b_re[j];
         }
+    }
+
+    /// Σ_r rows[r]·key[r, o], in place of the rows. `sums` is room for them.
+    pub(super) fn multiply_rows(
+        &self,
+        polynomials: &mut [f64],
+        rows: usize,
+        outputs: usize,
+        key: &[f64],
+        sums: &mut [f64],
+    ) {
+        let n = 2 * self.twist.len();
+        let sums = &mut sums[..outputs * n];
+        sums.fill(0.0);
+        for (row, key) in polynomials[..rows * n].chunks_exact(n).zip(key.chunks_exact(outputs * n)) {
+            for (sum, key) in sums.chunks_exact_mut(n).zip(key.chunks_exact(n)) {
+                self.multiply_accumulate(sum, row, key);
+            }
+        }
+        polynomials[..outputs * n].copy_from_slice(sums);
+    }
+
+    /// Σ_t (X^(e_t) − 1)·Σ_r rows[r]·key[r, t, o], in place of the rows. `sums` is room for them, and for one polynomial more.
+    pub(super) fn multiply_turned(
+        &self,
+        exponents: &[usize],
+        polynomials: &mut [f64],
+        rows: usize,
+        outputs: usize,
+        key: &[f64],
+        sums: &mut [f64],
+    ) {
+        let (half, n) = (self.twist.len(), 2 * self.twist.len());
+        let (sums, product) = sums[..(outputs + 1) * n].split_at_mut(outputs * n);
+        sums.fill(0.0);
+        for (t, &exponent) in exponents.iter().enumerate() {
+            for (output, sum) in sums.chunks_exact_mut(n).enumerate() {
+                product.fill(0.0);
+                for (r, row) in polynomials[..rows * n].chunks_exact(n).enumerate() {
+                    let at = (r * exponents.len() + t) * outputs + output;
+                    self.multiply_accumulate(product, row, &key[at * n..][..n]);
+                }
+                let (re, im) = sum.split_at_mut(half);
+                for j in 0..half {
+                    // Value j is the one at ω^(1−4j).
+                    let turn = self.roots[exponent * (1 + 4 * (half - j)) % (2 * n)] - 1.0;
+                    let turned = turn * Complex::new(product[j], product[half + j]);
+                    re[j] += turned.re;
+                    im[j] += turned.im;
+                }
+            }
+        }
+        polynomials[..outputs * n].copy_from_slice(sums);
     }
 }

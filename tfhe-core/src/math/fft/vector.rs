@@ -34,7 +34,7 @@ pub(super) unsafe fn load<S: Simd>(simd: S, data: *const f64, index: usize) -> C
 /// # Safety
 /// `data` must be valid for writing 2·(index + L) numbers.
 #[inline(always)]
-unsafe fn store<S: Simd>(simd: S, data: *mut f64, index: usize, z: Complex<S::Reals>) {
+pub(super) unsafe fn store<S: Simd>(simd: S, data: *mut f64, index: usize, z: Complex<S::Reals>) {
     // SAFETY: the caller's.
     unsafe {
         let at = data.add(2 * index);

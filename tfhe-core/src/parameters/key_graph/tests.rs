@@ -61,7 +61,7 @@ fn split_gadgets_that_are_not_exact_are_refused() {
     const SPLIT: GadgetLiteral = (14, 3, Precision::Split);
     let set = PACKED_HEAD;
     assert_eq!(inexact(ParametersLiteral { keyswitches: &[(Arithmetic, SPLIT)], ..set }), (14, 128, 32));
-    assert_eq!(inexact(ParametersLiteral { bootstraps: &[(Lookup, SPLIT)], ..set }), (14, 2048, 2));
+    assert_eq!(inexact(ParametersLiteral { bootstraps: &[(Lookup, SPLIT, Grouping::One)], ..set }), (14, 2048, 2));
     assert_eq!(inexact(ParametersLiteral { automorphisms: &[(Lookup, SPLIT)], ..set }), (14, 2048, 1));
     assert_eq!(inexact(ParametersLiteral { lifts: &[(Lookup, Arithmetic, SPLIT)], ..set }), (14, 4096, 1));
     assert_eq!(inexact(ParametersLiteral { relinearizations: &[(Arithmetic, SPLIT)], ..set }), (14, 4096, 1));
@@ -71,7 +71,8 @@ fn split_gadgets_that_are_not_exact_are_refused() {
 
     // A key switch of one polynomial is exact where an external product of two is not.
     let finer = (12, 4, Precision::Split);
-    let bootstraps = &[(Lookup, (23, 1, Precision::Single)), (Lookup, (12, 4, Precision::Split))];
+    let bootstraps =
+        &[(Lookup, (23, 1, Precision::Single), Grouping::One), (Lookup, (12, 4, Precision::Split), Grouping::One)];
     assert_eq!(inexact(ParametersLiteral { bootstraps, ..HEAD_EXACT }), (12, 4096, 2));
     let automorphisms = &[(Lookup, (12, 4, Precision::Split))];
     assert_eq!(inexact(ParametersLiteral { automorphisms, ..HEAD_EXACT }), (finer.0, 4096, 1));
@@ -87,7 +88,8 @@ fn gadgets_and_rings_can_be_added() {
         (Arithmetic, (2, 31, Precision::Split)),
         (Lookup, (5, 9, Precision::Split)),
     ];
-    let bootstraps = &[(Lookup, (23, 1, Precision::Single)), (Arithmetic, (12, 3, Precision::Single))];
+    let bootstraps =
+        &[(Lookup, (23, 1, Precision::Single), Grouping::One), (Arithmetic, (12, 3, Precision::Single), Grouping::One)];
     let set = ParametersLiteral { automorphisms, bootstraps, ..PACKED_HEAD }.compile().unwrap();
     assert_eq!((set.automorphism_gadgets(Lookup), set.automorphism_gadgets(Arithmetic)), (2, 1));
     assert_eq!(set.gadget(Edge::Automorphisms { ring: Lookup, gadget: 1 }).unwrap().base_log(), 5);
@@ -104,20 +106,35 @@ fn fingerprints_are_of_all_numbers() {
     let one: &[_] = &[(Lookup, (8, 7, Precision::Split))];
     let sets = [
         HEAD_EXACT,
-        ParametersLiteral { bootstraps: &[(Lookup, (23, 1, Precision::Single))], ..HEAD_EXACT },
-        ParametersLiteral { bootstraps: &[(Lookup, (22, 1, Precision::Single))], ..HEAD_EXACT },
+        ParametersLiteral { bootstraps: &[(Lookup, (23, 1, Precision::Single), Grouping::One)], ..HEAD_EXACT },
+        ParametersLiteral { bootstraps: &[(Lookup, (22, 1, Precision::Single), Grouping::One)], ..HEAD_EXACT },
+        ParametersLiteral { bootstraps: &[(Lookup, (22, 1, Precision::Single), Grouping::Two)], ..HEAD_EXACT },
         ParametersLiteral { automorphisms: &[], ..HEAD_EXACT },
         ParametersLiteral { automorphisms: &[], external_products: one, ..HEAD_EXACT },
         ParametersLiteral { keyswitches: &[(Lookup, (3, 5, Precision::Single))], ..HEAD_EXACT },
         ParametersLiteral { relinearizations: &[], ..HEAD_EXACT },
         ParametersLiteral { lifts: &[(Lookup, Arithmetic, (8, 7, Precision::Split))], ..HEAD_EXACT },
         PACKED_HEAD,
-        ParametersLiteral { bootstraps: &[(Arithmetic, (23, 1, Precision::Single))], ..PACKED_HEAD },
-        ParametersLiteral { bootstraps: &[(Lookup, (23, 1, Precision::Single))], ..PACKED_HEAD },
+        ParametersLiteral { bootstraps: &[(Arithmetic, (23, 1, Precision::Single), Grouping::One)], ..PACKED_HEAD },
+        ParametersLiteral { bootstraps: &[(Lookup, (23, 1, Precision::Single), Grouping::One)], ..PACKED_HEAD },
     ];
     let print = |literal: &ParametersLiteral| literal.compile().unwrap().fingerprint();
     for (i, a) in sets.iter().enumerate() {
         sets[..i].iter().for_each(|b| assert_ne!(print(a), print(b), "{a:?} and {b:?}"));
         assert_eq!(print(a), print(&ParametersLiteral { name: "another", ..*a }));
     }
+}
+
+/// What is multiplied by turns in f64 is not exact.
+#[test]
+fn two_bits_in_a_step_are_for_single_precision() {
+    let of = |precision| {
+        let bootstraps: &[_] = match precision {
+            Precision::Single => &[(Lookup, (11, 4, Precision::Single), Grouping::Two)],
+            Precision::Split => &[(Lookup, (11, 4, Precision::Split), Grouping::Two)],
+        };
+        ParametersLiteral { bootstraps, ..HEAD_EXACT }.compile()
+    };
+    assert_eq!(of(Precision::Split), Err(ParameterError::SplitGroups));
+    assert_eq!(of(Precision::Single).unwrap().bootstraps()[0].grouping, Grouping::Two);
 }

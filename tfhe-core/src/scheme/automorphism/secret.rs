@@ -12,6 +12,7 @@ use crate::params::{Gadget, NoiseDistribution};
 use crate::polynomial;
 use crate::random::EncryptionSeed;
 use crate::rows::RowGenerator;
+use crate::torus::MODULUS_LOG;
 
 impl SeededAutomorphismKeys {
     /// Makes the keys of the `steps` l; key l uses the streams l of `seed`.
@@ -29,7 +30,7 @@ impl SeededAutomorphismKeys {
         let shape = key.shape();
         let n = shape.polynomial_size.get();
         seed.take_first(u64::from(shape.polynomial_size.log2()) + 1);
-        let generator = RowGenerator { fft, key, gadget, noise, seed: &seed };
+        let generator = RowGenerator { fft, key, gadget, noise, seed: &seed, body_bits: MODULUS_LOG };
         assert!(*steps.start() >= 1 && *steps.end() <= shape.polynomial_size.log2(), "steps from 1 to log2 N");
         let first = *steps.start();
         let keys = steps

@@ -6,7 +6,8 @@ use super::SeededBootstrappingKey;
 use crate::fft::NegacyclicFft;
 use crate::glwe::GlweSecretKey;
 use crate::lwe::LweSecretKey;
-use crate::params::{Gadget, NoiseDistribution};
+use crate::noise::stored_bits;
+use crate::params::{Gadget, Grouping, NoiseDistribution, Precision};
 use crate::random::EncryptionSeed;
 use crate::rows::RowGenerator;
 
@@ -46,11 +47,44 @@ impl SeededBootstrappingKey {
         to: &GlweSecretKey,
         gadget: Gadget,
         noise: NoiseDistribution,
+        seed: EncryptionSeed,
+    ) -> Self {
+        Self::generate_grouped(fft, from, to, (gadget, Grouping::One), noise, seed)
+    }
+
+    /// The same for steps of `grouping`; GGSW ciphertext i uses the streams i of `seed`.
+    ///
+    /// # Panics
+    /// As [`Self::generate`]; if a step takes two bits and the gadget is split.
+    pub fn generate_grouped(
+        fft: &NegacyclicFft,
+        from: &LweSecretKey,
+        to: &GlweSecretKey,
+        (gadget, grouping): (Gadget, Grouping),
+        noise: NoiseDistribution,
         mut seed: EncryptionSeed,
     ) -> Self {
-        seed.take_first(from.dimension().get() as u64);
-        let generator = RowGenerator { fft, key: to, gadget, noise, seed: &seed };
-        let bits = from.bits().par_iter().enumerate().map(|(i, &bit)| generator.ggsw(bit, i as u64)).collect();
-        Self::from_bits(bits)
+        assert!(
+            grouping == Grouping::One || gadget.precision() == Precision::Single,
+            "steps of two bits are of single precision"
+        );
+        let (dimension, bits) = (from.dimension(), from.bits());
+        let count = grouping.ciphertexts(dimension);
+        seed.take_first(count as u64);
+        let body_bits = stored_bits(noise.variance());
+        let generator = RowGenerator { fft, key: to, gadget, noise, seed: &seed, body_bits };
+        let message = |i: usize| match grouping {
+            Grouping::One => bits[i],
+            Grouping::Two => {
+                let (first, second) = (bits[i / 3 * 2], bits.get(i / 3 * 2 + 1).copied().unwrap_or(0));
+                match i % 3 {
+                    0 => first & !second & 1,
+                    1 => second & !first & 1,
+                    _ => first & second,
+                }
+            }
+        };
+        let ciphertexts = (0..count).into_par_iter().map(|i| generator.ggsw(message(i), i as u64)).collect();
+        Self::from_ciphertexts(dimension, grouping, ciphertexts)
     }
 }

@@ -8,6 +8,7 @@ use crate::glwe::GlweSecretKey;
 use crate::params::{Gadget, NoiseDistribution};
 use crate::random::EncryptionSeed;
 use crate::rows::RowGenerator;
+use crate::torus::MODULUS_LOG;
 
 impl GlweSecretKey {
     /// A GGSW encryption of the integer `message`, with the next masks and noise of `seed`. `fft` must be a plan of size N.
@@ -48,7 +49,7 @@ impl GlweSecretKey {
         seed: &mut EncryptionSeed,
     ) -> SeededGgswCiphertext {
         let stream = seed.take(1);
-        RowGenerator { fft, key: self, gadget, noise, seed }.ggsw(message as u64, stream)
+        RowGenerator { fft, key: self, gadget, noise, seed, body_bits: MODULUS_LOG }.ggsw(message as u64, stream)
     }
 }
 

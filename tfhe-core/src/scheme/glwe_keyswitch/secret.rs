@@ -8,6 +8,7 @@ use crate::glwe::GlweSecretKey;
 use crate::params::{Gadget, NoiseDistribution};
 use crate::random::EncryptionSeed;
 use crate::rows::RowGenerator;
+use crate::torus::MODULUS_LOG;
 
 impl SeededGlweKeyswitchKey {
     /// Encrypts the polynomials of `from` under `to`, with the streams 0 of `seed`.
@@ -27,7 +28,7 @@ impl SeededGlweKeyswitchKey {
         seed.take_first(1);
         let negated = |i: usize| from.polynomial(i).iter().map(|&bit| bit.wrapping_neg()).collect();
         let messages: Zeroizing<Vec<Vec<u64>>> = Zeroizing::new((0..input.dimension.get()).map(negated).collect());
-        let rows = RowGenerator { fft, key: to, gadget, noise, seed: &seed }.rows(&messages, 0);
+        let rows = RowGenerator { fft, key: to, gadget, noise, seed: &seed, body_bits: MODULUS_LOG }.rows(&messages, 0);
         Self::from_rows(input, rows)
     }
 }

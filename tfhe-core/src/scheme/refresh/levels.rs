@@ -31,7 +31,7 @@ const LARGEST: f64 = (1_u64 << 53) as f64;
 /// use tfhe_core::key_graph::Node::{Arithmetic, Lookup, Small};
 /// use tfhe_core::key_graph::{Edge, KeyLiteral, Node, ParametersLiteral, ShapeLiteral};
 /// use tfhe_core::keys::{Answer, ClientKeys, Needs};
-/// use tfhe_core::params::{NoiseDistribution, Precision::{Single, Split}};
+/// use tfhe_core::params::{Grouping, NoiseDistribution, Precision::{Single, Split}};
 /// use tfhe_core::refresh::{LevelTables, Place, Source};
 /// use tfhe_core::torus::{from_f64, to_f64};
 /// use zeroize::Zeroizing;
@@ -43,7 +43,7 @@ const LARGEST: f64 = (1_u64 << 53) as f64;
 ///     name: "toy of two rings",
 ///     keys: &const { [key(&[Small], 4, 16), key(&[Lookup], 1, 256), key(&[Arithmetic], 1, 512)] },
 ///     keyswitches: &[(Arithmetic, (4, 5, Single)), (Lookup, (4, 5, Single))],
-///     bootstraps: &[(Lookup, (10, 3, Single))],
+///     bootstraps: &[(Lookup, (10, 3, Single), Grouping::One)],
 ///     automorphisms: &[(Lookup, (6, 7, Split))],
 ///     relinearizations: &[(Arithmetic, (8, 6, Split))],
 ///     lifts: &[(Lookup, Arithmetic, (11, 4, Split))],

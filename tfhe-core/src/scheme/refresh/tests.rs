@@ -10,7 +10,7 @@ use crate::glwe::GlweSecretKey;
 use crate::glwe_keyswitch::SeededGlweKeyswitchKey;
 use crate::noise::tests::assert_variance;
 use crate::noise::{self, Distribution, RefreshNoise, RefreshParameters, Variance};
-use crate::params::{Gadget, GlweDimension, NoiseDistribution, Precision};
+use crate::params::{Gadget, GlweDimension, Grouping, NoiseDistribution, Precision};
 use crate::random::{SampleSeed, SecretSeed};
 use crate::torus;
 
@@ -126,6 +126,7 @@ impl Client {
             lookup_keyswitch: None,
             log_tables: 0,
             bootstrapping,
+            grouping: Grouping::One,
             result_bits: 64,
             automorphism,
             lift: self.lift_gadget.on(self.fft.transforms()),

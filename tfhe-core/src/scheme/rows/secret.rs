@@ -6,6 +6,7 @@ use crate::gadget_product::check_exact;
 use crate::glwe::{GlweSecretKey, InnerProductScratch};
 use crate::params::{Gadget, NoiseDistribution};
 use crate::random::EncryptionSeed;
+use crate::torus;
 use crate::wiping::leaving_nothing_on_the_stack;
 
 /// What every key of a kind is made with.
@@ -17,6 +18,8 @@ pub(crate) struct RowGenerator<'a> {
     pub(crate) noise: NoiseDistribution,
     /// Of which the streams were taken.
     pub(crate) seed: &'a EncryptionSeed,
+    /// To how many bits bodies are rounded.
+    pub(crate) body_bits: u32,
 }
 
 impl RowGenerator<'_> {
@@ -41,6 +44,7 @@ impl RowGenerator<'_> {
             leaving_nothing_on_the_stack(|| {
                 self.key.encrypt_body(self.fft, &mask, body, self.noise, &mut noises, scratch);
             });
+            body.iter_mut().for_each(|x| *x = torus::round(*x, self.body_bits));
         }
         SeededRows::from_bodies(shape, self.gadget, (self.seed.masks(), stream), bodies)
     }

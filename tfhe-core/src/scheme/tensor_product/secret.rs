@@ -9,6 +9,7 @@ use crate::params::{Gadget, NoiseDistribution};
 use crate::polynomial::schoolbook_add;
 use crate::random::EncryptionSeed;
 use crate::rows::RowGenerator;
+use crate::torus::MODULUS_LOG;
 
 impl SeededRelinearizationKey {
     /// Encrypts S², with the streams 0 of `seed`.
@@ -28,6 +29,6 @@ impl SeededRelinearizationKey {
         let integers: Zeroizing<Vec<i64>> = Zeroizing::new(secret.iter().map(|&s| s as i64).collect());
         let mut square = Zeroizing::new([vec![0; secret.len()]]);
         schoolbook_add(&integers, secret, &mut square[0]);
-        Self::from_rows(RowGenerator { fft, key, gadget, noise, seed: &seed }.rows(&*square, 0))
+        Self::from_rows(RowGenerator { fft, key, gadget, noise, seed: &seed, body_bits: MODULUS_LOG }.rows(&*square, 0))
     }
 }

@@ -114,7 +114,7 @@ fn what_is_damaged_or_of_another_text_is_refused() {
         assert!(refused(&whole[..50]).contains("it was cut off"));
         assert!(refused(&[]).contains("it was cut off"));
         assert!(changed(0).contains("it is no file of this program"));
-        assert!(changed(8).contains("only version 1 is read"));
+        assert!(changed(8).contains("only version 2 is read"));
         assert!(changed(30).contains("its checksum is wrong") && changed(whole.len() - 1).contains("checksum"));
         let mut huge = whole.clone();
         huge[122] = 0xff;
