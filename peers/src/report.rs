@@ -17,10 +17,10 @@ pub fn to_json(results: &Results) -> Value {
 
 /// The table, a line for each name.
 pub fn to_table(results: &Results) -> String {
-    let mut out = format!("{:<26}{:>13}{:>13}{:>8}\n", "", "tfhe-core", "tfhe-rs", "ratio");
+    let mut out = format!("{:<32}{:>13}{:>13}{:>8}\n", "", "tfhe-core", "tfhe-rs", "ratio");
     for (name, c) in results {
         let (ours, peer) = (duration(c.ours), duration(c.peer));
-        writeln!(out, "{name:<26}{ours:>13}{peer:>13}{:>8.2}", c.ratio()).expect("a string can be written to");
+        writeln!(out, "{name:<32}{ours:>13}{peer:>13}{:>8.2}", c.ratio()).expect("a string can be written to");
     }
     out
 }

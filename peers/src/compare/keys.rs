@@ -6,7 +6,7 @@ use tfhe::core_crypto::prelude::{CiphertextModulus, Fft, LweKeyswitchKeyOwned};
 use tfhe_core::bootstrapping_key::{BootstrappingKey, SeededBootstrappingKey};
 use tfhe_core::derivation::ClientSeed;
 use tfhe_core::glwe::GlweCiphertext;
-use tfhe_core::key_graph::{Edge, Node, Parameters};
+use tfhe_core::key_graph::{Bootstrap, Edge, Node, Parameters};
 use tfhe_core::keys::ClientKeys;
 use tfhe_core::keyswitch::{LweKeyswitchKey, SeededLweKeyswitchKey};
 use tfhe_core::lwe::LweCiphertext;
@@ -31,6 +31,8 @@ pub(super) struct Keys {
     pub(super) keyswitch: LweKeyswitchKey,
     pub(super) bootstrapping: BootstrappingKey,
     pub(super) seeded_bootstrapping: SeededBootstrappingKey,
+    /// Our keys of the set `message_2_carry_2_pairs`, between the same secret keys.
+    pub(super) pairs: (LweKeyswitchKey, BootstrappingKey),
     pub(super) peer_fft: Fft,
     pub(super) peer_keyswitch: LweKeyswitchKeyOwned<u64>,
     /// The same key rounded to 32 bits: half the bytes, and noise that hardly differs.
@@ -54,6 +56,12 @@ impl Keys {
         let (shape, small) = (parameters.lookup().shape, parameters.small().lwe_dimension());
         let seeded_keyswitch = generate_keyswitch(&client);
         let seeded_bootstrapping = generate_bootstrapping(&client);
+        let of_pairs = sets::MESSAGE_2_CARRY_2_PAIRS.compile()?;
+        ensure!(of_pairs.keys() == parameters.keys(), "the two sets have other keys");
+        let pairs = (
+            generate_keyswitch_of(&client, keyswitch_gadget(&of_pairs), 3).expand(),
+            generate_bootstrapping_of(&client, of_pairs.bootstraps()[0], 4).prepare(client.fft(Node::Lookup), shape),
+        );
         let gadget = parameters.bootstraps()[0].gadget;
         let rows = seeded_keyswitch.to_raw();
         let peer_keyswitch = exchange::keyswitch_key_to_peer(small, keyswitch_gadget(&parameters), &rows);
@@ -72,6 +80,7 @@ impl Keys {
             inputs: inputs(&client),
             table: table_accumulator(shape, &(0..VALUES).map(|v| function(v) << SCALE_LOG).collect::<Vec<_>>()),
             seeded_bootstrapping,
+            pairs,
             parameters,
             client,
         })
@@ -105,18 +114,26 @@ pub(super) fn keyswitch_gadget(parameters: &Parameters) -> Gadget {
 
 /// A key switch from the extracted key to the small one.
 pub(super) fn generate_keyswitch(client: &ClientKeys) -> SeededLweKeyswitchKey {
-    let (parameters, seed) = (client.parameters(), SecretSeed::from_number(2).experiment(1));
+    generate_keyswitch_of(client, keyswitch_gadget(client.parameters()), 1)
+}
+
+/// With streams of their own for each key.
+fn generate_keyswitch_of(client: &ClientKeys, gadget: Gadget, number: u64) -> SeededLweKeyswitchKey {
+    let (seed, noise) = (SecretSeed::from_number(2).experiment(number), client.parameters().small().noise());
     let from = client.lwe_key(Node::Lookup);
-    let (gadget, noise) = (keyswitch_gadget(parameters), parameters.small().noise());
     SeededLweKeyswitchKey::generate(&from, &client.lwe_key(Node::Small), gadget, noise, seed)
 }
 
 /// The bootstrapping key of the set's first gadget.
 pub(super) fn generate_bootstrapping(client: &ClientKeys) -> SeededBootstrappingKey {
-    let (parameters, seed) = (client.parameters(), SecretSeed::from_number(2).experiment(2));
-    let (gadget, noise) = (parameters.bootstraps()[0].gadget, parameters.lookup().noise);
+    generate_bootstrapping_of(client, client.parameters().bootstraps()[0], 2)
+}
+
+fn generate_bootstrapping_of(client: &ClientKeys, bootstrap: Bootstrap, number: u64) -> SeededBootstrappingKey {
+    let (seed, noise) = (SecretSeed::from_number(2).experiment(number), client.parameters().lookup().noise);
     let (from, to) = (client.lwe_key(Node::Small), client.glwe_key(Node::Lookup));
-    SeededBootstrappingKey::generate(client.fft(Node::Lookup), &from, to, gadget, noise, seed)
+    let kind = (bootstrap.gadget, bootstrap.grouping);
+    SeededBootstrappingKey::generate_grouped(client.fft(Node::Lookup), &from, to, kind, noise, seed)
 }
 
 fn inputs(client: &ClientKeys) -> Vec<LweCiphertext> {

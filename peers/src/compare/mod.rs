@@ -38,13 +38,19 @@ pub fn run(effort: Effort, only: &[String], progress: &mut dyn FnMut(&str)) -> R
 }
 
 /// The comparisons, in the order of the table.
-pub const NAMES: [&str; 24] = [
+pub const NAMES: [&str; 30] = [
     "pbs_latency",
     "ks_pbs_latency",
     "ks_pbs_throughput_1",
     "ks_pbs_throughput_2",
     "ks_pbs_throughput_best_1",
     "ks_pbs_throughput_best_2",
+    "pairs_pbs_latency",
+    "pairs_ks_pbs_latency",
+    "pairs_ks_pbs_throughput_1",
+    "pairs_ks_pbs_throughput_2",
+    "pairs_ks_pbs_throughput_best_1",
+    "pairs_ks_pbs_throughput_best_2",
     "pbs_n4096",
     "pbs_n8192",
     "pbs_n32768",

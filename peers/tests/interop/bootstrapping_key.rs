@@ -8,7 +8,7 @@ use tfhe::core_crypto::prelude::{
 use tfhe_core::bootstrapping_key::{BootstrappingKey, SeededBootstrappingKey};
 use tfhe_core::glwe::GlweCiphertext;
 use tfhe_core::lwe::{LweCiphertext, LweSecretKey};
-use tfhe_core::params::{Gadget, GlweShape, LweDimension, Precision};
+use tfhe_core::params::{Gadget, GlweShape, Grouping, LweDimension, Precision};
 use tfhe_core::programmable_bootstrap::{half_slot, table_accumulator};
 use tfhe_core::random::SecretSeed;
 use tfhe_core::{noise, torus};
@@ -68,7 +68,13 @@ fn check_bootstrappings(n: usize, shape: GlweShape, gadget: Gadget) {
     let theirs_here = BootstrappingKey::from_raw(&keys.fft, shape, gadget, rows).unwrap();
     let here = theirs_here.programmable_bootstrap(&inputs, &vec![&table; inputs.len()]);
 
-    let predicted = noise::blind_rotation(gadget.on(keys.fft.transforms()), shape, lwe_dimension, key_noise.variance());
+    let predicted = noise::blind_rotation(
+        gadget.on(keys.fft.transforms()),
+        Grouping::One,
+        shape,
+        lwe_dimension,
+        key_noise.variance(),
+    );
     let big = keys.ours.extracted_lwe_key();
     for (what, outputs) in [("our bootstrapping key in tfhe-rs", there), ("tfhe-rs's bootstrapping key in ours", here)]
     {
