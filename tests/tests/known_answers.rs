@@ -25,7 +25,7 @@ use tfhe_core::noise;
 use tfhe_core::params::{Gadget, GlweShape, Precision};
 use tfhe_core::programmable_bootstrap::{half_slot, table_accumulator};
 use tfhe_core::random::{PublicSeed, Role, SampleSeed};
-use tfhe_core::sets::{MESSAGE_2_CARRY_2, TOY};
+use tfhe_core::sets::{MESSAGE_2_CARRY_2, MESSAGE_2_CARRY_2_PAIRS, TOY};
 use tfhe_core::simd::{BACKEND_VARIABLE, Backend};
 use tfhe_core::torus::encode;
 use zeroize::Zeroizing;
@@ -254,7 +254,7 @@ fn of_products() -> Answers {
 }
 
 fn answers() -> Answers {
-    [of_set(TOY, 2), of_set(MESSAGE_2_CARRY_2, 4), of_products()].concat()
+    [of_set(TOY, 2), of_set(MESSAGE_2_CARRY_2, 4), of_set(MESSAGE_2_CARRY_2_PAIRS, 4), of_products()].concat()
 }
 
 /// With the given number of threads.
@@ -288,6 +288,27 @@ const KNOWN: &[(&str, &str)] = &[
     ("message_2_carry_2: trace", "9a98a7e2d0db6371cb1a8cf34920f7b31363f893f062460790674b0ccde2f33d"),
     ("message_2_carry_2: packing", "4af66c98cbb75d58a19c98366821415a306bae225b36d18ea2fdb781e2cfff22"),
     ("message_2_carry_2: product of ciphertexts", "da1bc8e98ab6261d3e075ac32c42b30018f0696802063b1ef1326bae77b0f6cc"),
+    (
+        "message_2_carry_2_pairs: bits of the small key",
+        "c99bdb8f88bbfa350003ac4b16fd75abada988c19a6bcf7079097b1561475c63",
+    ),
+    (
+        "message_2_carry_2_pairs: bits of the ring's key",
+        "905886f9d10a2481e566e5b91e5359c53cfbe316bc0925c963334d2abea48881",
+    ),
+    ("message_2_carry_2_pairs: key switching key", "9e9da5d66d9f7473504ff485eae1832f1667619e35549b696b5f9f78793f697f"),
+    ("message_2_carry_2_pairs: bootstrapping key", "60725eb372943b3695da90db1ec58860f5df043eaf8d9140e7236caeaa5b8645"),
+    ("message_2_carry_2_pairs: encryption", "50900baf8bf56f495a2c4dceb2298ea54d547c7b1cbabe85d51a152e4aad0a70"),
+    ("message_2_carry_2_pairs: sample extraction", "525501d1491eab19aa9140d463f89768874a2afa8a9e08bd69f7311cfb98097a"),
+    ("message_2_carry_2_pairs: key switch", "829cd6bc57972ef44c02ff020e8d0114e5e377a7504724ce11ff5551a840a459"),
+    ("message_2_carry_2_pairs: modulus switch", "bf37b06307aa5e3bf12e88caa9f8ece7feae4c9cbab6c70432edfeb2e714c548"),
+    ("message_2_carry_2_pairs: table", "1153bce517e71ab0b4efe35018b64a5697fd3cc47a0041bc79c6b79a888ac359"),
+    ("message_2_carry_2_pairs: trace", "2f678f85ec0d2fce7c9f0323b6d7a2164df9b226923da9e2c00a6139b1c4d784"),
+    ("message_2_carry_2_pairs: packing", "909c54d1d4ebb2db04dfe59bbe805207be02537b7ad53fd2e134bceee12388bc"),
+    (
+        "message_2_carry_2_pairs: product of ciphertexts",
+        "0cf1e194e3c782d78edcdb0655330c34cd57ceb48adc0968d6110102338cea27",
+    ),
     ("external product, split, 30 bits", "bb182fa4afca4c2a861c152b796f60f01c3e9f2fbe896fa0d22afbcd78e66dfc"),
 ];
 

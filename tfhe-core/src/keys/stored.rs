@@ -22,7 +22,7 @@ use crate::glwe_keyswitch::SeededGlweKeyswitchKey;
 use crate::key_graph::{Edge, MissingEdge, Node, Parameters, Ring};
 use crate::keyswitch::SeededLweKeyswitchKey;
 use crate::noise::stored_bits;
-use crate::params::{GlweShape, Grouping, LweDimension};
+use crate::params::{GlweShape, LweDimension};
 use crate::random::PublicSeed;
 use crate::rows::SeededRows;
 use crate::tensor_product::SeededRelinearizationKey;
@@ -123,10 +123,10 @@ impl EvaluationKeys {
     pub fn predicted_bytes(parameters: &Parameters, needs: &Needs) -> Result<usize, MissingEdge> {
         let of = |need: Need| {
             let sizes = need.sizes(parameters);
-            // Of a key of pairs, each bit of the first pair has one more.
             let parts = match need.edge {
-                Edge::Bootstrapping { gadget } if parameters.bootstraps()[gadget].grouping == Grouping::Two => {
-                    sizes.parts + 2
+                Edge::Bootstrapping { gadget } => {
+                    let grouping = parameters.bootstraps()[gadget].grouping;
+                    grouping.prepared_ciphertexts(parameters.small().lwe_dimension())
                 }
                 _ => sizes.parts,
             };

@@ -240,11 +240,6 @@ impl FourierTriple {
         FourierRows::gather(count, keys.into_iter().map(|key| key.0)).into_iter().map(Self).collect()
     }
 
-    /// (β, ℓ).
-    pub(crate) fn gadget(&self) -> Gadget {
-        self.0.gadget
-    }
-
     /// Bytes of memory.
     pub(crate) fn bytes(&self) -> usize {
         self.0.bytes()
@@ -255,41 +250,36 @@ impl FourierTriple {
         &self.0.data
     }
 
-    /// Working memory of one thread for products with these and others as many.
-    pub(crate) fn scratch(&self, fft: &NegacyclicFft) -> GadgetScratch {
-        GadgetScratch::for_ciphertexts(CIPHERTEXTS, fft, self.0.gadget, self.0.inputs, self.0.columns)
+    /// Working memory of one thread for products of so many columns, and for others of [`FourierRows`] as large.
+    pub(crate) fn scratch(fft: &NegacyclicFft, gadget: Gadget, columns: usize) -> GadgetScratch {
+        GadgetScratch::for_ciphertexts(CIPHERTEXTS, fft, gadget, columns, columns)
     }
 
-    /// The sum above for each of up to [`CIPHERTEXTS`] ciphertexts `[columns·N]` with its exponents, below 2N. Fetches `next` into the
-    /// cache. O(columns·ℓ·(N log N + columns·N)) each.
+    /// The sum above for each of up to [`CIPHERTEXTS`] ciphertexts, `[ciphertexts][columns·N]`, with the exponents of each, below 2N.
+    /// Fetches `next` into the cache. O(columns·ℓ·(N log N + columns·N)) each.
     ///
     /// # Panics
-    /// If there are more ciphertexts, or not as many exponents, or the scratch was made for a smaller product.
+    /// If there are more ciphertexts, or others than there are exponents of, or the scratch was made for a smaller product.
     pub(crate) fn turn(
         &self,
         next: &[f64],
         fft: &NegacyclicFft,
         exponents: &[[usize; TERMS]],
-        ciphertexts: &mut [&mut [u64]],
+        ciphertexts: &mut [u64],
         scratch: &mut GadgetScratch,
     ) {
         let (n, FourierRows { gadget, columns, data, .. }) = (fft.polynomial_size().get(), &self.0);
-        assert!(
-            exponents.len() == ciphertexts.len() && exponents.len() <= CIPHERTEXTS,
-            "exponents for each ciphertext"
-        );
-        for (c, ciphertext) in ciphertexts.iter().enumerate() {
-            assert_eq!(ciphertext.len(), columns * n);
-            for (i, polynomial) in ciphertext.chunks_exact(n).enumerate() {
-                fft.start_digits(polynomial, *gadget, (c, i * gadget.levels()), &mut scratch.0);
-            }
+        assert!(exponents.len() <= CIPHERTEXTS, "no more ciphertexts than go together");
+        assert_eq!(ciphertexts.len(), exponents.len() * columns * n, "exponents of each ciphertext");
+        let place = |i: usize| (i / columns, i % columns);
+        for (i, polynomial) in ciphertexts.chunks_exact(n).enumerate() {
+            let (ciphertext, column) = place(i);
+            fft.start_digits(polynomial, *gadget, (ciphertext, column * gadget.levels()), &mut scratch.0);
         }
         let rows = columns * gadget.levels();
         fft.multiply_rows(Sums::Turned(exponents), rows, *columns, data, next, &mut scratch.0);
-        for (c, ciphertext) in ciphertexts.iter_mut().enumerate() {
-            for (i, polynomial) in ciphertext.chunks_exact_mut(n).enumerate() {
-                fft.finish_add_torus((c, i), polynomial, &mut scratch.0);
-            }
+        for (i, polynomial) in ciphertexts.chunks_exact_mut(n).enumerate() {
+            fft.finish_add_torus(place(i), polynomial, &mut scratch.0);
         }
     }
 }
@@ -337,15 +327,15 @@ mod tests {
                 numbers
             };
             let rows = [(); TERMS].map(|()| random(2 * 3 * 2));
-            let before = [random(2), random(2)];
+            let before = random(2 * 2);
             let key = FourierTriple::prepare(fft, gadget, 2, &rows);
             let exponents = [[3, 2 * n - 5, n + 7], [0, n, 1]];
 
-            let expected: Vec<Vec<u64>> = before
-                .iter()
+            let expected: Vec<u64> = before
+                .chunks_exact(2 * n)
                 .zip(&exponents)
-                .map(|(before, exponents)| {
-                    let mut sum = before.clone();
+                .flat_map(|(before, exponents)| {
+                    let mut sum = before.to_vec();
                     for (rows, &exponent) in rows.iter().zip(exponents) {
                         let rows = FourierRows::prepare(fft, gadget, 2, 2, rows);
                         let (mut product, mut turned) = (vec![0; 2 * n], vec![0; n]);
@@ -362,14 +352,14 @@ mod tests {
             let size = gadget.digits_square(2 * n) / 12.0;
             let deviation = (2.0 * 6.0 * size * fft.transforms().of_torus(6, n)).sqrt();
             for count in 1..=2 {
-                let mut turned = before.clone();
-                let mut ciphertexts: Vec<&mut [u64]> = turned[..count].iter_mut().map(Vec::as_mut_slice).collect();
-                key.turn(&[], fft, &exponents[..count], &mut ciphertexts, &mut key.scratch(fft));
-                for (x, y) in turned[..count].iter().flatten().zip(expected[..count].iter().flatten()) {
+                let (mut turned, end) = (before.clone(), count * 2 * n);
+                let scratch = &mut FourierTriple::scratch(fft, gadget, 2);
+                key.turn(&[], fft, &exponents[..count], &mut turned[..end], scratch);
+                for (x, y) in turned[..end].iter().zip(&expected) {
                     let error = torus::to_f64(x.wrapping_sub(*y)).abs();
                     assert!(error < 8.0 * deviation, "{backend}, {n}: {error:e}, {deviation:e}");
                 }
-                assert!(turned[count..] == before[count..]);
+                assert!(turned[end..] == before[end..]);
             }
         }
     }

@@ -362,6 +362,11 @@ impl Grouping {
     pub fn ciphertexts(self, dimension: LweDimension) -> usize {
         self.steps(dimension) * ((1 << self.bits()) - 1)
     }
+
+    /// How many a prepared key of n bits has: of the first group one for each bit ([`crate::blind_rotation`]).
+    pub(crate) fn prepared_ciphertexts(self, dimension: LweDimension) -> usize {
+        self.ciphertexts(dimension) - ((1 << self.bits()) - 1) + self.bits()
+    }
 }
 
 /// A gadget, and the transforms that products with it are computed with. Of a gadget alone it is not known with which: then its

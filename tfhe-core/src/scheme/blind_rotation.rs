@@ -17,7 +17,7 @@ use rayon::prelude::*;
 
 use crate::bootstrapping_key::{BootstrappingKey, Steps};
 use crate::cmux::Accumulator;
-use crate::fft::CIPHERTEXTS;
+use crate::fft::{CIPHERTEXTS, TERMS};
 use crate::gadget_product::FourierTriple;
 use crate::ggsw::FourierGgsw;
 use crate::glwe::GlweCiphertext;
@@ -123,7 +123,7 @@ impl BootstrappingKey {
             .collect();
         match self.steps() {
             Steps::Bits(bits) => self.by_bits(bits, &rotations, polynomials),
-            Steps::Pairs { first, pairs } => self.by_pairs(first, pairs, &rotations, polynomials),
+            Steps::Pairs { first, later } => self.by_pairs(first, later, &rotations, polynomials),
         }
     }
 
@@ -165,27 +165,33 @@ impl BootstrappingKey {
     fn by_pairs(
         &self,
         first: &[FourierGgsw],
-        pairs: &[FourierTriple],
+        later: &[FourierTriple],
         rotations: &[ModulusSwitchedLwe],
         polynomials: &[&GlweCiphertext],
     ) -> Vec<GlweCiphertext> {
-        let two_n = 2 * self.shape().polynomial_size.get();
-        let mut accumulators = self.by_bits(&first[..rotations[0].mask().len().min(2)], rotations, polynomials);
+        let (len, two_n) = (self.shape().ciphertext_len(), 2 * self.shape().polynomial_size.get());
+        let mut outputs = self.by_bits(&first[..first.len().min(self.lwe_dimension().get())], rotations, polynomials);
+        let mut accumulators: Vec<u64> = outputs.iter().flat_map(|output| output.data()).copied().collect();
         let scratch = &mut self.scratch();
-        for (i, pair) in pairs.iter().enumerate().skip(1) {
-            let next = pairs.get(i + 1).map_or(&[][..], FourierTriple::data);
-            let mut shares = shares(next, accumulators.len().div_ceil(CIPHERTEXTS));
-            let exponents = |rotation: &ModulusSwitchedLwe| {
-                let (first, second) = (rotation.mask()[2 * i], rotation.mask().get(2 * i + 1).copied().unwrap_or(0));
-                [first, second, (first + second) % two_n]
-            };
-            for (accumulators, rotations) in accumulators.chunks_mut(CIPHERTEXTS).zip(rotations.chunks(CIPHERTEXTS)) {
-                let exponents: Vec<_> = rotations.iter().map(exponents).collect();
-                let mut ciphertexts: Vec<&mut [u64]> = accumulators.iter_mut().map(GlweCiphertext::data_mut).collect();
-                pair.turn(shares.next().unwrap_or_default(), self.fft(), &exponents, &mut ciphertexts, scratch);
+        for (i, pair) in later.iter().enumerate() {
+            let next = later.get(i + 1).map_or(&[][..], FourierTriple::data);
+            let mut shares = shares(next, rotations.len().div_ceil(CIPHERTEXTS));
+            let at = first.len() + 2 * i;
+            for (accumulators, rotations) in
+                accumulators.chunks_mut(CIPHERTEXTS * len).zip(rotations.chunks(CIPHERTEXTS))
+            {
+                let mut exponents = [[0; TERMS]; CIPHERTEXTS];
+                for (exponents, rotation) in exponents.iter_mut().zip(rotations) {
+                    let mask = rotation.mask();
+                    let (first, second) = (mask[at], mask.get(at + 1).copied().unwrap_or(0));
+                    *exponents = [first, second, (first + second) % two_n];
+                }
+                let exponents = &exponents[..rotations.len()];
+                pair.turn(shares.next().unwrap_or_default(), self.fft(), exponents, accumulators, scratch);
             }
         }
-        accumulators
+        outputs.iter_mut().zip(accumulators.chunks_exact(len)).for_each(|(out, x)| out.data_mut().copy_from_slice(x));
+        outputs
     }
 }
 

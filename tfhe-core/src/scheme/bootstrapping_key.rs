@@ -30,7 +30,7 @@ pub struct SeededBootstrappingKey {
 impl SeededBootstrappingKey {
     /// Transforms the key for use with plan `fft`, releasing the stored one as it goes.
     pub fn prepare(self, fft: &NegacyclicFft, shape: GlweShape) -> BootstrappingKey {
-        let Self { dimension, grouping, ciphertexts } = self;
+        let Self { dimension, grouping, mut ciphertexts } = self;
         let count = grouping.steps(dimension);
         let steps = match grouping {
             Grouping::One => {
@@ -42,16 +42,17 @@ impl SeededBootstrappingKey {
                     [a, b, c].map(SeededGgswCiphertext::expand)
                 };
                 let gadget = ciphertexts[0].gadget();
+                let later = ciphertexts.split_off(3);
                 // s_1·(1 − s_2) + s_1·s_2 = s_1, and as much for s_2.
-                let [first, second, both] = rows(&ciphertexts[..3]);
+                let [first, second, both] = rows(&ciphertexts);
                 let first = [first, second].map(|mut one| {
                     one.iter_mut().zip(&both).for_each(|(x, y)| *x = x.wrapping_add(*y));
                     FourierGgsw::from_rows(fft, shape, gadget, &one)
                 });
-                let triple = |group: &[SeededGgswCiphertext]| {
-                    FourierTriple::prepare(fft, gadget, shape.dimension.get() + 1, &rows(group))
-                };
-                Steps::Pairs { first, pairs: FourierTriple::gather(count, in_parallel(ciphertexts, 3, triple)) }
+                let columns = shape.dimension.get() + 1;
+                let triple =
+                    |group: &[SeededGgswCiphertext]| FourierTriple::prepare(fft, gadget, columns, &rows(group));
+                Steps::Pairs { first, later: FourierTriple::gather(count - 1, in_parallel(later, 3, triple)) }
             }
         };
         BootstrappingKey { fft: fft.clone(), shape, dimension, steps }
@@ -88,8 +89,8 @@ pub struct BootstrappingKey {
 pub(crate) enum Steps {
     /// A GGSW encryption of each bit.
     Bits(Vec<FourierGgsw>),
-    /// Three for each pair of bits, as in [`SeededBootstrappingKey`]; and of each bit of the first pair, one.
-    Pairs { first: [FourierGgsw; 2], pairs: Vec<FourierTriple> },
+    /// Of each bit of the first pair one, and three for each later pair, as in [`SeededBootstrappingKey`].
+    Pairs { first: [FourierGgsw; 2], later: Vec<FourierTriple> },
 }
 
 impl BootstrappingKey {
@@ -97,8 +98,8 @@ impl BootstrappingKey {
     pub fn bytes(&self) -> usize {
         match &self.steps {
             Steps::Bits(bits) => bits.iter().map(FourierGgsw::bytes).sum(),
-            Steps::Pairs { first, pairs } => {
-                first.iter().map(FourierGgsw::bytes).chain(pairs.iter().map(FourierTriple::bytes)).sum()
+            Steps::Pairs { first, later } => {
+                first.iter().map(FourierGgsw::bytes).chain(later.iter().map(FourierTriple::bytes)).sum()
             }
         }
     }
@@ -117,7 +118,7 @@ impl BootstrappingKey {
     pub(crate) fn scratch(&self) -> GadgetScratch {
         match &self.steps {
             Steps::Bits(bits) => bits[0].scratch(&self.fft),
-            Steps::Pairs { pairs, .. } => pairs[0].scratch(&self.fft),
+            Steps::Pairs { .. } => FourierTriple::scratch(&self.fft, self.gadget(), self.shape.dimension.get() + 1),
         }
     }
 
@@ -125,7 +126,7 @@ impl BootstrappingKey {
     pub fn gadget(&self) -> Gadget {
         match &self.steps {
             Steps::Bits(bits) => bits[0].gadget(),
-            Steps::Pairs { pairs, .. } => pairs[0].gadget(),
+            Steps::Pairs { first, .. } => first[0].gadget(),
         }
     }
 
@@ -214,8 +215,8 @@ mod tests {
             let key = seeded.prepare(&setup.fft, setup.key.shape());
             assert_eq!((key.lwe_dimension(), key.gadget(), key.shape()), (lwe, gadget, setup.key.shape()));
             assert_eq!(key.grouping(), grouping);
-            let first = if grouping == Grouping::Two { 2 } else { 0 };
-            assert_eq!(key.bytes(), (ciphertexts + first) * (columns * 2) * columns * 16 * 8 * limbs);
+            let prepared = grouping.prepared_ciphertexts(lwe);
+            assert_eq!(key.bytes(), prepared * (columns * 2) * columns * 16 * 8 * limbs);
             match key.steps() {
                 Steps::Bits(bits) => {
                     let same = |(bit, stored): (&FourierGgsw, &SeededGgswCiphertext)| {
@@ -223,12 +224,12 @@ mod tests {
                     };
                     assert!(bits.iter().zip(&stored).all(same));
                 }
-                Steps::Pairs { pairs, .. } => {
+                Steps::Pairs { later, .. } => {
                     let same = |(pair, stored): (&FourierTriple, &[SeededGgswCiphertext])| {
                         let rows = [0, 1, 2].map(|t| stored[t].expand());
                         pair.data() == FourierTriple::prepare(&setup.fft, gadget, columns, &rows).data()
                     };
-                    assert!(pairs.iter().zip(stored.chunks(3)).all(same));
+                    assert!(later.len() == 65 && later.iter().zip(stored.chunks(3).skip(1)).all(same));
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Formulas, each against what it says added up by hand; and what tests of other modules compare measurements with.
 
 use super::*;
+use crate::params::Grouping;
 use crate::rounding::Transforms;
 
 /// Asserts that the errors' mean square is the predicted variance within a relative tolerance, from both sides.

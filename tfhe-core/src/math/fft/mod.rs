@@ -366,32 +366,22 @@ impl NegacyclicFft {
                 }
             }
             (Plan::Vector(instructions, plan), Sums::Rows) => {
-                let terms = &[One];
+                let node = products;
                 instructions.run(MultiplyRows {
                     plan,
                     polynomials,
                     room,
                     rows,
                     outputs,
-                    node: products,
-                    terms,
+                    node,
+                    terms: &[One],
                     key,
                     next,
                 });
             }
-            (Plan::Vector(instructions, plan), Sums::Turned(exponents)) => {
-                let terms = exponents;
-                instructions.run(MultiplyRows {
-                    plan,
-                    polynomials,
-                    room,
-                    rows,
-                    outputs,
-                    node: products,
-                    terms,
-                    key,
-                    next,
-                });
+            (Plan::Vector(instructions, plan), Sums::Turned(terms)) => {
+                let node = products;
+                instructions.run(MultiplyRows { plan, polynomials, room, rows, outputs, node, terms, key, next });
             }
         }
     }
