@@ -71,8 +71,8 @@ pub fn blind_rotation(
     (added + rounding.repeated(counts)).repeated(grouping.steps(lwe) as f64)
 }
 
-/// Variance of what one step of a blind rotation adds, if one of its bits is 1 and it turns: with one bit that of [`external_product`], by a
-/// ciphertext whose bodies are rounded.
+/// Variance of what one step of a blind rotation adds, if one of its bits is 1 and it turns: with one bit that of
+/// [`external_product`](super::external_product), by a ciphertext whose bodies are rounded.
 ///
 /// # Examples
 /// ```
