@@ -56,6 +56,11 @@ impl Work {
         Self { operations: self.operations * times as f64, bytes: self.bytes * times as f64, ..self }
     }
 
+    /// With what else is done for the same thing.
+    pub fn and(self, other: Self) -> Self {
+        Self { operations: self.operations + other.operations, bytes: self.bytes + other.bytes, ..self }
+    }
+
     /// So many things of this kind.
     pub fn times(self, count: usize) -> Self {
         Self { count: self.count * count, ..self.repeated(count) }

@@ -87,28 +87,35 @@ fn product(benches: &mut Benches, [n, inputs, columns]: [usize; 3], gadget: Gadg
     });
 }
 
-/// The cost of one step, a CMUX or what takes two bits: a blind rotation, with its modulus switch and copies, from a key of one step.
+/// How many steps of two bits are timed with the CMUXes of the first pair.
+const TURNS: usize = 16;
+
+/// The cost of one step, a CMUX or what takes two bits: a blind rotation, with its modulus switch and copies, from a key of one bit, or of
+/// [`TURNS`] pairs after a first one, whose two bits take a CMUX each.
 fn rotation_step(benches: &mut Benches, shape: GlweShape, bootstrap: Bootstrap) {
     let Bootstrap { gadget, grouping, .. } = bootstrap;
     let (seed, n, columns) = (SecretSeed::from_number(1), shape.polynomial_size.get(), shape.dimension.get() + 1);
     let fft = NegacyclicFft::new(shape.polynomial_size);
     let to = GlweSecretKey::generate(&mut seed.experiment_bits(0), shape, &fft);
-    let from = LweSecretKey::generate(&mut seed.experiment_bits(1), LweDimension::new(grouping.bits()).unwrap());
+    let step = Work::rotation_step(n, gadget, grouping, columns);
+    let (kind, bits, work) = match grouping {
+        Grouping::One => ("cmux".to_owned(), 1, step),
+        Grouping::Two => {
+            let first = Work::rotation_step(n, gadget, Grouping::One, columns).repeated(2);
+            (format!("2_cmuxes_and_{TURNS}_turns_by_two_bits"), 2 * (1 + TURNS), first.and(step.repeated(TURNS)))
+        }
+    };
+    let from = LweSecretKey::generate(&mut seed.experiment_bits(1), LweDimension::new(bits).unwrap());
     // Its size makes no difference.
     let noise = NoiseDistribution::TUniform { bound_log: 3 };
     let key = SeededBootstrappingKey::generate_grouped(&fft, &from, &to, (gadget, grouping), noise, seed.experiment(0))
         .prepare(&fft, shape);
-    let input = [vec![3 << 60; grouping.bits()], vec![1 << 60]].concat();
+    let input = [vec![3 << 60; bits], vec![1 << 60]].concat();
     let inputs = vec![LweCiphertext::from_data(input); ROTATIONS];
     let table = GlweCiphertext::trivial(shape, &random(n));
     let tables = vec![&table; inputs.len()];
-    let work = Work::rotation_step(n, gadget, grouping, columns).times(ROTATIONS);
-    let step = match grouping {
-        Grouping::One => "cmux",
-        Grouping::Two => "turn_by_two_bits",
-    };
     let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-    benches.group(format!("{step}_{}", name(gadget))).kernel(format!("{columns}x{n}"), work, |b| {
+    benches.group(format!("{kind}_{}", name(gadget))).kernel(format!("{columns}x{n}"), work.times(ROTATIONS), |b| {
         b.iter(|| one_thread.install(|| key.blind_rotate(&inputs, &tables)));
     });
 }

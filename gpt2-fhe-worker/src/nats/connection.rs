@@ -1,5 +1,6 @@
 //! A connection to a NATS server: at first it is there or there is one line, later it is sought for ever.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -11,6 +12,9 @@ use async_nats::jetstream::context::{AccountErrorKind, ObjectStoreError, ObjectS
 use async_nats::jetstream::object_store::ObjectStore;
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError};
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, Command};
 use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 
@@ -33,7 +37,7 @@ pub struct NatsOptions {
     /// The port is 4222 if none is given. A user's name and password can stand before the host: nats://NAME:PASSWORD@HOST, with %40 for
     /// @, %3A for : and %2F for /. The servers of a cluster are separated by commas. The NATS server needs JetStream, its part that keeps
     /// messages.
-    #[arg(id = "engine", long = "engine", value_name = "URL")]
+    #[arg(id = "engine", long = "engine", value_name = "URL", value_parser = Unrepeated)]
     pub url: EngineUrl,
     /// File of NATS credentials (.creds), if that is how the NATS server knows its users
     #[arg(long = "nats-creds", value_name = "FILE", requires = "engine")]
@@ -43,6 +47,22 @@ pub struct NatsOptions {
     /// Without it, those that this system trusts are accepted.
     #[arg(long = "nats-ca", value_name = "FILE", requires = "engine")]
     pub authorities: Option<PathBuf>,
+}
+
+/// Reads an [`EngineUrl`] from a command line. What is none is not repeated, as clap does it, since a password may stand in it.
+#[derive(Clone)]
+struct Unrepeated;
+
+impl TypedValueParser for Unrepeated {
+    type Value = EngineUrl;
+
+    fn parse_ref(&self, command: &Command, argument: Option<&Arg>, value: &OsStr) -> Result<EngineUrl, clap::Error> {
+        let text = value.to_str().ok_or_else(|| "it is not UTF-8".to_owned());
+        text.and_then(str::parse).map_err(|why| {
+            let of = argument.map_or_else(String::new, |argument| format!(" for '{argument}'"));
+            clap::Error::raw(ErrorKind::ValueValidation, format!("invalid value{of}: {why}\n")).with_cmd(command)
+        })
+    }
 }
 
 /// The address of a NATS server, or of several of one cluster. Passwords are not shown.
@@ -356,6 +376,24 @@ mod tests {
         assert!(!format!("{url:?}").contains("a%40b"));
         assert_eq!(url.user(), Some(("worker".into(), "a@b:".into())));
         assert!(url.servers().iter().all(|address| !address.has_user_pass()));
+    }
+
+    #[test]
+    fn a_password_in_what_is_no_url_is_not_repeated() {
+        #[derive(Debug, clap::Parser)]
+        struct Program {
+            #[command(flatten)]
+            nats: NatsOptions,
+        }
+        let parse = |url: &str| <Program as clap::Parser>::try_parse_from(["program", "--engine", url]);
+        for url in ["tls://worker:sec/ret@host", "http://worker:secret@host", "nats://worker:secret@host,"] {
+            let error = parse(url).unwrap_err();
+            let said = error.to_string();
+            assert_eq!((error.kind(), error.exit_code()), (ErrorKind::ValueValidation, 2));
+            assert!(said.starts_with("error: invalid value for '--engine <URL>': "), "{said}");
+            assert!(!said.contains("sec") && !said.contains("worker"), "{said}");
+        }
+        assert_eq!(parse("nats://host").unwrap().nats.url.to_string(), "nats://host:4222");
     }
 
     #[test]

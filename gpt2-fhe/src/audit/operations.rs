@@ -199,7 +199,8 @@ fn external_products(
     let (shape, n) = (key.shape(), key.lwe_dimension().get());
     let size = shape.polynomial_size;
     let group = key.grouping().bits();
-    let groups = bench.bits(Node::Small).chunks(group).enumerate();
+    // Not the first of several bits, which take a CMUX each.
+    let groups = bench.bits(Node::Small).chunks(group).enumerate().skip(usize::from(group > 1));
     let ones: Vec<usize> = groups.filter(|(_, bits)| bits.contains(&1)).map(|(step, _)| step).collect();
     if ones.is_empty() {
         return Ok(Vec::new());

@@ -108,10 +108,9 @@ fn in_each_bootstrapping(plan: &Plan) -> String {
         };
         format!("{}{of_pairs}", plan.products_of_bootstrapping(gadget))
     };
-    let mut all: Vec<String> = (0..plan.parameters.bootstraps().len()).map(one).collect();
-    all.dedup();
+    let all: Vec<String> = (0..plan.parameters.bootstraps().len()).map(one).collect();
     match &all[..] {
-        [one] => format!("{one} in each bootstrapping"),
+        [one, others @ ..] if others.iter().all(|other| other == one) => format!("{one} in each bootstrapping"),
         _ => format!("in a bootstrapping, by gadget, {}", all.join(", ")),
     }
 }

@@ -281,9 +281,11 @@ pub fn split_is_exact(gadget: Gadget, polynomial_size: PolynomialSize, inputs: u
     gadget.precision() == Precision::Split && gadget.in_ring(polynomial_size, inputs).is_ok()
 }
 
-/// Variance of rounding to `bits` bits ([`crate::torus::round`]): `2^(−2·bits)/12`. None for all 64.
+/// Mean square of what rounding to `bits` bits ([`crate::torus::round`]) changes: `(2^(−2·bits) + 2·2^(−128))/12`, the second term since what is
+/// in the middle is rounded up, which counts where hardly any bits are left out. None for all 64.
 pub fn rounded_body(bits: u32) -> Variance {
-    if bits < MODULUS_LOG { Variance::new(2f64.powi(-2 * bits as i32) / 12.0) } else { Variance::ZERO }
+    let square = |bits: u32| 2f64.powi(-2 * bits as i32);
+    if bits < MODULUS_LOG { Variance::new((square(bits) + 2.0 * square(MODULUS_LOG)) / 12.0) } else { Variance::ZERO }
 }
 
 /// Variance, on the phase, of rounding a ciphertext's masks and body to `bits` bits: `(1 + kN/2)·2^(−2·bits)/12`, as half of the key's bits

@@ -115,8 +115,8 @@ fn rotation_step_parts(
     }
 }
 
-/// How many bits of each body of a bootstrapping key are kept, in memory, in files and on the way: rounding to fewer would add more than
-/// 1/64 to the variance of the noise that the body has. Everyone may round what everyone may see, so it changes nothing about security.
+/// How many bits the bodies of a bootstrapping key are rounded to, and have in files and on the way: rounding to fewer would add more than
+/// 1/32 to the variance of the noise that the body has. Everyone may round what everyone may see, so it changes nothing about security.
 ///
 /// # Examples
 /// What is below the noise is not sent.
@@ -126,6 +126,6 @@ fn rotation_step_parts(
 /// assert_eq!([3, 15, 17].map(|bound_log| stored_bits(TUniform { bound_log }.variance())), [63, 51, 49]);
 /// ```
 pub fn stored_bits(noise: Variance) -> u32 {
-    let fits = |bits: &u32| rounded_body(*bits).get() <= noise.get() / 64.0;
+    let fits = |bits: &u32| rounded_body(*bits).get() <= noise.get() / 32.0;
     (1..MODULUS_LOG).find(fits).unwrap_or(MODULUS_LOG)
 }
