@@ -21,7 +21,7 @@ use gpt2_fhe_worker::dispatcher::{Dispatcher, KeyFile, LookupSession};
 use gpt2_fhe_worker::info::RequestInfo;
 use gpt2_fhe_worker::keys::write_keys;
 use nn::record::{QuantizedFile, ServerHalf};
-use tfhe_core::format::{self, FormatError, Header};
+use tfhe_core::format::{self, FormatError, Header, Kind};
 use tfhe_core::keys::{EvaluationKeys, SeededEvaluationKeys};
 use tfhe_core::simd::{Backend, BackendError};
 
@@ -218,10 +218,14 @@ impl Observer for Told<'_> {
     }
 }
 
+/// Held while bootstrapping keys are handed to workers: one client's are in memory for that at a time.
+static HANDING_OUT: Mutex<()> = Mutex::new(());
+
 /// Bootstrapping keys of a client's file, as workers get them. The file stays open: it has another name once it is known to be right.
 fn key_file((file, length): (File, u64), keys: &SeededEvaluationKeys) -> Result<KeyFile, Refusal> {
     let (name, file) = (KeyName::of(keys).map_err(internal)?, Mutex::new(file));
     let write = move |output: &mut dyn Write| {
+        let _one = HANDING_OUT.lock().unwrap_or_else(PoisonError::into_inner);
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         file.rewind()?;
         write_keys(&read_keys(&mut *file, length).map_err(io::Error::other)?, output)
@@ -251,6 +255,15 @@ impl Engine for BlockEngine {
 
     fn request_limit(&self) -> u64 {
         self.programs.iter().map(|circuit| circuit.agreement().request_limit()).max().unwrap_or(0)
+    }
+
+    fn may_be_keys(&self, path: &Path) -> bool {
+        let begins = |(mut file, length): (File, u64)| {
+            let header = format::header(&mut file).ok()?;
+            let set = self.programs.first()?.parameters().fingerprint();
+            Some(length == keys_bytes() && header.kind == Kind::EVALUATION_KEYS && header.identity.set == set)
+        };
+        opened(path).ok().and_then(begins).unwrap_or(false)
     }
 
     fn load_keys(&self, path: &Path) -> Result<BlockServerKeys, Refusal> {

@@ -21,6 +21,9 @@ pub trait Engine: Send + Sync + 'static {
     /// The most bytes that a request can have.
     fn request_limit(&self) -> u64;
 
+    /// Whether a file is as long as one of keys and begins like one: what is quickly seen. Room in memory is made for those alone.
+    fn may_be_keys(&self, file: &Path) -> bool;
+
     /// Reads, checks and prepares a file of keys: when it is sent, to refuse what is none, and before a computation where it is not in
     /// memory any more.
     ///

@@ -95,8 +95,11 @@ impl<E: Engine> Keyring<E> {
         if let Some(keys) = self.slots().get(name) {
             return Ok(keys);
         }
-        // Room is made before, so that they are not in memory beside those that have to go.
-        self.slots().shrink(self.limit.saturating_sub(self.engine.memory_for_keys()));
+        // Room is made before, so that they are not in memory beside those that have to go: not for what cannot be keys, or whoever sends it would
+        // have others' keys dropped.
+        if self.engine.may_be_keys(file) {
+            self.slots().shrink(self.limit.saturating_sub(self.engine.memory_for_keys()));
+        }
         let keys = Arc::new(self.engine.load_keys(file)?);
         let bytes = self.engine.memory_of(&keys);
         let mut slots = self.slots();

@@ -75,6 +75,8 @@ pub struct Batch {
 /// What whoever has made a batch knows of its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExpectedResult {
+    /// Whose keys, as of the batch.
+    pub identity: Identity,
     /// k' and N'.
     pub shape: GlweShape,
     /// As of the batch.

@@ -65,7 +65,7 @@ impl KeyName {
 }
 
 /// Reads a file of keys of a set, under keys `identity`: `available` bytes of `input`, as whoever keeps it says, which are as many as the set
-/// says. Keys that are being read take the memory of themselves; what is returned was all compared with the name.
+/// says. Keys that are being read take the memory of themselves, as words of 64 bits; what is returned was all compared with the name.
 ///
 /// # Errors
 /// [`KeyFileError`].

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tfhe_core::derivation::{ClientSeed, RequestRandomness};
 use tfhe_core::fingerprint::{Fields, Fingerprint};
-use tfhe_core::format::{self, Encoder, FormatError, Header, Kind, SECRET_BYTES};
+use tfhe_core::format::{self, ENVELOPE_BYTES, Encoder, FormatError, Header, Kind, SECRET_BYTES};
 use tfhe_core::key_graph::Parameters;
 use tfhe_core::keys::Identity;
 use tfhe_core::random::SecretSeed;
@@ -78,11 +78,12 @@ impl ClientSecret {
     pub fn read(path: &Path, circuit: &str, parameters: &Parameters) -> Result<Client, SecretError> {
         let (mut file, length) = open_file(path)?.ok_or(SecretError::Missing)?;
         check_mode(&file)?;
-        let (identity, secret) = format::decode(&mut file, length, SECRET_BYTES, |header, decoder| {
-            header.check_of(Kind::SECRET, &parameters.fingerprint(), &context(circuit))?;
-            let (seed, requests) = decoder.secret()?;
-            Ok((header.identity, Self { seed, requests }))
-        })?;
+        let (identity, secret) =
+            format::decode(&mut file, length, SECRET_BYTES - ENVELOPE_BYTES, |header, decoder| {
+                header.check_of(Kind::SECRET, &parameters.fingerprint(), &context(circuit))?;
+                let (seed, requests) = decoder.secret()?;
+                Ok((header.identity, Self { seed, requests }))
+            })?;
         let client = secret.client(circuit, parameters)?;
         if *client.identity() == identity { Ok(client) } else { Err(SecretError::OtherKeys) }
     }

@@ -115,6 +115,9 @@ fn the_least_recently_used_keys_make_room_in_memory() {
     assert_eq!([compute(1, "d"), compute(0, "e"), compute(2, "f")], [4, 4, 5]);
     // They go before others are read.
     assert_eq!(toy.engine.most_keys.load(Ordering::Relaxed), 2);
+    // But not for what are none.
+    assert_eq!(toy.put("PUT", "/v1/keys", "x").status, 400);
+    assert_eq!(toy.figure("prepared_keys_memory_bytes"), 2000.0);
 }
 
 #[test]

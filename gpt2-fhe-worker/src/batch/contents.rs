@@ -117,7 +117,8 @@ impl Batch {
     /// What is known of its result: of a batch without lookups or polynomials, nothing.
     pub fn expected(&self) -> Option<ExpectedResult> {
         let shape = self.polynomials.first()?.shape();
-        Some(ExpectedResult { shape, bits: self.bits, bodies: self.lookups.iter().map(|lookup| lookup.1).collect() })
+        let bodies = self.lookups.iter().map(|lookup| lookup.1).collect();
+        Some(ExpectedResult { identity: self.identity, shape, bits: self.bits, bodies })
     }
 
     /// The bytes of a file, for workers with the arithmetic of this process.
@@ -334,6 +335,7 @@ impl BatchResult {
         document.header().check_of(RESULT, &identity.set, &result_context())?;
         let worker = read_line(&mut decoder, NAME_BYTES, NAME)?;
         let expected = expected(id, &worker).ok_or(BatchError::Unknown(id))?;
+        document.header().check(&Header { kind: RESULT, identity: expected.identity, context: result_context() })?;
         let seconds = decoder.real()?;
         expect(seconds.is_finite() && seconds >= 0.0, SECONDS)?;
         let outcome = match decoder.integer()? {

@@ -159,10 +159,14 @@ fn what_is_for_others_is_refused_by_what_it_is() {
     let mut less = expected.clone();
     less.bodies.pop();
     let more = ExpectedResult { bodies: expected.bodies.iter().map(|bodies| bodies + 1).collect(), ..expected.clone() };
-    let finer = ExpectedResult { bits: BITS + 1, ..expected };
+    let finer = ExpectedResult { bits: BITS + 1, ..expected.clone() };
     for other in [less, more, finer] {
         assert!(decode_result(&answered, &other).is_err(), "{other:?}");
     }
+    // Of the keys of somebody else.
+    let identity = *Toy::new(2).sent.identity();
+    let refused = decode_result(&answered, &ExpectedResult { identity, ..expected }).unwrap_err();
+    assert!(refused.to_string().contains("it belongs to other keys"), "{refused}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use tfhe_core::sets;
 use tfhe_core::simd::BackendError;
 
 use crate::batch::KeyName;
-use crate::keys::{KeyFileError, read_keys};
+use crate::keys::{KeyFileError, needs, read_keys};
 
 /// A file of keys that is being fetched.
 pub struct KeyStream {
@@ -141,7 +141,7 @@ impl KeyCache {
         let keys = cell.get_or_init(|| self.prepare(name, identity)).clone();
         let mut held = lock(&self.held);
         match &keys {
-            Ok(_) => self.make_room(&mut held, name),
+            Ok(_) => self.make_room(&mut held, name, self.limit),
             // Unless somebody else has begun anew.
             Err(_) => {
                 held.extract_if(|other, held| *other == name && Arc::ptr_eq(&held.keys, &cell)).for_each(drop);
@@ -156,19 +156,22 @@ impl KeyCache {
 
     fn prepare(&self, name: KeyName, identity: &Identity) -> Prepared {
         let parameters = sets::by_fingerprint(&identity.set).ok_or(KeyError::Set)?;
+        let bytes = EvaluationKeys::predicted_bytes(&parameters, &needs(&parameters)).map_err(|_| KeyError::Set)?;
+        let limit = self.limit;
+        let room = limit.checked_sub(bytes).ok_or(KeyError::Memory { name, bytes, limit })?;
         let _one = lock(&self.preparing);
+        // Before they are fetched, so that they are not in memory beside those that have to go.
+        self.make_room(&mut lock(&self.held), name, room);
         let KeyStream { bytes, mut input } =
             self.source.fetch(name).map_err(|error| KeyError::Fetch(name, error.into()))?;
         let keys = read_keys(name, &mut input, bytes, (*identity, &parameters));
-        let keys = keys.map_err(|error| KeyError::File(error.into()))?.prepare()?;
-        let (bytes, limit) = (keys.bytes(), self.limit);
-        if bytes > limit { Err(KeyError::Memory { name, bytes, limit }) } else { Ok(Arc::new(keys)) }
+        Ok(Arc::new(keys.map_err(|error| KeyError::File(error.into()))?.prepare()?))
     }
 
-    /// Drops the keys that were not used for longest until all are within the limit, but not those of `name`, nor what somebody computes with.
-    fn make_room(&self, held: &mut HashMap<KeyName, Held>, name: KeyName) {
+    /// Drops the keys that were not used for longest until all are within `limit`, but not those of `name`, nor what somebody computes with.
+    fn make_room(&self, held: &mut HashMap<KeyName, Held>, name: KeyName, limit: usize) {
         let mut bytes: usize = held.values().map(Held::bytes).sum();
-        while bytes > self.limit {
+        while bytes > limit {
             let free = held.iter().filter(|(other, held)| **other != name && held.is_free());
             let Some((&oldest, _)) = free.min_by_key(|(_, held)| held.used) else { break };
             bytes -= held.remove(&oldest).map_or(0, |held| held.bytes());
@@ -277,6 +280,9 @@ mod tests {
         let refused = get(&small, &toys[0]).unwrap_err().to_string();
         assert!(refused.contains("allow this worker more memory"), "{refused}");
         assert_eq!((small.names(), small.bytes()), (Vec::new(), 0));
+        // Nothing was fetched for that: what keys take is known before.
+        let fetched = files.fetched();
+        assert!(get(&small, &toys[0]).is_err() && files.fetched() == fetched);
     }
 
     #[test]

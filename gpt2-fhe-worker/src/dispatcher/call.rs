@@ -234,7 +234,8 @@ impl Call<'_> {
     /// What a result has to be.
     fn expected(&self, range: &Range<usize>) -> ExpectedResult {
         let bodies = self.wanted.bodies[range.clone()].to_vec();
-        ExpectedResult { shape: self.session.key.shape(), bits: self.wanted.bits, bodies }
+        let (identity, shape) = (self.session.identity, self.session.key.shape());
+        ExpectedResult { identity, shape, bits: self.wanted.bits, bodies }
     }
 
     fn took(&self, rotations: usize, seconds: f64) {

@@ -252,10 +252,10 @@ fn a_recorded_run_has_the_same_bits_and_can_be_replayed() {
     let bodies = vec![1; 203];
     let wanted = Wanted { bits: 64, bodies: &bodies };
     let mut expected = toy.key.blind_rotate(&toy.inputs, &polynomials);
-    let what = crate::batch::ExpectedResult { shape: toy.key.shape(), bits: 64, bodies: bodies.clone() };
+    let identity = *crate::testing::Toy::new(1).sent.identity();
+    let what = crate::batch::ExpectedResult { identity, shape: toy.key.shape(), bits: 64, bodies: bodies.clone() };
     what.trim(&mut expected);
     let dispatcher = Dispatcher::alone(2).unwrap();
-    let identity = *crate::testing::Toy::new(1).sent.identity();
     let session = dispatcher.begin([&toy.key, &toy.key], identity, &Arc::new(KeyFile::nowhere()));
     session.record("toy");
     for gadget in [0, 1, 0] {

@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use nn::block::{BlocksClient, StreamProgram};
 use nn::record::AttentionFingerprint;
 use tfhe_core::fingerprint::{Fields, Fingerprint};
-use tfhe_core::format::{self, Encoder, FormatError, Header, Kind};
+use tfhe_core::format::{self, ENVELOPE_BYTES, Encoder, FormatError, Header, Kind};
 use tfhe_core::key_graph::Parameters;
 use tfhe_core::keys::{Answer, EvaluationKeys, Identity, Request, SeededEvaluationKeys};
 use tfhe_core::sets;
@@ -120,7 +120,7 @@ pub fn prepared_keys_bytes() -> u64 {
 /// [`FormatError`]: what is wrong with them.
 pub fn read_keys(input: &mut dyn Read, available: u64) -> Result<SeededEvaluationKeys, FormatError> {
     let parameters = parameters();
-    format::decode(input, available, keys_bytes(), |header, decoder| {
+    format::decode(input, available, keys_bytes() - ENVELOPE_BYTES, |header, decoder| {
         check(header, Kind::EVALUATION_KEYS, &parameters, "evaluation keys for another circuit", &keys_context())?;
         decoder.evaluation_keys(header.identity, &parameters, &needs())
     })
@@ -269,7 +269,7 @@ impl BlockAgreement {
     ) -> Result<Answer, FormatError> {
         let (shape, encoding) = (self.parameters.arithmetic().shape, self.encoding(tokens));
         let sent = (encoding.answer_bits(), encoding.answer_bodies());
-        format::decode(input, available, self.answer_bytes(tokens), |header, decoder| {
+        format::decode(input, available, self.answer_bytes(tokens) - ENVELOPE_BYTES, |header, decoder| {
             check(header, Kind::ANSWER, &self.parameters, OTHER_PROGRAM, fingerprint)?;
             header.check(&Header { kind: Kind::ANSWER, identity: *identity, context: *fingerprint })?;
             decoder.answer(*identity, shape, encoding.answer_len(), sent)

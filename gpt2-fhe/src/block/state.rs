@@ -159,6 +159,9 @@ impl StreamSizes {
         let (mut requests, mut left) = (Vec::new(), self.tokens);
         for _ in 0..decoder.count(self.tokens)? {
             let tokens = decoder.count(left)?;
+            if tokens == 0 {
+                return Err(FormatError::Contents("a request has one new token at least"));
+            }
             left -= tokens;
             requests.push(KeptRequest { tokens, label: decoder.label(identity)? });
         }

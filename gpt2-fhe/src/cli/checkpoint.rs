@@ -214,7 +214,8 @@ impl Stored {
         };
         let mut facts = Vec::new();
         for _ in 0..decoder.count(LIMIT as usize)? {
-            let name = String::from_utf8_lossy(&decoder.bytes(LIMIT as usize)?).into_owned();
+            let name = String::from_utf8(decoder.bytes(LIMIT as usize)?);
+            let name = name.map_err(|_| FormatError::Contents("a name is not UTF-8"))?;
             facts.push((name, decoder.fingerprint()?));
         }
         decoder.finish()?;

@@ -167,6 +167,8 @@ struct Opened<'a> {
     left: u64,
     /// All bytes.
     expected: u64,
+    /// Why no more can be read: what was lost with it would be taken for damage.
+    failed: Option<ErrorKind>,
 }
 
 impl<'a> Opened<'a> {
@@ -184,16 +186,20 @@ impl<'a> Opened<'a> {
             return Err(FormatError::Trailing { expected, found: available });
         }
         let hash = Sha256::new().chain_update(bytes);
-        Ok(Self { input, header, hash, buffer: Zeroizing::default(), used: 0, left: length, expected })
+        Ok(Self { input, header, hash, buffer: Zeroizing::default(), used: 0, left: length, expected, failed: None })
     }
 
     /// Reads the next of the contents.
     fn next(&mut self) -> io::Result<()> {
+        if let Some(kind) = self.failed {
+            return Err(kind.into());
+        }
         let next = self.left.min(BUFFER as u64) as usize;
         self.buffer.resize(next, 0);
         self.used = 0;
-        let read = fill(self.input, &mut self.buffer)?;
-        self.buffer.truncate(read);
+        let read = fill(self.input, &mut self.buffer);
+        self.buffer.truncate(*read.as_ref().unwrap_or(&0));
+        let read = read.inspect_err(|error| self.failed = Some(error.kind()))?;
         self.hash.update(&*self.buffer);
         self.left -= read as u64;
         if read < next { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(()) }

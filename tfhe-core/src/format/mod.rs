@@ -27,7 +27,7 @@
 //! | label of a request | 32 for the encoding's fingerprint, 32 for the masks' seed: the keys are the envelope's |
 //! | [`Request`](Kind::REQUEST) | a label; 8 each for the ciphertexts' number, k, N, b, and which stream the masks of the first are, where those of the others follow; then of each a body of N torus elements of b bits |
 //! | [`Answer`](Kind::ANSWER) | the label of its request; 8 each for the ciphertexts' number, k, N, b and B; then of each kN + B torus elements of b bits, masks first: of the body the first B, all others are zero |
-//! | [evaluation keys](Kind::EVALUATION_KEYS) | 8 for their number; then, in the order of edges, of each 3 integers for its edge, 6 for its sizes, 32 for the seed of its masks, and its bodies, elements of 64 bits |
+//! | [evaluation keys](Kind::EVALUATION_KEYS) | 8 for their number; then, in the order of edges, of each 3 integers for its edge, 7 for its sizes, of which the last is b, 32 for the seed of its masks, and of each of its parts the bodies, elements of b bits |
 //! | a client's [secret](Kind::SECRET) | 32 for the seed of its keys; 8: 1 if equal requests are equal ciphertexts, else 0 |
 //!
 //! Torus elements are integers in units of 2^-64; with b = 64 they are little-endian integers like others. Nothing depends on the processor: what is kept in the Fourier domain, whose order is that of
