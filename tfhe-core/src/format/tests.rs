@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Read};
 
 use super::*;
 use crate::fingerprint::{Fields, Fingerprint};
@@ -161,6 +161,43 @@ fn every_truncation_and_every_appended_byte_is_noticed() {
     // A file that becomes shorter while it is read.
     let refused = read(&mut &bytes[..bytes.len() - 40], bytes.len() as u64, LIMIT).unwrap_err();
     assert!(matches!(refused, FormatError::Truncated { .. }), "{refused}");
+}
+
+/// Input that fails once, in the middle, and then goes on.
+struct Stalls<'a> {
+    before: &'a [u8],
+    after: &'a [u8],
+    has_failed: bool,
+}
+
+impl Read for Stalls<'_> {
+    fn read(&mut self, output: &mut [u8]) -> io::Result<usize> {
+        match (self.before.is_empty(), self.has_failed) {
+            (false, _) => self.before.read(output),
+            (true, false) => {
+                self.has_failed = true;
+                Err(ErrorKind::TimedOut.into())
+            }
+            (true, true) => self.after.read(output),
+        }
+    }
+}
+
+/// What could not be read is not said to be damaged, whatever whoever decodes it makes of the error, and is not read further.
+#[test]
+fn input_that_fails_is_said_to_fail() {
+    let bytes = Contents::draw([2, 2, 10], 1).write();
+    for at in HEADER_BYTES..bytes.len() {
+        let (before, after) = bytes.split_at(at);
+        for goes_on in [false, true] {
+            let mut input = Stalls { before, after, has_failed: false };
+            let read = decode(&mut input, bytes.len() as u64, u64::MAX, |_, decoder| {
+                while decoder.integer().is_ok() {}
+                if goes_on { Ok(()) } else { Err(FormatError::Contents("not to be said")) }
+            });
+            assert!(matches!(read, Err(FormatError::Io(error)) if error.kind() == ErrorKind::TimedOut), "{at}");
+        }
+    }
 }
 
 /// No length takes memory before it is known to be right: of these, the system could not give any.
