@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Args;
-use gpt2_fhe_worker::program::LogFormat;
+use gpt2_fhe_program::LogFormat;
 
 /// The options of a server, whatever it computes.
 ///

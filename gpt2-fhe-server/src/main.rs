@@ -35,7 +35,7 @@ fn run(line: &CommandLine) -> Result<(), Box<dyn std::error::Error>> {
     let engine = BlockEngine::load(&line.quantized)?;
     // The connection to the NATS server is told of.
     #[cfg(feature = "nats")]
-    gpt2_fhe_worker::program::start_log(line.server.log);
+    gpt2_fhe_program::start_log(line.server.log);
     #[cfg(feature = "nats")]
     let engine = line.workers.engine(engine, rayon::current_num_threads())?;
     Ok(gpt2_fhe_server::service::run(engine, &line.server)?)

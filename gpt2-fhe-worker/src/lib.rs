@@ -17,8 +17,6 @@ pub mod info;
 pub mod keys;
 #[cfg(feature = "nats")]
 pub mod nats;
-#[cfg(feature = "program")]
-pub mod program;
 pub mod scale;
 #[cfg(test)]
 mod testing;

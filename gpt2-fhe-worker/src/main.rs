@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Parser;
+use gpt2_fhe_program::{LogFormat, start_log};
 use gpt2_fhe_worker::info::host;
 use gpt2_fhe_worker::nats::NatsOptions;
 use gpt2_fhe_worker::nats::worker::{WorkerError, WorkerOptions, run, sets_with_lookups};
-use gpt2_fhe_worker::program::{LogFormat, start_log};
 use tfhe_core::key_graph::Parameters;
 use tfhe_core::sets;
 

@@ -11,12 +11,13 @@
 //!
 //! Each `doc` is looked for before the comment, from its end, and the `out` after it in what the command prints. `{}` is
 //! a number, the same in both up to the digits that the document gives; `{±0.02}` in `doc` may be off by as much, `{*}` is
-//! not compared. Line breaks count as spaces, and bold type is ignored. `slow figures of` are those of a command of a
-//! minute or more, which the ignored test runs. A command whose figures are not compared has `<!-- not compared: why -->`
+//! not compared. Line breaks count as spaces, and bold type is ignored. `slow figures of` are those of a command of half a
+//! minute or more, which an ignored test runs, and another one those of tests of minutes. A command whose figures are not compared has `<!-- not compared: why -->`
 //! after it, in the same section.
 
 use integration_tests::documents::{documents, root, without_comments};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Text as it is compared: one space for any, minus signs of ASCII, no bold type.
@@ -37,12 +38,21 @@ struct Figure {
     output: String,
 }
 
+/// When a command is run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum When {
+    Always,
+    /// It takes half a minute or more, or reads what is not in the repository.
+    ByRequest,
+    /// It runs tests of minutes.
+    Minutes,
+}
+
 /// One comment, and the text before it.
 #[derive(Debug)]
 struct Comparison {
     command: String,
-    /// Whether the command takes a minute or more, or reads what is not in the repository.
-    only_by_request: bool,
+    when: When,
     figures: Vec<Figure>,
     before: String,
 }
@@ -69,8 +79,12 @@ fn comparisons(text: &str) -> Vec<Comparison> {
             };
             let figures: Vec<Figure> = lines.chunks(2).map(figure).collect();
             assert!(!figures.is_empty(), "`{command}` has no figures");
-            let only_by_request = is_slow || needs_shared;
-            Comparison { command, only_by_request, figures, before: normalized(&without_comments(&text[..at])) }
+            let when = match command.contains(" minutes ") {
+                true => When::Minutes,
+                false if is_slow || needs_shared => When::ByRequest,
+                false => When::Always,
+            };
+            Comparison { command, when, figures, before: normalized(&without_comments(&text[..at])) }
         })
         .collect()
 }
@@ -218,12 +232,12 @@ fn output(command: &str) -> String {
 }
 
 /// Asserts all figures of the commands that are chosen, running each command once.
-fn assert_figures(by_request: bool) {
+fn assert_figures(when: When) {
     let mut outputs = BTreeMap::new();
     let (mut compared, mut complaints) = (0, Vec::new());
     for path in documents() {
         let text = std::fs::read_to_string(&path).expect("a document");
-        for comparison in comparisons(&text).iter().filter(|comparison| comparison.only_by_request == by_request) {
+        for comparison in comparisons(&text).iter().filter(|comparison| comparison.when == when) {
             let printed: &String =
                 outputs.entry(comparison.command.clone()).or_insert_with(|| output(&comparison.command));
             compared += comparison.figures.len();
@@ -238,13 +252,54 @@ fn assert_figures(by_request: bool) {
 
 #[test]
 fn figures_are_what_their_commands_print() {
-    assert_figures(false);
+    assert_figures(When::Always);
 }
 
 #[test]
 #[ignore = "needs ../shared: figures of GPT-2, and of slow commands"]
 fn figures_of_gpt2_and_of_slow_commands_are_what_these_print() {
-    assert_figures(true);
+    assert_figures(When::ByRequest);
+}
+
+/// `.ci/run --long` runs what is in here.
+mod minutes {
+    use super::*;
+
+    #[test]
+    #[ignore = "minutes: it runs other tests of minutes"]
+    fn figures_of_tests_of_minutes_are_what_these_print() {
+        assert_figures(When::Minutes);
+    }
+}
+
+/// `.ci/run` leaves tests in modules `printed` to the commands of documents: there is one that runs all of them.
+#[test]
+fn tests_whose_output_is_printed_are_run_for_their_figures() {
+    let run: BTreeSet<String> = documents()
+        .iter()
+        .flat_map(|path| comparisons(&std::fs::read_to_string(path).expect("a document")))
+        .filter(|comparison| comparison.when == When::ByRequest)
+        .map(|comparison| comparison.command)
+        .collect();
+    let command =
+        |test: &str| format!("cargo test --release -p integration-tests --test {test} -- --nocapture --ignored");
+    let mut found = 0;
+    for path in sources(&root().join("tests/tests")) {
+        let inside = path.strip_prefix(root().join("tests/tests")).expect("it lies there").with_extension("");
+        if std::fs::read_to_string(&path).expect("a source").contains("\nmod printed {\n") {
+            found += 1;
+            let words: Vec<&str> = inside.iter().map(|part| part.to_str().expect("UTF-8")).collect();
+            assert!(run.contains(&command(&words.join(" "))), "{} has tests that no document runs", path.display());
+        }
+    }
+    assert!(found >= 3, "modules of printed tests are not found");
+}
+
+/// All files of Rust below a folder.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let inside = |path: PathBuf| if path.is_dir() { sources(&path) } else { vec![path] };
+    entries.flat_map(inside).filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }
 
 /// The commands that a text names, where they end: lines of fenced blocks, and code within lines.

@@ -105,26 +105,31 @@ fn execute_whole(layer: &Layer, tokens: usize, what: &str) {
     execute(&whole, &hidden.row_range(0..tokens), Multiply::Product, what);
 }
 
-/// Minutes: `.ci/run` runs what is in here, with or without what else is ignored.
+/// `.ci/run` runs what is in here, with or without what else is ignored.
 mod long {
     use super::*;
 
     #[test]
-    #[ignore = "long: a minute"]
+    #[ignore = "long: half a minute"]
     fn small_heads_of_the_other_widths_match() {
         heads_match(&[3, 5], Multiply::Product);
         heads_match(&[6], Multiply::Lut);
     }
 
     #[test]
-    #[ignore = "long: a minute"]
+    #[ignore = "long: half a minute"]
     fn small_attentions_of_more_bits_match() {
         attention_matches(4, Multiply::Product);
         attention_matches(4, Multiply::Lut);
     }
+}
+
+/// `.ci/run --long` runs what is in here.
+mod minutes {
+    use super::*;
 
     #[test]
-    #[ignore = "long: nearly 10,000 bootstrappings, three minutes"]
+    #[ignore = "minutes: nearly 10,000 bootstrappings, three to eight minutes"]
     fn the_attention_of_gpt2s_size_matches_on_one_token() {
         execute_whole(&Layer::like_gpt2(), 1, "all heads, one token");
     }

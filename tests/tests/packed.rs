@@ -107,15 +107,6 @@ fn the_whole_attention_is_close_to_f32_on_an_unseen_input() {
     assert!(errors.encrypted <= 0.1, "{}", errors.encrypted);
 }
 
-#[test]
-#[ignore = "needs ../shared: the accuracy of GPT-2's own attention"]
-fn the_attention_of_gpt2_is_close_to_f32_on_an_unseen_prompt() {
-    let layer = Layer::of_gpt2();
-    let [median, worst] = measure_heads(&layer);
-    let errors = part_errors(&layer, Part::Whole, 90);
-    assert!(median <= 0.08 && worst <= 0.25 && errors.encrypted <= 0.1, "{median}, {worst}, {}", errors.encrypted);
-}
-
 /// Head sizes 16 to 128 (and one that is no power of two), 1 to 17 tokens, embeddings of any width; one head on all rows, and all
 /// heads with the output projection on the last rows.
 #[test]
@@ -158,12 +149,6 @@ fn check_against_clear(layer: &Layer, part: Part, span: Span, allowed: f64) {
 #[test]
 fn simulated_errors_have_the_distribution_of_encrypted_ones() {
     assert_same_distribution(&Layer::like_gpt2());
-}
-
-#[test]
-#[ignore = "needs ../shared: the errors of GPT-2's own heads"]
-fn simulated_errors_of_gpt2_have_the_distribution_of_encrypted_ones() {
-    assert_same_distribution(&Layer::of_gpt2());
 }
 
 /// The errors that encryption causes have the distribution of simulated ones. The entries of a row share the errors of a few
@@ -243,4 +228,24 @@ fn lookups_of_both_functions_can_be_asked_for_together() {
     }
     // The other table would have given something else by far more than noise.
     assert!((softplus.at(0.1) - exponential.value_at(0.1)).abs() > 0.05);
+}
+
+/// On GPT-2 itself. `tests/figures.rs` runs what is in here, and compares what it prints with the documents.
+mod printed {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs ../shared: the accuracy of GPT-2's own attention"]
+    fn the_attention_of_gpt2_is_close_to_f32_on_an_unseen_prompt() {
+        let layer = Layer::of_gpt2();
+        let [median, worst] = measure_heads(&layer);
+        let errors = part_errors(&layer, Part::Whole, 90);
+        assert!(median <= 0.08 && worst <= 0.25 && errors.encrypted <= 0.1, "{median}, {worst}, {}", errors.encrypted);
+    }
+
+    #[test]
+    #[ignore = "needs ../shared: the errors of GPT-2's own heads"]
+    fn simulated_errors_of_gpt2_have_the_distribution_of_encrypted_ones() {
+        assert_same_distribution(&Layer::of_gpt2());
+    }
 }

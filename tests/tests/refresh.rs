@@ -160,12 +160,12 @@ fn reading_costs_the_slope_times_the_error_of_the_argument() {
     assert_no_mean("half of an argument", &read);
 }
 
-/// With enough values to see a prediction that is off by a tenth.
-mod long {
+/// With enough values to see a prediction that is off by a tenth: `.ci/run --long` runs it.
+mod minutes {
     use super::*;
 
     #[test]
-    #[ignore = "long: 4,096 refreshes, a minute"]
+    #[ignore = "minutes: one, for 4,096 refreshes"]
     fn refreshed_values_have_the_predicted_noise_to_a_tenth() {
         // One standard error of the variance is 2.2 %. Nearly all of it is what transforms add, which is predicted from above.
         let ratio = measure_values(8, 512, 0.15);

@@ -96,19 +96,19 @@ fn wide_tables_of(literal: ParametersLiteral) {
     }
 }
 
-/// `.ci/run` runs what is in here, with or without what else is ignored.
-mod long {
+/// `.ci/run --long` runs what is in here.
+mod minutes {
     use super::*;
 
     #[test]
-    #[ignore = "long: half a minute"]
+    #[ignore = "minutes: nearly two on a slow machine"]
     fn wide_tables_of_the_larger_ring() {
         wide_tables_of(HEAD_EXACT);
     }
 
     /// 10,000 bootstrappings of the 2_2 set, inputs fresh from a previous bootstrapping's noise level or better.
     #[test]
-    #[ignore = "long: a minute"]
+    #[ignore = "minutes: one"]
     fn ten_thousand_bootstrappings_of_2_2_without_an_error() {
         let mut parties = Parties::new(MESSAGE_2_CARRY_2, &[0], false);
         let values: Vec<u64> = (0..16).map(|m| scrambled(m, 4) << 59).collect();

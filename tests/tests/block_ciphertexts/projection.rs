@@ -174,8 +174,13 @@ fn errors_of_a_projection_are_as_independent_as_its_weights_make_them() {
     Projection::new(&Layer::like_gpt2()).check();
 }
 
-#[test]
-#[ignore = "needs ../shared: the output projection of GPT-2's layer 0"]
-fn errors_of_gpt2_projection_are_as_independent_as_its_weights_make_them() {
-    Projection::new(&Layer::of_gpt2()).check();
+/// On GPT-2 itself. `tests/figures.rs` runs what is in here, and compares what it prints with the documents.
+mod printed {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs ../shared: the output projection of GPT-2's layer 0"]
+    fn errors_of_gpt2_projection_are_as_independent_as_its_weights_make_them() {
+        Projection::new(&Layer::of_gpt2()).check();
+    }
 }

@@ -185,11 +185,11 @@ fn the_first_bits_of_a_real_set() {
     assert_real_set(MESSAGE_2_CARRY_2_PAIRS, 8, 32);
 }
 
-mod long {
+mod minutes {
     use super::*;
 
     #[test]
-    #[ignore = "long: a minute"]
+    #[ignore = "minutes: one or two"]
     fn all_bits_of_a_real_set() {
         let bits = MESSAGE_2_CARRY_2.compile().unwrap().small().lwe_dimension().get();
         assert_real_set(MESSAGE_2_CARRY_2, bits, 4);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use gpt2_fhe_program::Signals;
 use tfhe_core::key_graph::Parameters;
 use tfhe_core::keys::EvaluationKeys;
 use tfhe_core::noise::RefreshParameters;
@@ -29,7 +30,6 @@ use crate::batch::KeyName;
 use crate::compute::KeyCache;
 use crate::info::{PROTOCOL, WorkerInfo, arithmetic};
 use crate::keys::needs;
-use crate::program::Signals;
 
 /// How often a worker says that it is there.
 const HEARTBEAT: Duration = Duration::from_secs(1);

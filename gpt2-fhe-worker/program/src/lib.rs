@@ -1,4 +1,7 @@
 //! What programs that run for long have in common: how they log, and what asks them to end.
+//!
+//! A package of its own, so that the features of `gpt2-fhe-worker` are the same for a client, which has no log, and beside a server.
+#![deny(unsafe_code)]
 
 use std::io;
 
