@@ -288,3 +288,38 @@ fn clear(folder: &Path) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use tfhe_core::format;
+    use tfhe_core::keys::ClientKeys;
+    use tfhe_core::sets;
+
+    use super::*;
+
+    /// They are compared with those of this program, and one that is no text is damage.
+    #[test]
+    fn names_of_work_are_text() {
+        let keys = ClientKeys::generate(&sets::TOY.compile().unwrap(), &ClientSeed::from_number(1)).unwrap();
+        let header = Header { kind: KIND, identity: *keys.identity(), context: Fields::new(WORK).fingerprint() };
+        let names = |name: &[u8]| {
+            let mut file = Vec::new();
+            let write = format::write(&mut file, &header, |encoder| {
+                encoder.digest(&[5; 32])?;
+                encoder.integer(0)?;
+                encoder.integer(1)?;
+                encoder.bytes(name)?;
+                encoder.digest(Fields::new("what it is").fingerprint().as_bytes())
+            });
+            write.unwrap();
+            let document = format::read(&mut file.as_slice(), file.len() as u64, LIMIT).unwrap();
+            let stored = document.open_of(KIND).and_then(Stored::decode);
+            stored.map(|stored| stored.facts.into_iter().map(|(name, _)| name).collect::<Vec<_>>())
+        };
+        assert_eq!(names("die Größe".as_bytes()).unwrap(), ["die Größe"]);
+        assert_eq!(
+            names(&[b'a', 0xff]).unwrap_err().to_string(),
+            FormatError::Contents("a name is not UTF-8").to_string()
+        );
+    }
+}

@@ -43,9 +43,9 @@ impl Parties {
         self.requests[request].ciphertexts().iter().map(|ciphertext| ciphertext.expand()).collect()
     }
 
-    /// The stream of two requests after `done` blocks, of rows of the same ciphertexts.
-    fn stream(&self, done: usize, rows: usize) -> Vec<u8> {
-        let requests = [1, 3].into_iter().zip(&self.requests);
+    /// The stream of two requests of so many tokens after `done` blocks, of rows of the same ciphertexts.
+    fn stream(&self, tokens: [usize; 2], done: usize, rows: usize) -> Vec<u8> {
+        let requests = tokens.into_iter().zip(&self.requests);
         let requests: Vec<_> = requests.map(|(tokens, request)| KeptRequest::new(request.label(), tokens)).collect();
         let ciphertexts: Vec<_> = (0..rows).flat_map(|row| self.ciphertexts(row % 2)).collect();
         let ciphertexts: Vec<_> = ciphertexts.iter().collect();
@@ -100,12 +100,16 @@ fn result(outcome: Result<(), &str>) -> Vec<u8> {
     result.encode(Some(&expected)).expect("it is as expected")
 }
 
-/// A file of a target that is whole but for a number that cannot be.
+/// Files of a target that are whole but for a number that cannot be, and what that is.
 ///
 /// # Panics
 /// As [`samples`].
-pub fn wrong() -> (Target, Vec<u8>) {
-    (Target::Stream, Parties::new().stream(0, 3))
+pub fn wrong() -> [(&'static str, Target, Vec<u8>); 2] {
+    let parties = Parties::new();
+    [
+        ("a stream before all blocks", Target::Stream, parties.stream([1, 3], 0, 3)),
+        ("a request without tokens", Target::Stream, parties.stream([0, 3], 1, 3)),
+    ]
 }
 
 /// The names and bytes of the files of a target.
@@ -150,6 +154,6 @@ pub fn samples(target: Target) -> Vec<(&'static str, Vec<u8>)> {
             write_keys(&keys, &mut bytes).expect("keys that are there");
             vec![("bootstrapping", bytes)]
         }
-        Target::Stream => vec![("in_work", parties.stream(1, 3)), ("done", parties.stream(3, 1))],
+        Target::Stream => vec![("in_work", parties.stream([1, 3], 1, 3)), ("done", parties.stream([1, 3], 3, 1))],
     }
 }

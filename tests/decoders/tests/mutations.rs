@@ -35,11 +35,12 @@ fn the_corpus_is_what_is_generated() {
     }
 }
 
-/// A stream is kept after a block, and never before the first.
+/// A stream is kept after a block, and never before the first, and each request has new tokens.
 #[test]
-fn a_stream_before_all_blocks_is_refused() {
-    let (target, bytes) = wrong();
-    assert!(!target.read(&bytes));
+fn streams_that_cannot_be_are_refused() {
+    for (what, target, bytes) in wrong() {
+        assert!(!target.read(&bytes), "{what}");
+    }
 }
 
 /// Changes of files.
