@@ -169,7 +169,8 @@ fn servers_and_workers_are_built_without_secrets() {
     assert!(cryptography.contains("secret-keys") && client.contains("client"), "{cryptography:?} {client:?}");
 }
 
-mod long {
+/// `.ci/run --long` runs what is in here.
+mod minutes {
     use super::*;
 
     /// Names of types that hold secrets, and of functions that make something of them.
@@ -198,7 +199,7 @@ mod long {
     }
 
     #[test]
-    #[ignore = "builds two programs"]
+    #[ignore = "minutes: it builds two programs"]
     fn no_secret_has_a_name_in_the_server() {
         assert_eq!(found(&built("gpt2-fhe-server")), Vec::<&str>::new());
         assert_eq!(found(&built("gpt2-fhe")), IN_PROGRAMS);
