@@ -15,20 +15,24 @@ use tfhe_core::{noise, torus};
 
 use crate::common::{GlweKeys, assert_variance, error, lwe_keys, peer_generator, shape, tuniform};
 
-/// Ciphertexts to a key; one standard error of the variance of as many Gaussian errors is 10 %.
-const SAMPLES: u64 = 192;
+/// How far the mean square of the errors may be from the predicted variance. tfhe-rs chooses its transforms by timing, so its rounding errors, and with
+/// them the digits of all that follows, are others in each run: there have to be four standard errors of room for each.
+const TOLERANCE: f64 = 0.45;
 /// Values of the table.
 const VALUES: u64 = 16;
 
 #[test]
 fn bootstrapping_keys_of_the_default_set_bootstrap_there_and_here() {
-    check_bootstrappings(918, shape(1, 2048), Gadget::new(23, 1, Precision::Single).unwrap());
+    // One standard error of the variance of as many Gaussian errors is 10 %.
+    check_bootstrappings(918, shape(1, 2048), Gadget::new(23, 1, Precision::Single).unwrap(), 192);
 }
 
 /// Two levels and two masks: orders that the default set does not show.
 #[test]
 fn bootstrapping_keys_of_several_levels_bootstrap_there_and_here() {
-    check_bootstrappings(300, shape(2, 1024), Gadget::new(12, 2, Precision::Single).unwrap());
+    // One standard error is 5 %. Nearly all is rounding errors where bits of keys are ones, and of these keys 170 of 300 are, and 1056 of 2048:
+    // 17 % more than the half that is predicted for.
+    check_bootstrappings(300, shape(2, 1024), Gadget::new(12, 2, Precision::Single).unwrap(), 768);
 }
 
 /// The table's value for m, as a torus element.
@@ -36,21 +40,21 @@ fn value(m: u64) -> u64 {
     ((m * m + 5 * m + 3) % VALUES) << 59
 }
 
-fn inputs(key: &LweSecretKey, seed: &SecretSeed) -> Vec<LweCiphertext> {
+fn inputs(count: u64, key: &LweSecretKey, seed: &SecretSeed) -> Vec<LweCiphertext> {
     let (mut masks, mut noises) = seed.experiment(1).into_streams();
     let (noise, _) = tuniform(45);
     let plaintext = |i: u64| ((i % VALUES) << 59) + half_slot(VALUES.ilog2());
-    (0..SAMPLES).map(|i| key.encrypt(plaintext(i), noise, &mut masks, &mut noises)).collect()
+    (0..count).map(|i| key.encrypt(plaintext(i), noise, &mut masks, &mut noises)).collect()
 }
 
-fn check_bootstrappings(n: usize, shape: GlweShape, gadget: Gadget) {
+fn check_bootstrappings(n: usize, shape: GlweShape, gadget: Gadget, samples: u64) {
     let (small, peer_small) = lwe_keys(6, n);
     let keys = GlweKeys::new(7, shape);
     let lwe_dimension = LweDimension::new(n).unwrap();
     let (key_noise, peer_noise) = tuniform(17);
     let seed = SecretSeed::from_number(6);
     let table = table_accumulator(shape, &(0..VALUES).map(value).collect::<Vec<_>>());
-    let inputs = inputs(&small, &seed);
+    let inputs = inputs(samples, &small, &seed);
 
     let ours = SeededBootstrappingKey::generate(&keys.fft, &small, &keys.ours, gadget, key_noise, seed.experiment(0));
     let there = bootstrap_there(shape, gadget, lwe_dimension, &ours, &inputs, &table);
@@ -86,7 +90,7 @@ fn check_bootstrappings(n: usize, shape: GlweShape, gadget: Gadget) {
                 error(big.phase(output), value(m))
             })
             .collect();
-        assert_variance(&format!("{what}, n = {n}, ℓ = {}", gadget.levels()), &errors, predicted, 0.45);
+        assert_variance(&format!("{what}, n = {n}, ℓ = {}", gadget.levels()), &errors, predicted, TOLERANCE);
     }
 }
 
