@@ -1,4 +1,4 @@
-//! The documents of the repository, as tests read them.
+//! The documents and other files of the repository, as tests read them.
 
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,28 @@ pub fn markdown_of(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let files = entries.map(|entry| entry.expect("a file").path());
     let mut found: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
+    found.sort();
+    found
+}
+
+/// The files below `directory` (relative to the root) with this extension, `target` and virtual environments aside.
+pub fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut pending = vec![root().join(directory)];
+    while let Some(path) = pending.pop() {
+        if path.is_dir() {
+            let skipped = path.file_name().is_some_and(|name| {
+                let name = name.to_string_lossy();
+                name == "target" || (name.starts_with('.') && name.len() > 1)
+            });
+            if !skipped {
+                let children = std::fs::read_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                pending.extend(children.map(|child| child.expect("a directory can be listed").path()));
+            }
+        } else if path.extension().is_some_and(|found| found == extension) {
+            found.push(path);
+        }
+    }
     found.sort();
     found
 }

@@ -12,12 +12,11 @@
 //! Each `doc` is looked for before the comment, from its end, and the `out` after it in what the command prints. `{}` is
 //! a number, the same in both up to the digits that the document gives; `{±0.02}` in `doc` may be off by as much, `{*}` is
 //! not compared. Line breaks count as spaces, and bold type is ignored. `slow figures of` are those of a command of half a
-//! minute or more, which an ignored test runs, and another one those of tests of minutes. A command whose figures are not compared has `<!-- not compared: why -->`
-//! after it, in the same section.
+//! minute or more, which an ignored test runs, and another one those of tests of minutes. A command whose figures are not compared
+//! has `<!-- not compared: why -->` after it, in the same section.
 
-use integration_tests::documents::{documents, root, without_comments};
+use integration_tests::documents::{documents, files, root, without_comments};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Text as it is compared: one space for any, minus signs of ASCII, no bold type.
@@ -284,7 +283,7 @@ fn tests_whose_output_is_printed_are_run_for_their_figures() {
     let command =
         |test: &str| format!("cargo test --release -p integration-tests --test {test} -- --nocapture --ignored");
     let mut found = 0;
-    for path in sources(&root().join("tests/tests")) {
+    for path in files("tests/tests", "rs") {
         let inside = path.strip_prefix(root().join("tests/tests")).expect("it lies there").with_extension("");
         if std::fs::read_to_string(&path).expect("a source").contains("\nmod printed {\n") {
             found += 1;
@@ -293,13 +292,6 @@ fn tests_whose_output_is_printed_are_run_for_their_figures() {
         }
     }
     assert!(found >= 3, "modules of printed tests are not found");
-}
-
-/// All files of Rust below a folder.
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
-    let inside = |path: PathBuf| if path.is_dir() { sources(&path) } else { vec![path] };
-    entries.flat_map(inside).filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }
 
 /// The commands that a text names, where they end: lines of fenced blocks, and code within lines.

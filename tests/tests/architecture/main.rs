@@ -7,14 +7,10 @@ mod imports;
 mod source;
 
 use imports::Crate;
+use integration_tests::documents::{files, root};
 use source::{code, identifiers, modules_named, public_types, read, without_comments_and_literals};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace")
-}
 
 /// The list `name` of the document: the names on each line.
 fn listing(name: &str) -> Vec<Vec<String>> {
@@ -34,28 +30,6 @@ fn listing(name: &str) -> Vec<Vec<String>> {
 /// All entries of a list whose lines may hold several.
 fn entries(name: &str) -> Vec<String> {
     listing(name).into_iter().flatten().collect()
-}
-
-/// The files below `directory` (relative to the root) with this extension, `target` and virtual environments aside.
-fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut pending = vec![root().join(directory)];
-    while let Some(path) = pending.pop() {
-        if path.is_dir() {
-            let skipped = path.file_name().is_some_and(|name| {
-                let name = name.to_string_lossy();
-                name == "target" || (name.starts_with('.') && name.len() > 1)
-            });
-            if !skipped {
-                let children = fs::read_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-                pending.extend(children.map(|child| child.expect("a directory can be listed").path()));
-            }
-        } else if path.extension().is_some_and(|found| found == extension) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
 }
 
 /// Where a file lies in the repository, with slashes.
