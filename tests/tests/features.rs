@@ -1,13 +1,10 @@
 //! What features do. An outside crate has the same ones whichever packages Cargo is asked for: `cargo test -p nn` after `cargo test
 //! --workspace` compiles nothing of others anew. And `tfhe-core` without its feature `secret-keys` evaluates, and has no secret.
 
+use integration_tests::documents::root;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace")
-}
 
 fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
