@@ -18,7 +18,7 @@
 //! representative is another one. Those of ciphertexts are uniform, so
 //! the products x_i·y_j with i + j = w, of two pairs of polynomials at most, add up to coefficients of a root mean square of 2^43
 //! (w = 4), 2^45.4 (3), 2^47 (2) and 2^47.4 (1) for N = 4096. Of the bounds that [`crate::rounding`] has for integers the first is more than
-//! twenty standard deviations away from all of them, and the second more than seventeen from the two upper ones. Of the lower ones, 5.9 and
+//! eleven standard deviations away from all of them, and the second more than seventeen from the two upper ones. Of the lower ones, 5.9 and
 //! 4.4 on the least precise backend, a coefficient in 2^28 or in 2^16 is off by one: one in 2^16 products, or in 2^4. It
 //! is 2^(22·w + log_t − 128) of the torus: 2^-56 or 2^-78 for t = 2^28, far below what follows. The
 //! products x_0·y_0 are left out. That matters most in the quadratic part, whose error meets S², of norm about
@@ -287,7 +287,7 @@ mod tests {
         for (weight, size) in [(4, 43.0), (3, 45.4), (2, 47.0), (1, 47.4)] {
             let (root, margin, ..) = of_weight(weight);
             near(root, size, 0.1);
-            assert!(MAXIMUM_INTEGER / root.exp2() > 20.0);
+            assert!(MAXIMUM_INTEGER / root.exp2() > 11.0);
             assert!(weight < 3 || margin > 17.0);
         }
         let ((_, second, of_second, in_second), (_, first, of_first, in_first)) = (of_weight(2), of_weight(1));

@@ -1,6 +1,6 @@
 //! What the first pass of a transform reads and what the last pass of an inverse transform writes.
 
-use crate::rounding::{MAXIMUM_INTEGER, MAXIMUM_SUM};
+use crate::rounding::{MAXIMUM_INTEGER, MAXIMUM_SUM, TORUS_BITS};
 use crate::simd::Simd;
 
 /// N coefficients, read as numbers while the first pass goes over them.
@@ -59,7 +59,7 @@ pub(super) trait Accumulator {
     unsafe fn store<S: Simd>(&mut self, simd: S, index: usize, sums: S::Words);
 }
 
-/// Adds the nearest integers modulo 2^64, for numbers below [`MAXIMUM_SUM`] in absolute value.
+/// Adds the nearest multiples of 2^[`TORUS_BITS`], modulo 2^64, for numbers below [`MAXIMUM_SUM`] in absolute value.
 pub(super) struct AddTorus<'a>(pub(super) &'a mut [u64]);
 
 impl Accumulator for AddTorus<'_> {
@@ -70,12 +70,15 @@ impl Accumulator for AddTorus<'_> {
     #[inline(always)]
     unsafe fn plus<S: Simd>(&self, simd: S, index: usize, x: S::Reals, scale: S::Reals) -> S::Words {
         debug_assert!(are_below(simd, simd.multiply(x, scale), MAXIMUM_SUM));
-        // Adding 1.5·2^116, whose last bit is worth 2^64, rounds to a multiple of 2^64; what is left is exact.
-        let rounder = simd.splat_reals(1.5 * 2f64.powi(116));
-        let turns = simd.subtract(simd.multiply_add(x, scale, rounder), rounder);
-        let integers = simd.integers(simd.multiply_subtract(x, scale, turns));
+        // Adding 1.5·2^116, whose last bit is worth 2^64, rounds to a multiple of 2^64. Without that, and plus 3·2^64, scale·x is between
+        // 2.5·2^64 and 3.5·2^64: the mantissa is what is over 2^65, in units of 2^13; shifted so far, nothing else is left.
+        let [one_turn, rounder] = [2f64.powi(64), 1.5 * 2f64.powi(116)];
+        let turns = simd.multiply_add(x, scale, simd.splat_reals(rounder));
+        let turns = simd.subtract(turns, simd.splat_reals(rounder + 3.0 * one_turn));
+        let fraction = simd.bits(simd.multiply_subtract(x, scale, turns));
         // SAFETY: the caller's: LANES words from `index` are inside the slice.
-        simd.add_words(unsafe { simd.load_words(self.0.as_ptr().add(index)) }, integers)
+        let words = unsafe { simd.load_words(self.0.as_ptr().add(index)) };
+        simd.add_words(words, simd.shift_left(fraction, TORUS_BITS))
     }
 
     #[inline(always)]
@@ -98,9 +101,10 @@ impl Accumulator for AddIntegers<'_> {
 
     #[inline(always)]
     unsafe fn plus<S: Simd>(&self, simd: S, index: usize, x: S::Reals, scale: S::Reals) -> S::Words {
-        let x = simd.multiply(x, scale);
-        debug_assert!(are_below(simd, x, MAXIMUM_INTEGER));
-        let integers = simd.integers(x);
+        debug_assert!(are_below(simd, simd.multiply(x, scale), MAXIMUM_INTEGER));
+        // Adding 1.5·2^52, whose last bit is worth 1, rounds to an integer; the mantissa counts from there.
+        let rounder = simd.splat_reals(1.5 * 2f64.powi(52));
+        let integers = simd.subtract_words(simd.bits(simd.multiply_add(x, scale, rounder)), simd.bits(rounder));
         // SAFETY: the caller's: LANES words from `index` are inside the slice.
         let words = unsafe { simd.load_words(self.output.as_ptr().add(index)) };
         simd.add_words(words, simd.shift_left(integers, self.shift))

@@ -41,6 +41,8 @@ use vector::{Finish, Merge, MultiplyAccumulate, Split, Start};
 use crate::buffer::AlignedBuffer;
 use crate::decomposition::decompose;
 use crate::params::{Gadget, PolynomialSize};
+#[cfg(doc)]
+use crate::rounding::TORUS_BITS;
 use crate::rounding::{MAXIMUM_INTEGER, MAXIMUM_SUM, Transforms};
 use crate::simd::{Backend, BackendError, Capability, VectorInstructions, selected_capability};
 
@@ -189,8 +191,8 @@ impl NegacyclicFft {
         }
     }
 
-    /// Transforms back, rounds to the nearest integer modulo 2^64 and adds to `output`, a torus polynomial.
-    /// Overwrites `input`.
+    /// Transforms back, rounds to a multiple of 2^[`TORUS_BITS`], or to an integer (portable backend), modulo 2^64, and adds to `output`, a
+    /// torus polynomial. Overwrites `input`.
     ///
     /// The coefficients must be below [`MAXIMUM_SUM`] in absolute value, as [`crate::rounding`] explains.
     pub fn inverse_add_torus(&self, input: &mut [f64], output: &mut [u64], scratch: &mut FftScratch) {

@@ -11,6 +11,8 @@ pub(super) struct Plan {
     pub(super) size: usize,
     /// The passes over memory, the forward transform's first pass first.
     pub(super) passes: Vec<Pass>,
+    /// One less than the number of nodes of L² below a node of the last pass.
+    within_last_pass: usize,
     /// For each node of L²: its constants, then the vectors of constants of the nodes of L below it.
     split_tails: AlignedBuffer,
     /// The vectors of constants for merging nodes of L into one of L², the same for all of them.
@@ -92,6 +94,7 @@ impl Plan {
         }
         Some(Self {
             size,
+            within_last_pass: (1 << passes[passes.len() - 1].log_tails) - 1,
             passes,
             split_tails: AlignedBuffer::copy_of(&split_tails),
             merge_tail: AlignedBuffer::copy_of(&merge_tail),
@@ -128,6 +131,9 @@ impl Plan {
     /// division, would take as long as the node.
     #[inline(always)]
     pub(super) fn passes_beginning(&self, tail: usize) -> &[Pass] {
+        if tail & self.within_last_pass != 0 {
+            return &[];
+        }
         let passes = &self.passes[1..];
         let others = passes.iter().rev().take_while(|pass| tail & ((1 << pass.log_tails) - 1) == 0).count();
         &passes[passes.len() - others..]

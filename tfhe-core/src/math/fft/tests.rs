@@ -8,6 +8,7 @@ use crate::noise;
 use crate::params::Precision;
 use crate::polynomial::schoolbook_add;
 use crate::random::{SampleSeed, SampleStream};
+use crate::rounding::TORUS_BITS;
 use crate::simd::Simd;
 
 /// Every plan that this CPU can run for polynomials of `n` coefficients: those that suit it, and those for CPUs of other makers.
@@ -207,7 +208,8 @@ fn extreme_products_stay_within_the_bound() {
                 let size = digit as f64 * x as i64 as f64 * n as f64 / 3f64.sqrt();
                 for fft in plans(n) {
                     let relative = fft.transforms().of_torus(1, n).sqrt();
-                    let bound = size.abs() * relative * (n as f64 / 2.0).sqrt() + 0.5;
+                    let bound = size.abs() * relative * (n as f64 / 2.0).sqrt();
+                    let bound = bound + 2f64.powi(TORUS_BITS as i32 - 1);
                     let (rms, maximum) = distances(&product(&fft, &a, &b), &expected);
                     assert!(maximum <= bound, "{fft:?}: {digit}·{x}: {maximum:e} is above {bound:e}");
                     assert!(rms <= bound, "{fft:?}");
@@ -224,7 +226,9 @@ fn torus_elements_survive_the_round_trip() {
         let x = uniform(&mut generator(log as u64), n);
         for fft in plans(n) {
             // Numbers of root mean square 2^63/√3; two transforms are less than the three of a product.
-            let predicted = 2f64.powi(63) / 3f64.sqrt() * Transforms::ANY.of_torus(1, n).sqrt();
+            let square = 4f64.powi(63) / 3.0 * Transforms::ANY.of_torus(1, n);
+            // What comes back is rounded.
+            let predicted = (square + 4f64.powi(TORUS_BITS as i32) / 12.0).sqrt();
             let (mut values, mut out) = (vec![0.0; n], vec![0; n]);
             fft.forward_torus(&x, &mut values, &mut fft.scratch());
             fft.inverse_add_torus(&mut values, &mut out, &mut fft.scratch());
@@ -266,12 +270,7 @@ impl coefficients::Accumulator for Unrounded<'_> {
 
     #[inline(always)]
     unsafe fn plus<S: Simd>(&self, simd: S, _index: usize, x: S::Reals, scale: S::Reals) -> S::Words {
-        let mut lanes = [0.0_f64; ROTATION_PADDING];
-        // SAFETY: no vector is longer. The words are the bits of the numbers.
-        unsafe {
-            simd.store_reals(simd.multiply(x, scale), lanes.as_mut_ptr());
-            simd.load_words(lanes.as_ptr().cast())
-        }
+        simd.bits(simd.multiply(x, scale))
     }
 
     #[inline(always)]

@@ -198,18 +198,9 @@ impl Simd for Avx2 {
         })
     }
 
-    /// x = high·2^32 + low, where high is the nearest integer to x/2^32. Adding 3·2^51 to a number of less than 2^51
-    /// rounds it to an integer, which is then in the low bits of the mantissa.
     #[inline(always)]
-    fn integers(self, x: __m256d) -> __m256i {
-        avx2!({
-            let rounder = _mm256_set1_pd(3.0 * 2f64.powi(51));
-            let high = _mm256_fmadd_pd(x, _mm256_set1_pd(2f64.powi(-32)), rounder);
-            let low = _mm256_fnmadd_pd(_mm256_sub_pd(high, rounder), _mm256_set1_pd(2f64.powi(32)), x);
-            let low = _mm256_castpd_si256(_mm256_add_pd(low, rounder));
-            let low = _mm256_sub_epi64(low, _mm256_castpd_si256(rounder));
-            _mm256_add_epi64(_mm256_slli_epi64::<32>(_mm256_castpd_si256(high)), low)
-        })
+    fn bits(self, x: __m256d) -> __m256i {
+        avx2!(_mm256_castpd_si256(x))
     }
 
     /// x = high·2^32 + low modulo 2^64 with signed halves, each in the lower half of its lane: the only products here

@@ -181,10 +181,9 @@ impl<const ADDERS: bool> Simd for Avx512<ADDERS> {
         })
     }
 
-    /// The instruction gives −2^63 for 2^63, which is the same modulo 2^64.
     #[inline(always)]
-    fn integers(self, x: __m512d) -> __m512i {
-        avx512!(_mm512_cvtpd_epi64(x))
+    fn bits(self, x: __m512d) -> __m512i {
+        avx512!(_mm512_castpd_si512(x))
     }
 
     type Factor = __m512i;

@@ -363,9 +363,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// The signed representatives divided by 2^`dropped` and rounded, ties any way; `dropped` is 13 to 63. A rounding
     /// of the representatives to 53 bits may come first.
     fn rounded_quotients(self, x: Self::Words, dropped: u32) -> Self::Reals;
-    /// The nearest integers, ties to even, modulo 2^64, for any signed representative and 2^63 itself: |x| ≤ 2^63. (That is what the
-    /// instructions can do. What sums of transforms may be, [`crate::rounding`] says.)
-    fn integers(self, x: Self::Reals) -> Self::Words;
+    /// The bit patterns.
+    fn bits(self, x: Self::Reals) -> Self::Words;
 
     /// A factor of sums of products, prepared.
     type Factor: Copy;
