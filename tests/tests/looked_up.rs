@@ -134,10 +134,11 @@ fn looked_up_integers_multiply_with_the_predicted_noise() {
             of_sums += sum.variance().get() / (CLIENTS as f64 * 8.0);
         }
     }
-    // 768 values, whose squares' mean varies by 5.1 %.
-    assert_variance("packed_block: product, looked-up GGSW of 1 place", &one, Variance::new(of_one), 0.2);
-    assert_variance("packed_block: product, looked-up GGSW of 64 places", &all, Variance::new(of_all), 0.2);
-    assert_variance("packed_block: sum of 8 products", &sums, Variance::new(of_sums), 0.2);
+    // The mean square varies by 10 to 15 % from one client to another (of twelve: 0.70 to 1.06 of what is predicted for one place, 0.77 to
+    // 1.19 for 64, 0.69 to 1.27 for sums; together 0.87, 0.93, 0.94), so by 6 to 9 % for three.
+    assert_variance("packed_block: product, looked-up GGSW of 1 place", &one, Variance::new(of_one), 0.35);
+    assert_variance("packed_block: product, looked-up GGSW of 64 places", &all, Variance::new(of_all), 0.35);
+    assert_variance("packed_block: sum of 8 products", &sums, Variance::new(of_sums), 0.35);
 }
 
 /// The integer that levels hold, from the one before the last, which is exact; all of them have to have it.

@@ -192,7 +192,7 @@ impl Loaded {
             }
             Attention::Packed(attention) => {
                 let program = attention.program();
-                [program.embedding_size(), program.head_size(), program.output_size()]
+                [program.embedding_size(), program.head_size(), attention.client().output_size()]
             }
         };
         let expected = [weights.embedding_size(), weights.head_size(), weights.output_size(part)];

@@ -37,8 +37,8 @@ pub struct SimulatedProduct {
 pub struct SimulatedSum {
     /// `[rows, O]`, in turns; without the noise of [`Self::spread`] until constants are added, with which programs end.
     turns: Rows<f64>,
-    /// `[rows]`: the variance of each row's outputs.
-    spread: Vec<Variance>,
+    /// `[rows][chunks]`: the variance of outputs.
+    spread: Rows<Variance>,
 }
 
 impl<'a> SimulatedPacked<'a> {
@@ -58,28 +58,33 @@ impl<'a> SimulatedPacked<'a> {
         weights: &[Summed<f64>],
         (values, noise): (&Matrix<i64>, &ValueNoise),
         variances: &mut BTreeMap<(usize, usize), Variance>,
-        (sums, sum_spread): (&mut [f64], &mut Variance),
+        (sums, spread): (&mut [f64], &mut [Variance]),
     ) {
         let (prediction, layout) = (self.prediction, self.layout);
-        let squares = |token: usize| values.row(token).iter().map(|&v| (v as f64).powi(2)).sum::<f64>();
-        let mut block = |group: usize| {
-            let of_group = layout.tokens_of_group(group).map(squares).sum::<f64>() * layout.chunk_share();
+        let squares = |token: usize, chunk: usize| {
+            values.row(token)[layout.channels_of_chunk(chunk)].iter().map(|&v| (v as f64).powi(2)).sum::<f64>()
+        };
+        for group in 0..=row / layout.group() {
             // What the products of one ciphertext of weights add has one variance.
             let drawn = variances.entry((row / layout.group(), group));
-            let weighing = drawn.or_insert_with(|| noise.weighing.draw_variance(&mut self.generator));
-            prediction.block_besides(&layout, of_group) + *weighing
-        };
-        let mut spread: Variance = (0..=row / layout.group()).map(&mut block).sum();
+            let weighing = *drawn.or_insert_with(|| noise.weighing.draw_variance(&mut self.generator));
+            for (chunk, spread) in spread.iter_mut().enumerate() {
+                let of_group = layout.tokens_of_group(group).map(|token| squares(token, chunk)).sum::<f64>();
+                *spread = *spread + prediction.block_besides(&layout, of_group) + weighing;
+            }
+        }
         for (token, weight) in weights.iter().enumerate() {
             // A known weight is not encrypted: there is no mask whose automorphisms add noise.
             let turns = if weight.lookup { weight.content + self.noise(prediction.isolation) } else { weight.content };
             sums.iter_mut().zip(values.row(token)).for_each(|(sum, &v)| *sum += turns * v as f64);
-            spread = spread + noise.value.scaled(turns);
-            if weight.lookup {
-                spread = spread + prediction.isolation_beside(squares(token) / values.cols() as f64);
+            for (chunk, spread) in spread.iter_mut().enumerate() {
+                *spread = *spread + noise.value.scaled(turns);
+                if weight.lookup {
+                    let channels = layout.channels_of_chunk(chunk).len() as f64;
+                    *spread = *spread + prediction.isolation_beside(squares(token, chunk) / channels);
+                }
             }
         }
-        *sum_spread = *sum_spread + spread;
     }
 }
 
@@ -152,23 +157,24 @@ impl PackedBackend for SimulatedPacked<'_> {
         let rows = weights.len();
         let zero = || SimulatedSum {
             turns: vec![vec![0.0; values.cols()]; rows],
-            spread: vec![self.prediction.packing + self.prediction.answer; rows],
+            spread: vec![vec![self.prediction.packing + self.prediction.answer; self.layout.output_chunks()]; rows],
         };
         let mut sum = sum.unwrap_or_else(zero);
         let mut variances = BTreeMap::new();
         for (index, row) in self.layout.span().rows().enumerate() {
-            let sums = (&mut sum.turns[index][..], &mut sum.spread[index]);
+            let sums = (&mut sum.turns[index][..], &mut sum.spread[index][..]);
             self.weigh_row(row, &weights[index], (&values, noise), &mut variances, sums);
         }
         sum
     }
 
     fn add_constants(&mut self, mut sum: SimulatedSum, turns: &[f64]) -> SimulatedSum {
+        let chunk = self.layout.subring();
         for (row, spread) in sum.turns.iter_mut().zip(&mut sum.spread) {
-            for (x, constant) in row.iter_mut().zip(turns) {
-                *x = *x + constant + self.noise(*spread);
+            for (channel, (x, constant)) in row.iter_mut().zip(turns).enumerate() {
+                *x = *x + constant + self.noise(spread[channel / chunk]);
             }
-            *spread = Variance::ZERO;
+            spread.fill(Variance::ZERO);
         }
         sum
     }
@@ -186,10 +192,12 @@ impl PackedBackend for SimulatedPacked<'_> {
     }
 
     fn summed<'s>(&'s self, sum: &'s SimulatedSum) -> InspectedRows<'s, Partial<f64>> {
-        let number = |(turns, &undrawn): (&Vec<f64>, &Variance)| {
-            turns.iter().map(|&content| Partial { content, undrawn }).collect()
+        let chunk = self.layout.subring();
+        let numbers = move |(turns, spread): (&Vec<f64>, &Vec<Variance>)| {
+            let number = |(channel, &content)| Partial { content, undrawn: spread[channel / chunk] };
+            turns.iter().enumerate().map(number).collect()
         };
-        Box::new(sum.turns.iter().zip(&sum.spread).map(number))
+        Box::new(sum.turns.iter().zip(&sum.spread).map(numbers))
     }
 }
 

@@ -115,7 +115,7 @@ impl Lowering for PackedAttention {
     type Prepared = PreparedAttention;
 
     fn output_size(&self) -> usize {
-        self.program().output_size()
+        self.client().output_size()
     }
 
     fn quantize_input(&self, hidden: &Matrix<f32>) -> Result<Matrix<i32>, nn::Error> {

@@ -104,7 +104,7 @@ pub const HEAD_EXACT_WIDE: ParametersLiteral = ParametersLiteral {
 
 /// The packed attention head: everything linear and bilinear in a ring of 4096, lookups of smooth functions in one of 2048. Of the
 /// bootstrapping gadgets, [`COARSE`] is for results that are only read by tables, [`FINE`] for factors of products with
-/// encrypted integers: with as many tokens as there may be, their noise is most of an output's, so its steps take one bit.
+/// encrypted integers.
 pub const PACKED_HEAD: ParametersLiteral = ParametersLiteral {
     name: "packed_head",
     keys: &[
@@ -114,11 +114,11 @@ pub const PACKED_HEAD: ParametersLiteral = ParametersLiteral {
         glwe(&[Arithmetic], (1, 4096), TUniform { bound_log: 3 }),
     ],
     keyswitches: &[(Arithmetic, (2, 8, Single)), (Lookup, (2, 8, Single))],
-    bootstraps: &[(Lookup, (23, 1, Single), Two), (Lookup, (15, 2, Single), One)],
+    bootstraps: &[(Lookup, (23, 1, Single), Two), (Lookup, (15, 2, Single), Two)],
     automorphisms: &[(Lookup, (8, 5, Split)), (Arithmetic, (2, 31, Split))],
     relinearizations: &[(Arithmetic, (2, 31, Split))],
     lifts: &[(Lookup, Arithmetic, (9, 4, Single))],
-    external_products: &[(Arithmetic, (30, 1, Single))],
+    external_products: &[(Arithmetic, (29, 1, Single))],
 };
 
 /// The keys of [`PACKED_HEAD`], with the gadgets of a whole block: [`PRECISE`] bootstrappings for looked-up GGSW ciphertexts

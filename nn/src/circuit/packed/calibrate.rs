@@ -16,6 +16,8 @@ use crate::quantizers::{ChannelQuantizer, levels};
 use crate::rounding::Rounding;
 use crate::table::SmoothTable;
 
+/// By what weights of values are taken apart for a first look at how far the parts of the output reach.
+const PART_FACTOR: i32 = 4;
 /// How many times the median channel's standard deviation that of all channels of the input is taken to be at most.
 const OUTLIER: f64 = 8.0;
 /// Of the rounding of weights: as much as the mean of the inputs' second moments, for calibration sets of few rows.
@@ -71,40 +73,46 @@ impl<'a> Calibration<'a> {
         log_moduli.iter().try_for_each(|&log_modulus| check_log_modulus(log_modulus))?;
         let (options, max_tokens) = (&self.options, self.max_tokens);
         let longest = self.inputs.iter().map(Matrix::rows).max().unwrap_or(1);
-        let values = self.values(part)?;
         let headroom = headroom(max_tokens);
-        let quantize = |((head, &log_modulus), value): ((&HeadWeights, &u32), Matrix<i32>)| {
+        let quantize = |(head, &log_modulus): (&HeadWeights, &u32)| {
             let score_difference_limit = Ranges::observe(head, self.inputs)?.limit(options.guard, longest, max_tokens);
             // A difference reaches a quarter of a turn at most.
             let score_turn = 4.0 * score_difference_limit / (1.0 - headroom);
             let (log_modulus, query, key) = self.scores(head, log_modulus, score_turn)?;
-            let value_norm = 0.0;
+            // These come last.
+            let (value, value_norm) = (Matrix::from_fn(head.value.weight().rows(), 0, |_, _| 0), 0.0);
             Ok(PackedHead { query, key, value, log_modulus, score_turn, headroom, score_difference_limit, value_norm })
         };
-        let programs = heads.iter().zip(log_moduli).zip(values.weights).map(quantize);
-        let programs: Vec<PackedHead> = programs.collect::<Result<_, Error>>()?;
-        programs.iter().try_for_each(|head| head.check(self.input.levels()))?;
-        let output_bias = values.offsets.iter().zip(&values.scales).map(|(offset, scale)| offset / scale).collect();
-        let mut program = PackedProgram {
-            heads: programs,
+        let heads: Vec<PackedHead> = heads.iter().zip(log_moduli).map(quantize).collect::<Result<_, Error>>()?;
+        let program = PackedProgram {
+            heads,
             input_levels: self.input.levels(),
-            output_bias,
+            output_bias: Vec::new(),
             output_limit: f64::INFINITY,
             max_tokens: max_tokens.max(longest),
         };
         let client = PackedClient {
             input: self.input.clone(),
-            output_centers: program.output_bias.clone(),
-            output_scales: values.scales,
+            output_centers: Vec::new(),
+            output_scales: Vec::new(),
+            output_parts: 1,
             max_tokens: program.max_tokens,
         };
-        let (largest, norms) = run_calibration(&program, &client, self.inputs)?;
+        let (values, mut attention) = (self.values(part)?, PackedAttention { program, client });
+        attention.set_values(&values.split(PART_FACTOR))?;
+        let mut found = run_calibration(&attention, self.inputs)?;
+        let factor = found.even_factor(PART_FACTOR).min(levels(options.value_bits)?);
+        if factor != PART_FACTOR {
+            attention.set_values(&values.split(factor))?;
+            found = run_calibration(&attention, self.inputs)?;
+        }
+        let PackedAttention { mut program, client } = attention;
         // An output beyond its range would be wrong in the worst way, and the range costs little: twice the guard. Outputs are
         // linear in deviations from the calibration set's mean, of which those of its own n rows are too small by √((n−1)/(n+1)).
         let rows: usize = self.inputs.iter().map(Matrix::rows).sum();
         let bias = ((rows + 1) as f64 / rows.saturating_sub(1).max(1) as f64).sqrt();
-        program.output_limit = 2.0 * options.guard * bias * largest.max(1.0);
-        program.heads.iter_mut().zip(norms).for_each(|(head, norm)| head.value_norm = norm);
+        program.output_limit = 2.0 * options.guard * bias * found.largest().max(1.0);
+        program.heads.iter_mut().zip(found.norms()).for_each(|(head, norm)| head.value_norm = norm);
         program.max_tokens = max_tokens;
         Ok(PackedAttention { program, client: PackedClient { max_tokens, ..client } })
     }
@@ -126,26 +134,61 @@ impl PackedAttention {
     }
 }
 
-/// The largest distance of an output from its bias, and of each head the root mean square of a value's norm.
-fn run_calibration(
-    program: &PackedProgram,
-    client: &PackedClient,
-    calibration: &[Matrix<f32>],
-) -> Result<(f64, Vec<f64>), Error> {
-    let (mut largest, mut squares, mut tokens) = (0.0_f64, vec![0.0; program.heads.len()], 0);
+/// What outputs and values are on the calibration set.
+struct Found {
+    /// Of each part of the output, the largest distance of a number from its bias.
+    largest: Vec<f64>,
+    /// Of each head and part, the mean over tokens of the sum of squares of a value.
+    squares: Vec<Vec<f64>>,
+}
+
+impl Found {
+    fn largest(&self) -> f64 {
+        self.largest.iter().copied().fold(0.0, f64::max)
+    }
+
+    /// [`PackedHead::value_norm`].
+    fn norms(&self) -> impl Iterator<Item = f64> {
+        let parts = self.largest.len() as f64;
+        self.squares.iter().map(move |squares| (parts * squares.iter().copied().fold(0.0, f64::max)).sqrt())
+    }
+
+    /// The factor with which both parts of the output reach as far, if this is what was found with `factor`: one is inversely
+    /// proportional to it, the other proportional. 1 if there is nothing to be gained.
+    fn even_factor(&self, factor: i32) -> i32 {
+        match self.largest[..] {
+            [first, second] if first > 0.0 && second > 0.0 => {
+                (f64::from(factor) * (first / second).sqrt()).round_ties_even().clamp(1.0, 256.0) as i32
+            }
+            _ => 1,
+        }
+    }
+}
+
+/// What a part's numbers are on the calibration set.
+fn run_calibration(attention: &PackedAttention, calibration: &[Matrix<f32>]) -> Result<Found, Error> {
+    let PackedAttention { program, client } = attention;
+    let (parts, channels) = (client.output_parts, client.output_size());
+    let (mut largest, mut squares) = (vec![0.0_f64; parts], vec![vec![0.0; parts]; program.heads.len()]);
     for hidden in calibration {
         let input = client.quantize_input(hidden)?;
-        for (sum, head) in squares.iter_mut().zip(&program.heads) {
-            *sum += input.multiply_exact(&head.value).iter().map(|&v| (v as f64).powi(2)).sum::<f64>();
+        for (sums, head) in squares.iter_mut().zip(&program.heads) {
+            let values = input.multiply_exact(&head.value);
+            for row in 0..values.rows() {
+                let parts =
+                    values.row(row).chunks(channels).map(|part| part.iter().map(|&v| (v as f64).powi(2)).sum::<f64>());
+                sums.iter_mut().zip(parts).for_each(|(sum, of_row)| *sum += of_row);
+            }
         }
         let numbers = program.evaluate_clear(&mut ClearEvaluator::new(), &input, Span::all(hidden.rows()));
         for row in 0..numbers.rows() {
             let distances = numbers.row(row).iter().zip(&program.output_bias).map(|(x, bias)| (x - bias).abs());
-            largest = distances.fold(largest, f64::max);
+            distances.enumerate().for_each(|(i, distance)| largest[i / channels] = largest[i / channels].max(distance));
         }
-        tokens += hidden.rows();
     }
-    Ok((largest, squares.into_iter().map(|sum| (sum / tokens as f64).sqrt()).collect()))
+    let tokens: usize = calibration.iter().map(Matrix::rows).sum();
+    squares.iter_mut().flatten().for_each(|sum| *sum /= tokens as f64);
+    Ok(Found { largest, squares })
 }
 
 /// Checks everything but the values, and returns the most tokens of an input.
@@ -263,6 +306,64 @@ struct Values {
     scales: Vec<f64>,
     /// `[O]`.
     offsets: Vec<f64>,
+}
+
+/// The numbers of an output: for each channel one, or two in which its weights are taken apart.
+struct Parts {
+    /// How many numbers there are to a channel.
+    count: usize,
+    /// Of each head, `[E, count·C]`: first of all channels the one number, then the other.
+    weights: Vec<Matrix<i32>>,
+    /// What each number counts in the channel's value, `[count·C]`.
+    scales: Vec<f64>,
+    /// `[count·C]`, in units of the numbers.
+    biases: Vec<f64>,
+}
+
+impl Values {
+    /// Takes each weight w apart into `factor`·w₁ + w₀, w₁ the nearest, so that an output is `factor` times the one with w₁ plus the one with
+    /// w₀. Both are smaller, and so have more turns to a unit: the same probabilities, with the same noise, give both.
+    fn split(&self, factor: i32) -> Parts {
+        let biases: Vec<f64> = self.offsets.iter().zip(&self.scales).map(|(offset, scale)| offset / scale).collect();
+        if factor == 1 {
+            return Parts { count: 1, weights: self.weights.clone(), scales: self.scales.clone(), biases };
+        }
+        let channels = self.scales.len();
+        let upper = |w: i32| (f64::from(w) / f64::from(factor)).round_ties_even() as i32;
+        let split = |weight: &Matrix<i32>| {
+            Matrix::from_fn(weight.rows(), 2 * channels, |row, column| match column.checked_sub(channels) {
+                None => upper(weight[(row, column)]),
+                Some(channel) => weight[(row, channel)] - factor * upper(weight[(row, channel)]),
+            })
+        };
+        Parts {
+            count: 2,
+            weights: self.weights.iter().map(split).collect(),
+            scales: self
+                .scales
+                .iter()
+                .map(|scale| scale * f64::from(factor))
+                .chain(self.scales.iter().copied())
+                .collect(),
+            biases: biases.iter().map(|bias| bias / f64::from(factor)).chain(biases.iter().map(|_| 0.0)).collect(),
+        }
+    }
+}
+
+impl PackedAttention {
+    /// With these values.
+    ///
+    /// # Errors
+    /// As `PackedHead::check`.
+    fn set_values(&mut self, parts: &Parts) -> Result<(), Error> {
+        let Self { program, client } = self;
+        program.heads.iter_mut().zip(&parts.weights).for_each(|(head, weight)| head.value = weight.clone());
+        program.output_bias = parts.biases.clone();
+        client.output_centers = parts.biases.clone();
+        client.output_scales = parts.scales.clone();
+        client.output_parts = parts.count;
+        program.heads.iter().try_for_each(|head| head.check(program.input_levels))
+    }
 }
 
 impl Calibration<'_> {

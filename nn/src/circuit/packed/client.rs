@@ -13,6 +13,8 @@ pub struct PackedClient {
     pub(super) output_centers: Vec<f64>,
     /// `[O]`.
     pub(super) output_scales: Vec<f64>,
+    /// How many numbers there are to a channel of the output: O is so many times their number.
+    pub(super) output_parts: usize,
     pub(super) max_tokens: usize,
 }
 
@@ -32,7 +34,12 @@ impl PackedClient {
         self.input.scales()
     }
 
-    /// What one unit of each channel of the output stands for, `[O]`.
+    /// The number of channels of the output.
+    pub fn output_size(&self) -> usize {
+        self.output_scales.len() / self.output_parts
+    }
+
+    /// What one unit of each number of the output stands for, `[O]`.
     pub fn output_scales(&self) -> &[f64] {
         &self.output_scales
     }
@@ -76,9 +83,13 @@ impl PackedClient {
         self.input.quantize_matrix(hidden)
     }
 
-    /// The values of the output `[rows, O]`, given in units of each channel's scale.
+    /// The values of the output's channels, from its numbers `[rows, O]`, given in units of each number's scale: a channel is the sum of its
+    /// one or two numbers.
     pub fn dequantize_output(&self, output: &Matrix<f64>) -> Matrix<f32> {
-        let (rows, cols) = (output.rows(), output.cols());
-        Matrix::from_fn(rows, cols, |row, channel| (output[(row, channel)] * self.output_scales[channel]) as f32)
+        let channels = self.output_size();
+        Matrix::from_fn(output.rows(), channels, |row, channel| {
+            let numbers = output.row(row).iter().zip(&self.output_scales).skip(channel).step_by(channels);
+            numbers.map(|(number, scale)| number * scale).sum::<f64>() as f32
+        })
     }
 }

@@ -40,7 +40,7 @@ pub struct PackedHead {
     pub(super) headroom: f64,
     /// In units of score.
     pub(super) score_difference_limit: f64,
-    /// The root mean square over tokens of the norm of a value, `[O]` integers.
+    /// The root mean square over tokens of the norm of a value, `[O]` integers, if all its parts were as large as the largest.
     pub(super) value_norm: f64,
 }
 
@@ -86,7 +86,8 @@ impl PackedHead {
         self.headroom
     }
 
-    /// The root mean square over the calibration set's tokens of the norm of a value's O integers.
+    /// The root mean square over the calibration set's tokens of the norm of a value's O integers; if they are in two parts, as it would be
+    /// if both were as large as the larger one.
     pub fn value_norm(&self) -> f64 {
         self.value_norm
     }
@@ -146,7 +147,7 @@ impl PackedProgram {
         self.heads[0].query.weight.cols()
     }
 
-    /// O, the size of an output: d of one head, E of the whole attention.
+    /// O, how many numbers an output has: one or two for each channel, of which there are d of one head, E of the whole attention.
     pub fn output_size(&self) -> usize {
         self.output_bias.len()
     }

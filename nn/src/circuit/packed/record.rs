@@ -170,6 +170,7 @@ impl PackedClient {
         let mut tensors = NamedTensors::default();
         tensors.set_integer("levels", i64::from(self.levels()));
         tensors.set_integer("max_tokens", self.max_tokens as i64);
+        tensors.set_integer("output_parts", self.output_parts as i64);
         for (name, values) in [
             ("centers", self.input.centers()),
             ("scales", self.input.scales()),
@@ -194,6 +195,11 @@ impl PackedClient {
         check_common(levels, max_tokens, &output_centers)?;
         let input = ChannelQuantizer::new(levels, centers, scales)?;
         let output_scales = tensors.positive_reals("output_scales", &[outputs])?;
-        Ok(Self { input, output_centers, output_scales, max_tokens })
+        let output_parts = tensors.integer("output_parts")?;
+        check_within("the numbers of a channel of the output", output_parts, 1..=2)?;
+        if !outputs.is_multiple_of(output_parts) {
+            return Err(Error::shape("the scales of outputs", "an even number".to_owned(), &[outputs]));
+        }
+        Ok(Self { input, output_centers, output_scales, output_parts, max_tokens })
     }
 }

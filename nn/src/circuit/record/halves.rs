@@ -106,9 +106,13 @@ impl ServerHalf {
         };
         options.check_levels(levels)?;
         let (embedding, outputs) = (sizes[0], sizes[1]);
+        // The packed attention has one or two for each channel.
+        let most = if matches!(self, Self::Packed(_)) { 2 } else { 1 };
+        let numbers_of =
+            |channels: usize| outputs.is_multiple_of(channels) && (1..=most).contains(&(outputs / channels));
         let fits = match part {
-            Part::Head(_) => is_one && heads == 1 && outputs == size,
-            Part::Whole => is_whole && outputs == embedding && heads.checked_mul(size) == Some(embedding),
+            Part::Head(_) => is_one && heads == 1 && numbers_of(size),
+            Part::Whole => is_whole && numbers_of(embedding) && heads.checked_mul(size) == Some(embedding),
         };
         if fits {
             return Ok(());

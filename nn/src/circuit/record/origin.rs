@@ -29,8 +29,8 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// The version of the format of an attention's file.
-    pub(super) const ATTENTION_VERSION: u32 = 1;
+    /// The version of the format of an attention's file. In version 1 a channel of the packed attention's output was one number.
+    pub(super) const ATTENTION_VERSION: u32 = 2;
     /// That of blocks. In version 1 the first LayerNorm had squares like all others; in version 2 it was said of each update with which of two
     /// gadgets it is read.
     pub(super) const BLOCKS_VERSION: u32 = 3;
