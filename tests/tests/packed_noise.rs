@@ -313,11 +313,11 @@ fn scores_of_long_inputs_have_the_predicted_noise() {
     assert_variance("16 tokens: difference of scores of two blocks", &differences, predicted.repeated(2.0), 0.21);
 }
 
-/// All tokens' values `[T, d]` as [`Layout`] has them.
+/// All tokens' values `[T, O]`, of the first chunk, as [`Layout`] has them.
 fn values_polynomial(layout: &Layout, values: &Matrix<i64>) -> Vec<i64> {
     let mut integers = vec![0; layout.size()];
     for token in 0..layout.tokens() {
-        for (channel, &value) in values.row(token).iter().enumerate() {
+        for (channel, &value) in values.row(token)[layout.channels_of_chunk(0)].iter().enumerate() {
             let index = layout.inputs() * token + layout.cosets() * channel;
             integers[index] = if Layout::negates_value(channel) { -value } else { value };
         }
@@ -354,8 +354,7 @@ fn assert_noise(layer: &Layer) {
         let program = quantized.program();
         let parameters = PACKED_HEAD.compile().unwrap();
         let span = Span::all(layer.unseen.rows());
-        let sizes = Sizes { embedding: 768, head: 64, output: 64, heads: 1 };
-        let layout = Layout::new(&parameters, sizes, span).unwrap();
+        let layout = Layout::new(&parameters, Sizes::of(program), span).unwrap();
         let prepared = PreparedAttention::new(program, &parameters).unwrap();
         let input = quantized.client().quantize_input(&layer.unseen).unwrap();
         let exact = maps(&program.heads()[0]).map(|map| map.apply(&input));
@@ -372,15 +371,18 @@ fn assert_noise(layer: &Layer) {
         let transforms = NegacyclicFft::new(parameters.arithmetic().size()).transforms();
         let prediction = Prediction::on(transforms, &parameters, program, &layout).unwrap();
         let of_head = &prediction.heads[0];
-        let check = |what: &str, errors: &[f64], predicted: Variance| {
-            assert_variance(&format!("head {number}: {what}"), errors, predicted, 0.21);
+        let check_within = |tolerance: f64, what: &str, errors: &[f64], predicted: Variance| {
+            assert_variance(&format!("head {number}: {what}"), errors, predicted, tolerance);
         };
+        let check = |what: &str, errors: &[f64], predicted: Variance| check_within(0.21, what, errors, predicted);
         println!("| operation | predicted log2 σ | measured | samples |\n|---|---|---|---|");
         for (part, name) in ["queries gathered", "keys gathered", "values gathered"].into_iter().enumerate() {
             check(name, &errors.projected[part], of_head.gathered[part]);
         }
         check("score", &errors.scores, of_head.score.variance());
-        check("key switch of scores", &errors.keyswitched[0], prediction.score_keyswitch);
+        // The scores are coefficients of one product, whose rounding errors all meet the mean of the small key: those of one client have much in
+        // common. Of 64 clients' mean squares the standard deviation is 0.38 of the mean, so 0.1 for these.
+        check_within(0.4, "key switch of scores", &errors.keyswitched[0], prediction.score_keyswitch);
         check("key switch of lookups", &errors.keyswitched[1], prediction.lookup_keyswitch);
         for (index, (function, argument)) in FLAT.into_iter().enumerate() {
             // What is read with noise counts as much as the function is steep there.

@@ -39,6 +39,11 @@ impl PackedClient {
         self.output_scales.len() / self.output_parts
     }
 
+    /// How many numbers a channel of the output has.
+    pub(crate) fn output_parts(&self) -> usize {
+        self.output_parts
+    }
+
     /// What one unit of each number of the output stands for, `[O]`.
     pub fn output_scales(&self) -> &[f64] {
         &self.output_scales

@@ -152,6 +152,11 @@ impl PackedProgram {
         self.output_bias.len()
     }
 
+    /// How many numbers a channel of the output has.
+    pub(crate) fn output_parts(&self) -> usize {
+        self.output_size() / if self.heads.len() == 1 { self.head_size() } else { self.embedding_size() }.max(1)
+    }
+
     /// The most tokens of an input.
     pub fn max_tokens(&self) -> usize {
         self.max_tokens

@@ -86,7 +86,11 @@ impl ServerHalf {
             Self::Exact(of, _) => {
                 Some((vec![of.embedding_size(), of.output_size()], of.input_levels(), of.max_tokens()))
             }
-            Self::Packed(of) => Some((vec![of.embedding_size(), of.output_size()], of.input_levels(), of.max_tokens())),
+            Self::Packed(of) => Some((
+                vec![of.embedding_size(), of.output_size(), of.output_parts()],
+                of.input_levels(),
+                of.max_tokens(),
+            )),
             Self::Blocks(_) => None,
         }
     }
@@ -106,10 +110,9 @@ impl ServerHalf {
         };
         options.check_levels(levels)?;
         let (embedding, outputs) = (sizes[0], sizes[1]);
-        // The packed attention has one or two for each channel.
-        let most = if matches!(self, Self::Packed(_)) { 2 } else { 1 };
-        let numbers_of =
-            |channels: usize| outputs.is_multiple_of(channels) && (1..=most).contains(&(outputs / channels));
+        // Of the packed attention, one or two for each channel.
+        let parts = sizes.get(2).copied().unwrap_or(1);
+        let numbers_of = |channels: usize| (1..=2).contains(&parts) && channels.checked_mul(parts) == Some(outputs);
         let fits = match part {
             Part::Head(_) => is_one && heads == 1 && numbers_of(size),
             Part::Whole => is_whole && numbers_of(embedding) && heads.checked_mul(size) == Some(embedding),
@@ -201,7 +204,7 @@ impl ClientHalf {
         match self {
             Self::Exact(client) => Some((vec![client.embedding_size()], client.input().levels(), client.max_tokens())),
             Self::Packed(client) => Some((
-                vec![client.input_scales().len(), client.output_scales().len()],
+                vec![client.input_scales().len(), client.output_scales().len(), client.output_parts()],
                 client.levels(),
                 client.max_tokens(),
             )),

@@ -194,6 +194,9 @@ fn contents_are_checked_number_by_number() {
         (3, 0, "value_norm", real(f64::NAN), "must be finite"),
         (3, 1, "levels", integer(0), "in 1 ..= 127"),
         (3, 1, "max_tokens", integer(-3), "a usize"),
+        (3, 1, "output_parts", integer(0), "in 1 ..= 2"),
+        (3, 1, "output_parts", integer(3), "in 1 ..= 2"),
+        (3, 1, "output_parts", integer(1), "the server's"),
     ] {
         let file: &QuantizedFile = &FILES[index];
         let mut records = records(file);
@@ -278,7 +281,7 @@ fn what_is_not_of_the_format_is_an_error() {
         QuantizedFile::from_bytes("the test", bytes).unwrap_err().to_string()
     };
     let records = records(file);
-    for (version, read) in [(3, "version 1;"), (2, "version 1 of an attention, and version 3 of blocks;")] {
+    for (version, read) in [(3, "version 2;"), (1, "version 2 of an attention, and version 3 of blocks;")] {
         let error = error(Header { version, ..good() }, &records);
         assert!(
             error.contains(&format!("it has version {version} of its format, and this program reads {read}")),
@@ -300,7 +303,7 @@ fn what_is_not_of_the_format_is_an_error() {
     for (name, metadata, what) in [
         ("server.x", None, "not a quantized attention"),
         ("server.x", Some("{"), "is damaged"),
-        ("server.x", Some(r#"{"version":1}"#), "is damaged"),
+        ("server.x", Some(r#"{"version":2}"#), "is damaged"),
         ("other", Some(&header), "tensor \"other\""),
     ] {
         let error = QuantizedFile::from_bytes("the test", bytes(name, metadata)).unwrap_err().to_string();
