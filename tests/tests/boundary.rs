@@ -353,7 +353,8 @@ impl Packed {
     }
 }
 
-const SIZES: Sizes = Sizes { embedding: 96, head: 32, output: 32, heads: 1 };
+/// Two numbers to each of 32 channels.
+const SIZES: Sizes = Sizes { embedding: 96, head: 32, output: 64, heads: 1 };
 
 fn layout(parameters: &Parameters, sizes: Sizes, span: Span) -> Layout {
     Layout::new(parameters, sizes, span).unwrap()
@@ -441,7 +442,7 @@ fn the_packed_client_refuses_what_does_not_fit() {
     assert_eq!(decrypt(none(), &encoding), Refused::Message(count));
     assert_eq!(decrypt(none(), &one_ring), Refused::OtherRings("packed_head"));
     // Another layout, or another scale, than was agreed on with the request.
-    let wider = packed.laid_out(layout(&parameters, Sizes { output: 33, ..SIZES }, Span::all(4)));
+    let wider = packed.laid_out(layout(&parameters, Sizes { output: 65, ..SIZES }, Span::all(4)));
     for other in [wider, PackedEncoding { output_turns: 0.001, ..encoding }] {
         assert_eq!(decrypt(none(), &other), Refused::Message(Mismatch::Context("request")));
     }

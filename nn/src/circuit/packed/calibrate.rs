@@ -503,3 +503,47 @@ fn column_reach(matrix: &Matrix<f64>) -> Vec<f64> {
     let reach = |column| (0..matrix.rows()).map(|row| matrix[(row, column)].abs()).fold(0.0, f64::max);
     (0..matrix.cols()).map(reach).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values() -> Values {
+        let weight =
+            |seed: usize| Matrix::from_fn(5, 3, |row, column| (37 * (7 * row + column + seed) % 127) as i32 - 63);
+        Values { weights: vec![weight(1), weight(2)], scales: vec![0.5, 2.0, 3.0], offsets: vec![1.0, -4.0, 0.0] }
+    }
+
+    /// Both parts add up to the weights and to the biases, and the second is at most half of the factor.
+    #[test]
+    fn parts_of_values_add_up_to_them() {
+        let values = values();
+        for factor in [1, 2, 3, 4, 7, 64] {
+            let parts = values.split(factor);
+            assert_eq!(parts.count, if factor == 1 { 1 } else { 2 });
+            assert_eq!([parts.scales.len(), parts.biases.len()], [3 * parts.count; 2]);
+            for (weight, whole) in parts.weights.iter().zip(&values.weights) {
+                assert_eq!((weight.rows(), weight.cols()), (5, 3 * parts.count));
+                for (row, column) in (0..5).flat_map(|row| (0..3).map(move |column| (row, column))) {
+                    let numbers: Vec<f64> = (0..parts.count)
+                        .map(|part| f64::from(weight[(row, 3 * part + column)]) * parts.scales[3 * part + column])
+                        .collect();
+                    assert_eq!(numbers.iter().sum::<f64>(), f64::from(whole[(row, column)]) * values.scales[column]);
+                    assert!(parts.count == 1 || 2 * weight[(row, 3 + column)].abs() <= factor);
+                }
+            }
+            for column in 0..3 {
+                let numbers = (column..3 * parts.count).step_by(3).map(|i| parts.biases[i] * parts.scales[i]);
+                assert!((numbers.sum::<f64>() - values.offsets[column]).abs() < 1e-12);
+            }
+        }
+    }
+
+    #[test]
+    fn the_factor_makes_both_parts_reach_as_far() {
+        let factor = |largest: &[f64]| Found { largest: largest.to_vec(), squares: Vec::new() }.even_factor(4);
+        assert_eq!([factor(&[100.0, 100.0]), factor(&[400.0, 100.0]), factor(&[100.0, 400.0])], [4, 8, 2]);
+        // Nothing is gained where one part is all there is.
+        assert_eq!([factor(&[100.0, 0.0]), factor(&[0.0, 100.0]), factor(&[100.0])], [1; 3]);
+    }
+}
