@@ -60,7 +60,7 @@ fn rows_can_be_computed_alone() {
     let all = run(Span::all(5));
     for first in 1..5 {
         let rows = run(Span::new(first, 5));
-        assert_eq!(rows.data(), &all.data()[first * 8..], "from row {first}");
+        assert_eq!(rows.data(), &all.data()[first * all.cols()..], "from row {first}");
     }
     assert_eq!(Span::all(5).lookups(Smooth::Softplus), 10);
     assert_eq!(Span::all(5).lookups(Smooth::Exponential), 14);
@@ -86,10 +86,11 @@ fn numbers_are_unwrapped_to_the_nearest_of_the_centers() {
     let attention = PackedAttention::calibrate(&weights, Part::Head(0), &inputs, &PackedOptions::new(6)).unwrap();
     let (client, period) = (attention.client(), 1024.0);
     let centers = client.output_centers();
-    assert_eq!(centers.len(), 4);
+    // Two numbers to each of four channels.
+    assert_eq!((client.output_size(), centers.len()), (4, 8));
     let offset = |row: usize, channel: usize| (row as f64 - 2.0) * 200.0 + channel as f64;
-    let meant = Matrix::from_fn(5, 4, |row, channel| centers[channel] + offset(row, channel));
-    let turned = Matrix::from_fn(5, 4, |row, channel| meant[(row, channel)] + (3.0 * row as f64 - 7.0) * period);
+    let meant = Matrix::from_fn(5, 8, |row, channel| centers[channel] + offset(row, channel));
+    let turned = Matrix::from_fn(5, 8, |row, channel| meant[(row, channel)] + (3.0 * row as f64 - 7.0) * period);
     let nearest = client.nearest(&turned, period).unwrap();
     assert!(nearest.iter().zip(meant.iter()).all(|(a, b)| (a - b).abs() < 1e-6), "{nearest:?} {meant:?}");
     assert_eq!(client.nearest(&nearest, period).unwrap(), nearest);

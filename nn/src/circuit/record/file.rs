@@ -236,9 +236,11 @@ impl Header {
                 "it has version {version} of its format, and this program reads {read}; make it again with quantize"
             )
         };
-        let (attention, blocks) = (Origin::ATTENTION_VERSION, Origin::BLOCKS_VERSION);
-        if ![attention, blocks].contains(&version) {
-            return Err(other(&format!("version {attention} of an attention, and version {blocks} of blocks")));
+        let [exact, packed, blocks] = [Origin::EXACT_VERSION, Origin::PACKED_VERSION, Origin::BLOCKS_VERSION];
+        if ![exact, packed, blocks].contains(&version) {
+            return Err(other(&format!(
+                "version {exact} of an exact attention, {packed} of a packed one, and {blocks} of blocks"
+            )));
         }
         let header: Self = serde_json::from_str(text).map_err(invalid)?;
         let read = header.origin.version();

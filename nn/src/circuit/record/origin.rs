@@ -29,8 +29,10 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// The version of the format of an attention's file. In version 1 a channel of the packed attention's output was one number.
-    pub(super) const ATTENTION_VERSION: u32 = 2;
+    /// The version of the format of a file of the exact circuit's attention.
+    pub(super) const EXACT_VERSION: u32 = 1;
+    /// That of the packed circuit's. In version 1 a channel of the output was one number.
+    pub(super) const PACKED_VERSION: u32 = 2;
     /// That of blocks. In version 1 the first LayerNorm had squares like all others; in version 2 it was said of each update with which of two
     /// gadgets it is read.
     pub(super) const BLOCKS_VERSION: u32 = 3;
@@ -38,7 +40,8 @@ impl Origin {
     /// The version of the format that is written of it, and the only one that is read.
     pub fn version(&self) -> u32 {
         match self {
-            Self::Attention(_) => Self::ATTENTION_VERSION,
+            Self::Attention(AttentionOrigin { options: Options::Exact(_), .. }) => Self::EXACT_VERSION,
+            Self::Attention(AttentionOrigin { options: Options::Packed(_), .. }) => Self::PACKED_VERSION,
             Self::Blocks(_) => Self::BLOCKS_VERSION,
         }
     }

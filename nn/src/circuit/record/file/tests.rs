@@ -281,7 +281,8 @@ fn what_is_not_of_the_format_is_an_error() {
         QuantizedFile::from_bytes("the test", bytes).unwrap_err().to_string()
     };
     let records = records(file);
-    for (version, read) in [(3, "version 2;"), (1, "version 2 of an attention, and version 3 of blocks;")] {
+    let (own, any) = (file.origin.version(), "version 1 of an exact attention, 2 of a packed one, and 3 of blocks;");
+    for (version, read) in [(3, format!("version {own};")), (3 - own, format!("version {own};")), (4, any.to_owned())] {
         let error = error(Header { version, ..good() }, &records);
         assert!(
             error.contains(&format!("it has version {version} of its format, and this program reads {read}")),
@@ -303,7 +304,7 @@ fn what_is_not_of_the_format_is_an_error() {
     for (name, metadata, what) in [
         ("server.x", None, "not a quantized attention"),
         ("server.x", Some("{"), "is damaged"),
-        ("server.x", Some(r#"{"version":2}"#), "is damaged"),
+        ("server.x", Some(r#"{"version":1}"#), "is damaged"),
         ("other", Some(&header), "tensor \"other\""),
     ] {
         let error = QuantizedFile::from_bytes("the test", bytes(name, metadata)).unwrap_err().to_string();
