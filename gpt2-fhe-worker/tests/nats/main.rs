@@ -96,7 +96,8 @@ fn results_have_the_bits_of_the_key_whoever_computes() {
 fn keys_are_fetched_once_and_dropped_when_nobody_asks_for_them() {
     let broker = broker!("");
     let mut server = broker.exchange();
-    let worker = broker.worker(&["--threads", "2", "--keep-keys", "2s"]);
+    // Long enough that it says meanwhile that it has them, also on a busy machine.
+    let worker = broker.worker(&["--threads", "2", "--keep-keys", "10s"]);
     let name = worker.name();
     let keys = &*SLOW;
     server.offer(keys);
