@@ -8,7 +8,9 @@
 use gpt2_fhe::integer::prediction::Predictor;
 use tfhe_core::key_graph::Node::{Arithmetic, Lookup};
 use tfhe_core::key_graph::{Bootstrap, Edge, KeyParameters, KeyShape, Node, Parameters, ParametersLiteral};
-use tfhe_core::noise::{self, Distribution, LevelNoise, LookedUpNoise, RefreshNoise, RefreshParameters, Variance};
+use tfhe_core::noise::{
+    self, Distribution, LevelNoise, LookedUpNoise, RefreshNoise, RefreshParameters, Spread, Variance,
+};
 use tfhe_core::params::{Gadget, GlweDimension, GlweShape, Grouping, PolynomialSize, Precision};
 use tfhe_core::rounding::Transforms;
 use tfhe_core::security;
@@ -175,6 +177,46 @@ fn two_rings() {
     line(name, "trace of the lookup ring by 2^9 and 4 levels", noise::trace(automorphism(coarser), steps));
     let weighing = gadget(&parameters, Edge::ExternalProduct { ring: Arithmetic });
     line(name, "transforms of the external product", noise::fft_error(weighing, arithmetic.shape, 2));
+    weighed_values(&parameters);
+}
+
+/// Products of probabilities with values, by the scale of the GGSW ciphertext: what `circuit` says of GPT-2's head 0, layer 0, on 6 tokens.
+fn weighed_values(parameters: &Parameters) {
+    // "values projected", and `value_norm`, which is that of two parts as large as the larger one.
+    let (projected, norm) = (Variance::from_log2_std(-52.21), 4996.84 / 2f64.sqrt());
+    const TOKENS: f64 = 6.0;
+    // log2 of the scale of scores; steps that gather a group's tokens, and the coefficients that they keep.
+    const SCORES: i32 = 28;
+    const STEPS: u32 = 3;
+    const KEPT: usize = 512;
+    let (name, ring) = (parameters.name(), parameters.arithmetic());
+    let automorphism = noise::glwe_keyswitch(automorphisms(parameters, Arithmetic), ring.shape, ring.noise.variance());
+    let relinearization = gadget(parameters, Edge::Relinearization { ring: Arithmetic });
+    let relinearization = noise::relinearization(relinearization, ring.shape, ring.noise.variance());
+    let energy = projected.repeated(KEPT as f64) + noise::trace_energy(automorphism, STEPS, ring.size());
+    line(name, "energy of values' noise", energy);
+    let none = || Spread::new(Variance::ZERO, 1);
+    for log in [24, 26, 28, 29, 30] {
+        // The input has the smaller of the scales that are asked for.
+        let projected = projected.scaled(2f64.powi((SCORES - log).max(0)));
+        let values = Spread::new(projected, KEPT) + Spread::of_trace(automorphism, STEPS, ring.size());
+        let gadget = Gadget::new(log as u32, 1, Precision::Single).expect("a gadget of one level");
+        let squares = TOKENS * norm.powi(2);
+        let transforms = noise::fft_error(gadget, ring.shape, 2);
+        let without = |message, relinearization, squares| {
+            let sum = noise::product_with_ggsw(gadget, ring.shape, message, relinearization, squares).variance();
+            Variance::new(sum.get() - transforms.get())
+        };
+        let terms = [
+            without(values, Variance::ZERO, 0.0),
+            without(none(), relinearization, 0.0),
+            without(none(), Variance::ZERO, squares),
+            transforms,
+        ];
+        let sum = terms.into_iter().sum::<Variance>();
+        let logs = terms.into_iter().chain([sum]).map(|term| format!("{:.2}", term.log2_std())).collect::<Vec<_>>();
+        println!("{name}: product with values at 2^{log}: {}", logs.join(" "));
+    }
 }
 
 /// A refresh with the set of a whole block, step by step, and how it is read.

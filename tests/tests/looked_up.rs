@@ -92,10 +92,12 @@ fn errors(client: &RefreshClient, terms: &[(&FourierGgsw, &[i64], &Input)]) -> V
 #[test]
 fn looked_up_integers_multiply_with_the_predicted_noise() {
     const COUNT: usize = 64;
+    /// How many of them have a GGSW ciphertext of their own as well.
+    const ALONE: usize = 16;
     let (parameters, gadget) = (PACKED_BLOCK.compile().unwrap(), gadget());
     let [mut one, mut all, mut sums] = [const { Vec::new() }; 3];
     let [mut of_one, mut of_all, mut of_sums] = [0.0; 3];
-    const CLIENTS: u64 = 3;
+    const CLIENTS: u64 = 12;
     for number in 0..CLIENTS {
         let client = RefreshClient::with_products(&parameters, PRECISE, number);
         let (refresh, relinearization) = (client.refresh(), client.relinearization());
@@ -119,10 +121,10 @@ fn looked_up_integers_multiply_with_the_predicted_noise() {
         // Each at a place of its own, anywhere.
         let place = |i: usize| [Place { coefficient: 2 * (37 * i + 5) % SIZE, negated: i % 2 == 1 }];
         let alone: Vec<(FourierGgsw, Vec<i64>)> =
-            (0..COUNT).map(|i| (ggsw(&values[i..=i], &place(i)), message(&place(i), &integers[i..=i]))).collect();
+            (0..ALONE).map(|i| (ggsw(&values[i..=i], &place(i)), message(&place(i), &integers[i..=i]))).collect();
         for (i, (ggsw, message)) in alone.iter().enumerate() {
             inputs[..2].iter().for_each(|x| one.extend(errors(&client, &[(ggsw, message, x)])));
-            of_one += variance(&place(i), message) / COUNT as f64;
+            of_one += variance(&place(i), message) / ALONE as f64;
         }
         for (group, terms) in alone.chunks(8).enumerate() {
             let terms: Vec<_> = terms.iter().zip(&inputs).map(|((ggsw, m), x)| (ggsw, m.as_slice(), x)).collect();
@@ -131,14 +133,14 @@ fn looked_up_integers_multiply_with_the_predicted_noise() {
                 noise.product(&coefficients(&place(8 * group + i)), effective_squares(m))
             };
             let sum: Distribution = terms.iter().enumerate().map(predicted).sum();
-            of_sums += sum.variance().get() / (CLIENTS as f64 * 8.0);
+            of_sums += sum.variance().get() / (CLIENTS * ALONE as u64 / 8) as f64;
         }
     }
-    // The mean square varies by 10 to 15 % from one client to another (of twelve: 0.70 to 1.06 of what is predicted for one place, 0.77 to
-    // 1.19 for 64, 0.69 to 1.27 for sums; together 0.87, 0.93, 0.94), so by 6 to 9 % for three.
-    assert_variance("packed_block: product, looked-up GGSW of 1 place", &one, Variance::new(of_one), 0.35);
-    assert_variance("packed_block: product, looked-up GGSW of 64 places", &all, Variance::new(of_all), 0.35);
-    assert_variance("packed_block: sum of 8 products", &sums, Variance::new(of_sums), 0.35);
+    // The mean square varies by 10 to 16 % from one client to another, so by 3 to 5 % for twelve. Predictions are from above a little: of 24
+    // clients 0.90 was measured for one place and for 64, 0.95 for sums.
+    assert_variance("packed_block: product, looked-up GGSW of 1 place", &one, Variance::new(of_one), 0.25);
+    assert_variance("packed_block: product, looked-up GGSW of 64 places", &all, Variance::new(of_all), 0.25);
+    assert_variance("packed_block: sum of 8 products", &sums, Variance::new(of_sums), 0.25);
 }
 
 /// The integer that levels hold, from the one before the last, which is exact; all of them have to have it.

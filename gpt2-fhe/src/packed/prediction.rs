@@ -1,5 +1,7 @@
 //! What noise each step of the packed attention leaves.
 
+use std::ops::Range;
+
 use nn::evaluator::{Form, LinearMap, Side};
 use nn::packed::{PackedHead, PackedProgram};
 use nn::table::Smooth;
@@ -177,14 +179,20 @@ impl Prediction {
     /// What a linear map of the input gives, whatever the factor of [`Self::scaled`].
     pub fn projection(&self, layout: &Layout, map: &LinearMap<'_>) -> ProjectionNoise {
         let ArithmeticNoise { ring, automorphism, scales, .. } = &self.arithmetic;
-        // Values' weights fall into chunks, each a product of its own.
-        let (share, steps) = match map.form {
-            Form::Weighed { .. } => (layout.chunk_share(), layout.group_steps()),
-            Form::Cyclic(Side::Right, _) => (1.0, layout.token_steps()),
-            _ => (1.0, layout.group_steps()),
+        let squares_of = |columns: Range<usize>| {
+            let of_row = |row| map.weight.row(row)[columns.clone()].iter().map(|&w| f64::from(w).powi(2)).sum::<f64>();
+            (0..map.weight.rows()).map(of_row).sum::<f64>()
         };
-        let squares: f64 = map.weight.iter().map(|&w| f64::from(w).powi(2)).sum();
-        let fresh = ring.noise.variance().repeated(squares * share).scaled(scales.factor(map.form) as f64);
+        let (squares, steps) = match map.form {
+            // Values' weights fall into chunks, each a product of its own, of which one part's are larger than the other's.
+            Form::Weighed { .. } => {
+                let chunks = (0..layout.output_chunks()).map(|chunk| squares_of(layout.channels_of_chunk(chunk)));
+                (chunks.fold(0.0, f64::max), layout.group_steps())
+            }
+            Form::Cyclic(Side::Right, _) => (squares_of(0..map.weight.cols()), layout.token_steps()),
+            _ => (squares_of(0..map.weight.cols()), layout.group_steps()),
+        };
+        let fresh = ring.noise.variance().repeated(squares).scaled(scales.factor(map.form) as f64);
         ProjectionNoise { projected: fresh, gathered: fresh + noise::trace(*automorphism, steps) }
     }
 
