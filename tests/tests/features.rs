@@ -46,6 +46,24 @@ fn features_do_not_depend_on_which_packages_are_built() {
         let other: Vec<String> = listed(selection).difference(&workspace).cloned().collect();
         assert!(other.is_empty(), "compiled anew: {selection:?} has {other:#?}");
     }
+    // Nor is what computes compiled anew for tests of workers by NATS, whose client has more dependencies.
+    let with_nats = listed(&[
+        "--package",
+        "gpt2-fhe-worker",
+        "--package",
+        "gpt2-fhe-server",
+        "--features",
+        "gpt2-fhe-worker/nats,gpt2-fhe-server/nats",
+        "--edges",
+        ALL,
+    ]);
+    assert!(with_nats.iter().any(|line| line.starts_with("async-nats ")));
+    let kernels = listed(&["--package", "tfhe-core", "--package", "nn", "--edges", ALL]);
+    let name = |line: &String| line.split(" [").next().expect("a line has a beginning").to_owned();
+    let names_of_kernels: BTreeSet<String> = kernels.iter().map(name).collect();
+    let other: Vec<&String> =
+        with_nats.difference(&workspace).filter(|line| names_of_kernels.contains(&name(line))).collect();
+    assert!(other.is_empty(), "compiled anew with NATS: {other:#?}");
 }
 
 /// Names of secrets: types and modules.
