@@ -16,8 +16,12 @@ use crate::quantizers::{ChannelQuantizer, levels};
 use crate::rounding::Rounding;
 use crate::table::SmoothTable;
 
-/// By what weights of values are taken apart for a first look at how far the parts of the output reach.
-const PART_FACTOR: i32 = 4;
+/// Up to so many tokens a channel's weights are taken apart into two numbers, and for more into four. With four, probabilities' noise counts
+/// half as much, of which an output has as many as there are tokens; and products are twice as many, which is little beside the lookups,
+/// whose number grows with the square of the tokens.
+const TOKENS_OF_TWO_PARTS: usize = 16;
+/// How many times less than a whole weight the last of its parts is taken to reach, for a first look.
+const FIRST_LOOK: f64 = 16.0;
 /// How many times the median channel's standard deviation that of all channels of the input is taken to be at most.
 const OUTLIER: f64 = 8.0;
 /// Of the rounding of weights: as much as the mean of the inputs' second moments, for calibration sets of few rows.
@@ -99,11 +103,13 @@ impl<'a> Calibration<'a> {
             max_tokens: program.max_tokens,
         };
         let (values, mut attention) = (self.values(part)?, PackedAttention { program, client });
-        attention.set_values(&values.split(PART_FACTOR))?;
+        let parts = if max_tokens > TOKENS_OF_TWO_PARTS { PackedProgram::MOST_PARTS } else { 2 };
+        let first = FIRST_LOOK.powf(1.0 / parts as f64).round_ties_even() as i32;
+        attention.set_values(&values.split(first, parts))?;
         let mut found = run_calibration(&attention, self.inputs)?;
-        let factor = found.even_factor(PART_FACTOR).min(levels(options.value_bits)?);
-        if factor != PART_FACTOR {
-            attention.set_values(&values.split(factor))?;
+        let factor = found.even_factor(first).min(levels(options.value_bits)?);
+        if factor != first {
+            attention.set_values(&values.split(factor, parts))?;
             found = run_calibration(&attention, self.inputs)?;
         }
         let PackedAttention { mut program, client } = attention;
@@ -153,15 +159,16 @@ impl Found {
         self.squares.iter().map(move |squares| (parts * squares.iter().copied().fold(0.0, f64::max)).sqrt())
     }
 
-    /// The factor with which both parts of the output reach as far, if this is what was found with `factor`: one is inversely
-    /// proportional to it, the other proportional. 1 if there is nothing to be gained.
+    /// The factor with which all parts of the output reach as far, if this is what was found with `factor`: the first of n is inversely
+    /// proportional to its power n − 1, the others are proportional to it. 1 if there is nothing to be gained.
     fn even_factor(&self, factor: i32) -> i32 {
-        match self.largest[..] {
-            [first, second] if first > 0.0 && second > 0.0 => {
-                (f64::from(factor) * (first / second).sqrt()).round_ties_even().clamp(1.0, 256.0) as i32
-            }
-            _ => 1,
+        let Some((&first, others)) = self.largest.split_first() else { return 1 };
+        let other = others.iter().copied().fold(0.0, f64::max);
+        if first == 0.0 || other == 0.0 {
+            return 1;
         }
+        let ratio = (first / other).powf(1.0 / self.largest.len() as f64);
+        (f64::from(factor) * ratio).round_ties_even().clamp(1.0, 256.0) as i32
     }
 }
 
@@ -308,11 +315,11 @@ struct Values {
     offsets: Vec<f64>,
 }
 
-/// The numbers of an output: for each channel one, or two in which its weights are taken apart.
+/// The numbers of an output: for each channel one, or some in which its weights are taken apart.
 struct Parts {
     /// How many numbers there are to a channel.
     count: usize,
-    /// Of each head, `[E, count·C]`: first of all channels the one number, then the other.
+    /// Of each head, `[E, count·C]`: first the numbers of all channels that count most, then the next.
     weights: Vec<Matrix<i32>>,
     /// What each number counts in the channel's value, `[count·C]`.
     scales: Vec<f64>,
@@ -321,31 +328,38 @@ struct Parts {
 }
 
 impl Values {
-    /// Takes each weight w apart into `factor`·w₁ + w₀, w₁ the nearest, so that an output is `factor` times the one with w₁ plus the one with
-    /// w₀. Both are smaller, and so have more turns to a unit: the same probabilities, with the same noise, give both.
-    fn split(&self, factor: i32) -> Parts {
-        let biases: Vec<f64> = self.offsets.iter().zip(&self.scales).map(|(offset, scale)| offset / scale).collect();
-        if factor == 1 {
-            return Parts { count: 1, weights: self.weights.clone(), scales: self.scales.clone(), biases };
-        }
+    /// Takes each weight apart into digits of base c = `factor`, w = Σ cⁱ·wᵢ, i < `count`, all but the first at most c/2 in size: an output is
+    /// the sum of those with each digit, times its power. All are smaller, and so have more turns to a unit: the same probabilities, with the
+    /// same noise, give all of them.
+    fn split(&self, factor: i32, count: usize) -> Parts {
+        let count = if factor == 1 { 1 } else { count };
         let channels = self.scales.len();
-        let upper = |w: i32| (f64::from(w) / f64::from(factor)).round_ties_even() as i32;
         let split = |weight: &Matrix<i32>| {
-            Matrix::from_fn(weight.rows(), 2 * channels, |row, column| match column.checked_sub(channels) {
-                None => upper(weight[(row, column)]),
-                Some(channel) => weight[(row, channel)] - factor * upper(weight[(row, channel)]),
-            })
+            let mut parts = Matrix::from_fn(weight.rows(), count * channels, |_, _| 0);
+            for (row, channel) in (0..weight.rows()).flat_map(|row| (0..channels).map(move |channel| (row, channel))) {
+                let mut rest = weight[(row, channel)];
+                for part in (1..count).rev() {
+                    let upper = (f64::from(rest) / f64::from(factor)).round_ties_even() as i32;
+                    parts[(row, part * channels + channel)] = rest - factor * upper;
+                    rest = upper;
+                }
+                parts[(row, channel)] = rest;
+            }
+            parts
         };
+        let power = |part: usize| f64::from(factor).powi((count - 1 - part) as i32);
+        let of_first = |(offset, scale): (&f64, &f64)| offset / scale / power(0);
         Parts {
-            count: 2,
+            count,
             weights: self.weights.iter().map(split).collect(),
-            scales: self
-                .scales
+            scales: (0..count).flat_map(|part| self.scales.iter().map(move |scale| scale * power(part))).collect(),
+            biases: self
+                .offsets
                 .iter()
-                .map(|scale| scale * f64::from(factor))
-                .chain(self.scales.iter().copied())
+                .zip(&self.scales)
+                .map(of_first)
+                .chain(std::iter::repeat_n(0.0, (count - 1) * channels))
                 .collect(),
-            biases: biases.iter().map(|bias| bias / f64::from(factor)).chain(biases.iter().map(|_| 0.0)).collect(),
         }
     }
 }
@@ -514,22 +528,25 @@ mod tests {
         Values { weights: vec![weight(1), weight(2)], scales: vec![0.5, 2.0, 3.0], offsets: vec![1.0, -4.0, 0.0] }
     }
 
-    /// Both parts add up to the weights and to the biases, and the second is at most half of the factor.
+    /// The parts add up to the weights and to the biases, and all but the first are at most half of the factor.
     #[test]
     fn parts_of_values_add_up_to_them() {
         let values = values();
-        for factor in [1, 2, 3, 4, 7, 64] {
-            let parts = values.split(factor);
-            assert_eq!(parts.count, if factor == 1 { 1 } else { 2 });
+        for (factor, count) in [(1, 2), (2, 2), (3, 2), (4, 2), (7, 2), (64, 2), (2, 4), (3, 4), (5, 3)] {
+            let parts = values.split(factor, count);
+            assert_eq!(parts.count, if factor == 1 { 1 } else { count });
             assert_eq!([parts.scales.len(), parts.biases.len()], [3 * parts.count; 2]);
             for (weight, whole) in parts.weights.iter().zip(&values.weights) {
                 assert_eq!((weight.rows(), weight.cols()), (5, 3 * parts.count));
                 for (row, column) in (0..5).flat_map(|row| (0..3).map(move |column| (row, column))) {
-                    let numbers: Vec<f64> = (0..parts.count)
-                        .map(|part| f64::from(weight[(row, 3 * part + column)]) * parts.scales[3 * part + column])
-                        .collect();
-                    assert_eq!(numbers.iter().sum::<f64>(), f64::from(whole[(row, column)]) * values.scales[column]);
-                    assert!(parts.count == 1 || 2 * weight[(row, 3 + column)].abs() <= factor);
+                    let of_part = |part: usize| weight[(row, 3 * part + column)];
+                    let numbers =
+                        (0..parts.count).map(|part| f64::from(of_part(part)) * parts.scales[3 * part + column]);
+                    assert_eq!(numbers.sum::<f64>(), f64::from(whole[(row, column)]) * values.scales[column]);
+                    assert!((1..parts.count).all(|part| 2 * of_part(part).abs() <= factor));
+                    // The first is the nearest, or next to it.
+                    let first = f64::from(whole[(row, column)]) / f64::from(factor).powi(parts.count as i32 - 1);
+                    assert!((f64::from(of_part(0)) - first).abs() <= 1.0);
                 }
             }
             for column in 0..3 {
@@ -540,10 +557,13 @@ mod tests {
     }
 
     #[test]
-    fn the_factor_makes_both_parts_reach_as_far() {
-        let factor = |largest: &[f64]| Found { largest: largest.to_vec(), squares: Vec::new() }.even_factor(4);
-        assert_eq!([factor(&[100.0, 100.0]), factor(&[400.0, 100.0]), factor(&[100.0, 400.0])], [4, 8, 2]);
+    fn the_factor_makes_all_parts_reach_as_far() {
+        let factor =
+            |factor, largest: &[f64]| Found { largest: largest.to_vec(), squares: Vec::new() }.even_factor(factor);
+        assert_eq!([factor(4, &[100.0, 100.0]), factor(4, &[400.0, 100.0]), factor(4, &[100.0, 400.0])], [4, 8, 2]);
+        // Of four, the first is divided by 2³ and the others are multiplied by 2.
+        assert_eq!(factor(2, &[1600.0, 100.0, 90.0, 80.0]), 4);
         // Nothing is gained where one part is all there is.
-        assert_eq!([factor(&[100.0, 0.0]), factor(&[0.0, 100.0]), factor(&[100.0])], [1; 3]);
+        assert_eq!([factor(4, &[100.0, 0.0]), factor(4, &[0.0, 100.0]), factor(4, &[100.0])], [1; 3]);
     }
 }

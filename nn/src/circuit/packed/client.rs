@@ -89,7 +89,7 @@ impl PackedClient {
     }
 
     /// The values of the output's channels, from its numbers `[rows, O]`, given in units of each number's scale: a channel is the sum of its
-    /// one or two numbers.
+    /// numbers.
     pub fn dequantize_output(&self, output: &Matrix<f64>) -> Matrix<f32> {
         let channels = self.output_size();
         Matrix::from_fn(output.rows(), channels, |row, channel| {

@@ -86,8 +86,8 @@ impl PackedHead {
         self.headroom
     }
 
-    /// The root mean square over the calibration set's tokens of the norm of a value's O integers; if they are in two parts, as it would be
-    /// if both were as large as the larger one.
+    /// The root mean square over the calibration set's tokens of the norm of a value's O integers; if they are in parts, as it would be
+    /// if all were as large as the largest one.
     pub fn value_norm(&self) -> f64 {
         self.value_norm
     }
@@ -132,6 +132,9 @@ pub struct PackedProgram {
 }
 
 impl PackedProgram {
+    /// How many numbers a channel of the output has at most.
+    pub(crate) const MOST_PARTS: usize = 4;
+
     /// The heads, whose outputs are added up.
     pub fn heads(&self) -> &[PackedHead] {
         &self.heads
@@ -147,7 +150,7 @@ impl PackedProgram {
         self.heads[0].query.weight.cols()
     }
 
-    /// O, how many numbers an output has: one or two for each channel, of which there are d of one head, E of the whole attention.
+    /// O, how many numbers an output has: one or some for each channel, of which there are d of one head, E of the whole attention.
     pub fn output_size(&self) -> usize {
         self.output_bias.len()
     }
@@ -177,10 +180,10 @@ impl PackedProgram {
         self.output_limit
     }
 
-    /// The part of half a turn that is kept free for noise beyond the limit of outputs: an eighth for 8 tokens, and more for more, since
-    /// an output has the noise of as many probabilities.
+    /// The part of half a turn that is kept free for noise beyond the limit of outputs: an eighth up to 64 tokens, nearly ten standard
+    /// deviations of the whole attention's; and more for more, since an output has the noise of as many probabilities.
     pub fn output_headroom(&self) -> f64 {
-        const TOKENS: f64 = 8.0;
+        const TOKENS: f64 = 64.0;
         (self.max_tokens as f64 / TOKENS).max(1.0).sqrt() / 8.0
     }
 

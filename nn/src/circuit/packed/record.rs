@@ -196,9 +196,9 @@ impl PackedClient {
         let input = ChannelQuantizer::new(levels, centers, scales)?;
         let output_scales = tensors.positive_reals("output_scales", &[outputs])?;
         let output_parts = tensors.integer("output_parts")?;
-        check_within("the numbers of a channel of the output", output_parts, 1..=2)?;
+        check_within("the numbers of a channel of the output", output_parts, 1..=PackedProgram::MOST_PARTS)?;
         if !outputs.is_multiple_of(output_parts) {
-            return Err(Error::shape("the scales of outputs", "an even number".to_owned(), &[outputs]));
+            return Err(Error::shape("the scales of outputs", format!("a multiple of {output_parts}"), &[outputs]));
         }
         Ok(Self { input, output_centers, output_scales, output_parts, max_tokens })
     }

@@ -110,9 +110,11 @@ impl ServerHalf {
         };
         options.check_levels(levels)?;
         let (embedding, outputs) = (sizes[0], sizes[1]);
-        // Of the packed attention, one or two for each channel.
+        // Of the packed attention, one or some for each channel.
         let parts = sizes.get(2).copied().unwrap_or(1);
-        let numbers_of = |channels: usize| (1..=2).contains(&parts) && channels.checked_mul(parts) == Some(outputs);
+        let numbers_of = |channels: usize| {
+            (1..=PackedProgram::MOST_PARTS).contains(&parts) && channels.checked_mul(parts) == Some(outputs)
+        };
         let fits = match part {
             Part::Head(_) => is_one && heads == 1 && numbers_of(size),
             Part::Whole => is_whole && numbers_of(embedding) && heads.checked_mul(size) == Some(embedding),

@@ -194,8 +194,8 @@ fn contents_are_checked_number_by_number() {
         (3, 0, "value_norm", real(f64::NAN), "must be finite"),
         (3, 1, "levels", integer(0), "in 1 ..= 127"),
         (3, 1, "max_tokens", integer(-3), "a usize"),
-        (3, 1, "output_parts", integer(0), "in 1 ..= 2"),
-        (3, 1, "output_parts", integer(3), "in 1 ..= 2"),
+        (3, 1, "output_parts", integer(0), "in 1 ..= 4"),
+        (3, 1, "output_parts", integer(5), "in 1 ..= 4"),
         (3, 1, "output_parts", integer(1), "the server's"),
     ] {
         let file: &QuantizedFile = &FILES[index];
