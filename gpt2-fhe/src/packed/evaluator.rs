@@ -156,7 +156,10 @@ impl<'a, B: PackedBackend> PackedEvaluator<'a, B> {
             self.note_exponent(table, read.variance());
             BTreeMap::new()
         };
-        errors.extend(self.error((added + result).into()));
+        // Of L(A ∪ B), at a slope of 1, the errors are those of L(A) and of its reading. At any slope their sum is a weighted mean of those and
+        // of L(B)'s, no larger than the larger of both, but for the results that are in L(B).
+        let results = if table.function() == Smooth::Softplus { self.layout.span().results_of_logarithms() } else { 1 };
+        errors.extend(self.error((added + result.repeated(results as f64)).into()));
         errors
     }
 

@@ -361,30 +361,48 @@ pub(crate) fn look_up_each<E: Evaluator>(
     Ok(rows.iter().map(|row| results.by_ref().take(row.len()).collect()).collect())
 }
 
-/// One number of each row, all rows together, by a balanced tree over neighbours: b + f(a − b) of a and b. `look_up` is f of the
-/// differences of each row.
+/// One number of each row, all rows together, from b + f(a − b) of a and b: by a balanced tree over neighbours until a number stands for
+/// `group` entries, a power of two, and then one group after the other, from the last. `look_up` is f of the differences of each row.
 pub(crate) fn tree<E: Evaluator>(
     evaluator: &mut E,
     mut rows: Rows<E::Lane>,
+    group: usize,
     mut look_up: impl FnMut(&mut E, &[Vec<E::Lane>]) -> Result<Rows<E::Lane>, E::Error>,
 ) -> Result<Vec<E::Lane>, E::Error> {
-    while rows.iter().any(|row| row.len() > 1) {
-        let difference = |pair: &[E::Lane]| {
-            let mut difference = pair[0].clone();
-            evaluator.add_scaled(&mut difference, &pair[1], -1);
+    let mut merge = |evaluator: &mut E, pairs: Rows<[E::Lane; 2]>| {
+        let difference = |[a, b]: &[E::Lane; 2]| {
+            let mut difference = a.clone();
+            evaluator.add_scaled(&mut difference, b, -1);
             difference
         };
-        let differences: Rows<E::Lane> = rows.iter().map(|row| row.chunks_exact(2).map(difference).collect()).collect();
+        let differences: Rows<E::Lane> = pairs.iter().map(|row| row.iter().map(difference).collect()).collect();
         let found = look_up(evaluator, &differences)?;
-        for (row, found) in rows.iter_mut().zip(&found) {
-            let merged = row.chunks(2).enumerate().map(|(index, pair)| {
-                let mut merged = pair[pair.len() - 1].clone();
-                if pair.len() == 2 {
-                    evaluator.add_scaled(&mut merged, &found[index], 1);
-                }
-                merged
-            });
-            *row = merged.collect();
+        let merged = |([_, mut b], found): ([E::Lane; 2], &E::Lane)| {
+            evaluator.add_scaled(&mut b, found, 1);
+            b
+        };
+        let rows = pairs.into_iter().zip(&found);
+        Ok(rows.map(|(row, found)| row.into_iter().zip(found).map(merged).collect()).collect::<Rows<E::Lane>>())
+    };
+    let mut entries = 1;
+    while rows.iter().any(|row| row.len() > 1) && entries < group {
+        let pairs = |row: &Vec<E::Lane>| row.chunks_exact(2).map(|pair| [pair[0].clone(), pair[1].clone()]).collect();
+        let merged = merge(evaluator, rows.iter().map(pairs).collect())?;
+        for (row, merged) in rows.iter_mut().zip(merged) {
+            let single = if row.len() % 2 == 1 { row.pop() } else { None };
+            *row = merged.into_iter().chain(single).collect();
+        }
+        entries *= 2;
+    }
+    while rows.iter().any(|row| row.len() > 1) {
+        let pair = |row: &Vec<E::Lane>| match &row[..] {
+            [.., first, second] => vec![[first.clone(), second.clone()]],
+            _ => Vec::new(),
+        };
+        let merged = merge(evaluator, rows.iter().map(pair).collect())?;
+        for (row, merged) in rows.iter_mut().zip(merged) {
+            row.truncate(row.len() - 2 * merged.len());
+            row.extend(merged);
         }
     }
     Ok(rows.into_iter().flatten().collect())

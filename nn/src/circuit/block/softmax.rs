@@ -209,7 +209,7 @@ pub(super) fn softmax<E: BlockEvaluator>(
         heads.iter().map(|head| table(head)).collect()
     };
     let softplus = tables(|head| &head.softplus);
-    let mut logarithms = tree(evaluator, scores.clone(), |evaluator, differences| {
+    let mut logarithms = tree(evaluator, scores.clone(), usize::MAX, |evaluator, differences| {
         look_up_rows(evaluator, steps::SOFTPLUS, differences, &softplus, Use::default())
     })?;
     let first = exponents(evaluator, scores.clone(), &logarithms, heads.iter().map(|head| head.exponent_factor));

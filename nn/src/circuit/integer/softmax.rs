@@ -181,7 +181,7 @@ fn row_maxima<E: Evaluator<Table = LookupTable>>(
 ) -> Result<Vec<E::Lane>, E::Error> {
     let tables = tables_of(softmaxes, |softmax| &softmax.maximum);
     let score_use = score_use(softmaxes);
-    tree(evaluator, rows.to_vec(), |evaluator, differences| {
+    tree(evaluator, rows.to_vec(), usize::MAX, |evaluator, differences| {
         look_up_rows(evaluator, steps::MAXIMUM, differences, &tables, score_use)
     })
 }

@@ -302,6 +302,12 @@ impl Span {
         self.first..self.tokens
     }
 
+    /// How many results of softplus a logarithm of a row may contain beside those that its readings contain: in a tree one, and where
+    /// scores are added up one after the other as many as there are.
+    pub fn results_of_logarithms(self) -> usize {
+        if self.tokens > softmax::TREE { self.tokens - 1 } else { 1 }
+    }
+
     /// The number of lookups of `function` of one head: i softplus in row i, and i + 1 exponentials, but none in row 0.
     pub fn lookups(self, function: Smooth) -> usize {
         let in_row = |row: usize| match function {
