@@ -27,7 +27,8 @@
 //! lookups on *differences*, or in longer rows A one score after the other, so that the noise of all readings adds up to less. No maximum
 //! and no division is needed, and numbers never leave the range of the scores. Then p_j = exp(s_j − L): a row of n scores takes 2n − 1
 //! lookups, the first row none. An error of L scales a whole row of probabilities; since values are counted from their mean (below), what
-//! they add up to is small, and so is what the error does to it. (To let one probability be 1 less the others saves a lookup a row, and gives it the errors of all of them.)
+//! they add up to is small, and so is what the error does to it. (To let one probability be 1 less the others saves a lookup a row, and
+//! gives it the errors of all of them.)
 //!
 //! # Centers
 //! The input is quantized around its calibration mean, whose image under W_v is the same for all tokens: as Σ p_j = 1, it passes through

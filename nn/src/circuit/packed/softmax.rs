@@ -48,3 +48,33 @@ pub(super) fn evaluate<E: SmoothEvaluator>(
     probabilities.iter_mut().filter(|row| row.is_empty()).for_each(|row| row.push(evaluator.constant(one)));
     Ok(probabilities)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clear::ClearEvaluator;
+
+    /// Rows of 1, 2 … scores are the softmax of these however logarithms are added up: by a tree, one score after the other, and by trees of
+    /// eight one after the other, where there are few rows. Each way takes n − 1 lookups of softplus.
+    #[test]
+    fn probabilities_are_those_of_the_softmax_in_any_order() {
+        const TURN: f64 = 48.0;
+        let score = |row: usize, column: usize| f64::from(((37 * row + 11 * column) % 23) as u32) / 4.0;
+        for (rows, groups) in [(1..=8, 8), (1..=20, 1), (9..=20, 8), (60..=64, 8)] {
+            let rows: Vec<usize> = rows.collect();
+            assert_eq!(group(rows.len(), *rows.last().unwrap()), groups);
+            let scores: Rows<f64> = rows.iter().map(|&n| (0..n).map(|j| score(n, j) / TURN).collect()).collect();
+            let tables = [SmoothTable::softplus(TURN, 0.24), SmoothTable::exponential(TURN / 2.0, 0.48, 0.0, 1.0)];
+            let mut evaluator = ClearEvaluator::new();
+            let Ok(found) = evaluate(&mut evaluator, scores, &vec![tables; rows.len()], 1.0);
+            for (&n, found) in rows.iter().zip(found) {
+                let exponentials: Vec<f64> = (0..n).map(|j| score(n, j).exp()).collect();
+                let sum: f64 = exponentials.iter().sum();
+                assert!(exponentials.iter().zip(&found).all(|(x, p)| (x / sum - p).abs() < 1e-12), "{n}: {found:?}");
+            }
+            let softplus: usize = rows.iter().map(|n| n - 1).sum();
+            let exponentials: usize = rows.iter().filter(|&&n| n > 1).sum();
+            assert_eq!((evaluator.lookups(), evaluator.out_of_range()), (softplus + exponentials, 0));
+        }
+    }
+}
