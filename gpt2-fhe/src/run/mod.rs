@@ -90,7 +90,7 @@ pub const MAX_SATURATION: f64 = 3.0;
 
 /// What the standard deviation of an exponent, as a head reads it, may be at most, in units of score.
 ///
-/// It is a bound, with all slopes of softplus 1. Simulated outputs have a third to a half of it as their relative noise (chapter 20 has
-/// the figures), so this is up to 3/8 of an output, five times what quantization costs. Beyond, e^δ is not near 1 + δ any more, and noise
+/// It is a bound, with all slopes of softplus 1. Simulated outputs have about half of it as their relative noise (chapter 20 has
+/// the figures), so this is two fifths of an output, five times what quantization costs. Beyond, e^δ is not near 1 + δ any more, and noise
 /// grows faster than the bound.
 pub const MAX_EXPONENT_NOISE: f64 = 0.75;

@@ -370,40 +370,37 @@ pub(crate) fn tree<E: Evaluator>(
     mut look_up: impl FnMut(&mut E, &[Vec<E::Lane>]) -> Result<Rows<E::Lane>, E::Error>,
 ) -> Result<Vec<E::Lane>, E::Error> {
     let mut merge = |evaluator: &mut E, pairs: Rows<[E::Lane; 2]>| {
-        let difference = |[a, b]: &[E::Lane; 2]| {
-            let mut difference = a.clone();
-            evaluator.add_scaled(&mut difference, b, -1);
-            difference
+        let difference = |[mut a, b]: [E::Lane; 2]| {
+            evaluator.add_scaled(&mut a, &b, -1);
+            (a, b)
         };
-        let differences: Rows<E::Lane> = pairs.iter().map(|row| row.iter().map(difference).collect()).collect();
+        let (differences, mut merged): (Rows<E::Lane>, Rows<E::Lane>) =
+            pairs.into_iter().map(|row| row.into_iter().map(difference).unzip()).unzip();
         let found = look_up(evaluator, &differences)?;
-        let merged = |([_, mut b], found): ([E::Lane; 2], &E::Lane)| {
-            evaluator.add_scaled(&mut b, found, 1);
-            b
-        };
-        let rows = pairs.into_iter().zip(&found);
-        Ok(rows.map(|(row, found)| row.into_iter().zip(found).map(merged).collect()).collect::<Rows<E::Lane>>())
+        for (b, found) in merged.iter_mut().flatten().zip(found.iter().flatten()) {
+            evaluator.add_scaled(b, found, 1);
+        }
+        Ok(merged)
     };
     let mut entries = 1;
     while rows.iter().any(|row| row.len() > 1) && entries < group {
-        let pairs = |row: &Vec<E::Lane>| row.chunks_exact(2).map(|pair| [pair[0].clone(), pair[1].clone()]).collect();
-        let merged = merge(evaluator, rows.iter().map(pairs).collect())?;
-        for (row, merged) in rows.iter_mut().zip(merged) {
-            let single = if row.len() % 2 == 1 { row.pop() } else { None };
-            *row = merged.into_iter().chain(single).collect();
-        }
+        let singles: Vec<Option<E::Lane>> =
+            rows.iter_mut().map(|row| if row.len() % 2 == 1 { row.pop() } else { None }).collect();
+        let pairs = |row: Vec<E::Lane>| {
+            let mut row = row.into_iter();
+            std::iter::from_fn(|| Some([row.next()?, row.next()?])).collect()
+        };
+        rows = merge(evaluator, rows.into_iter().map(pairs).collect())?;
+        rows.iter_mut().zip(singles).for_each(|(row, single)| row.extend(single));
         entries *= 2;
     }
     while rows.iter().any(|row| row.len() > 1) {
-        let pair = |row: &Vec<E::Lane>| match &row[..] {
-            [.., first, second] => vec![[first.clone(), second.clone()]],
-            _ => Vec::new(),
+        let last = |row: &mut Vec<E::Lane>| match (row.len() > 1).then(|| row.split_off(row.len() - 2)) {
+            Some(pair) => Vec::from_iter(<[E::Lane; 2]>::try_from(pair)),
+            None => Vec::new(),
         };
-        let merged = merge(evaluator, rows.iter().map(pair).collect())?;
-        for (row, merged) in rows.iter_mut().zip(merged) {
-            row.truncate(row.len() - 2 * merged.len());
-            row.extend(merged);
-        }
+        let merged = merge(evaluator, rows.iter_mut().map(last).collect())?;
+        rows.iter_mut().zip(merged).for_each(|(row, merged)| row.extend(merged));
     }
     Ok(rows.into_iter().flatten().collect())
 }

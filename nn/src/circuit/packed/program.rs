@@ -180,7 +180,7 @@ impl PackedProgram {
         self.output_limit
     }
 
-    /// The part of half a turn that is kept free for noise beyond the limit of outputs: an eighth up to 64 tokens, nearly ten standard
+    /// The part of half a turn that is kept free for noise beyond the limit of outputs: an eighth up to 64 tokens, more than 20 standard
     /// deviations of the whole attention's; and more for more, since an output has the noise of as many probabilities.
     pub fn output_headroom(&self) -> f64 {
         const TOKENS: f64 = 64.0;
